@@ -1,0 +1,267 @@
+"""The call actor: one nursery for one live call. It owns the line, the deadline's scope and the state machine.
+
+    PhoneLine ──▶ reader ──post──▶ ┌───────┐          ┌──────────────┐
+    tools, presence, drain ─post─▶ │ inbox │ ──loop──▶│ Conversation │──commands──▶ line, store, turn
+    turn (a Responder) ────send──▶ └───────┘          └──────────────┘
+
+Three tasks at most. The *reader* moves what the carrier says into the inbox and waits for nothing else, because a
+handler that stops reading never notices a hang-up. The *loop* takes one event, asks the machine and performs what it
+says, each command to its end before the next. The *turn* runs the current responder; what it says comes back through
+the inbox and is dropped by its number when the turn is not the current one any more.
+
+Every exception inside a call stops here, at its firewall: it is reported with the call's id, the line is closed with
+1011, and the epilogue still runs. The epilogue is shielded and time-boxed: it makes durable what is owed and closes the
+record, also when the daemon is being cancelled around it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Protocol, assert_never
+
+import attrs
+import trio
+
+from actors.commands import (
+    By,
+    CancelTurn,
+    CloseLine,
+    Command,
+    EndSession,
+    HoldWords,
+    LeaveMessage,
+    NoteTurn,
+    ReleaseWords,
+    Speak,
+    StartTurn,
+)
+from actors.conversation import Conversation
+from actors.errors import LineClosed, ResponderError, StoreFailed
+from actors.inbox import Inbox
+from actors.messages import (
+    Availability,
+    CallerGone,
+    CallInfo,
+    CallSummary,
+    CarrierFailed,
+    DeadlinePassed,
+    Event,
+    GoodbyeSaid,
+    Line,
+    MessageTaken,
+    Reason,
+    TurnFailed,
+    TurnFinished,
+    TurnSaid,
+)
+from actors.phases import Phase
+from actors.policy import Policy
+from actors.ports import Journal, MessageStore, PhoneLine, Responder
+
+# How long the epilogue may take. A database that does not answer within it is down, and holding the daemon's shutdown
+# for it would lose the other calls' messages too.
+EPILOGUE_SECONDS = 5.0
+# Rows that were not stored are tried again this often within that time; a lock is over in milliseconds.
+RETRY_SECONDS = 0.25
+
+
+class Observer(Protocol):
+    """Whoever measures and logs calls. Plain functions that neither wait nor raise."""
+
+    def turn_ended(self, call: CallInfo, note: NoteTurn) -> None:
+        """Hear how a turn went."""
+        ...
+
+    def message_left(self, call: CallInfo, reason: Reason, message_id: str) -> None:
+        """Hear that a waiting message is durable."""
+        ...
+
+    def carrier_failed(self, call: CallInfo, description: str) -> None:
+        """Hear what the carrier refused."""
+        ...
+
+    def call_crashed(self, call: CallInfo, error: BaseException, stage: str) -> None:
+        """Hear of an error that stopped at the firewall (`stage` says where: `call`, `turn`, `epilogue`)."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class CallServices:
+    """What every call shares: who answers, where things are kept, who measures."""
+
+    policy_for: Callable[[CallInfo], Policy]
+    responders: Mapping[By, Responder]
+    messages: MessageStore
+    journal: Journal
+    observer: Observer
+
+
+@attrs.define(eq=False)
+class Call:
+    """One live call. `run` is its whole life; `inbox` is how others reach it."""
+
+    info: CallInfo
+    line: PhoneLine
+    services: CallServices
+    availability: Availability = Availability.AWAY
+    inbox: Inbox[Event] = attrs.field(factory=Inbox, init=False)
+    _machine: Conversation = attrs.field(init=False)
+    _nursery: trio.Nursery = attrs.field(init=False)
+    _turn_scopes: dict[int, trio.CancelScope] = attrs.field(factory=dict, init=False)
+    _pending: deque[Command] = attrs.field(factory=deque, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        policy = self.services.policy_for(self.info)
+        self._machine = Conversation(self.info, policy, availability=self.availability, now=trio.current_time())
+
+    @property
+    def phase(self) -> Phase:
+        """Where the call is."""
+        return self._machine.phase
+
+    @property
+    def transcript(self) -> tuple[Line, ...]:
+        """What was said so far."""
+        return self._machine.transcript
+
+    @property
+    def summary(self) -> CallSummary:
+        """How the call ended, or would end now."""
+        return self._machine.summary
+
+    async def run(self) -> None:
+        """Live through the call; return when it is over and everything owed is stored.
+
+        Raises nothing but `trio.Cancelled`: errors are reported to the observer. On cancellation the epilogue still
+        runs, for at most `EPILOGUE_SECONDS`.
+        """
+        closing = 1000
+        try:
+            try:
+                async with trio.open_nursery() as self._nursery:
+                    self._nursery.start_soon(self._read)
+                    await self._loop()
+                    self._nursery.cancel_scope.cancel("the call is over")
+            except* Exception as group:  # noqa: BLE001 - the firewall of a call
+                closing = 1011
+                self.services.observer.call_crashed(self.info, group, "call")
+        finally:
+            self.inbox.close()
+            await self._epilogue(closing)
+
+    async def _read(self) -> None:
+        while True:
+            event = await self.line.receive()
+            self.inbox.post(event)
+            if isinstance(event, CallerGone):
+                return
+
+    async def _loop(self) -> None:
+        await self.services.journal.open_call(self.info)
+        while self._machine.phase is not Phase.OVER:
+            event: Event = DeadlinePassed()
+            with trio.move_on_at(self._machine.deadline):
+                event = await self.inbox.receive()
+            if isinstance(event, CarrierFailed):
+                self.services.observer.carrier_failed(self.info, event.description)
+            self._pending.extend(self._machine.handle(event, trio.current_time()))
+            await self._perform_pending()
+
+    async def _perform_pending(self) -> None:
+        """Perform the commands in order; one that is stopped half-way stays, for the epilogue to see."""
+        while self._pending:
+            try:
+                await self._perform(self._pending[0])
+            except LineClosed:
+                # The reader will say so too, but perhaps only when the carrier's side times out.
+                self.inbox.post(CallerGone())
+            self._pending.popleft()
+
+    async def _perform(self, command: Command) -> None:
+        match command:
+            case Speak():
+                await self.line.speak(command.text, last=command.last)
+            case StartTurn():
+                scope = self._turn_scopes[command.request.turn] = trio.CancelScope()
+                self._nursery.start_soon(self._run_turn, command, scope)
+            case CancelTurn():
+                if command.turn in self._turn_scopes:
+                    self._turn_scopes.pop(command.turn).cancel("the turn is not wanted any more")
+            case HoldWords():
+                await self.services.journal.hold_words(self.info.call_sid, command.turn, command.text)
+            case ReleaseWords():
+                await self.services.journal.release_words(self.info.call_sid, command.through_turn)
+            case LeaveMessage():
+                message_id = await self.services.messages.leave(command.draft)
+                self.services.observer.message_left(self.info, command.draft.reason, message_id)
+            case EndSession():
+                await self.line.end(command.handoff)
+            case CloseLine():
+                await self.line.close(command.code)
+            case NoteTurn():
+                self.services.observer.turn_ended(self.info, command)
+            case _:
+                assert_never(command)
+
+    async def _run_turn(self, start: StartTurn, scope: trio.CancelScope) -> None:
+        number = start.request.turn
+        answer = _TurnAnswer(number, self.inbox)
+        with scope:
+            try:
+                await self.services.responders[start.by].respond(start.request, answer)
+                outcome: Event = TurnFinished(number)
+            except ResponderError as error:
+                outcome = TurnFailed(number, error.reason)
+            except Exception as error:  # noqa: BLE001 - the firewall of a turn: a broken responder is a failed turn
+                self.services.observer.call_crashed(self.info, error, "turn")
+                outcome = TurnFailed(number, Reason.CLIENT_FAILED)
+            self._turn_scopes.pop(number, None)
+            await self.inbox.send(outcome)
+
+    async def _epilogue(self, closing: int) -> None:
+        owed = [*self._pending, *self._machine.fail(trio.current_time())]
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + EPILOGUE_SECONDS) as box:
+            for command in owed:
+                # Words to hold are not stored here: when their turn never came they are part of a message by now.
+                if isinstance(command, LeaveMessage | ReleaseWords):
+                    await self._store_stubbornly(command)
+            await self._close_record()
+            await self.line.close(closing)
+        if box.cancelled_caught:
+            error = StoreFailed(f"the epilogue took longer than {EPILOGUE_SECONDS} s")
+            self.services.observer.call_crashed(self.info, error, "epilogue")
+
+    async def _store_stubbornly(self, command: Command) -> None:
+        """Try until the epilogue's time is over: there is nobody left to try later."""
+        while True:
+            try:
+                await self._perform(command)
+            except StoreFailed as error:
+                self.services.observer.call_crashed(self.info, error, "epilogue")
+                await trio.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    async def _close_record(self) -> None:
+        try:
+            await self.services.journal.close_call(self.info.call_sid, self._machine.summary)
+        except StoreFailed as error:
+            self.services.observer.call_crashed(self.info, error, "epilogue")
+
+
+@attrs.frozen
+class _TurnAnswer:
+    """The `Answer` of one turn: everything said goes through the inbox, under the turn's number."""
+
+    _turn: int
+    _inbox: Inbox[Event]
+
+    async def say(self, text: str) -> None:
+        await self._inbox.send(TurnSaid(self._turn, text))
+
+    async def take_message(self, body: str, preferences: str) -> None:
+        await self._inbox.send(MessageTaken(self._turn, body, preferences))
+
+    async def say_goodbye(self) -> None:
+        await self._inbox.send(GoodbyeSaid(self._turn))

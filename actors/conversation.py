@@ -1,0 +1,636 @@
+"""The response-path state machine of one call: events in, commands out, and one deadline. Pure.
+
+    handle(event, now) -> [Command, ...]        .deadline        .phase
+
+It knows no sockets, no clock and no tasks: the call actor feeds it what happens, with the time, performs what it
+returns, in order, and wakes it at `.deadline`. So an eight-second rule is tested in a microsecond.
+
+The rules, in prose
+-------------------
+*Three paths.* The caller's words go to the client. When no client takes them they go to the answering machine; without
+one, a fixed sentence is said and the call ends. Paths are only ever walked downwards, and each step down first leaves
+what the caller said as a waiting message: a caller is never told of a message that is not durable yet.
+
+*Who is asked.* A client that is here is asked at once. One that was lost a moment ago is waited for, inside the same
+limit that bounds its answer; one that is away is not waited for. A client whose session ends with the turn in hand has
+failed that turn, unless another session of the agent is here: then that one gets it, within the same limit.
+
+*How long.* The limit runs from the caller's newest words to the first piece of the answer, then from piece to piece.
+The answering machine has a limit of its own; when it fails, the fixed sentence ends the call.
+
+*One turn at a time.* Final words that arrive while a turn runs supersede it: the running turn is cancelled, and the
+new one carries both utterances, because the earlier one is still the last line of the history. Queueing lost: the
+answer to a question that the caller has already mended is noise. Answering both at once lost: answers overtake each
+other. Partial words start nothing; they only show that somebody is there, and count as said if the line breaks.
+
+*Interruption.* The running turn is cancelled and nothing of it is said any more, not even the end of its talk cycle.
+The transcript keeps what was heard. Words of which no answer was heard stay owed; if the caller then says nothing (it
+was a cough), they are asked again instead of "are you still there".
+
+*Silence.* Counted from when our last word was heard, as far as the carrier tells, else estimated. A few questions,
+then a goodbye. *Keys* are collected until `#` or a gap, and are then an utterance like any other.
+
+*The end.* Only the client, the answering machine's own tool, or a limit ends a call; no pattern over words does.
+Whatever is to be heard is heard first: the session is ended when the carrier has reported our speech as played, or
+when it must have been. What the caller says meanwhile is kept, except after the client itself has hung up.
+When the line is gone, whatever is still owed is left as a message, with the reason.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+from typing import assert_never
+
+import attrs
+
+from actors.commands import (
+    By,
+    CancelTurn,
+    CloseLine,
+    Command,
+    EndSession,
+    HoldWords,
+    LeaveMessage,
+    NoteTurn,
+    ReleaseWords,
+    Speak,
+    StartTurn,
+)
+from actors.messages import (
+    AgentSpeaking,
+    Availability,
+    AvailabilityChanged,
+    CallerGone,
+    CallerInterrupted,
+    CallerSpeaking,
+    CallerSpoke,
+    CallInfo,
+    CallSummary,
+    CarrierFailed,
+    DeadlinePassed,
+    DigitPressed,
+    Direction,
+    DrainRequested,
+    Event,
+    FrameAccepted,
+    FrameRejected,
+    GoodbyeSaid,
+    HangUpRequested,
+    Line,
+    MessageTaken,
+    Reason,
+    Speaker,
+    SpeechPlayed,
+    TurnFailed,
+    TurnFinished,
+    TurnRequest,
+    TurnSaid,
+)
+from actors.owed import Owed
+from actors.phases import MOVES, Phase
+from actors.playback import Playback
+from actors.policy import Policy
+from actors.transcript import Transcript
+
+# A reconnected call must not reuse the turn numbers of the connection before it; no connection comes near this many.
+TURNS_PER_CONNECTION = 100_000
+# More keys than any card, account or telephone number has.
+MAX_DIGITS = 64
+# How many sessions of one agent are tried for the same words, so that one which is here but broken cannot loop.
+MAX_HANDOVERS = 3
+
+
+_LISTENING = frozenset({Phase.CLIENT_LISTENING, Phase.MACHINE_LISTENING})
+_ANSWERING = frozenset({Phase.CLIENT_ANSWERING, Phase.MACHINE_ANSWERING})
+_MACHINE = frozenset({Phase.MACHINE_ANSWERING, Phase.MACHINE_LISTENING})
+_LAST_WORDS = frozenset({Phase.UNAVAILABLE, Phase.GOODBYE})
+
+
+@attrs.define(eq=False)
+class _Turn:
+    """The turn that runs: its number, who answers it, and what came of it so far."""
+
+    number: int
+    by: By
+    said: bool = False
+    characters: int = 0
+    goodbye: bool = False
+    first_word: float | None = None
+
+
+class Conversation:
+    """Decide what one call does next. `now` is a monotonic time in seconds; it must not run backwards."""
+
+    def __init__(self, call: CallInfo, policy: Policy, *, availability: Availability, now: float) -> None:
+        self._call = call
+        self._policy = policy
+        self._availability = availability
+        self._born = now
+        self._now = now
+        self.phase = Phase.CLIENT_LISTENING
+        self._transcript = Transcript(policy.history_lines, policy.history_characters)
+        self._owed = Owed(call)
+        self._turn: _Turn | None = None
+        self._turns = (call.connection - 1) * TURNS_PER_CONNECTION
+        self._turns_by: dict[str, int] = {}
+        self._handovers = 0
+        self._asked_at = now
+        self._caller_was_heard = bool(call.opened_by)
+        self._client_hung_up = False
+        self._outcome = "completed"
+        self._playback = Playback(policy.characters_per_second, policy.answer_characters, until=now)
+        # What is unfinished: partial words, keys, rejected frames in a row, questions asked into silence.
+        self._partial = ""
+        self._digits = ""
+        self._rejected = 0
+        self._reprompts = 0
+        self._caller_is_talking = False
+        # The deadlines; infinity is none.
+        self._call_due = now + policy.max_seconds
+        self._answer_due = math.inf
+        self._silence_due = math.inf
+        self._digits_due = math.inf
+        self._ending_due = math.inf
+
+        self._transcript.extend(call.opened_by)
+        if call.greeting:
+            self._transcript.add(Speaker.AGENT, call.greeting, self._wall())
+            self._playback.greet(call.greeting, now)
+        self._await_caller()
+
+    # ── the door ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def deadline(self) -> float:
+        """When to call `handle` with `DeadlinePassed`; infinite exactly when the call is over."""
+        return min(self._call_due, self._answer_due, self._silence_due, self._digits_due, self._ending_due)
+
+    @property
+    def transcript(self) -> tuple[Line, ...]:
+        """What was said so far, as the window holds it."""
+        return self._transcript.window()
+
+    @property
+    def summary(self) -> CallSummary:
+        """How the call ended, or would end now."""
+        return CallSummary(outcome=self._outcome, turns_by=dict(self._turns_by))
+
+    def handle(self, event: Event, now: float) -> list[Command]:  # noqa: C901, PLR0911, PLR0912 - one case a kind
+        """Take one event and return what to do, in order. Never raises for any event in any phase."""
+        self._now = now
+        if self.phase is Phase.OVER:
+            return []
+        match event:
+            case CallerSpoke():
+                return self._accepted(self._caller_spoke(event.text.strip(), final=event.final))
+            case CallerInterrupted():
+                return self._accepted(self._interrupted(event.heard))
+            case DigitPressed():
+                return self._accepted(self._digit(event.digit))
+            case SpeechPlayed():
+                return self._accepted(self._speech_played(event.text))
+            case AgentSpeaking():
+                return self._accepted(self._agent_speaking(on=event.on))
+            case CallerSpeaking():
+                self._caller_is_talking = event.on
+                self._await_caller()
+                return self._accepted([])
+            case FrameAccepted() | CarrierFailed():
+                return self._accepted([])
+            case FrameRejected():
+                return self._frame_rejected()
+            case CallerGone():
+                return self._line_gone()
+            case AvailabilityChanged():
+                return self._availability_changed(event.availability)
+            case HangUpRequested():
+                return self._hang_up(event.say.strip())
+            case DrainRequested():
+                return self._farewell(self._policy.phrases.drain_goodbye, Reason.RELAY_RESTARTED)
+            case TurnSaid():
+                return self._turn_said(event) if self._is_current(event.turn) else []
+            case MessageTaken():
+                return self._message_taken(event) if self._is_current(event.turn) else []
+            case GoodbyeSaid():
+                return self._goodbye_said() if self._is_current(event.turn) else []
+            case TurnFinished():
+                return self._turn_finished() if self._is_current(event.turn) else []
+            case TurnFailed():
+                return self._turn_failed(event.reason) if self._is_current(event.turn) else []
+            case DeadlinePassed():
+                return self._deadline_passed()
+            case _:
+                assert_never(event)
+
+    def fail(self, now: float) -> list[Command]:
+        """Return what must still be made durable when the call cannot go on; the call is over then."""
+        if self.phase is Phase.OVER:
+            return []
+        self._now = now
+        self._outcome = "failed"
+        return self._line_gone()
+
+    # ── the caller ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _accepted(self, commands: list[Command]) -> list[Command]:
+        self._rejected = 0
+        return commands
+
+    def _frame_rejected(self) -> list[Command]:
+        self._rejected += 1
+        if self._rejected < self._policy.bad_frames or self.phase is Phase.ENDING:
+            return []
+        self._outcome = "failed"
+        return [*self._stop_turn("hung_up"), *self._leave(Reason.UNANSWERED), *self._end_session()]
+
+    def _caller_spoke(self, text: str, *, final: bool) -> list[Command]:
+        self._caller_is_talking = not final
+        self._reprompts = 0
+        self._await_caller()
+        if not final:
+            self._partial = text
+            return []
+        self._partial = ""
+        if not text:
+            return []
+        self._caller_was_heard = True
+        self._asked_at = self._now
+        self._handovers = 0
+        self._transcript.add(Speaker.CALLER, text, self._wall())
+        if self.phase in _LAST_WORDS or self.phase is Phase.ENDING:
+            return self._keep_late_words(text)
+        stopped = self._stop_turn("superseded")
+        if self._playback.cycle_open:
+            stopped += self._speak("", last=True)
+        if self.phase in _MACHINE:
+            self._owed.add(text)
+            return [*stopped, self._message(), *self._ask_machine()]
+        number = self._next_turn()
+        self._owed.hold(number, text)
+        return [*stopped, *self._route(number, text)]
+
+    def _route(self, number: int, text: str) -> list[Command]:
+        match self._availability:
+            case Availability.HERE:
+                return [HoldWords(number, text), *self._ask_client(number)]
+            case Availability.JUST_LOST:
+                self._go(Phase.CLIENT_AWAITED)
+                self._answer_due = self._limit()
+                self._silence_due = math.inf
+                return [HoldWords(number, text)]
+            case Availability.AWAY:
+                return self._step_down(Reason.CLIENT_ABSENT)
+            case _:
+                assert_never(self._availability)
+
+    def _keep_late_words(self, text: str) -> list[Command]:
+        if self._client_hung_up:
+            return []
+        if not self._owed.is_left:
+            self._owed.leave(Reason.UNANSWERED)
+        self._owed.add(text)
+        return [self._message()]
+
+    def _interrupted(self, heard: str) -> list[Command]:
+        self._transcript.cut_to_heard(heard, self._playback.played)
+        self._playback.stop(self._now)
+        if self.phase in _LAST_WORDS:
+            self._ending_due = min(self._ending_due, self._now + self._policy.ending_cap)
+            return []
+        if self.phase in _ANSWERING or self.phase is Phase.CLIENT_AWAITED:
+            was_answered = self._turn is not None and self._turn.said
+            commands = self._stop_turn("interrupted")
+            if was_answered:
+                commands += self._release()
+            self._listen()
+            return commands
+        self._await_caller()
+        return []
+
+    def _digit(self, digit: str) -> list[Command]:
+        self._await_caller()
+        self._reprompts = 0
+        if digit != "#" and len(self._digits) < MAX_DIGITS:
+            self._digits += digit
+            self._digits_due = self._now + self._policy.digit_gap
+            return []
+        return self._digits_complete(otherwise=digit)
+
+    def _digits_complete(self, otherwise: str = "") -> list[Command]:
+        digits, self._digits = self._digits or otherwise, ""
+        self._digits_due = math.inf
+        return self._caller_spoke(digits, final=True)
+
+    # ── our own speech ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _speech_played(self, text: str) -> list[Command]:
+        self._playback.report(text)
+        return self._end_if_heard() if self._playback.all_reported else []
+
+    def _agent_speaking(self, *, on: bool) -> list[Command]:
+        if not on:
+            self._playback.fell_silent(self._now)
+            self._await_caller()
+        return self._end_if_heard() if self._playback.is_heard(self._now) else []
+
+    def _end_if_heard(self) -> list[Command]:
+        return self._end_session() if self.phase in _LAST_WORDS else []
+
+    def _speak(self, text: str, *, last: bool) -> list[Command]:
+        self._playback.spoke(text, self._now, last=last)
+        return [Speak(text, last)]
+
+    def _phrase(self, text: str, *, last: bool) -> list[Command]:
+        """Say one of the relay's own sentences, in the open talk cycle if there is one."""
+        if not text:
+            return self._speak("", last=True) if last and self._playback.cycle_open else []
+        spoken = f" {text}" if self._playback.cycle_open else text
+        self._transcript.continue_line(Speaker.MACHINE, f" {text}", self._wall())
+        return self._speak(spoken if last else f"{spoken} ", last=last)
+
+    # ── turns ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _next_turn(self) -> int:
+        self._turns += 1
+        return self._turns
+
+    def _is_current(self, turn: int) -> bool:
+        return self._turn is not None and self._turn.number == turn
+
+    def _ask_client(self, number: int) -> list[Command]:
+        self._go(Phase.CLIENT_ANSWERING)
+        self._answer_due = self._limit()
+        return self._start(number, By.CLIENT)
+
+    def _ask_machine(self, said_already: str = "") -> list[Command]:
+        self._go(Phase.MACHINE_ANSWERING)
+        self._answer_due = self._now + self._policy.machine_timeout
+        return self._start(self._next_turn(), By.MACHINE, said_already)
+
+    def _start(self, number: int, by: By, said_already: str = "") -> list[Command]:
+        self._silence_due = math.inf
+        self._turn = _Turn(number, by)
+        request = TurnRequest(
+            call=self._call,
+            turn=number,
+            history=self._transcript.window(),
+            taken=self._owed.taken,
+            preferences=self._owed.preferences,
+            said_already=said_already,
+        )
+        return [StartTurn(by, request)]
+
+    def _stop_turn(self, outcome: str) -> list[Command]:
+        if self._turn is None:
+            return []
+        return [CancelTurn(self._turn.number), *self._note_turn(outcome)]
+
+    def _note_turn(self, outcome: str) -> list[Command]:
+        turn, self._turn = self._turn, None
+        self._answer_due = math.inf
+        if turn is None:
+            return []
+        if outcome == "answered":
+            self._turns_by[turn.by] = self._turns_by.get(turn.by, 0) + 1
+        return [NoteTurn(turn=turn.number, by=turn.by, outcome=outcome, first_word=turn.first_word)]
+
+    def _turn_said(self, event: TurnSaid) -> list[Command]:
+        turn = self._turn
+        assert turn is not None
+        if not event.text or (not turn.said and not event.text.strip()):
+            return []
+        speaker = Speaker.AGENT if turn.by is By.CLIENT else Speaker.MACHINE
+        limit = self._policy.client_timeout if turn.by is By.CLIENT else self._policy.machine_timeout
+        if event.text.strip():
+            self._answer_due = self._now + limit
+        if not turn.said:
+            turn.said = True
+            turn.first_word = self._now - self._asked_at
+        room = self._policy.answer_characters - turn.characters
+        text = event.text[:room]
+        turn.characters += len(text)
+        if self._playback.cycle_open:
+            self._transcript.continue_line(speaker, text, self._wall())
+        else:
+            self._transcript.add(speaker, text, self._wall())
+        commands = self._speak(text, last=False)
+        if len(event.text) < room:
+            return commands
+        return [*commands, CancelTurn(turn.number), *self._turn_finished()]
+
+    def _message_taken(self, event: MessageTaken) -> list[Command]:
+        self._owed.take(event.body, event.preferences)
+        self._answer_due = self._now + self._policy.machine_timeout
+        return [self._message()]
+
+    def _goodbye_said(self) -> list[Command]:
+        assert self._turn is not None
+        self._turn.goodbye = self._turn.by is By.MACHINE
+        return []
+
+    def _turn_finished(self) -> list[Command]:
+        turn = self._turn
+        assert turn is not None
+        if not turn.said and not turn.goodbye:
+            return self._turn_failed(Reason.CLIENT_FAILED)
+        commands = self._note_turn("answered")
+        if self._playback.cycle_open:
+            commands += self._speak("", last=True)
+        if turn.by is By.CLIENT:
+            commands += self._release()
+        if turn.goodbye:
+            return [*commands, *self._last_words(Phase.GOODBYE, "", "ended")]
+        self._listen()
+        return commands
+
+    def _turn_failed(self, reason: Reason) -> list[Command]:
+        turn = self._turn
+        assert turn is not None
+        if turn.by is By.MACHINE:
+            return self._machine_failed("machine_failed")
+        commands = self._note_turn(reason)
+        gone = reason in {Reason.CLIENT_LEFT, Reason.CLIENT_ABSENT}
+        if gone and not turn.said and self._handovers < MAX_HANDOVERS and self._now < self._limit():
+            if self._availability is Availability.HERE:
+                self._handovers += 1
+                return [*commands, *self._ask_client(self._next_turn())]
+            if self._availability is Availability.JUST_LOST and reason is Reason.CLIENT_ABSENT:
+                self._go(Phase.CLIENT_AWAITED)
+                self._answer_due = self._limit()
+                return commands
+        return [*commands, *self._step_down(reason)]
+
+    def _limit(self) -> float:
+        return self._asked_at + self._policy.client_timeout
+
+    def _machine_failed(self, outcome: str) -> list[Command]:
+        if self._turn is not None and self._turn.goodbye:
+            return self._turn_finished()
+        stopped = self._stop_turn(outcome)
+        return [*stopped, *self._last_words(Phase.UNAVAILABLE, self._policy.phrases.unavailable, "unavailable")]
+
+    def _release(self) -> list[Command]:
+        through = self._owed.answered()
+        return [] if through is None else [ReleaseWords(through)]
+
+    # ── paths downwards ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _step_down(self, reason: Reason) -> list[Command]:
+        """Leave the words in hand as a message, then let the next one down the path speak."""
+        stored = self._leave(reason)
+        if not self._policy.has_machine:
+            return [*stored, *self._last_words(Phase.UNAVAILABLE, self._policy.phrases.unavailable, "unavailable")]
+        apology = self._policy.phrases.apology
+        spoken = self._phrase(apology, last=False)
+        return [*stored, *spoken, *self._ask_machine(apology)]
+
+    def _leave(self, reason: Reason) -> list[Command]:
+        if not self._owed.in_hand:
+            return []
+        self._owed.leave(reason)
+        return [self._message()]
+
+    def _message(self) -> LeaveMessage:
+        return LeaveMessage(self._owed.draft(self._transcript.window()))
+
+    def _availability_changed(self, availability: Availability) -> list[Command]:
+        self._availability = availability
+        if self.phase is not Phase.CLIENT_AWAITED:
+            return []
+        match availability:
+            case Availability.HERE:
+                return self._ask_client(self._next_turn())
+            case Availability.JUST_LOST:
+                return []
+            case Availability.AWAY:
+                return self._step_down(Reason.CLIENT_ABSENT)
+            case _:
+                assert_never(availability)
+
+    # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _hang_up(self, say: str) -> list[Command]:
+        if self.phase in _LAST_WORDS or self.phase is Phase.ENDING:
+            return []
+        commands = self._stop_turn("hung_up")
+        self._client_hung_up = True
+        if not self._owed.is_left:
+            commands += self._release()
+        return [*commands, *self._last_words(Phase.GOODBYE, say, "ended", speaker=Speaker.AGENT)]
+
+    def _farewell(self, phrase: str, reason: Reason) -> list[Command]:
+        if self.phase in _LAST_WORDS or self.phase is Phase.ENDING:
+            return []
+        stopped = self._stop_turn("hung_up")
+        return [*stopped, *self._leave(reason), *self._last_words(Phase.GOODBYE, phrase, "farewell")]
+
+    def _last_words(
+        self, phase: Phase, text: str, outcome: str, *, speaker: Speaker = Speaker.MACHINE
+    ) -> list[Command]:
+        """Say the last sentence of the call and wait until it was heard."""
+        self._go(phase)
+        self._outcome = outcome
+        self._silence_due = self._answer_due = math.inf
+        commands: list[Command] = []
+        if text and speaker is Speaker.AGENT:
+            spoken = f" {text}" if self._playback.cycle_open else text
+            self._transcript.add(speaker, text, self._wall())
+            commands += self._speak(spoken, last=True)
+        else:
+            commands += self._phrase(text, last=True)
+        if self._playback.is_heard(self._now):
+            return [*commands, *self._end_session()]
+        self._ending_due = max(self._now, self._playback.until) + self._policy.ending_cap
+        return commands
+
+    def _end_session(self) -> list[Command]:
+        self._go(Phase.ENDING)
+        self._silence_due = self._answer_due = self._call_due = self._digits_due = math.inf
+        self._ending_due = self._now + self._policy.line_close_cap
+        return [EndSession()]
+
+    def _line_gone(self) -> list[Command]:
+        commands = self._stop_turn("hung_up")
+        unfinished = " ".join(each for each in (self._partial, self._digits) if each)
+        if unfinished and not self._client_hung_up:
+            self._transcript.add(Speaker.CALLER, unfinished, self._wall())
+            self._caller_was_heard = True
+            if self._owed.is_left:
+                self._owed.add(unfinished)
+                commands.append(self._message())
+            else:
+                self._owed.hold(self._next_turn(), unfinished)
+        absent = self._availability is not Availability.HERE
+        if self._owed.in_hand:
+            commands += self._leave(Reason.CLIENT_ABSENT if absent else Reason.UNANSWERED)
+        elif not self._caller_was_heard and absent and self._call.direction is Direction.INBOUND:
+            # Nobody spoke and nobody could have answered: that somebody called is still worth knowing.
+            self._owed.leave(Reason.CLIENT_ABSENT)
+            commands.append(self._message())
+        self._go(Phase.OVER)
+        self._call_due = self._answer_due = self._silence_due = self._digits_due = self._ending_due = math.inf
+        return commands
+
+    # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _deadline_passed(self) -> list[Command]:  # noqa: PLR0911 - one return a deadline
+        """Act on the one deadline that is due; the most final one first."""
+        now = self._now
+        if self._call_due <= now:
+            self._call_due = math.inf
+            return self._farewell(self._policy.phrases.time_goodbye, Reason.UNANSWERED)
+        if self._ending_due <= now:
+            self._ending_due = math.inf
+            if self.phase is Phase.ENDING:
+                return [CloseLine(1000), *self._line_gone()]
+            return self._end_session()
+        if self._digits_due <= now:
+            return self._digits_complete()
+        if self._answer_due <= now:
+            return self._answer_overdue()
+        if self._silence_due <= now:
+            return self._silence()
+        return []
+
+    def _answer_overdue(self) -> list[Command]:
+        if self._turn is None:
+            return self._step_down(Reason.CLIENT_ABSENT)
+        if self._turn.by is By.CLIENT:
+            return [*self._stop_turn(Reason.CLIENT_TIMEOUT), *self._step_down(Reason.CLIENT_TIMEOUT)]
+        return self._machine_failed("machine_timeout")
+
+    def _silence(self) -> list[Command]:
+        if self._owed.in_hand:
+            # An interruption cut the turn short and nothing was said after it: the question still stands.
+            self._asked_at = self._now
+            self._handovers = 0
+            if self._availability is Availability.HERE:
+                return self._ask_client(self._next_turn())
+            return self._step_down(Reason.CLIENT_ABSENT)
+        phrases = self._policy.phrases
+        if self._reprompts >= self._policy.reprompts:
+            return self._farewell(phrases.silence_goodbye, Reason.UNANSWERED)
+        self._reprompts += 1
+        commands = self._phrase(phrases.still_there, last=True)
+        self._await_caller()
+        return commands
+
+    def _listen(self) -> None:
+        self._go(Phase.MACHINE_LISTENING if self.phase in _MACHINE else Phase.CLIENT_LISTENING)
+        self._answer_due = math.inf
+        self._await_caller()
+
+    def _await_caller(self) -> None:
+        if self.phase in _LISTENING:
+            coughed = self._owed.in_hand and not self._caller_is_talking
+            wait = self._policy.cough if coughed else self._policy.silence
+            self._silence_due = max(self._now, self._playback.until) + wait
+
+    def _go(self, phase: Phase) -> None:
+        if phase not in MOVES[self.phase]:
+            raise AssertionError(f"no way from {self.phase} to {phase}")
+        self.phase = phase
+
+    def _wall(self) -> datetime:
+        return self._call.started_at + timedelta(seconds=self._now - self._born)

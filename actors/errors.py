@@ -1,0 +1,71 @@
+"""The exception tree, on one page.
+
+Each class says whose fault it is, because that decides what the caller hears next.
+
+    CallError
+    ├── LineClosed              the carrier's side: the caller's line no longer takes speech
+    ├── ResponderError          the answering side: carries the reason a waiting message gets
+    │   ├── ClientAbsent        no session of the agent can take the turn
+    │   ├── ClientLeft          the session went away with the turn in hand
+    │   ├── ClientFailed        the client answered with an error, or with nothing that can be spoken
+    │   └── MachineFailed       the answering machine could not answer
+    ├── StoreFailed             our side: what the caller left could not be made durable
+    ├── CallRefused             admission: full, draining, or this call is already here
+    └── UnknownCall             a tool named a call that this agent does not have
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from actors.messages import Reason
+
+
+class CallError(Exception):
+    """Base of everything that can go wrong in a call."""
+
+
+class LineClosed(CallError):
+    """Say that the line to the caller is closed: nothing more can be spoken."""
+
+
+class ResponderError(CallError):
+    """Say that a turn will not be answered by the one who was asked."""
+
+    reason: ClassVar[Reason] = Reason.CLIENT_FAILED
+
+
+class ClientAbsent(ResponderError):
+    """Say that no session of the agent can take the turn."""
+
+    reason: ClassVar[Reason] = Reason.CLIENT_ABSENT
+
+
+class ClientLeft(ResponderError):
+    """Say that the client's session ended while it had the turn in hand."""
+
+    reason: ClassVar[Reason] = Reason.CLIENT_LEFT
+
+
+class ClientFailed(ResponderError):
+    """Say that the client refused the turn, or answered nothing that can be spoken."""
+
+
+class MachineFailed(ResponderError):
+    """Say that the answering machine could not answer: its service failed or refused."""
+
+
+class StoreFailed(CallError):
+    """Say that a write was not made durable; what it carried must be written again."""
+
+
+class CallRefused(CallError):
+    """Say that a call was not admitted; `code` is one of `full`, `draining`, `already_here`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class UnknownCall(CallError):
+    """Say that the agent has no live call of that id."""

@@ -1,0 +1,302 @@
+"""What can happen to a call: frozen values, named by what happened.
+
+Pure: imports nothing of ours, no clock, no I/O. A value that makes no sense cannot be built.
+`Event` at the end is the union that `conversation.Conversation.handle` matches over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+
+import attrs
+from attrs.validators import ge, instance_of, matches_re, optional
+
+
+class Speaker(StrEnum):
+    """Who said a line of the transcript."""
+
+    CALLER = "caller"
+    AGENT = "agent"
+    MACHINE = "machine"
+
+
+class Direction(StrEnum):
+    """Who dialled."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
+class Reason(StrEnum):
+    """Why a message waits for the client, as the contract names it."""
+
+    CLIENT_ABSENT = "client_absent"
+    CLIENT_TIMEOUT = "client_timeout"
+    CLIENT_FAILED = "client_failed"
+    CLIENT_LEFT = "client_left"
+    UNANSWERED = "unanswered"
+    RELAY_RESTARTED = "relay_restarted"
+    SEND_FAILED = "send_failed"
+
+
+class Availability(StrEnum):
+    """Whether a client that can answer is connected for an agent."""
+
+    HERE = "here"
+    JUST_LOST = "just_lost"
+    AWAY = "away"
+
+
+@attrs.frozen(kw_only=True)
+class CallInfo:
+    """What is known of a call when it is connected, and never changes.
+
+    `caller` and `called` are the numbers as the carrier names them (E.164, a SIP URI, or empty when withheld).
+    `verified` is true only for a number that its carrier vouches for in full; `attestation` is the letter (A, B, C)
+    or empty. `started_at` is wall-clock time with a zone. `greeting` was spoken by the carrier when it connected.
+    `connection` counts the sockets of the call from 1, and `opened_by` is what the transcript held before this one: a
+    call whose socket was lost continues where it was.
+    """
+
+    call_sid: str = attrs.field(validator=matches_re(r"[A-Za-z0-9_-]{1,64}"))
+    agent_id: str = attrs.field(validator=matches_re(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"))
+    caller: str = ""
+    called: str = ""
+    direction: Direction = Direction.INBOUND
+    verified: bool = False
+    attestation: str = ""
+    greeting: str = ""
+    system_prompt: str = ""
+    voice: str = ""
+    language: str = "en-US"
+    started_at: datetime = attrs.field(validator=instance_of(datetime))
+    connection: int = attrs.field(default=1, validator=ge(1))
+    opened_by: tuple[Line, ...] = ()
+
+    @started_at.validator
+    def _has_zone(self, _attribute: attrs.Attribute[datetime], value: datetime) -> None:
+        if value.tzinfo is None:
+            raise ValueError("started_at needs a time zone")
+
+
+@attrs.frozen
+class Line:
+    """One line of a transcript: who, what, and when (wall clock, with a zone)."""
+
+    speaker: Speaker
+    text: str = attrs.field(validator=instance_of(str))
+    at: datetime = attrs.field(validator=instance_of(datetime))
+
+
+@attrs.frozen(kw_only=True)
+class TurnRequest:
+    """What a responder is given for one turn.
+
+    `turn` counts the call's turns from 1 and is never reused within the call. `history` is the bounded transcript, the
+    caller's newest words last. `taken` and `preferences` are what the answering machine has recorded so far;
+    `said_already` is what the relay itself has just said in this turn, so that the machine need not say it again.
+    """
+
+    call: CallInfo
+    turn: int = attrs.field(validator=ge(1))
+    history: tuple[Line, ...]
+    taken: str = ""
+    preferences: str = ""
+    said_already: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class MessageDraft:
+    """What is owed to the client, ready to be made durable.
+
+    `call_sid` and `part` are its key: the same key again replaces what was stored, unless somebody was shown it
+    already. `through_turn` is the last turn whose words are inside, so that the journal can let go of them.
+    """
+
+    call_sid: str
+    part: int = attrs.field(validator=ge(1))
+    agent_id: str
+    direction: Direction
+    reason: Reason
+    caller: str
+    called: str
+    body: str
+    preferences: str = ""
+    transcript: tuple[Line, ...] = ()
+    through_turn: int = attrs.field(default=0, validator=ge(0))
+
+
+@attrs.frozen(kw_only=True)
+class CallSummary:
+    """How a call ended, for its record: the last thing the machine says of it.
+
+    `outcome` is one of `completed` (caller hung up), `ended` (this side hung up), `farewell` (a limit or a drain),
+    `unavailable`, `failed` (the line broke or something here did). `turns_by` counts finished turns by who answered.
+    """
+
+    outcome: str
+    turns_by: Mapping[str, int] = attrs.field(factory=dict)
+
+
+# ── from the carrier ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@attrs.frozen
+class CallerSpoke:
+    """The carrier heard words. With `final` false they are a cumulative guess that will be said again."""
+
+    text: str = attrs.field(validator=instance_of(str))
+    final: bool = True
+    language: str = ""
+
+
+@attrs.frozen
+class CallerInterrupted:
+    """The caller talked over us; `heard` is what of our speech came out before that, as the carrier words it."""
+
+    heard: str = ""
+    after_ms: int = 0
+
+
+@attrs.frozen
+class DigitPressed:
+    """One key of the caller's telephone."""
+
+    digit: str = attrs.field(validator=matches_re(r"[0-9A-D*#]"))
+
+
+@attrs.frozen
+class SpeechPlayed:
+    """The carrier finished playing this piece of our speech."""
+
+    text: str
+
+
+@attrs.frozen
+class AgentSpeaking:
+    """Our speech began (`on`) or stopped coming out of the caller's telephone."""
+
+    on: bool
+
+
+@attrs.frozen
+class CallerSpeaking:
+    """The caller began (`on`) or stopped making a sound that may become words."""
+
+    on: bool
+
+
+@attrs.frozen
+class CarrierFailed:
+    """The carrier refused something we sent, in its own words."""
+
+    description: str
+
+
+@attrs.frozen
+class FrameAccepted:
+    """A frame of the right form that changes nothing; it ends a row of rejected ones."""
+
+
+@attrs.frozen
+class FrameRejected:
+    """A frame came that is not of any known form; `why` is a short word for logs."""
+
+    why: str
+
+
+@attrs.frozen
+class CallerGone:
+    """The line is closed, by whichever side; `code` is the close code where one is known."""
+
+    code: int | None = attrs.field(default=None, validator=optional(instance_of(int)))
+
+
+# ── from the supervisors and the client's tools ─────────────────────────────────────────────────────────────────────
+
+
+@attrs.frozen
+class AvailabilityChanged:
+    """A client that can answer came, was lost a moment ago, or is away."""
+
+    availability: Availability
+
+
+@attrs.frozen
+class HangUpRequested:
+    """The client wants this call ended, after saying `say`."""
+
+    say: str = ""
+
+
+@attrs.frozen
+class DrainRequested:
+    """The daemon stops: say farewell and end."""
+
+
+# ── from the running turn ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@attrs.frozen
+class TurnSaid:
+    """The responder of `turn` has the next piece of its answer."""
+
+    turn: int
+    text: str
+
+
+@attrs.frozen
+class MessageTaken:
+    """The answering machine understood the message: `body` and wishes, as it will confirm them."""
+
+    turn: int
+    body: str
+    preferences: str = ""
+
+
+@attrs.frozen
+class GoodbyeSaid:
+    """The answering machine wants the call ended once its words were heard."""
+
+    turn: int
+
+
+@attrs.frozen
+class TurnFinished:
+    """The responder of `turn` has said all it wants to say."""
+
+    turn: int
+
+
+@attrs.frozen
+class TurnFailed:
+    """The responder of `turn` gave up; `reason` says why, as a waiting message would."""
+
+    turn: int
+    reason: Reason
+
+
+# ── from the clock ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@attrs.frozen
+class DeadlinePassed:
+    """The machine's own deadline has come."""
+
+
+PhoneEvent = (
+    CallerSpoke
+    | CallerInterrupted
+    | DigitPressed
+    | SpeechPlayed
+    | AgentSpeaking
+    | CallerSpeaking
+    | CarrierFailed
+    | FrameAccepted
+    | FrameRejected
+    | CallerGone
+)
+TurnEvent = TurnSaid | MessageTaken | GoodbyeSaid | TurnFinished | TurnFailed
+Event = PhoneEvent | TurnEvent | AvailabilityChanged | HangUpRequested | DrainRequested | DeadlinePassed

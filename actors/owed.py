@@ -1,0 +1,82 @@
+"""What the relay owes the client of one call: words that nobody has answered yet. Pure.
+
+Words are *in hand* from the moment they are understood until a client has answered them. When no client will, they are
+*left*: they become the body of a waiting message, which grows with all that is said afterwards, or is replaced by what
+the answering machine understood. Nothing is ever taken out except by an answer.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from actors.messages import CallInfo, Line, MessageDraft, Reason
+
+
+@attrs.define
+class Owed:
+    """Account for the caller's words."""
+
+    call: CallInfo
+    _in_hand: list[tuple[int, str]] = attrs.field(factory=list, init=False)
+    _left: list[str] = attrs.field(factory=list, init=False)
+    _through_turn: int = attrs.field(default=0, init=False)
+    taken: str = attrs.field(default="", init=False)
+    preferences: str = attrs.field(default="", init=False)
+    reason: Reason | None = attrs.field(default=None, init=False)
+
+    @property
+    def in_hand(self) -> bool:
+        """Whether a client still owes an answer."""
+        return bool(self._in_hand)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether a waiting message exists for this call."""
+        return self.reason is not None
+
+    def hold(self, turn: int, text: str) -> None:
+        """Count words that a client is about to get."""
+        self._in_hand.append((turn, text))
+
+    def answered(self) -> int | None:
+        """Let go of the words in hand; return the last turn they came in, or None when there were none."""
+        through = max((turn for turn, _text in self._in_hand), default=None)
+        self._in_hand.clear()
+        return through
+
+    def leave(self, reason: Reason) -> None:
+        """Turn the words in hand into words left; the first reason of a call is the one that is kept."""
+        self.reason = self.reason or reason
+        self._through_turn = max((turn for turn, _text in self._in_hand), default=self._through_turn)
+        self._left += [text for _turn, text in self._in_hand]
+        self._in_hand.clear()
+
+    def add(self, text: str) -> None:
+        """Add words said to the answering machine, or after it."""
+        self._left.append(text)
+
+    def take(self, body: str, preferences: str) -> None:
+        """Replace the words left so far by what the answering machine understood; an empty body keeps them."""
+        if body.strip():
+            self.taken = body.strip()
+            self._left.clear()
+        self.preferences = preferences.strip() or self.preferences
+
+    def draft(self, transcript: tuple[Line, ...]) -> MessageDraft:
+        """Return the waiting message as it stands. Only after `leave`."""
+        if self.reason is None:
+            raise ValueError("nothing was left in this call")
+        call = self.call
+        return MessageDraft(
+            call_sid=call.call_sid,
+            part=call.connection,
+            agent_id=call.agent_id,
+            direction=call.direction,
+            reason=self.reason,
+            caller=call.caller,
+            called=call.called,
+            body="\n".join([self.taken, *self._left] if self.taken else self._left),
+            preferences=self.preferences,
+            transcript=transcript,
+            through_turn=self._through_turn,
+        )

@@ -1,0 +1,82 @@
+"""The phases of a call and every move between them, as data. Pure.
+
+`Conversation` refuses a move that is not in `MOVES`, the tests take each one, and `scripts/state_diagram.py` draws it:
+a diagram made from the table that the code obeys cannot lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Phase(StrEnum):
+    """Where the call is: the client path, the answering machine, the unavailable sentence, and the ways out."""
+
+    CLIENT_LISTENING = "client listening"
+    CLIENT_AWAITED = "client awaited"
+    CLIENT_ANSWERING = "client answering"
+    MACHINE_ANSWERING = "machine answering"
+    MACHINE_LISTENING = "machine listening"
+    UNAVAILABLE = "unavailable"
+    GOODBYE = "goodbye"
+    ENDING = "ending"
+    OVER = "over"
+
+
+# From where, to where, and on what occasion.
+MOVES: Mapping[Phase, Mapping[Phase, str]] = MappingProxyType(
+    {
+        Phase.CLIENT_LISTENING: {
+            Phase.CLIENT_ANSWERING: "caller spoke, client here",
+            Phase.CLIENT_AWAITED: "caller spoke, client just lost",
+            Phase.MACHINE_ANSWERING: "caller spoke, client away",
+            Phase.UNAVAILABLE: "caller spoke, client away, no machine",
+            Phase.GOODBYE: "a limit, or the client hung up",
+            Phase.ENDING: "the carrier sends rubbish",
+            Phase.OVER: "line gone",
+        },
+        Phase.CLIENT_AWAITED: {
+            Phase.CLIENT_ANSWERING: "client is back",
+            Phase.CLIENT_AWAITED: "caller spoke again",
+            Phase.CLIENT_LISTENING: "interrupted",
+            Phase.MACHINE_ANSWERING: "limit, or client away",
+            Phase.UNAVAILABLE: "limit, or client away, no machine",
+            Phase.GOODBYE: "a limit, or the client hung up",
+            Phase.ENDING: "the carrier sends rubbish",
+            Phase.OVER: "line gone",
+        },
+        Phase.CLIENT_ANSWERING: {
+            Phase.CLIENT_ANSWERING: "caller spoke again, or another session takes the turn",
+            Phase.CLIENT_LISTENING: "answered, or interrupted",
+            Phase.CLIENT_AWAITED: "client was just lost before it got the turn",
+            Phase.MACHINE_ANSWERING: "client silent, failed or left",
+            Phase.UNAVAILABLE: "client silent, failed or left, no machine",
+            Phase.GOODBYE: "a limit, or the client hung up",
+            Phase.ENDING: "the carrier sends rubbish",
+            Phase.OVER: "line gone",
+        },
+        Phase.MACHINE_ANSWERING: {
+            Phase.MACHINE_ANSWERING: "caller spoke again",
+            Phase.MACHINE_LISTENING: "answered, or interrupted",
+            Phase.UNAVAILABLE: "machine silent or failed",
+            Phase.GOODBYE: "machine said goodbye, a limit, or the client hung up",
+            Phase.ENDING: "the carrier sends rubbish",
+            Phase.OVER: "line gone",
+        },
+        Phase.MACHINE_LISTENING: {
+            Phase.MACHINE_ANSWERING: "caller spoke",
+            Phase.GOODBYE: "a limit, or the client hung up",
+            Phase.ENDING: "the carrier sends rubbish",
+            Phase.OVER: "line gone",
+        },
+        Phase.UNAVAILABLE: {
+            Phase.ENDING: "sentence was heard",
+            Phase.OVER: "line gone",
+        },
+        Phase.GOODBYE: {Phase.ENDING: "last words were heard", Phase.OVER: "line gone"},
+        Phase.ENDING: {Phase.OVER: "line gone"},
+        Phase.OVER: {},
+    }
+)

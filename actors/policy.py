@@ -1,0 +1,55 @@
+"""The knobs of a call: deadlines in seconds, limits, and the phrases the relay itself may say. Frozen, pure."""
+
+from __future__ import annotations
+
+import attrs
+from attrs.validators import ge, gt
+
+
+@attrs.frozen(kw_only=True)
+class Phrases:
+    """What the relay says in its own voice, in one language. An empty phrase is not said.
+
+    `apology` opens the answering machine's first turn at once, so that no caller waits for a model's first word.
+    """
+
+    apology: str = "I'm sorry, I can't get an answer for you right now."
+    unavailable: str = "I'm sorry, nobody is available right now. Please call again later. Goodbye."
+    still_there: str = "Are you still there?"
+    silence_goodbye: str = "I can't hear you, so I will hang up now. Goodbye."
+    time_goodbye: str = "I'm sorry, this call has reached its time limit. Goodbye."
+    drain_goodbye: str = "I'm sorry, I have to end this call now. Please call again in a moment. Goodbye."
+
+
+@attrs.frozen(kw_only=True)
+class Policy:
+    """How long things may take, and how much may pile up, in one call.
+
+    `client_timeout` is what a caller waits for the client in one turn, counted from the caller's newest words; once the
+    client speaks it bounds each gap between pieces. `machine_timeout` does the same for the answering machine.
+    `reconnect_grace` is for how long a lost client counts as just lost. `digit_gap` closes a row of keys without `#`.
+    `silence` is how long the caller may say nothing after our last word was heard, before each of `reprompts`
+    questions and then the goodbye; `cough` is how long until words are asked again whose turn an interruption cut short
+    before any answer. `characters_per_second` estimates speech where the carrier does not report it.
+    `ending_cap` bounds the wait for a goodbye to be heard beyond its estimated length, and `line_close_cap` the wait
+    for the carrier to close after `end`. `history_lines` and `history_characters` bound what is sent with each turn;
+    `answer_characters` is what one turn may say; `bad_frames` in a row end the call.
+    """
+
+    has_machine: bool = False
+    client_timeout: float = attrs.field(default=8.0, validator=gt(0))
+    machine_timeout: float = attrs.field(default=6.0, validator=gt(0))
+    reconnect_grace: float = attrs.field(default=10.0, validator=ge(0))
+    digit_gap: float = attrs.field(default=2.0, validator=gt(0))
+    silence: float = attrs.field(default=15.0, validator=gt(0))
+    cough: float = attrs.field(default=4.0, validator=gt(0))
+    reprompts: int = attrs.field(default=2, validator=ge(0))
+    max_seconds: float = attrs.field(default=3600.0, validator=gt(0))
+    characters_per_second: float = attrs.field(default=16.0, validator=gt(0))
+    ending_cap: float = attrs.field(default=1.5, validator=ge(0))
+    line_close_cap: float = attrs.field(default=5.0, validator=gt(0))
+    history_lines: int = attrs.field(default=40, validator=ge(2))
+    history_characters: int = attrs.field(default=12_000, validator=ge(1000))
+    answer_characters: int = attrs.field(default=8_000, validator=ge(100))
+    bad_frames: int = attrs.field(default=10, validator=ge(1))
+    phrases: Phrases = attrs.field(factory=Phrases)

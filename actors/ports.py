@@ -1,0 +1,101 @@
+"""What a call needs from the outside, as protocols that `relay/` implements and tests fake.
+
+A fake passes the same checks as the real thing: see `tests/contracts/`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from actors.messages import CallInfo, CallSummary, MessageDraft, PhoneEvent, TurnRequest
+
+
+class PhoneLine(Protocol):
+    """The line to one caller: events in, speech out. One task receives, one task sends."""
+
+    async def receive(self) -> PhoneEvent:
+        """Wait for what the carrier says next.
+
+        Never raises for anything that comes over the line: a bad frame is `FrameRejected`, every end is `CallerGone`,
+        and after `CallerGone` it is returned again. Cancelling loses nothing.
+        """
+        ...
+
+    async def speak(self, text: str, *, last: bool) -> None:
+        """Send a piece of speech; `last` closes the talk cycle (the text may then be empty).
+
+        Raises `LineClosed` when the line no longer takes it.
+        """
+        ...
+
+    async def end(self, handoff: str = "") -> None:
+        """Ask the carrier to end the session, handing `handoff` (a JSON text or empty) to the action URL.
+
+        Raises `LineClosed`.
+        """
+        ...
+
+    async def close(self, code: int) -> None:
+        """Close the line with a WebSocket close code; harmless when it is closed already. Raises nothing."""
+        ...
+
+
+class Answer(Protocol):
+    """Where a responder puts its answer, piece by piece. Each call may wait for the call actor to catch up."""
+
+    async def say(self, text: str) -> None:
+        """Speak the next piece, as it comes: no need for whole words, markdown is taken out later."""
+        ...
+
+    async def take_message(self, body: str, preferences: str) -> None:
+        """Record the caller's message; it is durable before anything said after this is spoken."""
+        ...
+
+    async def say_goodbye(self) -> None:
+        """End the call once what was said has been heard."""
+        ...
+
+
+class Responder(Protocol):
+    """Somebody who answers turns: the client, or the answering machine."""
+
+    async def respond(self, request: TurnRequest, answer: Answer) -> None:
+        """Answer one turn through `answer`, and return when all is said.
+
+        Keeps no deadline of its own: the call cancels it when the caller talks over it, or when it takes too long.
+        Raises a `ResponderError` when it will not answer; what it has said until then stands.
+        """
+        ...
+
+
+class MessageStore(Protocol):
+    """Where what a caller leaves is kept until the client has confirmed it."""
+
+    async def leave(self, draft: MessageDraft) -> str:
+        """Make a message durable and return its id.
+
+        The same key (`call_sid`, `part`) again replaces the stored one and keeps its id, unless a client was shown it
+        already: then it becomes a new message. In the same transaction the journal lets go of the call's words up to
+        `draft.through_turn`. Raises `StoreFailed`; cancelling never leaves it half done.
+        """
+        ...
+
+
+class Journal(Protocol):
+    """What is in flight: calls that are open, and words that a client has in hand. Read again after a restart."""
+
+    async def open_call(self, call: CallInfo) -> None:
+        """Record that a call is here; for a call that is known already it is opened again. Raises `StoreFailed`."""
+        ...
+
+    async def hold_words(self, call_sid: str, turn: int, text: str) -> None:
+        """Make the caller's words durable before a client is asked. Raises `StoreFailed`."""
+        ...
+
+    async def release_words(self, call_sid: str, through_turn: int) -> None:
+        """Let go of words that were answered, up to and with this turn. Raises `StoreFailed`."""
+        ...
+
+    async def close_call(self, call_sid: str, summary: CallSummary) -> None:
+        """Close the call's record. Words still held stay for the next start. Raises `StoreFailed`."""
+        ...

@@ -1,0 +1,122 @@
+"""The presence supervisor: which client sessions are here, for which agent.
+
+    MCP session ready ──arrive──▶ ┌──────────┐ ──AvailabilityChanged──▶ the inbox of each live call of the agent
+    MCP session over  ──leave───▶ │ Presence │
+                                  └──────────┘ ◀──newest(agent)──────── the client responder, once a turn
+
+An agent may have several sessions; the newest one that can answer gets the turns, and closing one never touches
+another. An agent whose last session went away counts as just lost for `grace` seconds, so that a client which
+reconnects is waited for, while a caller of an agent that has been away longer is not kept waiting.
+
+`arrive` and `leave` are plain functions, not messages: a session must be usable the moment it is ready, and must be
+gone the moment its connection is, even when its task is being cancelled and cannot wait for room in a channel. Only
+the passing of the grace needs a task: `run`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Generic, Protocol, TypeVar
+
+import attrs
+import trio
+
+from actors.messages import Availability
+
+
+class ClientSession(Protocol):
+    """One connection of a client that can answer turns, as far as presence needs to know it."""
+
+    @property
+    def agent_id(self) -> str:
+        """The agent it acts for."""
+        ...
+
+
+SessionT = TypeVar("SessionT", bound=ClientSession)
+Watcher = Callable[[Availability], None]
+
+
+@attrs.define(eq=False)
+class Presence(Generic[SessionT]):
+    """Know which sessions are here. One instance, in one Trio thread, with one task in `run`."""
+
+    grace: float
+    _sessions: dict[str, list[SessionT]] = attrs.field(factory=dict, init=False)
+    _lost_until: dict[str, float] = attrs.field(factory=dict, init=False)
+    _watchers: dict[str, set[Watcher]] = attrs.field(factory=dict, init=False)
+    _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def arrive(self, session: SessionT) -> None:
+        """Count a session that can answer from now on; it becomes its agent's newest. Twice is once."""
+        sessions = self._sessions.setdefault(session.agent_id, [])
+        if session in sessions:
+            return
+        sessions.append(session)
+        self._lost_until.pop(session.agent_id, None)
+        if len(sessions) == 1:
+            self._publish(session.agent_id)
+
+    def leave(self, session: SessionT) -> None:
+        """Forget a session. A session that never arrived, or left already, is no error."""
+        sessions = self._sessions.get(session.agent_id, [])
+        if session not in sessions:
+            return
+        sessions.remove(session)
+        if sessions:
+            return
+        del self._sessions[session.agent_id]
+        if self.grace > 0:
+            self._lost_until[session.agent_id] = trio.current_time() + self.grace
+            self._wake.set()
+        self._publish(session.agent_id)
+
+    def newest(self, agent_id: str) -> SessionT | None:
+        """Return the session that gets the agent's next turn, or None when none is here."""
+        sessions = self._sessions.get(agent_id)
+        return sessions[-1] if sessions else None
+
+    def availability(self, agent_id: str) -> Availability:
+        """Say whether the agent's client is here, was lost within the grace, or is away."""
+        if agent_id in self._sessions:
+            return Availability.HERE
+        if self._lost_until.get(agent_id, -math.inf) > trio.current_time():
+            return Availability.JUST_LOST
+        return Availability.AWAY
+
+    @contextmanager
+    def watch(self, agent_id: str, watcher: Watcher) -> Iterator[Availability]:
+        """Call `watcher` at each change inside the block, and give the availability at its start.
+
+        `watcher` is called from whoever arrives or leaves: it must not wait and must not raise (`Inbox.post` is made
+        for it).
+        """
+        self._watchers.setdefault(agent_id, set()).add(watcher)
+        try:
+            yield self.availability(agent_id)
+        finally:
+            watchers = self._watchers[agent_id]
+            watchers.discard(watcher)
+            if not watchers:
+                del self._watchers[agent_id]
+
+    async def run(self) -> None:
+        """Turn just lost into away when the grace is over. Runs until cancelled, and may be cancelled at any point."""
+        while True:
+            self._wake = trio.Event()
+            self._expire()
+            with trio.move_on_at(min(self._lost_until.values(), default=math.inf)):
+                await self._wake.wait()
+
+    def _expire(self) -> None:
+        now = trio.current_time()
+        for agent_id in [each for each, until in self._lost_until.items() if until <= now]:
+            del self._lost_until[agent_id]
+            self._publish(agent_id)
+
+    def _publish(self, agent_id: str) -> None:
+        availability = self.availability(agent_id)
+        for watcher in tuple(self._watchers.get(agent_id, ())):
+            watcher(availability)

@@ -1,0 +1,101 @@
+"""The supervisor of calls: admits them, knows the live ones, finds them for a tool, drains them.
+
+    front desk ──reserve──▶ ┌─────────────┐ ──HangUpRequested──▶ one call
+    front desk ──connect──▶ │ Switchboard │ ──DrainRequested───▶ every call
+    tools ─────hang_up────▶ └─────────────┘
+
+A place is reserved when the carrier announces a call and becomes the live call when its socket opens, so the limit is
+exact: no more calls than places are ever promised. Calls run in the task that brings their line (`connect`), which is a
+child of the listener's nursery; the switchboard holds no nursery and no call outlives its connection.
+"""
+
+from __future__ import annotations
+
+import attrs
+import trio
+
+from actors.call import Call, CallServices
+from actors.errors import CallRefused, UnknownCall
+from actors.messages import AvailabilityChanged, CallInfo, DrainRequested, HangUpRequested
+from actors.ports import PhoneLine
+from actors.presence import Presence
+
+
+@attrs.define(eq=False)
+class Switchboard:
+    """Know every live call. One instance, in one Trio thread."""
+
+    services: CallServices
+    presence: Presence  # type: ignore[type-arg]  # whatever a session is, only its availability matters here
+    max_calls: int
+    draining: bool = attrs.field(default=False, init=False)
+    _calls: dict[str, Call] = attrs.field(factory=dict, init=False)
+    _reserved: set[str] = attrs.field(factory=set, init=False)
+    _left: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def reserve(self, call_sid: str) -> None:
+        """Promise a place to a call that was announced; twice is once. Raises `CallRefused` when none can be had."""
+        if call_sid in self._reserved or call_sid in self._calls:
+            return
+        if self.draining:
+            raise CallRefused("draining", "the relay is being stopped and takes no new calls")
+        if len(self._calls.keys() | self._reserved) >= self.max_calls:
+            raise CallRefused("full", f"all {self.max_calls} places are taken; RELAY_MAX_CALLS says how many there are")
+        self._reserved.add(call_sid)
+
+    def release(self, call_sid: str) -> None:
+        """Take a promise back: the call never opened its socket. Harmless when there was none."""
+        self._reserved.discard(call_sid)
+
+    async def connect(self, info: CallInfo, line: PhoneLine) -> Call:
+        """Run a call on its line, and return it when it is over and all it owes is stored.
+
+        Raises `CallRefused` when a call of that id is live already; else nothing but `trio.Cancelled`, after the call's
+        epilogue.
+        """
+        if info.call_sid in self._calls:
+            raise CallRefused("already_here", "this call has an open line already")
+        with self.presence.watch(info.agent_id, lambda now: call.inbox.post(AvailabilityChanged(now))) as availability:
+            call = Call(info, line, self.services, availability)
+            self._calls[info.call_sid] = call
+            self._reserved.discard(info.call_sid)
+            try:
+                await call.run()
+            finally:
+                del self._calls[info.call_sid]
+                self._left.set()
+        return call
+
+    def live(self, agent_id: str | None = None) -> list[Call]:
+        """Return the live calls, of one agent or of all, oldest first."""
+        return [call for call in self._calls.values() if agent_id in {None, call.info.agent_id}]
+
+    def occupied(self) -> int:
+        """Count the places that are taken or promised."""
+        return len(self._calls.keys() | self._reserved)
+
+    def hang_up(self, agent_id: str, call_sid: str, say: str = "") -> None:
+        """End a live call of this agent after saying `say`. Raises `UnknownCall`, also for another agent's call."""
+        call = self._calls.get(call_sid)
+        if call is None or call.info.agent_id != agent_id:
+            raise UnknownCall(call_sid)
+        call.inbox.post(HangUpRequested(say))
+
+    async def drain(self, patience: float, farewell: float) -> bool:
+        """Take no new calls, let the live ones finish for `patience` seconds, then say farewell to the rest.
+
+        Returns whether all calls were over within `farewell` seconds after that. Safe to cancel at any point.
+        """
+        self.draining = True
+        with trio.move_on_after(patience):
+            await self._empty()
+        for call in self.live():
+            call.inbox.post(DrainRequested())
+        with trio.move_on_after(farewell):
+            await self._empty()
+        return not self._calls
+
+    async def _empty(self) -> None:
+        while self._calls:
+            self._left = trio.Event()
+            await self._left.wait()

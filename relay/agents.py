@@ -1,0 +1,21 @@
+"""What an agent is: the party that a token acts for, and how its telephone sounds."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import attrs
+from attrs.validators import matches_re
+
+
+@attrs.frozen(kw_only=True)
+class Agent:
+    """A registered agent. None means: as the settings say. The token itself is never kept, only its hash."""
+
+    agent_id: str = attrs.field(validator=matches_re(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"))
+    number: str | None = None
+    greeting: str | None = None
+    system_prompt: str | None = None
+    voice: str | None = None
+    language: str | None = None
+    created_at: datetime

@@ -1,0 +1,257 @@
+"""The state machine under any order of events: what must hold whatever happens."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from actors.commands import (
+    By,
+    CancelTurn,
+    CloseLine,
+    Command,
+    EndSession,
+    HoldWords,
+    LeaveMessage,
+    NoteTurn,
+    ReleaseWords,
+    Speak,
+    StartTurn,
+)
+from actors.conversation import Conversation
+from actors.messages import (
+    AgentSpeaking,
+    Availability,
+    AvailabilityChanged,
+    CallerGone,
+    CallerInterrupted,
+    CallerSpeaking,
+    CallerSpoke,
+    CarrierFailed,
+    DeadlinePassed,
+    DigitPressed,
+    DrainRequested,
+    Event,
+    FrameAccepted,
+    FrameRejected,
+    GoodbyeSaid,
+    HangUpRequested,
+    MessageTaken,
+    Reason,
+    SpeechPlayed,
+    TurnFailed,
+    TurnFinished,
+    TurnSaid,
+)
+from actors.phases import Phase
+from actors.policy import Policy
+from tests.fakes import call_info
+
+ANSWERING = {Phase.CLIENT_ANSWERING, Phase.MACHINE_ANSWERING}
+
+
+class CallMachine(RuleBasedStateMachine):
+    """Feed a conversation anything, and keep the books that the relay promises to keep."""
+
+    @initialize(
+        machine=st.booleans(),
+        availability=st.sampled_from(Availability),
+        greeting=st.sampled_from(["", "Hello, how can I help you today?"]),
+    )
+    def begin(self, machine: bool, availability: Availability, greeting: str) -> None:
+        self.now = 1000.0
+        # A window that holds everything, so that the books can look for words in it.
+        policy = Policy(has_machine=machine, max_seconds=300, history_lines=10_000, history_characters=10**9)
+        self.call = Conversation(call_info(greeting=greeting), policy, availability=availability, now=self.now)
+        self.running: int | None = None
+        self.cycle_open = False
+        self.said: list[str] = []
+        self.settled: set[str] = set()
+        self.held: dict[int, str] = {}
+        self.stored = ""
+        self.hung_up = False
+        self.ended = False
+        self.words = 0
+
+    def feed(self, event: Event) -> list[Command]:
+        commands = self.call.handle(event, self.now)
+        for command in commands:
+            self.keep(command)
+        return commands
+
+    def keep(self, command: Command) -> None:  # noqa: C901, PLR0912
+        assert not self.ended or not isinstance(command, Speak | StartTurn | EndSession), "nothing after the end"
+        match command:
+            case Speak():
+                assert command.text or self.cycle_open, "only an open talk cycle is closed"
+                self.cycle_open = not command.last
+            case StartTurn():
+                assert self.running is None, "one turn at a time"
+                self.running = command.request.turn
+                if command.by is By.CLIENT:
+                    spoken = {line.text for line in command.request.history}
+                    assert set(self.held.values()) <= spoken, "the client is sent all that is owed"
+            case CancelTurn():
+                assert command.turn == self.running, "only the running turn is cancelled"
+                self.running = None
+            case NoteTurn():
+                if command.turn == self.running:
+                    self.running = None
+            case HoldWords():
+                self.held[command.turn] = command.text
+            case ReleaseWords():
+                for turn in [each for each in self.held if each <= command.through_turn]:
+                    self.settled.add(self.held.pop(turn))
+            case LeaveMessage():
+                draft = command.draft
+                self.stored = draft.body
+                for turn in [each for each in self.held if each <= draft.through_turn]:
+                    del self.held[turn]
+            case EndSession():
+                self.ended = True
+            case CloseLine():
+                assert self.ended
+
+    @rule(seconds=st.floats(min_value=0.001, max_value=7.9))
+    def time_passes(self, seconds: float) -> None:
+        while self.call.deadline <= self.now + seconds:
+            self.deadline_comes()
+        self.now += seconds
+
+    @precondition(lambda self: self.call.phase is not Phase.OVER)
+    @rule()
+    def deadline_comes(self) -> None:
+        self.now = max(self.now, self.call.deadline)
+        self.feed(DeadlinePassed())
+        assert self.call.deadline > self.now or self.call.phase is Phase.OVER, "a deadline is acted upon"
+
+    @rule(partial=st.booleans())
+    def caller_speaks(self, partial: bool) -> None:
+        self.words += 1
+        text = f"utterance number {self.words}."
+        dead = self.call.phase is Phase.OVER
+        if not dead and not self.hung_up and not partial:
+            self.said.append(text)
+        self.feed(CallerSpoke(text, final=not partial))
+
+    @rule(digit=st.sampled_from("0123456789*#"))
+    def caller_presses(self, digit: str) -> None:
+        self.feed(DigitPressed(digit))
+
+    @rule(heard=st.sampled_from(["", "Hello", "I will", "something else"]))
+    def caller_interrupts(self, heard: str) -> None:
+        commands = self.feed(CallerInterrupted(heard))
+        assert not [each for each in commands if isinstance(each, Speak)], "nothing is said after an interrupt"
+        assert self.running is None
+        self.cycle_open = False
+
+    @rule(
+        event=st.one_of(
+            st.builds(AgentSpeaking, st.booleans()),
+            st.builds(CallerSpeaking, st.booleans()),
+            st.just(FrameAccepted()),
+            st.just(CarrierFailed("Invalid message received")),
+            st.builds(SpeechPlayed, st.sampled_from(["I will", "x"])),
+        )
+    )
+    def carrier_reports(self, event: Event) -> None:
+        self.feed(event)
+
+    @rule(times=st.integers(1, 10))
+    def carrier_sends_rubbish(self, times: int) -> None:
+        for _ in range(times):
+            self.feed(FrameRejected("not json"))
+
+    @rule(availability=st.sampled_from(Availability))
+    def client_comes_and_goes(self, availability: Availability) -> None:
+        self.feed(AvailabilityChanged(availability))
+
+    @precondition(lambda self: self.running is not None)
+    @rule(text=st.sampled_from(["I will", " look into it.", " ", ""]))
+    def turn_says(self, text: str) -> None:
+        assert self.running is not None
+        self.feed(TurnSaid(self.running, text))
+
+    @precondition(lambda self: self.running is not None)
+    @rule()
+    def turn_finishes(self) -> None:
+        assert self.running is not None
+        self.feed(TurnFinished(self.running))
+
+    @precondition(lambda self: self.running is not None)
+    @rule(reason=st.sampled_from([Reason.CLIENT_ABSENT, Reason.CLIENT_LEFT, Reason.CLIENT_FAILED]))
+    def turn_fails(self, reason: Reason) -> None:
+        assert self.running is not None
+        self.feed(TurnFailed(self.running, reason))
+
+    @precondition(lambda self: self.call.phase is Phase.MACHINE_ANSWERING)
+    @rule(goodbye=st.booleans())
+    def machine_uses_a_tool(self, goodbye: bool) -> None:
+        assert self.running is not None
+        if not goodbye:
+            # The machine has understood these words and says them in its own: they need not be in the body any more.
+            self.settled |= {text for text in self.said if text in self.stored}
+        self.feed(GoodbyeSaid(self.running) if goodbye else MessageTaken(self.running, "call back", "after 8"))
+
+    @rule(turn=st.integers(0, 20), kind=st.sampled_from([TurnSaid, TurnFinished]))
+    def stale_turn_reports(self, turn: int, kind: type[TurnSaid] | type[TurnFinished]) -> None:
+        if turn == self.running:
+            return
+        assert self.feed(TurnSaid(turn, "late") if kind is TurnSaid else TurnFinished(turn)) == []
+
+    @rule(say=st.sampled_from(["", "Goodbye then."]), really=st.integers(0, 4))
+    def client_hangs_up(self, say: str, really: int) -> None:
+        if really:
+            return
+        last_words = {Phase.UNAVAILABLE, Phase.GOODBYE, Phase.ENDING, Phase.OVER}
+        self.hung_up = self.hung_up or self.call.phase not in last_words
+        self.feed(HangUpRequested(say))
+
+    @rule(really=st.integers(0, 9))
+    def daemon_drains(self, really: int) -> None:
+        if not really:
+            self.feed(DrainRequested())
+
+    @rule(really=st.integers(0, 9))
+    def line_goes(self, really: int) -> None:
+        if not really:
+            self.feed(CallerGone(1000))
+
+    @invariant()
+    def a_deadline_exists_exactly_while_the_call_lives(self) -> None:
+        assert math.isinf(self.call.deadline) == (self.call.phase is Phase.OVER)
+
+    @invariant()
+    def a_turn_runs_exactly_in_the_answering_phases(self) -> None:
+        assert (self.running is not None) == (self.call.phase in ANSWERING)
+
+    @invariant()
+    def no_utterance_is_lost(self) -> None:
+        """Each final utterance is answered, in a client's hand, or stored as a message."""
+        for text in self.said:
+            kept = text in self.settled or text in self.held.values() or text in self.stored
+            assert kept or self.hung_up, f"{text!r} is nowhere"
+
+    @invariant()
+    def nothing_stays_in_hand_after_the_end(self) -> None:
+        if self.call.phase is Phase.OVER:
+            assert not self.held
+
+    def teardown(self) -> None:
+        if hasattr(self, "call") and self.call.phase is not Phase.OVER:
+            self.feed(CallerGone(1000))
+            self.no_utterance_is_lost()
+            self.nothing_stays_in_hand_after_the_end()
+
+
+TestCallMachine = CallMachine.TestCase
+TestCallMachine.settings = settings(max_examples=400, stateful_step_count=40, deadline=None)

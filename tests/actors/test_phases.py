@@ -1,0 +1,156 @@
+"""The table of moves: each one is taken by the machine, and none is missing from the picture."""
+
+from __future__ import annotations
+
+import pytest
+
+from actors.commands import StartTurn
+from actors.conversation import Conversation
+from actors.messages import (
+    Availability,
+    AvailabilityChanged,
+    CallerGone,
+    CallerInterrupted,
+    CallerSpoke,
+    DeadlinePassed,
+    Event,
+    FrameRejected,
+    GoodbyeSaid,
+    HangUpRequested,
+    Reason,
+    SpeechPlayed,
+    TurnFailed,
+    TurnFinished,
+    TurnSaid,
+)
+from actors.phases import MOVES, Phase
+from actors.policy import Policy
+from tests.fakes import call_info
+
+HERE, LOST, AWAY = Availability.HERE, Availability.JUST_LOST, Availability.AWAY
+
+
+class Walk:
+    """Walk a conversation from occasion to occasion, naming the running turn by itself."""
+
+    def __init__(self, availability: Availability, *, machine: bool = True) -> None:
+        self.now = 0.0
+        self.call = Conversation(call_info(), Policy(has_machine=machine), availability=availability, now=0.0)
+        self.turn = 0
+
+    def feed(self, *events: Event) -> Walk:
+        for event in events:
+            for command in self.call.handle(event, self.now):
+                if isinstance(command, StartTurn):
+                    self.turn = command.request.turn
+        return self
+
+    def spoke(self) -> Walk:
+        return self.feed(CallerSpoke("Is anybody there?"))
+
+    def here(self, availability: Availability) -> Walk:
+        return self.feed(AvailabilityChanged(availability))
+
+    def said(self) -> Walk:
+        return self.feed(TurnSaid(self.turn, "Yes."))
+
+    def finished(self) -> Walk:
+        return self.feed(TurnFinished(self.turn))
+
+    def failed(self, reason: Reason) -> Walk:
+        return self.feed(TurnFailed(self.turn, reason))
+
+    def deadline(self) -> Walk:
+        self.now = self.call.deadline
+        return self.feed(DeadlinePassed())
+
+    def limit(self) -> Walk:
+        self.now = 3600.0
+        return self.feed(DeadlinePassed())
+
+    def rubbish(self) -> Walk:
+        return self.feed(*[FrameRejected("not json")] * 10)
+
+    def gone(self) -> Walk:
+        return self.feed(CallerGone(1000))
+
+    def interrupted(self) -> Walk:
+        return self.feed(CallerInterrupted("Ye"))
+
+    def hung_up(self) -> Walk:
+        return self.feed(HangUpRequested("Goodbye."))
+
+
+def begin(phase: Phase, *, machine: bool = True) -> Walk:
+    """Bring a call to a phase by the shortest way."""
+    walks = {
+        Phase.CLIENT_LISTENING: lambda: Walk(HERE, machine=machine),
+        Phase.CLIENT_AWAITED: lambda: Walk(LOST, machine=machine).spoke(),
+        Phase.CLIENT_ANSWERING: lambda: Walk(HERE, machine=machine).spoke(),
+        Phase.MACHINE_ANSWERING: lambda: Walk(AWAY).spoke(),
+        Phase.MACHINE_LISTENING: lambda: Walk(AWAY).spoke().said().finished(),
+        Phase.UNAVAILABLE: lambda: Walk(AWAY, machine=False).spoke(),
+        Phase.GOODBYE: lambda: Walk(HERE).hung_up(),
+        Phase.ENDING: lambda: Walk(HERE).rubbish(),
+        Phase.OVER: lambda: Walk(HERE).gone(),
+    }
+    walk = walks[phase]()
+    assert walk.call.phase is phase
+    return walk
+
+
+L, W, A = Phase.CLIENT_LISTENING, Phase.CLIENT_AWAITED, Phase.CLIENT_ANSWERING
+MA, ML, U = Phase.MACHINE_ANSWERING, Phase.MACHINE_LISTENING, Phase.UNAVAILABLE
+G, E, OVER = Phase.GOODBYE, Phase.ENDING, Phase.OVER
+
+WALKS = {
+    (L, A): lambda: begin(L).spoke(),
+    (L, W): lambda: begin(L).here(LOST).spoke(),
+    (L, MA): lambda: begin(L).here(AWAY).spoke(),
+    (L, U): lambda: begin(L, machine=False).here(AWAY).spoke(),
+    (L, G): lambda: begin(L).hung_up(),
+    (L, E): lambda: begin(L).rubbish(),
+    (L, OVER): lambda: begin(L).gone(),
+    (W, A): lambda: begin(W).here(HERE),
+    (W, W): lambda: begin(W).spoke(),
+    (W, L): lambda: begin(W).interrupted(),
+    (W, MA): lambda: begin(W).deadline(),
+    (W, U): lambda: begin(W, machine=False).here(AWAY),
+    (W, G): lambda: begin(W).limit(),
+    (W, E): lambda: begin(W).rubbish(),
+    (W, OVER): lambda: begin(W).gone(),
+    (A, A): lambda: begin(A).spoke(),
+    (A, L): lambda: begin(A).said().finished(),
+    (A, W): lambda: begin(A).here(LOST).failed(Reason.CLIENT_ABSENT),
+    (A, MA): lambda: begin(A).deadline(),
+    (A, U): lambda: begin(A, machine=False).failed(Reason.CLIENT_FAILED),
+    (A, G): lambda: begin(A).hung_up(),
+    (A, E): lambda: begin(A).rubbish(),
+    (A, OVER): lambda: begin(A).gone(),
+    (MA, MA): lambda: begin(MA).spoke(),
+    (MA, ML): lambda: begin(MA).interrupted(),
+    (MA, U): lambda: begin(MA).deadline(),
+    (MA, G): lambda: begin(MA).said().feed(GoodbyeSaid(2)).finished(),
+    (MA, E): lambda: begin(MA).rubbish(),
+    (MA, OVER): lambda: begin(MA).gone(),
+    (ML, MA): lambda: begin(ML).spoke(),
+    (ML, G): lambda: begin(ML).limit(),
+    (ML, E): lambda: begin(ML).rubbish(),
+    (ML, OVER): lambda: begin(ML).gone(),
+    (U, E): lambda: begin(U).feed(SpeechPlayed("I'm sorry")),
+    (U, OVER): lambda: begin(U).gone(),
+    (G, E): lambda: begin(G).deadline(),
+    (G, OVER): lambda: begin(G).gone(),
+    (E, OVER): lambda: begin(E).deadline(),
+}
+
+
+@pytest.mark.parametrize(("phase", "target"), WALKS, ids=[f"{a} to {b}" for a, b in WALKS])
+def test_each_move_is_taken_on_its_occasion(phase: Phase, target: Phase) -> None:
+    """The occasion that the table names moves the call to the phase that the table names."""
+    assert WALKS[phase, target]().call.phase is target
+
+
+def test_the_table_and_the_walks_are_the_same() -> None:
+    """No move of the table is untested, and no tested move is missing from it."""
+    assert set(WALKS) == {(phase, target) for phase, targets in MOVES.items() for target in targets}
