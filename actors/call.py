@@ -47,6 +47,7 @@ from actors.messages import (
     CarrierFailed,
     DeadlinePassed,
     Event,
+    FrameRejected,
     GoodbyeSaid,
     Line,
     MessageTaken,
@@ -77,8 +78,16 @@ class Observer(Protocol):
         """Hear that a waiting message is durable."""
         ...
 
+    def frame_rejected(self, call: CallInfo, why: str) -> None:
+        """Hear of a frame that was dropped."""
+        ...
+
     def carrier_failed(self, call: CallInfo, description: str) -> None:
         """Hear what the carrier refused."""
+        ...
+
+    def call_ended(self, call: CallInfo, summary: CallSummary, seconds: float) -> None:
+        """Hear that a call is over, and how long it lasted."""
         ...
 
     def call_crashed(self, call: CallInfo, error: BaseException, stage: str) -> None:
@@ -137,6 +146,7 @@ class Call:
         runs, for at most `EPILOGUE_SECONDS`.
         """
         closing = 1000
+        began = trio.current_time()
         try:
             try:
                 async with trio.open_nursery() as self._nursery:
@@ -149,6 +159,7 @@ class Call:
         finally:
             self.inbox.close()
             await self._epilogue(closing)
+            self.services.observer.call_ended(self.info, self._machine.summary, trio.current_time() - began)
 
     async def _read(self) -> None:
         while True:
@@ -163,10 +174,18 @@ class Call:
             event: Event = DeadlinePassed()
             with trio.move_on_at(self._machine.deadline):
                 event = await self.inbox.receive()
-            if isinstance(event, CarrierFailed):
-                self.services.observer.carrier_failed(self.info, event.description)
+            self._report(event)
             self._pending.extend(self._machine.handle(event, trio.current_time()))
             await self._perform_pending()
+
+    def _report(self, event: Event) -> None:
+        match event:
+            case CarrierFailed():
+                self.services.observer.carrier_failed(self.info, event.description)
+            case FrameRejected():
+                self.services.observer.frame_rejected(self.info, event.why)
+            case _:
+                return
 
     async def _perform_pending(self) -> None:
         """Perform the commands in order; one that is stopped half-way stays, for the epilogue to see."""

@@ -11,7 +11,7 @@ import trio
 
 from actors.commands import NoteTurn
 from actors.errors import LineClosed
-from actors.messages import CallerGone, CallInfo, PhoneEvent, Reason, TurnRequest
+from actors.messages import CallerGone, CallInfo, CallSummary, PhoneEvent, Reason, TurnRequest
 from actors.ports import Answer
 
 T = TypeVar("T")
@@ -32,13 +32,14 @@ def call_info(**changes: object) -> CallInfo:
     return CallInfo(**(given | changes))  # type: ignore[arg-type]
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, slots=False)
 class MemoryLine:
     """A `PhoneLine` whose carrier is the test: `carrier_says` in, `frames` out, `log` both."""
 
     frames: list[tuple[str, str | int, bool]] = attrs.field(factory=list)
     log: list[object] = attrs.field(factory=list)
     is_closed: bool = False
+    breaks: bool = False
     stuck: trio.Event | None = None
 
     _carrier: Pipe[PhoneEvent] = attrs.field(factory=lambda: trio.open_memory_channel[PhoneEvent](1000))
@@ -61,8 +62,9 @@ class MemoryLine:
     async def speak(self, text: str, *, last: bool) -> None:
         if self.stuck is not None:
             await self.stuck.wait()
-        await trio.lowlevel.checkpoint()
+        # Noted before anybody else runs: what a real line was given is on its way, whatever arrives meanwhile.
         self._note(("text", text, last))
+        await trio.lowlevel.checkpoint()
         if last:
             self._heard[0].send_nowait(self.last_cycle())
 
@@ -76,7 +78,7 @@ class MemoryLine:
         self.is_closed = True
 
     def _note(self, frame: tuple[str, str | int, bool]) -> None:
-        if self.is_closed:
+        if self.is_closed or self.breaks:
             raise LineClosed
         self.frames.append(frame)
         self.log.append(frame)
@@ -158,6 +160,8 @@ class RecordingObserver:
     turns: list[NoteTurn] = attrs.field(factory=list)
     left: list[tuple[str, Reason]] = attrs.field(factory=list)
     refused: list[str] = attrs.field(factory=list)
+    rejected: list[str] = attrs.field(factory=list)
+    ended: list[tuple[CallSummary, float]] = attrs.field(factory=list)
     crashes: list[tuple[str, BaseException]] = attrs.field(factory=list)
 
     def turn_ended(self, call: CallInfo, note: NoteTurn) -> None:
@@ -165,6 +169,12 @@ class RecordingObserver:
 
     def message_left(self, call: CallInfo, reason: Reason, message_id: str) -> None:
         self.left.append((message_id, reason))
+
+    def frame_rejected(self, call: CallInfo, why: str) -> None:
+        self.rejected.append(why)
+
+    def call_ended(self, call: CallInfo, summary: CallSummary, seconds: float) -> None:
+        self.ended.append((summary, seconds))
 
     def carrier_failed(self, call: CallInfo, description: str) -> None:
         self.refused.append(description)

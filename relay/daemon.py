@@ -1,0 +1,333 @@
+"""The daemon: the one file that knows every part, and puts them together.
+
+    one top nursery
+    ├── database writer            relay.store
+    ├── presence, reception        supervisors: the grace of lost clients, tickets that nobody used
+    ├── token watch                ends sessions of agents whose token was changed
+    ├── signals                    the first drains, the second stops at once
+    └── listener ── one task a connection
+        ├── voice socket ── Call   actors.call, with the connection's task as its parent
+        ├── /sse, /messages        relay.mcp
+        └── pages and webhooks     relay.web
+
+Start: the database is migrated and what an earlier run left in flight becomes waiting messages; then the address is
+taken, because TwiML and signatures need the public origin, which with `--local` and port 0 is not known earlier.
+
+Stop: on the first signal new calls are refused while everything else is still served; live calls may finish for the
+drain time, then they hear a farewell; when none is left (or after a bounded wait) the MCP sessions are closed, the
+listener stops, and the database commits what it was given.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import attrs
+import structlog
+import trio
+from sqlalchemy import text
+
+from actors.call import CallServices
+from actors.commands import By
+from actors.errors import StoreFailed
+from actors.messages import CallInfo
+from actors.policy import Policy
+from actors.ports import Responder
+from actors.presence import Presence
+from actors.switchboard import Switchboard
+from relay import local as local_mode
+from relay import logs
+from relay.answering.claude import open_answering_machine
+from relay.config import Settings
+from relay.errors import RelayError, SettingsError
+from relay.listener import ListenerOptions, address_of, bind, serve_on
+from relay.mcp.app import McpApp
+from relay.mcp.client_responder import ClientResponder
+from relay.mcp.session import McpSession
+from relay.metering import CallMeter
+from relay.reception import Reception
+from relay.speech.phrases import carrier_phrases_for, phrases_for
+from relay.speech.spoken import SpokenResponder
+from relay.store.agent_registry import AgentRegistry
+from relay.store.call_journal import CallJournal
+from relay.store.call_record import CallState
+from relay.store.client_hellos import ClientHellos
+from relay.store.database import Database, open_database
+from relay.store.waiting_messages import WaitingMessages
+from relay.twilio.signatures import SignatureChecker
+from relay.web.app import build_app
+from relay.web.carrier_webhooks import CarrierWebhooks
+from relay.web.gateway import Gateway
+from relay.web.health import HealthPages
+from relay.web.voice_socket import VoiceSocket
+
+log = structlog.get_logger(__name__)
+
+# A lost EventSource comes back within a second or three; who has been away longer is away.
+RECONNECT_GRACE = 10.0
+# For the farewell to be heard (about six seconds) and the carrier to close.
+FAREWELL_SECONDS = 15.0
+# What connections may still do after the last call: a webhook's answer, the end of a stream.
+LISTENER_GRACE = 1.0
+# How soon a changed token ends the sessions that were opened with the old one.
+TOKEN_WATCH_SECONDS = 2.0
+
+
+async def serve(
+    settings: Settings, *, local: bool = False, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Run the daemon until SIGTERM or SIGINT; the started value is its URL.
+
+    Raises `RelayError` for what the operator can mend: a missing credential, a taken port, a broken database. On
+    cancellation live calls store what they owe, within their epilogue's time.
+    """
+    logs.configure()
+    credentials = _credentials(settings, local=local)
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_database(settings.database_url))
+        machine = await stack.enter_async_context(_answering_machine(settings))
+        # From here on a signal is ours to answer: during the start, too, it must not kill us half-way.
+        signals = stack.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
+        async with _unwrapped(), trio.open_nursery() as nursery:
+            relay = Relay(settings, credentials, database, machine)
+            nursery.start_soon(_obey, signals, relay)
+            await relay.run(task_status=task_status)
+            nursery.cancel_scope.cancel("stopped")
+
+
+class StoppedAtOnceError(RelayError):
+    """Say that the daemon did not drain, because it was told twice to stop."""
+
+
+@attrs.frozen
+class Credentials:
+    """What the carrier's requests are checked with."""
+
+    account_sid: str | None
+    auth_token: str = attrs.field(repr=False)
+
+
+def _credentials(settings: Settings, *, local: bool) -> Credentials:
+    if local:
+        local_mode.require_loopback(settings.relay_host)
+        return Credentials(settings.twilio_account_sid, local_mode.carrier_token(settings))
+    missing = [
+        name
+        for name, value in (
+            ("TWILIO_ACCOUNT_SID", settings.twilio_account_sid),
+            ("TWILIO_AUTH_TOKEN", settings.twilio_auth_token),
+            ("PUBLIC_URL", settings.public_url),
+        )
+        if not value
+    ]
+    if missing or not settings.twilio_auth_token:
+        raise SettingsError(
+            f"{', '.join(missing)} must be set for calls from the carrier. To try the relay without an account: "
+            "relay serve --local"
+        )
+    return Credentials(settings.twilio_account_sid, settings.twilio_auth_token)
+
+
+@asynccontextmanager
+async def _answering_machine(settings: Settings) -> AsyncIterator[Responder | None]:
+    if not settings.anthropic_api_key:
+        log.warning("no_answering_machine", why="ANTHROPIC_API_KEY is not set; absent clients mean 'unavailable'")
+        yield None
+        return
+    async with open_answering_machine(
+        api_key=settings.anthropic_api_key,
+        model=settings.answering_machine_model,
+        base_url=settings.anthropic_base_url,
+    ) as machine:
+        yield machine
+
+
+@asynccontextmanager
+async def _unwrapped() -> AsyncIterator[None]:
+    """Let a lone `RelayError` out of the nursery as itself: it is a sentence for the operator, not a crash."""
+    failure: RelayError | None = None
+    try:
+        yield
+    except* RelayError as group:
+        errors: list[BaseException] = [group]
+        while isinstance(errors[0], BaseExceptionGroup):
+            errors = list(errors[0].exceptions)
+        failure = errors[0] if isinstance(errors[0], RelayError) else None
+    if failure is not None:
+        raise failure
+
+
+async def _obey(signals: AsyncIterator[int], relay: Relay) -> None:
+    async for number in signals:
+        live = len(relay.switchboard.live())
+        if relay.is_stopping:
+            raise StoppedAtOnceError(f"Stopped at once by a second signal; {live} live calls were cut.")
+        log.info("draining", signal=signal.Signals(number).name, live_calls=live)
+        relay.stop()
+
+
+class Relay:
+    """The parts of a running relay, wired."""
+
+    def __init__(
+        self, settings: Settings, credentials: Credentials, database: Database, machine: Responder | None
+    ) -> None:
+        self._settings = settings
+        self._credentials = credentials
+        self._database = database
+        self._stopping = trio.Event()
+        self._agents = AgentRegistry(database)
+        self._journal = CallJournal(database)
+        messages = WaitingMessages(database)
+        presence = Presence[McpSession](grace=RECONNECT_GRACE)
+        self._meter = CallMeter(on_message_left=self._message_left)
+        responders: dict[By, Responder] = {By.CLIENT: SpokenResponder(ClientResponder(presence))}
+        if machine is not None:
+            responders[By.MACHINE] = SpokenResponder(machine)
+        services = CallServices(
+            policy_for=self._policy_for,
+            responders=responders,
+            messages=messages,
+            journal=self._journal,
+            observer=self._meter,
+        )
+        self._presence = presence
+        self.switchboard = Switchboard(services, presence, settings.relay_max_calls)
+        self._reception = Reception(settings, self.switchboard, self._journal)
+        self._clients = McpApp(
+            self._agents, ClientHellos(database), messages, _CallsOfAgents(self.switchboard, self._journal), presence
+        )
+        self._has_machine = machine is not None
+        self._meter.live_calls.set_function(lambda: len(self.switchboard.live()))
+        self._meter.places_taken.set_function(self.switchboard.occupied)
+        self._meter.client_sessions.set_function(lambda: len(self._clients))
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopping.is_set()
+
+    def stop(self) -> None:
+        """Begin to drain. Never waits."""
+        self.switchboard.draining = True
+        self._stopping.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until `stop`, drain, and return; the started value is the URL."""
+        settings = self._settings
+        recovered = await self._journal.recover()
+        if recovered.calls or recovered.messages:
+            log.warning("recovered", calls=recovered.calls, messages=recovered.messages)
+        listeners = await bind(settings.relay_host, settings.relay_port)
+        host, port = address_of(listeners)
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        stopped = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._presence.run)
+            nursery.start_soon(self._reception.run)
+            nursery.start_soon(self._watch_tokens)
+            options = ListenerOptions(grace=LISTENER_GRACE)
+            app = self._app(settings.public_url or url)
+            async with trio.open_nursery() as listening:
+                await listening.start(_serve_listener, listeners, app, options, stopped)
+                log.info("ready", url=url)
+                task_status.started(url)
+                await self._stopping.wait()
+                drained = await self.switchboard.drain(settings.relay_drain_seconds, FAREWELL_SECONDS)
+                self._clients.close_all()
+                stopped.set()
+            nursery.cancel_scope.cancel("stopped")
+        log.info("stopped", drained=drained)
+
+    def _app(self, public_url: str) -> Gateway:
+        checker = SignatureChecker(self._credentials.auth_token, public_url)
+        webhooks = CarrierWebhooks(
+            checker=checker,
+            agents=self._agents,
+            desk=self._reception,
+            phrases=carrier_phrases_for,
+            public_url=public_url,
+            default_language=self._settings.default_voice_language,
+        )
+        health = HealthPages(readiness=_Readiness(self._database, self.switchboard), registry=self._meter.registry)
+        return Gateway(
+            pages=build_app([webhooks.blueprint(), health.blueprint()]),
+            voice=VoiceSocket(checker=checker, desk=self._reception, account_sid=self._credentials.account_sid),
+            mcp=self._clients,
+        )
+
+    def _policy_for(self, call: CallInfo) -> Policy:
+        return Policy(
+            has_machine=self._has_machine,
+            client_timeout=self._settings.relay_client_timeout,
+            max_seconds=self._settings.relay_max_call_seconds,
+            phrases=phrases_for(call.language),
+        )
+
+    def _message_left(self, agent_id: str) -> None:
+        self._clients.announce(agent_id)
+
+    async def _watch_tokens(self) -> None:
+        """End sessions whose token was rotated, or whose agent was removed, by a command in another process."""
+        while True:
+            await trio.sleep(TOKEN_WATCH_SECONDS)
+            for agent_id in self._clients.agents():
+                try:
+                    digest = await self._agents.token_digest(agent_id)
+                except RelayError as error:
+                    log.warning("tokens_not_checked", why=str(error))
+                    break
+                for session in self._clients.sessions_of(agent_id):
+                    if session.token_digest != digest:
+                        session.close("agent_changed")
+
+
+async def _serve_listener(
+    listeners: list[trio.SocketListener],
+    app: Gateway,
+    options: ListenerOptions,
+    stopped: trio.Event,
+    *,
+    task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    await serve_on(listeners, app, options, stop=stopped, task_status=task_status)
+
+
+@attrs.frozen
+class _CallsOfAgents:
+    """The calls as the client's tools see them: records from the journal, live ones at the switchboard."""
+
+    _switchboard: Switchboard
+    _journal: CallJournal
+
+    async def list_calls(self, agent_id: str, state: str | None) -> list[dict[str, Any]]:
+        records = await self._journal.list_calls(agent_id, None if state is None else CallState(state))
+        return [record.as_json() for record in records]
+
+    async def end_call(self, agent_id: str, call_sid: str, say: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self._switchboard.hang_up(agent_id, call_sid, say)
+
+
+@attrs.frozen
+class _Readiness:
+    """Whether calls can be taken now."""
+
+    _database: Database
+    _switchboard: Switchboard
+
+    async def checks(self) -> Mapping[str, str | None]:
+        return {
+            "database": await self._database_fault(),
+            "draining": "the relay is being stopped" if self._switchboard.draining else None,
+        }
+
+    async def _database_fault(self) -> str | None:
+        try:
+            await self._database.read(lambda connection: connection.execute(text("SELECT 1")))
+        except (RelayError, StoreFailed):
+            return "the database cannot be read"
+        return None

@@ -1,0 +1,63 @@
+"""What `relay serve --local` adds: loopback only, and a secret for the simulated carrier, so no account is needed."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import secrets
+from pathlib import Path
+
+from sqlalchemy import make_url
+
+from relay.config import Settings
+from relay.errors import SettingsError
+
+
+def require_loopback(host: str) -> None:
+    """Raise `SettingsError` unless `host` is this machine's own loopback."""
+    try:
+        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise SettingsError(
+            f"--local listens on loopback only, not on {host}. Leave RELAY_HOST at 127.0.0.1, or drop --local and set "
+            "the carrier's credentials."
+        )
+
+
+def token_path(settings: Settings) -> Path:
+    """Say where the simulated carrier's secret is kept: beside the database, which is this user's own place."""
+    database = make_url(settings.database_url).database
+    return Path(f"{database}.token" if database and database != ":memory:" else "relay.db.token")
+
+
+def carrier_token(settings: Settings) -> str:
+    """Return the secret that the simulated carrier signs with, making it on first use (mode 0600).
+
+    `TWILIO_AUTH_TOKEN` wins when it is set. Raises `SettingsError` when the file cannot be used.
+    """
+    if settings.twilio_auth_token:
+        return settings.twilio_auth_token
+    path = token_path(settings)
+    try:
+        # Exclusive, so that two daemons that start at once agree on the one that was first.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return _read(path)
+    except OSError as error:
+        raise SettingsError(f"The carrier's secret cannot be kept in {path}: {error.strerror}.") from error
+    token = secrets.token_hex(16)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(token)
+    return token
+
+
+def _read(path: Path) -> str:
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"The carrier's secret in {path} cannot be read ({error}); remove the file.") from error
+    if not token:
+        raise SettingsError(f"The carrier's secret in {path} is empty; remove the file, and a new one is made.")
+    return token

@@ -1,0 +1,103 @@
+"""Metrics and log lines of calls: the `Observer` that every call reports to, and the registry behind `/metrics`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from actors.commands import NoteTurn
+from actors.messages import CallInfo, CallSummary, Reason
+
+log = structlog.get_logger(__name__)
+
+# From a fast answer on the same machine to the eight seconds after which nobody waits any more.
+_LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 8, 10)
+_DURATION_BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1200, 3600)
+
+
+class CallMeter:
+    """Count what happens in calls, and log it by the call's id. Plain functions: nothing here waits."""
+
+    def __init__(self, on_message_left: Callable[[str], None] | None = None) -> None:
+        """`on_message_left` is called with the agent's id after each waiting message; it must not wait either."""
+        self._on_message_left = on_message_left
+        self.registry = CollectorRegistry()
+        self.live_calls = Gauge("relay_live_calls", "Calls that are live now", registry=self.registry)
+        self.places_taken = Gauge(
+            "relay_places_taken", "Calls that are live or announced, out of RELAY_MAX_CALLS", registry=self.registry
+        )
+        self.client_sessions = Gauge("relay_client_sessions", "Client sessions connected now", registry=self.registry)
+        self._calls = Counter("relay_calls", "Calls that ended, by outcome", ["outcome"], registry=self.registry)
+        self._seconds = Histogram(
+            "relay_call_seconds", "How long calls lasted", buckets=_DURATION_BUCKETS, registry=self.registry
+        )
+        self._turns = Counter(
+            "relay_turns", "Turns that ended, by who answered and how", ["by", "outcome"], registry=self.registry
+        )
+        self._first_word = Histogram(
+            "relay_first_word_seconds",
+            "From the caller's last word to the first one of the answer",
+            ["by"],
+            buckets=_LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+        self._left = Counter(
+            "relay_messages_left", "Waiting messages stored, by reason", ["reason"], registry=self.registry
+        )
+        self._rejected = Counter("relay_frames_rejected", "Frames dropped as not of their form", registry=self.registry)
+        self._refused = Counter("relay_carrier_errors", "Frames that the carrier refused", registry=self.registry)
+        self._crashes = Counter(
+            "relay_crashes", "Errors stopped at a call's firewall, by stage", ["stage"], registry=self.registry
+        )
+
+    def turn_ended(self, call: CallInfo, note: NoteTurn) -> None:
+        """Count a turn, and log it."""
+        self._turns.labels(note.by, note.outcome).inc()
+        if note.first_word is not None:
+            self._first_word.labels(note.by).observe(note.first_word)
+        log.info(
+            "turn_ended",
+            call_sid=call.call_sid,
+            agent_id=call.agent_id,
+            turn=note.turn,
+            by=note.by.value,
+            outcome=str(note.outcome),
+            first_word=None if note.first_word is None else round(note.first_word, 3),
+        )
+
+    def message_left(self, call: CallInfo, reason: Reason, message_id: str) -> None:
+        """Count a waiting message, and log it."""
+        self._left.labels(reason).inc()
+        log.info("message_left", call_sid=call.call_sid, agent_id=call.agent_id, message_id=message_id, reason=reason)
+        if self._on_message_left is not None:
+            self._on_message_left(call.agent_id)
+
+    def frame_rejected(self, call: CallInfo, why: str) -> None:
+        """Count a dropped frame, and log it."""
+        self._rejected.inc()
+        log.warning("frame_rejected", call_sid=call.call_sid, why=why)
+
+    def carrier_failed(self, call: CallInfo, description: str) -> None:
+        """Count what the carrier refused, and log it loudly: a wrong voice or provider shows up only here."""
+        self._refused.inc()
+        log.error("carrier_error", call_sid=call.call_sid, description=description[:300])
+
+    def call_ended(self, call: CallInfo, summary: CallSummary, seconds: float) -> None:
+        """Count a call, and log it."""
+        self._calls.labels(summary.outcome).inc()
+        self._seconds.observe(seconds)
+        log.info(
+            "call_ended",
+            call_sid=call.call_sid,
+            agent_id=call.agent_id,
+            outcome=summary.outcome,
+            seconds=round(seconds, 3),
+            turns=dict(summary.turns_by),
+        )
+
+    def call_crashed(self, call: CallInfo, error: BaseException, stage: str) -> None:
+        """Count an error that stopped at the firewall, and log it with its traceback."""
+        self._crashes.labels(stage).inc()
+        log.error("call_crashed", call_sid=call.call_sid, agent_id=call.agent_id, stage=stage, exc_info=error)

@@ -1,0 +1,404 @@
+"""The call actor: one nursery, three tasks, a firewall and an epilogue. All on the mock clock, over memory channels."""
+
+from __future__ import annotations
+
+import random
+
+import attrs
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+from actors.call import EPILOGUE_SECONDS, Call, CallServices
+from actors.commands import By
+from actors.errors import ClientLeft, MachineFailed, StoreFailed
+from actors.inbox import CAPACITY
+from actors.messages import (
+    Availability,
+    AvailabilityChanged,
+    CallerGone,
+    CallerInterrupted,
+    CallerSpoke,
+    CarrierFailed,
+    FrameRejected,
+    HangUpRequested,
+    MessageDraft,
+    Reason,
+    SpeechPlayed,
+    TurnRequest,
+)
+from actors.phases import Phase
+from actors.policy import Policy
+from actors.ports import Answer
+from tests.fakes import (
+    MemoryLine,
+    RecordingObserver,
+    Script,
+    ScriptedResponder,
+    call_info,
+    failing,
+    saying,
+    silent,
+)
+from tests.fakes_store import MemoryJournal, MemoryMessageStore
+
+
+@attrs.define(eq=False)
+class SlowStore(MemoryMessageStore):
+    """A store that takes its time, and says when it was asked."""
+
+    seconds: float = 0
+    asked: trio.Event = attrs.field(factory=trio.Event)
+
+    async def leave(self, draft: MessageDraft) -> str:
+        self.asked.set()
+        await trio.sleep(self.seconds)
+        return await super().leave(draft)
+
+
+@attrs.define(eq=False)
+class Desk:
+    """Everything a call needs, with the test on the other side of each port."""
+
+    client: ScriptedResponder
+    machine: ScriptedResponder
+    policy: Policy = attrs.field(factory=lambda: Policy(has_machine=True))
+    line: MemoryLine = attrs.field(factory=MemoryLine)
+    observer: RecordingObserver = attrs.field(factory=RecordingObserver)
+    journal: MemoryJournal = attrs.field(factory=MemoryJournal)
+    messages: SlowStore = attrs.field(default=attrs.Factory(lambda self: SlowStore(self.journal), takes_self=True))
+
+    def call(self, availability: Availability = Availability.HERE, **info: object) -> Call:
+        services = CallServices(
+            policy_for=lambda _call: self.policy,
+            responders={By.CLIENT: self.client, By.MACHINE: self.machine},
+            messages=self.messages,
+            journal=self.journal,
+            observer=self.observer,
+        )
+        return Call(call_info(**info), self.line, services, availability)
+
+    def bodies(self) -> list[str]:
+        return [draft.body for draft in self.messages.messages.values()]
+
+
+def desk(client: Script = silent, machine: Script | None = None, **knobs: object) -> Desk:
+    policy = Policy(has_machine=True, **knobs)  # type: ignore[arg-type]
+    return Desk(ScriptedResponder(client), ScriptedResponder(machine or saying("May I take a message?")), policy)
+
+
+async def test_a_turn_from_the_caller_s_words_to_speech(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """The words go to the client, the pieces to the line, and the words are settled in the journal."""
+    here = desk(saying("Good ", "morning."))
+    call = here.call()
+    nursery.start_soon(call.run)
+    here.line.carrier_says(CallerSpoke("Hello?"))
+    assert await here.line.hear() == "Good morning."
+    here.line.carrier_says(CallerGone(1000))
+    await trio.testing.wait_all_tasks_blocked()
+    assert [line.text for line in here.client.requests[0].history] == ["Hello?"]
+    assert here.journal.held == {"CA1": {}}
+    assert here.journal.closed["CA1"].turns_by == {"client": 1}
+    assert here.bodies() == []
+
+
+async def test_a_silent_client_is_relieved_after_exactly_eight_seconds(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The client's turn is cancelled and the machine's first word comes at once; on this clock it takes no time."""
+    here = desk(silent)
+    began = trio.current_time()
+    nursery.start_soon(here.call().run)
+    here.line.carrier_says(CallerSpoke("Are you there?"))
+    spoken = await here.line.hear()
+    assert trio.current_time() - began == pytest.approx(8.0)
+    assert spoken.startswith(here.policy.phrases.apology)
+    assert spoken.endswith("May I take a message?")
+    assert here.client.cancelled == [1]
+    assert here.observer.left[0][1] is Reason.CLIENT_TIMEOUT
+    nursery.cancel_scope.cancel()
+
+
+async def test_an_absent_client_means_the_machine_at_once(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """No time passes between the words and the machine's answer."""
+    here = desk()
+    began = trio.current_time()
+    nursery.start_soon(here.call(Availability.AWAY).run)
+    here.line.carrier_says(CallerSpoke("Hello?"))
+    await here.line.hear()
+    assert trio.current_time() == began
+    assert here.client.requests == []
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_is_left_is_durable_before_it_is_spoken_about(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """While the store is slow the caller hears nothing, and then the store has it."""
+    here = desk()
+    stored_at_first_word: list[list[str]] = []
+    here.messages.seconds = 3
+    speak = here.line.speak
+
+    async def listening(text: str, *, last: bool) -> None:
+        stored_at_first_word.append(here.bodies())
+        await speak(text, last=last)
+
+    here.line.speak = listening  # type: ignore[method-assign]
+    nursery.start_soon(here.call(Availability.AWAY).run)
+    here.line.carrier_says(CallerSpoke("Remember me."))
+    await here.line.hear()
+    assert stored_at_first_word[0] == ["Remember me."]
+    nursery.cancel_scope.cancel()
+
+
+async def test_hanging_up_cancels_the_turn_and_leaves_the_words(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The client is told to stop, and the unanswered words wait for it."""
+    here = desk(silent)
+    call = here.call()
+    with trio.fail_after(1):
+        here.line.carrier_says(CallerSpoke("Call me back."), CallerGone(1000))
+        await call.run()
+    assert here.bodies() == ["Call me back."]
+    assert here.observer.left[0][1] is Reason.UNANSWERED
+    assert call.phase is Phase.OVER
+
+
+async def test_a_hang_up_is_noticed_while_our_speech_is_stuck(autojump_clock: MockClock) -> None:
+    """The reader goes on reading whatever the loop waits for, so the call ends when the line lets go."""
+    here = desk(saying("Hello."))
+    here.line.stuck = trio.Event()
+    call = here.call()
+
+    async def caller() -> None:
+        here.line.carrier_says(CallerSpoke("Hi."))
+        await trio.sleep(1)
+        here.line.carrier_says(CallerGone(1006))
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.line.is_closed
+        assert here.line.stuck is not None
+        here.line.stuck.set()
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as both:
+            both.start_soon(call.run)
+            both.start_soon(caller)
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_not_one_word_is_spoken_after_an_interruption(seed: int, autojump_clock: MockClock) -> None:
+    """In fifty interruptions a seed, at random moments of random answers, nothing of the turn follows."""
+    dice = random.Random(seed)
+
+    async def chatter(request: TurnRequest, answer: Answer) -> None:
+        for number in range(1000):
+            await answer.say(f"{request.turn}-{number} ")
+            if dice.random() < 0.3:
+                await trio.sleep(dice.random() / 10)
+
+    here = desk(chatter, answer_characters=10**9)
+    call = here.call()
+    async with trio.open_nursery() as both:
+        both.start_soon(call.run)
+        for turn in range(1, 51):
+            here.line.carrier_says(CallerSpoke(f"Question {turn}?"))
+            # Not by time: on the mock clock it passes only while everybody rests, and an interruption must also come
+            # while a piece is on its way.
+            for _ in range(dice.randrange(80)):
+                await trio.lowlevel.checkpoint()
+            here.line.carrier_says(CallerInterrupted(""))
+            await trio.testing.wait_all_tasks_blocked()
+        here.line.carrier_says(CallerGone(1000))
+    silent_since = None
+    for entry in here.line.log:
+        match entry:
+            case CallerInterrupted():
+                silent_since = entry
+            case CallerSpoke():
+                silent_since = None
+            case ("text", text, _last):
+                assert silent_since is None, f"{text!r} was spoken after an interruption"
+            case _:
+                pass
+    assert len([each for each in here.line.log if isinstance(each, CallerInterrupted)]) == 50
+
+
+async def test_a_responder_that_crashes_is_a_failed_turn_not_a_failed_call(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Its error is reported, and the machine answers."""
+    here = desk(failing(ZeroDivisionError("our bug")))
+    nursery.start_soon(here.call().run)
+    here.line.carrier_says(CallerSpoke("Hello?"))
+    assert (await here.line.hear()).endswith("May I take a message?")
+    assert [stage for stage, _error in here.observer.crashes] == ["turn"]
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_client_that_leaves_is_replaced_at_once(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """The error that ends its turn starts the machine's, in the same instant."""
+
+    async def leave(_request: TurnRequest, _answer: Answer) -> None:
+        await trio.sleep(2)
+        raise ClientLeft
+
+    here = desk(leave)
+    began = trio.current_time()
+    call = here.call()
+    nursery.start_soon(call.run)
+    here.line.carrier_says(CallerSpoke("Hello?"))
+    await trio.sleep(1.5)
+    call.inbox.post(AvailabilityChanged(Availability.JUST_LOST))
+    await here.line.hear()
+    assert trio.current_time() - began == pytest.approx(2.0)
+    assert here.observer.left[0][1] is Reason.CLIENT_LEFT
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_failing_machine_means_the_fixed_sentence_and_the_end(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The caller is told, the session is ended when it was heard, and the message is there."""
+    here = desk(machine=failing(MachineFailed("overloaded")))
+    nursery.start_soon(here.call(Availability.AWAY).run)
+    here.line.carrier_says(CallerSpoke("Hello?"))
+    assert (await here.line.hear()).endswith(here.policy.phrases.unavailable)
+    await trio.sleep(30)
+    assert here.line.ended
+    assert here.bodies() == ["Hello?"]
+    nursery.cancel_scope.cancel()
+
+
+async def test_the_machine_s_tools_store_and_end(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """What it records becomes the message, and its goodbye ends the call once it was heard."""
+
+    async def machine(_request: TurnRequest, answer: Answer) -> None:
+        await answer.take_message("The parcel is here.", "after 8")
+        await answer.say("Noted. Goodbye.")
+        await answer.say_goodbye()
+
+    here = desk(machine=machine)
+    nursery.start_soon(here.call(Availability.AWAY).run)
+    here.line.carrier_says(CallerSpoke("Tell her the parcel is here, call after eight."))
+    await here.line.hear()
+    (draft,) = here.messages.messages.values()
+    assert (draft.body, draft.preferences) == ("The parcel is here.", "after 8")
+    assert not here.line.ended
+    here.line.carrier_says(SpeechPlayed(here.policy.phrases.apology), SpeechPlayed("Noted. Goodbye."))
+    await trio.testing.wait_all_tasks_blocked()
+    assert here.line.ended
+    nursery.cancel_scope.cancel()
+
+
+async def test_the_client_s_tool_ends_the_call(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """It is posted to the inbox like anything else, says its sentence and ends."""
+    here = desk(saying("Hello."))
+    call = here.call()
+    nursery.start_soon(call.run)
+    call.inbox.post(HangUpRequested("Goodbye."))
+    assert await here.line.hear() == "Goodbye."
+    await trio.sleep(5)
+    assert here.line.ended
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_carrier_that_never_closes_is_closed(autojump_clock: MockClock) -> None:
+    """After `end` the call waits a bounded time for the line to go, then it is over."""
+    here = desk()
+    call = here.call()
+    call.inbox.post(HangUpRequested())
+    with trio.fail_after(here.policy.line_close_cap + 1):
+        await call.run()
+    assert ("close", 1000, True) in here.line.frames
+
+
+# ── the firewall and the epilogue ───────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_flood_ends_this_call_and_keeps_its_words(autojump_clock: MockClock) -> None:
+    """More events than the inbox holds: the call ends at its firewall with 1011, and what was owed is stored."""
+    here = desk(silent)
+    call = here.call()
+    async with trio.open_nursery() as both:
+        both.start_soon(call.run)
+        here.line.carrier_says(CallerSpoke("Remember me."))
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(CAPACITY + 1):
+            call.inbox.post(SpeechPlayed("x"))
+    assert here.line.frames[-1] == ("close", 1011, True)
+    assert [stage for stage, _error in here.observer.crashes] == ["call"]
+    assert here.bodies() == ["Remember me."]
+    assert here.journal.closed["CA1"].outcome == "failed"
+
+
+async def test_a_store_that_fails_once_loses_nothing(autojump_clock: MockClock) -> None:
+    """The call ends, because the caller must not be told of a message that is not there; the epilogue stores it."""
+    here = desk()
+    call = here.call(Availability.AWAY)
+    here.messages.failing = True
+    async with trio.open_nursery() as both:
+        both.start_soon(call.run)
+        here.line.carrier_says(CallerSpoke("Remember me."))
+        await trio.testing.wait_all_tasks_blocked()
+        here.messages.failing = False
+    assert here.line.speech == ""
+    assert here.bodies() == ["Remember me."]
+
+
+async def test_a_store_that_never_answers_holds_the_end_for_a_bounded_time(autojump_clock: MockClock) -> None:
+    """The epilogue gives up after its time and says so."""
+    here = desk()
+    here.messages.failing = True
+    call = here.call(Availability.AWAY)
+    here.line.carrier_says(CallerSpoke("Remember me."), CallerGone(1000))
+    began = trio.current_time()
+    await call.run()
+    assert trio.current_time() - began == pytest.approx(EPILOGUE_SECONDS)
+    assert isinstance(here.observer.crashes[-1][1], StoreFailed)
+
+
+async def test_cancelling_the_call_stores_what_is_owed(autojump_clock: MockClock) -> None:
+    """A daemon that is stopped at once around a live call still keeps the caller's words."""
+    here = desk(silent)
+    async with trio.open_nursery() as around:
+        around.start_soon(here.call().run)
+        here.line.carrier_says(CallerSpoke("Remember me."))
+        await trio.testing.wait_all_tasks_blocked()
+        around.cancel_scope.cancel()
+    assert here.bodies() == ["Remember me."]
+    assert "CA1" in here.journal.closed
+
+
+async def test_cancelling_in_the_middle_of_a_write_stores_it_once(autojump_clock: MockClock) -> None:
+    """The command that was under way is performed again in the epilogue; its key makes that harmless."""
+    here = desk()
+    here.messages.seconds = 1
+    async with trio.open_nursery() as around:
+        around.start_soon(here.call(Availability.AWAY).run)
+        here.line.carrier_says(CallerSpoke("Remember me."))
+        await here.messages.asked.wait()
+        around.cancel_scope.cancel()
+    assert here.bodies() == ["Remember me."]
+
+
+async def test_a_line_that_breaks_while_we_speak_ends_the_call(autojump_clock: MockClock) -> None:
+    """A write that fails is a hang-up, even before the reader learns of it."""
+    here = desk(saying("Hello."))
+    here.line.breaks = True
+    here.line.carrier_says(CallerSpoke("Hi."))
+    with trio.fail_after(1):
+        await here.call().run()
+    assert here.observer.crashes == []
+
+
+async def test_refusals_of_the_carrier_and_rejected_frames_are_reported(autojump_clock: MockClock) -> None:
+    """They reach whoever logs and counts, and change nothing else."""
+    here = desk()
+    here.line.carrier_says(CarrierFailed("Invalid voice"), FrameRejected("not_json"), CallerGone(1000))
+    await here.call().run()
+    assert (here.observer.refused, here.observer.rejected) == (["Invalid voice"], ["not_json"])
+    ((summary, _seconds),) = here.observer.ended
+    assert summary.outcome == "completed"

@@ -1,0 +1,680 @@
+"""The rules of a call, one conversation a test. No clock runs: time is an argument."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import attrs
+
+from actors.commands import (
+    By,
+    CancelTurn,
+    CloseLine,
+    Command,
+    EndSession,
+    HoldWords,
+    LeaveMessage,
+    NoteTurn,
+    ReleaseWords,
+    Speak,
+    StartTurn,
+)
+from actors.conversation import Conversation
+from actors.messages import (
+    AgentSpeaking,
+    Availability,
+    AvailabilityChanged,
+    CallerGone,
+    CallerInterrupted,
+    CallerSpeaking,
+    CallerSpoke,
+    DeadlinePassed,
+    DigitPressed,
+    Direction,
+    DrainRequested,
+    Event,
+    FrameAccepted,
+    FrameRejected,
+    GoodbyeSaid,
+    HangUpRequested,
+    Line,
+    MessageDraft,
+    MessageTaken,
+    Reason,
+    Speaker,
+    SpeechPlayed,
+    TurnFailed,
+    TurnFinished,
+    TurnSaid,
+)
+from actors.phases import Phase
+from actors.policy import Policy
+from tests.fakes import STARTED, call_info
+
+HERE, LOST, AWAY = Availability.HERE, Availability.JUST_LOST, Availability.AWAY
+C = TypeVar("C", bound=Command)
+
+
+class Talk:
+    """A conversation under test: feed it, and look at what it wants done."""
+
+    def __init__(
+        self, availability: Availability = HERE, *, machine: bool = True, policy: Policy | None = None, **call: object
+    ) -> None:
+        self.policy = attrs.evolve(policy or Policy(), has_machine=machine)
+        self.call = Conversation(call_info(**call), self.policy, availability=availability, now=0.0)
+        self.now = 0.0
+        self.commands: list[Command] = []
+        self.turn = 0
+
+    def __call__(self, event: Event, at: float | None = None) -> list[Command]:
+        self.now = self.now if at is None else at
+        assert self.now <= self.call.deadline or isinstance(event, DeadlinePassed), "the actor would have woken it"
+        commands = self.call.handle(event, self.now)
+        self.commands += commands
+        for command in commands:
+            if isinstance(command, StartTurn):
+                self.turn = command.request.turn
+        return commands
+
+    def caller(self, text: str, at: float | None = None) -> list[Command]:
+        return self(CallerSpoke(text), at)
+
+    def answer(self, *pieces: str, at: float | None = None) -> list[Command]:
+        commands: list[Command] = []
+        for piece in pieces:
+            commands += self(TurnSaid(self.turn, piece), at)
+        return [*commands, *self(TurnFinished(self.turn), at)]
+
+    def wait(self) -> list[Command]:
+        """Let the machine's own deadline come."""
+        return self(DeadlinePassed(), self.call.deadline)
+
+    def of(self, kind: type[C]) -> list[C]:
+        return [command for command in self.commands if isinstance(command, kind)]
+
+    @property
+    def message(self) -> MessageDraft:
+        return self.of(LeaveMessage)[-1].draft
+
+    @property
+    def history(self) -> list[tuple[str, str]]:
+        return [(line.speaker.value, line.text) for line in self.call.transcript]
+
+
+def kinds(commands: list[Command]) -> list[type]:
+    return [type(command) for command in commands]
+
+
+# ── the client path ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_words_are_durable_before_the_client_gets_them() -> None:
+    """An utterance is held in the journal first and given to the client second."""
+    talk = Talk()
+    assert kinds(talk.caller("Hello?")) == [HoldWords, StartTurn]
+    assert talk.of(StartTurn)[0].by is By.CLIENT
+
+
+def test_an_answer_is_spoken_as_it_comes_and_settles_the_words() -> None:
+    """Pieces go out one by one, the last frame closes the talk cycle, and the words are let go of."""
+    talk = Talk()
+    talk.caller("What time is it?", at=1.0)
+    commands = talk.answer("It is ", "nine.", at=2.5)
+    assert [each for each in commands if isinstance(each, Speak)] == [
+        Speak("It is ", last=False),
+        Speak("nine.", last=False),
+        Speak("", last=True),
+    ]
+    assert talk.of(ReleaseWords) == [ReleaseWords(1)]
+    assert talk.of(NoteTurn) == [NoteTurn(turn=1, by=By.CLIENT, outcome="answered", first_word=1.5)]
+    assert talk.call.phase is Phase.CLIENT_LISTENING
+
+
+def test_the_history_is_what_was_said_and_heard() -> None:
+    """The client is sent the greeting, both sides' words in order, and the newest utterance last."""
+    talk = Talk(greeting="Hello, how can I help you today?")
+    talk.caller("What time is it?", at=3.0)
+    talk.answer("Nine.")
+    talk.caller("Thank you.", at=6.0)
+    assert [(line.speaker.value, line.text) for line in talk.of(StartTurn)[-1].request.history] == [
+        ("agent", "Hello, how can I help you today?"),
+        ("caller", "What time is it?"),
+        ("agent", "Nine."),
+        ("caller", "Thank you."),
+    ]
+
+
+def test_the_history_is_a_bounded_window() -> None:
+    """However long a call lasts, what is sent with each turn stays small, newest lines first to stay."""
+    talk = Talk(policy=Policy(history_lines=4))
+    for number in range(50):
+        talk.caller(f"Question {number}?", at=float(number))
+        talk.answer(f"Answer {number}.")
+    assert [text for _speaker, text in talk.history] == ["Question 48?", "Answer 48.", "Question 49?", "Answer 49."]
+
+
+def test_partial_words_never_start_a_turn() -> None:
+    """Only final words are an utterance."""
+    talk = Talk()
+    assert talk(CallerSpoke("What ti", final=False), at=1.0) == []
+    assert talk.call.phase is Phase.CLIENT_LISTENING
+
+
+def test_blank_words_are_no_utterance() -> None:
+    """A prompt of blanks neither starts a turn nor enters the history."""
+    talk = Talk()
+    assert talk.caller("   ") == []
+    assert talk.history == []
+
+
+def test_newer_words_supersede_the_running_turn_and_join_it() -> None:
+    """The running turn is cancelled, and the next one carries both utterances, with a limit of its own."""
+    talk = Talk()
+    talk.caller("I want a table", at=1.0)
+    commands = talk.caller("for four people", at=3.0)
+    assert kinds(commands) == [CancelTurn, NoteTurn, HoldWords, StartTurn]
+    assert [line.text for line in talk.of(StartTurn)[-1].request.history] == ["I want a table", "for four people"]
+    assert talk.call.deadline == 11.0
+    talk.answer("Done.", at=4.0)
+    assert talk.of(ReleaseWords) == [ReleaseWords(2)]
+
+
+def test_words_over_a_half_spoken_answer_close_its_talk_cycle() -> None:
+    """Where the carrier reports no interruption, the cut answer is closed before the next one begins."""
+    talk = Talk()
+    talk.caller("One?")
+    talk(TurnSaid(talk.turn, "The first"))
+    commands = talk.caller("Two?")
+    assert kinds(commands) == [CancelTurn, NoteTurn, Speak, HoldWords, StartTurn]
+    assert talk.of(Speak)[-1] == Speak("", last=True)
+
+
+def test_what_a_superseded_turn_still_says_is_dropped() -> None:
+    """A late piece, and a late end, of an older turn change nothing."""
+    talk = Talk()
+    talk.caller("One?")
+    old = talk.turn
+    talk.caller("Two?")
+    assert talk(TurnSaid(old, "late")) == talk(TurnFinished(old)) == talk(TurnFailed(old, Reason.CLIENT_LEFT)) == []
+
+
+def test_an_endless_answer_is_cut() -> None:
+    """One turn may say a bounded number of characters; then it counts as finished."""
+    talk = Talk(policy=Policy(answer_characters=100))
+    talk.caller("Tell me everything.")
+    talk(TurnSaid(talk.turn, "a" * 60))
+    commands = talk(TurnSaid(talk.turn, "b" * 60))
+    assert "".join(each.text for each in talk.of(Speak)) == "a" * 60 + "b" * 40
+    assert CancelTurn(1) in commands
+    assert talk.call.phase is Phase.CLIENT_LISTENING
+
+
+# ── interruption ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_interruption_cancels_at_once_and_nothing_more_is_said() -> None:
+    """The only thing done is to cancel; not even the talk cycle is closed."""
+    talk = Talk()
+    talk.caller("Tell me a story.")
+    talk(TurnSaid(talk.turn, "Once upon a time there was a king."))
+    commands = talk(CallerInterrupted("Once upon a time"))
+    assert kinds(commands) == [CancelTurn, NoteTurn, ReleaseWords]
+    assert talk(TurnSaid(talk.turn, " He had")) == []
+
+
+def test_the_history_keeps_what_was_heard() -> None:
+    """The interrupted answer is cut to the heard words, so that the client knows what the caller missed."""
+    talk = Talk()
+    talk.caller("Tell me a story.")
+    talk(TurnSaid(talk.turn, "Once upon a time, there was a king."))
+    talk(CallerInterrupted("once upon a time"))
+    assert talk.history[-1] == ("agent", "Once upon a time,")
+
+
+def test_an_interruption_before_any_word_was_heard_drops_the_answer() -> None:
+    """An answer of which nothing was heard is not in the history."""
+    talk = Talk()
+    talk.caller("Hello?")
+    talk.answer("Good morning.")
+    talk(CallerInterrupted(""))
+    assert talk.history == [("caller", "Hello?")]
+
+
+def test_pieces_reported_as_played_count_as_heard() -> None:
+    """Where the interruption names no words, the carrier's reports of played pieces say what was heard."""
+    talk = Talk()
+    talk.caller("Hello?")
+    talk.answer("Good morning. ", "How are you?")
+    talk(SpeechPlayed("Good morning. "))
+    talk(CallerInterrupted(""))
+    assert talk.history[-1] == ("agent", "Good morning.")
+
+
+def test_the_greeting_can_be_interrupted() -> None:
+    """What is left of the greeting in the history is what was heard of it."""
+    talk = Talk(greeting="Hello, how can I help you today?")
+    talk(CallerInterrupted("Hello, how"), at=0.7)
+    assert talk.history == [("agent", "Hello, how")]
+
+
+def test_words_cut_short_by_a_cough_are_asked_again() -> None:
+    """A turn that was interrupted before it said anything, by no words, is not forgotten: the client is asked again."""
+    talk = Talk()
+    talk.caller("What time is it?", at=1.0)
+    talk(CallerInterrupted(""), at=2.0)
+    assert talk.call.deadline == 2.0 + talk.policy.cough
+    assert kinds(talk.wait()) == [StartTurn]
+
+
+def test_a_caller_who_goes_on_talking_is_not_answered_early() -> None:
+    """While the carrier hears the caller's voice after an interruption, nothing is asked again."""
+    talk = Talk()
+    talk.caller("What time is it?", at=1.0)
+    talk(CallerInterrupted(""), at=2.0)
+    talk(CallerSpeaking(on=True), at=2.1)
+    assert talk.call.deadline == 2.1 + talk.policy.silence
+
+
+# ── the limit ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_silent_client_has_eight_seconds() -> None:
+    """At the limit the turn is cancelled, the words are left as a message, and the machine apologises and is asked."""
+    talk = Talk()
+    talk.caller("Are you there?", at=1.0)
+    assert talk.call.deadline == 9.0
+    commands = talk.wait()
+    assert kinds(commands) == [CancelTurn, NoteTurn, LeaveMessage, Speak, StartTurn]
+    assert talk.message.reason is Reason.CLIENT_TIMEOUT
+    assert talk.message.body == "Are you there?"
+    assert talk.of(StartTurn)[-1].by is By.MACHINE
+    assert talk.of(StartTurn)[-1].request.said_already == talk.policy.phrases.apology
+
+
+def test_an_answer_just_within_the_limit_is_heard() -> None:
+    """At 7.9 seconds the client is still the one who answers."""
+    talk = Talk()
+    talk.caller("Are you there?", at=1.0)
+    talk.answer("Yes.", at=8.9)
+    assert [line.by for line in talk.of(StartTurn)] == [By.CLIENT]
+
+
+def test_the_limit_applies_to_each_gap_once_the_client_speaks() -> None:
+    """A client that is still talking is not cut off; one that stops in the middle is."""
+    talk = Talk()
+    talk.caller("Tell me a story.", at=0.0)
+    talk(TurnSaid(talk.turn, "Once"), at=7.0)
+    talk(TurnSaid(talk.turn, " upon"), at=14.0)
+    assert talk.call.deadline == 22.0
+    talk.wait()
+    assert talk.message.reason is Reason.CLIENT_TIMEOUT
+
+
+def test_blank_pieces_do_not_keep_a_turn_alive() -> None:
+    """Only words extend the limit."""
+    talk = Talk()
+    talk.caller("Hello?", at=0.0)
+    assert talk(TurnSaid(talk.turn, "  \n"), at=7.0) == []
+    assert talk.call.deadline == 8.0
+
+
+# ── presence ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_absent_client_is_not_waited_for() -> None:
+    """The answering machine begins at once, after the words are durable."""
+    talk = Talk(AWAY)
+    commands = talk.caller("Hello?")
+    assert kinds(commands) == [LeaveMessage, Speak, StartTurn]
+    assert talk.message.reason is Reason.CLIENT_ABSENT
+
+
+def test_a_client_lost_a_moment_ago_is_waited_for() -> None:
+    """It gets the turn when it is back, inside the same eight seconds."""
+    talk = Talk(LOST)
+    assert kinds(talk.caller("Hello?", at=1.0)) == [HoldWords]
+    assert kinds(talk(AvailabilityChanged(HERE), at=5.0)) == [StartTurn]
+    assert talk.call.deadline == 9.0
+
+
+def test_the_wait_for_a_lost_client_ends_with_its_grace() -> None:
+    """When the grace is over the machine takes the turn."""
+    talk = Talk(LOST)
+    talk.caller("Hello?", at=1.0)
+    assert kinds(talk(AvailabilityChanged(AWAY), at=4.0)) == [LeaveMessage, Speak, StartTurn]
+    assert talk.message.reason is Reason.CLIENT_ABSENT
+
+
+def test_the_wait_for_a_lost_client_ends_with_the_limit() -> None:
+    """Nobody waits longer than eight seconds for anything."""
+    talk = Talk(LOST)
+    talk.caller("Hello?", at=1.0)
+    assert talk.call.deadline == 9.0
+    assert LeaveMessage in kinds(talk.wait())
+
+
+def test_a_client_that_dies_with_the_turn_in_hand_is_replaced_at_once() -> None:
+    """The machine takes over when the connection ends, not at the limit."""
+    talk = Talk()
+    talk.caller("Hello?", at=1.0)
+    talk(AvailabilityChanged(LOST), at=2.0)
+    assert StartTurn in kinds(talk(TurnFailed(talk.turn, Reason.CLIENT_LEFT), at=2.0))
+    assert talk.message.reason is Reason.CLIENT_LEFT
+
+
+def test_another_session_of_the_agent_takes_the_turn_over() -> None:
+    """When one of two sessions ends with the turn in hand, the other gets it, under a new number, in the same limit."""
+    talk = Talk()
+    talk.caller("Hello?", at=1.0)
+    commands = talk(TurnFailed(1, Reason.CLIENT_LEFT), at=3.0)
+    assert kinds(commands) == [NoteTurn, StartTurn]
+    assert talk.turn == 2
+    assert talk.call.deadline == 9.0
+
+
+def test_sessions_that_keep_failing_are_not_tried_for_ever() -> None:
+    """After a few hand-overs of the same words the machine takes the turn."""
+    talk = Talk()
+    talk.caller("Hello?", at=1.0)
+    for _ in range(4):
+        talk(TurnFailed(talk.turn, Reason.CLIENT_LEFT), at=1.0)
+    assert talk.call.phase is Phase.MACHINE_ANSWERING
+
+
+def test_a_client_that_answers_with_an_error_or_with_nothing_has_failed() -> None:
+    """Both leave the words with the reason client_failed."""
+    for failure in (TurnFailed(1, Reason.CLIENT_FAILED), TurnFinished(1)):
+        talk = Talk()
+        talk.caller("Hello?")
+        talk(failure)
+        assert talk.message.reason is Reason.CLIENT_FAILED
+
+
+# ── the answering machine ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_said_to_the_machine_is_durable_before_it_answers() -> None:
+    """Each utterance is stored, with all that was said before, and only then answered."""
+    talk = Talk(AWAY)
+    talk.caller("Hello?")
+    talk.answer("May I take a message?")
+    assert kinds(talk.caller("Tell her that the parcel is here.")) == [LeaveMessage, StartTurn]
+    assert talk.message.body == "Hello?\nTell her that the parcel is here."
+
+
+def test_what_the_machine_understood_becomes_the_message() -> None:
+    """Body and wishes are structured; what is said after them is added, not lost."""
+    talk = Talk(AWAY)
+    talk.caller("Hello?")
+    talk.answer("May I take a message?")
+    talk.caller("The parcel is here, call me after eight.")
+    stored = talk(MessageTaken(talk.turn, "The parcel is here.", "call back after 8"))
+    assert kinds(stored) == [LeaveMessage]
+    talk.answer("I have noted it.")
+    talk.caller("And it is heavy.")
+    assert talk.message.body == "The parcel is here.\nAnd it is heavy."
+    assert talk.message.preferences == "call back after 8"
+    assert talk.message.part == 1
+    assert [line.speaker for line in talk.message.transcript][-2:] == [Speaker.MACHINE, Speaker.CALLER]
+
+
+def test_the_machine_ends_the_call_after_its_goodbye_was_heard() -> None:
+    """Its tool ends the call, once the carrier has reported its words as played."""
+    talk = Talk(AWAY)
+    talk.caller("Hello?")
+    talk(TurnSaid(talk.turn, "Goodbye."))
+    talk(GoodbyeSaid(talk.turn))
+    assert EndSession not in kinds(talk(TurnFinished(talk.turn)))
+    assert talk(SpeechPlayed("I'm sorry. ")) == []
+    assert kinds(talk(SpeechPlayed("Goodbye."))) == [EndSession]
+    assert talk.call.summary.outcome == "ended"
+
+
+def test_a_slow_machine_falls_to_the_fixed_sentence() -> None:
+    """No first word within six seconds: the sentence is said and the call ends."""
+    talk = Talk(AWAY)
+    talk.caller("Hello?", at=1.0)
+    assert talk.call.deadline == 7.0
+    commands = talk.wait()
+    assert kinds(commands) == [CancelTurn, NoteTurn, Speak]
+    assert talk.of(Speak)[-1].text.strip() == talk.policy.phrases.unavailable
+    assert talk.call.phase is Phase.UNAVAILABLE
+
+
+def test_a_failing_machine_falls_to_the_fixed_sentence() -> None:
+    """An error of its service is not the end of good manners, and the message stays."""
+    talk = Talk(AWAY)
+    talk.caller("Hello?")
+    talk(TurnFailed(talk.turn, Reason.CLIENT_FAILED))
+    assert talk.call.phase is Phase.UNAVAILABLE
+    assert len(talk.of(LeaveMessage)) == 1
+
+
+# ── unavailable ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_without_client_and_machine_a_fixed_sentence_is_said_and_the_call_ends() -> None:
+    """What was said is stored, the sentence is spoken, and `end` follows when it was heard."""
+    talk = Talk(AWAY, machine=False)
+    commands = talk.caller("Hello?")
+    assert commands[1:] == [Speak(talk.policy.phrases.unavailable, last=True)]
+    assert talk.message.body == "Hello?"
+    assert kinds(talk(SpeechPlayed(talk.policy.phrases.unavailable), at=4.0)) == [EndSession]
+    assert talk.call.summary.outcome == "unavailable"
+
+
+def test_words_said_over_the_last_sentence_are_kept() -> None:
+    """Nobody answers them any more, but they reach the client."""
+    talk = Talk(AWAY, machine=False)
+    talk.caller("Hello?")
+    talk.caller("Then tell him I called!", at=1.0)
+    assert talk.message.body == "Hello?\nThen tell him I called!"
+
+
+def test_that_somebody_called_is_stored_even_without_a_word() -> None:
+    """A caller who hangs up on an absent client leaves an empty message; on a present one, none."""
+    talk = Talk(AWAY)
+    talk(CallerGone(1000))
+    assert talk.message.body == ""
+    assert talk.message.reason is Reason.CLIENT_ABSENT
+    present = Talk(HERE)
+    assert present(CallerGone(1000)) == []
+
+
+def test_a_callee_who_says_nothing_leaves_no_message() -> None:
+    """Only who calls us wanted something."""
+    talk = Talk(AWAY, direction=Direction.OUTBOUND)
+    assert talk(CallerGone(1000)) == []
+
+
+# ── hanging up ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_hanging_up_on_a_silent_client_leaves_the_words() -> None:
+    """The utterance that nobody answered becomes a message, and the client is told to stop."""
+    talk = Talk()
+    talk.caller("Call me back.")
+    commands = talk(CallerGone(1000))
+    assert kinds(commands) == [CancelTurn, NoteTurn, LeaveMessage]
+    assert talk.message.reason is Reason.UNANSWERED
+
+
+def test_hanging_up_after_an_answer_leaves_nothing() -> None:
+    """What was answered is not owed any more."""
+    talk = Talk()
+    talk.caller("What time is it?")
+    talk.answer("Nine.")
+    assert talk(CallerGone(1000)) == []
+
+
+def test_unfinished_words_are_kept_when_the_line_breaks() -> None:
+    """Partial words and keys in hand count as said when no final ones can come any more."""
+    talk = Talk()
+    talk(CallerSpoke("Please tell her", final=False))
+    talk(DigitPressed("7"))
+    talk(CallerGone(1006))
+    assert talk.message.body == "Please tell her 7"
+
+
+def test_the_client_hangs_up_after_its_last_words_were_heard() -> None:
+    """Its sentence is spoken first; the words it had in hand are answered by that."""
+    talk = Talk()
+    talk.caller("Thanks, bye.", at=1.0)
+    commands = talk(HangUpRequested("You are welcome. Goodbye."), at=2.0)
+    assert kinds(commands) == [CancelTurn, NoteTurn, ReleaseWords, Speak]
+    assert kinds(talk(SpeechPlayed("You are welcome. Goodbye."), at=3.0)) == [EndSession]
+    assert talk(CallerGone(1000), at=3.1) == []
+    assert talk.call.summary.outcome == "ended"
+
+
+def test_hanging_up_without_words_waits_for_what_is_being_said() -> None:
+    """Speech that is still being played is heard to its end."""
+    talk = Talk()
+    talk.caller("Thanks.", at=1.0)
+    talk.answer("You are welcome.", at=1.5)
+    assert talk(HangUpRequested(), at=1.6) == []
+    assert kinds(talk(SpeechPlayed("You are welcome."), at=2.5)) == [EndSession]
+
+
+def test_a_carrier_that_reports_nothing_is_waited_for_as_long_as_the_words_take() -> None:
+    """Without reports the length of the text decides when the call may be ended."""
+    talk = Talk()
+    talk(HangUpRequested("a" * 32), at=0.0)
+    assert talk.call.deadline == 32 / talk.policy.characters_per_second + talk.policy.ending_cap
+    assert kinds(talk.wait()) == [EndSession]
+
+
+def test_silence_of_our_own_speech_ends_the_wait() -> None:
+    """When the carrier says that we stopped speaking and nothing is to come, the session is ended."""
+    talk = Talk(greeting="Hello, how can I help you today?")
+    talk(HangUpRequested(), at=0.1)
+    assert kinds(talk(AgentSpeaking(on=False), at=0.2)) == [EndSession]
+
+
+def test_a_carrier_that_does_not_close_is_closed() -> None:
+    """After `end` the line is closed by us when the carrier does not do it in time."""
+    talk = Talk()
+    assert kinds(talk(HangUpRequested())) == [EndSession]
+    assert kinds(talk.wait()) == [CloseLine]
+    assert talk.call.phase is Phase.OVER
+
+
+def test_no_word_of_anybody_ends_a_call() -> None:
+    """Only tools and limits do: a goodbye said by the client, or by the caller, is just words."""
+    talk = Talk()
+    talk.caller("Goodbye.")
+    talk.answer("Goodbye, I will take care of that.")
+    assert talk.of(EndSession) == []
+    assert talk.call.phase is Phase.CLIENT_LISTENING
+
+
+# ── limits ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_silence_is_asked_about_and_then_ends_the_call() -> None:
+    """Two questions, then a goodbye; each after the silence since our last word was heard."""
+    talk = Talk()
+    spoken = []
+    for _ in range(3):
+        talk.wait()
+        spoken.append(talk.of(Speak)[-1].text)
+    phrases = talk.policy.phrases
+    assert spoken == [phrases.still_there, phrases.still_there, phrases.silence_goodbye]
+    assert talk.call.summary.outcome == "farewell"
+
+
+def test_silence_is_counted_from_the_end_of_our_speech() -> None:
+    """A long answer is not silence of the caller."""
+    talk = Talk()
+    talk.caller("Read it to me.", at=0.0)
+    talk.answer("a" * 160, at=1.0)
+    assert talk.call.deadline == 1.0 + 160 / talk.policy.characters_per_second + talk.policy.silence
+
+
+def test_a_caller_who_speaks_is_not_asked_whether_he_is_there() -> None:
+    """Partial words, noises and keys put the question off, and words begin the count anew."""
+    talk = Talk()
+    talk.wait()
+    asked = talk.now
+    talk(CallerSpoke("well", final=False), at=asked + 1)
+    assert talk.call.deadline == asked + 1 + len("Are you still there?") / 16 - 1 + talk.policy.silence
+    talk.caller("Well, yes.")
+    talk.answer("Good.")
+    talk.wait()
+    talk.wait()
+    assert talk.of(Speak)[-1].text == talk.policy.phrases.still_there
+
+
+def test_keys_are_one_utterance() -> None:
+    """Digits are collected until the hash key."""
+    talk = Talk()
+    for digit in "123":
+        talk(DigitPressed(digit))
+    talk(DigitPressed("#"))
+    assert talk.history == [("caller", "123")]
+
+
+def test_keys_without_hash_are_delivered_after_a_gap() -> None:
+    """Two seconds without a key end the row."""
+    talk = Talk()
+    talk(DigitPressed("4"), at=1.0)
+    talk(DigitPressed("2"), at=2.0)
+    assert talk.call.deadline == 4.0
+    talk.wait()
+    assert talk.history == [("caller", "42")]
+
+
+def test_a_call_has_a_time_limit() -> None:
+    """At the limit a sentence is said, the session is ended, and unanswered words are left."""
+    talk = Talk(policy=Policy(max_seconds=5.0))
+    talk.caller("Hello?", at=1.0)
+    talk.wait()
+    assert talk.now == 5.0
+    assert talk.of(Speak)[-1].text == talk.policy.phrases.time_goodbye
+    assert talk.message.reason is Reason.UNANSWERED
+
+
+def test_a_drain_says_farewell_and_stores_what_is_owed() -> None:
+    """Words in a client's hand when the daemon stops are left with the reason relay_restarted."""
+    talk = Talk()
+    talk.caller("Hello?")
+    commands = talk(DrainRequested())
+    assert kinds(commands) == [CancelTurn, NoteTurn, LeaveMessage, Speak]
+    assert talk.message.reason is Reason.RELAY_RESTARTED
+    assert talk.of(Speak)[-1].text == talk.policy.phrases.drain_goodbye
+
+
+def test_ten_rejected_frames_in_a_row_end_the_call() -> None:
+    """A good frame in between begins the count anew."""
+    talk = Talk()
+    for _ in range(9):
+        talk(FrameRejected("not json"))
+    talk(FrameAccepted())
+    for _ in range(9):
+        assert talk(FrameRejected("not json")) == []
+    assert kinds(talk(FrameRejected("not json"))) == [EndSession]
+    assert talk.call.summary.outcome == "failed"
+
+
+# ── reconnected calls ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_reconnected_call_continues_its_transcript_with_new_turn_numbers() -> None:
+    """The second socket of a call knows what was said, and reuses neither turn numbers nor the message's key."""
+    before = (Line(Speaker.CALLER, "My name is Ada.", STARTED), Line(Speaker.AGENT, "Hello Ada.", STARTED))
+    talk = Talk(AWAY, connection=2, opened_by=before)
+    talk.caller("Are you still there?")
+    assert talk.history[:2] == [("caller", "My name is Ada."), ("agent", "Hello Ada.")]
+    assert talk.turn > 100_000
+    assert talk.message.part == 2
+
+
+def test_a_call_that_breaks_stores_what_it_owes() -> None:
+    """When the call cannot go on for a fault of ours, the epilogue is given the words in hand."""
+    talk = Talk()
+    talk.caller("Remember this.")
+    (leave,) = [each for each in talk.call.fail(1.0) if isinstance(each, LeaveMessage)]
+    assert leave.draft.body == "Remember this."
+    assert talk.call.summary.outcome == "failed"
+    assert talk.call.fail(2.0) == []

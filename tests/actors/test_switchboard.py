@@ -1,0 +1,140 @@
+"""The switchboard: exact places, tools that find only their own agent's calls, and a drain."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+from actors.call import CallServices
+from actors.commands import By
+from actors.errors import CallRefused, UnknownCall
+from actors.messages import CallerGone, CallerSpoke
+from actors.policy import Policy
+from actors.presence import Presence
+from actors.switchboard import Switchboard
+from tests.fakes import MemoryLine, RecordingObserver, ScriptedResponder, call_info, saying
+from tests.fakes_store import MemoryJournal, MemoryMessageStore
+
+
+@attrs.frozen(eq=False)
+class Session:
+    agent_id: str
+
+
+def switchboard(max_calls: int = 2) -> Switchboard:
+    journal = MemoryJournal()
+    services = CallServices(
+        policy_for=lambda _call: Policy(has_machine=True),
+        responders={By.CLIENT: ScriptedResponder(saying("Yes.")), By.MACHINE: ScriptedResponder(saying("A message?"))},
+        messages=MemoryMessageStore(journal),
+        journal=journal,
+        observer=RecordingObserver(),
+    )
+    return Switchboard(services, Presence[Session](grace=10), max_calls)
+
+
+async def test_no_more_calls_than_places_are_promised() -> None:
+    """A reservation takes a place, its release gives it back, and repeating it takes no second one."""
+    board = switchboard(max_calls=2)
+    board.reserve("CA1")
+    board.reserve("CA1")
+    board.reserve("CA2")
+    with pytest.raises(CallRefused) as refusal:
+        board.reserve("CA3")
+    assert refusal.value.code == "full"
+    board.release("CA1")
+    board.reserve("CA3")
+    assert board.occupied() == 2
+
+
+async def test_a_live_call_keeps_its_place_and_gives_it_back(nursery: trio.Nursery) -> None:
+    """From reservation to hang-up one place is taken; after it none, and no table has an entry."""
+    board, line = switchboard(max_calls=1), MemoryLine()
+    board.reserve("CA1")
+    nursery.start_soon(board.connect, call_info(), line)
+    await trio.testing.wait_all_tasks_blocked()
+    with pytest.raises(CallRefused):
+        board.reserve("CA2")
+    line.carrier_says(CallerGone(1000))
+    await trio.testing.wait_all_tasks_blocked()
+    assert (board.occupied(), board.live(), board.presence._watchers) == (0, [], {})
+
+
+async def test_one_call_has_one_line(nursery: trio.Nursery) -> None:
+    """A second socket for a live call is refused, and the first does not notice."""
+    board, line = switchboard(), MemoryLine()
+    nursery.start_soon(board.connect, call_info(), line)
+    await trio.testing.wait_all_tasks_blocked()
+    with pytest.raises(CallRefused) as refusal:
+        await board.connect(call_info(), MemoryLine())
+    assert refusal.value.code == "already_here"
+    assert len(board.live()) == 1
+    nursery.cancel_scope.cancel()
+
+
+async def test_only_the_agent_s_own_calls_are_found(nursery: trio.Nursery) -> None:
+    """Another agent can neither list nor end a call, and is not told that it exists."""
+    board, line = switchboard(), MemoryLine()
+    nursery.start_soon(board.connect, call_info(), line)
+    await trio.testing.wait_all_tasks_blocked()
+    assert board.live("somebody-else") == []
+    with pytest.raises(UnknownCall):
+        board.hang_up("somebody-else", "CA1")
+    with pytest.raises(UnknownCall):
+        board.hang_up("my-client", "CA2")
+    board.hang_up("my-client", "CA1", "Goodbye.")
+    assert await line.hear() == "Goodbye."
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_call_hears_of_its_client_s_coming(nursery: trio.Nursery) -> None:
+    """The client that connects during a call gets the caller's next words."""
+    board, line = switchboard(), MemoryLine()
+    nursery.start_soon(board.connect, call_info(), line)
+    await trio.testing.wait_all_tasks_blocked()
+    board.presence.arrive(Session("my-client"))
+    line.carrier_says(CallerSpoke("Hello?"))
+    assert await line.hear() == "Yes."
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_drain_lets_calls_finish(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """New calls are refused at once; the drain is over when the last call is."""
+    board, line = switchboard(), MemoryLine()
+    nursery.start_soon(board.connect, call_info(), line)
+    await trio.testing.wait_all_tasks_blocked()
+    began = trio.current_time()
+
+    async def hang_up_later() -> None:
+        await trio.sleep(5)
+        with pytest.raises(CallRefused) as refusal:
+            board.reserve("CA9")
+        assert refusal.value.code == "draining"
+        line.carrier_says(CallerGone(1000))
+
+    nursery.start_soon(hang_up_later)
+    assert await board.drain(patience=12, farewell=10)
+    assert trio.current_time() - began == pytest.approx(5)
+    assert line.speech == ""
+
+
+async def test_a_drain_says_farewell_to_calls_that_go_on(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """After the patience the caller hears the sentence, and the session is ended."""
+    board, line = switchboard(), MemoryLine()
+    nursery.start_soon(board.connect, call_info(), line)
+    await trio.testing.wait_all_tasks_blocked()
+    assert await board.drain(patience=3, farewell=30)
+    assert line.speech == Policy().phrases.drain_goodbye
+    assert line.ended
+
+
+async def test_a_drain_is_bounded(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A call that cannot even end does not hold the daemon for ever."""
+    board, line = switchboard(), MemoryLine(stuck=trio.Event())
+    nursery.start_soon(board.connect, call_info(), line)
+    await trio.testing.wait_all_tasks_blocked()
+    assert not await board.drain(patience=1, farewell=2)
+    nursery.cancel_scope.cancel()
