@@ -16,7 +16,7 @@ import trio
 
 from actors.call import Call, CallServices
 from actors.errors import CallRefused, UnknownCall
-from actors.messages import AvailabilityChanged, CallInfo, DrainRequested, HangUpRequested
+from actors.messages import AvailabilityChanged, CallerGone, CallInfo, DrainRequested, HangUpRequested
 from actors.ports import PhoneLine
 from actors.presence import Presence
 
@@ -50,11 +50,10 @@ class Switchboard:
     async def connect(self, info: CallInfo, line: PhoneLine) -> Call:
         """Run a call on its line, and return it when it is over and all it owes is stored.
 
-        Raises `CallRefused` when a call of that id is live already; else nothing but `trio.Cancelled`, after the call's
-        epilogue.
+        A newer connection of a live call takes over: its old line is lost, and the carrier knew it before we did.
+        Raises `CallRefused` when the connection is no newer, else nothing but `trio.Cancelled` after the epilogue.
         """
-        if info.call_sid in self._calls:
-            raise CallRefused("already_here", "this call has an open line already")
+        info = await self._succeed(info)
         with self.presence.watch(info.agent_id, lambda now: call.inbox.post(AvailabilityChanged(now))) as availability:
             call = Call(info, line, self.services, availability)
             self._calls[info.call_sid] = call
@@ -63,8 +62,19 @@ class Switchboard:
                 await call.run()
             finally:
                 del self._calls[info.call_sid]
-                self._left.set()
+                left, self._left = self._left, trio.Event()
+                left.set()
         return call
+
+    async def _succeed(self, info: CallInfo) -> CallInfo:
+        """End the older connection of this call, if there is one, and continue its transcript."""
+        while (old := self._calls.get(info.call_sid)) is not None:
+            if info.connection <= old.info.connection:
+                raise CallRefused("already_here", "this call has an open line already")
+            old.inbox.post(CallerGone())
+            await self._left.wait()
+            info = attrs.evolve(info, opened_by=old.transcript)
+        return info
 
     def live(self, agent_id: str | None = None) -> list[Call]:
         """Return the live calls, of one agent or of all, oldest first."""
@@ -97,5 +107,4 @@ class Switchboard:
 
     async def _empty(self) -> None:
         while self._calls:
-            self._left = trio.Event()
             await self._left.wait()

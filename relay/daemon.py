@@ -10,8 +10,9 @@
         ├── /sse, /messages        relay.mcp
         └── pages and webhooks     relay.web
 
-Start: the database is migrated and what an earlier run left in flight becomes waiting messages; then the address is
-taken, because TwiML and signatures need the public origin, which with `--local` and port 0 is not known earlier.
+Start: the database is migrated, the address is taken, and what an earlier run left in flight becomes waiting messages.
+Only then is the app built, because TwiML and signatures need the public origin, which with `--local` and port 0 is not
+known earlier.
 
 Stop: on the first signal new calls are refused while everything else is still served; live calls may finish for the
 drain time, then they hear a farewell; when none is left (or after a bounded wait) the MCP sessions are closed, the
@@ -72,6 +73,8 @@ RECONNECT_GRACE = 10.0
 FAREWELL_SECONDS = 15.0
 # What connections may still do after the last call: a webhook's answer, the end of a stream.
 LISTENER_GRACE = 1.0
+# More than a daemon carries at once by default, so that no live call is missing from a client's list.
+LISTED_CALLS = 1000
 # How soon a changed token ends the sessions that were opened with the old one.
 TOKEN_WATCH_SECONDS = 2.0
 
@@ -218,10 +221,11 @@ class Relay:
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until `stop`, drain, and return; the started value is the URL."""
         settings = self._settings
+        listeners = await bind(settings.relay_host, settings.relay_port)
+        # After the port is ours: a second daemon started by mistake must not end the first one's calls.
         recovered = await self._journal.recover()
         if recovered.calls or recovered.messages:
             log.warning("recovered", calls=recovered.calls, messages=recovered.messages)
-        listeners = await bind(settings.relay_host, settings.relay_port)
         host, port = address_of(listeners)
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         stopped = trio.Event()
@@ -304,7 +308,8 @@ class _CallsOfAgents:
     _journal: CallJournal
 
     async def list_calls(self, agent_id: str, state: str | None) -> list[dict[str, Any]]:
-        records = await self._journal.list_calls(agent_id, None if state is None else CallState(state))
+        wanted = None if state is None else CallState(state)
+        records = await self._journal.list_calls(agent_id, wanted, limit=LISTED_CALLS)
         return [record.as_json() for record in records]
 
     async def end_call(self, agent_id: str, call_sid: str, say: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from actors.commands import NoteTurn
 from actors.messages import CallInfo, CallSummary, Reason
@@ -24,6 +24,7 @@ class CallMeter:
         """`on_message_left` is called with the agent's id after each waiting message; it must not wait either."""
         self._on_message_left = on_message_left
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self.live_calls = Gauge("relay_live_calls", "Calls that are live now", registry=self.registry)
         self.places_taken = Gauge(
             "relay_places_taken", "Calls that are live or announced, out of RELAY_MAX_CALLS", registry=self.registry
@@ -57,7 +58,8 @@ class CallMeter:
         self._turns.labels(note.by, note.outcome).inc()
         if note.first_word is not None:
             self._first_word.labels(note.by).observe(note.first_word)
-        log.info(
+        # Answered turns are what happens all day; they are counted above, and shown only to whoever asks for more.
+        (log.debug if note.outcome == "answered" else log.info)(
             "turn_ended",
             call_sid=call.call_sid,
             agent_id=call.agent_id,

@@ -118,9 +118,16 @@ class Reception:
             self._wake.set()
 
     def ended(self, call_sid: str) -> None:
-        """Forget a call that the carrier says is over."""
-        self._entries.pop(call_sid, None)
+        """Forget a call that the carrier says is over; the record of one that never had a line is closed by `run`."""
         self.switchboard.release(call_sid)
+        entry = self._entries.get(call_sid)
+        if entry is None:
+            return
+        if entry.used:
+            del self._entries[call_sid]
+        else:
+            entry.expires = trio.current_time()
+            self._wake.set()
 
     async def run(self) -> None:
         """Remove what has expired. Runs until cancelled, and may be cancelled at any point."""
@@ -133,7 +140,8 @@ class Reception:
     async def _expire(self) -> None:
         now = trio.current_time()
         for call_sid, entry in [each for each in self._entries.items() if each[1].expires <= now]:
-            self.ended(call_sid)
+            del self._entries[call_sid]
+            self.switchboard.release(call_sid)
             if entry.used:
                 continue
             log.warning("call_never_connected", call_sid=call_sid, agent_id=entry.admission.call_info.agent_id)

@@ -75,6 +75,21 @@ async def test_one_call_has_one_line(nursery: trio.Nursery) -> None:
     nursery.cancel_scope.cancel()
 
 
+async def test_a_newer_line_of_a_call_takes_over(nursery: trio.Nursery) -> None:
+    """The carrier reconnects a call whose line we still believe in: the old one ends, the talk goes on."""
+    board, lost, line = switchboard(), MemoryLine(), MemoryLine()
+    board.presence.arrive(Session("my-client"))
+    nursery.start_soon(board.connect, call_info(), lost)
+    lost.carrier_says(CallerSpoke("My name is Ada."))
+    await lost.hear()
+    nursery.start_soon(board.connect, call_info(connection=2), line)
+    await trio.testing.wait_all_tasks_blocked()
+    (call,) = board.live()
+    assert [text.text for text in call.transcript] == ["My name is Ada.", "Yes."]
+    assert lost.is_closed
+    nursery.cancel_scope.cancel()
+
+
 async def test_only_the_agent_s_own_calls_are_found(nursery: trio.Nursery) -> None:
     """Another agent can neither list nor end a call, and is not told that it exists."""
     board, line = switchboard(), MemoryLine()

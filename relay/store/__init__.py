@@ -1,0 +1,10 @@
+"""What must outlive the process: waiting messages, the journal of calls, agents, and their clients' hellos.
+
+    call actor ──leave, hold, release──▶ WaitingMessages, CallJournal ──┐
+    MCP tools, push ──fetch, peek, acknowledge──▶ WaitingMessages ──────┼──▶ Database ──one thread──▶ SQLite
+    web, MCP, command line ──▶ AgentRegistry, ClientHellos ─────────────┘    (group commit)
+
+`schema` says what the tables are and `migrations` how they came to be; `engine` opens a database and brings it up to
+date; `database` is the one actor through which everything is written. The four stores on top of it know their tables
+and nothing of each other, except that the journal writes a waiting message for words that nobody answered.
+"""

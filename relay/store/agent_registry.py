@@ -1,0 +1,194 @@
+"""The agents and their tokens.
+
+A token is 256 random bits, shown once and kept as its SHA-256 only: whoever reads the database cannot act for an agent,
+and a slow password hash would add nothing against guessing that much chance. A token is looked up by its hash through
+the unique index, so the time it takes says nothing about how much of it was right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+
+import attrs
+import phonenumbers
+from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
+
+from relay.agents import Agent
+from relay.errors import AgentError
+from relay.store.database import Database
+from relay.store.schema import agents, calls, held_words, messages, utc_now
+
+
+@attrs.frozen(eq=False)
+class AgentRegistry:
+    """Who has a telephone here. `now` is the wall clock, with a zone.
+
+    Each method is one transaction and sees what other processes have committed: an agent that is added by a command is
+    there for a running daemon at once. Those that change something raise `StoreFailed`, those that only read
+    `DatabaseError`; `AgentError` says what is wrong with an agent and what to do.
+    """
+
+    database: Database
+    now: Callable[[], datetime] = utc_now
+
+    async def add(
+        self,
+        agent_id: str,
+        *,
+        number: str | None = None,
+        greeting: str | None = None,
+        system_prompt: str | None = None,
+        voice: str | None = None,
+        language: str | None = None,
+    ) -> tuple[Agent, str]:
+        """Register an agent and return it with its token, which is not kept and cannot be shown again.
+
+        `number` is put into E.164 form. Raises `AgentError` for an id or a number that is none, or an id that is taken.
+        """
+        number = None if number is None else _e164(number)
+        try:
+            agent = Agent(
+                agent_id=agent_id,
+                number=number,
+                greeting=greeting,
+                system_prompt=system_prompt,
+                voice=voice,
+                language=language,
+                created_at=self.now(),
+            )
+        except ValueError as error:
+            raise AgentError(
+                f"{agent_id!r} cannot be an agent's id: take 1 to 64 letters, digits, dots, dashes and underscores, "
+                "the first one a letter or a digit."
+            ) from error
+        token = secrets.token_urlsafe(32)
+
+        def work(connection: Connection) -> None:
+            if _find(connection, agent_id) is not None:
+                raise AgentError(
+                    f"There is an agent {agent_id} already. Choose another id, "
+                    f"or give it a new token with: relay agents rotate {agent_id}"
+                )
+            connection.execute(insert(agents), attrs.asdict(agent) | {"token_hash": _hash(token)})
+
+        await self.database.write(work)
+        return agent, token
+
+    async def list(self) -> tuple[Agent, ...]:
+        """List all agents by id."""
+
+        def work(connection: Connection) -> tuple[Agent, ...]:
+            rows = connection.execute(select(agents).order_by(agents.c.agent_id)).mappings()
+            return tuple(_agent(row) for row in rows)
+
+        return await self.database.read(work)
+
+    async def get(self, agent_id: str) -> Agent | None:
+        """Find an agent by its id."""
+
+        def work(connection: Connection) -> Agent | None:
+            row = _find(connection, agent_id)
+            return None if row is None else _agent(row)
+
+        return await self.database.read(work)
+
+    async def by_token(self, token: str) -> Agent | None:
+        """Find the agent that a token acts for."""
+        token_hash = _hash(token)
+
+        def work(connection: Connection) -> Agent | None:
+            row = connection.execute(select(agents).where(agents.c.token_hash == token_hash)).mappings().one_or_none()
+            return None if row is None else _agent(row)
+
+        return await self.database.read(work)
+
+    async def token_digest(self, agent_id: str) -> bytes | None:
+        """Return the SHA-256 of an agent's token, by which a session knows whether its own is still good."""
+
+        def work(connection: Connection) -> bytes | None:
+            row = _find(connection, agent_id)
+            return None if row is None else bytes.fromhex(row["token_hash"])
+
+        return await self.database.read(work)
+
+    async def rotate(self, agent_id: str) -> str:
+        """Give an agent a new token and return it; the old one is no good from now on. Raises `AgentError`."""
+        token = secrets.token_urlsafe(32)
+
+        def work(connection: Connection) -> None:
+            changed = connection.execute(
+                update(agents).where(agents.c.agent_id == agent_id).values(token_hash=_hash(token))
+            )
+            if changed.rowcount == 0:
+                raise unknown_agent(agent_id)
+
+        await self.database.write(work)
+        return token
+
+    async def remove(self, agent_id: str, *, discard_messages: bool = False) -> None:
+        """Forget an agent and all that is its own: token, messages, hellos, and calls that have ended.
+
+        Refused with `AgentError` while messages wait for it, unless they are to be discarded: whoever registers the
+        same id later must not find what callers left for somebody else, and nothing is lost without being asked for.
+        """
+
+        def work(connection: Connection) -> None:
+            if _find(connection, agent_id) is None:
+                raise unknown_agent(agent_id)
+            waiting = _waiting(connection, agent_id)
+            if waiting and not discard_messages:
+                raise AgentError(
+                    f"Agent {agent_id} has {waiting} waiting message(s). Let its client fetch and acknowledge them, "
+                    f"or throw them away with: relay agents remove {agent_id} --discard-messages"
+                )
+            connection.execute(delete(messages).where(messages.c.agent_id == agent_id))
+            connection.execute(delete(calls).where(calls.c.agent_id == agent_id, calls.c.ended_at.is_not(None)))
+            connection.execute(delete(agents).where(agents.c.agent_id == agent_id))
+
+        await self.database.write(work)
+
+
+def unknown_agent(agent_id: str) -> AgentError:
+    """Build the error for an agent that is not there."""
+    return AgentError(f"There is no agent {agent_id!r}. See those that there are with: relay agents list")
+
+
+def _find(connection: Connection, agent_id: str) -> RowMapping | None:
+    return connection.execute(select(agents).where(agents.c.agent_id == agent_id)).mappings().one_or_none()
+
+
+def _agent(row: RowMapping) -> Agent:
+    return Agent(**{name: value for name, value in row.items() if name != "token_hash"})
+
+
+def _hash(token: str) -> str:
+    # A header may hold anything, lone surrogates included; such a token simply matches none.
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _waiting(connection: Connection, agent_id: str) -> int:
+    """Count what would be lost: messages that wait, and words of ended calls that the next start makes a message of."""
+    waiting = select(func.count()).where(messages.c.agent_id == agent_id, messages.c.acknowledged_at.is_(None))
+    held = (
+        select(func.count(held_words.c.call_sid.distinct()))
+        .join_from(held_words, calls)
+        .where(calls.c.agent_id == agent_id, calls.c.ended_at.is_not(None))
+    )
+    return connection.execute(waiting).scalar_one() + connection.execute(held).scalar_one()
+
+
+def _e164(number: str) -> str:
+    try:
+        parsed = phonenumbers.parse(number)
+    except phonenumbers.NumberParseException:
+        parsed = None
+    # Possible, not valid: numbers set aside for fiction and for the carrier's tests are no subscriber's, and are used.
+    if parsed is None or parsed.extension or not phonenumbers.is_possible_number(parsed):
+        raise AgentError(
+            f"{number!r} is not a telephone number in E.164 form: write a plus sign, the country code and the number, "
+            "such as +14155552671."
+        )
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)

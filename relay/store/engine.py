@@ -1,0 +1,175 @@
+"""Opening a database: check the URL, set SQLite up for durability, bring the tables up to date.
+
+Everything here blocks and belongs into a worker thread. All that can go wrong with a file, a server or a URL becomes a
+`DatabaseError` that says what to do, because whoever starts the daemon or a command has to mend it.
+
+SQLite runs in WAL mode with `synchronous=FULL`: a commit that returned survives the loss of power, and the command line
+reads while the daemon writes (https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_synchronous).
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from sqlite3 import Connection as SqliteConnection
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from relay.errors import DatabaseError
+
+# How long one process waits for another's write lock. A command writes for milliseconds; only a stuck one takes longer.
+BUSY_SECONDS = 5.0
+_READS_ONLY = "relay_reads_only"
+# Alembic hands a migration its context through module globals, so one process migrates one database at a time.
+_MIGRATING = threading.Lock()
+
+
+def open_engine(url: str) -> Engine:
+    """Open the database at a SQLAlchemy URL and bring its tables up to date; a SQLite file is created when missing.
+
+    Each connection must stay in one thread at a time. Transactions of `engine` take SQLite's write lock when they
+    begin; those of `read_only(engine)` never take it. Raises `DatabaseError`. Close it with `Engine.dispose`.
+    """
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        _prepare_file(parsed)
+    try:
+        # Parameters are numbers and message bodies: they must not reach a log by way of an exception's text.
+        engine = create_engine(parsed, hide_parameters=True, connect_args=_connect_arguments(parsed))
+    except ImportError as error:
+        raise DatabaseError(
+            f"DATABASE_URL needs a driver that is not installed ({error}); install it, or use sqlite:///relay.db."
+        ) from error
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    try:
+        with engine.begin() as connection, _MIGRATING:
+            _migrate(connection)
+    except DatabaseError:
+        engine.dispose()
+        raise
+    except CommandError as error:
+        engine.dispose()
+        raise DatabaseError(
+            f"The database {shown(url)} was written by a newer relay ({error}); upgrade the relay, "
+            "or point DATABASE_URL to another database."
+        ) from error
+    except SQLAlchemyError as error:
+        engine.dispose()
+        raise DatabaseError(f"The database {shown(url)} cannot be used: {cause(error)}. {_advice(error)}") from error
+    return engine
+
+
+def read_only(engine: Engine) -> Engine:
+    """Give a view of the engine whose transactions only read, and so never wait for another process's write."""
+    return engine.execution_options(**{_READS_ONLY: True})
+
+
+def shown(url: str) -> str:
+    """Write a database URL without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "in DATABASE_URL"
+
+
+def cause(error: BaseException) -> str:
+    """Name what the driver said, without the statement and its parameters."""
+    return str(getattr(error, "orig", None) or error).partition("\n")[0].strip()
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        dialect = parsed.get_dialect().name
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise DatabaseError(
+            "DATABASE_URL is not a database URL that is understood here; "
+            "give one such as sqlite:///relay.db or postgresql+psycopg://user:password@host/name."
+        ) from error
+    if dialect not in {"sqlite", "postgresql"}:
+        raise DatabaseError(f"DATABASE_URL names {dialect}; use sqlite:///… or postgresql+psycopg://… instead.")
+    in_memory = parsed.database in {None, "", ":memory:"} or parsed.query.get("mode") == "memory"
+    if dialect == "sqlite" and in_memory:
+        raise DatabaseError("DATABASE_URL names no file, so nothing would be kept; give one: sqlite:///relay.db")
+    return parsed
+
+
+def _prepare_file(url: URL) -> None:
+    """Create a missing file readable by its owner alone: it holds what callers said."""
+    if url.query.get("uri"):
+        # Not a path but a URI of SQLite's own, which creates the file or does not, as it says.
+        return
+    path = Path(url.database or "")
+    try:
+        path.touch(mode=0o600, exist_ok=True)
+    except FileNotFoundError as error:
+        raise DatabaseError(
+            f"The database {path} cannot be created: its directory does not exist. "
+            "Create it, or set DATABASE_URL to a place that does exist."
+        ) from error
+    except OSError as error:
+        raise DatabaseError(
+            f"The database {path} cannot be opened for writing ({error.strerror}). "
+            "Give the relay's user the right to write there, or set DATABASE_URL to another place."
+        ) from error
+
+
+def _connect_arguments(url: URL) -> dict[str, Any]:
+    if url.get_backend_name() != "sqlite":
+        return {}
+    # The limiter of `Database` keeps to one thread at a time, but Trio may give each job another one of its threads.
+    return {"check_same_thread": False, "timeout": BUSY_SECONDS}
+
+
+def _set_up_sqlite(connection: SqliteConnection, _record: object) -> None:
+    # No implicit transactions: the driver would begin one only before a write, after the reads that led to it.
+    connection.isolation_level = None
+    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    if mode != "wal":
+        connection.close()
+        raise DatabaseError(
+            f"The database cannot do write-ahead logging where it is (SQLite stays in {mode} mode). "
+            "Set DATABASE_URL to a file on a local disk."
+        )
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # IMMEDIATE: a transaction that reads first and asks for the write lock later is refused at once, without the busy
+    # timeout, when another process wrote in between.
+    reads = connection.get_execution_options().get(_READS_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _migrate(connection: Connection) -> None:
+    """Apply what is missing, all or nothing: the connection's transaction goes around every step."""
+    config = Config()
+    # A percent sign would be read as an interpolation by Alembic's configuration parser.
+    location = str(Path(__file__).with_name("migrations")).replace("%", "%%")
+    config.set_main_option("script_location", location)
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _advice(error: SQLAlchemyError) -> str:
+    """Say what to do, by the names that SQLite gives its errors (https://www.sqlite.org/rescode.html)."""
+    name = getattr(getattr(error, "orig", None), "sqlite_errorname", "")
+    match name.split("_")[1:2]:
+        case ["NOTADB"] | ["CORRUPT"]:
+            return "Restore the file from a backup, or move it away: the relay then makes a new one."
+        case ["BUSY"] | ["LOCKED"]:
+            return "Another process has held its write lock for seconds; end that process, then try again."
+        case ["FULL"]:
+            return "Free some disk space, then try again."
+        case ["READONLY"] | ["CANTOPEN"] | ["PERM"]:
+            return "Give the relay's user the right to write the file and its directory, or set DATABASE_URL."
+        case _:
+            return "Check DATABASE_URL, and that the database is there and may be used."

@@ -1,0 +1,104 @@
+"""A waiting message as a value: how it is read from its row, and how it is written as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import attrs
+from sqlalchemy import RowMapping
+
+from actors.messages import Direction, Line, Reason, Speaker
+from relay.store.schema import storable, timestamp
+
+# For how long a fetched message is not offered again: a client needs some seconds to act on it and to confirm.
+HOLD_SECONDS = 60.0
+
+
+class MessageStatus(StrEnum):
+    """Where a message is on its way."""
+
+    WAITING = "waiting"
+    HELD = "held"
+    ACKNOWLEDGED = "acknowledged"
+
+
+@attrs.frozen(kw_only=True)
+class WaitingMessage:
+    """One message as it was when it was read. `deliveries` counts how often a client fetched it, this time included."""
+
+    id: str
+    agent_id: str
+    channel: str
+    direction: Direction
+    reason: Reason
+    call_sid: str
+    caller: str
+    called: str
+    body: str
+    preferences: str
+    transcript: tuple[Line, ...]
+    created_at: datetime
+    deliveries: int
+    status: MessageStatus
+
+    def as_json(self) -> dict[str, object]:
+        """Give the record as the contract words it."""
+        return {
+            "id": self.id,
+            "agentId": self.agent_id,
+            "channel": self.channel,
+            "direction": self.direction.value,
+            "reason": self.reason.value,
+            "callSid": self.call_sid,
+            "from": self.caller,
+            "to": self.called,
+            "body": self.body,
+            "preferences": self.preferences,
+            "transcript": lines_as_json(self.transcript),
+            "createdAt": timestamp(self.created_at),
+            "deliveries": self.deliveries,
+        }
+
+
+def hold_end(now: datetime) -> datetime:
+    """Say until when a message that is fetched now is held.
+
+    A stored hold that ends later than this was given before the clock was set back, and counts no more.
+    """
+    return now + timedelta(seconds=HOLD_SECONDS)
+
+
+def lines_as_json(lines: Iterable[Line]) -> list[dict[str, str]]:
+    """Give a transcript as the contract words it, and as it is kept."""
+    return [{"speaker": each.speaker.value, "text": storable(each.text), "at": timestamp(each.at)} for each in lines]
+
+
+def message_of(row: RowMapping, now: datetime) -> WaitingMessage:
+    """Read a row of `messages`, as things are at `now`."""
+    if row["acknowledged_at"] is not None:
+        status = MessageStatus.ACKNOWLEDGED
+    elif row["held_until"] is not None and now < row["held_until"] <= hold_end(now):
+        status = MessageStatus.HELD
+    else:
+        status = MessageStatus.WAITING
+    return WaitingMessage(
+        id=row["id"],
+        agent_id=row["agent_id"],
+        channel=row["channel"],
+        direction=Direction(row["direction"]),
+        reason=Reason(row["reason"]),
+        call_sid=row["call_sid"],
+        caller=row["caller"],
+        called=row["called"],
+        body=row["body"],
+        preferences=row["preferences"],
+        transcript=tuple(
+            Line(Speaker(each["speaker"]), each["text"], datetime.fromisoformat(each["at"]))
+            for each in row["transcript"]
+        ),
+        created_at=row["created_at"],
+        deliveries=row["deliveries"],
+        status=status,
+    )

@@ -1,0 +1,195 @@
+"""The tables, and the three types that make a value come back as it went in, on SQLite and on PostgreSQL alike.
+
+`migrations` creates what stands here; a test compares the two. Messages and calls name their agent without a foreign
+key: what a caller leaves must be kept even when the agent was removed a moment ago. Held words do have one, because
+words of an unknown call could be given to nobody after a restart, so it is honest to refuse them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Insert,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+
+def utc_now() -> datetime:
+    """Tell the wall-clock time, in UTC. The stores take it as an argument, so that tests can turn the clock."""
+    return datetime.now(UTC)
+
+
+def timestamp(value: datetime) -> str:
+    """Write a time as JSON carries it here: ISO 8601 in UTC with milliseconds and `Z`."""
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def storable(text: str) -> str:
+    """Replace what a database or JSON cannot carry: lone surrogates and NUL become U+FFFD.
+
+    Losing one impossible character beats refusing the message that it stands in.
+    """
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").replace("\0", "\ufffd")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A point in time. SQLite keeps no zone, so all are stored in UTC and given one again when read."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Turn a time with a zone into UTC. Raises `ValueError` for one without: it could mean anything."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a stored time needs a time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Give the zone back."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Words(TypeDecorator[str]):
+    """Text that came from outside, made `storable` on its way in."""
+
+    impl: type[String] = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Make the text storable."""
+        return None if value is None else storable(value)
+
+
+class Name(Words):
+    """An id. What a client or an operator asks for may be any text, and then simply names nothing."""
+
+    impl = String
+    cache_ok = True
+
+
+metadata = MetaData()
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("agent_id", Name, primary_key=True),
+    Column("number", String),
+    Column("greeting", Words),
+    Column("system_prompt", Words),
+    Column("voice", Words),
+    Column("language", Words),
+    Column("token_hash", String(64), nullable=False, unique=True),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("call_sid", Name, primary_key=True),
+    Column("agent_id", Name, nullable=False),
+    Column("direction", String, nullable=False),
+    Column("caller", Words, nullable=False),
+    Column("called", Words, nullable=False),
+    # The run of the daemon that had the call last: words of any other run have lost their call.
+    Column("boot", String, nullable=False),
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("connected_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    Column("outcome", String),
+    Column("duration_seconds", Float),
+    Column("turns_by", JSON, nullable=False),
+    Index("calls_of_agent", "agent_id", "opened_at"),
+)
+
+held_words = Table(
+    "held_words",
+    metadata,
+    Column("call_sid", Name, ForeignKey("calls.call_sid", ondelete="CASCADE"), primary_key=True),
+    Column("turn", Integer, primary_key=True, autoincrement=False),
+    Column("text", Words, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    # Oldest first means first stored: the wall clock may be set back, this number never is.
+    Column("position", Integer, primary_key=True, autoincrement=True),
+    Column("id", Name, nullable=False, unique=True),
+    Column("agent_id", Name, nullable=False),
+    Column("call_sid", Name, nullable=False),
+    Column("part", Integer, nullable=False),
+    Column("channel", String, nullable=False),
+    Column("direction", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("caller", Words, nullable=False),
+    Column("called", Words, nullable=False),
+    Column("body", Words, nullable=False),
+    Column("preferences", Words, nullable=False),
+    Column("transcript", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("deliveries", Integer, nullable=False),
+    Column("held_until", UtcDateTime),
+    # Never changed again: a client was shown it, or the connection that wrote it is over.
+    Column("sealed", Boolean, nullable=False),
+    Column("acknowledged_at", UtcDateTime),
+    Index("messages_of_call", "call_sid", "part"),
+    sqlite_autoincrement=True,
+)
+# Partial, so that fetching stays as fast after years of acknowledged messages as on the first day.
+Index(
+    "messages_waiting",
+    messages.c.agent_id,
+    messages.c.position,
+    sqlite_where=messages.c.acknowledged_at.is_(None),
+    postgresql_where=messages.c.acknowledged_at.is_(None),
+)
+
+client_hellos = Table(
+    "client_hellos",
+    metadata,
+    Column("agent_id", Name, ForeignKey("agents.agent_id", ondelete="CASCADE"), primary_key=True),
+    Column("key_hash", String(64), primary_key=True),
+    Column("params", Words, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+
+def upsert(table: Table, replaced: Sequence[str]) -> Mapping[str, Insert]:
+    """Build an insert that replaces the named columns of a row with the same primary key, by name of the dialect.
+
+    Standard SQL's MERGE is unknown to SQLite, and an update followed by an insert costs the hot path a second
+    statement; both dialects spell `ON CONFLICT` alike, but SQLAlchemy gives each a class of its own.
+    """
+    keys = [column.name for column in table.primary_key]
+    into_sqlite, into_postgresql = sqlite.insert(table), postgresql.insert(table)
+    return {
+        "sqlite": into_sqlite.on_conflict_do_update(
+            index_elements=keys, set_={name: into_sqlite.excluded[name] for name in replaced}
+        ),
+        "postgresql": into_postgresql.on_conflict_do_update(
+            index_elements=keys, set_={name: into_postgresql.excluded[name] for name in replaced}
+        ),
+    }

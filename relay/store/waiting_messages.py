@@ -1,0 +1,238 @@
+"""The waiting messages: what callers left, kept until the agent's client has confirmed each by its id.
+
+    leave ──▶ waiting ──fetch──▶ held for 60 s ──acknowledge──▶ acknowledged
+                 ▲                    │
+                 └────60 s are over───┘
+
+At least once, with stable ids: a client that crashes with messages in hand is offered them again, and one that asks
+twice is told the same. A message that a client was shown is never changed afterwards, because the client may have acted
+on it; what the same call adds later is a new message.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import attrs
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, or_, select, update
+
+from actors.messages import MessageDraft
+from relay.store.database import Database
+from relay.store.message_record import MessageStatus, WaitingMessage, hold_end, lines_as_json, message_of
+from relay.store.schema import held_words, messages, utc_now
+
+# Telephone calls are the only way in; the contract names the channel so that others can come.
+CHANNEL = "voice"
+# Below SQLite's limit of parameters in one statement, and few enough to be compiled once.
+_IDS_AT_ONCE = 500
+
+
+@attrs.frozen
+class Batch:
+    """What one fetch returns, and how many more wait for the agent, those in another fetch's hold included."""
+
+    messages: tuple[WaitingMessage, ...]
+    remaining: int
+
+
+@attrs.frozen
+class Acknowledgement:
+    """Which ids are confirmed now or were before, and which are none of the agent's; each in the order of asking."""
+
+    acknowledged: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+def insert_message(connection: Connection, draft: MessageDraft, *, part: int, now: datetime) -> str:
+    """Store a draft as a new message of the call's `part` and return its id."""
+    # 64 random bits: short enough for a language model to repeat without a slip.
+    message_id = f"msg_{secrets.token_hex(8)}"
+    row = {
+        "id": message_id,
+        "agent_id": draft.agent_id,
+        "call_sid": draft.call_sid,
+        "part": part,
+        "channel": CHANNEL,
+        "created_at": now,
+        "deliveries": 0,
+        "sealed": False,
+    }
+    connection.execute(insert(messages), row | _contents(draft))
+    return message_id
+
+
+@attrs.frozen(eq=False)
+class WaitingMessages:
+    """The messages of all agents; implements `actors.ports.MessageStore`. `now` is the wall clock, with a zone.
+
+    Each method is one transaction. Those that change something raise `StoreFailed`, those that only read
+    `DatabaseError`; cancelling either never leaves anything half done.
+    """
+
+    database: Database
+    now: Callable[[], datetime] = utc_now
+
+    async def leave(self, draft: MessageDraft) -> str:
+        """Make a message durable and let go of the call's words up to its turn, as `MessageStore.leave` says."""
+        now = self.now()
+
+        def work(connection: Connection) -> str:
+            row = connection.execute(
+                select(messages.c.position, messages.c.id).where(
+                    messages.c.call_sid == draft.call_sid,
+                    messages.c.part == draft.part,
+                    messages.c.agent_id == draft.agent_id,
+                    messages.c.sealed.is_(False),
+                )
+            ).one_or_none()
+            if row is None:
+                message_id = insert_message(connection, draft, part=draft.part, now=now)
+            else:
+                message_id = row.id
+                connection.execute(update(messages).where(messages.c.position == row.position).values(_contents(draft)))
+            connection.execute(
+                delete(held_words).where(
+                    held_words.c.call_sid == draft.call_sid, held_words.c.turn <= draft.through_turn
+                )
+            )
+            return message_id
+
+        return await self.database.write(work)
+
+    async def fetch(self, agent_id: str, limit: int = 50, acknowledge: Sequence[str] = ()) -> Batch:
+        """Confirm the ids in `acknowledge`, then hand over up to `limit` messages, oldest first.
+
+        What is returned is held for `HOLD_SECONDS` and then offered again, until its id is acknowledged.
+        """
+        now = self.now()
+        return await self.database.write(lambda connection: _fetch(connection, agent_id, limit, acknowledge, now))
+
+    async def acknowledge(self, agent_id: str, ids: Sequence[str]) -> Acknowledgement:
+        """Confirm messages by id. Repeating is harmless; an id of another agent is as unknown as one that never was."""
+        now = self.now()
+        return await self.database.write(lambda connection: _acknowledge(connection, agent_id, ids, now))
+
+    async def peek(self, agent_id: str, limit: int = 50) -> tuple[WaitingMessage, ...]:
+        """Show up to `limit` waiting messages, oldest first, without handing them over.
+
+        Held ones are shown too: a client that reconnects is told at once of what it had in hand. They count as shown,
+        so they are not changed any more, but neither as delivered nor as held.
+        """
+        now = self.now()
+
+        def work(connection: Connection) -> tuple[WaitingMessage, ...]:
+            rows = connection.execute(_waiting(agent_id).limit(_bounded(limit))).mappings().all()
+            _change(connection, [row["position"] for row in rows if not row["sealed"]], {"sealed": True})
+            return tuple(message_of(row, now) for row in rows)
+
+        return await self.database.write(work)
+
+    async def count(self, agent_id: str) -> int:
+        """Count the agent's messages that are not acknowledged, held ones included."""
+        return await self.database.read(lambda connection: _count(connection, agent_id))
+
+    async def list_all(
+        self, agent_id: str | None = None, status: MessageStatus | None = None
+    ) -> tuple[WaitingMessage, ...]:
+        """List messages for the operator, oldest first, of every agent and status unless one is named."""
+        now = self.now()
+
+        def work(connection: Connection) -> tuple[WaitingMessage, ...]:
+            wanted = select(messages).order_by(messages.c.position)
+            if agent_id is not None:
+                wanted = wanted.where(messages.c.agent_id == agent_id)
+            if status is not None:
+                done = messages.c.acknowledged_at.is_not(None)
+                wanted = wanted.where(done if status is MessageStatus.ACKNOWLEDGED else ~done)
+            # Whether one is held is a matter of the clock, and told by the record itself.
+            found = (message_of(row, now) for row in connection.execute(wanted).mappings())
+            return tuple(each for each in found if status in {None, each.status})
+
+        return await self.database.read(work)
+
+    async def get(self, message_id: str) -> WaitingMessage | None:
+        """Find one message for the operator, whatever its status."""
+        now = self.now()
+
+        def work(connection: Connection) -> WaitingMessage | None:
+            row = connection.execute(select(messages).where(messages.c.id == message_id)).mappings().one_or_none()
+            return None if row is None else message_of(row, now)
+
+        return await self.database.read(work)
+
+
+def _contents(draft: MessageDraft) -> dict[str, Any]:
+    """Give the columns that the same key again replaces."""
+    return {
+        "direction": draft.direction.value,
+        "reason": draft.reason.value,
+        "caller": draft.caller,
+        "called": draft.called,
+        "body": draft.body,
+        "preferences": draft.preferences,
+        "transcript": lines_as_json(draft.transcript),
+    }
+
+
+def _fetch(connection: Connection, agent_id: str, limit: int, acknowledge: Sequence[str], now: datetime) -> Batch:
+    _acknowledge(connection, agent_id, acknowledge, now)
+    # A hold that ends later than any hold given now can end was given before the clock was set back: it counts no more.
+    held = messages.c.held_until
+    offered = or_(held.is_(None), held <= now, held > hold_end(now))
+    rows = connection.execute(_waiting(agent_id).where(offered).limit(_bounded(limit))).mappings().all()
+    _change(
+        connection,
+        [row["position"] for row in rows],
+        {"deliveries": messages.c.deliveries + 1, "held_until": hold_end(now), "sealed": True},
+    )
+    taken = tuple(
+        attrs.evolve(message_of(row, now), deliveries=row["deliveries"] + 1, status=MessageStatus.HELD) for row in rows
+    )
+    return Batch(taken, _count(connection, agent_id) - len(taken))
+
+
+def _acknowledge(connection: Connection, agent_id: str, ids: Sequence[str], now: datetime) -> Acknowledgement:
+    asked = list(dict.fromkeys(ids))
+    known: set[str] = set()
+    for start in range(0, len(asked), _IDS_AT_ONCE):
+        some = asked[start : start + _IDS_AT_ONCE]
+        own = select(messages.c.position, messages.c.id, messages.c.acknowledged_at).where(
+            messages.c.agent_id == agent_id, messages.c.id.in_(some)
+        )
+        rows = connection.execute(own).all()
+        known.update(row.id for row in rows)
+        fresh = [row.position for row in rows if row.acknowledged_at is None]
+        _change(connection, fresh, {"acknowledged_at": now, "sealed": True})
+    return Acknowledgement(
+        tuple(each for each in asked if each in known), tuple(each for each in asked if each not in known)
+    )
+
+
+def _waiting(agent_id: str) -> Select[Any]:
+    return (
+        select(messages)
+        .where(messages.c.agent_id == agent_id, messages.c.acknowledged_at.is_(None))
+        .order_by(messages.c.position)
+    )
+
+
+def _change(connection: Connection, positions: Sequence[int], values: dict[str, Any]) -> None:
+    if not positions:
+        return
+    changed = update(messages).where(messages.c.position == bindparam("at")).values(values)
+    connection.execute(changed, [{"at": position} for position in positions])
+
+
+def _count(connection: Connection, agent_id: str) -> int:
+    counted = select(func.count()).where(messages.c.agent_id == agent_id, messages.c.acknowledged_at.is_(None))
+    return connection.execute(counted).scalar_one()
+
+
+def _bounded(limit: int) -> int:
+    # SQLite reads a negative limit as none at all.
+    if limit < 0:
+        raise ValueError("limit must not be negative")
+    return limit

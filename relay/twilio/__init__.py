@@ -1,0 +1,1 @@
+"""The carrier's dialect: frames, TwiML, signatures, and a WebSocket as the line to a caller."""

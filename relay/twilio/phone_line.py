@@ -1,0 +1,93 @@
+"""A WebSocket of the web server as the line to a caller.
+
+    ASGI receive() ──▶ frames.parse ──▶ PhoneEvent      one task, the reader of the call
+    ASGI send()    ◀── frames.text, end ◀── speech      one task, the loop of the call
+
+What Hypercorn 0.18 does at the end of a socket, found by trying, and why this keeps its own account of it: it delivers
+one `websocket.disconnect` and then nothing, so a second receive would wait for ever; its code is 1006 whatever the
+peer sent, except 1000 after a close of ours; it drops sends without a word once the peer is gone; and it raises an
+error of its own for a send after our close. Other servers raise `OSError`, as ASGI has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import attrs
+import trio
+
+from actors.errors import LineClosed
+from actors.messages import CallerGone, FrameRejected, PhoneEvent
+from relay.twilio import frames
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+@attrs.define(eq=False)
+class AsgiPhoneLine:
+    """Implement `actors.ports.PhoneLine` over an accepted WebSocket. One task receives, one task sends."""
+
+    _receive: Receive
+    _send: Send
+    _gone: CallerGone | None = attrs.field(default=None, init=False)
+    _closed: bool = attrs.field(default=False, init=False)
+
+    async def receive_setup(self) -> frames.Setup | PhoneEvent:
+        """Wait for the first frame, the only one that may be a `Setup`. Otherwise as `receive`."""
+        if self._gone is not None:
+            await trio.lowlevel.checkpoint()
+            return self._gone
+        try:
+            message = await self._receive()
+        except (*_BROKEN, trio.EndOfChannel):
+            self._gone = CallerGone()
+            return self._gone
+        if message["type"] == "websocket.disconnect":
+            self._gone = CallerGone(message.get("code"))
+            return self._gone
+        text = message.get("text")
+        return frames.parse(message.get("bytes") or b"" if text is None else text)
+
+    async def receive(self) -> PhoneEvent:
+        """Wait for what the carrier says next.
+
+        Never raises for anything that comes over the line: a bad frame, and a second `setup`, is `FrameRejected`,
+        every end is `CallerGone`, and after `CallerGone` it is returned again. Cancelling loses nothing.
+        """
+        event = await self.receive_setup()
+        return FrameRejected("setup_again") if isinstance(event, frames.Setup) else event
+
+    async def speak(self, text: str, *, last: bool) -> None:
+        """Send a piece of speech; `last` closes the talk cycle. Raises `LineClosed`. Cancelled, it may be sent or not.
+
+        A peer that vanished is noticed by the reader; until then pieces are taken and lost, as on any network.
+        """
+        await self._transmit(frames.text(text, last=last))
+
+    async def end(self, handoff: str = "") -> None:
+        """Ask the carrier to end the session and to hand `handoff` to the action URL. Raises `LineClosed`."""
+        await self._transmit(frames.end(handoff))
+
+    async def close(self, code: int) -> None:
+        """Close the line with a WebSocket close code. Harmless when it is closed already; raises nothing."""
+        if self._closed or self._gone is not None:
+            await trio.lowlevel.checkpoint()
+            return
+        self._closed = True
+        try:
+            await self._send({"type": "websocket.close", "code": code})
+        except _BROKEN:
+            return
+
+    async def _transmit(self, frame: str) -> None:
+        if self._closed or self._gone is not None:
+            raise LineClosed("the line to the caller is closed")
+        try:
+            await self._send({"type": "websocket.send", "text": frame})
+        except _BROKEN as error:
+            raise LineClosed("the line to the caller broke") from error

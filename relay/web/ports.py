@@ -1,0 +1,139 @@
+"""What the web side needs from the rest of the relay, as protocols and frozen values; `relay/daemon.py` wires them.
+
+webhook ──IncomingCall──▶ FrontDesk.register ──Admission (ticket)──▶ TwiML
+voice socket ──ticket──▶ FrontDesk.redeem ──CallInfo──▶ FrontDesk.connect, for as long as the call lasts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import attrs
+from attrs.validators import ge, in_, min_len
+
+from actors.messages import CallInfo, Direction
+from actors.ports import PhoneLine
+from relay.agents import Agent
+
+Scope = Mapping[str, Any]
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+"""An ASGI 3 application: (scope, receive, send). Frameworks disagree about the types of the three, so they are open."""
+
+AGENT_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""The form of an agent's id in a path; anything else there is not found."""
+
+
+class AgentDirectory(Protocol):
+    """Who has a telephone here."""
+
+    async def get(self, agent_id: str) -> Agent | None:
+        """Return the agent of that id, or None."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class IncomingCall:
+    """A call that the carrier asks about, as its signed webhook describes it.
+
+    `caller` and `called` are the numbers as the carrier names them; `attestation` is the letter with which the
+    caller's own carrier vouches for the number (A in full, B for the customer, C for the gateway) or empty.
+    `idempotency_token` is the same for all repeats of one request, and empty where the carrier gave none. `attempt` is
+    0 for a call's first session; a session lost on the way is resumed as 1, 2 and so on, and then `greeting` is what
+    the carrier shall say first, in place of the agent's own.
+    """
+
+    agent: Agent
+    call_sid: str = attrs.field(validator=min_len(1))
+    caller: str = ""
+    called: str = ""
+    direction: Direction = Direction.INBOUND
+    attestation: str = attrs.field(default="", validator=in_(("", "A", "B", "C")))
+    idempotency_token: str = ""
+    attempt: int = attrs.field(default=0, validator=ge(0))
+    greeting: str | None = None
+
+    @property
+    def verified(self) -> bool:
+        """Whether the caller's carrier vouches in full for the number."""
+        return self.attestation == "A"
+
+
+@attrs.frozen(kw_only=True)
+class Admission:
+    """The leave to connect a call: `ticket` is for its socket, once.
+
+    The TwiML is made from `call_info` alone: its greeting, voice and language. `repeat` says that the same request was
+    admitted before, with this ticket.
+    """
+
+    ticket: str = attrs.field(repr=False, validator=min_len(1))
+    call_info: CallInfo
+    repeat: bool = False
+
+
+class FrontDesk(Protocol):
+    """Where calls are admitted, connected and seen off."""
+
+    async def register(self, call: IncomingCall) -> Admission:
+        """Admit a call, or raise `actors.errors.CallRefused`.
+
+        The same idempotency token for the same call gives the same admission. Cancelled when the carrier hangs up on
+        its own request; the carrier then asks again.
+        """
+        ...
+
+    def redeem(self, agent_id: str, call_sid: str, ticket: str) -> CallInfo | None:
+        """Take a ticket back; None when it is unknown, used, too old, or another call's or agent's."""
+        ...
+
+    async def connect(self, info: CallInfo, line: PhoneLine) -> None:
+        """Run the whole call on this line; return when it is over. Lets nothing out but a cancellation."""
+        ...
+
+    def ended(self, call_sid: str) -> None:
+        """Take note that the carrier says the call is over. An unknown call is no error."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class EndedSession:
+    """A session that our side ended while the call is still up: what to do with the caller is asked.
+
+    `handoff` is what went out with the `end` frame, `attempt` that of the session.
+    """
+
+    agent: Agent
+    call_sid: str
+    handoff: str = attrs.field(default="", repr=False)
+    attempt: int = 0
+
+
+HandOff = Callable[[EndedSession], Awaitable[str | None]]
+"""Give the TwiML with which an ended session goes on (a transfer, say), or None to let the call end."""
+
+
+class CarrierPhrases(Protocol):
+    """What the carrier says in our name when no session is up."""
+
+    @property
+    def busy(self) -> str:
+        """Say that no call can be taken now."""
+        ...
+
+    @property
+    def cut_off(self) -> str:
+        """Say, first thing in a resumed session, that the line was lost."""
+        ...
+
+
+Phrasebook = Callable[[str], CarrierPhrases]
+"""Give the phrases for a language (BCP 47)."""
+
+
+class Readiness(Protocol):
+    """Whether calls can be taken now."""
+
+    async def checks(self) -> Mapping[str, str | None]:
+        """Return each check by name, with None or what is wrong; anybody may read the texts."""
+        ...

@@ -1,0 +1,104 @@
+"""The raw ASGI handler of the voice socket: who may connect, to which call, and nothing else.
+
+    upgrade ──signature?──▶ accept ──first frame: setup?──▶ account? ticket? ──▶ FrontDesk.connect (the whole call)
+       │ 403                              │ 1008                │ 1008
+
+Raw ASGI and not a Quart handler, because Quart tells a handler of a hang-up only by cancelling it, and closes with
+"normal" after a crash. The signature of an upgrade can be replayed and names no call: so a socket becomes a call only
+by a one-use ticket that was put into this very call's TwiML.
+"""
+
+from __future__ import annotations
+
+import attrs
+import structlog
+import trio
+
+from actors.messages import CallerGone, CallInfo, PhoneEvent
+from relay.twilio.frames import Setup
+from relay.twilio.phone_line import AsgiPhoneLine, Receive, Send
+from relay.twilio.signatures import SignatureChecker
+from relay.web.faults import report
+from relay.web.ports import FrontDesk, Scope
+
+log = structlog.get_logger(__name__)
+
+# The carrier sends its setup right behind the upgrade; ten seconds is a lost network, or somebody else.
+SETUP_SECONDS = 10.0
+
+_POLICY_VIOLATION = 1008
+_INTERNAL_ERROR = 1011
+_NORMAL = 1000
+
+
+class _Refused(Exception):
+    """Say in one word why a socket does not become a call."""
+
+
+@attrs.frozen(kw_only=True)
+class VoiceSocket:
+    """Turn signed, ticketed upgrades into calls. `account_sid` None takes the carrier's word for the account."""
+
+    checker: SignatureChecker
+    desk: FrontDesk
+    account_sid: str | None = None
+
+    async def __call__(self, agent_id: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one upgrade for as long as its call lasts. Lets nothing out but a cancellation."""
+        if not self.checker.check_upgrade(scope):
+            log.warning("voice_socket_refused", agent_id=agent_id, why="signature")
+            await refuse(scope, send, 403)
+            return
+        line = AsgiPhoneLine(receive, send)
+        try:
+            await receive()  # websocket.connect, which says nothing
+            await send({"type": "websocket.accept"})
+            await self._run(agent_id, line)
+        except* Exception as group:  # noqa: BLE001 - the firewall: whatever it was, it stays this connection's
+            report("voice_socket_failed", group, agent_id=agent_id)
+            await line.close(_INTERNAL_ERROR)
+
+    async def _run(self, agent_id: str, line: AsgiPhoneLine) -> None:
+        try:
+            info = await self._identify(agent_id, line)
+        except _Refused as refusal:
+            log.warning("voice_socket_refused", agent_id=agent_id, why=str(refusal))
+            await line.close(_POLICY_VIOLATION)
+            return
+        await self.desk.connect(info, line)
+        await line.close(_NORMAL)
+
+    async def _identify(self, agent_id: str, line: AsgiPhoneLine) -> CallInfo:
+        first: Setup | PhoneEvent | None = None
+        with trio.move_on_after(SETUP_SECONDS):
+            first = await line.receive_setup()
+        match first:
+            case Setup() as setup:
+                pass
+            case None:
+                raise _Refused("setup_late")
+            case CallerGone():
+                raise _Refused("gone_before_setup")
+            case _:
+                raise _Refused("setup_missing")
+        if self.account_sid is not None and setup.account_sid != self.account_sid:
+            raise _Refused("account")
+        info = self.desk.redeem(agent_id, setup.call_sid, setup.custom_parameters.get("ticket", ""))
+        if info is None:
+            raise _Refused("ticket")
+        return info
+
+
+async def refuse(scope: Scope, send: Send, status: int, body: bytes = b"") -> None:
+    """Answer an upgrade with an HTTP status instead of a socket.
+
+    A server without the extension for it closes before accepting, which it shows to the peer as 403.
+    """
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+        return
+    headers = [(b"content-length", str(len(body)).encode())]
+    if body:
+        headers.append((b"content-type", b"application/json"))
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})

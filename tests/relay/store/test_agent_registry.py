@@ -1,0 +1,150 @@
+"""Agents and tokens."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from sqlalchemy import text
+
+from actors.messages import CallSummary
+from relay.errors import AgentError
+from relay.store.agent_registry import AgentRegistry
+from relay.store.call_journal import CallJournal
+from relay.store.client_hellos import ClientHellos
+from relay.store.waiting_messages import WaitingMessages
+from tests.contracts.message_store import call, draft
+
+
+async def test_a_token_acts_for_its_agent(registry: AgentRegistry) -> None:
+    """The token that was shown finds the agent with all that it was registered with."""
+    agent, token = await registry.add(
+        "my-client", number="+1 415 555 2671", greeting="Hi!", system_prompt="Be brief.", voice="v", language="de-DE"
+    )
+    assert agent.number == "+14155552671"
+    assert await registry.by_token(token) == agent == await registry.get("my-client")
+
+
+async def test_a_token_is_not_kept(registry: AgentRegistry) -> None:
+    """The database knows only the hash of a token."""
+    _agent, token = await registry.add("my-client")
+    kept = await registry.database.read(lambda connection: connection.execute(text("SELECT * FROM agents")).all())
+    assert len(token) >= 43
+    assert token not in str(kept)
+
+
+@pytest.mark.parametrize("token", ["", "x", "\ud800", "\0", "a" * 100_000])
+async def test_another_token_finds_nobody(registry: AgentRegistry, token: str) -> None:
+    """Whatever else is offered as a token acts for nobody, and is no error."""
+    await registry.add("my-client")
+    assert await registry.by_token(token) is None
+
+
+async def test_a_rotated_token_is_no_good(registry: AgentRegistry) -> None:
+    """After a rotation only the new token acts for the agent."""
+    agent, old = await registry.add("my-client")
+    new = await registry.rotate("my-client")
+    assert await registry.by_token(old) is None
+    assert await registry.by_token(new) == agent
+
+
+async def test_the_digest_of_a_token_changes_with_it(registry: AgentRegistry) -> None:
+    """A session that keeps the digest of its token can tell when the token was rotated or the agent removed."""
+    _agent, token = await registry.add("my-client")
+    assert await registry.token_digest("my-client") == hashlib.sha256(token.encode()).digest()
+    token = await registry.rotate("my-client")
+    assert await registry.token_digest("my-client") == hashlib.sha256(token.encode()).digest()
+    await registry.remove("my-client")
+    assert await registry.token_digest("my-client") is None
+
+
+async def test_agents_are_listed_by_id(registry: AgentRegistry) -> None:
+    """All agents are listed, in order."""
+    for name in ("b", "a"):
+        await registry.add(name)
+    assert [each.agent_id for each in await registry.list()] == ["a", "b"]
+
+
+async def test_an_id_is_taken_once(registry: AgentRegistry) -> None:
+    """A second agent of the same id is refused, and the first keeps its token."""
+    agent, token = await registry.add("my-client")
+    with pytest.raises(AgentError, match="relay agents rotate my-client"):
+        await registry.add("my-client")
+    assert await registry.by_token(token) == agent
+
+
+@pytest.mark.parametrize("agent_id", ["", "a b", "../x", "-a", "a" * 65, "ä", "a\n"])
+async def test_an_id_that_is_none_is_refused(registry: AgentRegistry, agent_id: str) -> None:
+    """Ids stand in URLs, so they are of letters, digits and little else."""
+    with pytest.raises(AgentError, match="letters, digits"):
+        await registry.add(agent_id)
+    assert await registry.list() == ()
+
+
+@pytest.mark.parametrize("number", ["", "4155552671", "+1", "+14155552671 ext. 5", "hello", "+1415555267123456"])
+async def test_a_number_that_is_none_is_refused(registry: AgentRegistry, number: str) -> None:
+    """A number must be one that can be dialled from anywhere."""
+    with pytest.raises(AgentError, match=r"E\.164"):
+        await registry.add("my-client", number=number)
+
+
+async def test_an_unknown_agent_cannot_be_changed(registry: AgentRegistry) -> None:
+    """Rotating or removing an agent that is not there says how to see those that are."""
+    assert await registry.get("nobody") is None
+    with pytest.raises(AgentError, match="relay agents list"):
+        await registry.rotate("nobody")
+    with pytest.raises(AgentError, match="relay agents list"):
+        await registry.remove("nobody")
+
+
+async def test_removing_forgets_what_is_the_agents(
+    registry: AgentRegistry, journal: CallJournal, waiting: WaitingMessages, hellos: ClientHellos
+) -> None:
+    """Whoever registers the same id later finds nothing of the agent before; other agents keep all."""
+    _agent, token = await registry.add("my-client")
+    await registry.add("other")
+    for name, sid in (("my-client", "CA1"), ("other", "CA2")):
+        await hellos.remember("key", name, "{}")
+        await journal.open_call(call(sid, name))
+        await journal.close_call(sid, CallSummary(outcome="completed"))
+        await waiting.acknowledge(name, [await waiting.leave(draft(agent_id=name, call_sid=sid))])
+    await registry.remove("my-client")
+    await registry.add("my-client")
+    assert await registry.by_token(token) is None
+    assert await hellos.recall("key", "my-client") is None
+    assert [each.agent_id for each in await waiting.list_all()] == ["other"]
+    assert [each.agent_id for each in await journal.list_calls()] == ["other"]
+    assert await hellos.recall("key", "other") == "{}"
+
+
+async def test_an_agent_with_waiting_messages_is_not_removed(registry: AgentRegistry, waiting: WaitingMessages) -> None:
+    """What callers left is not thrown away in passing, but it can be."""
+    await registry.add("my-client")
+    await waiting.leave(draft())
+    with pytest.raises(AgentError, match=r"1 waiting message.*--discard-messages"):
+        await registry.remove("my-client")
+    assert len(await waiting.list_all()) == 1
+    await registry.remove("my-client", discard_messages=True)
+    assert await waiting.list_all() == ()
+
+
+async def test_an_agent_with_words_in_the_journal_is_not_removed(registry: AgentRegistry, journal: CallJournal) -> None:
+    """Words that the next start would make a message of count as one."""
+    await registry.add("my-client")
+    await journal.open_call(call())
+    await journal.hold_words("CA1", 1, "hello?")
+    await journal.close_call("CA1", CallSummary(outcome="failed"))
+    with pytest.raises(AgentError, match="1 waiting message"):
+        await registry.remove("my-client")
+
+
+async def test_a_live_call_outlives_its_agent(
+    registry: AgentRegistry, journal: CallJournal, waiting: WaitingMessages
+) -> None:
+    """What the caller says after the agent was removed is still kept."""
+    await registry.add("my-client")
+    await journal.open_call(call())
+    await registry.remove("my-client")
+    await journal.hold_words("CA1", 1, "hello?")
+    await waiting.leave(draft(through_turn=1))
+    assert len(await waiting.list_all("my-client")) == 1

@@ -1,0 +1,331 @@
+"""The database actor: group commit, guilt, cancellation, closing, and what a broken disk does."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from typing import Any
+
+import pytest
+import structlog
+import trio
+import trio.testing
+from sqlalchemy import Connection, text
+
+from actors.errors import StoreFailed
+from relay.errors import AgentError, DatabaseError
+from relay.store import database as database_module
+from relay.store import engine as engine_module
+from relay.store.database import BATCH_WRITES, WAITING_WRITES, Database, open_database
+
+Work = Callable[[Connection], None]
+
+
+def note(name: str) -> Work:
+    """Make a write of one row; the same name twice is refused."""
+    return lambda connection: _note(connection, name)
+
+
+def _note(connection: Connection, name: str) -> None:
+    connection.execute(
+        text("INSERT INTO agents (agent_id, token_hash, created_at) VALUES (:name, :name, '')"), {"name": name}
+    )
+
+
+def names(connection: Connection) -> list[str]:
+    """Read the rows that are there."""
+    return list(connection.execute(text("SELECT agent_id FROM agents ORDER BY rowid")).scalars())
+
+
+@asynccontextmanager
+async def busy(database: Database) -> AsyncIterator[None]:
+    """Keep the database's thread busy with a read for the length of the block."""
+    started, release = trio.Event(), threading.Event()
+
+    def work(_connection: Connection) -> None:
+        trio.from_thread.run_sync(started.set)
+        release.wait(10)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(database.read, work)
+        await started.wait()
+        try:
+            yield
+        finally:
+            release.set()
+
+
+async def test_what_was_written_is_read(database: Database) -> None:
+    """A write returns what its work returned, once a read sees it."""
+
+    def work(connection: Connection) -> str:
+        _note(connection, "a")
+        return "done"
+
+    assert await database.write(work) == "done"
+    assert await database.read(names) == ["a"]
+
+
+async def test_writes_that_wait_share_a_commit(database: Database) -> None:
+    """What arrives while the thread is busy is committed together."""
+    transactions: list[Any] = []
+
+    async def write(index: int) -> None:
+        def work(connection: Connection) -> None:
+            transactions.append(connection.get_transaction())
+            _note(connection, str(index))
+
+        await database.write(work)
+
+    async with trio.open_nursery() as nursery, busy(database):
+        for index in range(20):
+            nursery.start_soon(write, index)
+        await trio.testing.wait_all_tasks_blocked()
+    assert len(await database.read(names)) == 20
+    # The first was taken alone, before the others came.
+    assert len({id(each) for each in transactions}) <= 2
+
+
+async def test_only_the_guilty_write_fails(database: Database) -> None:
+    """One write that breaks a rule fails; those that shared its transaction are committed."""
+    failed: list[str] = []
+
+    async def write(name: str) -> None:
+        try:
+            await database.write(note(name))
+        except StoreFailed:
+            failed.append(name)
+
+    async with trio.open_nursery() as nursery, busy(database):
+        for name in ("a", "b", "twice", "twice", "c", "d"):
+            nursery.start_soon(write, name)
+        await trio.testing.wait_all_tasks_blocked()
+    assert failed == ["twice"]
+    assert sorted(await database.read(names)) == ["a", "b", "c", "d", "twice"]
+
+
+async def test_more_writes_than_there_is_room_for_wait(database: Database) -> None:
+    """A flood of writes is bounded in memory, and each is written."""
+    async with trio.open_nursery() as nursery, busy(database):
+        for index in range(WAITING_WRITES + 3 * BATCH_WRITES):
+            nursery.start_soon(database.write, note(str(index)))
+        await trio.testing.wait_all_tasks_blocked()
+    assert len(await database.read(names)) == WAITING_WRITES + 3 * BATCH_WRITES
+
+
+async def test_an_error_of_the_work_is_the_askers(database: Database) -> None:
+    """What the work raises comes back as it is, and undoes what the work did."""
+
+    def work(connection: Connection) -> None:
+        _note(connection, "a")
+        raise AgentError("not like this")
+
+    with pytest.raises(AgentError, match="not like this"):
+        await database.write(work)
+    assert await database.read(names) == []
+
+
+async def test_a_failure_does_not_show_what_was_written(database: Database) -> None:
+    """The text of a failure, and of its cause, holds no parameters: they are numbers and message bodies."""
+    await database.write(note("my secret"))
+    with pytest.raises(StoreFailed) as caught:
+        await database.write(note("my secret"))
+    assert "UNIQUE" in str(caught.value)
+    assert "secret" not in f"{caught.value} {caught.value.__cause__}"
+
+
+async def test_a_write_goes_on_without_its_asker(database: Database) -> None:
+    """A task that is cancelled in mid-write leaves a whole row behind, not half of it."""
+    started, release = trio.Event(), threading.Event()
+
+    def work(connection: Connection) -> None:
+        _note(connection, "first half")
+        trio.from_thread.run_sync(started.set)
+        release.wait(10)
+        _note(connection, "second half")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(database.write, work)
+        await started.wait()
+        nursery.cancel_scope.cancel()
+    release.set()
+    assert await database.read(names) == ["first half", "second half"]
+
+
+async def test_the_askers_time_limit_holds(database: Database) -> None:
+    """A stuck disk holds an asker for no longer than it wants to wait, even in a shield of its own."""
+    async with busy(database):
+        with trio.move_on_after(0.01, shield=True) as box:
+            await database.write(note("a"))
+    assert box.cancelled_caught
+
+
+async def test_a_failure_that_nobody_waits_for_is_logged(database: Database) -> None:
+    """When the asker has gone, its refused write is reported, without what it carried."""
+    await database.write(note("secret"))
+    with structlog.testing.capture_logs() as logs:
+        async with busy(database):
+            with trio.move_on_after(0):
+                # Handing over is a checkpoint, and this one is cancelled at it: nothing is written or logged.
+                await database.write(note("secret"))
+            with trio.move_on_after(0.01):
+                await database.write(note("secret"))
+        await database.write(note("other"))
+    assert [(each["event"], each["error"]) for each in logs] == [("write_failed", "StoreFailed")]
+    assert "secret" not in str(logs)
+
+
+async def test_a_later_write_keeps_its_place(database: Database) -> None:
+    """Writes that may wait are committed in order with those that do not."""
+    await database.write_later(note("a"))
+    await database.write(note("b"))
+    await database.write_later(note("c"))
+    await database.write(note("d"))
+    assert await database.read(names) == ["a", "b", "c", "d"]
+
+
+async def test_a_later_write_does_not_wait_for_ever(database: Database) -> None:
+    """A write that may wait is committed although no other comes."""
+    written = trio.Event()
+
+    def work(connection: Connection) -> None:
+        _note(connection, "a")
+        trio.from_thread.run_sync(written.set)
+
+    await database.write_later(work)
+    with trio.fail_after(5):
+        await written.wait()
+    assert await database.read(names) == ["a"]
+
+
+async def test_a_later_write_that_is_refused_is_logged(database: Database) -> None:
+    """Nobody waits for it, so the log is the only one to tell."""
+    with structlog.testing.capture_logs() as logs:
+        await database.write_later(note("twice"))
+        await database.write_later(note("twice"))
+        await database.write(note("a"))
+    assert [each["event"] for each in logs] == ["write_failed"]
+    assert await database.read(names) == ["twice", "a"]
+
+
+async def test_closing_commits_what_was_handed_over(database_url: str) -> None:
+    """The end of the block waits for the writes that nobody else waits for."""
+    async with open_database(database_url) as database:
+        await database.write_later(note("a"))
+    async with open_database(database_url) as database:
+        assert await database.read(names) == ["a"]
+
+
+@pytest.mark.parametrize("lingering", [False, True])
+async def test_cancelling_commits_what_was_handed_over(database_url: str, lingering: bool) -> None:
+    """A daemon that is cancelled loses no write, taken or not."""
+    database = Database(database_url)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(database.serve)
+        for name in ("a", "b"):
+            await database.write_later(note(name))
+        if lingering:
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    async with open_database(database_url) as again:
+        assert await again.read(names) == ["a", "b"]
+
+
+async def test_a_closed_database_takes_nothing(database_url: str) -> None:
+    """After the end there is a clear refusal instead of a wait."""
+    async with open_database(database_url) as database:
+        pass
+    with pytest.raises(StoreFailed, match="closed"):
+        await database.write(note("a"))
+    with pytest.raises(StoreFailed, match="closed"):
+        await database.write_later(note("a"))
+    with pytest.raises(DatabaseError, match="not open"):
+        await database.read(names)
+
+
+async def test_the_block_raises_what_it_raised(database_url: str) -> None:
+    """An error inside the block is not wrapped in a group."""
+    with pytest.raises(AgentError):
+        async with open_database(database_url):
+            raise AgentError("as it is")
+
+
+async def test_a_full_disk_fails_the_write_and_nothing_else(database: Database) -> None:
+    """What does not fit is refused; once there is room again, writing goes on."""
+
+    def no_room(connection: Connection) -> None:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 1}")
+
+    def room(connection: Connection) -> None:
+        connection.exec_driver_sql("PRAGMA max_page_count=1000000")
+
+    await database.write(no_room)
+    with pytest.raises(StoreFailed, match="full"):
+        await database.write(note("x" * 100_000))
+    await database.write(room)
+    await database.write(note("x" * 100_000))
+    assert len(await database.read(names)) == 1
+
+
+async def test_a_read_of_what_is_not_there_is_a_database_error(database: Database) -> None:
+    """A failing read says that the database could not be read."""
+    with pytest.raises(DatabaseError, match="no such table"):
+        await database.read(lambda connection: connection.exec_driver_sql("SELECT * FROM no_table"))
+
+
+async def test_another_process_with_the_write_lock(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another holds the lock, reads go on, and writes are refused once the patience is over."""
+    monkeypatch.setattr(engine_module, "BUSY_SECONDS", 0.01)
+    async with open_database(database_url) as database:
+        await database.write(note("a"))
+        with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert await database.read(names) == ["a"]
+            with pytest.raises(StoreFailed, match="locked"):
+                await database.write(note("b"))
+            other.execute("ROLLBACK")
+        await database.write(note("c"))
+        assert await database.read(names) == ["a", "c"]
+
+
+async def test_a_stuck_database_fails_what_waits(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the thread does not come back for long, the writes that wait for it are refused, and later ones work."""
+    monkeypatch.setattr(database_module, "COMMIT_SECONDS", 0.01)
+    async with busy(database):
+        with pytest.raises(StoreFailed, match="stuck"):
+            await database.write(note("a"))
+    monkeypatch.undo()
+    await database.write(note("b"))
+    assert await database.read(names) == ["b"]
+
+
+async def test_a_flush_that_takes_too_long_answers_all(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a stuck database is cancelled, whoever still waits for it is told that nothing was written."""
+    monkeypatch.setattr(database_module, "FLUSH_SECONDS", 0.01)
+    database = Database(database_url)
+    refused: list[str] = []
+
+    async def write(name: str) -> None:
+        try:
+            await database.write(note(name))
+        except StoreFailed as error:
+            refused.append(str(error))
+
+    stop = trio.CancelScope()
+
+    async def serve(*, task_status: trio.TaskStatus[Database]) -> None:
+        with stop:
+            async with trio.open_nursery() as actor:
+                task_status.started(await actor.start(database.serve))
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve)
+        async with busy(database), trio.open_nursery() as askers:
+            for index in range(3):
+                askers.start_soon(write, str(index))
+            await trio.testing.wait_all_tasks_blocked()
+            stop.cancel()
+    assert refused == ["the database was closed before this was written"] * 3

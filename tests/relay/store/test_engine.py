@@ -1,0 +1,185 @@
+"""Opening a database: what it must be, and what is said when it is not."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, text
+
+from relay.errors import DatabaseError
+from relay.store import engine as engine_module
+from relay.store.engine import open_engine, read_only, shown
+from relay.store.schema import metadata
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Engine]:
+    engine = open_engine(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def test_the_migrations_make_the_schema(database_url: str) -> None:
+    """From nothing, the migrations create exactly the tables that the code works with."""
+    with opened(database_url) as engine, engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_opening_again_changes_nothing(database_url: str) -> None:
+    """A database that is up to date is left as it is."""
+    with opened(database_url) as engine, engine.begin() as connection:
+        connection.execute(text("INSERT INTO agents (agent_id, token_hash, created_at) VALUES ('a', 'b', '')"))
+    with opened(database_url) as engine, engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM agents")).scalar_one() == 1
+
+
+def test_commits_are_durable(database_url: str) -> None:
+    """SQLite flushes each commit, writes ahead, and checks references."""
+    with opened(database_url) as engine, engine.connect() as connection:
+        settings = [
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        ]
+    assert settings == ["wal", 2, 1, 5000]
+
+
+def test_a_reading_view_takes_no_lock(database_url: str) -> None:
+    """Two transactions may read at once, while a writing one has begun."""
+    with opened(database_url) as engine:
+        reading = read_only(engine)
+        with engine.begin(), reading.begin() as one, reading.begin() as two:
+            assert one.execute(text("SELECT 1")).scalar_one() == two.execute(text("SELECT 1")).scalar_one()
+
+
+async def test_several_databases_open_at_once(tmp_path: Path) -> None:
+    """Databases that are opened in several threads of one process do not disturb each other."""
+    engines: list[Engine] = []
+
+    async def open_one(name: str) -> None:
+        engines.append(await trio.to_thread.run_sync(open_engine, f"sqlite:///{tmp_path / name}"))
+
+    async with trio.open_nursery() as nursery:
+        for name in ("a", "a", "b", "c", "d"):
+            nursery.start_soon(open_one, name)
+    assert len(engines) == 5
+    for engine in engines:
+        engine.dispose()
+
+
+def test_the_file_is_the_owners_alone(tmp_path: Path) -> None:
+    """Nobody else on the machine reads what callers said, whatever the umask."""
+    path = tmp_path / "relay.db"
+    with opened(f"sqlite:///{path}"):
+        assert path.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("relay.db", "DATABASE_URL is not a database URL"),
+        ("nosuch://host/name", "DATABASE_URL is not a database URL"),
+        ("mysql://host/name", "mysql"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///:memory:", "names no file"),
+        ("sqlite:///file:relay?mode=memory&uri=true", "names no file"),
+        ("postgresql+pg8000://host/name", "driver that is not installed"),
+    ],
+)
+def test_a_wrong_url_says_what_to_give(url: str, said: str) -> None:
+    """A URL that cannot be used is refused with what can."""
+    with pytest.raises(DatabaseError, match=said) as caught:
+        open_engine(url)
+    assert "sqlite:///" in str(caught.value)
+
+
+def test_a_password_is_not_shown() -> None:
+    """A URL in a message has its password taken out, and one that is none is not repeated at all."""
+    assert "secret" not in shown("postgresql+psycopg://relay:secret@host/name")
+    assert "secret" not in shown("relay:secret")
+
+
+def test_a_missing_directory_says_so(tmp_path: Path) -> None:
+    """The directory of the database is not made by guess."""
+    with pytest.raises(DatabaseError, match="directory does not exist"):
+        open_engine(f"sqlite:///{tmp_path / 'none' / 'relay.db'}")
+
+
+def test_a_place_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    """A path below a file can never be created, by no user."""
+    (tmp_path / "file").touch()
+    with pytest.raises(DatabaseError, match="cannot be opened for writing"):
+        open_engine(f"sqlite:///{tmp_path / 'file' / 'relay.db'}")
+
+
+def test_a_directory_is_no_database(tmp_path: Path) -> None:
+    """SQLite's own refusal is passed on with advice."""
+    with pytest.raises(DatabaseError, match=r"unable to open database file.*DATABASE_URL"):
+        open_engine(f"sqlite:///{tmp_path}")
+
+
+def test_a_place_without_write_ahead_logging_is_refused(tmp_path: Path) -> None:
+    """Where SQLite cannot share memory between processes, as on some network file systems, it says so."""
+    # This way of locking files knows no shared memory (https://www.sqlite.org/vfs.html).
+    with pytest.raises(DatabaseError, match=r"write-ahead logging.*local disk"):
+        open_engine(f"sqlite:///file:{tmp_path / 'relay.db'}?vfs=unix-dotfile&uri=true")
+
+
+def test_another_file_is_not_overwritten(tmp_path: Path) -> None:
+    """A file that is no database is left alone, and its owner told."""
+    path = tmp_path / "relay.db"
+    path.write_text("my diary, all of it\n" * 100)
+    with pytest.raises(DatabaseError, match=r"not a database.*backup"):
+        open_engine(f"sqlite:///{path}")
+    assert path.read_text().startswith("my diary")
+
+
+def test_a_damaged_database_says_so(tmp_path: Path) -> None:
+    """Pages that were overwritten are noticed at start, not in the first call."""
+    path = tmp_path / "relay.db"
+    with opened(f"sqlite:///{path}"):
+        pass
+    with path.open("r+b") as file:
+        file.seek(100)
+        file.write(b"\xff" * 4096)
+    with pytest.raises(DatabaseError, match="backup"):
+        open_engine(f"sqlite:///{path}")
+
+
+def test_a_newer_database_is_refused(database_url: str) -> None:
+    """An old relay does not touch tables that it does not know."""
+    with opened(database_url) as engine, engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(DatabaseError, match="newer relay"):
+        open_engine(database_url)
+
+
+def test_a_locked_database_names_the_cause(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that cannot get the write lock says that another process has it."""
+    monkeypatch.setattr(engine_module, "BUSY_SECONDS", 0.01)
+    with opened(database_url):
+        pass
+    with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseError, match="Another process"):
+            open_engine(database_url)
+        other.execute("ROLLBACK")
+
+
+def test_a_failed_migration_leaves_nothing(tmp_path: Path) -> None:
+    """Tables that stand in the way stop the migration, and none of its own is left behind."""
+    path = tmp_path / "relay.db"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE messages (diary TEXT)")
+    with pytest.raises(DatabaseError, match="already exists"):
+        open_engine(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall() == [("messages",)]

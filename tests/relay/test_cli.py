@@ -1,0 +1,381 @@
+"""The command line, through click's runner and once as a process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import pytest
+import trio
+from click.testing import CliRunner, Result
+
+from actors.messages import CallSummary
+from relay import __version__
+from relay.agents import Agent
+from relay.cli import main
+from relay.config import Settings
+from relay.errors import DatabaseError
+from relay.store.agent_registry import AgentRegistry
+from relay.store.call_journal import CallJournal
+from relay.store.database import Database, open_database
+from relay.store.waiting_messages import WaitingMessages
+from tests.contracts.message_store import call, draft
+
+Run: TypeAlias = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command in a directory, and on a database, of its own."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("PUBLIC_URL", "RELAY_HOST", "RELAY_PORT", "DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    runner = CliRunner()
+    return lambda *arguments: runner.invoke(main, list(arguments))
+
+
+def printed(result: Result) -> Any:
+    """Read what a command printed as JSON, having ended well and said nothing else."""
+    assert (result.exit_code, result.stderr) == (0, "")
+    return json.loads(result.stdout)
+
+
+def with_database(work: Callable[[Database], Any]) -> Any:
+    """Do something in the database of the working directory, as a daemon would."""
+
+    async def run() -> Any:
+        async with open_database("sqlite:///relay.db") as database:
+            return await work(database)
+
+    return trio.run(run)
+
+
+def test_the_version_is_told(run: Run) -> None:
+    """`--version` names the program and its version."""
+    assert run("--version").stdout == f"relay, version {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [],
+        ["serve"],
+        ["agents"],
+        ["agents", "add"],
+        ["agents", "list"],
+        ["agents", "rotate"],
+        ["agents", "remove"],
+        ["messages"],
+        ["messages", "list"],
+        ["messages", "show"],
+        ["calls"],
+        ["calls", "list"],
+        ["calls", "show"],
+    ],
+    ids=" ".join,
+)
+def test_every_command_has_help(run: Run, command: list[str]) -> None:
+    """`--help` explains a command and touches nothing."""
+    result = run(*command, "--help")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("Usage:")
+    assert not Path("relay.db").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["agents", "add"],
+        ["messages", "list", "--status", "lost"],
+        ["calls", "list", "--limit", "0"],
+        ["serve", "--port", "70000"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_ends_with_2(run: Run, arguments: list[str]) -> None:
+    """A command that does not exist, or is not complete, is wrong usage."""
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Error:" in result.stderr
+
+
+def test_an_agent_is_added_with_its_addresses(run: Run) -> None:
+    """Adding prints the token once, and where the client and the carrier find the relay."""
+    added = printed(run("agents", "add", "my-client", "--json"))
+    token = added["token"]
+    assert added == {
+        "agentId": "my-client",
+        "token": token,
+        "sseUrl": f"http://127.0.0.1:8080/sse?token={token}",
+        "mcpUrl": "http://127.0.0.1:8080/mcp",
+        "voiceWebhook": "http://127.0.0.1:8080/webhooks/my-client/voice",
+    }
+
+    async def owner(database: Database) -> Agent | None:
+        return await AgentRegistry(database).by_token(token)
+
+    assert with_database(owner).agent_id == "my-client"
+
+
+def test_the_addresses_are_the_public_ones(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a public origin, all addresses are under it; an IPv6 address is put in brackets without one."""
+    monkeypatch.setenv("RELAY_HOST", "::1")
+    assert printed(run("agents", "add", "a", "--json"))["mcpUrl"] == "http://[::1]:8080/mcp"
+    monkeypatch.setenv("PUBLIC_URL", "https://voice.example.com/")
+    assert printed(run("agents", "add", "b", "--json"))["mcpUrl"] == "https://voice.example.com/mcp"
+
+
+def test_an_agent_is_listed_as_it_was_added(run: Run) -> None:
+    """The list has all that was given, how many messages wait, and no token."""
+    given = {"number": "+14155552671", "greeting": "Hi!", "system-prompt": "Be brief.", "voice": "v", "language": "de"}
+    token = printed(
+        run(
+            "agents",
+            "add",
+            "my-client",
+            *(each for name, value in given.items() for each in (f"--{name}", value)),
+            "--json",
+        )
+    )["token"]
+    with_database(lambda database: WaitingMessages(database).leave(draft()))
+    result = run("agents", "list", "--json")
+    (agent,) = printed(result)["agents"]
+    assert agent.pop("createdAt").endswith("Z")
+    assert agent == {
+        "agentId": "my-client",
+        "number": "+14155552671",
+        "greeting": "Hi!",
+        "systemPrompt": "Be brief.",
+        "voice": "v",
+        "language": "de",
+        "waitingMessages": 1,
+    }
+    assert token not in result.stdout
+
+
+def test_people_get_tables(run: Run) -> None:
+    """Without `--json` there is a line for each thing, and an empty table says what to do."""
+    assert "relay agents add" in run("agents", "list").stdout
+    assert "my-client" in run("agents", "add", "my-client").stdout
+    lines = run("agents", "list").stdout.splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("my-client ")
+
+
+def test_a_token_is_rotated(run: Run) -> None:
+    """Rotating prints what adding printed, with another token."""
+    before = printed(run("agents", "add", "my-client", "--json"))
+    after = printed(run("agents", "rotate", "my-client", "--json"))
+    assert after.keys() == before.keys()
+    assert after["token"] != before["token"]
+
+
+def test_an_agent_is_removed(run: Run) -> None:
+    """A removed agent is gone; while messages wait for it that has to be said twice."""
+    run("agents", "add", "my-client")
+    with_database(lambda database: WaitingMessages(database).leave(draft()))
+    refused = run("agents", "remove", "my-client")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "--discard-messages" in refused.stderr
+    assert printed(run("agents", "remove", "my-client", "--discard-messages", "--json")) == {"removed": "my-client"}
+    assert printed(run("agents", "list", "--json")) == {"agents": []}
+    assert run("agents", "add", "my-client").exit_code == 0
+    assert "removed" in run("agents", "remove", "my-client").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["agents", "add", "a b"], "letters, digits"),
+        (["agents", "add", "a", "--number", "12"], "E.164"),
+        (["agents", "rotate", "nobody"], "relay agents list"),
+        (["agents", "remove", "nobody"], "relay agents list"),
+        (["messages", "list", "--agent", "nobody"], "relay agents list"),
+        (["messages", "show", "msg_none"], "relay messages list"),
+        (["calls", "list", "--agent", "nobody"], "relay agents list"),
+        (["calls", "show", "CA404"], "relay calls list"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_failure_ends_with_1_and_says_what_to_do(run: Run, arguments: list[str], advice: str) -> None:
+    """What cannot be done is said on standard error, in a sentence and not in a traceback."""
+    result = run(*arguments, "--json")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert advice in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_settings_and_database_errors_end_with_1(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A misspelt setting and a database that cannot be used are failures of the command."""
+    monkeypatch.setenv("RELAY_PROT", "80")
+    misspelt = run("agents", "list")
+    assert (misspelt.exit_code, "RELAY_PORT" in misspelt.stderr) == (1, True)
+    monkeypatch.delenv("RELAY_PROT")
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///none/relay.db")
+    unusable = run("agents", "list")
+    assert (unusable.exit_code, "directory" in unusable.stderr) == (1, True)
+
+
+def leave_two(run: Run) -> list[str]:
+    """Leave one message for each of two agents, confirm the first, and return their ids."""
+
+    async def work(database: Database) -> list[str]:
+        waiting = WaitingMessages(database)
+        ids = [await waiting.leave(draft(agent_id=name, call_sid=f"CA-{name}")) for name in ("a", "b")]
+        await waiting.acknowledge("a", ids[:1])
+        return ids
+
+    for name in ("a", "b"):
+        run("agents", "add", name)
+    found: list[str] = with_database(work)
+    return found
+
+
+def test_messages_are_listed(run: Run) -> None:
+    """The list has every message with its status, of one agent or one status if asked."""
+    first, second = leave_two(run)
+
+    def listed(*arguments: str) -> list[tuple[str, str]]:
+        result = printed(run("messages", "list", *arguments, "--json"))
+        return [(each["id"], each["status"]) for each in result["messages"]]
+
+    assert listed() == [(first, "acknowledged"), (second, "waiting")]
+    assert listed("--agent", "b") == [(second, "waiting")]
+    assert listed("--status", "acknowledged") == [(first, "acknowledged")]
+    assert listed("--status", "held") == []
+    table = run("messages", "list").stdout
+    assert len(table.splitlines()) == 3
+    assert "Please call me back." in table
+    assert run("messages", "list", "--status", "held").stdout == "No messages.\n"
+
+
+def test_looking_at_messages_does_not_deliver_them(run: Run) -> None:
+    """What the operator reads still waits for the client, unheld and uncounted."""
+    _first, second = leave_two(run)
+    run("messages", "list")
+    shown = printed(run("messages", "show", second, "--json"))
+    assert (shown["status"], shown["deliveries"], shown["body"]) == ("waiting", 0, "Please call me back.")
+
+
+def test_a_message_is_shown_with_its_transcript(run: Run) -> None:
+    """Showing a message prints who said what."""
+    first, _second = leave_two(run)
+    shown = run("messages", "show", first).stdout
+    assert "after 8" in shown
+    assert "caller: Please call me back." in shown
+
+
+def test_what_a_caller_said_does_not_steer_the_terminal(run: Run) -> None:
+    """Control characters and markup in a message are not obeyed."""
+    run("agents", "add", "my-client")
+    with_database(lambda database: WaitingMessages(database).leave(draft(body="\x1b[2Jgone [red]\r\nfake row")))
+    (message,) = printed(run("messages", "list", "--json"))["messages"]
+    assert message["body"] == "\x1b[2Jgone [red]\r\nfake row"
+    for result in (run("messages", "list"), run("messages", "show", message["id"])):
+        assert "\x1b" not in result.stdout
+        assert "\r" not in result.stdout
+        assert "gone [red]  fake row" in result.stdout
+
+
+def test_calls_are_listed_and_shown(run: Run) -> None:
+    """Records of calls are listed by agent and state, and shown one by one."""
+
+    async def work(database: Database) -> None:
+        journal = CallJournal(database)
+        for sid in ("CA1", "CA2"):
+            await journal.open_call(call(sid))
+        await journal.close_call("CA1", CallSummary(outcome="completed", turns_by={"client": 2, "machine": 1}))
+
+    assert run("calls", "list").stdout == "No calls.\n"
+    run("agents", "add", "my-client")
+    with_database(work)
+
+    def listed(*arguments: str) -> set[str]:
+        return {each["callSid"] for each in printed(run("calls", "list", *arguments, "--json"))["calls"]}
+
+    assert listed() == listed("--agent", "my-client") == {"CA1", "CA2"}
+    assert listed("--state", "live") == {"CA2"}
+    assert len(listed("--limit", "1")) == 1
+    assert len(run("calls", "list").stdout.splitlines()) == 3
+    assert printed(run("calls", "show", "CA1", "--json"))["answeredBy"] == {"client": 2, "machine": 1}
+    assert "client: 2, machine: 1" in run("calls", "show", "CA1").stdout
+
+
+class Daemon(ModuleType):
+    """A stand-in for `relay.daemon`, which remembers how it was started and may fail."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__("relay.daemon")
+        self.error = error
+        self.started: list[tuple[Settings, bool]] = []
+
+    async def serve(self, settings: Settings, *, local: bool) -> None:
+        await trio.lowlevel.checkpoint()
+        self.started.append((settings, local))
+        if self.error is not None:
+            raise self.error
+
+
+def test_serving_takes_the_address_from_the_command_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--host` and `--port` win over the settings; all else is as the environment says."""
+    monkeypatch.setitem(sys.modules, "relay.daemon", daemon := Daemon())
+    monkeypatch.setenv("RELAY_PORT", "9000")
+    assert run("serve", "--host", "0.0.0.0", "--port", "0", "--local").exit_code == 0
+    assert run("serve").exit_code == 0
+    assert [(each.relay_host, each.relay_port, local) for each, local in daemon.started] == [
+        ("0.0.0.0", 0, True),
+        ("127.0.0.1", 9000, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DatabaseError("Mend the disk."),
+        ExceptionGroup("nursery", [ExceptionGroup("inner", [DatabaseError("Mend the disk.")])]),
+    ],
+    ids=["plain", "in groups"],
+)
+def test_a_daemon_that_cannot_start_ends_with_1(run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """What stops the daemon is said in its own words, also when it comes out of nurseries."""
+    monkeypatch.setitem(sys.modules, "relay.daemon", Daemon(error))
+    result = run("serve")
+    assert (result.exit_code, result.stderr) == (1, "Error: Mend the disk.\n")
+
+
+def test_a_fault_of_ours_keeps_its_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that nobody expected is not dressed up as the operator's, even beside one that is."""
+    fault = ExceptionGroup("nursery", [DatabaseError("Mend the disk."), ZeroDivisionError()])
+    monkeypatch.setitem(sys.modules, "relay.daemon", Daemon(fault))
+    result = run("serve")
+    assert result.exit_code == 1
+    assert result.exception is fault
+
+
+def test_the_program_runs_as_a_module(tmp_path: Path) -> None:
+    """`python -m relay` works in a fresh directory, keeps its database there, and ends with the right code."""
+    root = str(Path(__file__).parents[2])
+
+    def relay(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "relay", *arguments],
+            cwd=tmp_path,
+            env={"PYTHONPATH": root},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    added = relay("agents", "add", "my-client", "--json")
+    assert (added.returncode, json.loads(added.stdout)["agentId"]) == (0, "my-client")
+    assert (tmp_path / "relay.db").exists()
+    again = relay("agents", "add", "my-client")
+    assert (again.returncode, again.stdout) == (1, "")
+    assert again.stderr.startswith("Error: There is an agent my-client already.")

@@ -1,0 +1,230 @@
+"""The codec of the voice socket: what the carrier may send, what it may not, and what we send."""
+
+from __future__ import annotations
+
+import json
+import typing
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from actors.messages import (
+    AgentSpeaking,
+    CallerInterrupted,
+    CallerSpeaking,
+    CallerSpoke,
+    CarrierFailed,
+    DigitPressed,
+    FrameAccepted,
+    FrameRejected,
+    PhoneEvent,
+    SpeechPlayed,
+)
+from relay.twilio import frames
+from relay.twilio.frames import Setup, parse
+from tests.hostile_inputs import MALFORMED_FRAMES, MalformedFrame
+
+
+@pytest.mark.parametrize(
+    ("frame", "event"),
+    [
+        ('{"type":"prompt","voicePrompt":"Hi.","lang":"en-US","last":true}', CallerSpoke("Hi.", True, "en-US")),
+        ('{"type":"prompt","voicePrompt":"Hi","last":false}', CallerSpoke("Hi", False)),
+        (
+            '{"type":"interrupt","utteranceUntilInterrupt":"Well","durationUntilInterruptMs":340}',
+            CallerInterrupted("Well", 340),
+        ),
+        ('{"type":"dtmf","digit":"#"}', DigitPressed("#")),
+        ('{"type":"error","description":"Invalid message"}', CarrierFailed("Invalid message")),
+        ('{"type":"info","name":"agentSpeaking","value":"on"}', AgentSpeaking(True)),
+        ('{"type":"info","name":"agentSpeaking","value":"off"}', AgentSpeaking(False)),
+        ('{"type":"info","name":"clientSpeaking","value":"on"}', CallerSpeaking(True)),
+        ('{"type":"info","name":"tokensPlayed","value":"Well, "}', SpeechPlayed("Well, ")),
+        ('{"type":"info","name":"roundTripDelayMs","value":"148"}', FrameAccepted()),
+    ],
+)
+def test_each_kind_of_frame_is_its_event(frame: str, event: PhoneEvent) -> None:
+    """Every frame of the carrier's table becomes the event that says the same."""
+    assert parse(frame) == event
+
+
+def test_a_setup_frame_names_the_call_and_carries_its_parameters() -> None:
+    """The first frame gives the call, the account, both numbers and the custom parameters."""
+    frame = {
+        "type": "setup",
+        "sessionId": "VX1",
+        "accountSid": "AC1",
+        "parentCallSid": "",
+        "callSid": "CA1",
+        "from": "+15550001111",
+        "to": "+15550002222",
+        "forwardedFrom": "+15550003333",
+        "callType": "PSTN",
+        "callerName": "ANNE",
+        "direction": "inbound",
+        "callStatus": "IN_PROGRESS",
+        "customParameters": {"ticket": "t"},
+    }
+    assert parse(json.dumps(frame)) == Setup(
+        call_sid="CA1",
+        account_sid="AC1",
+        session_id="VX1",
+        caller="+15550001111",
+        called="+15550002222",
+        direction="inbound",
+        call_type="PSTN",
+        forwarded_from="+15550003333",
+        caller_name="ANNE",
+        custom_parameters={"ticket": "t"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("frame", "event"),
+    [
+        ('{"type":"setup","callSid":"CA1"}', Setup(call_sid="CA1")),
+        ('{"type":"setup","callSid":"CA1","from":null,"customParameters":null}', Setup(call_sid="CA1")),
+        (
+            '{"type":"setup","callSid":"CA1","customParameters":{"ticket":7,"other":null}}',
+            Setup(call_sid="CA1", custom_parameters={"ticket": "7", "other": ""}),
+        ),
+        ('{"type":"prompt","voicePrompt":"Hi"}', CallerSpoke("Hi", True)),
+        ('{"type":"prompt","voicePrompt":"Hi","last":null,"lang":null}', CallerSpoke("Hi", True)),
+        ('{"type":"prompt","voicePrompt":42}', CallerSpoke("42")),
+        ('{"type":"prompt","voicePrompt":null}', CallerSpoke("")),
+        ('{"type":"prompt","voicePrompt":"Hi","turnState":{"deep":[1]}}', CallerSpoke("Hi")),
+        ('{"type":"interrupt"}', CallerInterrupted("", 0)),
+        ('{"type":"interrupt","durationUntilInterruptMs":"340"}', CallerInterrupted("", 340)),
+        ('{"type":"interrupt","durationUntilInterruptMs":340.6}', CallerInterrupted("", 340)),
+        ('{"type":"interrupt","durationUntilInterruptMs":""}', CallerInterrupted("", 0)),
+        ('{"type":"dtmf","digit":5}', DigitPressed("5")),
+        ('{"type":"error"}', CarrierFailed("")),
+        ('{"type":"info","name":"tokensPlayed","value":42}', SpeechPlayed("42")),
+        ('{"type":"info","name":"somethingNew","value":{"any":["thing"]}}', FrameAccepted()),
+    ],
+)
+def test_the_carriers_known_variations_are_taken(frame: str, event: Setup | PhoneEvent) -> None:
+    """Unknown keys, missing optional ones, null for empty, and numbers for strings are read as they are meant."""
+    assert parse(frame) == event
+
+
+@pytest.mark.parametrize(
+    ("frame", "why"),
+    [
+        ("", "json_invalid"),
+        (" ", "json_invalid"),
+        ("not json", "json_invalid"),
+        ("null", "dict_type"),
+        ("[]", "dict_type"),
+        ("5", "dict_type"),
+        ('"setup"', "dict_type"),
+        ("{}", "union_tag_not_found"),
+        ('{"type":null}', "union_tag_invalid"),
+        ('{"type":["setup"]}', "union_tag_invalid"),
+        ('{"type":"connected"}', "union_tag_invalid"),
+        ('{"type":"setup"}', "setup.callSid:missing"),
+        ('{"type":"setup","callSid":null}', "setup.callSid:string_too_short"),
+        ('{"type":"setup","callSid":"CA1","customParameters":[]}', "setup.customParameters:dict_type"),
+        ('{"type":"setup","callSid":"CA1","customParameters":{"secret":[]}}', "setup.customParameters:string_type"),
+        ('{"type":"prompt"}', "prompt.voicePrompt:missing"),
+        ('{"type":"prompt","voicePrompt":true}', "prompt.voicePrompt:string_type"),
+        ('{"type":"prompt","voicePrompt":["Hi"]}', "prompt.voicePrompt:string_type"),
+        ('{"type":"prompt","voicePrompt":1e999}', "prompt.voicePrompt:value_error"),
+        ('{"type":"prompt","voicePrompt":"\\ud800"}', "json_invalid"),
+        ('{"type":"prompt","voicePrompt":"\ud800"}', "string_unicode"),
+        ('{"type":"prompt","voicePrompt":"Hi","last":"perhaps"}', "prompt.last:bool_parsing"),
+        ('{"type":"interrupt","durationUntilInterruptMs":1e999}', "interrupt.durationUntilInterruptMs:finite_number"),
+        ('{"type":"interrupt","durationUntilInterruptMs":-1}', "interrupt.durationUntilInterruptMs:greater_than_equal"),
+        ('{"type":"interrupt","durationUntilInterruptMs":[]}', "interrupt.durationUntilInterruptMs:float_type"),
+        ('{"type":"dtmf"}', "dtmf.digit:missing"),
+        ('{"type":"dtmf","digit":"55"}', "dtmf.digit:string_pattern_mismatch"),
+        ('{"type":"dtmf","digit":"5\\n"}', "dtmf.digit:string_pattern_mismatch"),
+        ('{"type":"info","name":"agentSpeaking","value":"loudly"}', "info.value"),
+        ('{"type":"info","name":"tokensPlayed","value":["Well"]}', "info.value"),
+        ('{"type":"prompt","voicePrompt":"Hi","deep":' + "[" * 50_000 + "}", "json_invalid"),
+        ('{"type":"prompt","voicePrompt":"' + "a" * 70_000 + '"}', "too_long"),
+        (b'{"type":"prompt","voicePrompt":"Hi"}', "binary"),
+        (b"", "binary"),
+    ],
+)
+def test_what_is_no_frame_is_rejected_with_a_word_of_why(frame: str | bytes, why: str) -> None:
+    """Anything else is one value that names the fault and nothing of the content."""
+    assert parse(frame) == FrameRejected(why)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+_KEYS = ["callSid", "customParameters", "voicePrompt", "last", "lang", "utteranceUntilInterrupt"]
+_KEYS += ["durationUntilInterruptMs", "digit", "description", "name", "value", "from"]
+_NEAR_FRAMES = st.builds(
+    lambda kind, fields: json.dumps({**fields, "type": kind}),
+    st.sampled_from(["setup", "prompt", "interrupt", "dtmf", "error", "info"]) | _JSON,
+    st.dictionaries(st.sampled_from(_KEYS), _JSON | st.sampled_from(["on", "tokensPlayed", "agentSpeaking", 1e308])),
+)
+
+
+@given(st.binary() | st.text() | st.characters(categories=["Cs"]) | _JSON.map(json.dumps) | _NEAR_FRAMES)
+@example('{"type":"interrupt","durationUntilInterruptMs":1e308}')
+def test_no_frame_whatsoever_raises(data: str | bytes) -> None:
+    """Any bytes, any text and any JSON, near misses of real frames above all, give a value that a call takes."""
+    event = parse(data)
+    assert isinstance(event, (Setup, *typing.get_args(PhoneEvent)))
+
+
+@pytest.mark.parametrize("frame", MALFORMED_FRAMES, ids=lambda frame: frame.name)
+def test_no_malformed_frame_raises(frame: MalformedFrame) -> None:
+    """What a hostile peer is known to send is dropped, or made do with."""
+    assert isinstance(parse(frame.payload), (Setup, *typing.get_args(PhoneEvent)))
+
+
+def test_speech_goes_out_as_text_frames() -> None:
+    """A piece of speech keeps its spaces, and what is not given is left to the carrier."""
+    assert json.loads(frames.text(" well ", last=False)) == {"type": "text", "token": " well ", "last": False}
+
+
+def test_a_text_frame_can_carry_every_attribute() -> None:
+    """Language and the two interruption attributes go out under the carrier's names."""
+    assert json.loads(frames.text("Ja", last=True, lang="de-DE", interruptible=False, preemptible=True)) == {
+        "type": "text",
+        "token": "Ja",
+        "last": True,
+        "lang": "de-DE",
+        "interruptible": False,
+        "preemptible": True,
+    }
+
+
+@given(st.text() | st.text(st.characters(categories=["Cs", "Lu"])))
+def test_speech_is_always_valid_utf8(token: str) -> None:
+    """A client's lone surrogate, which would break the socket, is dropped; all else arrives as it was said."""
+    sent = json.loads(frames.text(token, last=True).encode("utf-8"))["token"]
+    assert sent == "".join(character for character in token if not "\ud800" <= character <= "\udfff")
+
+
+def test_the_other_frames_have_the_carriers_form() -> None:
+    """Ending, playing, pressing keys and changing the language are encoded as the carrier's table has them."""
+    assert json.loads(frames.end()) == {"type": "end"}
+    assert json.loads(frames.end('{"to":"x"}')) == {"type": "end", "handoffData": '{"to":"x"}'}
+    assert json.loads(frames.play("https://h/a.wav", loop=0, preemptible=True)) == {
+        "type": "play",
+        "source": "https://h/a.wav",
+        "loop": 0,
+        "preemptible": True,
+    }
+    assert json.loads(frames.send_digits("12w#")) == {"type": "sendDigits", "digits": "12w#"}
+    assert json.loads(frames.language(speech="de-DE")) == {"type": "language", "ttsLanguage": "de-DE"}
+    assert json.loads(frames.language(transcription="fr-FR")) == {"type": "language", "transcriptionLanguage": "fr-FR"}
+
+
+def test_frames_the_carrier_would_refuse_cannot_be_encoded() -> None:
+    """Impossible digits, a negative loop and a change to no language are errors of ours, found before they are sent."""
+    with pytest.raises(ValueError, match="digits"):
+        frames.send_digits("12a")
+    with pytest.raises(ValueError, match="loop"):
+        frames.play("https://h/a.wav", loop=-1)
+    with pytest.raises(ValueError, match="language"):
+        frames.language()

@@ -1,0 +1,141 @@
+"""The gateway: which handler a connection gets, and that a failure stays where it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import structlog
+import trio
+
+from relay.twilio.signatures import SignatureChecker
+from relay.web.gateway import Gateway
+from relay.web.ports import AsgiApp, IncomingCall
+from relay.web.voice_socket import VoiceSocket
+from tests.relay.web.asgi_driver import ORIGIN, TOKEN, ask, dial, signature
+from tests.relay.web.front_desk import ANNE, FakeDesk
+
+
+def page(name: str) -> AsgiApp:
+    """Return an app that answers with its own name."""
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": name.encode()})
+
+    return app
+
+
+def gateway(pages: AsgiApp | None = None, mcp: AsgiApp | None = None, desk: FakeDesk | None = None) -> Gateway:
+    """Return a gateway in front of these."""
+    voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), desk=desk or FakeDesk())
+    return Gateway(pages=pages or page("pages"), voice=voice, mcp=mcp)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "handler"),
+    [
+        ("GET", "/sse?token=t", b"mcp"),
+        ("POST", "/messages?session_id=s", b"mcp"),
+        ("POST", "/mcp", b"mcp"),
+        ("GET", "/mcp", b"mcp"),
+        ("DELETE", "/mcp", b"mcp"),
+        ("POST", "/sse", b"pages"),
+        ("GET", "/messages", b"pages"),
+        ("GET", "/mcp/", b"pages"),
+        ("GET", "/", b"pages"),
+        ("POST", "/webhooks/anne/voice", b"pages"),
+    ],
+)
+async def test_requests_go_by_method_and_path(method: str, target: str, handler: bytes) -> None:
+    """The MCP client's requests go to its app, all others to the pages."""
+    assert (await ask(gateway(mcp=page("mcp")), method, target)).body == handler
+
+
+async def test_without_an_mcp_app_the_pages_answer() -> None:
+    """A daemon without the MCP side has no such paths."""
+    assert (await ask(gateway(), "GET", "/sse")).body == b"pages"
+
+
+async def test_the_voice_socket_gets_its_agent(autojump_clock: trio.testing.MockClock) -> None:
+    """A signed upgrade with a ticket becomes this agent's call."""
+    desk = FakeDesk()
+    await desk.register(IncomingCall(agent=ANNE, call_sid="CA1"))
+    path = "/webhooks/anne/voice-ws"
+    headers = {"x-twilio-signature": signature("wss://voice.example" + path)}
+    async with dial(gateway(desk=desk), path, headers=headers) as socket:
+        await socket.say('{"type":"setup","callSid":"CA1","customParameters":{"ticket":"ticket-of-CA1-0"}}')
+    assert [info.agent_id for info in desk.connected] == ["anne"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/sse", "/webhooks/anne/voice", "/webhooks/-/voice-ws", "/webhooks/a/b/voice-ws"]
+)
+async def test_other_sockets_are_refused_before_the_upgrade(path: str, autojump_clock: trio.testing.MockClock) -> None:
+    """No socket is served elsewhere, which the peer learns as a 404."""
+    async with dial(gateway(), path) as socket:
+        await socket.done.wait()
+    assert socket.outcome == [404]
+
+
+async def test_a_failing_handler_is_answered_and_logged_without_the_query() -> None:
+    """The client gets a JSON 500, the log the path but not the token."""
+
+    async def failing(_scope: Any, _receive: Any, _send: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        raise ValueError("secret")
+
+    with structlog.testing.capture_logs() as logs:
+        answer = await ask(gateway(failing), "GET", "/path?token=secret")
+    assert (answer.status, answer.json()["error"]["code"]) == (500, "server_error")
+    assert [(each["event"], each["path"]) for each in logs] == [("request_failed", "/path")]
+    assert "secret" not in str(logs)
+
+
+async def test_a_failure_in_mid_answer_leaves_it_unfinished() -> None:
+    """What was begun is not continued with an error document; the server cuts it off."""
+
+    async def failing(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise ValueError("secret")
+
+    answer = await ask(gateway(failing), "GET", "/path")
+    assert (answer.status, answer.body) == (200, b"")
+
+
+async def test_a_cancellation_beside_a_failure_gets_through(autojump_clock: trio.testing.MockClock) -> None:
+    """A handler that fails while it is being cancelled is logged, and stays cancelled."""
+
+    async def failing(_scope: Any, _receive: Any, _send: Any) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ValueError("in the clean-up")
+
+    with structlog.testing.capture_logs() as logs, trio.move_on_after(1) as scope:
+        await gateway(failing)({"type": "http", "method": "GET", "path": "/"}, trio.sleep_forever, _nowhere)
+    assert scope.cancelled_caught
+    assert [each["event"] for each in logs] == ["request_failed"]
+
+
+async def _nowhere(_message: object) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+async def test_the_lifespan_is_agreed_to() -> None:
+    """A server that asks whether the app has started and stopped hears yes, and nothing else happens."""
+    asked = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+    answers: list[str] = []
+
+    async def receive() -> Any:
+        await trio.lowlevel.checkpoint()
+        return next(asked)
+
+    async def send(message: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        answers.append(message["type"])
+
+    await gateway()({"type": "lifespan"}, receive, send)
+    assert answers == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
