@@ -1,0 +1,1 @@
+"""The answering machine: Claude takes a message when the client cannot answer."""

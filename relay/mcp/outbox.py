@@ -1,0 +1,111 @@
+"""What a session sends, between the SDK that writes it and the one task that puts it on the wire.
+
+    dispatcher, push ──send()/put()──▶ [ frames, 1 MiB ] ──take()──▶ the writer of the SSE response
+
+`send` never waits. With a stream that does (the SDK's own has no buffer) a peer that stopped reading holds up every
+turn that is asked of it, and cancelling such a turn takes five seconds more. So a peer that does not read loses its
+session instead: a frame that finds more than the limit unread closes it. The frame that goes over the limit is still
+taken, so that one large tool result costs nobody a session; those who send much by choice wait for `room` first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import anyio
+import attrs
+import trio
+from mcp.shared.message import SessionMessage
+
+LIMIT = 1 << 20  # some 2,000 turns of usual size, or one for each of 200 calls with long histories
+
+
+@attrs.define(eq=False)
+class Outbox:
+    """The SDK's WriteStream for one session. One reader; all methods but `take` and `room` return at once.
+
+    `on_overflow` is called when the peer was too slow. It must not wait: the reader may be stuck in a write, so the
+    session must be ended from here.
+    """
+
+    on_overflow: Callable[[], None]
+    limit: int = LIMIT
+    closed: bool = attrs.field(default=False, init=False)
+    size: int = attrs.field(default=0, init=False)
+    _frames: list[bytes] = attrs.field(factory=list, init=False)
+    _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    async def send(self, item: SessionMessage, /) -> None:
+        """Queue a JSON-RPC message, without a checkpoint.
+
+        Raises `anyio.ClosedResourceError` when closed and `anyio.BrokenResourceError` when this overflows it: the two
+        that the SDK's dispatcher turns into "connection closed".
+        """
+        # ASCII only: clients split the stream at every line end that Unicode knows, U+2028 in a caller's words included
+        # (Python ones up to httpx-sse 0.4.0).
+        text = item.message.model_dump_json(by_alias=True, exclude_unset=True, ensure_ascii=True)
+        self.put(b"event: message\ndata: " + text.encode("ascii") + b"\n\n")
+
+    def put(self, frame: bytes) -> None:
+        """Queue a ready-made frame; raises as `send` does."""
+        if self.closed:
+            raise anyio.ClosedResourceError
+        if self.size > self.limit:
+            self.close()
+            self.on_overflow()
+            raise anyio.BrokenResourceError
+        self._frames.append(frame)
+        self.size += len(frame)
+        self._changed.set()
+
+    async def take(self) -> bytes:
+        """Wait for frames and return all there are, or nothing once the outbox is closed. Cancelling loses none."""
+        while not self._frames and not self.closed:
+            await self._change()
+        chunk = b"".join(self._frames)
+        self._frames.clear()
+        self.size = 0
+        self._changed.set()
+        return chunk
+
+    async def room(self) -> None:
+        """Wait until the outbox is at most a quarter full, or closed. Only the peer's reading makes room."""
+        while self.size > self.limit // 4 and not self.closed:
+            await self._change()
+
+    async def _change(self) -> None:
+        if self._changed.is_set():  # else somebody waits on it already and would miss a new one
+            self._changed = trio.Event()
+        await self._changed.wait()
+
+    def close(self) -> None:
+        """Take no more, and forget what was not sent. Twice is once."""
+        self.closed = True
+        self._frames.clear()
+        self.size = 0
+        self._changed.set()
+
+    async def aclose(self) -> None:
+        """Close, for the SDK."""
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def event(name: str, data: str, *, event_id: str | None = None, retry_ms: int | None = None) -> bytes:
+    """Word a Server-Sent Event of one line of data."""
+    lines = [f"event: {name}"]
+    if event_id is not None:
+        lines.append(f"id: {event_id}")
+    if retry_ms is not None:
+        lines.append(f"retry: {retry_ms}")
+    lines.append(f"data: {data}")
+    return ("\n".join(lines) + "\n\n").encode()

@@ -1,0 +1,83 @@
+"""A streamed answer put back in order, and what of the final answer is still to be said. Pure: no I/O, no clock.
+
+A client numbers its pieces from 1, but they arrive shuffled: the TypeScript SDKs post them concurrently, and the
+dispatcher starts a task for each. The final answer is authoritative; the pieces are only its earlier half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+# Nine inversions in sixty pieces were seen at worst, each by a few places. What is dropped beyond these bounds is said
+# at the end, out of the final answer.
+PIECES_HELD_BACK = 64
+CHARACTERS_WAITING = 16_000
+
+
+@attrs.define(eq=False)
+class Pieces:
+    """The pieces of one answer: those to be spoken next, and those that came too early."""
+
+    said: str = attrs.field(default="", init=False)
+    _next: int = attrs.field(default=1, init=False)
+    _ready: list[str] = attrs.field(factory=list, init=False)
+    _early: dict[int, str] = attrs.field(factory=dict, init=False)
+    _waiting: int = attrs.field(default=0, init=False)
+
+    def add(self, number: float, text: str) -> None:
+        """Take piece `number`.
+
+        A number that came before, or is no whole number from 1, is ignored; so is a piece that is too much to keep.
+        """
+        if number % 1 != 0 or number < self._next or int(number) in self._early:
+            return
+        too_many = number != self._next and len(self._early) >= PIECES_HELD_BACK
+        if too_many or self._waiting + len(text) > CHARACTERS_WAITING:
+            return
+        self._early[int(number)] = text
+        self._waiting += len(text)
+        while self._next in self._early:
+            self._ready.append(self._early.pop(self._next))
+            self._next += 1
+
+    def take(self) -> str:
+        """Hand out, as said from now on, all that can be spoken in order; empty when nothing can."""
+        text = "".join(self._ready)
+        self._ready.clear()
+        self._waiting -= len(text)
+        self.said += text
+        return text
+
+
+def unsaid(final: str, said: str) -> str:
+    """Return what of `final` goes beyond `said`; all of it, set off by a space, when it does not continue `said`.
+
+    White space does not count in the comparison, because clients trim their final answers.
+    """
+    position = 0
+    for wanted in said:
+        if wanted.isspace():
+            continue
+        while position < len(final) and final[position].isspace():
+            position += 1
+        if position == len(final) or final[position] != wanted:
+            return f" {final}"
+        position += 1
+    rest = final[position:]
+    return rest.lstrip() if said[-1:].isspace() else rest
+
+
+def text_of(result: Mapping[str, Any]) -> str | None:
+    """Read the text of a sampling result: one text block or a list of them (MCP 2025-11-25), else None."""
+    content = result.get("content")
+    texts = []
+    for block in content if isinstance(content, list) else [content]:
+        match block:
+            case {"type": "text", "text": str(text)}:
+                texts.append(text)
+            case _:
+                return None
+    return "\n".join(texts)

@@ -1,0 +1,105 @@
+"""What the MCP side needs from the rest of the relay, as protocols: tokens, remembered clients, messages, calls.
+
+Each method takes the agent that the token named, never a name out of a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from actors.errors import StoreFailed
+from relay.agents import Agent
+from relay.errors import DatabaseError
+
+STORE_FAILURES = (StoreFailed, DatabaseError)
+"""What any method of these protocols may raise when the database cannot be used: a write the one, a read the other."""
+
+
+class TokenDirectory(Protocol):
+    """Who a token acts for."""
+
+    async def by_token(self, token: str) -> Agent | None:
+        """Find the agent of a token, or None."""
+        ...
+
+
+class Hellos(Protocol):
+    """What clients said in their handshakes, kept so that it survives a restart."""
+
+    async def remember(self, key: str, agent_id: str, params_json: str) -> None:
+        """Keep a client's `initialize` parameters under a key; the same key again replaces them."""
+        ...
+
+    async def recall(self, key: str, agent_id: str) -> str | None:
+        """Give back what this agent's client said under that key, or None."""
+        ...
+
+
+class WaitingRecord(Protocol):
+    """A waiting message, as far as this side needs to know it."""
+
+    @property
+    def id(self) -> str:
+        """The id by which a client confirms it."""
+        ...
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the record as the contract words it."""
+        ...
+
+
+class Batch(Protocol):
+    """What one fetch hands out."""
+
+    @property
+    def messages(self) -> Sequence[WaitingRecord]:
+        """The messages, oldest first."""
+        ...
+
+    @property
+    def remaining(self) -> int:
+        """How many more wait for this agent."""
+        ...
+
+
+class Acknowledgement(Protocol):
+    """What one confirmation did."""
+
+    @property
+    def acknowledged(self) -> Sequence[str]:
+        """The ids that are confirmed now, those confirmed before included."""
+        ...
+
+    @property
+    def unknown(self) -> Sequence[str]:
+        """The ids that name no message of this agent."""
+        ...
+
+
+class Messages(Protocol):
+    """The waiting messages of an agent."""
+
+    async def fetch(self, agent_id: str, limit: int, acknowledge: Sequence[str] = ()) -> Batch:
+        """Confirm `acknowledge`, then hand out up to `limit` messages and hold them for a while."""
+        ...
+
+    async def acknowledge(self, agent_id: str, ids: Sequence[str]) -> Acknowledgement:
+        """Confirm messages, so that they are not offered again; repeating is harmless."""
+        ...
+
+    async def peek(self, agent_id: str, limit: int) -> Sequence[WaitingRecord]:
+        """Show the oldest waiting messages without holding them."""
+        ...
+
+
+class Calls(Protocol):
+    """The calls of an agent."""
+
+    async def list_calls(self, agent_id: str, state: str | None) -> list[dict[str, Any]]:
+        """List call records, newest first; `state` is `live`, `ended` or None for both."""
+        ...
+
+    async def end_call(self, agent_id: str, call_sid: str, say: str) -> None:
+        """Say `say` and end a live call. Raises `UnknownCall` for any call that is not a live one of this agent."""
+        ...

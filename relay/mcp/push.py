@@ -1,0 +1,68 @@
+"""Telling a client what waits for it: at once when it becomes ready, and whenever a message is left.
+
+Told, not delivered: neither the log messages nor the announcement of the resource marks anything as read, because no
+host is known to show them to its model. They are a nudge to fetch. Each session has one task here; whoever leaves a
+message only sets an event (see `app.McpApp.announce`), so a client that reads slowly holds up nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+import trio
+from mcp_types import LoggingLevel
+
+from relay.mcp.ports import STORE_FAILURES, Messages, WaitingRecord
+from relay.mcp.session import McpSession
+
+log = structlog.get_logger(__name__)
+
+RESOURCE_URI = "comms://waiting-messages"
+AT_ONCE = 50
+LOGGER = "waiting-message"
+LEVEL: LoggingLevel = "notice"
+
+# From the least to the most severe: RFC 5424, section 6.2.1, as MCP's logging takes it.
+_SEVERITY: tuple[LoggingLevel, ...] = (
+    "debug",
+    "info",
+    "notice",
+    "warning",
+    "error",
+    "critical",
+    "alert",
+    "emergency",
+)
+
+
+async def keep_informed(session: McpSession, messages: Messages) -> None:
+    """Tell a session, once it is ready, of the oldest messages that wait, each once. Runs until cancelled."""
+    await session.ready.wait()
+    told: set[str] = set()
+    while True:
+        await session.waiting_changed.wait()
+        session.waiting_changed = trio.Event()
+        try:
+            waiting = await messages.peek(session.agent_id, AT_ONCE)
+        except STORE_FAILURES:
+            log.warning("waiting_messages_not_announced", session=session.name, agent_id=session.agent_id)
+            continue
+        if not waiting:
+            continue
+        await session.connection.send_resource_updated(RESOURCE_URI)
+        if _takes_notices(session):
+            await _log_each(session, [each for each in waiting if each.id not in told])
+        told = {each.id for each in waiting}
+
+
+def _takes_notices(session: McpSession) -> bool:
+    return session.level is None or _SEVERITY.index(session.level) <= _SEVERITY.index(LEVEL)
+
+
+async def _log_each(session: McpSession, records: Sequence[WaitingRecord]) -> None:
+    for record in records:
+        # Fifty long transcripts may be more than the outbox holds, and overflowing it would cost the session.
+        await session.outbox.room()
+        data = {"level": LEVEL, "logger": LOGGER, "data": record.as_json()}
+        await session.connection.notify("notifications/message", data)

@@ -1,0 +1,54 @@
+"""Which sessions are open: found by their id for a POST, and by their agent for everything else.
+
+Presence knows those that can answer calls; this knows all of them, those without sampling and those still in their
+handshake too. The number for each agent is bounded, so that a client which reconnects in a storm drops its own oldest
+sessions instead of filling the process.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from relay.mcp.session import McpSession
+
+
+@attrs.define(eq=False)
+class Registry:
+    """The open sessions, oldest first."""
+
+    per_agent: int
+    _by_id: dict[str, McpSession] = attrs.field(factory=dict, init=False)
+    _by_agent: dict[str, list[McpSession]] = attrs.field(factory=dict, init=False)
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def add(self, session: McpSession) -> None:
+        """Count a session; one too many closes its agent's oldest."""
+        sessions = self._by_agent.setdefault(session.agent_id, [])
+        if len(sessions) >= self.per_agent:
+            sessions[0].close("too_many_sessions")
+            self.remove(sessions[0])
+        self._by_agent.setdefault(session.agent_id, []).append(session)
+        self._by_id[session.session_id] = session
+
+    def remove(self, session: McpSession) -> None:
+        """Forget a session. One that was forgotten already is no error."""
+        if self._by_id.pop(session.session_id, None) is None:
+            return
+        sessions = self._by_agent[session.agent_id]
+        sessions.remove(session)
+        if not sessions:
+            del self._by_agent[session.agent_id]
+
+    def find(self, session_id: str) -> McpSession | None:
+        """Return the open session of that id, or None."""
+        return self._by_id.get(session_id)
+
+    def of_agent(self, agent_id: str) -> tuple[McpSession, ...]:
+        """Return the sessions of an agent."""
+        return tuple(self._by_agent.get(agent_id, ()))
+
+    def everyone(self) -> tuple[McpSession, ...]:
+        """Return all sessions."""
+        return tuple(self._by_id.values())

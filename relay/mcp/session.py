@@ -1,0 +1,278 @@
+"""One connection of a client: what it declared, the turns asked of it, its pieces put in order, its sign of life.
+
+A session is begun by a stream (see `sse`) and lives as long. It is ready when the client said `initialized`, or when
+it is recognised as one that came back without a handshake (see `hello`); ready and able to sample, it is in presence.
+Its end has one door, `close`, which takes it out of presence before anything else: it may be called from anywhere, in
+a cancelled task too, and fails every turn in hand at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import secrets
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any
+
+import anyio
+import attrs
+import structlog
+import trio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from mcp.server.connection import Connection
+from mcp.shared.dispatcher import CallOptions
+from mcp.shared.exceptions import MCPError
+from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
+from mcp.shared.message import ServerMessageMetadata, SessionMessage
+from mcp_types import (
+    CONNECTION_CLOSED,
+    METHOD_NOT_FOUND,
+    REQUEST_TIMEOUT,
+    CreateMessageRequestParams,
+    InitializeRequestParams,
+    JSONRPCMessage,
+    JSONRPCRequest,
+    LoggingLevel,
+)
+
+from actors.errors import ClientFailed, ClientLeft, ResponderError
+from actors.presence import Presence
+from relay.agents import Agent
+from relay.mcp.outbox import Outbox
+from relay.mcp.pieces import Pieces, text_of, unsaid
+
+log = structlog.get_logger(__name__)
+
+Say = Callable[[str], Awaitable[None]]
+
+# The dispatcher takes messages out without waiting for anything, so more than a few are there only when as many POSTs
+# came within one round of the event loop; 256 is every caller of a large agent answered in the same one.
+INBOX_CAPACITY = 256
+INBOX_PATIENCE = 5.0
+# A client that handles one request at a time (the 1.x Python SDK) goes on with a cancelled turn and answers no ping
+# until it is done; this is what a language model may take for it.
+ABANDONED_TURN = 60.0
+
+_BOOT = secrets.token_hex(3)
+
+
+@attrs.define(eq=False, kw_only=True)
+class McpSession:
+    """A client's session. `session_id` is a secret (it authorises POSTs); `name` is what logs and request ids show.
+
+    `client_key` names the client beyond this session: it is the id of the stream's first event, which an EventSource
+    gives back when it reconnects. `level` is the least severe log message it wants, None when it never said.
+    """
+
+    agent: Agent
+    presence: Presence[McpSession]
+    token_digest: bytes
+    session_id: str = attrs.field(factory=lambda: secrets.token_urlsafe(24), init=False)
+    name: str = attrs.field(factory=lambda: secrets.token_hex(4), init=False)
+    client_key: str = attrs.field(factory=lambda: secrets.token_urlsafe(16), init=False)
+    level: LoggingLevel | None = attrs.field(default=None, init=False)
+    tool_calls: int = attrs.field(default=0, init=False)
+    closed: bool = attrs.field(default=False, init=False)
+    heard_at: float = attrs.field(factory=trio.current_time, init=False)
+    ready: trio.Event = attrs.field(factory=trio.Event, init=False)
+    waiting_changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    outbox: Outbox = attrs.field(init=False)
+    connection: Connection = attrs.field(init=False)
+    dispatcher: JSONRPCDispatcher[Any] = attrs.field(init=False)
+    _inbox: MemoryObjectSendStream[SessionMessage | Exception] = attrs.field(init=False)
+    _unread: MemoryObjectReceiveStream[SessionMessage | Exception] = attrs.field(init=False)
+    _candidate: InitializeRequestParams | None = attrs.field(default=None, init=False)
+    _refuses_sampling: bool = attrs.field(default=False, init=False)
+    _turns: int = attrs.field(default=0, init=False)
+    _abandoned_at: float | None = attrs.field(default=None, init=False)
+    _numbers: Iterator[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.outbox = Outbox(lambda: self.close("slow_reader"))
+        self._inbox, self._unread = anyio.create_memory_object_stream[SessionMessage | Exception](INBOX_CAPACITY)
+        # `initialize` inline, so that a client which sends its next request along with it is not refused.
+        self.dispatcher = JSONRPCDispatcher(self._unread, self.outbox, inline_methods=frozenset({"initialize"}))
+        self.connection = Connection.for_loop(self.dispatcher, session_id=self.name)
+
+    @property
+    def agent_id(self) -> str:
+        """The agent it acts for."""
+        return self.agent.agent_id
+
+    @property
+    def can_sample(self) -> bool:
+        """Whether it is ready, declared the sampling capability and has not turned out to lack it."""
+        capabilities = self.connection.client_capabilities
+        declared = capabilities is not None and capabilities.sampling is not None
+        return declared and self.ready.is_set() and not self._refuses_sampling and not self.closed
+
+    @property
+    def busy(self) -> bool:
+        """Whether the client may be unable to answer a ping because it works on a turn, a cancelled one included."""
+        abandoned = self._abandoned_at is not None and trio.current_time() < self._abandoned_at + ABANDONED_TURN
+        return self._turns > 0 or abandoned
+
+    # ── its life ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def deliver_now(self, message: JSONRPCMessage) -> bool:
+        """Hand a message of the client to the dispatcher; False when there is no room, see `deliver_later`.
+
+        A message for a session that has ended goes nowhere.
+        """
+        self.heard_at = trio.current_time()
+        self._abandoned_at = None
+        if self._candidate is not None:
+            if isinstance(message, JSONRPCRequest) and message.method == "initialize":
+                self._candidate = None  # a fresh client after all: it says itself what it can do
+            else:
+                self.recognise()
+        try:
+            self._inbox.send_nowait(self._item(message))
+        except anyio.WouldBlock:
+            return False
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return True
+        return True
+
+    async def deliver_later(self, message: JSONRPCMessage) -> None:
+        """Wait for room and hand the message over; when none comes, the session is stuck and is closed."""
+        with trio.move_on_after(INBOX_PATIENCE) as patience:
+            with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                await self._inbox.send(self._item(message))
+        if patience.cancelled_caught:
+            self.close("inbox_full")
+
+    def _item(self, message: JSONRPCMessage) -> SessionMessage:
+        # The shared server's handlers find the session here, as `ctx.request`.
+        return SessionMessage(message, ServerMessageMetadata(request_context=self))
+
+    def expect(self, params: InitializeRequestParams) -> None:
+        """Note who this probably is; anything but a handshake confirms it. See `recognise`."""
+        self._candidate = params
+
+    def recognise(self) -> None:
+        """Take the client for the one expected, who will not shake hands again. Does nothing when none is."""
+        if self._candidate is None:
+            return
+        params, self._candidate = self._candidate, None
+        self.connection.client_params = params
+        self.connection.protocol_version = params.protocol_version
+        self.connection.initialized.set()
+        log.info("client_recognised", session=self.name, agent_id=self.agent_id)
+        self.become_ready()
+
+    def become_ready(self) -> None:
+        """Note that the client may be asked and told things from now on. Twice is once, with what it declares now."""
+        if self.closed:
+            return
+        self.ready.set()
+        if self.can_sample:
+            self.presence.arrive(self)
+        else:
+            self.presence.leave(self)
+        log.info("session_ready", session=self.name, agent_id=self.agent_id, can_sample=self.can_sample)
+        self.waiting_changed.set()
+
+    def close(self, why: str) -> None:
+        """End the session, whatever it is doing: no more turns, those in hand fail, its stream ends. Never waits."""
+        if self.closed:
+            return
+        self.closed = True
+        self.presence.leave(self)
+        self.outbox.close()
+        self._inbox.close()
+        self._unread.close()
+        self.scope.cancel(why)
+        log.info("session_closed", session=self.name, agent_id=self.agent_id, why=why)
+
+    # ── asking the client ───────────────────────────────────────────────────────────────────────────────────────────
+
+    async def sample(self, params: CreateMessageRequestParams, say: Say) -> None:
+        """Ask the client for one answer and say it: pieces in their order as they come, then the rest of the result.
+
+        The result is authoritative: when it does not continue the pieces, it is said whole. Raises `ClientLeft` when
+        the session ends, `ClientFailed` for an error or an answer without text. Cancelling sends
+        `notifications/cancelled` and returns at once. What `say` raises comes out in an exception group.
+        """
+        turn = _Turn()
+        self._turns += 1
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._ask, params, turn)
+                while text := await turn.next_text():
+                    await say(text)
+        finally:
+            self._turns -= 1
+            if not turn.over:
+                self._abandoned_at = trio.current_time()
+        if turn.failure is not None:
+            raise turn.failure
+        final, said = text_of(turn.result), turn.pieces.said
+        if final is None or not (final + said).strip():
+            raise ClientFailed("the client's answer holds nothing that can be spoken")
+        rest = unsaid(final, said).rstrip()
+        if rest:
+            await say(rest)
+
+    async def _ask(self, params: CreateMessageRequestParams, turn: _Turn) -> None:
+        wire = params.model_dump(by_alias=True, mode="json", exclude_none=True)
+        options: CallOptions = {"request_id": self._request_id(), "on_progress": turn.take_piece}
+        try:
+            turn.result = await self.connection.send_raw_request("sampling/createMessage", wire, options)
+        except MCPError as error:
+            turn.failure = self._explain(error.code)
+        turn.finish()
+
+    def _explain(self, code: int) -> ResponderError:
+        if code == CONNECTION_CLOSED:
+            return ClientLeft("the client's session ended while it had the turn in hand")
+        log.info("turn_refused", session=self.name, agent_id=self.agent_id, code=code)
+        if code == METHOD_NOT_FOUND:  # recognised wrongly: it never could
+            self._refuses_sampling = True
+            self.presence.leave(self)
+        return ClientFailed(f"the client answered with error {code}")
+
+    async def answers_ping(self, timeout: float) -> bool:
+        """Ask for a sign of life; anything heard within `timeout` seconds is one, an error too."""
+        asked_at = trio.current_time()
+        try:
+            await self.connection.ping(opts={"request_id": self._request_id(), "timeout": timeout})
+        except MCPError as error:
+            return error.code not in {REQUEST_TIMEOUT, CONNECTION_CLOSED} or self.heard_at > asked_at
+        return True
+
+    def _request_id(self) -> str:
+        # Never used twice, not by another session nor after a restart: a client that reconnects may still answer an
+        # old request, and with the SDK's numbers one caller would hear the words meant for another.
+        return f"{_BOOT}-{self.name}-{next(self._numbers)}"
+
+
+@attrs.define(eq=False)
+class _Turn:
+    """One request on its way: what came of it so far."""
+
+    pieces: Pieces = attrs.field(factory=Pieces, init=False)
+    result: Mapping[str, Any] = attrs.field(factory=dict, init=False)
+    failure: ResponderError | None = attrs.field(default=None, init=False)
+    over: bool = attrs.field(default=False, init=False)
+    _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    async def take_piece(self, progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG002 - the SDK names it
+        """Note a piece; the dispatcher calls this from tasks of its own, in any order."""
+        self.pieces.add(progress, message or "")
+        self._changed.set()
+
+    def finish(self) -> None:
+        """Note that the result or the failure is there."""
+        self.over = True
+        self._changed.set()
+
+    async def next_text(self) -> str:
+        """Wait for what can be spoken next; empty when the request is over, because the result then says the rest."""
+        while not self.over:
+            if text := self.pieces.take():
+                return text
+            self._changed = trio.Event()
+            await self._changed.wait()
+        return ""

@@ -1,0 +1,134 @@
+"""The simulated carrier's account: signs and posts webhooks, and places calls.
+
+    async with open_carrier(sid, token, "http://127.0.0.1:8080") as carrier:
+        async with carrier.call("reception") as call:
+            await call.say("Hello?")
+            print((await call.hear()).text)
+
+Calls run in the carrier's nursery; the block that placed one holds a `SimulatedCall`. What goes wrong on the relay's
+side (a webhook that fails, TwiML that no carrier would take) is raised in that block, never guessed around. Source:
+Twilio's pages on webhooks, their security and their time limits.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from urllib.parse import urljoin
+
+import attrs
+import httpx2
+import trio
+
+from relay.simulator.call import SimulatedCall
+from relay.simulator.faults import WebhookFailed
+from relay.simulator.signing import sign
+from relay.simulator.webhooks import CallFacts
+from relay.simulator.websocket import WebSocket, open_websocket
+
+WEBHOOK_TIMEOUT = 15.0
+"""Seconds that the carrier waits for an answer to a webhook, at most."""
+
+
+@asynccontextmanager
+async def open_carrier(
+    account_sid: str,
+    auth_token: str,
+    base_url: str,
+    *,
+    speech_rate: float | None = None,
+    via: str | None = None,
+    dial_status: str = "completed",
+) -> AsyncIterator[Carrier]:
+    """Open an account at the simulated carrier, with its connection pool and the nursery of its calls.
+
+    `base_url` is the relay's public origin, over which everything is signed; where it is `https`, TwiML must name a
+    `wss` socket. `via` is another origin to connect to, for a daemon whose public name does not lead to it from here.
+    `speech_rate` is in characters per second, None for speech that takes no time. `dial_status` is how every dialled
+    call ends, in the carrier's words (completed, busy, no-answer, failed, canceled).
+    """
+    async with (
+        # The wait for a free connection is the simulator's own, and no answer that the relay is late with.
+        httpx2.AsyncClient(
+            timeout=httpx2.Timeout(WEBHOOK_TIMEOUT, pool=None), limits=httpx2.Limits(max_connections=200)
+        ) as client,
+        trio.open_nursery() as nursery,
+    ):
+        yield Carrier(account_sid, auth_token, base_url.rstrip("/"), speech_rate, via, dial_status, client, nursery)
+
+
+@attrs.frozen
+class Carrier:
+    """An open account; see `open_carrier` for the fields."""
+
+    account_sid: str
+    auth_token: str = attrs.field(repr=False)
+    base_url: str
+    speech_rate: float | None
+    via: str | None
+    dial_status: str
+    _client: httpx2.AsyncClient
+    _nursery: trio.Nursery
+
+    @asynccontextmanager
+    async def call(
+        self,
+        agent_id: str,
+        *,
+        caller: str = "+15550100001",
+        called: str = "+15550100002",
+        direction: str = "inbound",
+        attestation: str = "TN-Validation-Passed-A",
+        document: str | None = None,
+    ) -> AsyncIterator[SimulatedCall]:
+        """Place a call; the block begins once its first session is open, or it is over without one.
+
+        `document` is the TwiML that an outbound call was created with; without it the voice webhook is asked. At the
+        end of the block the caller hangs up and the callbacks are delivered; a block that raises or is cancelled breaks
+        the call off. Raises `WebhookFailed`, `TwimlRefused` or `EndlessCall` for what the relay did wrong, at
+        whichever end of the block it is known.
+        """
+        facts = CallFacts(
+            agent_id=agent_id,
+            call_sid="CA" + secrets.token_hex(16),
+            caller=caller,
+            called=called,
+            direction=direction,
+            attestation=attestation,
+        )
+        placed = SimulatedCall(self, facts)
+        self._nursery.start_soon(placed.live, document)
+        try:
+            await placed.connected()
+            yield placed
+            await placed.hang_up()
+            await placed.wait_ended()
+        finally:
+            placed.abandon()
+
+    async def post(self, url: str, fields: Mapping[str, str], *, token: str | None = None) -> httpx2.Response:
+        """Post a signed form to a URL of the relay's, or a path; `token` identifies a request that is repeated.
+
+        Any status is an answer. Raises `WebhookFailed` when there is none within 15 seconds.
+        """
+        full = urljoin(self.base_url, url)
+        headers = {
+            "Host": httpx2.URL(full).netloc.decode(),
+            "X-Twilio-Signature": sign(self.auth_token, full, fields),
+            "I-Twilio-Idempotency-Token": token or secrets.token_hex(16),
+            "User-Agent": "TwilioProxy/1.1",
+        }
+        door = full.replace(self.base_url, self.via.rstrip("/"), 1) if self.via else full
+        try:
+            with trio.fail_after(WEBHOOK_TIMEOUT):
+                return await self._client.post(door, data=dict(fields), headers=headers)
+        except (httpx2.HTTPError, trio.TooSlowError) as error:
+            raise WebhookFailed(full, 0, f"no answer ({type(error).__name__})") from error
+
+    @asynccontextmanager
+    async def open_socket(self, url: str) -> AsyncIterator[WebSocket]:
+        """Open a signed WebSocket to the URL of a `<ConversationRelay>`. Raises `WebSocketRefused`."""
+        signature = sign(self.auth_token, url)
+        async with open_websocket(url, headers=[("x-twilio-signature", signature)], via=self.via) as socket:
+            yield socket

@@ -1,0 +1,126 @@
+"""An MCP client that repeats what the caller said, at once: the lean other end for load runs. Not for tests of MCP.
+
+    GET /sse ──▶ events ──▶ sampling/createMessage ──▶ "You said: …" ──▶ POST /messages
+
+A published SDK spends several milliseconds of a core on each turn, so a load run through one measures the SDK. This
+one speaks just enough of the protocol (initialize, sampling, ping; revision 2025-11-25 over HTTP+SSE), and posts its
+answers down one connection without waiting for the 202 of the one before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+import h11
+import trio
+
+_INITIALIZE = {
+    "protocolVersion": "2025-11-25",
+    "capabilities": {"sampling": {}},
+    "clientInfo": {"name": "relay-echo", "version": "1"},
+}
+
+
+@asynccontextmanager
+async def open_echo_client(sse_url: str) -> AsyncIterator[EchoClient]:
+    """Connect, and answer every turn inside the block. Raises `OSError` or `EchoFailed` when it cannot connect."""
+    parts = urlsplit(sse_url)
+    if parts.scheme != "http" or parts.hostname is None:
+        raise EchoFailed(f"the echo client speaks plain http on this machine only, not {parts.scheme or 'no scheme'}")
+    port = parts.port or 80
+    async with (
+        await trio.open_tcp_stream(parts.hostname, port) as listening,
+        await trio.open_tcp_stream(parts.hostname, port) as posting,
+        trio.open_nursery() as nursery,
+    ):
+        client = EchoClient(parts.netloc, listening, posting)
+        nursery.start_soon(client.drain)
+        await nursery.start(client.run, f"{parts.path}?{parts.query}")
+        yield client
+        nursery.cancel_scope.cancel()
+
+
+class EchoFailed(Exception):
+    """Say why the echo client could not connect."""
+
+
+@attrs.define(eq=False)
+class EchoClient:
+    """A connected client; `answered` counts its turns."""
+
+    _host: str
+    _listening: trio.SocketStream
+    _posting: trio.SocketStream
+    answered: int = 0
+    _address: str = ""
+    _http: h11.Connection = attrs.field(factory=lambda: h11.Connection(h11.CLIENT))
+
+    async def run(self, path: str, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen and answer until the stream ends; started once the server knows the client."""
+        request = h11.Request(
+            method="GET", target=path, headers=[("Host", self._host), ("Accept", "text/event-stream")]
+        )
+        await self._listening.send_all(self._http.send(request) or b"")
+        await self._listening.send_all(self._http.send(h11.EndOfMessage()) or b"")
+        async for name, data in self._events():
+            if name == "endpoint":
+                self._address = data
+                await self._post({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": _INITIALIZE})
+                continue
+            message = json.loads(data)
+            if message.get("id") == 0 and "result" in message:
+                await self._post({"jsonrpc": "2.0", "method": "notifications/initialized"})
+                task_status.started()
+            elif message.get("method") == "sampling/createMessage":
+                said = message["params"]["messages"][-1]["content"]["text"]
+                content = {"type": "text", "text": f"You said: {said}"}
+                self.answered += 1
+                await self._answer(message["id"], {"role": "assistant", "content": content, "model": "echo"})
+            elif message.get("method") == "ping":
+                await self._answer(message["id"], {})
+
+    async def drain(self) -> None:
+        """Read what the posts are answered with, and forget it."""
+        async for _answers in self._posting:
+            pass
+
+    async def _answer(self, request_id: Any, result: dict[str, Any]) -> None:
+        await self._post({"jsonrpc": "2.0", "id": request_id, "result": result})
+
+    async def _post(self, message: dict[str, Any]) -> None:
+        body = json.dumps(message).encode()
+        head = (
+            f"POST {self._address} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        await self._posting.send_all(head.encode() + body)
+
+    async def _events(self) -> AsyncIterator[tuple[str, str]]:
+        """Give each server-sent event as (name, data); comments and ids are passed over."""
+        text = ""
+        async for piece in self._body():
+            text += piece.decode().replace("\r\n", "\n")
+            *events, text = text.split("\n\n")
+            for event in events:
+                fields = dict(line.split(": ", 1) for line in event.split("\n") if ": " in line and line[0] != ":")
+                if "data" in fields:
+                    yield fields.get("event", "message"), fields["data"]
+
+    async def _body(self) -> AsyncIterator[bytes]:
+        while True:
+            match self._http.next_event():
+                case h11.NEED_DATA:
+                    self._http.receive_data(await self._listening.receive_some())
+                case h11.Response(status_code=status) if status != 200:
+                    raise EchoFailed(f"the relay answered {status}; is the client's token right?")
+                case h11.Data(data=data):
+                    yield bytes(data)
+                case h11.EndOfMessage() | h11.ConnectionClosed():
+                    return
+                case _:
+                    continue

@@ -1,0 +1,290 @@
+"""What the relay says in its own voice, in the languages that callers speak.
+
+A phrase is chosen by the primary tag of a BCP 47 language (RFC 5646, 2.2.1); a region has its own only where people
+would notice (Portuguese in Portugal). A language that is not here, and `multi`, gets English: a caller who hears a
+foreign sentence still learns that somebody is there.
+
+All sentences address a stranger politely, say what happens next, and hold nothing that a voice could stumble over.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from actors.policy import Phrases
+
+
+@attrs.frozen(kw_only=True)
+class CarrierPhrases:
+    """What is said through TwiML, where no call is up: `busy` when nobody can be let in, `cut_off` on reconnecting."""
+
+    busy: str = "I'm sorry, all lines are busy at the moment. Please call again in a few minutes. Goodbye."
+    cut_off: str = "I'm sorry, we were cut off. Please go on."
+
+
+def phrases_for(language: str) -> Phrases:
+    """Return the sentences of a live call in a language, given as a BCP 47 tag; English where it is not known."""
+    return _choose(language)[0]
+
+
+def carrier_phrases_for(language: str) -> CarrierPhrases:
+    """Return the sentences that the carrier says for us, in a language given as `phrases_for` takes it."""
+    return _choose(language)[1]
+
+
+def word_for_and(language: str) -> str:
+    """Return how `&` is said in a language."""
+    return _AND.get(_primary(language), _AND["en"])
+
+
+def _choose(language: str) -> tuple[Phrases, CarrierPhrases]:
+    tag = language.replace("_", "-").lower()
+    return _BY_LANGUAGE.get(tag) or _BY_LANGUAGE.get(_primary(tag)) or _BY_LANGUAGE["en"]
+
+
+def _primary(language: str) -> str:
+    tag = language.replace("_", "-").partition("-")[0].lower()
+    return _SAME_AS.get(tag, tag)
+
+
+# Norwegian has one written form here: `no` covers both, `nn` is the other. Mandarin goes by two names.
+_SAME_AS = {"no": "nb", "nn": "nb", "cmn": "zh"}
+
+_AND = {
+    "da": "og", "de": "und", "en": "and", "es": "y", "fi": "ja", "fr": "et", "it": "e", "ja": "と", "ko": "그리고",
+    "nb": "og", "nl": "en", "pl": "i", "pt": "e", "sv": "och", "zh": "和",
+}  # fmt: skip
+
+_BY_LANGUAGE = {
+    "en": (Phrases(), CarrierPhrases()),
+    "de": (
+        Phrases(
+            apology="Es tut mir leid, ich bekomme gerade keine Antwort für Sie.",
+            unavailable="Es tut mir leid, im Moment kann niemand Ihren Anruf annehmen. "
+            "Bitte versuchen Sie es später noch einmal. Auf Wiederhören.",
+            still_there="Sind Sie noch da?",
+            silence_goodbye="Ich kann Sie nicht hören und lege deshalb jetzt auf. Auf Wiederhören.",
+            time_goodbye="Es tut mir leid, die Höchstdauer dieses Gesprächs ist erreicht. Auf Wiederhören.",
+            drain_goodbye="Es tut mir leid, ich muss das Gespräch jetzt beenden. "
+            "Bitte rufen Sie gleich noch einmal an. Auf Wiederhören.",
+        ),
+        CarrierPhrases(
+            busy="Es tut mir leid, zurzeit sind alle Leitungen belegt. "
+            "Bitte rufen Sie in ein paar Minuten noch einmal an. Auf Wiederhören.",
+            cut_off="Es tut mir leid, wir wurden unterbrochen. Bitte sprechen Sie weiter.",
+        ),
+    ),
+    "fr": (
+        Phrases(
+            apology="Je suis désolé, je n'arrive pas à obtenir de réponse pour vous en ce moment.",
+            unavailable="Je suis désolé, personne ne peut prendre votre appel pour le moment. "
+            "Merci de rappeler plus tard. Au revoir.",
+            still_there="Êtes-vous toujours là ?",
+            silence_goodbye="Je ne vous entends pas, je vais donc raccrocher. Au revoir.",
+            time_goodbye="Je suis désolé, cet appel a atteint sa durée maximale. Au revoir.",
+            drain_goodbye="Je suis désolé, je dois mettre fin à cet appel. "
+            "Merci de rappeler dans un instant. Au revoir.",
+        ),
+        CarrierPhrases(
+            busy="Je suis désolé, toutes les lignes sont occupées. Merci de rappeler dans quelques minutes. Au revoir.",
+            cut_off="Je suis désolé, nous avons été coupés. Je vous écoute.",
+        ),
+    ),
+    "es": (
+        Phrases(
+            apology="Lo siento, ahora mismo no consigo una respuesta para usted.",
+            unavailable="Lo siento, en este momento nadie puede atender su llamada. "
+            "Por favor, inténtelo más tarde. Adiós.",
+            still_there="¿Sigue ahí?",
+            silence_goodbye="No puedo oírle, así que voy a colgar. Adiós.",
+            time_goodbye="Lo siento, esta llamada ha alcanzado su duración máxima. Adiós.",
+            drain_goodbye="Lo siento, tengo que terminar esta llamada. "
+            "Por favor, vuelva a llamar en un momento. Adiós.",
+        ),
+        CarrierPhrases(
+            busy="Lo siento, todas las líneas están ocupadas. "
+            "Por favor, vuelva a llamar dentro de unos minutos. Adiós.",
+            cut_off="Lo siento, se ha cortado la llamada. Continúe, por favor.",
+        ),
+    ),
+    "it": (
+        Phrases(
+            apology="Mi dispiace, in questo momento non riesco ad avere una risposta per lei.",
+            unavailable="Mi dispiace, al momento nessuno può rispondere alla sua chiamata. "
+            "La preghiamo di riprovare più tardi. Arrivederci.",
+            still_there="È ancora in linea?",
+            silence_goodbye="Non la sento, quindi chiudo la chiamata. Arrivederci.",
+            time_goodbye="Mi dispiace, questa chiamata ha raggiunto la durata massima. Arrivederci.",
+            drain_goodbye="Mi dispiace, devo terminare la chiamata. Richiami tra un momento, per favore. Arrivederci.",
+        ),
+        CarrierPhrases(
+            busy="Mi dispiace, tutte le linee sono occupate. Richiami tra qualche minuto, per favore. Arrivederci.",
+            cut_off="Mi dispiace, è caduta la linea. Continui pure.",
+        ),
+    ),
+    "pt": (
+        Phrases(
+            apology="Desculpe, não estou conseguindo uma resposta para você agora.",
+            unavailable="Desculpe, no momento ninguém pode atender a sua ligação. "
+            "Por favor, tente novamente mais tarde. Até logo.",
+            still_there="Você ainda está aí?",
+            silence_goodbye="Não consigo ouvir você, então vou desligar. Até logo.",
+            time_goodbye="Desculpe, esta ligação atingiu o tempo máximo. Até logo.",
+            drain_goodbye="Desculpe, preciso encerrar esta ligação agora. "
+            "Por favor, ligue de novo daqui a pouco. Até logo.",
+        ),
+        CarrierPhrases(
+            busy="Desculpe, todas as linhas estão ocupadas. Por favor, ligue de novo em alguns minutos. Até logo.",
+            cut_off="Desculpe, a ligação caiu. Pode continuar.",
+        ),
+    ),
+    "pt-pt": (
+        Phrases(
+            apology="Peço desculpa, de momento não consigo obter uma resposta para si.",
+            unavailable="Peço desculpa, de momento ninguém pode atender a sua chamada. "
+            "Por favor, tente novamente mais tarde. Adeus.",
+            still_there="Ainda está aí?",
+            silence_goodbye="Não consigo ouvi-lo, por isso vou desligar. Adeus.",
+            time_goodbye="Peço desculpa, esta chamada atingiu a duração máxima. Adeus.",
+            drain_goodbye="Peço desculpa, tenho de terminar esta chamada. "
+            "Por favor, volte a ligar dentro de momentos. Adeus.",
+        ),
+        CarrierPhrases(
+            busy="Peço desculpa, todas as linhas estão ocupadas. "
+            "Por favor, volte a ligar dentro de alguns minutos. Adeus.",
+            cut_off="Peço desculpa, a chamada caiu. Pode continuar.",
+        ),
+    ),
+    "nl": (
+        Phrases(
+            apology="Het spijt me, ik krijg op dit moment geen antwoord voor u.",
+            unavailable="Het spijt me, er is nu niemand beschikbaar om uw gesprek aan te nemen. "
+            "Probeert u het later nog eens. Tot ziens.",
+            still_there="Bent u er nog?",
+            silence_goodbye="Ik kan u niet horen, dus ik hang nu op. Tot ziens.",
+            time_goodbye="Het spijt me, dit gesprek heeft de maximale duur bereikt. Tot ziens.",
+            drain_goodbye="Het spijt me, ik moet dit gesprek nu beëindigen. Belt u zo meteen nog eens. Tot ziens.",
+        ),
+        CarrierPhrases(
+            busy="Het spijt me, alle lijnen zijn bezet. Belt u over een paar minuten nog eens. Tot ziens.",
+            cut_off="Het spijt me, de verbinding werd verbroken. Gaat u verder.",
+        ),
+    ),
+    "pl": (
+        Phrases(
+            apology="Przepraszam, w tej chwili nie mogę uzyskać odpowiedzi.",
+            unavailable="Przepraszam, w tej chwili nikt nie może odebrać tego połączenia. "
+            "Proszę spróbować później. Do widzenia.",
+            still_there="Czy nadal mnie słychać?",
+            silence_goodbye="Nic nie słyszę, więc się rozłączam. Do widzenia.",
+            time_goodbye="Przepraszam, upłynął maksymalny czas tej rozmowy. Do widzenia.",
+            drain_goodbye="Przepraszam, muszę teraz zakończyć tę rozmowę. Proszę zadzwonić za chwilę. Do widzenia.",
+        ),
+        CarrierPhrases(
+            busy="Przepraszam, wszystkie linie są zajęte. Proszę zadzwonić za kilka minut. Do widzenia.",
+            cut_off="Przepraszam, połączenie zostało przerwane. Proszę mówić dalej.",
+        ),
+    ),
+    "sv": (
+        Phrases(
+            apology="Jag är ledsen, jag kan inte få fram något svar åt dig just nu.",
+            unavailable="Jag är ledsen, ingen kan ta emot ditt samtal just nu. Försök gärna igen senare. Hej då.",
+            still_there="Är du kvar?",
+            silence_goodbye="Jag kan inte höra dig, så jag lägger på nu. Hej då.",
+            time_goodbye="Jag är ledsen, samtalet har nått sin längsta tid. Hej då.",
+            drain_goodbye="Jag är ledsen, jag måste avsluta samtalet nu. Ring gärna igen om en stund. Hej då.",
+        ),
+        CarrierPhrases(
+            busy="Jag är ledsen, alla linjer är upptagna. Ring gärna igen om några minuter. Hej då.",
+            cut_off="Jag är ledsen, samtalet bröts. Fortsätt gärna.",
+        ),
+    ),
+    "da": (
+        Phrases(
+            apology="Jeg beklager, jeg kan ikke få et svar til dig lige nu.",
+            unavailable="Jeg beklager, der er ingen, der kan tage dit opkald lige nu. Prøv igen senere. Farvel.",
+            still_there="Er du der stadig?",
+            silence_goodbye="Jeg kan ikke høre dig, så jeg lægger på nu. Farvel.",
+            time_goodbye="Jeg beklager, samtalen har nået sin maksimale længde. Farvel.",
+            drain_goodbye="Jeg beklager, jeg er nødt til at afslutte samtalen nu. Ring igen om et øjeblik. Farvel.",
+        ),
+        CarrierPhrases(
+            busy="Jeg beklager, alle linjer er optaget. Ring igen om et par minutter. Farvel.",
+            cut_off="Jeg beklager, vi blev afbrudt. Fortsæt endelig.",
+        ),
+    ),
+    "nb": (
+        Phrases(
+            apology="Beklager, jeg får ikke noe svar til deg akkurat nå.",
+            unavailable="Beklager, ingen kan ta imot samtalen din akkurat nå. Prøv igjen senere. Ha det.",
+            still_there="Er du der fortsatt?",
+            silence_goodbye="Jeg kan ikke høre deg, så jeg legger på nå. Ha det.",
+            time_goodbye="Beklager, samtalen har nådd maksimal lengde. Ha det.",
+            drain_goodbye="Beklager, jeg må avslutte samtalen nå. Ring igjen om et øyeblikk. Ha det.",
+        ),
+        CarrierPhrases(
+            busy="Beklager, alle linjer er opptatt. Ring igjen om noen minutter. Ha det.",
+            cut_off="Beklager, vi ble brutt. Bare fortsett.",
+        ),
+    ),
+    "fi": (
+        Phrases(
+            apology="Olen pahoillani, en saa teille vastausta juuri nyt.",
+            unavailable="Olen pahoillani, kukaan ei voi vastata puheluunne juuri nyt. "
+            "Yrittäkää myöhemmin uudelleen. Kuulemiin.",
+            still_there="Oletteko vielä linjalla?",
+            silence_goodbye="En kuule teitä, joten lopetan puhelun. Kuulemiin.",
+            time_goodbye="Olen pahoillani, puhelun enimmäiskesto on täynnä. Kuulemiin.",
+            drain_goodbye="Olen pahoillani, minun on lopetettava tämä puhelu. "
+            "Soittakaa hetken kuluttua uudelleen. Kuulemiin.",
+        ),
+        CarrierPhrases(
+            busy="Olen pahoillani, kaikki linjat ovat varattuja. "
+            "Soittakaa muutaman minuutin kuluttua uudelleen. Kuulemiin.",
+            cut_off="Olen pahoillani, yhteys katkesi. Voitte jatkaa.",
+        ),
+    ),
+    "ja": (
+        Phrases(
+            apology="申し訳ございません。ただいまお返事をご用意できません。",
+            unavailable="申し訳ございません。ただいま電話に出られる者がおりません。後ほどおかけ直しください。失礼いたします。",
+            still_there="もしもし、お聞きになっていますか。",
+            silence_goodbye="お声が聞こえませんので、電話を切らせていただきます。失礼いたします。",
+            time_goodbye="申し訳ございません。通話時間の上限になりました。失礼いたします。",
+            drain_goodbye="申し訳ございません。ここで通話を終了いたします。少ししてからおかけ直しください。失礼いたします。",
+        ),
+        CarrierPhrases(
+            busy="申し訳ございません。ただいま電話が大変混み合っております。数分後におかけ直しください。失礼いたします。",
+            cut_off="申し訳ございません。通話が途切れました。どうぞお続けください。",
+        ),
+    ),
+    "zh": (
+        Phrases(
+            apology="很抱歉，我现在无法为您找到答复。",
+            unavailable="很抱歉，现在没有人能接听您的电话。请稍后再拨。再见。",
+            still_there="您还在吗？",
+            silence_goodbye="我听不到您的声音，现在先挂断了。再见。",
+            time_goodbye="很抱歉，本次通话已达到时间上限。再见。",
+            drain_goodbye="很抱歉，我现在必须结束通话。请稍后再打过来。再见。",
+        ),
+        CarrierPhrases(
+            busy="很抱歉，目前所有线路都在忙。请过几分钟再拨。再见。",
+            cut_off="很抱歉，刚才通话中断了。请继续说。",
+        ),
+    ),
+    "ko": (
+        Phrases(
+            apology="죄송합니다. 지금은 답변을 드릴 수 없습니다.",
+            unavailable="죄송합니다. 지금은 전화를 받을 수 있는 사람이 없습니다. "
+            "나중에 다시 걸어 주세요. 안녕히 계세요.",
+            still_there="듣고 계신가요?",
+            silence_goodbye="목소리가 들리지 않아 전화를 끊겠습니다. 안녕히 계세요.",
+            time_goodbye="죄송합니다. 통화 시간 한도에 도달했습니다. 안녕히 계세요.",
+            drain_goodbye="죄송합니다. 지금 통화를 마쳐야 합니다. 잠시 후 다시 걸어 주세요. 안녕히 계세요.",
+        ),
+        CarrierPhrases(
+            busy="죄송합니다. 지금은 모든 회선이 통화 중입니다. 몇 분 후에 다시 걸어 주세요. 안녕히 계세요.",
+            cut_off="죄송합니다. 통화가 끊어졌습니다. 계속 말씀해 주세요.",
+        ),
+    ),
+}

@@ -1,0 +1,68 @@
+"""A responder whose answers are fit to be heard: whoever answers, nothing that belongs on a screen is spoken.
+
+    inner responder ──say──▶ SpeechFilter ──say──▶ the call's Answer
+
+One filter a turn, because an answer begins at the start of a line. `actors/` knows nothing of markdown, so the
+wrapping is done where the daemon puts a responder together.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from actors.errors import ResponderError
+from actors.messages import TurnRequest
+from actors.ports import Answer, Responder
+from relay.speech.hygiene import SpeechFilter
+
+
+@attrs.frozen
+class SpokenResponder:
+    """Answer turns as `inner` does, without what must not be read aloud."""
+
+    inner: Responder
+
+    async def respond(self, request: TurnRequest, answer: Answer) -> None:
+        """Answer one turn. Raises what `inner` raises, after the words it left in the filter were said.
+
+        On cancellation what the filter held back is dropped: whoever cancels does not want to hear it.
+        """
+        spoken = SpokenAnswer(answer, SpeechFilter(request.call.language))
+        failure: ResponderError | None = None
+        try:
+            await self.inner.respond(request, spoken)
+        except ResponderError as error:
+            failure = error
+        await spoken.flush()
+        if failure is not None:
+            raise failure
+
+
+@attrs.frozen
+class SpokenAnswer:
+    """Hand an answer on to `answer`, cleaned."""
+
+    answer: Answer
+    speech: SpeechFilter
+
+    async def say(self, text: str) -> None:
+        """Speak what of the next piece can be spoken by now."""
+        await self._pass_on(self.speech.feed(text))
+
+    async def take_message(self, body: str, preferences: str) -> None:
+        """Record the message as it is: it will be read, not heard. What was said before it is spoken first."""
+        await self.flush()
+        await self.answer.take_message(body, preferences)
+
+    async def say_goodbye(self) -> None:
+        """End the call once everything was heard, the last held piece included."""
+        await self.flush()
+        await self.answer.say_goodbye()
+
+    async def flush(self) -> None:
+        """Speak what was held back."""
+        await self._pass_on(self.speech.finish())
+
+    async def _pass_on(self, text: str) -> None:
+        if text:
+            await self.answer.say(text)

@@ -1,0 +1,58 @@
+"""A stock client on the Python SDK 2.x, on asyncio or Trio: see options.py for what it does."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import mcp_types as types
+from mcp import Client
+from mcp.client.sse import sse_client
+from options import parse, report, words
+
+warnings.simplefilter("ignore")  # a later revision of the protocol has no progress from clients
+options = parse()
+
+
+async def sample(context: Any, params: types.CreateMessageRequestParams) -> types.CreateMessageResult:
+    said = params.messages[-1].content.text
+    report("sampling", text=said, system=params.system_prompt, metadata=params.metadata, messages=len(params.messages))
+    answer = f"You said: {said}"
+    try:
+        await anyio.sleep(options.think)
+        if options.pieces:
+            for number, piece in enumerate(words(answer), 1):
+                await context.session.send_progress_notification(params.meta["progress_token"], number, None, piece)
+    except anyio.get_cancelled_exc_class():
+        report("cancelled")
+        raise
+    return types.CreateMessageResult(role="assistant", content=types.TextContent(text=answer), model="echo")
+
+
+async def notice(message: Any) -> None:
+    await anyio.lowlevel.checkpoint()
+    if not isinstance(message, Exception):
+        report("notification", **message.model_dump(by_alias=True, mode="json", exclude_none=True))
+
+
+async def main() -> None:
+    headers = {"Authorization": f"Bearer {options.token}"} if options.token else None
+    callback = None if options.without_sampling else sample
+    transport = sse_client(options.url, headers=headers)
+    async with Client(transport, sampling_callback=callback, message_handler=notice) as client:
+        if options.log_level:
+            await client.set_logging_level(options.log_level)
+        tools = sorted(tool.name for tool in (await client.list_tools()).tools)
+        report("ready", tools=tools, version=client.protocol_version, instructions=client.instructions)
+        if options.fetch:
+            fetched = await client.call_tool("comms_get_waiting_messages", {})
+            report("tool", result=fetched.structured_content)
+            ids = [each["id"] for each in fetched.structured_content["messages"]]
+            done = await client.call_tool("comms_acknowledge_messages", {"ids": ids})
+            report("tool", result=done.structured_content)
+        await anyio.sleep_forever()
+
+
+anyio.run(main, backend=options.backend)

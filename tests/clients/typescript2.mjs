@@ -1,0 +1,16 @@
+// A stock client on the TypeScript SDK 2.x, with the era of the protocol negotiated as --mode says.
+
+import { Client, SSEClientTransport } from '@modelcontextprotocol/client';
+import { capabilities, headers, live, options, report, sample, url } from './options.mjs';
+
+const versionNegotiation = options.mode ? { mode: options.mode } : undefined;
+const client = new Client({ name: 'typescript2', version: '1' }, { capabilities, versionNegotiation });
+if (!options['without-sampling']) {
+  client.setRequestHandler('sampling/createMessage', (request, context) =>
+    sample(request.params, context.mcpReq.signal, (notification) => context.mcpReq.notify(notification)));
+}
+for (const method of ['notifications/message', 'notifications/resources/updated']) {
+  client.setNotificationHandler(method, (notification) => report('notification', notification));
+}
+await client.connect(new SSEClientTransport(new URL(url), { requestInit: { headers } }));
+await live(client);

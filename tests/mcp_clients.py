@@ -1,0 +1,137 @@
+"""The stock MCP clients as subprocesses: published SDKs in the roles of an AI client, for tests over real sockets.
+
+    async with start_client(PYTHON_2, url, "--pieces") as client:
+        await client.next("ready")
+
+What a client does and prints is told in tests/clients/options.py. `scripts/prepare_clients` installs what they need.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+REPOSITORY = Path(__file__).parents[1]
+CLIENTS = REPOSITORY / "tests" / "clients"
+
+
+@attrs.frozen
+class StockClient:
+    """A published SDK with a small program around it. `needs` names a part of `scripts/prepare_clients`."""
+
+    name: str
+    command: tuple[str, ...]
+    needs: str | None = None
+    withdraws: bool = True
+    """Whether it stops working on a request that is cancelled."""
+
+
+def _node(name: str, program: str, *options: str) -> StockClient:
+    return StockClient(name, ("node", str(CLIENTS / program), *options), needs="node")
+
+
+_PYTHON_1 = str(REPOSITORY / ".venv-mcp126" / "bin" / "python")
+
+PYTHON_2 = StockClient("python-2.3-asyncio", (sys.executable, str(CLIENTS / "python2.py")))
+PYTHON_2_TRIO = StockClient("python-2.3-trio", (sys.executable, str(CLIENTS / "python2.py"), "--backend", "trio"))
+PYTHON_1 = StockClient("python-1.26", (_PYTHON_1, str(CLIENTS / "python1.py")), needs="python", withdraws=False)
+TYPESCRIPT_1 = _node("typescript-1.32", "typescript1.mjs")
+TYPESCRIPT_2 = _node("typescript-2.4", "typescript2.mjs")
+TYPESCRIPT_2_AUTO = _node("typescript-2.4-auto", "typescript2.mjs", "--mode", "auto")
+
+STOCK_CLIENTS = (PYTHON_2, PYTHON_2_TRIO, PYTHON_1, TYPESCRIPT_1, TYPESCRIPT_2, TYPESCRIPT_2_AUTO)
+
+
+def each_client(*clients: StockClient) -> pytest.MarkDecorator:
+    """Run a test with each of these stock clients, all of them when none is named, as its argument `stock`."""
+    cases = [
+        pytest.param(each, id=each.name, marks=[pytest.mark.node] if each.needs == "node" else [])
+        for each in clients or STOCK_CLIENTS
+    ]
+    return pytest.mark.parametrize("stock", cases)
+
+
+_prepared: set[str] = set()
+
+
+def prepare(stock: StockClient) -> None:
+    """Install what a client needs, once; skip the test where that cannot be had, but never on CI."""
+    if stock.needs is None or stock.needs in _prepared:
+        return
+    on_ci = os.environ.get("CI") == "true"
+    if stock.needs == "node" and not (shutil.which("node") and shutil.which("npm")) and not on_ci:
+        pytest.skip("the TypeScript clients need node and npm, which are not installed")
+    script = str(REPOSITORY / "scripts" / "prepare_clients")
+    environment = {**os.environ, "PYTHON": sys.executable}
+    done = subprocess.run([script, stock.needs], env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0 and not on_ci:
+        pytest.skip(f"what {stock.name} needs cannot be installed: {done.stderr.strip()[-500:]}")
+    assert done.returncode == 0, done.stderr
+    _prepared.add(stock.needs)
+
+
+@attrs.define(eq=False)
+class RunningClient:
+    """A stock client's process and what it has reported."""
+
+    process: trio.Process
+    events: list[dict[str, Any]] = attrs.field(factory=list)
+    _changed: trio.Event = attrs.field(factory=trio.Event)
+    _taken: int = 0
+
+    async def next(self, event: str, within: float = 10.0) -> dict[str, Any]:
+        """Wait for its next report of this kind, passing over others."""
+        with trio.fail_after(within):
+            while True:
+                while self._taken < len(self.events):
+                    self._taken += 1
+                    if self.events[self._taken - 1]["event"] == event:
+                        return self.events[self._taken - 1]
+                await self._changed.wait()
+
+    def seen(self, event: str) -> list[dict[str, Any]]:
+        """Return all its reports of this kind so far."""
+        return [each for each in self.events if each["event"] == event]
+
+    def kill(self) -> None:
+        """Kill it, without a word to the relay."""
+        self.process.send_signal(signal.SIGKILL)
+
+    async def _read(self) -> None:
+        assert self.process.stdout is not None
+        unread = b""
+        async for chunk in self.process.stdout:
+            *lines, unread = (unread + chunk).split(b"\n")
+            self.events += [json.loads(line) for line in lines]
+            self._changed.set()
+            self._changed = trio.Event()
+
+
+@asynccontextmanager
+async def start_client(stock: StockClient, url: str, *options: str) -> AsyncIterator[RunningClient]:
+    """Run a stock client against an SSE URL for as long as the block lasts."""
+    prepare(stock)
+    async with trio.open_nursery() as nursery:
+        command = [*stock.command, url, *options]
+        process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        client = RunningClient(process)
+        nursery.start_soon(client._read)
+        try:
+            yield client
+        finally:
+            process.kill()
+            with trio.move_on_after(5, shield=True):
+                await process.wait()
+            nursery.cancel_scope.cancel()

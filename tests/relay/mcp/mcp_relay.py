@@ -1,0 +1,368 @@
+"""The MCP side on a real loopback port, over stores in memory: what the tests of this folder connect to.
+
+relay = await nursery.start(run_relay)
+await relay.ask("anna", "hello")           asks the newest session of the agent as a call would
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import attrs
+import httpx2
+import trio
+
+from actors.errors import StoreFailed, UnknownCall
+from actors.messages import CallInfo, Line, Speaker, TurnRequest
+from actors.presence import Presence
+from relay.agents import Agent
+from relay.errors import DatabaseError
+from relay.listener import ListenerOptions, serve
+from relay.mcp.app import McpApp
+from relay.mcp.client_responder import ClientResponder
+from relay.mcp.session import McpSession
+from relay.mcp.sse import Timing
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+@attrs.define
+class MemoryDirectory:
+    """Tokens in memory: `token-<agent>` is the token of each agent."""
+
+    agents: set[str] = attrs.field(factory=lambda: {"anna", "bert"})
+    broken: bool = False
+
+    async def by_token(self, token: str) -> Agent | None:
+        await trio.lowlevel.checkpoint()
+        if self.broken:
+            raise DatabaseError("the database is away")
+        agent_id = token.removeprefix("token-")
+        return Agent(agent_id=agent_id, created_at=NOW) if token != agent_id and agent_id in self.agents else None
+
+
+@attrs.define
+class MemoryHellos:
+    """Remembered handshakes in memory. `crash` is raised where nobody expects an error."""
+
+    crash: Exception | None = None
+    kept: dict[tuple[str, str], str] = attrs.field(factory=dict)
+    broken: bool = False
+
+    async def remember(self, key: str, agent_id: str, params_json: str) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.broken:
+            raise StoreFailed("the database is away")
+        self.kept[agent_id, key] = params_json
+
+    async def recall(self, key: str, agent_id: str) -> str | None:
+        await trio.lowlevel.checkpoint()
+        if self.crash is not None:
+            raise self.crash
+        if self.broken:
+            raise DatabaseError("the database is away")
+        return self.kept.get((agent_id, key))
+
+
+@attrs.frozen
+class Record:
+    """A waiting message with no more in it than this side looks at."""
+
+    id: str
+    agent_id: str
+    body: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "agentId": self.agent_id,
+            "from": "+15550001111",
+            "reason": "client_absent",
+            "body": self.body,
+            "createdAt": "2026-11-22T12:00:00Z",
+            "deliveries": 1,
+        }
+
+
+@attrs.frozen
+class MemoryBatch:
+    messages: Sequence[Record]
+    remaining: int
+
+
+@attrs.frozen
+class MemoryAcknowledgement:
+    acknowledged: Sequence[str]
+    unknown: Sequence[str]
+
+
+@attrs.define
+class MemoryMessages:
+    """Waiting messages in memory; nothing is held, because nobody here tests for it."""
+
+    records: list[Record] = attrs.field(factory=list)
+    confirmed: set[str] = attrs.field(factory=set)
+    broken: bool = False
+
+    def leave(self, agent_id: str, body: str = "Please call back.") -> Record:
+        record = Record(f"message-{len(self.records) + 1}", agent_id, body)
+        self.records.append(record)
+        return record
+
+    async def fetch(self, agent_id: str, limit: int, acknowledge: Sequence[str] = ()) -> MemoryBatch:
+        await self.acknowledge(agent_id, acknowledge)
+        waiting = self._waiting(agent_id)
+        return MemoryBatch(waiting[:limit], len(waiting[limit:]))
+
+    async def acknowledge(self, agent_id: str, ids: Sequence[str]) -> MemoryAcknowledgement:
+        await self._reach()
+        known = {each.id for each in self.records if each.agent_id == agent_id}
+        self.confirmed |= known.intersection(ids)
+        return MemoryAcknowledgement(
+            [each for each in ids if each in known], [each for each in ids if each not in known]
+        )
+
+    async def peek(self, agent_id: str, limit: int) -> Sequence[Record]:
+        await self._reach()
+        return self._waiting(agent_id)[:limit]
+
+    async def _reach(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.broken:
+            raise StoreFailed("the database is away")
+
+    def _waiting(self, agent_id: str) -> list[Record]:
+        return [each for each in self.records if each.agent_id == agent_id and each.id not in self.confirmed]
+
+
+@attrs.define
+class MemoryCalls:
+    """Calls in memory: (agent, callSid) of the live ones, and what was said when one was ended."""
+
+    live: set[tuple[str, str]] = attrs.field(factory=set)
+    ended: list[tuple[str, str, str]] = attrs.field(factory=list)
+
+    async def list_calls(self, agent_id: str, state: str | None) -> list[dict[str, Any]]:
+        await trio.lowlevel.checkpoint()
+        return [] if state == "ended" else [{"callSid": sid, "state": "live"} for a, sid in self.live if a == agent_id]
+
+    async def end_call(self, agent_id: str, call_sid: str, say: str) -> None:
+        await trio.lowlevel.checkpoint()
+        if (agent_id, call_sid) not in self.live:
+            raise UnknownCall(call_sid)
+        self.ended.append((agent_id, call_sid, say))
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until something is so that nothing announces."""
+    with trio.fail_after(10):
+        while not condition():  # noqa: ASYNC110 - over real sockets, from outside
+            await trio.sleep(0.002)
+
+
+@attrs.define
+class Speech:
+    """An `Answer` that keeps what is said."""
+
+    pieces: list[str] = attrs.field(factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+    async def say(self, text: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.pieces.append(text)
+
+    async def take_message(self, body: str, preferences: str) -> None:
+        raise AssertionError("a client leaves no messages")
+
+    async def say_goodbye(self) -> None:
+        raise AssertionError("a client ends calls by its tool")
+
+
+def turn(agent_id: str, words: str, number: int = 1) -> TurnRequest:
+    """Make the turn in which a caller says these words."""
+    call = CallInfo(call_sid="CA1", agent_id=agent_id, caller="+15550001111", called="+15550002222", started_at=NOW)
+    return TurnRequest(call=call, turn=number, history=(Line(Speaker.CALLER, words, NOW),))
+
+
+@attrs.define(eq=False, kw_only=True)
+class RunningRelay:
+    """The served app, with its stores in reach."""
+
+    app: McpApp
+    origin: str
+    presence: Presence[McpSession]
+    directory: MemoryDirectory
+    hellos: MemoryHellos
+    messages: MemoryMessages
+    calls: MemoryCalls
+    tasks: trio.Nursery
+    stop: trio.Event
+
+    async def shut_down(self) -> None:
+        """Stop as the daemon does, and wait until the port is free."""
+        self.app.close_all()
+        self.stop.set()
+        await eventually(lambda: not self.tasks.child_tasks)
+
+    def sse_url(self, agent_id: str = "anna") -> str:
+        return f"{self.origin}/sse?token=token-{agent_id}"
+
+    async def ask(self, words: str, agent_id: str = "anna") -> Speech:
+        """Ask the agent's client as a call would, and return what it said."""
+        speech = Speech()
+        await ClientResponder(self.presence).respond(turn(agent_id, words), speech)
+        return speech
+
+    async def arrival(self, sessions: int = 1, agent_id: str = "anna") -> McpSession:
+        """Wait until so many sessions of the agent can sample, and return the newest."""
+        await eventually(lambda: sum(each.can_sample for each in self.app.sessions_of(agent_id)) == sessions)
+        newest = self.presence.newest(agent_id)
+        assert newest is not None
+        return newest
+
+    async def departure(self, sessions: int = 0, agent_id: str = "anna") -> None:
+        """Wait until no more than so many sessions of the agent are open."""
+        await eventually(lambda: len(self.app.sessions_of(agent_id)) <= sessions)
+
+
+@asynccontextmanager
+async def running_relay(
+    *,
+    timing: Timing | None = None,
+    hellos: MemoryHellos | None = None,
+    sessions_per_agent: int = 32,
+    port: int = 0,
+    peer_patience: float = 5.0,
+) -> AsyncIterator[RunningRelay]:
+    """Serve for as long as the block lasts; at its end the relay stops as the daemon does."""
+    directory, hellos = MemoryDirectory(), hellos or MemoryHellos()
+    messages, calls = MemoryMessages(), MemoryCalls()
+    presence: Presence[McpSession] = Presence(grace=10)
+    app = McpApp(directory, hellos, messages, calls, presence, timing=timing, sessions_per_agent=sessions_per_agent)
+    options = ListenerOptions(grace=0.2, peer_patience=peer_patience)
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        host, port = await nursery.start(partial(serve, app, options, host="127.0.0.1", port=port, stop=stop))
+        relay = RunningRelay(
+            tasks=nursery,
+            stop=stop,
+            app=app,
+            origin=f"http://{host}:{port}",
+            presence=presence,
+            directory=directory,
+            hellos=hellos,
+            messages=messages,
+            calls=calls,
+        )
+        yield relay
+        await relay.shut_down()
+
+
+@attrs.define(eq=False)
+class RawClient:
+    """A client by hand, for what no SDK would send: a GET whose events are kept, and POSTs of any JSON."""
+
+    relay: RunningRelay
+    http: httpx2.AsyncClient
+    response: httpx2.Response
+    events: list[dict[str, str]] = attrs.field(factory=list)
+    ended: trio.Event = attrs.field(factory=trio.Event)
+    _changed: trio.Event = attrs.field(factory=trio.Event)
+    _taken: int = 0
+
+    async def next_event(self) -> dict[str, str]:
+        """Wait for the next event: its fields, and `comment` for a comment line."""
+        with trio.fail_after(10):
+            while self._taken == len(self.events):
+                await self._changed.wait()
+        self._taken += 1
+        return self.events[self._taken - 1]
+
+    async def next_message(self, method: str | None = None) -> dict[str, Any]:
+        """Wait for the next JSON-RPC message, with `method` for the next of that method."""
+        while True:
+            event = await self.next_event()
+            if event.get("event") == "message":
+                message: dict[str, Any] = json.loads(event["data"])
+                if method in {None, message.get("method")}:
+                    return message
+
+    async def post(self, message: Any, **headers: str) -> httpx2.Response:
+        """Post a message to the session."""
+        endpoint = next(each["data"] for each in self.events if each.get("event") == "endpoint")
+        content = message if isinstance(message, bytes) else json.dumps(message).encode()
+        return await self.http.post(self.relay.origin + endpoint, content=content, headers=headers)
+
+    async def notify(self, method: str, **params: Any) -> None:
+        """Send a notification."""
+        assert (await self.post({"jsonrpc": "2.0", "method": method, "params": params})).status_code == 202
+
+    async def request(self, method: str, **params: Any) -> dict[str, Any]:
+        """Send a request and return the message that answers it."""
+        posted = await self.post({"jsonrpc": "2.0", "id": method, "method": method, "params": params})
+        assert posted.status_code == 202
+        while (answer := await self.next_message()).get("id") != method:
+            pass
+        return answer
+
+    async def reply(self, request: dict[str, Any], result: Any) -> None:
+        """Answer a request of the relay."""
+        await self.post({"jsonrpc": "2.0", "id": request["id"], "result": result})
+
+    async def say(self, request: dict[str, Any], text: str) -> None:
+        """Answer a sampling request with a text."""
+        content = {"type": "text", "text": text}
+        await self.reply(request, {"role": "assistant", "model": "by hand", "content": content})
+
+    async def shake_hands(self, *, sampling: bool = True, version: str = "2025-11-25") -> dict[str, Any]:
+        """Do what a client does first."""
+        capabilities: dict[str, Any] = {"sampling": {}} if sampling else {}
+        who = {"name": "by hand", "version": "1"}
+        hello = await self.request("initialize", protocolVersion=version, capabilities=capabilities, clientInfo=who)
+        await self.notify("notifications/initialized")
+        return hello
+
+    async def read(self) -> None:
+        fields: dict[str, str] = {}
+        try:
+            async for line in self.response.aiter_lines():
+                if line:
+                    name, _, value = line.partition(": ")
+                    fields[name or "comment"] = value
+                    continue
+                self.events.append(fields)
+                fields = {}
+                self._wake()
+        except httpx2.TransportError:
+            pass
+        self.ended.set()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+@asynccontextmanager
+async def raw_client(
+    relay: RunningRelay, agent_id: str = "anna", *, query: str = "", headers: dict[str, str] | None = None
+) -> AsyncIterator[RawClient]:
+    """Open a stream by hand and wait for its first event."""
+    url = relay.sse_url(agent_id) + query
+    async with (
+        httpx2.AsyncClient(timeout=20) as http,
+        http.stream("GET", url, headers=headers) as response,
+        trio.open_nursery() as nursery,
+    ):
+        client = RawClient(relay, http, response)
+        nursery.start_soon(client.read)
+        assert (await client.next_event()).get("event") == "endpoint"
+        yield client
+        nursery.cancel_scope.cancel()

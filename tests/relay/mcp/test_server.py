@@ -1,0 +1,123 @@
+"""The shared server answers each session for its own agent."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import trio
+
+from relay.mcp.server import TOOL_CALLS_AT_ONCE
+from tests.relay.mcp.mcp_relay import RunningRelay, raw_client
+
+URI = "comms://waiting-messages"
+
+
+async def test_handshake_says_what_the_relay_is_for(relay: RunningRelay) -> None:
+    """A model that connects learns what it has, how to answer, and that callers are not to be obeyed."""
+    async with raw_client(relay) as client:
+        hello = (await client.shake_hands())["result"]
+    assert hello["serverInfo"]["name"] == "relay"
+    assert set(hello["capabilities"]) >= {"tools", "resources", "logging"}
+    assert hello["capabilities"]["resources"]["subscribe"] is True
+    assert "comms_get_waiting_messages" in hello["instructions"]
+    assert "never an instruction" in hello["instructions"]
+
+
+async def test_client_that_offers_the_modern_era_gets_the_handshake(relay: RunningRelay) -> None:
+    """`server/discover` is unknown here, because in the 2026-07-28 era no server can ask a client to sample."""
+    async with raw_client(relay) as client:
+        discovered = await client.request("server/discover")
+    assert discovered["error"]["code"] == -32601
+
+
+async def test_requests_before_the_handshake_are_refused(relay: RunningRelay) -> None:
+    """Nothing but a ping is answered before the client has said who it is."""
+    async with raw_client(relay) as client:
+        assert "error" in await client.request("tools/list")
+        assert "result" in await client.request("ping")
+
+
+async def test_resource_shows_the_agents_own_messages(relay: RunningRelay) -> None:
+    """Reading the resource shows what waits for this agent and confirms nothing."""
+    mine = relay.messages.leave("anna")
+    relay.messages.leave("bert")
+    async with raw_client(relay) as client:
+        await client.shake_hands()
+        listed = await client.request("resources/list")
+        read = await client.request("resources/read", uri=URI)
+    assert [each["uri"] for each in listed["result"]["resources"]] == [URI]
+    (contents,) = read["result"]["contents"]
+    assert contents["mimeType"] == "application/json"
+    assert json.loads(contents["text"]) == {"messages": [mine.as_json()]}
+    assert relay.messages.confirmed == set()
+
+
+@pytest.mark.parametrize("method", ["resources/read", "resources/subscribe", "resources/unsubscribe"])
+async def test_there_is_no_other_resource(relay: RunningRelay, method: str) -> None:
+    """Any other address is an error that names the one there is."""
+    async with raw_client(relay) as client:
+        await client.shake_hands()
+        assert (await client.request(method, uri="comms://else"))["error"]["code"] == -32002
+        assert URI in (await client.request(method, uri="comms://else"))["error"]["message"]
+
+
+@pytest.mark.parametrize("method", ["resources/subscribe", "resources/unsubscribe"])
+async def test_resource_can_be_subscribed_to(relay: RunningRelay, method: str) -> None:
+    """Clients that only listen to what they subscribed to can do so."""
+    async with raw_client(relay) as client:
+        await client.shake_hands()
+        assert (await client.request(method, uri=URI))["result"] == {}
+
+
+async def test_resource_that_cannot_be_read_is_an_error(relay: RunningRelay) -> None:
+    """A database that fails is told to the client without details."""
+    async with raw_client(relay) as client:
+        await client.shake_hands()
+        relay.messages.broken = True
+        assert (await client.request("resources/read", uri=URI))["error"]["code"] == -32603
+
+
+async def test_session_acts_for_its_own_agent_whatever_the_arguments(relay: RunningRelay) -> None:
+    """Over the wire, too, no tool sees, confirms, lists or ends what belongs to another agent."""
+    relay.calls.live = {("bert", "CA2")}
+    theirs = relay.messages.leave("bert")
+    async with raw_client(relay) as client:
+        await client.shake_hands()
+
+        async def call(name: str, **arguments: object) -> object:
+            return (await client.request("tools/call", name=name, arguments=arguments))["result"]["structuredContent"]
+
+        assert await call("comms_get_waiting_messages") == {"messages": [], "remaining": 0}
+        confirmed = await call("comms_acknowledge_messages", ids=[theirs.id])
+        assert confirmed == {"acknowledged": [], "unknown": [theirs.id]}
+        assert await call("comms_list_calls") == {"calls": []}
+        assert "unknown_call" in str(await call("comms_end_call", callSid="CA2"))
+        assert "not_your_agent" in str(await call("comms_list_calls", agentId="bert"))
+    assert relay.messages.confirmed == set()
+    assert relay.calls.ended == []
+
+
+async def test_tool_calls_at_once_are_bounded(relay: RunningRelay) -> None:
+    """A client that calls without waiting gets errors that say so, and can go on afterwards."""
+    async with raw_client(relay) as client:
+        await client.shake_hands()
+        session = await relay.arrival()
+        session.tool_calls = TOOL_CALLS_AT_ONCE
+        refused = await client.request("tools/call", name="comms_list_calls", arguments={})
+        session.tool_calls = 0
+        served = await client.request("tools/call", name="comms_list_calls", arguments={})
+    assert refused["result"]["structuredContent"]["error"]["code"] == "too_many_requests"
+    assert served["result"]["structuredContent"] == {"calls": []}
+
+
+async def test_large_results_of_several_calls_arrive(relay: RunningRelay) -> None:
+    """A client that reads gets results beyond the outbox's limit, one after the other."""
+    for number in range(20):
+        relay.messages.leave("anna", f"{number} " + "ü" * 50_000)
+    async with raw_client(relay) as client:
+        await client.shake_hands()
+        for _ in range(2):
+            with trio.fail_after(10):
+                fetched = await client.request("tools/call", name="comms_get_waiting_messages", arguments={})
+            assert len(fetched["result"]["structuredContent"]["messages"]) == 20

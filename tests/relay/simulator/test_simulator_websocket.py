@@ -1,0 +1,198 @@
+"""The carrier's end of a WebSocket, against a real server, and against peers that misbehave."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+
+from relay.listener import ListenerOptions, serve
+from relay.simulator import websocket
+from relay.simulator.websocket import WebSocketClosed, WebSocketRefused, open_websocket
+
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+@asynccontextmanager
+async def served(app: App, **limits: Any) -> AsyncIterator[str]:
+    """Serve an app and yield its `ws` URL; all within 10 seconds."""
+    stop = trio.Event()
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            options = ListenerOptions(**{"grace": 0.1, **limits})
+            run = partial(serve, app, options, host="127.0.0.1", port=0, stop=stop)
+            _host, port = await nursery.start(run)
+            yield f"ws://127.0.0.1:{port}/path"
+            stop.set()
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Send back what comes; close with the number when it is one."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (event := await receive())["type"] != "websocket.disconnect":
+        if (event["text"] or "").isdigit():
+            await send({"type": "websocket.close", "code": int(event["text"]), "reason": "asked to"})
+            return
+        await send({"type": "websocket.send", "text": event["text"], "bytes": event["bytes"]})
+
+
+async def test_messages_both_ways() -> None:
+    """Text and bytes, empty and long ones, come back as they were."""
+    async with served(echo) as url, open_websocket(url) as socket:
+        for message in ("hello", "", b"\x00\xff", b"", "ü" * 40_000):
+            await socket.send(message)
+            assert await socket.receive() == message
+
+
+async def test_headers_and_path_reach_the_server() -> None:
+    """The upgrade carries the path, the query and the headers that were given."""
+    seen: dict[str, Any] = {}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.update(scope)
+        await echo(scope, receive, send)
+
+    async with served(app) as url, open_websocket(url + "?a=b", headers=[("X-Test", "yes")]):
+        pass
+    assert (seen["path"], seen["query_string"]) == ("/path", b"a=b")
+    assert (b"x-test", b"yes") in seen["headers"]
+
+
+async def test_another_door() -> None:
+    """With `via` the connection goes elsewhere, while the request names the URL's own host."""
+    hosts: list[bytes] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        hosts.append(dict(scope["headers"])[b"host"])
+        await echo(scope, receive, send)
+
+    async with served(app) as url:
+        door = url.replace("ws://", "http://").removesuffix("/path")
+        async with open_websocket("wss://relay.example.com/path", via=door) as socket:
+            await socket.send("x")
+            assert await socket.receive() == "x"
+    assert hosts == [b"relay.example.com"]
+
+
+async def test_the_peers_close_code() -> None:
+    """A close by the server is told with its code and reason, again and again."""
+    async with served(echo) as url, open_websocket(url) as socket:
+        await socket.send("4001")
+        for _ in range(2):
+            with pytest.raises(WebSocketClosed) as closed:
+                await socket.receive()
+            assert (closed.value.code, closed.value.reason) == (4001, "asked to")
+        with pytest.raises(WebSocketClosed):
+            await socket.send("too late")
+
+
+async def test_our_close_is_answered() -> None:
+    """After our Close frame the server's answer ends the receiving, with the same code."""
+    async with served(echo) as url, open_websocket(url) as socket:
+        await socket.close(1000, "bye")
+        await socket.close()
+        with pytest.raises(WebSocketClosed) as closed:
+            await socket.receive()
+        assert closed.value.code == 1000
+
+
+async def test_a_ping_while_closing() -> None:
+    """A ping that comes after our Close frame does no harm."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await echo(scope, receive, send)
+
+    async with served(app, ping_interval=0.001) as url, open_websocket(url) as socket:
+        await socket.close()
+        await trio.sleep(0.02)
+        with pytest.raises(WebSocketClosed):
+            await socket.receive()
+
+
+async def test_a_lost_connection() -> None:
+    """A connection that was broken off ends both sides: here with 1006, there with a disconnect."""
+    left = trio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await echo(scope, receive, send)
+        left.set()
+
+    async with served(app) as url, open_websocket(url) as socket:
+        await socket.break_off()
+        with pytest.raises(WebSocketClosed) as closed:
+            await socket.receive()
+        assert closed.value.code == 1006
+        await left.wait()
+
+
+async def test_a_message_that_is_too_big(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message above the limit ends the receiving."""
+    monkeypatch.setattr(websocket, "MAX_MESSAGE", 1000)
+    async with served(echo) as url, open_websocket(url) as socket:
+        await socket.send("x" * 1001)
+        with pytest.raises(WebSocketClosed) as closed:
+            await socket.receive()
+        assert closed.value.code == 1009
+
+
+async def test_a_cancelled_receive_loses_nothing() -> None:
+    """A message that comes after a cancelled wait is received by the next one."""
+    async with served(echo) as url, open_websocket(url) as socket:
+        with trio.move_on_after(0.01):
+            await socket.receive()
+        await socket.send("one")
+        assert await socket.receive() == "one"
+
+
+async def test_a_refusal_with_a_reason() -> None:
+    """A refused upgrade raises with the HTTP status."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.http.response.start", "status": 403, "headers": [(b"content-length", b"2")]})
+        await send({"type": "websocket.http.response.body", "body": b"no"})
+
+    async with served(app) as url:
+        with pytest.raises(WebSocketRefused, match="no") as refused:
+            async with open_websocket(url):
+                pass
+        assert refused.value.status == 403
+
+
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nsh"])
+async def test_a_peer_that_does_not_speak_it(answer: bytes) -> None:
+    """A peer that hangs up, speaks something else or stops in the middle is a refusal, never a hang."""
+
+    async def other(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(answer)
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, other, 0, host="127.0.0.1"))
+        port = listener.socket.getsockname()[1]
+        with trio.fail_after(5), pytest.raises(WebSocketRefused):
+            async with open_websocket(f"ws://127.0.0.1:{port}/"):
+                pass
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_peer_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that takes the connection and says nothing is a refusal when the time is up."""
+    monkeypatch.setattr(websocket, "OPEN_TIMEOUT", 0.05)
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        with pytest.raises(WebSocketRefused, match="within"):
+            async with open_websocket(f"ws://127.0.0.1:{listener.socket.getsockname()[1]}/"):
+                pass
+
+
+async def test_nobody_listens() -> None:
+    """An address where nobody listens is a refusal."""
+    with pytest.raises(WebSocketRefused, match="cannot connect"):
+        async with open_websocket("ws://127.0.0.1:1/"):
+            pass
