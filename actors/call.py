@@ -158,7 +158,11 @@ class Call:
                 self.services.observer.call_crashed(self.info, group, "call")
         finally:
             self.inbox.close()
-            await self._epilogue(closing)
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + EPILOGUE_SECONDS) as box:
+                await self._epilogue(closing)
+            if box.cancelled_caught:
+                late = StoreFailed(f"the epilogue took longer than {EPILOGUE_SECONDS} s")
+                self.services.observer.call_crashed(self.info, late, "epilogue")
             self.services.observer.call_ended(self.info, self._machine.summary, trio.current_time() - began)
 
     async def _read(self) -> None:
@@ -240,16 +244,12 @@ class Call:
 
     async def _epilogue(self, closing: int) -> None:
         owed = [*self._pending, *self._machine.fail(trio.current_time())]
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + EPILOGUE_SECONDS) as box:
-            for command in owed:
-                # Words to hold are not stored here: when their turn never came they are part of a message by now.
-                if isinstance(command, LeaveMessage | ReleaseWords):
-                    await self._store_stubbornly(command)
-            await self._close_record()
-            await self.line.close(closing)
-        if box.cancelled_caught:
-            error = StoreFailed(f"the epilogue took longer than {EPILOGUE_SECONDS} s")
-            self.services.observer.call_crashed(self.info, error, "epilogue")
+        for command in owed:
+            # Words to hold are not stored here: when their turn never came they are part of a message by now.
+            if isinstance(command, LeaveMessage | ReleaseWords):
+                await self._store_stubbornly(command)
+        await self._close_record()
+        await self.line.close(closing)
 
     async def _store_stubbornly(self, command: Command) -> None:
         """Try until the epilogue's time is over: there is nobody left to try later."""

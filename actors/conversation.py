@@ -174,7 +174,7 @@ class Conversation:
     @property
     def summary(self) -> CallSummary:
         """How the call ended, or would end now."""
-        return CallSummary(outcome=self._outcome, turns_by=dict(self._turns_by))
+        return CallSummary(outcome=self._outcome, turns_by=dict(self._turns_by), left_message=self._owed.is_left)
 
     def handle(self, event: Event, now: float) -> list[Command]:  # noqa: C901, PLR0911, PLR0912 - one case a kind
         """Take one event and return what to do, in order. Never raises for any event in any phase."""

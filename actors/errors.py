@@ -10,7 +10,7 @@ Each class says whose fault it is, because that decides what the caller hears ne
     │   ├── ClientFailed        the client answered with an error, or with nothing that can be spoken
     │   └── MachineFailed       the answering machine could not answer
     ├── StoreFailed             our side: what the caller left could not be made durable
-    ├── CallRefused             admission: full, draining, or this call is already here
+    ├── CallRefused             admission: full, draining, no record of it can be opened, or it is already here
     └── UnknownCall             a tool named a call that this agent does not have
 """
 
@@ -60,7 +60,7 @@ class StoreFailed(CallError):
 
 
 class CallRefused(CallError):
-    """Say that a call was not admitted; `code` is one of `full`, `draining`, `already_here`."""
+    """Say that a call was not admitted; `code` is `full`, `draining`, `already_here` or `no_record`."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

@@ -134,10 +134,12 @@ class CallSummary:
 
     `outcome` is one of `completed` (caller hung up), `ended` (this side hung up), `farewell` (a limit or a drain),
     `unavailable`, `failed` (the line broke or something here did). `turns_by` counts finished turns by who answered.
+    `left_message` says whether a waiting message was left.
     """
 
     outcome: str
     turns_by: Mapping[str, int] = attrs.field(factory=dict)
+    left_message: bool = False
 
 
 # ── from the carrier ────────────────────────────────────────────────────────────────────────────────────────────────

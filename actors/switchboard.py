@@ -34,13 +34,18 @@ class Switchboard:
     _left: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def reserve(self, call_sid: str) -> None:
-        """Promise a place to a call that was announced; twice is once. Raises `CallRefused` when none can be had."""
-        if call_sid in self._reserved or call_sid in self._calls:
-            return
-        if self.draining:
-            raise CallRefused("draining", "the relay is being stopped and takes no new calls")
-        if len(self._calls.keys() | self._reserved) >= self.max_calls:
-            raise CallRefused("full", f"all {self.max_calls} places are taken; RELAY_MAX_CALLS says how many there are")
+        """Promise a place to a call that was announced; twice is once. Raises `CallRefused` when none can be had.
+
+        A live call keeps its own place for its next line, whichever of the two is noticed first: the loss of the old
+        line or the announcement of the new one.
+        """
+        if call_sid not in self._reserved and call_sid not in self._calls:
+            if self.draining:
+                raise CallRefused("draining", "the relay is being stopped and takes no new calls")
+            if self.occupied() >= self.max_calls:
+                raise CallRefused(
+                    "full", f"all {self.max_calls} places are taken; RELAY_MAX_CALLS says how many there are"
+                )
         self._reserved.add(call_sid)
 
     def release(self, call_sid: str) -> None:

@@ -86,7 +86,9 @@ class Transcript:
 
     def window(self) -> tuple[Line, ...]:
         """Return the lines, oldest first, without the blanks at their ends."""
-        return tuple(attrs.evolve(line, text=line.text.strip()) for line in self._lines)
+        return tuple(
+            line if line.text == (text := line.text.strip()) else attrs.evolve(line, text=text) for line in self._lines
+        )
 
     def _shorten(self) -> None:
         while len(self._lines) > 1 and (len(self._lines) > self.max_lines or self._characters > self.max_characters):

@@ -25,7 +25,9 @@ def _origin(_settings: object, attribute: attrs.Attribute[str | None], value: st
     if value is None:
         return
     parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query or parts.fragment:
+    # `port` raises ValueError by itself where it is no number, or too large.
+    has_server = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    if not has_server or parts.path or parts.query or parts.fragment:
         raise ValueError(f"{attribute.name} must be an origin such as https://voice.example.com, not {value!r}")
 
 
@@ -42,13 +44,17 @@ class Settings:
         default=None, repr=False, help="the account's token; signatures are checked with it too"
     )
     twilio_api_base_url: str | None = ts.option(
-        default=None, converter=_trimmed, validator=_origin, help="another origin for the carrier's REST API"
+        default=None,
+        converter=_trimmed,
+        validator=_origin,
+        help="another origin for the carrier's REST API, such as http://127.0.0.1:9000",
     )
     public_url: str | None = ts.option(
         default=None,
         converter=_trimmed,
         validator=_origin,
-        help="the origin at which the carrier reaches this daemon; signatures are checked over it",
+        help="the origin at which the carrier reaches this daemon, such as https://voice.example.com; signatures are "
+        "checked over it",
     )
     anthropic_api_key: str | None = ts.option(default=None, repr=False, help="enables the answering machine")
     anthropic_base_url: str | None = ts.option(default=None, help="another address of Anthropic's API")
@@ -64,16 +70,23 @@ class Settings:
         default="sqlite:///relay.db", repr=False, help="where messages, calls and agents are kept"
     )
     relay_host: str = ts.option(default="127.0.0.1", validator=min_len(1), help="the address to listen on")
-    relay_port: int = ts.option(default=8080, validator=and_(ge(0), le(65535)), help="the port; 0 picks a free one")
+    relay_port: int = ts.option(
+        default=8080, validator=and_(ge(0), le(65535)), help="the port, up to 65535; 0 picks a free one"
+    )
     relay_client_timeout: float = ts.option(
         default=8.0,
         validator=gt(0),
-        help="seconds a caller waits for the client in one turn before the answering machine takes over",
+        help="seconds, more than 0, that a caller waits for the client in one turn before the answering machine takes "
+        "over",
     )
-    relay_max_calls: int = ts.option(default=1000, validator=ge(1), help="calls at once; more hear an apology")
-    relay_max_call_seconds: float = ts.option(default=3600.0, validator=gt(0), help="the longest a call may last")
+    relay_max_calls: int = ts.option(
+        default=1000, validator=ge(1), help="calls at once, 1 or more; further ones hear an apology"
+    )
+    relay_max_call_seconds: float = ts.option(
+        default=3600.0, validator=gt(0), help="seconds, more than 0, that a call may last at most"
+    )
     relay_drain_seconds: float = ts.option(
-        default=60.0, validator=ge(0), help="how long live calls may go on when the daemon is told to stop"
+        default=60.0, validator=ge(0), help="seconds that live calls may go on when the daemon is told to stop"
     )
 
 
@@ -99,7 +112,7 @@ def load(environment: Mapping[str, str] | None = None, env_file: Path | None = N
     try:
         return ts.load_settings(Settings, [_Environment(values)])
     except ts.exceptions.TsError as error:
-        raise SettingsError(f"{_explain(error)} Mend it in the environment or in {path}.") from error
+        raise SettingsError(f"{_explain(values)} Mend it in the environment or in {path}.") from error
 
 
 class _Environment:
@@ -124,7 +137,19 @@ def _refuse_unknown(values: Mapping[str, str]) -> None:
             raise SettingsError(f"{name} is not a setting of the relay. {hint}")
 
 
-def _explain(error: BaseException) -> str:
-    """Say what is wrong in one line; the library nests the sentence that matters inside groups and causes."""
-    inner = getattr(error, "exceptions", ())
-    return " ".join(_explain(each) for each in inner) if inner else f"A setting is wrong: {error}."
+def _explain(values: Mapping[str, str]) -> str:
+    """Name each setting that cannot be used. The library's own text names fields, loaders and exception classes."""
+    wrong = [
+        f"{name} cannot be {values[name]!r} ({meaning})."
+        for name, _default, meaning in documented()
+        if name in values and not _is_usable(name, values[name])
+    ]
+    return " ".join(wrong)
+
+
+def _is_usable(name: str, value: str) -> bool:
+    try:
+        ts.load_settings(Settings, [_Environment({name: value})])
+    except ts.exceptions.TsError:
+        return False
+    return True

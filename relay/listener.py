@@ -75,7 +75,7 @@ class ListenerOptions:
     """How long connections may go on after `stop`."""
 
 
-async def serve(
+async def serve(  # noqa: ASYNC128 - started in serve_on
     app: AsgiApp,
     options: ListenerOptions,
     *,

@@ -8,6 +8,7 @@ import secrets
 from pathlib import Path
 
 from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from relay.config import Settings
 from relay.errors import SettingsError
@@ -27,8 +28,16 @@ def require_loopback(host: str) -> None:
 
 
 def token_path(settings: Settings) -> Path:
-    """Say where the simulated carrier's secret is kept: beside the database, which is this user's own place."""
-    database = make_url(settings.database_url).database
+    """Say where the simulated carrier's secret is kept: beside the database, which is this user's own place.
+
+    Raises `SettingsError` when `DATABASE_URL` is none.
+    """
+    try:
+        database = make_url(settings.database_url).database
+    except ArgumentError as error:
+        raise SettingsError(
+            "DATABASE_URL is not a database URL; give one such as sqlite:///relay.db, or leave it out."
+        ) from error
     return Path(f"{database}.token" if database and database != ":memory:" else "relay.db.token")
 
 

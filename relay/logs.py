@@ -2,7 +2,8 @@
 
 What must not be logged is not passed to the logger in the first place: events carry ids. As a second net a processor
 blanks the values of keys that could only hold such things, and long digit runs that look like a telephone number, in
-our own events and in those of libraries. Tokens in query strings never get here because no access log is kept.
+our own events and in those of libraries, however deep they are nested. Tokens in query strings never get here because
+no access log is kept.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -19,17 +20,31 @@ _PRIVATE = frozenset(
     {"token", "ticket", "body", "text", "caller", "called", "from", "to", "number", "transcript", "preferences"}
 )
 _NUMBER = re.compile(r"\+\d{6,15}")
+_WITHHELD = "[withheld]"
 _QUERY_TOKEN = re.compile(r"(token=)[^&\s\"']+")
 
 
 def without_private_values(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Blank what must not be in a log."""
     for key, value in event.items():
-        if key in _PRIVATE:
-            event[key] = "[withheld]"
-        elif isinstance(value, str):
-            event[key] = _QUERY_TOKEN.sub(r"\1[withheld]", _NUMBER.sub("[number]", value))
+        # A leading underscore marks what structlog passes along and takes out itself.
+        if not key.startswith("_"):
+            event[key] = _WITHHELD if key in _PRIVATE else _without_private_values(value)
     return event
+
+
+def _without_private_values(value: Any) -> Any:
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case Mapping():
+            return {key: _WITHHELD if key in _PRIVATE else _without_private_values(each) for key, each in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_without_private_values(each) for each in value]
+        case _:
+            # What is no string, an exception say, would be written as its repr behind this processor's back.
+            text = value if isinstance(value, str) else repr(value)
+            return _QUERY_TOKEN.sub(rf"\1{_WITHHELD}", _NUMBER.sub("[number]", text))
 
 
 def configure(level: int = logging.INFO) -> None:

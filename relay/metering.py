@@ -21,7 +21,7 @@ class CallMeter:
     """Count what happens in calls, and log it by the call's id. Plain functions: nothing here waits."""
 
     def __init__(self, on_message_left: Callable[[str], None] | None = None) -> None:
-        """`on_message_left` is called with the agent's id after each waiting message; it must not wait either."""
+        """`on_message_left` is called with the agent's id after each call that left a message; it must not wait."""
         self._on_message_left = on_message_left
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
@@ -73,8 +73,6 @@ class CallMeter:
         """Count a waiting message, and log it."""
         self._left.labels(reason).inc()
         log.info("message_left", call_sid=call.call_sid, agent_id=call.agent_id, message_id=message_id, reason=reason)
-        if self._on_message_left is not None:
-            self._on_message_left(call.agent_id)
 
     def frame_rejected(self, call: CallInfo, why: str) -> None:
         """Count a dropped frame, and log it."""
@@ -98,6 +96,10 @@ class CallMeter:
             seconds=round(seconds, 3),
             turns=dict(summary.turns_by),
         )
+        # Not sooner: a message that was shown is never changed, so one that is shown while the caller is still talking
+        # to the answering machine would be followed by another for each further sentence.
+        if summary.left_message and self._on_message_left is not None:
+            self._on_message_left(call.agent_id)
 
     def call_crashed(self, call: CallInfo, error: BaseException, stage: str) -> None:
         """Count an error that stopped at the firewall, and log it with its traceback."""

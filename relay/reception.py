@@ -45,6 +45,8 @@ class _Entry:
     attempt: int
     expires: float
     used: bool = False
+    # Whether the call ever came to a line, with this ticket or an earlier one.
+    reached: bool = False
     said: tuple[Line, ...] = ()
 
 
@@ -72,11 +74,14 @@ class Reception:
         if known is not None and self._is_repeat(known, call):
             return attrs.evolve(known.admission, repeat=True)
         self.switchboard.reserve(call.call_sid)
-        said = known.said if known is not None and known.admission.call_info.agent_id == call.agent.agent_id else ()
-        info = self._describe(call, said)
+        info = self._describe(call)
         admission = Admission(ticket=secrets.token_urlsafe(32), call_info=info)
-        expires = trio.current_time() + TICKET_SECONDS
-        self._entries[call.call_sid] = _Entry(admission, call.idempotency_token, call.attempt, expires, said=said)
+        entry = _Entry(admission, call.idempotency_token, call.attempt, trio.current_time() + TICKET_SECONDS)
+        if known is not None:
+            entry.reached = known.reached
+            # What was said to one agent is no other agent's business, even when the carrier hands the call on.
+            entry.said = known.said if known.admission.call_info.agent_id == info.agent_id else ()
+        self._entries[call.call_sid] = entry
         self._wake.set()
         try:
             await self.journal.announce_call(
@@ -92,16 +97,20 @@ class Reception:
         return admission
 
     def redeem(self, agent_id: str, call_sid: str, ticket: str) -> CallInfo | None:
-        """Take a ticket back, once; None when it is unknown, used, too old, or another call's or agent's."""
+        """Take a ticket back, once; None when it is unknown, used, too old, or another call's or agent's.
+
+        What was said is added here and not in `register`: the carrier often asks for a lost line's successor before we
+        have noticed the loss.
+        """
         entry = self._entries.get(call_sid)
         if entry is None or entry.used or entry.expires <= trio.current_time():
             return None
         info = entry.admission.call_info
         if info.agent_id != agent_id or not hmac.compare_digest(entry.admission.ticket.encode(), ticket.encode()):
             return None
-        entry.used = True
+        entry.used = entry.reached = True
         entry.expires = math.inf
-        return attrs.evolve(info, started_at=self.clock())
+        return attrs.evolve(info, started_at=self.clock(), opened_by=entry.said)
 
     async def connect(self, info: CallInfo, line: PhoneLine) -> None:
         """Run the call on its line; lets nothing out but a cancellation."""
@@ -112,8 +121,12 @@ class Reception:
             await line.close(1008)
             return
         entry = self._entries.get(info.call_sid)
-        if entry is not None:
+        if entry is None:
+            return
+        latest = entry.admission.call_info
+        if latest.agent_id == info.agent_id:
             entry.said = call.transcript
+        if latest.connection <= info.connection:
             entry.expires = trio.current_time() + RETURN_SECONDS
             self._wake.set()
 
@@ -139,10 +152,13 @@ class Reception:
 
     async def _expire(self) -> None:
         now = trio.current_time()
-        for call_sid, entry in [each for each in self._entries.items() if each[1].expires <= now]:
+        expired = [each for each in self._entries.items() if each[1].expires <= now]
+        # All of them before the first record is closed: meanwhile a call may end or come back.
+        for call_sid, _entry in expired:
             del self._entries[call_sid]
             self.switchboard.release(call_sid)
-            if entry.used:
+        for call_sid, entry in expired:
+            if entry.reached:
                 continue
             log.warning("call_never_connected", call_sid=call_sid, agent_id=entry.admission.call_info.agent_id)
             try:
@@ -157,8 +173,9 @@ class Reception:
             return True
         return not known.used and not call.idempotency_token
 
-    def _describe(self, call: IncomingCall, said: tuple[Line, ...]) -> CallInfo:
+    def _describe(self, call: IncomingCall) -> CallInfo:
         agent, settings = call.agent, self.settings
+        language = agent.language or settings.default_voice_language
         greeting = call.greeting if call.greeting is not None else agent.greeting
         return CallInfo(
             call_sid=call.call_sid,
@@ -168,11 +185,10 @@ class Reception:
             direction=call.direction,
             verified=call.verified,
             attestation=call.attestation,
-            greeting=clean(settings.default_voice_greeting if greeting is None else greeting),
+            greeting=clean(settings.default_voice_greeting if greeting is None else greeting, language),
             system_prompt=agent.system_prompt or "",
             voice=agent.voice or settings.default_voice_id,
-            language=agent.language or settings.default_voice_language,
+            language=language,
             started_at=self.clock(),
             connection=call.attempt + 1,
-            opened_by=said,
         )

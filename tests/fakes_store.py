@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from actors.errors import StoreFailed
-from actors.messages import CallInfo, CallSummary, MessageDraft
+from actors.messages import CallInfo, CallSummary, Direction, MessageDraft
 
 
 @attrs.define
@@ -30,12 +30,17 @@ class WallClock:
 
 @attrs.define(eq=False)
 class MemoryJournal:
-    """A `Journal` over dictionaries. With `failing` set, it refuses everything."""
+    """A `Journal` over dictionaries, with the door for announced calls. With `failing` set, it refuses everything."""
 
     failing: bool = False
+    announced: dict[str, str] = attrs.field(factory=dict)
     calls: dict[str, CallInfo] = attrs.field(factory=dict)
     held: dict[str, dict[int, str]] = attrs.field(factory=dict)
     closed: dict[str, CallSummary] = attrs.field(factory=dict)
+
+    async def announce_call(self, call_sid: str, agent_id: str, direction: Direction, caller: str, called: str) -> None:
+        await self._reach()
+        self.announced.setdefault(call_sid, agent_id)
 
     async def open_call(self, call: CallInfo) -> None:
         await self._reach()
@@ -55,7 +60,7 @@ class MemoryJournal:
 
     async def close_call(self, call_sid: str, summary: CallSummary) -> None:
         await self._reach()
-        if call_sid in self.calls:
+        if call_sid in self.calls or call_sid in self.announced:
             self.closed.setdefault(call_sid, summary)
 
     def let_go(self, call_sid: str, through_turn: int) -> None:

@@ -29,17 +29,35 @@ class EndCall(Arguments):
     )
 
 
+def _text(description: str, *, may_be_null: bool = False) -> Schema:
+    return {"type": ["string", "null"] if may_be_null else "string", "description": description}
+
+
 CALL: Schema = {
     "type": "object",
     "description": "One call. Fields that are not known yet are null.",
     "properties": {
-        "callSid": {"type": "string", "description": "Names the call to the other tools."},
-        "direction": {"type": "string", "description": "Who dialled: inbound or outbound."},
-        "from": {"type": "string", "description": "The number that dialled; numbers can be forged."},
-        "to": {"type": "string", "description": "The number that was dialled."},
-        "state": {"type": "string", "description": "live or ended."},
+        "callSid": _text("Names the call to the other tools."),
+        "agentId": _text("The agent whose call it is: you."),
+        "direction": _text("Who dialled: inbound or outbound."),
+        "from": _text("The number that dialled; numbers can be forged. Empty when withheld."),
+        "to": _text("The number that was dialled."),
+        "state": _text("live or ended."),
+        "startedAt": _text("When it was first heard of, in UTC (ISO 8601)."),
+        "endedAt": _text("When it ended, in UTC (ISO 8601).", may_be_null=True),
+        "durationSeconds": {"type": ["number", "null"], "description": "How long the line was connected."},
+        "outcome": _text(
+            "How it ended: completed (the caller hung up), ended (you or the answering machine did), farewell (a limit "
+            "or the relay's stop), unavailable, failed, not_connected or relay_restarted.",
+            may_be_null=True,
+        ),
+        "answeredBy": {
+            "type": "object",
+            "additionalProperties": {"type": "integer"},
+            "description": "How many turns were answered by the client (you) and by the answering machine.",
+        },
     },
-    "required": ["callSid"],
+    "required": ["callSid", "state"],
 }
 
 

@@ -28,7 +28,6 @@ from mcp_types import (
     CONNECTION_CLOSED,
     METHOD_NOT_FOUND,
     REQUEST_TIMEOUT,
-    CreateMessageRequestParams,
     InitializeRequestParams,
     JSONRPCMessage,
     JSONRPCRequest,
@@ -188,12 +187,13 @@ class McpSession:
 
     # ── asking the client ───────────────────────────────────────────────────────────────────────────────────────────
 
-    async def sample(self, params: CreateMessageRequestParams, say: Say) -> None:
+    async def sample(self, params: dict[str, Any], say: Say) -> None:
         """Ask the client for one answer and say it: pieces in their order as they come, then the rest of the result.
 
-        The result is authoritative: when it does not continue the pieces, it is said whole. Raises `ClientLeft` when
-        the session ends, `ClientFailed` for an error or an answer without text. Cancelling sends
-        `notifications/cancelled` and returns at once. What `say` raises comes out in an exception group.
+        `params` are those of `sampling/createMessage` as they go on the wire. The result is authoritative: when it does
+        not continue the pieces, it is said whole. Raises `ClientLeft` when the session ends, `ClientFailed` for an
+        error or an answer without text. Cancelling sends `notifications/cancelled` and returns at once. What `say`
+        raises comes out in an exception group.
         """
         turn = _Turn()
         self._turns += 1
@@ -215,11 +215,10 @@ class McpSession:
         if rest:
             await say(rest)
 
-    async def _ask(self, params: CreateMessageRequestParams, turn: _Turn) -> None:
-        wire = params.model_dump(by_alias=True, mode="json", exclude_none=True)
+    async def _ask(self, params: dict[str, Any], turn: _Turn) -> None:
         options: CallOptions = {"request_id": self._request_id(), "on_progress": turn.take_piece}
         try:
-            turn.result = await self.connection.send_raw_request("sampling/createMessage", wire, options)
+            turn.result = await self.connection.send_raw_request("sampling/createMessage", params, options)
         except MCPError as error:
             turn.failure = self._explain(error.code)
         turn.finish()

@@ -11,6 +11,7 @@ without any marker was not the client's: it is sorted by the phrases that the pl
 from __future__ import annotations
 
 import math
+import random
 import re
 import secrets
 from collections import Counter
@@ -30,13 +31,18 @@ SETTLE = 1.0
 """Seconds to wait for a marked answer after speech that is neither marked nor known: it may have been a filler."""
 
 
+THINK_SPREAD = (0.5, 1.5)
+"""How much shorter or longer than the plan a caller thinks: people do not speak in step, and a crowd that does would
+measure how the relay serves a queue of itself."""
+
+
 @attrs.frozen(kw_only=True)
 class LoadPlan:
     """What to do: `calls` at once with `turns` each, every time in seconds.
 
-    `rate` starts so many calls a second (None: all at once), `think` passes between an answer and the next words,
-    `answer_within` makes an answer lost. `phrases` maps a response path to phrases that only it says. `via` is another
-    origin to connect to than `url`, as for `open_carrier`.
+    `rate` starts so many calls a second (None: all at once), `think` passes on average between an answer and the next
+    words, `answer_within` makes an answer lost. `phrases` maps a response path to phrases that only it says. `via` is
+    another origin to connect to than `url`, as for `open_carrier`.
     """
 
     url: str
@@ -196,7 +202,7 @@ class _Tally:
                 try:
                     for turn in range(self.plan.turns):
                         if turn:
-                            await trio.sleep(self.plan.think)
+                            await trio.sleep(self.plan.think * random.uniform(*THINK_SPREAD))
                         await self._take_turn(call, number, turn)
                 finally:
                     self.malformed += call.malformed

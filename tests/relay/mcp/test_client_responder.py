@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import attrs
 import pytest
@@ -22,8 +23,13 @@ class EchoSession:
     agent_id: str
     name: str
 
-    async def sample(self, params: CreateMessageRequestParams, say: Callable[[str], Awaitable[None]]) -> None:
+    async def sample(self, params: dict[str, Any], say: Callable[[str], Awaitable[None]]) -> None:
         await say(self.name)
+
+
+def worded(turn: TurnRequest) -> CreateMessageRequestParams:
+    """Read a turn's wire form back as the SDK does, which refuses what is not of the protocol's form."""
+    return CreateMessageRequestParams.model_validate(sampling_params(turn), by_name=False)
 
 
 def request(*history: tuple[Speaker, str], **call: object) -> TurnRequest:
@@ -51,7 +57,7 @@ async def test_turn_without_a_session_is_refused_at_once() -> None:
 
 def test_conversation_becomes_messages() -> None:
     """The caller is the user, agent and machine are the assistant, and empty lines are left out."""
-    params = sampling_params(
+    params = worded(
         request(
             (Speaker.AGENT, "Hello, how can I help you?"),
             (Speaker.CALLER, "Who is there?"),
@@ -72,7 +78,7 @@ def test_conversation_becomes_messages() -> None:
 
 def test_metadata_names_call_and_caller() -> None:
     """The client learns which turn of which call this is, who calls, and how far that is verified."""
-    params = sampling_params(request(caller="+1555", called="+1666", verified=True, attestation="A"))
+    params = worded(request(caller="+1555", called="+1666", verified=True, attestation="A"))
     assert params.metadata == {
         "callSid": "CA1",
         "turn": 3,
@@ -87,7 +93,7 @@ def test_metadata_names_call_and_caller() -> None:
 
 def test_system_prompt_comes_before_the_caution() -> None:
     """The call's own prompt opens, and one paragraph says that the caller's words are data."""
-    prompt = sampling_params(request(system_prompt="You sell tea.", caller="+1555")).system_prompt
+    prompt = worded(request(system_prompt="You sell tea.", caller="+1555")).system_prompt
     assert prompt is not None
     first, caution = prompt.split("\n\n")
     assert first == "You sell tea."
@@ -106,6 +112,6 @@ def test_system_prompt_comes_before_the_caution() -> None:
 )
 def test_caution_says_how_far_the_number_is_verified(call: dict[str, object], words: str) -> None:
     """The paragraph names the other party's number and what it is worth."""
-    prompt = sampling_params(request(**call)).system_prompt
+    prompt = worded(request(**call)).system_prompt
     assert prompt is not None
     assert words in prompt

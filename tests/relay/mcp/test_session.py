@@ -33,10 +33,10 @@ async def answer(relay: RunningRelay, client: RawClient, *pieces: tuple[int, str
     return speech[0]
 
 
-def params() -> CreateMessageRequestParams:
+def params() -> dict[str, Any]:
     """The least a session can be asked."""
     message = SamplingMessage(role="user", content=TextContent(type="text", text="Hello?"))
-    return CreateMessageRequestParams(messages=[message], max_tokens=300)
+    return CreateMessageRequestParams(messages=[message], max_tokens=300).model_dump(by_alias=True, exclude_none=True)
 
 
 def text(words: str) -> dict[str, str]:

@@ -1,0 +1,95 @@
+"""Whole daemons for the tests of this directory: some shared by all, each in a process of its own.
+
+A daemon takes two or three seconds to start, so those that no test stops or kills are started once a session. They, and
+the stand-in for Claude behind them, are looked after by an event loop in a thread, because a test's own loop ends with
+the test. Tests keep out of each other's way by agents of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from relay.simulator.claude import Behaviour, ClaudeStandIn, serve_stand_in
+from relay.simulator.local_daemon import ACCOUNT, LocalDaemon, run_local_daemon
+from tests.e2e.parties import Access, register
+
+IMPATIENCE = 0.5
+"""RELAY_CLIENT_TIMEOUT of the daemon that does not wait eight seconds for a silent client."""
+
+
+@pytest.fixture(autouse=True)
+async def time_limit() -> AsyncIterator[None]:
+    """Fail a test that hangs."""
+    with trio.fail_after(90):
+        yield
+
+
+@pytest.fixture(scope="session")
+def portal() -> Iterator[BlockingPortal]:
+    """Run an event loop in a thread for the whole session."""
+    with start_blocking_portal("trio") as portal:
+        yield portal
+
+
+@asynccontextmanager
+async def _stand_in() -> AsyncIterator[ClaudeStandIn]:
+    async with trio.open_nursery() as nursery:
+        yield await nursery.start(serve_stand_in)
+        nursery.cancel_scope.cancel("the session is over")
+
+
+@pytest.fixture(scope="session")
+def stand_in(portal: BlockingPortal) -> Iterator[ClaudeStandIn]:
+    """Run the stand-in for Claude that the shared daemons ask."""
+    with portal.wrap_async_context_manager(_stand_in()) as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def claude(stand_in: ClaudeStandIn) -> Iterator[ClaudeStandIn]:
+    """Return the stand-in, to be made slow or broken for one test."""
+    yield stand_in
+    stand_in.behaviour = Behaviour()
+
+
+@pytest.fixture(scope="session")
+def machine(stand_in: ClaudeStandIn) -> dict[str, str]:
+    """Return settings of a daemon with an answering machine."""
+    return {"ANTHROPIC_API_KEY": "test", "ANTHROPIC_BASE_URL": stand_in.url, "TWILIO_ACCOUNT_SID": ACCOUNT}
+
+
+@pytest.fixture(scope="session")
+def daemon(
+    portal: BlockingPortal, machine: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalDaemon]:
+    """Run a daemon as it is by default, with an answering machine."""
+    with portal.wrap_async_context_manager(run_local_daemon(tmp_path_factory.mktemp("daemon"), machine)) as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="session")
+def hasty_daemon(
+    portal: BlockingPortal, machine: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalDaemon]:
+    """Run a daemon that gives a client half a second to answer."""
+    settings = machine | {"RELAY_CLIENT_TIMEOUT": str(IMPATIENCE)}
+    with portal.wrap_async_context_manager(run_local_daemon(tmp_path_factory.mktemp("hasty"), settings)) as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="session")
+def keyless_daemon(portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalDaemon]:
+    """Run a daemon without an answering machine."""
+    with portal.wrap_async_context_manager(run_local_daemon(tmp_path_factory.mktemp("keyless"))) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+async def agent(daemon: LocalDaemon) -> Access:
+    """Register an agent with the daemon of default settings."""
+    return await register(daemon)

@@ -1,0 +1,37 @@
+"""A relay in the test's own process, where its tasks can be counted and its constants changed."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import trio
+
+from relay.config import Settings
+from relay.daemon import Credentials, Relay
+from relay.store.database import open_database
+
+
+@attrs.define
+class RelayHere:
+    """A running relay, as the parties of a call see a daemon."""
+
+    directory: Path
+    url: str
+    token: str
+    relay: Relay
+
+
+@asynccontextmanager
+async def run_relay_here(directory: Path) -> AsyncIterator[RelayHere]:
+    """Run a relay with default settings and without an answering machine; at the end of the block it is drained."""
+    settings = Settings(database_url=f"sqlite:///{directory / 'relay.db'}", relay_port=0)
+    token = secrets.token_hex(16)
+    async with open_database(settings.database_url) as database, trio.open_nursery() as nursery:
+        relay = Relay(settings, Credentials(None, token), database, None)
+        url = await nursery.start(relay.run)
+        yield RelayHere(directory, url, token, relay)
+        relay.stop()

@@ -1,0 +1,103 @@
+"""How long a caller waits: for a silent client exactly as long as the settings say, for an absent one not at all.
+
+The upper bounds leave room for a busy machine; what the relay itself needs is some milliseconds.
+"""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from actors.messages import Reason
+from relay.simulator.claude import Behaviour, ClaudeStandIn
+from relay.simulator.local_daemon import LocalDaemon
+from tests.e2e.conftest import IMPATIENCE
+from tests.e2e.parties import Access, Turn, calling, connected, message_left, register, stay_silent
+from tests.mcp_clients import PYTHON_2, start_client
+
+DEFAULT_TIMEOUT = 8.0
+
+
+@pytest.mark.slow
+async def test_a_silent_client_has_eight_seconds(daemon: LocalDaemon, agent: Access) -> None:
+    """By default the answering machine speaks eight seconds after the caller, and the client is told to stop."""
+    async with connected(agent, stay_silent) as client, calling(daemon, agent) as call:
+        asked = trio.current_time()
+        await call.say("Hello?")
+        waited = (await call.next_token()).at - asked
+        with trio.fail_after(1):
+            assert (await client.withdrawn.receive()).words == "Hello?"
+    assert DEFAULT_TIMEOUT <= waited < DEFAULT_TIMEOUT + 0.6
+    assert (await message_left(daemon, agent)).reason is Reason.CLIENT_TIMEOUT
+
+
+async def test_the_setting_says_how_long_a_client_has(hasty_daemon: LocalDaemon) -> None:
+    """RELAY_CLIENT_TIMEOUT is how long a caller waits for a silent client."""
+    agent = await register(hasty_daemon)
+    async with connected(agent, stay_silent), calling(hasty_daemon, agent) as call:
+        asked = trio.current_time()
+        await call.say("Hello?")
+        heard = await call.hear()
+    assert IMPATIENCE <= heard.began - asked < IMPATIENCE + 0.6
+    assert "May I take a message" in heard.text
+
+
+async def test_a_client_that_falls_silent_is_waited_for_anew(hasty_daemon: LocalDaemon) -> None:
+    """Each piece gives the client the whole time again; then the machine goes on in the same breath."""
+
+    async def falter(turn: Turn) -> str:
+        await trio.sleep(IMPATIENCE / 2)
+        await turn.say(1, "Let me see. ")
+        return await stay_silent(turn)
+
+    agent = await register(hasty_daemon)
+    async with connected(agent, falter), calling(hasty_daemon, agent) as call:
+        asked = trio.current_time()
+        await call.say("Hello?")
+        first = await call.next_token()
+        second = await call.next_token()
+    assert (first.text, second.text.strip()[:9]) == ("Let me see. ", "I'm sorry")
+    assert second.at - asked >= IMPATIENCE * 1.5
+
+
+async def test_without_a_client_nobody_waits(daemon: LocalDaemon, agent: Access) -> None:
+    """A caller of an agent whose client is away hears the answering machine at once."""
+    async with calling(daemon, agent) as call:
+        asked = trio.current_time()
+        await call.say("Hello?")
+        assert (await call.next_token()).at - asked < 0.5
+
+
+async def test_the_apology_does_not_wait_for_the_model(
+    daemon: LocalDaemon, agent: Access, claude: ClaudeStandIn
+) -> None:
+    """The answering machine's first words are heard while Claude is still thinking about the next ones."""
+    claude.behaviour = Behaviour(delay=2.0)
+    async with calling(daemon, agent) as call:
+        asked = trio.current_time()
+        await call.say("Hello?")
+        assert (await call.next_token()).at - asked < 0.5
+
+
+async def test_a_killed_client_is_not_waited_for(daemon: LocalDaemon, agent: Access) -> None:
+    """When the client's process dies with a turn in hand, the machine speaks within half a second."""
+    async with start_client(PYTHON_2, agent.sse_url, "--think", "60") as client:
+        await client.next("ready")
+        async with calling(daemon, agent) as call:
+            await call.say("The parcel is here.")
+            await client.next("sampling")
+            client.kill()
+            killed = trio.current_time()
+            assert (await call.next_token()).at - killed < 0.5
+    message = await message_left(daemon, agent)
+    assert (message.reason, message.body) == (Reason.CLIENT_LEFT, "The parcel is here.")
+
+
+async def test_a_client_that_comes_back_in_time_answers(daemon: LocalDaemon, agent: Access) -> None:
+    """A caller who speaks just after the client was lost is answered by it when it is back within the limit."""
+    async with connected(agent):
+        pass
+    async with calling(daemon, agent) as call:
+        await call.say("Are you there?")
+        async with connected(agent):
+            assert (await call.hear()).text == "You said: Are you there?"

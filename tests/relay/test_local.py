@@ -1,0 +1,95 @@
+"""`--local`: loopback only, and one secret that the daemon and the simulated carrier share."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from relay.config import Settings
+from relay.errors import SettingsError
+from relay.local import carrier_token, require_loopback, token_path
+
+
+def settings_at(path: Path) -> Settings:
+    return Settings(database_url=f"sqlite:///{path / 'relay.db'}")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])
+def test_loopback_is_allowed(host: str) -> None:
+    """Every name of this machine's own loopback will do."""
+    require_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "example.com", "localhost.example.com", ""])
+def test_anything_else_is_refused(host: str) -> None:
+    """An address that others can reach is refused, and the error says what to do."""
+    with pytest.raises(SettingsError, match=r"loopback only.*RELAY_HOST.*drop --local"):
+        require_loopback(host)
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///relay.db", "relay.db.token"),
+        ("sqlite:////var/lib/relay/calls.db", "/var/lib/relay/calls.db.token"),
+        ("sqlite://", "relay.db.token"),
+        ("sqlite:///:memory:", "relay.db.token"),
+    ],
+)
+def test_the_secret_is_kept_beside_the_database(url: str, path: str) -> None:
+    """Its file has the database's name with `.token`; without a file it is the default's."""
+    assert token_path(Settings(database_url=url)) == Path(path)
+
+
+def test_a_database_url_that_is_none_is_said_to_be_so() -> None:
+    """The operator is told which setting to mend; its value, which may hold a password, is not shown."""
+    with pytest.raises(SettingsError, match="DATABASE_URL") as refusal:
+        token_path(Settings(database_url="relay:hidden@db"))
+    assert "hidden" not in str(refusal.value)
+
+
+def test_the_secret_is_made_once(tmp_path: Path) -> None:
+    """The first to ask makes it, everybody after gets the same."""
+    token = carrier_token(settings_at(tmp_path))
+    assert len(token) >= 32
+    assert carrier_token(settings_at(tmp_path)) == token
+
+
+def test_each_database_has_a_secret_of_its_own(tmp_path: Path) -> None:
+    """What signs for one daemon does not sign for another."""
+    (tmp_path / "other").mkdir()
+    assert carrier_token(settings_at(tmp_path)) != carrier_token(settings_at(tmp_path / "other"))
+
+
+def test_only_its_owner_may_read_the_secret(tmp_path: Path) -> None:
+    """The file has mode 0600."""
+    settings = settings_at(tmp_path)
+    carrier_token(settings)
+    assert stat.S_IMODE(token_path(settings).stat().st_mode) == 0o600
+
+
+def test_the_carrier_s_own_token_wins(tmp_path: Path) -> None:
+    """With credentials set no secret is made up."""
+    settings = Settings(database_url=f"sqlite:///{tmp_path / 'relay.db'}", twilio_auth_token="given")
+    assert carrier_token(settings) == "given"
+    assert not token_path(settings).exists()
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """A missing directory is said with the path."""
+    with pytest.raises(SettingsError, match=r"cannot be kept in .*/none/relay\.db\.token: No such file"):
+        carrier_token(settings_at(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"", "is empty; remove the file"), (b"\xff", "cannot be read .*; remove the file")]
+)
+def test_a_file_that_holds_no_secret_is_not_used(tmp_path: Path, content: bytes, words: str) -> None:
+    """An empty or damaged file is not replaced behind a running daemon's back, but the operator is told how."""
+    settings = settings_at(tmp_path)
+    token_path(settings).write_bytes(content)
+    with pytest.raises(SettingsError, match=words):
+        carrier_token(settings)
+    assert token_path(settings).read_bytes() == content

@@ -1,0 +1,143 @@
+"""The log: JSON lines, ours and the libraries' alike, and nothing private in them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from relay import logs
+
+Read = Callable[[], list[dict[str, Any]]]
+NUMBER = "+15551230001"
+
+
+@pytest.fixture
+def logged() -> Iterator[Read]:
+    """Configure the log, and give what was written so far."""
+    root, written = logging.getLogger(), io.StringIO()
+    handlers, level = root.handlers[:], root.level
+    # Not pytest's capture: it puts another stream in place between a fixture and its test.
+    with contextlib.redirect_stderr(written):
+        logs.configure()
+    yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def test_an_event_is_one_json_object_on_a_line(logged: Read) -> None:
+    """It has its name, its level, its time in UTC, and what was said of it."""
+    structlog.get_logger("relay.test").info("call_ended", call_sid="CA1", seconds=1.5, turns={"client": 2})
+    (event,) = logged()
+    assert event.pop("timestamp").endswith("Z")
+    assert event == {"event": "call_ended", "level": "info", "call_sid": "CA1", "seconds": 1.5, "turns": {"client": 2}}
+
+
+def test_a_library_s_record_is_one_too(logged: Read) -> None:
+    """The standard library's records get the same form, with the name of who wrote them."""
+    logging.getLogger("some.library").warning("%s is slow", "the disk")
+    (event,) = logged()
+    assert (event["event"], event["level"], event["logger"]) == ("the disk is slow", "warning", "some.library")
+
+
+def test_standard_output_stays_free(capsys: pytest.CaptureFixture[str], logged: Read) -> None:
+    """The log is on standard error: commands print their data on the other."""
+    structlog.get_logger("relay.test").error("failed")
+    assert capsys.readouterr().out == ""
+    assert len(logged()) == 1
+
+
+def test_configuring_twice_does_not_write_twice(logged: Read) -> None:
+    """Each event is written once, by the handler that was set up last."""
+    again = io.StringIO()
+    with contextlib.redirect_stderr(again):
+        logs.configure()
+    structlog.get_logger("relay.test").info("once")
+    assert (len(logged()), len(again.getvalue().splitlines())) == (0, 1)
+
+
+def test_details_are_left_out(logged: Read) -> None:
+    """What is below the level is not written."""
+    structlog.get_logger("relay.test").debug("turn_ended")
+    assert logged() == []
+
+
+@pytest.mark.parametrize("library", ["httpx2", "httpcore2", "hypercorn", "mcp", "anthropic", "alembic"])
+def test_chatty_libraries_only_warn(logged: Read, library: str) -> None:
+    """Libraries that log each request, address included, are heard only when something is wrong."""
+    logger = logging.getLogger(f"{library}.inner")
+    logger.info("GET /sse?token=secret")
+    logger.warning("gave up")
+    assert [event["event"] for event in logged()] == ["gave up"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["token", "ticket", "body", "text", "caller", "called", "from", "to", "number", "transcript", "preferences"],
+)
+def test_keys_of_private_things_are_blanked(logged: Read, key: str) -> None:
+    """What such a key holds is withheld, at the top and below."""
+    structlog.get_logger("relay.test").info("said", **{key: "my secret"}, record=[{key: "my secret"}])
+    (event,) = logged()
+    assert event[key] == "[withheld]"
+    assert event["record"] == [{key: "[withheld]"}]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"cannot reach {NUMBER} now",
+        ["first", f"cannot reach {NUMBER} now"],
+        ValueError(f"cannot reach {NUMBER} now"),
+        {"why": f"cannot reach {NUMBER} now"},
+        {f"cannot reach {NUMBER} now"},
+    ],
+    ids=["text", "list", "exception", "mapping", "set"],
+)
+def test_telephone_numbers_are_blanked(logged: Read, value: object) -> None:
+    """A number inside any value is withheld; the words around it stay."""
+    structlog.get_logger("relay.test").info("failed", why=value)
+    line = json.dumps(logged())
+    assert NUMBER not in line
+    assert "cannot reach [number] now" in line
+
+
+def test_tokens_in_addresses_are_blanked(logged: Read) -> None:
+    """A token in a query is withheld; the address and what follows the token stay."""
+    structlog.get_logger("relay.test").info("failed", url="http://host/sse?token=abc123&agentId=my-client")
+    (event,) = logged()
+    assert event["url"] == "http://host/sse?token=[withheld]&agentId=my-client"
+
+
+def test_a_library_s_words_are_blanked_too(logged: Read) -> None:
+    """Numbers and tokens in the records of libraries are withheld, arguments included."""
+    logging.getLogger("some.library").warning("%s asked for %s", NUMBER, "/sse?token=abc123")
+    (event,) = logged()
+    assert event["event"] == "[number] asked for /sse?token=[withheld]"
+
+
+@pytest.mark.parametrize("logger", [structlog.get_logger("relay.test"), logging.getLogger("some.library")], ids=type)
+def test_a_traceback_is_part_of_the_event(logged: Read, logger: Any) -> None:
+    """An exception is written on the event's own line, without the number in its text."""
+    try:
+        int(NUMBER + "x")
+    except ValueError:
+        logger.exception("failed")
+    (event,) = logged()
+    assert event["exception"].startswith("Traceback")
+    assert event["exception"].endswith("'[number]x'")
+
+
+def test_ids_go_in(logged: Read) -> None:
+    """What identifies a call, an agent or a message is not mistaken for something private."""
+    ids = {"call_sid": "CA" + "0123456789abcdef" * 2, "agent_id": "my-client", "message_id": "msg_1234567890"}
+    structlog.get_logger("relay.test").info("message_left", **ids)
+    (event,) = logged()
+    assert event | ids == event

@@ -1,0 +1,162 @@
+"""What is counted and logged of calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from prometheus_client import generate_latest
+from structlog.testing import capture_logs
+
+from actors.commands import By, NoteTurn
+from actors.messages import CallSummary, Reason
+from relay.metering import CallMeter
+from tests.fakes import call_info
+
+CALL = call_info()
+
+
+def count(meter: CallMeter, name: str, **labels: str) -> float | None:
+    return meter.registry.get_sample_value(name, labels)
+
+
+def note(outcome: str = "answered", *, by: By = By.CLIENT, first_word: float | None = 0.3) -> NoteTurn:
+    return NoteTurn(turn=1, by=by, outcome=outcome, first_word=first_word)
+
+
+def test_turns_are_counted_by_who_answered_and_how() -> None:
+    """Each answerer and outcome has a number of its own."""
+    meter = CallMeter()
+    for each in (note(), note(), note("interrupted"), note(by=By.MACHINE)):
+        meter.turn_ended(CALL, each)
+    assert count(meter, "relay_turns_total", by="client", outcome="answered") == 2
+    assert count(meter, "relay_turns_total", by="client", outcome="interrupted") == 1
+    assert count(meter, "relay_turns_total", by="machine", outcome="answered") == 1
+
+
+def test_the_time_to_the_first_word_is_measured() -> None:
+    """A turn counts towards the latency of whoever answered, unless not a word came."""
+    meter = CallMeter()
+    meter.turn_ended(CALL, note(first_word=0.3))
+    meter.turn_ended(CALL, note(str(Reason.CLIENT_TIMEOUT), first_word=None))
+    assert count(meter, "relay_first_word_seconds_count", by="client") == 1
+    assert count(meter, "relay_first_word_seconds_sum", by="client") == pytest.approx(0.3)
+    assert count(meter, "relay_first_word_seconds_bucket", by="client", le="0.25") == 0
+    assert count(meter, "relay_first_word_seconds_bucket", by="client", le="0.5") == 1
+
+
+def test_calls_are_counted_by_outcome_and_length() -> None:
+    """An ended call counts once, with how long it lasted."""
+    meter = CallMeter()
+    meter.call_ended(CALL, CallSummary(outcome="completed", turns_by={"client": 2}), 42.0)
+    assert count(meter, "relay_calls_total", outcome="completed") == 1
+    assert count(meter, "relay_call_seconds_sum") == 42
+
+
+def test_waiting_messages_are_counted_by_reason() -> None:
+    """A message that is durable counts at once."""
+    meter = CallMeter()
+    meter.message_left(CALL, Reason.CLIENT_ABSENT, "msg_1")
+    assert count(meter, "relay_messages_left_total", reason="client_absent") == 1
+
+
+def test_a_message_is_announced_when_the_call_is_over() -> None:
+    """The agent is told when nothing is added to the message any more, and not by calls that left none."""
+    told: list[str] = []
+    meter = CallMeter(on_message_left=told.append)
+    meter.message_left(CALL, Reason.CLIENT_ABSENT, "msg_1")
+    assert told == []
+    meter.call_ended(CALL, CallSummary(outcome="completed", left_message=True), 42.0)
+    meter.call_ended(CALL, CallSummary(outcome="completed"), 42.0)
+    assert told == ["my-client"]
+
+
+def test_a_meter_needs_nobody_to_tell() -> None:
+    """Without somebody to announce messages to, the call is counted all the same."""
+    meter = CallMeter()
+    meter.call_ended(CALL, CallSummary(outcome="completed", left_message=True), 42.0)
+    assert count(meter, "relay_calls_total", outcome="completed") == 1
+
+
+def test_faults_are_counted() -> None:
+    """Dropped frames, refusals of the carrier, and errors at the firewall, by stage."""
+    meter = CallMeter()
+    meter.frame_rejected(CALL, "not_json")
+    meter.carrier_failed(CALL, "Invalid voice")
+    meter.call_crashed(CALL, RuntimeError("bang"), "turn")
+    assert count(meter, "relay_frames_rejected_total") == 1
+    assert count(meter, "relay_carrier_errors_total") == 1
+    assert count(meter, "relay_crashes_total", stage="turn") == 1
+
+
+def test_gauges_ask_when_they_are_read() -> None:
+    """What is live now is looked up at each scrape."""
+    meter, live = CallMeter(), [1, 2]
+    meter.live_calls.set_function(lambda: len(live))
+    meter.places_taken.set_function(lambda: 3)
+    meter.client_sessions.set_function(lambda: 4)
+    live.append(3)
+    assert count(meter, "relay_live_calls") == 3
+    assert (count(meter, "relay_places_taken"), count(meter, "relay_client_sessions")) == (3, 4)
+
+
+def test_two_meters_do_not_share_numbers() -> None:
+    """Each daemon in a process has a registry of its own."""
+    first, second = CallMeter(), CallMeter()
+    first.frame_rejected(CALL, "not_json")
+    assert count(second, "relay_frames_rejected_total") == 0
+
+
+def test_the_process_is_measured_too() -> None:
+    """Memory and open files of the daemon are in the same text."""
+    text = generate_latest(CallMeter().registry).decode()
+    assert "process_resident_memory_bytes" in text
+    assert "process_open_fds" in text
+
+
+def everything(meter: CallMeter) -> list[Any]:
+    """Report one of each, and return what was logged."""
+    with capture_logs() as events:
+        meter.turn_ended(CALL, note())
+        meter.turn_ended(CALL, note("client_timeout", first_word=None))
+        meter.message_left(CALL, Reason.CLIENT_TIMEOUT, "msg_1")
+        meter.frame_rejected(CALL, "not_json")
+        meter.carrier_failed(CALL, "Invalid voice " + "x" * 1000)
+        meter.call_ended(CALL, CallSummary(outcome="completed"), 42.0)
+        meter.call_crashed(CALL, RuntimeError("bang"), "turn")
+    return events
+
+
+def test_everything_is_logged_by_the_call_s_id() -> None:
+    """Each log line names its call and says in its level how bad it is."""
+    events = everything(CallMeter())
+    assert {event["call_sid"] for event in events} == {"CA1"}
+    assert [(event["event"], event["log_level"]) for event in events] == [
+        ("turn_ended", "debug"),
+        ("turn_ended", "info"),
+        ("message_left", "info"),
+        ("frame_rejected", "warning"),
+        ("carrier_error", "error"),
+        ("call_ended", "info"),
+        ("call_crashed", "error"),
+    ]
+
+
+def test_numbers_are_not_logged() -> None:
+    """Neither the caller's nor the called number is passed to the log."""
+    logged = repr(everything(CallMeter()))
+    assert CALL.caller not in logged
+    assert CALL.called not in logged
+
+
+def test_what_the_carrier_says_is_cut() -> None:
+    """The carrier's description is bounded; it may be anything."""
+    (event,) = [each for each in everything(CallMeter()) if each["event"] == "carrier_error"]
+    assert len(event["description"]) == 300
+
+
+def test_a_crash_is_logged_with_its_error() -> None:
+    """The log line of a crash carries the exception, so that its traceback is written."""
+    (event,) = [each for each in everything(CallMeter()) if each["event"] == "call_crashed"]
+    assert isinstance(event["exc_info"], RuntimeError)
+    assert event["stage"] == "turn"

@@ -1,0 +1,524 @@
+"""The front desk: tickets, places, records of calls that never came, and calls that come back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from actors.call import CallServices
+from actors.commands import By
+from actors.errors import CallRefused
+from actors.messages import CallerGone, CallerSpoke, CallSummary, Direction
+from actors.policy import Policy
+from actors.presence import Presence
+from actors.switchboard import Switchboard
+from relay.agents import Agent
+from relay.config import Settings
+from relay.reception import RETURN_SECONDS, TICKET_SECONDS, Reception
+from relay.store.call_journal import CallJournal
+from relay.store.call_record import CallRecord, CallState
+from relay.store.database import open_database
+from relay.web.ports import Admission, IncomingCall
+from tests.fakes import MemoryLine, RecordingObserver, ScriptedResponder, saying
+from tests.fakes_store import MemoryJournal, MemoryMessageStore, WallClock
+
+AGENT = Agent(agent_id="my-client", created_at=datetime(2026, 11, 1, tzinfo=UTC))
+OTHER = Agent(agent_id="other", created_at=datetime(2026, 11, 1, tzinfo=UTC))
+
+
+@attrs.frozen(eq=False)
+class Session:
+    agent_id: str
+
+
+@attrs.define(eq=False, kw_only=True)
+class Desk:
+    """A reception with all that stands behind it; the client of both agents answers "Yes."."""
+
+    journal: MemoryJournal
+    board: Switchboard
+    reception: Reception
+    nursery: trio.Nursery
+
+    async def announce(self, call_sid: str = "CA1", **changes: object) -> Admission:
+        return await self.reception.register(incoming(call_sid, **changes))
+
+    async def bring(self, admission: Admission) -> MemoryLine:
+        """Come with the ticket, and return the line once the call is on it."""
+        call = admission.call_info
+        info = self.reception.redeem(call.agent_id, call.call_sid, admission.ticket)
+        assert info is not None
+        line = MemoryLine()
+        self.nursery.start_soon(self.reception.connect, info, line)
+        await wait_all_tasks_blocked()
+        return line
+
+    async def talk(self, line: MemoryLine, words: str) -> None:
+        line.carrier_says(CallerSpoke(words))
+        await line.hear()
+
+    async def lose(self, line: MemoryLine) -> None:
+        line.carrier_says(CallerGone(1006))
+        await wait_all_tasks_blocked()
+
+    def said(self) -> list[str]:
+        """Return the transcript of the one live call."""
+        (call,) = self.board.live()
+        return [each.text for each in call.transcript]
+
+    def entries(self) -> tuple[int, int, int]:
+        """Count what is kept: announcements, places, watchers of clients."""
+        return len(self.reception._entries), self.board.occupied(), len(self.board.presence._watchers)
+
+
+def incoming(call_sid: str = "CA1", **changes: object) -> IncomingCall:
+    given: dict[str, object] = {"agent": AGENT, "caller": "+15551230001", "called": "+15551230002"}
+    return IncomingCall(call_sid=call_sid, **(given | changes))  # type: ignore[arg-type]
+
+
+def build_desk(
+    nursery: trio.Nursery,
+    *,
+    journal: MemoryJournal | None = None,
+    max_calls: int = 10,
+    settings: Settings | None = None,
+) -> Desk:
+    journal = journal or MemoryJournal()
+    services = CallServices(
+        policy_for=lambda _call: Policy(),
+        responders={By.CLIENT: ScriptedResponder(saying("Yes."))},
+        messages=MemoryMessageStore(journal),
+        journal=journal,
+        observer=RecordingObserver(),
+    )
+    presence = Presence[Session](grace=10)
+    for agent in (AGENT, OTHER):
+        presence.arrive(Session(agent.agent_id))
+    board = Switchboard(services, presence, max_calls)
+    reception = Reception(settings or Settings(), board, cast("CallJournal", journal), WallClock())
+    nursery.start_soon(reception.run)
+    return Desk(journal=journal, board=board, reception=reception, nursery=nursery)
+
+
+@pytest.fixture
+def desk(nursery: trio.Nursery) -> Desk:
+    return build_desk(nursery)
+
+
+# ── what a call is told ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_settings_speak_for_an_agent_that_says_nothing(desk: Desk) -> None:
+    """Greeting, voice and language are the settings' own where the agent has none."""
+    info = (await desk.announce()).call_info
+    assert (info.greeting, info.voice, info.language, info.system_prompt) == (
+        "Hello, how can I help you today?",
+        "EXAVITQu4vr4xnSDxMaL",
+        "en-US",
+        "",
+    )
+
+
+async def test_an_agent_speaks_for_itself(desk: Desk) -> None:
+    """What the agent was registered with goes before the settings."""
+    agent = attrs.evolve(AGENT, greeting="Guten Tag.", voice="v1", language="de-DE", system_prompt="Be brief.")
+    info = (await desk.announce(agent=agent)).call_info
+    assert (info.greeting, info.voice, info.language, info.system_prompt) == ("Guten Tag.", "v1", "de-DE", "Be brief.")
+
+
+async def test_an_agent_may_greet_with_nothing(desk: Desk) -> None:
+    """An empty greeting is an agent's choice; the settings' own is not said in its place."""
+    assert (await desk.announce(agent=attrs.evolve(AGENT, greeting=""))).call_info.greeting == ""
+
+
+async def test_a_call_s_own_greeting_goes_first(desk: Desk) -> None:
+    """A resumed call says what the web side wants said, not the agent's greeting again."""
+    agent = attrs.evolve(AGENT, greeting="Good morning.")
+    assert (await desk.announce(agent=agent, greeting="We were cut off.")).call_info.greeting == "We were cut off."
+
+
+async def test_a_greeting_is_made_speakable_in_its_language(desk: Desk) -> None:
+    """Markup is not read aloud, and what stands for a word becomes a word of the agent's language."""
+    agent = attrs.evolve(AGENT, greeting="**Meier & Sohn**, guten Tag.", language="de-DE")
+    assert (await desk.announce(agent=agent)).call_info.greeting == "Meier und Sohn, guten Tag."
+
+
+async def test_a_call_is_described_as_the_carrier_describes_it(desk: Desk) -> None:
+    """Numbers, direction and how far the caller is vouched for are the webhook's."""
+    info = (await desk.announce(direction=Direction.OUTBOUND, attestation="A")).call_info
+    assert (info.caller, info.called, info.direction) == ("+15551230001", "+15551230002", Direction.OUTBOUND)
+    assert (info.verified, info.attestation) == (True, "A")
+
+
+async def test_a_call_begins_when_its_line_does(nursery: trio.Nursery) -> None:
+    """The time of the start is that of the socket, not of the announcement."""
+    desk = build_desk(nursery)
+    clock = cast("WallClock", desk.reception.clock)
+    admission = await desk.announce()
+    clock.turn(seconds=3)
+    info = desk.reception.redeem("my-client", "CA1", admission.ticket)
+    assert info is not None
+    assert info.started_at == clock.time
+
+
+# ── tickets ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_ticket_is_good_once(desk: Desk) -> None:
+    """The second socket that shows a ticket is nobody."""
+    admission = await desk.announce()
+    assert desk.reception.redeem("my-client", "CA1", admission.ticket) is not None
+    assert desk.reception.redeem("my-client", "CA1", admission.ticket) is None
+
+
+@pytest.mark.parametrize(
+    ("agent_id", "call_sid", "ticket"),
+    [
+        pytest.param("other", "CA1", None, id="another agent's socket"),
+        pytest.param("my-client", "CA2", None, id="another call"),
+        pytest.param("my-client", "CA3", None, id="an unknown call"),
+        pytest.param("my-client", "CA1", "", id="no ticket"),
+        pytest.param("my-client", "CA1", "tïcket", id="not ASCII"),
+    ],
+)
+async def test_a_ticket_is_for_its_own_call_and_agent(
+    desk: Desk, agent_id: str, call_sid: str, ticket: str | None
+) -> None:
+    """A ticket opens nothing but the call it was made for, and a failed attempt does not use it up."""
+    admission = await desk.announce("CA1")
+    await desk.announce("CA2")
+    assert desk.reception.redeem(agent_id, call_sid, admission.ticket if ticket is None else ticket) is None
+    assert desk.reception.redeem("my-client", "CA1", admission.ticket) is not None
+
+
+async def test_a_ticket_expires(desk: Desk, autojump_clock: MockClock) -> None:
+    """A ticket is good until its time is over, and no longer."""
+    early, late = await desk.announce("CA1"), await desk.announce("CA2")
+    await trio.sleep(TICKET_SECONDS - 0.01)
+    assert desk.reception.redeem("my-client", "CA1", early.ticket) is not None
+    await trio.sleep(0.01)
+    assert desk.reception.redeem("my-client", "CA2", late.ticket) is None
+
+
+async def test_a_ticket_does_not_show_in_a_repr(desk: Desk) -> None:
+    """Whoever logs an admission does not log its ticket."""
+    admission = await desk.announce()
+    assert admission.ticket not in repr(admission)
+
+
+# ── the same webhook again ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_repeated_webhook_gets_the_same_answer(desk: Desk) -> None:
+    """The same idempotency token gives the same admission, also once connected, and takes no second place."""
+    first = await desk.announce(idempotency_token="once")
+    again = await desk.announce(idempotency_token="once")
+    await desk.bring(first)
+    late = await desk.announce(idempotency_token="once")
+    assert again == late == attrs.evolve(first, repeat=True)
+    assert desk.board.occupied() == 1
+
+
+async def test_a_webhook_without_a_token_is_repeated_while_its_ticket_is_unused(desk: Desk) -> None:
+    """Where the carrier names no token, an unused ticket is given again, a used one never."""
+    first = await desk.announce()
+    again = await desk.announce()
+    assert (again.ticket, again.repeat) == (first.ticket, True)
+    await desk.bring(first)
+    other = await desk.announce()
+    assert other.ticket != first.ticket
+    assert not other.repeat
+
+
+async def test_another_token_is_another_request(desk: Desk) -> None:
+    """A new request for a known call gets a new ticket, and the old one is void."""
+    first = await desk.announce(idempotency_token="one")
+    second = await desk.announce(idempotency_token="two")
+    assert not second.repeat
+    assert desk.reception.redeem("my-client", "CA1", first.ticket) is None
+    assert desk.reception.redeem("my-client", "CA1", second.ticket) is not None
+
+
+async def test_a_repeat_never_serves_another_agent(desk: Desk) -> None:
+    """The same call and token at another agent's webhook is a new admission, for that agent."""
+    first = await desk.announce(idempotency_token="once")
+    second = await desk.announce(agent=OTHER, idempotency_token="once")
+    assert (second.call_info.agent_id, second.repeat) == ("other", False)
+    assert second.ticket != first.ticket
+
+
+# ── places ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_no_more_calls_than_places_are_admitted(nursery: trio.Nursery) -> None:
+    """A call too many is refused as `full` and leaves nothing behind; the one that was admitted does not notice."""
+    desk = build_desk(nursery, max_calls=1)
+    admission = await desk.announce("CA1")
+    with pytest.raises(CallRefused) as refusal:
+        await desk.announce("CA2")
+    assert refusal.value.code == "full"
+    assert desk.entries() == (1, 1, 0)
+    await desk.bring(admission)
+    assert [call.info.call_sid for call in desk.board.live()] == ["CA1"]
+
+
+async def test_no_call_is_admitted_while_draining(desk: Desk) -> None:
+    """A relay that is being stopped takes no new calls, but one that was promised a place still comes."""
+    admission = await desk.announce("CA1")
+    desk.board.draining = True
+    with pytest.raises(CallRefused) as refusal:
+        await desk.announce("CA2")
+    assert refusal.value.code == "draining"
+    await desk.bring(admission)
+    assert len(desk.board.live()) == 1
+
+
+async def test_a_call_without_a_record_is_refused(nursery: trio.Nursery) -> None:
+    """When the record cannot be opened the caller is told so at once, and the place is free again."""
+    desk = build_desk(nursery, journal=MemoryJournal(failing=True), max_calls=1)
+    with pytest.raises(CallRefused) as refusal:
+        await desk.announce("CA1")
+    assert refusal.value.code == "no_record"
+    await wait_all_tasks_blocked()
+    assert desk.entries() == (0, 0, 0)
+
+
+async def test_a_live_call_keeps_its_place_for_its_next_line(nursery: trio.Nursery) -> None:
+    """Between the loss of a line and the new one nobody else gets the place, whichever is noticed first."""
+    desk = build_desk(nursery, max_calls=1)
+    line = await desk.bring(await desk.announce("CA1"))
+    await desk.announce("CA1", attempt=1)
+    await desk.lose(line)
+    with pytest.raises(CallRefused):
+        await desk.announce("CA2")
+
+
+# ── calls that never come ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_call_that_never_connects_is_closed(desk: Desk, autojump_clock: MockClock) -> None:
+    """When the ticket's time is over, the place is free and the record says `not_connected`."""
+    await desk.announce()
+    await trio.sleep(TICKET_SECONDS + 1)
+    assert desk.journal.closed == {"CA1": CallSummary(outcome="not_connected")}
+    assert desk.entries() == (0, 0, 0)
+
+
+async def test_the_record_of_a_call_that_never_connects(tmp_path: Path, nursery: trio.Nursery) -> None:
+    """In the database it is an ended call of its agent that lasted no time and that nobody answered."""
+    async with open_database(f"sqlite:///{tmp_path / 'relay.db'}") as database:
+        journal = CallJournal(database)
+        board = build_desk(nursery).board
+        reception = Reception(Settings(), board, journal)
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(reception.run)
+            await reception.register(incoming())
+            assert (await _record(journal)).state is CallState.LIVE
+            reception.ended("CA1")
+            with trio.fail_after(5):
+                while (await _record(journal)).state is CallState.LIVE:
+                    pass
+            tasks.cancel_scope.cancel()
+        record = await _record(journal)
+    assert (record.agent_id, record.outcome, record.duration_seconds) == ("my-client", "not_connected", 0)
+    assert record.answered_by == {}
+
+
+async def _record(journal: CallJournal) -> CallRecord:
+    record = await journal.get("CA1")
+    assert record is not None
+    return record
+
+
+async def test_a_record_that_cannot_be_closed_harms_no_other(desk: Desk, autojump_clock: MockClock) -> None:
+    """A failing journal costs the record its outcome, and the desk goes on."""
+    await desk.announce("CA1")
+    desk.journal.failing = True
+    await trio.sleep(TICKET_SECONDS + 1)
+    desk.journal.failing = False
+    await desk.announce("CA2")
+    await trio.sleep(TICKET_SECONDS + 1)
+    assert list(desk.journal.closed) == ["CA2"]
+    assert desk.entries() == (0, 0, 0)
+
+
+async def test_an_unused_second_ticket_does_not_close_a_live_call(desk: Desk, autojump_clock: MockClock) -> None:
+    """Only a call that never came to any line is recorded as not connected."""
+    admission = await desk.announce()
+    line = await desk.bring(admission)
+    desk.nursery.start_soon(_keep_talking, line)
+    await desk.announce()
+    await trio.sleep(TICKET_SECONDS + 1)
+    assert len(desk.board.live()) == 1
+    assert desk.journal.closed == {}
+
+
+async def _keep_talking(line: MemoryLine) -> None:
+    """Speak before the relay takes the silence for the end."""
+    while True:
+        line.carrier_says(CallerSpoke("And another thing."))
+        await trio.sleep(10)
+
+
+@attrs.define(eq=False)
+class SlowJournal(MemoryJournal):
+    """A journal that closes a record only when it is told to."""
+
+    may_close: trio.Event = attrs.field(factory=trio.Event)
+
+    async def close_call(self, call_sid: str, summary: CallSummary) -> None:
+        await self.may_close.wait()
+        await super().close_call(call_sid, summary)
+
+
+async def test_what_happens_while_a_record_is_closed_is_not_lost(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """A call that comes back while the desk waits for the journal has its new ticket, not the expired one's fate."""
+    journal = SlowJournal()
+    desk = build_desk(nursery, journal=journal)
+    await desk.announce("CA1")
+    await desk.announce("CA2")
+    await trio.sleep(TICKET_SECONDS)
+    await wait_all_tasks_blocked()
+    admission = await desk.announce("CA2")
+    journal.may_close.set()
+    await wait_all_tasks_blocked()
+    assert desk.reception.redeem("my-client", "CA2", admission.ticket) is not None
+
+
+# ── calls that come back ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_reconnected_call_goes_on_where_it_was(desk: Desk) -> None:
+    """The next session is connection 2, has a new ticket, and knows what was said."""
+    first = await desk.announce(idempotency_token="one")
+    line = await desk.bring(first)
+    await desk.talk(line, "My name is Ada.")
+    await desk.lose(line)
+    second = await desk.announce(idempotency_token="two", attempt=1, greeting="We were cut off.")
+    assert second.ticket != first.ticket
+    await desk.bring(second)
+    (call,) = desk.board.live()
+    assert call.info.connection == 2
+    assert desk.said() == ["Hello, how can I help you today?", "My name is Ada.", "Yes.", "We were cut off."]
+
+
+async def test_the_carrier_may_ask_before_the_loss_is_noticed(desk: Desk) -> None:
+    """A line that ends between the new announcement and the new socket has its words carried over all the same."""
+    line = await desk.bring(await desk.announce(agent=attrs.evolve(AGENT, greeting="")))
+    await desk.talk(line, "My name is Ada.")
+    second = await desk.announce(attempt=1, greeting="")
+    await desk.lose(line)
+    await desk.bring(second)
+    assert desk.said() == ["My name is Ada.", "Yes."]
+
+
+async def test_a_new_line_takes_over_from_one_that_seems_alive(desk: Desk) -> None:
+    """The old line is closed, and its words are carried over, when the new socket comes first."""
+    line = await desk.bring(await desk.announce(agent=attrs.evolve(AGENT, greeting="")))
+    await desk.talk(line, "My name is Ada.")
+    await desk.bring(await desk.announce(attempt=1, greeting=""))
+    assert line.is_closed
+    assert desk.said() == ["My name is Ada.", "Yes."]
+
+
+async def test_a_call_that_came_back_is_remembered_as_long_as_it_lasts(desk: Desk, autojump_clock: MockClock) -> None:
+    """What the old line's end set in motion does not make the desk forget the new one."""
+    silent = attrs.evolve(AGENT, greeting="")
+    line = await desk.bring(await desk.announce(agent=silent))
+    await desk.talk(line, "My name is Ada.")
+    newer = await desk.bring(await desk.announce(attempt=1, greeting=""))
+    async with trio.open_nursery() as talking:
+        talking.start_soon(_keep_talking, newer)
+        await trio.sleep(2 * RETURN_SECONDS)
+        talking.cancel_scope.cancel()
+    await desk.lose(newer)
+    await desk.bring(await desk.announce(attempt=2, greeting=""))
+    assert desk.said()[0] == "My name is Ada."
+
+
+async def test_another_agent_does_not_learn_what_was_said(desk: Desk) -> None:
+    """A call that the carrier hands to another agent begins there with nothing said."""
+    line = await desk.bring(await desk.announce())
+    await desk.talk(line, "My name is Ada.")
+    early = await desk.announce(agent=OTHER, greeting="")
+    await desk.lose(line)
+    await desk.bring(early)
+    assert desk.said() == []
+
+
+async def test_one_line_too_many_is_closed(desk: Desk) -> None:
+    """A second socket of the same session is closed with 1008, and the call on the first goes on."""
+    first = await desk.bring(await desk.announce(idempotency_token="one"))
+    second = await desk.bring(await desk.announce(idempotency_token="two"))
+    assert second.frames == [("close", 1008, True)]
+    await desk.talk(first, "Hello?")
+    assert len(desk.board.live()) == 1
+
+
+# ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_call_that_is_over_is_forgotten(desk: Desk) -> None:
+    """After the carrier's last word nothing is left of a call."""
+    await desk.lose(await desk.bring(await desk.announce()))
+    desk.reception.ended("CA1")
+    assert desk.entries() == (0, 0, 0)
+
+
+async def test_a_call_that_is_over_before_it_came_is_forgotten(desk: Desk) -> None:
+    """A caller who hangs up first frees the place at once, makes the ticket void, and leaves a closed record."""
+    admission = await desk.announce()
+    desk.reception.ended("CA1")
+    assert desk.board.occupied() == 0
+    assert desk.reception.redeem("my-client", "CA1", admission.ticket) is None
+    await wait_all_tasks_blocked()
+    assert desk.entries() == (0, 0, 0)
+    assert desk.journal.closed["CA1"].outcome == "not_connected"
+
+
+async def test_a_call_that_was_to_come_back_is_closed_once(desk: Desk) -> None:
+    """When the caller hangs up before the new line is there, the record keeps the outcome that it has."""
+    await desk.lose(await desk.bring(await desk.announce()))
+    await desk.announce(attempt=1)
+    desk.reception.ended("CA1")
+    await wait_all_tasks_blocked()
+    assert desk.journal.closed["CA1"].outcome != "not_connected"
+    assert desk.entries() == (0, 0, 0)
+
+
+async def test_a_call_that_the_carrier_never_closes_is_forgotten(desk: Desk, autojump_clock: MockClock) -> None:
+    """A lost call may come back for a while; then it is gone even without the carrier's word."""
+    await desk.lose(await desk.bring(await desk.announce()))
+    await trio.sleep(RETURN_SECONDS - 1)
+    assert desk.entries() == (1, 0, 0)
+    await trio.sleep(2)
+    assert desk.entries() == (0, 0, 0)
+
+
+async def test_the_end_of_an_unknown_call_is_no_error(desk: Desk) -> None:
+    """The carrier may report calls that an earlier run of the daemon had."""
+    desk.reception.ended("CA9")
+    assert desk.entries() == (0, 0, 0)
+
+
+async def test_a_thousand_calls_leave_nothing_behind(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """After many calls of every fate all tables are empty."""
+    desk = build_desk(nursery, max_calls=1000)
+    for number in range(1000):
+        admission = await desk.announce(f"CA{number}")
+        if number % 4:
+            line = await desk.bring(admission)
+            await desk.lose(line)
+        if number % 2:
+            desk.reception.ended(f"CA{number}")
+    await trio.sleep(TICKET_SECONDS + RETURN_SECONDS)
+    assert desk.entries() == (0, 0, 0)
+    assert len(desk.journal.closed) == 1000
