@@ -1,8 +1,21 @@
-"""The carrier's end of a WebSocket: wsproto does the protocol, Trio the bytes.
+"""The carrier's end of a WebSocket: trio-websocket speaks the protocol, on a stream and in a nursery that are ours.
 
-trio-websocket was the alternative. As a client it raises out of its own reader when a ping arrives while it is closing,
-leaves the socket open when the peer hung up first, and cannot break a connection off; a carrier that is to simulate
-all ways in which a line ends needs each of these.
+    TCP or TLS stream ─▶ trio-websocket's reader ─▶ its queue ─▶ receive
+            ▲                (in run's nursery)
+            └── closed at the end of the block, reset by break_off
+
+A carrier that simulates every way in which a line ends asks more than trio-websocket 0.12 gives a client. With the
+stream and the nursery in our hands each defect is mended from outside:
+
+- A ping that comes while it closes crashes its reader. The error stops at the reader's nursery, and the connection
+  counts as lost, with 1006: it was at its end anyway.
+- A reader that is over can leave either handshake waiting for ever. Both waits are cut off when it is.
+- It leaves the socket open when the peer closed first. We close the stream at the end of the block, whatever happened.
+- It cannot break a connection off. We reset the socket under it.
+- It takes our own Close frame for a close with 1000, answered or not. `receive` waits until the reader is over and tells
+  the peer's code, or 1006.
+
+wsproto by itself lost: it needs no mending, but the reader, the queue and both handshakes would be ours.
 """
 
 from __future__ import annotations
@@ -10,35 +23,34 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import attrs
+import h11
 import trio
-import wsproto
+from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 from wsproto.connection import ConnectionState
-from wsproto.events import (
-    AcceptConnection,
-    BytesMessage,
-    CloseConnection,
-    Ping,
-    RejectConnection,
-    RejectData,
-    Request,
-    TextMessage,
-)
-from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+from wsproto.utilities import LocalProtocolError
 
 MAX_MESSAGE = 1 << 20
 """Characters or bytes; what the relay sends is a sentence, so more is a fault of the relay's."""
+
+UNREAD_MESSAGES = 1_000
+"""Messages that may wait for `receive`: minutes of fast speech, which is a few hundred frames a minute.
+
+At a full queue the reader stops, answers no ping and notices no hang-up, so it must take a receiver that is stuck to
+get there. Nothing is lost then: TCP holds the relay back.
+"""
 
 OPEN_TIMEOUT = 10.0
 """Seconds; the carrier's own limit is not documented."""
 
 ABNORMAL = 1006
 """What RFC 6455 (7.1.5) calls the code of a connection that ended without a Close frame."""
+
+Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
 class WebSocketRefused(Exception):
@@ -62,110 +74,101 @@ class WebSocketClosed(Exception):
 class WebSocket:
     """An open WebSocket, client side. One task receives; any may send."""
 
-    _stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
-    _protocol: wsproto.WSConnection
-    _parts: list[str | bytes] = attrs.field(factory=list)
-    _messages: deque[str | bytes] = attrs.field(factory=deque)
-    _replies: bytearray = attrs.field(factory=bytearray)
-    _end: WebSocketClosed | None = None
-    _lock: trio.Lock = attrs.field(factory=trio.Lock)
+    _stream: Stream
+    _connection: WebSocketConnection = attrs.field(init=False)
+    _closing: bool = attrs.field(default=False, init=False)
+    _over: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     async def send(self, message: str | bytes) -> None:
         """Send one message, as text or binary by its type. Raises `WebSocketClosed`; cancelling may cut it off."""
-        await self._send(TextMessage(message) if isinstance(message, str) else BytesMessage(message))
+        try:
+            await self._connection.send_message(message)
+        except ConnectionClosed:
+            raise self._end() from None
 
     async def receive(self) -> str | bytes:
-        """Wait for the next message, answering pings meanwhile; cancelling loses nothing.
+        """Wait for the next message; cancelling loses nothing. Pings are answered all the while.
 
         Raises `WebSocketClosed` once the peer has closed or vanished, and again each time after that.
         """
-        while not self._messages:
-            await self._send_replies()
-            if self._end:
-                raise self._end
-            try:
-                data = bytes(await self._stream.receive_some())
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                data = b""
-            try:
-                self._protocol.receive_data(data or None)
-                for event in self._protocol.events():
-                    self._take(event)
-            except (LocalProtocolError, RemoteProtocolError) as error:
-                self._end = self._end or WebSocketClosed(ABNORMAL, str(error))
-        return self._messages.popleft()
+        try:
+            return await self._connection.get_message()
+        except ConnectionClosed:
+            if self._closing:
+                await self._over.wait()
+            raise self._end() from None
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Send a Close frame; the peer's own comes out of `receive` as `WebSocketClosed`. Harmless when closed."""
-        with suppress(WebSocketClosed):
-            await self._send(CloseConnection(code, reason))
+        """Send a Close frame and wait for the peer's, which comes out of `receive` as `WebSocketClosed`.
+
+        Messages that were not received by then are dropped. Harmless when closed; cancelling cuts the connection.
+        """
+        if self._connection.closed:
+            return
+        self._closing = True
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._cancel_when_over, nursery.cancel_scope)
+            await self._connection.aclose(code, reason)
+            nursery.cancel_scope.cancel()
 
     async def break_off(self) -> None:
-        """Reset the connection under the WebSocket, as a network that fails does."""
+        """Reset the connection under the WebSocket, as a network that fails does. Harmless when closed."""
         transport = self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else self._stream
-        transport.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with suppress(OSError):
+            transport.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         await trio.aclose_forcefully(transport)
 
-    async def shake_hands(self, request: Request) -> None:
-        """Send the upgrade request and wait until it is accepted. Raises `WebSocketRefused`."""
-        refusal: RejectConnection | None = None
-        body = b""
-        try:
-            await self._stream.send_all(self._protocol.send(request))
-            while data := await self._stream.receive_some():
-                self._protocol.receive_data(bytes(data))
-                events = self._protocol.events()
-                for event in events:
-                    match event:
-                        case AcceptConnection():
-                            for early in events:  # messages in the same segment as the end of the handshake
-                                self._take(early)
-                            return
-                        case RejectConnection():
-                            refusal = event
-                        case RejectData():
-                            body += event.data
-                        case _:
-                            pass
-                    if refusal and (not refusal.has_body or getattr(event, "body_finished", False)):
-                        raise WebSocketRefused(refusal.status_code, f"upgrade refused: {body[:200]!r}")
-        except (trio.BrokenResourceError, RemoteProtocolError, LocalProtocolError) as error:
-            raise WebSocketRefused(0, f"no usable answer to the upgrade: {error}") from error
-        raise WebSocketRefused(refusal.status_code if refusal else 0, "the upgrade was not answered in full")
+    async def run(
+        self, host: str, resource: str, headers: Sequence[tuple[str, str]], *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        """Shake hands, which is what starts this task, and run the reader until it is over.
 
-    def _take(self, event: wsproto.events.Event) -> None:
-        match event:
-            case TextMessage() | BytesMessage():
-                self._parts.append(event.data if isinstance(event.data, str) else bytes(event.data))
-                if sum(map(len, self._parts)) > MAX_MESSAGE:
-                    self._end = WebSocketClosed(1009, "the relay's message is too big")
-                elif event.message_finished:
-                    empty = "" if isinstance(event, TextMessage) else b""
-                    self._messages.append(empty.join(self._parts))  # type: ignore[arg-type]
-                    self._parts.clear()
-            case Ping() if self._protocol.state is ConnectionState.OPEN:
-                self._replies += self._protocol.send(event.response())
-            case CloseConnection(code=code, reason=reason):
-                if self._protocol.state is ConnectionState.REMOTE_CLOSING:
-                    self._replies += self._protocol.send(event.response())
-                self._end = self._end or WebSocketClosed(int(code), reason or "")
-            case _:
-                pass  # pongs, and pings that come while closing
+        Raises `WebSocketRefused` instead of starting.
+        """
+        refusal: WebSocketRefused | None = WebSocketRefused(0, "no usable answer to the upgrade")
 
-    async def _send(self, event: wsproto.events.Event) -> None:
-        async with self._lock:
+        async def shake_hands(reading: trio.Nursery, *, task_status: trio.TaskStatus[None]) -> None:
+            nonlocal refusal
+            task_status.started()  # and no wait from here to the reader's start, or its nursery would end without it
+            self._connection = await wrap_client_stream(
+                reading,
+                self._stream,
+                host,
+                resource,
+                extra_headers=[(name.encode(), value.encode()) for name, value in headers],
+                max_message_size=MAX_MESSAGE,
+                message_queue_size=UNREAD_MESSAGES,
+            )
+            refusal = None
+            opened.started()
+
+        opened = task_status
+        async with trio.open_nursery() as opening:
             try:
-                await self._stream.send_all(self._protocol.send(event))
-            except (LocalProtocolError, trio.BrokenResourceError, trio.ClosedResourceError):
-                raise self._end or WebSocketClosed(ABNORMAL) from None
+                async with trio.open_nursery() as reading:
+                    await opening.start(shake_hands, reading)
+            except* ConnectionRejected as group:
+                for error in group.exceptions:
+                    if isinstance(error, ConnectionRejected):
+                        refusal = WebSocketRefused(error.status_code, f"upgrade refused: {(error.body or b'')[:200]!r}")
+            except* (LocalProtocolError, h11.LocalProtocolError):
+                pass  # an answer that is no HTTP (h11), a ping while closing (wsproto): the end of the reader all the same
+            opening.cancel_scope.cancel()
+        self._over.set()
+        if refusal:
+            raise refusal
 
-    async def _send_replies(self) -> None:
-        async with self._lock:
-            replies, self._replies = self._replies, bytearray()
-            # A peer that is gone no longer needs them; the next read says how it went.
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                if replies:
-                    await self._stream.send_all(replies)
+    async def _cancel_when_over(self, scope: trio.CancelScope) -> None:
+        await self._over.wait()
+        scope.cancel()
+
+    def _end(self) -> WebSocketClosed:
+        closed = self._connection.closed
+        # Nothing public tells whether our Close frame was answered; only then are both sides closed in wsproto's eyes.
+        answered = self._connection._wsproto.state is ConnectionState.CLOSED  # noqa: SLF001
+        if closed is None or (self._closing and not answered):
+            return WebSocketClosed(ABNORMAL)
+        return WebSocketClosed(int(closed.code), closed.reason or "")
 
 
 @asynccontextmanager
@@ -175,29 +178,45 @@ async def open_websocket(
     """Connect to a `ws://` or `wss://` URL; at the end of the block the socket is closed, whatever happened.
 
     `via` is an origin such as `http://127.0.0.1:8080` to connect to instead of the URL's own, which is then only named
-    in the request, as behind a tunnel. Raises `WebSocketRefused`, also when it is not open within 10 seconds.
+    in the request, as behind a tunnel. Raises `WebSocketRefused`, also when it is not open within 10 seconds, and what
+    the block raised as it is, not wrapped in a group.
     """
     target, door = urlsplit(url), urlsplit(via or url)
-    secure = door.scheme in {"wss", "https"}
-    host, port = door.hostname or "", door.port or (443 if secure else 80)
-    opening = trio.CancelScope(deadline=trio.current_time() + OPEN_TIMEOUT)
-    stream: trio.SocketStream | trio.SSLStream[trio.SocketStream] | None = None
+    resource = (target.path or "/") + (f"?{target.query}" if target.query else "")
+    stream: Stream | None = None
+    failure: Exception | None = None
     try:
-        with opening:
+        async with trio.open_nursery() as nursery:
             try:
-                stream = await trio.open_tcp_stream(host, port)
-            except OSError as error:
-                raise WebSocketRefused(0, f"cannot connect to {door.netloc}: {error}") from error
-            if secure:
-                tls = ssl.create_default_context()
-                stream = trio.SSLStream(stream, tls, server_hostname=host, https_compatible=True)
-            opened = WebSocket(stream, wsproto.WSConnection(wsproto.ConnectionType.CLIENT))
-            resource = (target.path or "/") + (f"?{target.query}" if target.query else "")
-            extra = [(name.encode(), value.encode()) for name, value in headers]
-            await opened.shake_hands(Request(target.netloc, resource, extra_headers=extra))
-        if opening.cancelled_caught:
-            raise WebSocketRefused(0, f"no answer to the upgrade within {OPEN_TIMEOUT:g} s")
-        yield opened
+                with trio.move_on_after(OPEN_TIMEOUT) as opening:
+                    stream = await _connect(door)
+                    opened = WebSocket(stream)
+                    await nursery.start(opened.run, target.netloc, resource, headers)
+                if opening.cancelled_caught:
+                    raise WebSocketRefused(0, f"no answer to the upgrade within {OPEN_TIMEOUT:g} s")
+                yield opened
+            except Exception as error:  # noqa: BLE001 - raised again outside, where no nursery wraps it
+                failure = error
+            nursery.cancel_scope.cancel()
     finally:
         if stream is not None:
             await trio.aclose_forcefully(stream)
+    if failure is not None:
+        raise failure
+
+
+async def _connect(door: SplitResult) -> Stream:
+    secure = door.scheme in {"wss", "https"}
+    host = door.hostname or ""
+    try:
+        stream = await trio.open_tcp_stream(host, door.port or (443 if secure else 80))
+    except OSError as error:
+        raise WebSocketRefused(0, f"cannot connect to {door.netloc}: {error}") from error
+    if not secure:
+        return stream
+    tls = trio.SSLStream(stream, ssl.create_default_context(), server_hostname=host, https_compatible=True)
+    try:
+        await tls.do_handshake()
+    except trio.BrokenResourceError as error:
+        raise WebSocketRefused(0, f"no TLS with {door.netloc}: {error.__cause__}") from error
+    return tls

@@ -8,18 +8,22 @@ add` uses, because starting a command for each test would take longer than the t
 
 from __future__ import annotations
 
+import re
 import secrets
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+import anyio
 import attrs
 import httpx2
 import trio
 from mcp import Client
+from mcp.client._transport import TransportStreams
 from mcp.client.sse import sse_client
+from mcp.shared.message import SessionMessage
 from mcp_types import (
     CallToolResult,
     CreateMessageRequestParams,
@@ -217,6 +221,42 @@ async def connected(access: Access, answer: AnswerTurn = repeat, *, at: Daemon |
         received.send_nowait(message)
 
     url = access.sse_url if at is None else f"{at.url}/sse?token={access.token}"
-    async with Client(sse_client(url), sampling_callback=sample, message_handler=note) as mcp:
+    async with Client(_sse_transport(url), sampling_callback=sample, message_handler=note) as mcp:
         await mcp.list_tools()  # the answer shows that the daemon has taken note of `initialized` before it
         yield AiClient(mcp, asked, withdrawn, notices)
+
+
+@asynccontextmanager
+async def _sse_transport(url: str) -> AsyncIterator[TransportStreams]:
+    """Connect as the SDK does, but take messages that come while the session is being closed.
+
+    The SDK closes its session before its reader; a message in between crashes the reader and leaves its generators to
+    the garbage collector, which is an error in these tests.
+    """
+    writer, reader = anyio.create_memory_object_stream[SessionMessage | Exception](MOST_EVENTS)
+
+    async def forward() -> None:
+        async with writer:
+            async for message in arriving:
+                with suppress(anyio.BrokenResourceError):
+                    writer.send_nowait(message)
+
+    async with sse_client(url) as (arriving, leaving), trio.open_nursery() as nursery:
+        nursery.start_soon(forward)
+        yield reader, leaving
+        nursery.cancel_scope.cancel("the session is closed")
+
+
+@asynccontextmanager
+async def session_address(daemon: Daemon, access: Access) -> AsyncIterator[str]:
+    """Open an SSE stream by hand, read no further than its first event, and give the address to post to."""
+    host, _, port = daemon.url.removeprefix("http://").partition(":")
+    async with await trio.open_tcp_stream(host, int(port)) as stream:
+        request = f"GET /sse HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {access.token}\r\n\r\n"
+        await stream.send_all(request.encode())
+        seen = b""
+        while not (address := re.search(rb"data: (/messages\S+)\r?\n", seen)):
+            chunk = await stream.receive_some()
+            assert chunk, seen
+            seen += chunk
+        yield address[1].decode()

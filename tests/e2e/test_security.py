@@ -29,6 +29,7 @@ from tests.e2e.parties import (
     message_left,
     metrics,
     register,
+    session_address,
 )
 from tests.e2e.relay_here import run_relay_here
 
@@ -299,21 +300,11 @@ async def test_another_agents_token_posts_into_no_session(
     neighbours: Neighbours, http: httpx2.AsyncClient, daemon: LocalDaemon
 ) -> None:
     """Who knows the address of another agent's session, but has only a token of his own, cannot speak in it."""
-    headers = {"Authorization": f"Bearer {neighbours.thief.token}"}
-    async with http.stream("GET", "/sse", params={"token": neighbours.victim.token}) as stream:
-        lines = stream.aiter_lines()
-        address = [line async for line in _until_data(lines)][-1].removeprefix("data: ")
-        ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
-        assert (await http.post(address, json=ping, headers=headers)).status_code == 403
-        rightful = {"Authorization": f"Bearer {neighbours.victim.token}"}
-        assert (await http.post(address, json=ping, headers=rightful)).status_code == 202
-
-
-async def _until_data(lines: AsyncIterator[str]) -> AsyncIterator[str]:
-    async for line in lines:
-        yield line
-        if line.startswith("data: "):
-            return
+    ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    async with session_address(daemon, neighbours.victim) as address:
+        for access, status in ((neighbours.thief, 403), (neighbours.victim, 202)):
+            headers = {"Authorization": f"Bearer {access.token}"}
+            assert (await http.post(address, json=ping, headers=headers)).status_code == status
 
 
 async def test_a_guessed_session_does_not_exist(http: httpx2.AsyncClient) -> None:

@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""Draw the states of a call from the table that the code obeys, as Mermaid.
+
+    scripts/state_diagram.py            print the diagram
+    scripts/state_diagram.py --write    put it into docs/states.md
+    scripts/state_diagram.py --check    exit with 1 when docs/states.md shows another one
+
+Run it with the project's environment: .venv/bin/python scripts/state_diagram.py …
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import click
+
+from actors.phases import MOVES, Phase
+
+PAGE = Path(__file__).parents[1] / "docs" / "states.md"
+BEGIN, END = "<!-- states: made by scripts/state_diagram.py -->", "<!-- states: end -->"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--write", "wanted", flag_value="write", help="Put the diagram into the page, between its markers.")
+@click.option("--check", "wanted", flag_value="check", help="Exit with 1 when the page shows another diagram.")
+@click.option(
+    "--page", type=click.Path(path_type=Path, dir_okay=False), default=PAGE, help="The page. [default: docs/states.md]"
+)
+def main(wanted: str | None, page: Path) -> None:
+    """Print the states of a call and the moves between them as a Mermaid diagram."""
+    if wanted is None:
+        click.echo(diagram())
+        return
+    try:
+        there = page.read_text(encoding="utf-8")
+        current = with_diagram(there)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"{page} cannot be used: {error}") from error
+    if wanted == "write":
+        page.write_text(current, encoding="utf-8")
+    elif there != current:
+        click.echo(f"{page} is out of date; run scripts/state_diagram.py --write", err=True)
+        sys.exit(1)
+
+
+def diagram() -> str:
+    """Return the diagram: one state a phase, one arrow a move, labelled with its occasion."""
+    states = [f'    state "{phase}" as {phase.name}' for phase in Phase]
+    arrows = [
+        f"    {phase.name} --> {target.name}: {occasion}"
+        for phase, targets in MOVES.items()
+        for target, occasion in targets.items()
+    ]
+    first, last = next(iter(Phase)), [phase for phase, targets in MOVES.items() if not targets]
+    ends = [f"    {phase.name} --> [*]" for phase in last]
+    return "\n".join(["stateDiagram-v2", *states, f"    [*] --> {first.name}", *arrows, *ends])
+
+
+def with_diagram(page: str) -> str:
+    """Return the page with the diagram between its markers. Raises `ValueError` when it has none."""
+    between = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
+    if not between.search(page):
+        raise ValueError(f"it has no markers {BEGIN} and {END}")
+    return between.sub(lambda _old: f"{BEGIN}\n```mermaid\n{diagram()}\n```\n{END}", page, count=1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""The account of the caller's words: in hand, answered, or left as a message."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.messages import Direction, Line, MessageDraft, Reason, Speaker
+from actors.owed import Owed
+from tests.fakes import STARTED, call_info
+
+
+def owed(**changes: object) -> Owed:
+    return Owed(call_info(**changes))
+
+
+def test_nothing_is_owed_at_first() -> None:
+    """A call begins with no words in hand and no message."""
+    account = owed()
+    assert (account.in_hand, account.is_left, account.reason) == (False, False, None)
+
+
+def test_words_are_in_hand_until_they_are_answered() -> None:
+    """An answer lets go of all words up to the newest turn, whichever turn they came in."""
+    account = owed()
+    account.hold(1, "Hello?")
+    account.hold(2, "Are you there?")
+    assert account.in_hand
+    assert account.answered() == 2
+    assert not account.in_hand
+
+
+def test_an_answer_to_nothing_lets_go_of_nothing() -> None:
+    """Where no words are in hand there is no turn to release."""
+    assert owed().answered() is None
+
+
+def test_words_that_nobody_will_answer_are_left() -> None:
+    """All words in hand become the body, in order, and the journal may let go of them with the message."""
+    account = owed()
+    account.hold(1, "Hello?")
+    account.hold(3, "Are you there?")
+    account.leave(Reason.CLIENT_TIMEOUT)
+    assert (account.in_hand, account.is_left) == (False, True)
+    draft = account.draft(())
+    assert (draft.body, draft.through_turn) == ("Hello?\nAre you there?", 3)
+
+
+def test_answered_words_are_not_left() -> None:
+    """What a client answered is no part of the message."""
+    account = owed()
+    account.hold(1, "What time is it?")
+    account.answered()
+    account.hold(2, "And the date?")
+    account.leave(Reason.CLIENT_LEFT)
+    assert account.draft(()).body == "And the date?"
+
+
+def test_the_first_reason_is_kept() -> None:
+    """Why the caller was let down first is what the client is told."""
+    account = owed()
+    account.leave(Reason.CLIENT_TIMEOUT)
+    account.leave(Reason.UNANSWERED)
+    assert account.draft(()).reason is Reason.CLIENT_TIMEOUT
+
+
+def test_a_call_without_words_can_be_left() -> None:
+    """That somebody called is a message too, with an empty body."""
+    account = owed()
+    account.leave(Reason.CLIENT_ABSENT)
+    draft = account.draft(())
+    assert (draft.body, draft.through_turn) == ("", 0)
+
+
+def test_a_message_grows() -> None:
+    """What is said after it was left is added, a line each."""
+    account = owed()
+    account.hold(1, "Call me back.")
+    account.leave(Reason.CLIENT_ABSENT)
+    account.add("After eight.")
+    assert account.draft(()).body == "Call me back.\nAfter eight."
+
+
+def test_what_the_machine_understood_replaces_the_words() -> None:
+    """The body becomes the answering machine's wording, without the blanks around it; wishes are kept beside it."""
+    account = owed()
+    account.hold(1, "Er, hello, well, call me back, after eight.")
+    account.leave(Reason.CLIENT_ABSENT)
+    account.take(" Please call back. \n", " after 8 ")
+    draft = account.draft(())
+    assert (draft.body, draft.preferences) == ("Please call back.", "after 8")
+
+
+def test_words_after_it_are_added_to_what_the_machine_understood() -> None:
+    """Until the machine takes them up, newer words stand below its wording."""
+    account = owed()
+    account.leave(Reason.CLIENT_ABSENT)
+    account.take("Please call back.", "")
+    account.add("It is urgent.")
+    assert account.draft(()).body == "Please call back.\nIt is urgent."
+
+
+def test_a_newer_understanding_replaces_the_older_one() -> None:
+    """The machine words the whole message each time; what was added in between is in it."""
+    account = owed()
+    account.leave(Reason.CLIENT_ABSENT)
+    account.take("Please call back.", "")
+    account.add("It is urgent.")
+    account.take("Please call back, it is urgent.", "")
+    assert account.draft(()).body == "Please call back, it is urgent."
+
+
+@pytest.mark.parametrize("nothing", ["", " \n"])
+def test_an_empty_understanding_takes_nothing_away(nothing: str) -> None:
+    """A machine that records nothing leaves the caller's own words, and earlier wishes, as they are."""
+    account = owed()
+    account.hold(1, "Call me back.")
+    account.leave(Reason.CLIENT_ABSENT)
+    account.take("", "after 8")
+    account.take(nothing, nothing)
+    draft = account.draft(())
+    assert (draft.body, draft.preferences) == ("Call me back.", "after 8")
+
+
+def test_there_is_no_message_before_something_was_left() -> None:
+    """A draft of nothing cannot be built."""
+    account = owed()
+    account.hold(1, "Hello?")
+    with pytest.raises(ValueError, match="nothing was left"):
+        account.draft(())
+
+
+def test_a_message_says_whose_it_is() -> None:
+    """The call, its numbers and direction, and what was said go with it; its part is the connection."""
+    account = owed(direction=Direction.OUTBOUND, connection=2)
+    transcript = (Line(Speaker.CALLER, "Hello?", STARTED),)
+    account.leave(Reason.CLIENT_LEFT)
+    assert account.draft(transcript) == MessageDraft(
+        call_sid="CA1",
+        part=2,
+        agent_id="my-client",
+        direction=Direction.OUTBOUND,
+        reason=Reason.CLIENT_LEFT,
+        caller="+15551230001",
+        called="+15551230002",
+        body="",
+        transcript=transcript,
+    )
+
+
+@given(st.lists(st.one_of(st.text(min_size=1), st.none())))
+def test_a_message_has_exactly_the_words_that_were_not_answered(events: list[str | None]) -> None:
+    """Whatever is said and answered (None), in whatever order, the rest is left, each word once and in order."""
+    account = owed()
+    unanswered: list[str] = []
+    for turn, words in enumerate(events, start=1):
+        if words is None:
+            account.answered()
+            unanswered.clear()
+        else:
+            account.hold(turn, words)
+            unanswered.append(words)
+    assert account.in_hand == bool(unanswered)
+    account.leave(Reason.UNANSWERED)
+    assert account.draft(()).body == "\n".join(unanswered)

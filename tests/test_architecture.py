@@ -1,0 +1,295 @@
+"""The rules of the design that no linter knows, checked on the source: who imports whom, and what nobody may write.
+
+    actors ◀── relay.* ◀── relay.daemon, relay.cli        the simulator stands beside it all
+
+What nobody may write is a question to one node of the syntax, so that the last tests can show that it finds something.
+"""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import re
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+
+# What decides in a call, and performs nothing: it may be read, tested and replayed without a loop, a clock or a disk.
+_PURE = ("commands", "conversation", "errors", "messages", "owed", "phases", "playback", "policy", "transcript")
+PURE = frozenset(f"actors.{name}" for name in _PURE)
+PURE_MAY_IMPORT = frozenset({"__future__", "attrs", "collections", "datetime", "enum", "math", "re", "types", "typing"})
+
+# Parts that meet only in `relay.daemon`; what they need of each other they say as a protocol in their own `ports`.
+STRANGERS = frozenset({"relay.twilio", "relay.mcp", "relay.answering", "relay.store"})
+
+# The simulated carrier must not check the product with the product's own code.
+SIMULATOR_MAY_IMPORT = frozenset(
+    {"relay.config", "relay.errors", "relay.listener", "relay.local", "relay.simulator", "relay.speech"}
+)
+
+LONGEST = 300
+LONG_FILES = {
+    "actors/conversation.py": "every transition of a call is in one file, so that the rules can be read as one text",
+    "actors/messages.py": "all that can happen to a call, on one page: values without behaviour",
+    "relay/cli.py": "all commands, which share their way of printing and of failing",
+    "relay/daemon.py": "the one file that knows every part, and puts them together",
+    "relay/listener.py": "the one port: accept loop and guarded stream lean on the same internals of Hypercorn",
+    "relay/simulator/call.py": "the carrier's half of a call and the script's share its state",
+    "relay/simulator/claude.py": "a whole stand-in service: what is asked, what is answered, the rule, the service",
+    "relay/simulator/twiml.py": "mostly lists of the verbs and attributes that exist",
+    "relay/speech/hygiene.py": "one filter over one stream: each marker is a rule of a few lines",
+}
+
+
+def _files(*folders: str) -> list[Path]:
+    return sorted(
+        path for folder in folders for path in (REPOSITORY / folder).rglob("*.py") if "node_modules" not in path.parts
+    )
+
+
+def _module_name(path: Path) -> str:
+    return ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
+
+
+@cache
+def _modules() -> dict[str, ast.Module]:
+    return {_module_name(path): ast.parse(path.read_text()) for path in _files("actors", "relay")}
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    """Name every module that is imported, inside functions too; of a package, its module that is meant."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import():
+                yield from (each.name for each in node.names)
+            case ast.ImportFrom(module=str(module), level=0):
+                inner = [f"{module}.{each.name}" for each in node.names]
+                yield from (name if name in _modules() else module for name in inner)
+            case ast.ImportFrom():
+                yield "." * node.level
+            case _:
+                pass
+
+
+def _part(module: str) -> str:
+    """Name the part that a module belongs to: its package inside `relay`, or the module itself at the top."""
+    return ".".join(module.split(".")[:2])
+
+
+def _imported_parts(module: str) -> set[str]:
+    return {_part(name) for name in _imports(_modules()[module]) if name.split(".")[0] in {"actors", "relay"}}
+
+
+RELAY = sorted(name for name in _modules() if name.startswith("relay"))
+
+
+# ── who imports whom ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("module", sorted(name for name in _modules() if name.startswith("actors")))
+def test_actors_know_nothing_of_the_outside(module: str) -> None:
+    """What happens in a call imports the standard library, attrs and trio, and nothing of `relay`."""
+    allowed = sys.stdlib_module_names | {"attrs", "trio", "actors"}
+    assert {name for name in _imports(_modules()[module]) if name.split(".")[0] not in allowed} == set()
+
+
+@pytest.mark.parametrize("module", sorted(PURE))
+def test_the_pure_part_imports_only_what_is_pure(module: str) -> None:
+    """What decides imports no trio, clock, log, socket or database, and of ours only what is pure itself."""
+    imported = set(_imports(_modules()[module]))
+    assert {name for name in imported - PURE if name.split(".")[0] not in PURE_MAY_IMPORT} == set()
+
+
+def test_strangers_do_not_meet() -> None:
+    """The carrier's edge, the MCP side, the answering machine and the store do not import each other."""
+    met = {module: _imported_parts(module) & (STRANGERS - {_part(module)}) for module in RELAY}
+    assert {module: parts for module, parts in met.items() if parts and _part(module) in STRANGERS} == {}
+
+
+def test_the_product_does_not_need_the_simulator() -> None:
+    """Nothing outside the simulated carrier imports anything of it."""
+    product = [module for module in RELAY if _part(module) != "relay.simulator"]
+    assert [module for module in product if "relay.simulator" in _imported_parts(module)] == []
+
+
+def test_the_simulator_does_not_check_the_product_with_the_product() -> None:
+    """The simulated carrier has its own frames, signatures and TwiML."""
+    simulator = [module for module in RELAY if _part(module) == "relay.simulator"]
+    assert [module for module in simulator if _imported_parts(module) - SIMULATOR_MAY_IMPORT] == []
+
+
+def test_only_the_command_line_knows_the_daemon() -> None:
+    """Nothing that the daemon puts together imports the daemon."""
+    assert {m for m in RELAY if _imported_parts(m) & {"relay.daemon", "relay.cli"}} == {"relay.cli", "relay.__main__"}
+
+
+def test_no_module_is_imported_in_a_circle() -> None:
+    """The modules of both packages can be put in an order in which each needs only earlier ones."""
+    graph = {name: set(_imports(tree)) & _modules().keys() - {name} for name, tree in _modules().items()}
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+def test_no_part_is_imported_in_a_circle() -> None:
+    """The parts of `relay`, taken as wholes, can be put in such an order too."""
+    graph: dict[str, set[str]] = {}
+    for module in RELAY:
+        graph.setdefault(_part(module), set()).update(_imported_parts(module) - {_part(module)})
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+# ── what nobody may write ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+Rule = Callable[[ast.AST], bool]
+
+
+def reads_the_clock(node: ast.AST) -> bool:
+    """Whether `datetime` or `date` is asked for the present."""
+    match node:
+        case ast.Attribute(attr="now" | "utcnow" | "today", value=ast.Name(id="datetime" | "date")):
+            return True
+        case _:
+            return False
+
+
+def starts_a_task_that_nobody_owns(node: ast.AST) -> bool:
+    """Whether a task is started outside all nurseries."""
+    match node:
+        case ast.Attribute(attr="spawn_system_task") | ast.alias(name="spawn_system_task"):
+            return True
+        case _:
+            return False
+
+
+def catches_too_much(node: ast.AST) -> bool:
+    """Whether a handler would swallow a cancellation, or any error without a word."""
+    match node:
+        case ast.ExceptHandler(type=None) | ast.ExceptHandler(type=ast.Name(id="Exception"), body=[ast.Pass()]):
+            return True
+        case ast.ExceptHandler(type=ast.expr() as kinds):
+            return "BaseException" in {getattr(each, "id", "") for each in ast.walk(kinds)}
+        case _:
+            return False
+
+
+def takes_whatever_comes(node: ast.AST) -> bool:
+    """Whether a memory channel's capacity is infinity, however that is written."""
+    match node:
+        case ast.Call(func=function, args=[capacity, *_]):
+            made = function.value if isinstance(function, ast.Subscript) else function
+            name = made.attr if isinstance(made, ast.Attribute) else getattr(made, "id", "")
+            return name == "open_memory_channel" and re.search(r"\binf\b", ast.unparse(capacity)) is not None
+        case _:
+            return False
+
+
+def shields_without_end(node: ast.AST) -> bool:
+    """Whether something is shielded from cancellation for as long as it likes."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr="CancelScope"), keywords=given):
+            named = {each.arg for each in given}
+            return "shield" in named and not named & {"deadline", "relative_deadline"}
+        case ast.Assign(targets=[ast.Attribute(attr="shield")]):
+            return True
+        case _:
+            return False
+
+
+@pytest.mark.parametrize("module", sorted(PURE))
+def test_the_pure_part_is_told_the_time(module: str) -> None:
+    """What decides never asks what time it is: `datetime` is there for its values."""
+    assert [ast.unparse(node) for node in ast.walk(_modules()[module]) if reads_the_clock(node)] == []
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [starts_a_task_that_nobody_owns, catches_too_much, takes_whatever_comes, shields_without_end],
+    ids=lambda rule: rule.__name__,
+)
+def test_structured_concurrency_is_honest(rule: Rule) -> None:
+    """No task without a nursery, no swallowed cancellation, no boundless queue, no endless shield."""
+    paths = _files("actors", "relay", "scripts")
+    nodes = [(path, node) for path in paths for node in ast.walk(ast.parse(path.read_text()))]
+    assert [f"{path}:{getattr(node, 'lineno', 0)}" for path, node in nodes if rule(node)] == []
+
+
+BARE_IGNORE = re.compile(r"#\s*type:\s*ignore(?!\[)")
+
+
+def test_the_type_checker_is_only_silenced_for_a_reason() -> None:
+    """Each `type: ignore` names the one error that it is about."""
+    found = [
+        f"{path}:{number}"
+        for path in _files("actors", "relay", "scripts", "tests")
+        if path != Path(__file__)
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if BARE_IGNORE.search(line)
+    ]
+    assert found == []
+
+
+def test_long_files_have_a_reason() -> None:
+    """The files of more than 300 lines are those that are listed here, each with its reason."""
+    lengths = {path: len(path.read_text().splitlines()) for path in _files("actors", "relay", "scripts")}
+    long = {str(path.relative_to(REPOSITORY)) for path, length in lengths.items() if length > LONGEST}
+    assert long == LONG_FILES.keys()
+
+
+# ── the rules see what they forbid ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("rule", "code"),
+    [
+        (reads_the_clock, "datetime.now(UTC)"),
+        (starts_a_task_that_nobody_owns, "trio.lowlevel.spawn_system_task(work)"),
+        (starts_a_task_that_nobody_owns, "from trio.lowlevel import spawn_system_task"),
+        (catches_too_much, "try: work()\nexcept: raise"),
+        (catches_too_much, "try: work()\nexcept BaseException: raise"),
+        (catches_too_much, "try: work()\nexcept (OSError, BaseException) as error: raise"),
+        (catches_too_much, "try: work()\nexcept* BaseException: raise"),
+        (catches_too_much, "try: work()\nexcept Exception: pass"),
+        (takes_whatever_comes, "trio.open_memory_channel(math.inf)"),
+        (takes_whatever_comes, "trio.open_memory_channel[int](float('inf'))"),
+        (takes_whatever_comes, "open_memory_channel(inf)"),
+        (shields_without_end, "trio.CancelScope(shield=True)"),
+        (shields_without_end, "scope.shield = True"),
+    ],
+)
+def test_a_rule_finds_what_it_forbids(rule: Rule, code: str) -> None:
+    """A rule that found nothing anywhere would pass for ever."""
+    assert any(map(rule, ast.walk(ast.parse(code))))
+
+
+@pytest.mark.parametrize(
+    ("rule", "code"),
+    [
+        (reads_the_clock, "self.now, datetime(2026, 1, 1)"),
+        (catches_too_much, "try: work()\nexcept Exception: report()"),
+        (catches_too_much, "try: work()\nexcept OSError: pass"),
+        (takes_whatever_comes, "trio.open_memory_channel[int](CAPACITY)"),
+        (takes_whatever_comes, "min(deadline, math.inf)"),
+        (shields_without_end, "trio.CancelScope(shield=True, deadline=soon)"),
+        (shields_without_end, "trio.move_on_after(1, shield=True)"),
+    ],
+)
+def test_a_rule_lets_the_rest_pass(rule: Rule, code: str) -> None:
+    """What only looks like the forbidden thing is left alone."""
+    assert not any(map(rule, ast.walk(ast.parse(code))))
+
+
+def test_imports_are_found_wherever_they_stand() -> None:
+    """An import inside a function, or of a module by way of its package, is an import."""
+    code = "from relay import config\ndef work():\n    import trio.testing\n    from actors.call import Call\n"
+    assert set(_imports(ast.parse(code))) == {"relay.config", "trio.testing", "actors.call"}
+
+
+@pytest.mark.parametrize(("line", "is_bare"), [("x  # type: ignore", True), ("x  # type: ignore[misc]", False)])
+def test_a_bare_ignore_is_seen(line: str, is_bare: bool) -> None:
+    """An ignore without a code is told from one with it."""
+    assert bool(BARE_IGNORE.search(line)) == is_bare
