@@ -174,6 +174,8 @@ class Call:
 
     async def _loop(self) -> None:
         await self.services.journal.open_call(self.info)
+        self._pending.extend(self._machine.start(trio.current_time()))
+        await self._perform_pending()
         while self._machine.phase is not Phase.OVER:
             event: Event = DeadlinePassed()
             with trio.move_on_at(self._machine.deadline):

@@ -30,6 +30,11 @@ was a cough), they are asked again instead of "are you still there".
 *Silence.* Counted from when our last word was heard, as far as the carrier tells, else estimated. A few questions,
 then a goodbye. *Keys* are collected until `#` or a gap, and are then an utterance like any other.
 
+*Calls that we make.* The callee never asked for an answering machine: when no client takes a turn, an honest sentence
+ends the call, and what was said is kept. A screened call says nothing, the greeting included, until the carrier knows
+who picked up, or cannot tell in time; a machine gets its message, or is hung up on. What is heard meanwhile is context
+for the first turn, not a turn: it may be a machine's announcement.
+
 *The end.* Only the client, the answering machine's own tool, or a limit ends a call; no pattern over words does.
 Whatever is to be heard is heard first: the session is ended when the carrier has reported our speech as played, or
 when it must have been. What the caller says meanwhile is kept, except after the client itself has hung up.
@@ -61,6 +66,8 @@ from actors.messages import (
     AgentSpeaking,
     Availability,
     AvailabilityChanged,
+    Callee,
+    CalleeRecognised,
     CallerGone,
     CallerInterrupted,
     CallerSpeaking,
@@ -82,6 +89,7 @@ from actors.messages import (
     Reason,
     Speaker,
     SpeechPlayed,
+    TransferRequested,
     TurnFailed,
     TurnFinished,
     TurnRequest,
@@ -128,7 +136,7 @@ class Conversation:
         self._availability = availability
         self._born = now
         self._now = now
-        self.phase = Phase.CLIENT_LISTENING
+        self.phase = Phase.SCREENING if call.screened else Phase.CLIENT_LISTENING
         self._transcript = Transcript(policy.history_lines, policy.history_characters)
         self._owed = Owed(call)
         self._turn: _Turn | None = None
@@ -137,7 +145,8 @@ class Conversation:
         self._handovers = 0
         self._asked_at = now
         self._caller_was_heard = bool(call.opened_by)
-        self._client_hung_up = False
+        self._client_ended_it = False
+        self._handoff = ""
         self._outcome = "completed"
         self._playback = Playback(policy.characters_per_second, policy.answer_characters, until=now)
         # What is unfinished: partial words, keys, rejected frames in a row, questions asked into silence.
@@ -152,9 +161,10 @@ class Conversation:
         self._silence_due = math.inf
         self._digits_due = math.inf
         self._ending_due = math.inf
+        self._screening_due = now + policy.screening if call.screened else math.inf
 
         self._transcript.extend(call.opened_by)
-        if call.greeting:
+        if call.greeting and not call.screened:
             self._transcript.add(Speaker.AGENT, call.greeting, self._wall())
             self._playback.greet(call.greeting, now)
         self._await_caller()
@@ -164,7 +174,14 @@ class Conversation:
     @property
     def deadline(self) -> float:
         """When to call `handle` with `DeadlinePassed`; infinite exactly when the call is over."""
-        return min(self._call_due, self._answer_due, self._silence_due, self._digits_due, self._ending_due)
+        return min(
+            self._call_due,
+            self._answer_due,
+            self._silence_due,
+            self._digits_due,
+            self._ending_due,
+            self._screening_due,
+        )
 
     @property
     def transcript(self) -> tuple[Line, ...]:
@@ -175,6 +192,11 @@ class Conversation:
     def summary(self) -> CallSummary:
         """How the call ended, or would end now."""
         return CallSummary(outcome=self._outcome, turns_by=dict(self._turns_by), left_message=self._owed.is_left)
+
+    def start(self, now: float) -> list[Command]:
+        """Return what to do first, once: a connection that comes back with a note begins with a turn about it."""
+        self._now = now
+        return self._caller_spoke(self._call.note, final=True) if self._call.note else []
 
     def handle(self, event: Event, now: float) -> list[Command]:  # noqa: C901, PLR0911, PLR0912 - one case a kind
         """Take one event and return what to do, in order. Never raises for any event in any phase."""
@@ -206,6 +228,10 @@ class Conversation:
                 return self._availability_changed(event.availability)
             case HangUpRequested():
                 return self._hang_up(event.say.strip())
+            case TransferRequested():
+                return self._transfer(event.handoff)
+            case CalleeRecognised():
+                return self._callee_recognised(event.callee)
             case DrainRequested():
                 return self._farewell(self._policy.phrases.drain_goodbye, Reason.RELAY_RESTARTED)
             case TurnSaid():
@@ -258,6 +284,8 @@ class Conversation:
         self._asked_at = self._now
         self._handovers = 0
         self._transcript.add(Speaker.CALLER, text, self._wall())
+        if self.phase is Phase.SCREENING:
+            return []
         if self.phase in _LAST_WORDS or self.phase is Phase.ENDING:
             return self._keep_late_words(text)
         stopped = self._stop_turn("superseded")
@@ -285,7 +313,7 @@ class Conversation:
                 assert_never(self._availability)
 
     def _keep_late_words(self, text: str) -> list[Command]:
-        if self._client_hung_up:
+        if self._client_ended_it:
             return []
         if not self._owed.is_left:
             self._owed.leave(Reason.UNANSWERED)
@@ -479,6 +507,9 @@ class Conversation:
     def _step_down(self, reason: Reason) -> list[Command]:
         """Leave the words in hand as a message, then let the next one down the path speak."""
         stored = self._leave(reason)
+        if self._call.direction is Direction.OUTBOUND:
+            sentence = self._policy.phrases.callee_unavailable
+            return [*stored, *self._last_words(Phase.UNAVAILABLE, sentence, "unavailable")]
         if not self._policy.has_machine:
             return [*stored, *self._last_words(Phase.UNAVAILABLE, self._policy.phrases.unavailable, "unavailable")]
         apology = self._policy.phrases.apology
@@ -514,10 +545,36 @@ class Conversation:
         if self.phase in _LAST_WORDS or self.phase is Phase.ENDING:
             return []
         commands = self._stop_turn("hung_up")
-        self._client_hung_up = True
+        self._client_ended_it = True
         if not self._owed.is_left:
             commands += self._release()
         return [*commands, *self._last_words(Phase.GOODBYE, say, "ended", speaker=Speaker.AGENT)]
+
+    def _transfer(self, handoff: str) -> list[Command]:
+        if self.phase in _LAST_WORDS or self.phase is Phase.ENDING:
+            return []
+        self._handoff = handoff
+        commands = self._hang_up("")
+        self._outcome = "transferred"
+        return commands
+
+    def _callee_recognised(self, callee: Callee) -> list[Command]:
+        if self.phase in _LAST_WORDS or self.phase is Phase.ENDING:
+            return []
+        if callee is Callee.MACHINE:
+            commands = self._hang_up(self._call.for_voicemail)
+            self._outcome = "voicemail"
+            return commands
+        if self.phase is not Phase.SCREENING:
+            return []
+        self._screening_due = math.inf
+        self._go(Phase.CLIENT_LISTENING)
+        commands = []
+        if self._call.greeting:
+            self._transcript.add(Speaker.AGENT, self._call.greeting, self._wall())
+            commands = self._speak(self._call.greeting, last=True)
+        self._await_caller()
+        return commands
 
     def _farewell(self, phrase: str, reason: Reason) -> list[Command]:
         if self.phase in _LAST_WORDS or self.phase is Phase.ENDING:
@@ -531,7 +588,7 @@ class Conversation:
         """Say the last sentence of the call and wait until it was heard."""
         self._go(phase)
         self._outcome = outcome
-        self._silence_due = self._answer_due = math.inf
+        self._silence_due = self._answer_due = self._screening_due = math.inf
         commands: list[Command] = []
         if text and speaker is Speaker.AGENT:
             spoken = f" {text}" if self._playback.cycle_open else text
@@ -546,14 +603,14 @@ class Conversation:
 
     def _end_session(self) -> list[Command]:
         self._go(Phase.ENDING)
-        self._silence_due = self._answer_due = self._call_due = self._digits_due = math.inf
+        self._silence_due = self._answer_due = self._call_due = self._digits_due = self._screening_due = math.inf
         self._ending_due = self._now + self._policy.line_close_cap
-        return [EndSession()]
+        return [EndSession(self._handoff)]
 
     def _line_gone(self) -> list[Command]:
         commands = self._stop_turn("hung_up")
         unfinished = " ".join(each for each in (self._partial, self._digits) if each)
-        if unfinished and not self._client_hung_up:
+        if unfinished and not self._client_ended_it:
             self._transcript.add(Speaker.CALLER, unfinished, self._wall())
             self._caller_was_heard = True
             if self._owed.is_left:
@@ -569,7 +626,8 @@ class Conversation:
             self._owed.leave(Reason.CLIENT_ABSENT)
             commands.append(self._message())
         self._go(Phase.OVER)
-        self._call_due = self._answer_due = self._silence_due = self._digits_due = self._ending_due = math.inf
+        self._call_due = self._answer_due = self._silence_due = self._digits_due = math.inf
+        self._ending_due = self._screening_due = math.inf
         return commands
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -585,6 +643,8 @@ class Conversation:
             if self.phase is Phase.ENDING:
                 return [CloseLine(1000), *self._line_gone()]
             return self._end_session()
+        if self._screening_due <= now:
+            return self._callee_recognised(Callee.UNKNOWN)
         if self._digits_due <= now:
             return self._digits_complete()
         if self._answer_due <= now:

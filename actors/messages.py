@@ -49,6 +49,14 @@ class Availability(StrEnum):
     AWAY = "away"
 
 
+class Callee(StrEnum):
+    """Who picked up a call that we made, as the carrier's detection has it."""
+
+    HUMAN = "human"
+    MACHINE = "machine"
+    UNKNOWN = "unknown"
+
+
 @attrs.frozen(kw_only=True)
 class CallInfo:
     """What is known of a call when it is connected, and never changes.
@@ -57,7 +65,11 @@ class CallInfo:
     `verified` is true only for a number that its carrier vouches for in full; `attestation` is the letter (A, B, C)
     or empty. `started_at` is wall-clock time with a zone. `greeting` was spoken by the carrier when it connected.
     `connection` counts the sockets of the call from 1, and `opened_by` is what the transcript held before this one: a
-    call whose socket was lost continues where it was.
+    call whose socket was lost continues where it was. `note` is what happened in between (a transfer that nobody
+    answered, say): whoever answers is told of it as the first turn.
+
+    For calls that we make: with `screened` nothing is said before somebody is known to be there, and then `greeting`,
+    which the carrier has not spoken. `for_voicemail` is said to a machine; empty hangs up on it.
     """
 
     call_sid: str = attrs.field(validator=matches_re(r"[A-Za-z0-9_-]{1,64}"))
@@ -74,6 +86,9 @@ class CallInfo:
     started_at: datetime = attrs.field(validator=instance_of(datetime))
     connection: int = attrs.field(default=1, validator=ge(1))
     opened_by: tuple[Line, ...] = ()
+    note: str = ""
+    screened: bool = False
+    for_voicemail: str = ""
 
     @started_at.validator
     def _has_zone(self, _attribute: attrs.Attribute[datetime], value: datetime) -> None:
@@ -132,9 +147,9 @@ class MessageDraft:
 class CallSummary:
     """How a call ended, for its record: the last thing the machine says of it.
 
-    `outcome` is one of `completed` (caller hung up), `ended` (this side hung up), `farewell` (a limit or a drain),
-    `unavailable`, `failed` (the line broke or something here did). `turns_by` counts finished turns by who answered.
-    `left_message` says whether a waiting message was left.
+    `outcome` is one of `completed` (caller hung up), `ended` (this side hung up), `transferred`, `voicemail` (a machine
+    picked up), `farewell` (a limit or a drain), `unavailable`, `failed` (the line broke or something here did).
+    `turns_by` counts finished turns by who answered. `left_message` says whether a waiting message was left.
     """
 
     outcome: str
@@ -234,6 +249,20 @@ class HangUpRequested:
 
 
 @attrs.frozen
+class TransferRequested:
+    """The client wants this call passed on; `handoff` is for the action URL, which knows what to do with it."""
+
+    handoff: str = attrs.field(validator=instance_of(str))
+
+
+@attrs.frozen
+class CalleeRecognised:
+    """The carrier knows, as far as it can, who picked up."""
+
+    callee: Callee
+
+
+@attrs.frozen
 class DrainRequested:
     """The daemon stops: say farewell and end."""
 
@@ -301,4 +330,13 @@ PhoneEvent = (
     | CallerGone
 )
 TurnEvent = TurnSaid | MessageTaken | GoodbyeSaid | TurnFinished | TurnFailed
-Event = PhoneEvent | TurnEvent | AvailabilityChanged | HangUpRequested | DrainRequested | DeadlinePassed
+Event = (
+    PhoneEvent
+    | TurnEvent
+    | AvailabilityChanged
+    | HangUpRequested
+    | TransferRequested
+    | CalleeRecognised
+    | DrainRequested
+    | DeadlinePassed
+)

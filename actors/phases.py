@@ -12,8 +12,9 @@ from types import MappingProxyType
 
 
 class Phase(StrEnum):
-    """Where the call is: the client path, the answering machine, the unavailable sentence, and the ways out."""
+    """Where the call is: not yet known who picked up, the three response paths, and the ways out."""
 
+    SCREENING = "screening"
     CLIENT_LISTENING = "client listening"
     CLIENT_AWAITED = "client awaited"
     CLIENT_ANSWERING = "client answering"
@@ -28,12 +29,18 @@ class Phase(StrEnum):
 # From where, to where, and on what occasion.
 MOVES: Mapping[Phase, Mapping[Phase, str]] = MappingProxyType(
     {
+        Phase.SCREENING: {
+            Phase.CLIENT_LISTENING: "somebody is there",
+            Phase.GOODBYE: "a machine, a limit, or the client ends it",
+            Phase.ENDING: "the carrier sends rubbish",
+            Phase.OVER: "line gone",
+        },
         Phase.CLIENT_LISTENING: {
             Phase.CLIENT_ANSWERING: "caller spoke, client here",
             Phase.CLIENT_AWAITED: "caller spoke, client just lost",
             Phase.MACHINE_ANSWERING: "caller spoke, client away",
             Phase.UNAVAILABLE: "caller spoke, client away, no machine",
-            Phase.GOODBYE: "a limit, or the client hung up",
+            Phase.GOODBYE: "a limit, or the client ends it",
             Phase.ENDING: "the carrier sends rubbish",
             Phase.OVER: "line gone",
         },
@@ -43,7 +50,7 @@ MOVES: Mapping[Phase, Mapping[Phase, str]] = MappingProxyType(
             Phase.CLIENT_LISTENING: "interrupted",
             Phase.MACHINE_ANSWERING: "limit, or client away",
             Phase.UNAVAILABLE: "limit, or client away, no machine",
-            Phase.GOODBYE: "a limit, or the client hung up",
+            Phase.GOODBYE: "a limit, or the client ends it",
             Phase.ENDING: "the carrier sends rubbish",
             Phase.OVER: "line gone",
         },
@@ -53,7 +60,7 @@ MOVES: Mapping[Phase, Mapping[Phase, str]] = MappingProxyType(
             Phase.CLIENT_AWAITED: "client was just lost before it got the turn",
             Phase.MACHINE_ANSWERING: "client silent, failed or left",
             Phase.UNAVAILABLE: "client silent, failed or left, no machine",
-            Phase.GOODBYE: "a limit, or the client hung up",
+            Phase.GOODBYE: "a limit, or the client ends it",
             Phase.ENDING: "the carrier sends rubbish",
             Phase.OVER: "line gone",
         },
@@ -61,13 +68,13 @@ MOVES: Mapping[Phase, Mapping[Phase, str]] = MappingProxyType(
             Phase.MACHINE_ANSWERING: "caller spoke again",
             Phase.MACHINE_LISTENING: "answered, or interrupted",
             Phase.UNAVAILABLE: "machine silent or failed",
-            Phase.GOODBYE: "machine said goodbye, a limit, or the client hung up",
+            Phase.GOODBYE: "machine said goodbye, a limit, or the client ends it",
             Phase.ENDING: "the carrier sends rubbish",
             Phase.OVER: "line gone",
         },
         Phase.MACHINE_LISTENING: {
             Phase.MACHINE_ANSWERING: "caller spoke",
-            Phase.GOODBYE: "a limit, or the client hung up",
+            Phase.GOODBYE: "a limit, or the client ends it",
             Phase.ENDING: "the carrier sends rubbish",
             Phase.OVER: "line gone",
         },

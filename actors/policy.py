@@ -15,6 +15,7 @@ class Phrases:
 
     apology: str = "I'm sorry, I can't get an answer for you right now."
     unavailable: str = "I'm sorry, nobody is available right now. Please call again later. Goodbye."
+    callee_unavailable: str = "I'm sorry, the assistant who called you is not available any more. Goodbye."
     still_there: str = "Are you still there?"
     silence_goodbye: str = "I can't hear you, so I will hang up now. Goodbye."
     time_goodbye: str = "I'm sorry, this call has reached its time limit. Goodbye."
@@ -30,7 +31,8 @@ class Policy:
     `reconnect_grace` is for how long a lost client counts as just lost. `digit_gap` closes a row of keys without `#`.
     `silence` is how long the caller may say nothing after our last word was heard, before each of `reprompts`
     questions and then the goodbye; `cough` is how long until words are asked again whose turn an interruption cut short
-    before any answer. `characters_per_second` estimates speech where the carrier does not report it.
+    before any answer. `screening` is how long a callee is waited for to be recognised, before somebody is taken to be
+    there. `characters_per_second` estimates speech where the carrier does not report it.
     `ending_cap` bounds the wait for a goodbye to be heard beyond its estimated length, and `line_close_cap` the wait
     for the carrier to close after `end`. `history_lines` and `history_characters` bound what is sent with each turn;
     `answer_characters` is what one turn may say; `bad_frames` in a row end the call.
@@ -43,6 +45,7 @@ class Policy:
     digit_gap: float = attrs.field(default=2.0, validator=gt(0))
     silence: float = attrs.field(default=15.0, validator=gt(0))
     cough: float = attrs.field(default=4.0, validator=gt(0))
+    screening: float = attrs.field(default=8.0, validator=gt(0))
     reprompts: int = attrs.field(default=2, validator=ge(0))
     max_seconds: float = attrs.field(default=3600.0, validator=gt(0))
     characters_per_second: float = attrs.field(default=16.0, validator=gt(0))

@@ -51,6 +51,7 @@ class Switchboard:
     def release(self, call_sid: str) -> None:
         """Take a promise back: the call never opened its socket. Harmless when there was none."""
         self._reserved.discard(call_sid)
+        self._note_left()
 
     async def connect(self, info: CallInfo, line: PhoneLine) -> Call:
         """Run a call on its line, and return it when it is over and all it owes is stored.
@@ -67,8 +68,7 @@ class Switchboard:
                 await call.run()
             finally:
                 del self._calls[info.call_sid]
-                left, self._left = self._left, trio.Event()
-                left.set()
+                self._note_left()
         return call
 
     async def _succeed(self, info: CallInfo) -> CallInfo:
@@ -99,17 +99,21 @@ class Switchboard:
     async def drain(self, patience: float, farewell: float) -> bool:
         """Take no new calls, let the live ones finish for `patience` seconds, then say farewell to the rest.
 
-        Returns whether all calls were over within `farewell` seconds after that. Safe to cancel at any point.
+        A call that was promised a place is waited for like a live one: its socket is on its way, and its caller would
+        hear an error of the carrier's. Returns whether all calls were over within `farewell` seconds after that. Safe
+        to cancel at any point.
         """
         self.draining = True
         with trio.move_on_after(patience):
-            await self._empty()
+            while self.occupied():
+                await self._left.wait()
         for call in self.live():
             call.inbox.post(DrainRequested())
         with trio.move_on_after(farewell):
-            await self._empty()
+            while self._calls:
+                await self._left.wait()
         return not self._calls
 
-    async def _empty(self) -> None:
-        while self._calls:
-            await self._left.wait()
+    def _note_left(self) -> None:
+        left, self._left = self._left, trio.Event()
+        left.set()

@@ -1,21 +1,19 @@
 """The carrier's end of a WebSocket: trio-websocket speaks the protocol, on a stream and in a nursery that are ours.
 
     TCP or TLS stream ─▶ trio-websocket's reader ─▶ its queue ─▶ receive
-            ▲                (in run's nursery)
-            └── closed at the end of the block, reset by break_off
 
 A carrier that simulates every way in which a line ends asks more than trio-websocket 0.12 gives a client. With the
 stream and the nursery in our hands each defect is mended from outside:
 
 - A ping that comes while it closes crashes its reader. The error stops at the reader's nursery, and the connection
   counts as lost, with 1006: it was at its end anyway.
-- A reader that is over can leave either handshake waiting for ever. Both waits are cut off when it is.
-- It leaves the socket open when the peer closed first. We close the stream at the end of the block, whatever happened.
-- It cannot break a connection off. We reset the socket under it.
-- It takes our own Close frame for a close with 1000, answered or not. `receive` waits until the reader is over and tells
+- A reader that is over can leave either handshake waiting for ever. Both waits are cut off then.
+- It leaves the socket open when the peer closed first. The stream is closed at the end of the block, whatever happened.
+- It cannot break a connection off. The socket under it is reset.
+- It says 1000 once our own Close frame is sent, answered or not. `receive` waits until the reader is over, and tells
   the peer's code, or 1006.
 
-wsproto by itself lost: it needs no mending, but the reader, the queue and both handshakes would be ours.
+wsproto by itself lost: it needs no mending, but the reader, the queue and both handshakes would be our own code.
 """
 
 from __future__ import annotations
@@ -76,7 +74,9 @@ class WebSocket:
 
     _stream: Stream
     _connection: WebSocketConnection = attrs.field(init=False)
+    _refusal: WebSocketRefused = attrs.field(init=False)
     _closing: bool = attrs.field(default=False, init=False)
+    _begun: trio.Event = attrs.field(factory=trio.Event, init=False)
     _over: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     async def send(self, message: str | bytes) -> None:
@@ -91,12 +91,11 @@ class WebSocket:
 
         Raises `WebSocketClosed` once the peer has closed or vanished, and again each time after that.
         """
-        try:
+        with suppress(ConnectionClosed):
             return await self._connection.get_message()
-        except ConnectionClosed:
-            if self._closing:
-                await self._over.wait()
-            raise self._end() from None
+        if self._closing:
+            await self._over.wait()
+        raise self._end()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Send a Close frame and wait for the peer's, which comes out of `receive` as `WebSocketClosed`.
@@ -106,10 +105,8 @@ class WebSocket:
         if self._connection.closed:
             return
         self._closing = True
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._cancel_when_over, nursery.cancel_scope)
+        async with self._while_reading():
             await self._connection.aclose(code, reason)
-            nursery.cancel_scope.cancel()
 
     async def break_off(self) -> None:
         """Reset the connection under the WebSocket, as a network that fails does. Harmless when closed."""
@@ -118,18 +115,34 @@ class WebSocket:
             transport.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         await trio.aclose_forcefully(transport)
 
-    async def run(
-        self, host: str, resource: str, headers: Sequence[tuple[str, str]], *, task_status: trio.TaskStatus[None]
+    async def run(self, *, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+        """Hold the reader's nursery, which `started` hands out, until the reader is over; then close the stream."""
+        self._refusal = WebSocketRefused(0, "no usable answer to the upgrade")
+        try:
+            async with trio.open_nursery() as reading:
+                task_status.started(reading)
+                await self._begun.wait()
+        except* ConnectionRejected as group:
+            for error in group.exceptions:
+                if isinstance(error, ConnectionRejected):
+                    self._refusal = WebSocketRefused(error.status_code, f"upgrade refused: {error.body!r:.200}")
+        except* (LocalProtocolError, h11.LocalProtocolError):
+            pass  # at a ping while closing (wsproto), or at an answer to the upgrade that makes no sense (h11)
+        finally:
+            self._over.set()
+            await trio.aclose_forcefully(self._stream)
+
+    async def shake_hands(
+        self, reading: trio.Nursery, host: str, resource: str, headers: Sequence[tuple[str, str]]
     ) -> None:
-        """Shake hands, which is what starts this task, and run the reader until it is over.
-
-        Raises `WebSocketRefused` instead of starting.
-        """
-        refusal: WebSocketRefused | None = WebSocketRefused(0, "no usable answer to the upgrade")
-
-        async def shake_hands(reading: trio.Nursery, *, task_status: trio.TaskStatus[None]) -> None:
-            nonlocal refusal
-            task_status.started()  # and no wait from here to the reader's start, or its nursery would end without it
+        """Start the reader in its nursery, and wait until the upgrade is accepted. Raises `WebSocketRefused`."""
+        if isinstance(self._stream, trio.SSLStream):
+            try:
+                await self._stream.do_handshake()
+            except trio.BrokenResourceError as error:
+                raise WebSocketRefused(0, f"no TLS with {host}: {error.__cause__}") from error
+        async with self._while_reading():
+            self._begun.set()  # nothing may wait between this and the reader's start: an empty nursery ends
             self._connection = await wrap_client_stream(
                 reading,
                 self._stream,
@@ -139,24 +152,16 @@ class WebSocket:
                 max_message_size=MAX_MESSAGE,
                 message_queue_size=UNREAD_MESSAGES,
             )
-            refusal = None
-            opened.started()
+            return
+        raise self._refusal
 
-        opened = task_status
-        async with trio.open_nursery() as opening:
-            try:
-                async with trio.open_nursery() as reading:
-                    await opening.start(shake_hands, reading)
-            except* ConnectionRejected as group:
-                for error in group.exceptions:
-                    if isinstance(error, ConnectionRejected):
-                        refusal = WebSocketRefused(error.status_code, f"upgrade refused: {(error.body or b'')[:200]!r}")
-            except* (LocalProtocolError, h11.LocalProtocolError):
-                pass  # an answer that is no HTTP (h11), a ping while closing (wsproto): the end of the reader all the same
-            opening.cancel_scope.cancel()
-        self._over.set()
-        if refusal:
-            raise refusal
+    @asynccontextmanager
+    async def _while_reading(self) -> AsyncIterator[None]:
+        """Cut the block off when the reader is over: what it waits for will not come."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._cancel_when_over, nursery.cancel_scope)
+            yield
+            nursery.cancel_scope.cancel()
 
     async def _cancel_when_over(self, scope: trio.CancelScope) -> None:
         await self._over.wait()
@@ -164,7 +169,7 @@ class WebSocket:
 
     def _end(self) -> WebSocketClosed:
         closed = self._connection.closed
-        # Nothing public tells whether our Close frame was answered; only then are both sides closed in wsproto's eyes.
+        # Nothing public tells whether our Close frame was answered; wsproto's state is CLOSED only if both were sent.
         answered = self._connection._wsproto.state is ConnectionState.CLOSED  # noqa: SLF001
         if closed is None or (self._closing and not answered):
             return WebSocketClosed(ABNORMAL)
@@ -181,28 +186,26 @@ async def open_websocket(
     in the request, as behind a tunnel. Raises `WebSocketRefused`, also when it is not open within 10 seconds, and what
     the block raised as it is, not wrapped in a group.
     """
-    target, door = urlsplit(url), urlsplit(via or url)
-    resource = (target.path or "/") + (f"?{target.query}" if target.query else "")
-    stream: Stream | None = None
     failure: Exception | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            try:
-                with trio.move_on_after(OPEN_TIMEOUT) as opening:
-                    stream = await _connect(door)
-                    opened = WebSocket(stream)
-                    await nursery.start(opened.run, target.netloc, resource, headers)
-                if opening.cancelled_caught:
-                    raise WebSocketRefused(0, f"no answer to the upgrade within {OPEN_TIMEOUT:g} s")
-                yield opened
-            except Exception as error:  # noqa: BLE001 - raised again outside, where no nursery wraps it
-                failure = error
-            nursery.cancel_scope.cancel()
-    finally:
-        if stream is not None:
-            await trio.aclose_forcefully(stream)
+    async with trio.open_nursery() as nursery:
+        try:
+            yield await _open(nursery, url, headers, via or url)
+        except Exception as error:  # noqa: BLE001 - raised again outside, where no nursery wraps it
+            failure = error
+        nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+async def _open(nursery: trio.Nursery, url: str, headers: Sequence[tuple[str, str]], via: str) -> WebSocket:
+    target, door = urlsplit(url), urlsplit(via)
+    resource = (target.path or "/") + (f"?{target.query}" if target.query else "")
+    with trio.move_on_after(OPEN_TIMEOUT):
+        opened = WebSocket(await _connect(door))
+        reading = await nursery.start(opened.run)  # from here on it is run that closes the stream
+        await opened.shake_hands(reading, target.netloc, resource, headers)
+        return opened
+    raise WebSocketRefused(0, f"no answer to the upgrade within {OPEN_TIMEOUT:g} s")
 
 
 async def _connect(door: SplitResult) -> Stream:
@@ -214,9 +217,4 @@ async def _connect(door: SplitResult) -> Stream:
         raise WebSocketRefused(0, f"cannot connect to {door.netloc}: {error}") from error
     if not secure:
         return stream
-    tls = trio.SSLStream(stream, ssl.create_default_context(), server_hostname=host, https_compatible=True)
-    try:
-        await tls.do_handshake()
-    except trio.BrokenResourceError as error:
-        raise WebSocketRefused(0, f"no TLS with {door.netloc}: {error.__cause__}") from error
-    return tls
+    return trio.SSLStream(stream, ssl.create_default_context(), server_hostname=host, https_compatible=True)

@@ -24,6 +24,8 @@ from actors.messages import (
     AgentSpeaking,
     Availability,
     AvailabilityChanged,
+    Callee,
+    CalleeRecognised,
     CallerGone,
     CallerInterrupted,
     CallerSpeaking,
@@ -43,6 +45,7 @@ from actors.messages import (
     Reason,
     Speaker,
     SpeechPlayed,
+    TransferRequested,
     TurnFailed,
     TurnFinished,
     TurnSaid,
@@ -655,6 +658,64 @@ def test_ten_rejected_frames_in_a_row_end_the_call() -> None:
         assert talk(FrameRejected("not json")) == []
     assert kinds(talk(FrameRejected("not json"))) == [EndSession]
     assert talk.call.summary.outcome == "failed"
+
+
+# ── calls that we make, and calls that are passed on ────────────────────────────────────────────────────────────────
+
+
+def test_a_callee_is_not_offered_an_answering_machine() -> None:
+    """When the client who called is gone, an honest sentence ends the call, and what was said is kept."""
+    talk = Talk(AWAY, direction=Direction.OUTBOUND)
+    talk.caller("Who is this?")
+    assert talk.of(Speak)[-1] == Speak(talk.policy.phrases.callee_unavailable, last=True)
+    assert talk.of(StartTurn) == []
+    assert (talk.message.body, talk.message.reason) == ("Who is this?", Reason.CLIENT_ABSENT)
+
+
+def test_nothing_is_said_before_somebody_is_known_to_be_there() -> None:
+    """A screened call keeps its greeting back; what is heard meanwhile is context for the first turn, not a turn."""
+    talk = Talk(screened=True, greeting="Hi, your results are here.", direction=Direction.OUTBOUND)
+    assert talk.caller("Hello?", at=1.0) == []
+    assert talk(CalleeRecognised(Callee.HUMAN), at=3.0) == [Speak("Hi, your results are here.", last=True)]
+    talk.caller("Oh, good.", at=6.0)
+    history = [line.text for line in talk.of(StartTurn)[-1].request.history]
+    assert history == ["Hello?", "Hi, your results are here.", "Oh, good."]
+
+
+def test_a_verdict_that_never_comes_is_not_waited_for() -> None:
+    """After some seconds somebody is taken to be there."""
+    talk = Talk(screened=True, greeting="Hi there.", direction=Direction.OUTBOUND)
+    assert talk.call.deadline == talk.policy.screening
+    assert talk.wait() == [Speak("Hi there.", last=True)]
+
+
+def test_a_machine_gets_the_message_meant_for_it() -> None:
+    """The voicemail hears its own sentence, not the greeting, and then the call ends."""
+    talk = Talk(screened=True, greeting="Your results are here.", for_voicemail="Please call us back.")
+    assert talk(CalleeRecognised(Callee.MACHINE), at=4.0) == [Speak("Please call us back.", last=True)]
+    assert kinds(talk(SpeechPlayed("Please call us back."), at=6.0)) == [EndSession]
+    assert talk.call.summary.outcome == "voicemail"
+
+
+def test_a_transfer_hands_the_call_on_after_what_is_being_said() -> None:
+    """The session is ended with the handoff, once the caller has heard what was said; the words count as answered."""
+    talk = Talk()
+    talk.caller("Can I talk to a person?", at=1.0)
+    talk(TurnSaid(talk.turn, "Of course."), at=1.5)
+    commands = talk(TransferRequested('{"to": "+15551230003"}'), at=1.6)
+    assert kinds(commands) == [CancelTurn, NoteTurn, ReleaseWords, Speak]
+    assert talk(SpeechPlayed("Of course."), at=2.4) == [EndSession('{"to": "+15551230003"}')]
+    assert talk(CallerGone(1000)) == []
+    assert talk.call.summary.outcome == "transferred"
+
+
+def test_a_caller_who_comes_back_is_announced_as_the_next_turn() -> None:
+    """The client is told what happened in between, without the caller having to say a word."""
+    talk = Talk(note="(The transfer was not answered.)", connection=2)
+    commands = talk.call.start(0.0)
+    assert kinds(commands) == [HoldWords, StartTurn]
+    (start,) = [each for each in commands if isinstance(each, StartTurn)]
+    assert start.request.history[-1].text == "(The transfer was not answered.)"
 
 
 # ── reconnected calls ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -32,6 +32,8 @@ from actors.messages import (
     AgentSpeaking,
     Availability,
     AvailabilityChanged,
+    Callee,
+    CalleeRecognised,
     CallerGone,
     CallerInterrupted,
     CallerSpeaking,
@@ -39,6 +41,7 @@ from actors.messages import (
     CarrierFailed,
     DeadlinePassed,
     DigitPressed,
+    Direction,
     DrainRequested,
     Event,
     FrameAccepted,
@@ -48,6 +51,7 @@ from actors.messages import (
     MessageTaken,
     Reason,
     SpeechPlayed,
+    TransferRequested,
     TurnFailed,
     TurnFinished,
     TurnSaid,
@@ -66,12 +70,27 @@ class CallMachine(RuleBasedStateMachine):
         machine=st.booleans(),
         availability=st.sampled_from(Availability),
         greeting=st.sampled_from(["", "Hello, how can I help you today?"]),
+        screened=st.booleans(),
+        direction=st.sampled_from(Direction),
+        note=st.sampled_from(["", "(nobody answered the transfer)"]),
     )
-    def begin(self, machine: bool, availability: Availability, greeting: str) -> None:
+    def begin(
+        self,
+        *,
+        machine: bool,
+        availability: Availability,
+        greeting: str,
+        screened: bool,
+        direction: Direction,
+        note: str,
+    ) -> None:
         self.now = 1000.0
         # A window that holds everything, so that the books can look for words in it.
         policy = Policy(has_machine=machine, max_seconds=300, history_lines=10_000, history_characters=10**9)
-        self.call = Conversation(call_info(greeting=greeting), policy, availability=availability, now=self.now)
+        info = call_info(
+            greeting=greeting, screened=screened, direction=direction, note=note, for_voicemail="Call me back."
+        )
+        self.call = Conversation(info, policy, availability=availability, now=self.now)
         self.running: int | None = None
         self.cycle_open = False
         self.said: list[str] = []
@@ -81,6 +100,8 @@ class CallMachine(RuleBasedStateMachine):
         self.hung_up = False
         self.ended = False
         self.words = 0
+        for command in self.call.start(self.now):
+            self.keep(command)
 
     def feed(self, event: Event) -> list[Command]:
         commands = self.call.handle(event, self.now)
@@ -138,7 +159,7 @@ class CallMachine(RuleBasedStateMachine):
     def caller_speaks(self, partial: bool) -> None:
         self.words += 1
         text = f"utterance number {self.words}."
-        dead = self.call.phase is Phase.OVER
+        dead = self.call.phase in {Phase.OVER, Phase.SCREENING}
         if not dead and not self.hung_up and not partial:
             self.said.append(text)
         self.feed(CallerSpoke(text, final=not partial))
@@ -215,6 +236,22 @@ class CallMachine(RuleBasedStateMachine):
         last_words = {Phase.UNAVAILABLE, Phase.GOODBYE, Phase.ENDING, Phase.OVER}
         self.hung_up = self.hung_up or self.call.phase not in last_words
         self.feed(HangUpRequested(say))
+
+    @rule(callee=st.sampled_from(Callee), really=st.integers(0, 4))
+    def carrier_recognises_the_callee(self, callee: Callee, really: int) -> None:
+        if really:
+            return
+        last_words = {Phase.UNAVAILABLE, Phase.GOODBYE, Phase.ENDING, Phase.OVER}
+        self.hung_up = self.hung_up or (callee is Callee.MACHINE and self.call.phase not in last_words)
+        self.feed(CalleeRecognised(callee))
+
+    @rule(really=st.integers(0, 9))
+    def client_transfers(self, really: int) -> None:
+        if really:
+            return
+        last_words = {Phase.UNAVAILABLE, Phase.GOODBYE, Phase.ENDING, Phase.OVER}
+        self.hung_up = self.hung_up or self.call.phase not in last_words
+        self.feed(TransferRequested('{"to": "+15551230003"}'))
 
     @rule(really=st.integers(0, 9))
     def daemon_drains(self, really: int) -> None:

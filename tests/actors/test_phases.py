@@ -9,6 +9,8 @@ from actors.conversation import Conversation
 from actors.messages import (
     Availability,
     AvailabilityChanged,
+    Callee,
+    CalleeRecognised,
     CallerGone,
     CallerInterrupted,
     CallerSpoke,
@@ -33,9 +35,11 @@ HERE, LOST, AWAY = Availability.HERE, Availability.JUST_LOST, Availability.AWAY
 class Walk:
     """Walk a conversation from occasion to occasion, naming the running turn by itself."""
 
-    def __init__(self, availability: Availability, *, machine: bool = True) -> None:
+    def __init__(self, availability: Availability, *, machine: bool = True, screened: bool = False) -> None:
         self.now = 0.0
-        self.call = Conversation(call_info(), Policy(has_machine=machine), availability=availability, now=0.0)
+        self.call = Conversation(
+            call_info(screened=screened), Policy(has_machine=machine), availability=availability, now=0.0
+        )
         self.turn = 0
 
     def feed(self, *events: Event) -> Walk:
@@ -84,6 +88,7 @@ class Walk:
 def begin(phase: Phase, *, machine: bool = True) -> Walk:
     """Bring a call to a phase by the shortest way."""
     walks = {
+        Phase.SCREENING: lambda: Walk(HERE, screened=True),
         Phase.CLIENT_LISTENING: lambda: Walk(HERE, machine=machine),
         Phase.CLIENT_AWAITED: lambda: Walk(LOST, machine=machine).spoke(),
         Phase.CLIENT_ANSWERING: lambda: Walk(HERE, machine=machine).spoke(),
@@ -99,11 +104,16 @@ def begin(phase: Phase, *, machine: bool = True) -> Walk:
     return walk
 
 
+S = Phase.SCREENING
 L, W, A = Phase.CLIENT_LISTENING, Phase.CLIENT_AWAITED, Phase.CLIENT_ANSWERING
 MA, ML, U = Phase.MACHINE_ANSWERING, Phase.MACHINE_LISTENING, Phase.UNAVAILABLE
 G, E, OVER = Phase.GOODBYE, Phase.ENDING, Phase.OVER
 
 WALKS = {
+    (S, L): lambda: begin(S).deadline(),
+    (S, G): lambda: begin(S).hung_up(),
+    (S, E): lambda: begin(S).rubbish(),
+    (S, OVER): lambda: begin(S).gone(),
     (L, A): lambda: begin(L).spoke(),
     (L, W): lambda: begin(L).here(LOST).spoke(),
     (L, MA): lambda: begin(L).here(AWAY).spoke(),
@@ -143,6 +153,12 @@ WALKS = {
     (G, OVER): lambda: begin(G).gone(),
     (E, OVER): lambda: begin(E).deadline(),
 }
+
+
+def test_a_machine_that_picks_up_is_hung_up_on() -> None:
+    """The carrier's verdict ends the call at once, when nothing is being said."""
+    for phase in (S, L, A):
+        assert begin(phase).feed(CalleeRecognised(Callee.MACHINE)).call.phase is E
 
 
 @pytest.mark.parametrize(("phase", "target"), WALKS, ids=[f"{a} to {b}" for a, b in WALKS])

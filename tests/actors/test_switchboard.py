@@ -136,6 +136,29 @@ async def test_a_drain_lets_calls_finish(nursery: trio.Nursery, autojump_clock: 
     assert line.speech == ""
 
 
+async def test_a_drain_waits_for_calls_that_are_on_their_way(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """A call that was promised a place before the drain still gets its line; one that never comes is waited for."""
+    board, line = switchboard(), MemoryLine()
+    board.reserve("CA1")
+    board.reserve("CA2")
+    began = trio.current_time()
+
+    async def come_and_go() -> None:
+        await trio.sleep(1)
+        nursery.start_soon(board.connect, call_info(), line)
+        await trio.sleep(2)
+        line.carrier_says(CallerGone(1000))
+        await trio.sleep(2)
+        board.release("CA2")
+
+    nursery.start_soon(come_and_go)
+    assert await board.drain(patience=12, farewell=10)
+    assert trio.current_time() - began == pytest.approx(5)
+    assert line.speech == ""
+
+
 async def test_a_drain_says_farewell_to_calls_that_go_on(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """After the patience the caller hears the sentence, and the session is ended."""
     board, line = switchboard(), MemoryLine()
