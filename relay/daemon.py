@@ -15,8 +15,8 @@ Only then is the app built, because TwiML and signatures need the public origin,
 known earlier.
 
 Stop: on the first signal new calls are refused while everything else is still served; live calls may finish for the
-drain time, then they hear a farewell; when none is left (or after a bounded wait) the MCP sessions are closed, the
-listener stops, and the database commits what it was given.
+drain time, then they hear a farewell; when none is left (or after a bounded wait) and the carrier has asked what comes
+after them, the MCP sessions are closed, the listener stops, and the database commits what it was given.
 """
 
 from __future__ import annotations
@@ -73,7 +73,10 @@ log = structlog.get_logger(__name__)
 RECONNECT_GRACE = 10.0
 # For the farewell to be heard (about six seconds) and the carrier to close.
 FAREWELL_SECONDS = 15.0
-# What connections may still do after the last call: a webhook's answer, the end of a stream.
+# For the carrier to ask, when a call is over, what comes next. It asks at once, and a caller whose carrier finds nobody
+# hears of an error; but its last webhook may not be configured, and is not worth a longer stop.
+LAST_WEBHOOK_SECONDS = 2.0
+# What connections may still do after that: a webhook's answer, the end of a stream.
 LISTENER_GRACE = 1.0
 # More than a daemon carries at once by default, so that no live call is missing from a client's list.
 LISTED_CALLS = 1000
@@ -244,6 +247,8 @@ class Relay:
                 task_status.started(url)
                 await self._stopping.wait()
                 drained = await self.switchboard.drain(settings.relay_drain_seconds, FAREWELL_SECONDS)
+                with trio.move_on_after(LAST_WEBHOOK_SECONDS):
+                    await self._reception.all_ended()
                 self._clients.close_all()
                 stopped.set()
             nursery.cancel_scope.cancel("stopped")

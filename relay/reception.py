@@ -64,6 +64,7 @@ class Reception:
     clock: Callable[[], datetime] = _now
     _entries: dict[str, _Entry] = attrs.field(factory=dict, init=False)
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _forgotten: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     async def register(self, call: IncomingCall) -> Admission:
         """Promise the call a place and give it a ticket; see `relay.web.ports.FrontDesk`.
@@ -137,10 +138,15 @@ class Reception:
         if entry is None:
             return
         if entry.used:
-            del self._entries[call_sid]
+            self._forget(call_sid)
         else:
             entry.expires = trio.current_time()
             self._wake.set()
+
+    async def all_ended(self) -> None:
+        """Wait until the carrier has said its last word on every call, or is no longer expected to."""
+        while self._entries:
+            await self._forgotten.wait()
 
     async def run(self) -> None:
         """Remove what has expired. Runs until cancelled, and may be cancelled at any point."""
@@ -155,7 +161,7 @@ class Reception:
         expired = [each for each in self._entries.items() if each[1].expires <= now]
         # All of them before the first record is closed: meanwhile a call may end or come back.
         for call_sid, _entry in expired:
-            del self._entries[call_sid]
+            self._forget(call_sid)
             self.switchboard.release(call_sid)
         for call_sid, entry in expired:
             if entry.reached:
@@ -165,6 +171,11 @@ class Reception:
                 await self.journal.close_call(call_sid, CallSummary(outcome="not_connected"))
             except StoreFailed:
                 log.exception("record_not_closed", call_sid=call_sid)
+
+    def _forget(self, call_sid: str) -> None:
+        del self._entries[call_sid]
+        forgotten, self._forgotten = self._forgotten, trio.Event()
+        forgotten.set()
 
     def _is_repeat(self, known: _Entry, call: IncomingCall) -> bool:
         if known.admission.call_info.agent_id != call.agent.agent_id or known.attempt != call.attempt:

@@ -28,11 +28,15 @@ _INITIALIZE = {
 
 @asynccontextmanager
 async def open_echo_client(sse_url: str) -> AsyncIterator[EchoClient]:
-    """Connect, and answer every turn inside the block. Raises `OSError` or `EchoFailed` when it cannot connect."""
+    """Connect, and answer every turn inside the block.
+
+    Raises `OSError` or `EchoFailed` when it cannot connect, and what the block raised as it is, not wrapped in a group.
+    """
     parts = urlsplit(sse_url)
     if parts.scheme != "http" or parts.hostname is None:
         raise EchoFailed(f"the echo client speaks plain http on this machine only, not {parts.scheme or 'no scheme'}")
     port = parts.port or 80
+    failure: Exception | None = None
     async with (
         await trio.open_tcp_stream(parts.hostname, port) as listening,
         await trio.open_tcp_stream(parts.hostname, port) as posting,
@@ -40,9 +44,14 @@ async def open_echo_client(sse_url: str) -> AsyncIterator[EchoClient]:
     ):
         client = EchoClient(parts.netloc, listening, posting)
         nursery.start_soon(client.drain)
-        await nursery.start(client.run, f"{parts.path}?{parts.query}")
-        yield client
+        try:
+            await nursery.start(client.run, f"{parts.path}?{parts.query}")
+            yield client
+        except Exception as error:  # noqa: BLE001 - raised again outside, where no nursery wraps it
+            failure = error
         nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 class EchoFailed(Exception):
@@ -61,7 +70,11 @@ class EchoClient:
     _http: h11.Connection = attrs.field(factory=lambda: h11.Connection(h11.CLIENT))
 
     async def run(self, path: str, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Listen and answer until the stream ends; started once the server knows the client."""
+        """Listen and answer until the stream ends; started once the server knows the client.
+
+        Raises `EchoFailed` when the server does not take the client, or does not speak HTTP.
+        """
+        is_ready = False
         request = h11.Request(
             method="GET", target=path, headers=[("Host", self._host), ("Accept", "text/event-stream")]
         )
@@ -75,6 +88,7 @@ class EchoClient:
             message = json.loads(data)
             if message.get("id") == 0 and "result" in message:
                 await self._post({"jsonrpc": "2.0", "method": "notifications/initialized"})
+                is_ready = True
                 task_status.started()
             elif message.get("method") == "sampling/createMessage":
                 said = message["params"]["messages"][-1]["content"]["text"]
@@ -83,6 +97,8 @@ class EchoClient:
                 await self._answer(message["id"], {"role": "assistant", "content": content, "model": "echo"})
             elif message.get("method") == "ping":
                 await self._answer(message["id"], {})
+        if not is_ready:
+            raise EchoFailed("the relay ended the stream at once; is it being stopped?")
 
     async def drain(self) -> None:
         """Read what the posts are answered with, and forget it."""
@@ -113,7 +129,11 @@ class EchoClient:
 
     async def _body(self) -> AsyncIterator[bytes]:
         while True:
-            match self._http.next_event():
+            try:
+                event = self._http.next_event()
+            except h11.RemoteProtocolError as error:
+                raise EchoFailed(f"what answers there does not speak HTTP: {error}") from error
+            match event:
                 case h11.NEED_DATA:
                     self._http.receive_data(await self._listening.receive_some())
                 case h11.Response(status_code=status) if status != 200:

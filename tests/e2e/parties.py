@@ -21,7 +21,6 @@ import attrs
 import httpx2
 import trio
 from mcp import Client
-from mcp.client._transport import TransportStreams
 from mcp.client.sse import sse_client
 from mcp.shared.message import SessionMessage
 from mcp_types import (
@@ -32,8 +31,10 @@ from mcp_types import (
     TextContent,
 )
 
+from relay.simulator import twiml
 from relay.simulator.call import SimulatedCall
 from relay.simulator.carrier import Carrier, open_carrier
+from relay.simulator.faults import WebhookFailed
 from relay.simulator.local_daemon import ACCOUNT
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import Database, open_database
@@ -121,10 +122,26 @@ async def calling(
         yield call
 
 
+@asynccontextmanager
+async def calling_until_killed(daemon: Daemon, access: Access) -> AsyncIterator[SimulatedCall]:
+    """Call an agent of a daemon that will be killed in the block: then the carrier can ask nobody how to go on."""
+    try:
+        async with calling(daemon, access) as call:
+            yield call
+    except* WebhookFailed:
+        pass
+
+
 async def ask(call: SimulatedCall, words: str) -> str:
     """Say something and return the answer."""
     await call.say(words)
     return (await call.hear()).text
+
+
+def ticket_in(document: str) -> str:
+    """Find the ticket in TwiML."""
+    (connect,) = twiml.read(document, secure=False)
+    return connect.children[0].children[0].attributes["value"]
 
 
 # ── the AI client ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -227,7 +244,7 @@ async def connected(access: Access, answer: AnswerTurn = repeat, *, at: Daemon |
 
 
 @asynccontextmanager
-async def _sse_transport(url: str) -> AsyncIterator[TransportStreams]:
+async def _sse_transport(url: str) -> AsyncIterator[Any]:
     """Connect as the SDK does, but take messages that come while the session is being closed.
 
     The SDK closes its session before its reader; a message in between crashes the reader and leaves its generators to

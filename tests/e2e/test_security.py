@@ -12,7 +12,6 @@ import httpx2
 import pytest
 import trio
 
-from relay.simulator import twiml
 from relay.simulator.carrier import Carrier, open_carrier
 from relay.simulator.local_daemon import ACCOUNT, LocalDaemon
 from relay.simulator.signing import sign
@@ -30,6 +29,7 @@ from tests.e2e.parties import (
     metrics,
     register,
     session_address,
+    ticket_in,
 )
 from tests.e2e.relay_here import run_relay_here
 
@@ -46,12 +46,6 @@ def facts_of(access: Access) -> CallFacts:
         direction="inbound",
         attestation="",
     )
-
-
-def ticket_in(document: str) -> str:
-    """Find the ticket in TwiML."""
-    (connect,) = twiml.read(document, secure=False)
-    return connect.children[0].children[0].attributes["value"]
 
 
 async def announce(carrier: Carrier, facts: CallFacts) -> str:

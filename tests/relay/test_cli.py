@@ -19,6 +19,8 @@ from relay import __version__
 from relay.agents import Agent
 from relay.cli import main
 from relay.config import Settings
+from relay.doctor import examination
+from relay.doctor.check import Finding, Verdict
 from relay.errors import DatabaseError
 from relay.store.agent_registry import AgentRegistry
 from relay.store.call_journal import CallJournal
@@ -65,6 +67,7 @@ def test_the_version_is_told(run: Run) -> None:
     [
         [],
         ["serve"],
+        ["doctor"],
         ["agents"],
         ["agents", "add"],
         ["agents", "list"],
@@ -305,6 +308,58 @@ def test_calls_are_listed_and_shown(run: Run) -> None:
     assert len(run("calls", "list").stdout.splitlines()) == 3
     assert printed(run("calls", "show", "CA1", "--json"))["answeredBy"] == {"client": 2, "machine": 1}
     assert "client: 2, machine: 1" in run("calls", "show", "CA1").stdout
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away the settings of whoever runs the tests."""
+    for name in ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_API_BASE_URL", "ANTHROPIC_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("bare")
+def test_the_doctor_prints_a_line_a_check(run: Run) -> None:
+    """Each check is one line with its mend; what failed is named on standard error, with exit code 1."""
+    result = run("doctor")
+    assert result.exit_code == 1
+    lines = [line.split(maxsplit=2) for line in result.stdout.splitlines()]
+    assert [tuple(line[:2]) for line in lines[:3]] == [
+        ("failed", "settings"),
+        ("ok", "database"),
+        ("skipped", "public_url"),
+    ]
+    assert "relay serve --local" in lines[0][2]
+    assert len(lines) == 8
+    assert result.stderr == "Error: Mend what failed, then ask again: settings, agents.\n"
+
+
+@pytest.mark.usefixtures("bare")
+def test_the_doctor_prints_json(run: Run) -> None:
+    """With `--json` the findings are one document, and the exit code is the same."""
+    result = run("doctor", "--json")
+    assert result.exit_code == 1
+    report = json.loads(result.stdout)
+    assert report["healthy"] is False
+    assert report["checks"][-1] == {
+        "check": "agents",
+        "status": "failed",
+        "detail": "No agent is registered, so no number can be answered.",
+        "mend": "Add one with: relay agents add ID",
+    }
+
+
+def test_the_doctor_ends_with_0_when_nothing_failed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was skipped or could not be told is no failure."""
+    verdicts = [Verdict.OK, Verdict.SKIPPED, Verdict.UNKNOWN]
+
+    async def examine(_load: object, tell: Callable[[Finding], None]) -> list[Finding]:
+        await trio.lowlevel.checkpoint()
+        return [Finding("a", each, "A sentence.") for each in verdicts]
+
+    monkeypatch.setattr(examination, "examine", examine)
+    report = printed(run("doctor", "--json"))
+    assert report["healthy"] is True
+    assert [each["status"] for each in report["checks"]] == ["ok", "skipped", "unknown"]
 
 
 class Daemon(ModuleType):

@@ -503,6 +503,21 @@ async def test_a_call_that_the_carrier_never_closes_is_forgotten(desk: Desk, aut
     assert desk.entries() == (0, 0, 0)
 
 
+async def test_all_have_ended_when_the_carrier_has_said_so_of_each(desk: Desk, autojump_clock: MockClock) -> None:
+    """Whoever waits for the end of all calls waits for the carrier's word on them, or until none is expected."""
+    await desk.reception.all_ended()
+    line = await desk.bring(await desk.announce("CA1"))
+    await desk.announce("CA2")
+    await desk.lose(line)
+    with trio.move_on_after(1) as waiting:
+        await desk.reception.all_ended()
+    assert waiting.cancelled_caught
+    desk.reception.ended("CA1")
+    began = trio.current_time()
+    await desk.reception.all_ended()
+    assert trio.current_time() - began == pytest.approx(TICKET_SECONDS - 1)
+
+
 async def test_the_end_of_an_unknown_call_is_no_error(desk: Desk) -> None:
     """The carrier may report calls that an earlier run of the daemon had."""
     desk.reception.ended("CA9")

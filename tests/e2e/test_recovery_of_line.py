@@ -1,0 +1,66 @@
+"""A line that breaks in mid-call: the carrier asks how to go on, and the conversation goes on where it was."""
+
+from __future__ import annotations
+
+import trio
+
+from actors.messages import Reason
+from relay.simulator.local_daemon import LocalDaemon
+from tests.e2e.parties import Access, Turn, ask, calling, connected, message_left, repeat, stay_silent
+
+CUT_OFF = "I'm sorry, we were cut off. Please go on."
+
+
+async def test_a_broken_line_is_replaced(daemon: LocalDaemon, agent: Access) -> None:
+    """The carrier connects the call anew, the caller hears what happened, and the client goes on answering."""
+    async with connected(agent), calling(daemon, agent) as call:
+        await ask(call, "One.")
+        await call.break_line()
+        assert await ask(call, "Two.") == "You said: Two."
+        assert call.greeting == CUT_OFF
+    assert [each.status for each in call.outcomes] == ["failed", "completed"]
+
+
+async def test_the_client_gets_the_whole_conversation(daemon: LocalDaemon, agent: Access) -> None:
+    """The first turn on the new line carries what was said on the old one, in order, under a new turn number."""
+    async with connected(agent) as client, calling(daemon, agent) as call:
+        await ask(call, "One.")
+        await call.break_line()
+        await ask(call, "Two.")
+        first, second = await client.asked.receive(), await client.asked.receive()
+    assert second.history == [
+        *first.history,
+        ("assistant", "You said: One."),
+        ("assistant", CUT_OFF),
+        ("user", "Two."),
+    ]
+    assert (second.params.metadata or {})["callSid"] == call.call_sid
+    assert (second.params.metadata or {})["turn"] > (first.params.metadata or {})["turn"]
+
+
+async def test_words_on_the_broken_line_are_kept(daemon: LocalDaemon, agent: Access) -> None:
+    """Words that had no answer when the line broke become a message, although the call goes on."""
+    lost = trio.Event()
+
+    async def miss_the_first(turn: Turn) -> str:
+        return await (repeat(turn) if lost.is_set() else stay_silent(turn))
+
+    async with connected(agent, miss_the_first) as client, calling(daemon, agent) as call:
+        await call.say("The key is under the mat.")
+        await client.asked.receive()
+        lost.set()
+        await call.break_line()
+        message = await message_left(daemon, agent)
+        assert await ask(call, "Did you hear me?") == "You said: Did you hear me?"
+    assert (message.reason, message.body) == (Reason.UNANSWERED, "The key is under the mat.")
+
+
+async def test_a_line_that_breaks_every_time_is_given_up(daemon: LocalDaemon, agent: Access) -> None:
+    """After three new lines that broke as well the caller hears an apology, and the call is over."""
+    async with connected(agent), calling(daemon, agent) as call:
+        for number in range(4):
+            await ask(call, f"Attempt {number}.")
+            await call.break_line()
+        await call.wait_ended()
+    assert len(call.sessions) == 4
+    assert call.heard[-1].startswith("I'm sorry")

@@ -1,0 +1,114 @@
+"""Stopping a daemon: calls that are live may finish, new ones are turned away politely, and nothing holds it up."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import httpx2
+import pytest
+import trio
+
+from actors.messages import Reason
+from relay.simulator.faults import WebhookFailed
+from relay.simulator.local_daemon import DaemonFailed, LocalDaemon, run_local_daemon
+from tests.e2e.parties import (
+    ask,
+    calling,
+    calling_until_killed,
+    carrier_of,
+    connected,
+    messages_of,
+    register,
+    session_address,
+    stay_silent,
+)
+
+
+async def begin_to_stop(daemon: LocalDaemon) -> None:
+    """Send SIGTERM, and wait until the daemon says that it is not ready for calls any more."""
+    daemon.process.send_signal(signal.SIGTERM)
+    async with httpx2.AsyncClient(base_url=daemon.url) as http:
+        while (answer := await http.get("/health/ready")).status_code == 200:
+            await trio.sleep(0.01)
+    assert answer.status_code == 503
+    assert "draining" in answer.text
+
+
+async def exit_status(daemon: LocalDaemon, within: float) -> int:
+    """Wait for the daemon's end."""
+    with trio.fail_after(within):
+        return await daemon.process.wait()
+
+
+async def test_new_callers_hear_an_apology_while_live_calls_go_on(tmp_path: Path) -> None:
+    """While a stopped daemon waits for its live calls, it answers them, and turns new callers away in spoken words."""
+    async with run_local_daemon(tmp_path) as daemon:
+        agent = await register(daemon)
+        async with connected(agent), carrier_of(daemon) as carrier:
+            async with carrier.call(agent.agent_id) as call:
+                await begin_to_stop(daemon)
+                with pytest.raises(WebhookFailed) as refused:
+                    async with carrier.call(agent.agent_id):
+                        pass
+                assert await ask(call, "Still there?") == "You said: Still there?"
+        status = await exit_status(daemon, within=5)
+    assert (refused.value.status, status) == (503, 0)
+    assert "<Say" in refused.value.body
+    assert call.outcomes[-1].status == "completed"
+
+
+async def test_a_long_call_hears_a_farewell(tmp_path: Path) -> None:
+    """A call that outlasts RELAY_DRAIN_SECONDS is told so to its end, its last webhook is answered, and all is well."""
+    async with run_local_daemon(tmp_path, {"RELAY_DRAIN_SECONDS": "1"}) as daemon:
+        agent = await register(daemon)
+        async with connected(agent), calling(daemon, agent, speech_rate=200.0) as call:
+            await ask(call, "Hello.")
+            await call.quiet()
+            await begin_to_stop(daemon)
+            assert "I have to end this call now" in (await call.hear()).text
+            await call.wait_ended()
+        status = await exit_status(daemon, within=5)
+    assert status == 0
+    assert "call again in a moment. Goodbye." in call.heard[-1]
+    assert call.outcomes[-1].status == "ended"
+
+
+async def test_a_connected_client_does_not_delay_the_end(tmp_path: Path) -> None:
+    """Without calls a daemon ends at once, although a client is connected."""
+    async with run_local_daemon(tmp_path) as daemon:
+        agent = await register(daemon)
+        async with connected(agent):
+            daemon.process.send_signal(signal.SIGTERM)
+            assert await exit_status(daemon, within=4) == 0
+
+
+async def test_stalled_peers_do_not_delay_the_end(tmp_path: Path) -> None:
+    """Peers that never finish a request, never read, or never send their setup are not waited for."""
+    async with run_local_daemon(tmp_path) as daemon:
+        agent = await register(daemon)
+        host, _, port = daemon.url.removeprefix("http://").partition(":")
+        async with (
+            await trio.open_tcp_stream(host, int(port)) as half_a_request,
+            session_address(daemon, agent),
+            carrier_of(daemon) as carrier,
+            carrier.open_socket(f"ws://{host}:{port}/webhooks/{agent.agent_id}/voice-ws"),
+        ):
+            await half_a_request.send_all(b"POST /webhooks/x/voice HTTP/1.1\r\nHost: relay\r\nContent-Length: 9\r\n\r\n")
+            daemon.process.send_signal(signal.SIGTERM)
+            assert await exit_status(daemon, within=5) == 0
+
+
+async def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
+    """A second SIGTERM cuts live calls, with status 1; what their callers said is stored all the same."""
+    with pytest.raises(DaemonFailed, match="1 live calls were cut"):
+        async with run_local_daemon(tmp_path) as daemon:
+            agent = await register(daemon)
+            async with connected(agent, stay_silent) as client, calling_until_killed(daemon, agent) as call:
+                await call.say("The key is under the mat.")
+                await client.asked.receive()
+                await begin_to_stop(daemon)
+                daemon.process.send_signal(signal.SIGTERM)
+                assert await exit_status(daemon, within=5) == 1
+    (message,) = await messages_of(daemon, agent)
+    assert (message.body, message.reason) == ("The key is under the mat.", Reason.UNANSWERED)

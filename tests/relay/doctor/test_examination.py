@@ -1,0 +1,171 @@
+"""The whole examination: which checks are made, in which order, and what one failure means for the others."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from relay.config import Settings
+from relay.doctor.check import Finding, Verdict
+from relay.doctor.examination import CHECKS, examine
+from relay.errors import SettingsError
+from relay.simulator.local_daemon import ACCOUNT, run_local_daemon
+from relay.store.agent_registry import AgentRegistry
+from relay.store.database import open_database
+from tests.relay.doctor.small_server import Reply, small_server
+
+NAMES = ["settings", "database", "public_url", "signature", "upgrade", "carrier", "anthropic", "agents"]
+
+
+@pytest.fixture(autouse=True)
+async def time_limit() -> AsyncIterator[None]:
+    """Fail a test that hangs."""
+    with trio.fail_after(90):
+        yield
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Return settings with a database of their own and nothing else."""
+    return Settings(database_url=f"sqlite:///{tmp_path / 'relay.db'}")
+
+
+async def findings_for(settings: Settings, patience: float = 10) -> dict[str, Finding]:
+    """Examine these settings; return the findings by check."""
+    return {each.check: each for each in await examine(lambda: settings, lambda _: None, patience=patience)}
+
+
+async def test_a_daemon_with_all_it_needs_is_well(tmp_path: Path) -> None:
+    """With a daemon that runs, an agent, and vendors that take the keys, every check is fine."""
+    account, model = f"/2010-04-01/Accounts/{ACCOUNT}.json", "/v1/models/claude-haiku-4-5"
+    as_json = {"content-type": "application/json"}
+    replies = {
+        account: Reply(200, b'{"status": "active"}', as_json),
+        model: Reply(200, b'{"id": "claude-haiku-4-5"}', as_json),
+    }
+    async with small_server(replies) as vendors, run_local_daemon(tmp_path) as daemon:
+        await daemon.register("my-client")
+        settings = Settings(
+            database_url=f"sqlite:///{tmp_path / 'relay.db'}",
+            public_url=daemon.url,
+            twilio_account_sid=ACCOUNT,
+            twilio_auth_token=daemon.token,
+            twilio_api_base_url=vendors.url,
+            anthropic_api_key="key",
+            anthropic_base_url=vendors.url,
+        )
+        found = await findings_for(settings)
+    assert {name: finding.verdict for name, finding in found.items()} == dict.fromkeys(NAMES, Verdict.OK)
+
+
+async def test_findings_are_told_as_they_come(settings: Settings) -> None:
+    """Each finding is told once, in the order of the checks, and returned."""
+    told: list[Finding] = []
+    findings = await examine(lambda: settings, told.append)
+    assert told == findings
+    assert [each.check for each in told] == NAMES == [each.name for each in CHECKS]
+
+
+async def test_missing_settings_are_named_with_the_way_out(settings: Settings) -> None:
+    """Each setting that real calls need is named, and how to try the relay without them."""
+    mend = (await findings_for(attrs.evolve(settings, twilio_account_sid="AC1")))["settings"].mend
+    assert "TWILIO_ACCOUNT_SID" not in mend
+    assert "TWILIO_AUTH_TOKEN" in mend
+    assert "PUBLIC_URL" in mend
+    assert "relay serve --local" in mend
+
+
+async def test_what_a_missing_setting_is_needed_for_is_skipped(settings: Settings) -> None:
+    """Without an address and credentials nothing is asked of anybody; it is said what a missing key means."""
+    found = await findings_for(settings)
+    assert {name for name, each in found.items() if each.verdict is Verdict.SKIPPED} == set(NAMES[2:7])
+    assert found["public_url"].text == "Not set: PUBLIC_URL."
+    assert "nobody is available" in found["anthropic"].text
+
+
+async def test_settings_that_cannot_be_read_leave_nothing_to_check() -> None:
+    """The fault is told in its own words, and all else is skipped."""
+
+    def load() -> Settings:
+        raise SettingsError("RELAY_PROT is not a setting of the relay. Did you mean RELAY_PORT?")
+
+    first, *others = await examine(load, lambda _: None)
+    assert (first.check, first.verdict) == ("settings", Verdict.FAILED)
+    assert "RELAY_PORT?" in first.detail
+    assert [each.check for each in others] == NAMES[1:]
+    assert {each.verdict for each in others} == {Verdict.SKIPPED}
+
+
+async def test_a_check_after_a_failed_one_is_skipped(settings: Settings) -> None:
+    """One fault is one failure: what builds on it is skipped, naming it."""
+    async with small_server({}) as server:
+        found = await findings_for(attrs.evolve(settings, public_url=server.url, twilio_auth_token="secret"))
+    assert found["public_url"].verdict is Verdict.FAILED
+    assert (found["signature"].verdict, found["signature"].detail) == (
+        Verdict.SKIPPED,
+        "Asked only once public_url is ok.",
+    )
+    assert found["upgrade"].verdict is Verdict.SKIPPED
+
+
+async def test_silence_is_bounded(settings: Settings) -> None:
+    """A server that never answers is a failure at the public address, and leaves it open at a vendor's."""
+    replies = {"/health": Reply(0), "/2010-04-01/Accounts/AC1.json": Reply(0), "/v1/models/claude-haiku-4-5": Reply(0)}
+    async with small_server(replies) as server:
+        silent = attrs.evolve(
+            settings,
+            public_url=server.url,
+            twilio_account_sid="AC1",
+            twilio_auth_token="secret",
+            twilio_api_base_url=server.url,
+            anthropic_api_key="key",
+            anthropic_base_url=server.url,
+        )
+        found = await findings_for(silent, patience=0.05)
+    assert found["public_url"].verdict is Verdict.FAILED
+    assert "no answer within 0.05 seconds" in found["public_url"].detail
+    assert "proxy" in found["public_url"].mend
+    assert found["carrier"].verdict is found["anthropic"].verdict is Verdict.UNKNOWN
+
+
+async def test_an_agent_is_asked_for(settings: Settings) -> None:
+    """Without an agent it is told how to add one; with one that check is fine."""
+    without = (await findings_for(settings))["agents"]
+    assert (without.verdict, without.mend) == (Verdict.FAILED, "Add one with: relay agents add ID")
+    async with open_database(settings.database_url) as database:
+        await AgentRegistry(database).add("my-client")
+    assert (await findings_for(settings))["agents"].verdict is Verdict.OK
+
+
+async def test_a_database_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    """A directory that is not there is named, and agents cannot be looked for."""
+    found = await findings_for(Settings(database_url=f"sqlite:///{tmp_path / 'none' / 'relay.db'}"))
+    assert found["database"].verdict is Verdict.FAILED
+    assert "directory" in found["database"].text
+    assert found["agents"].verdict is Verdict.SKIPPED
+
+
+async def test_a_database_of_a_newer_relay_is_told(settings: Settings, tmp_path: Path) -> None:
+    """A database that this relay is too old for is left alone."""
+    await findings_for(settings)
+    connection = sqlite3.connect(tmp_path / "relay.db")
+    connection.execute("UPDATE alembic_version SET version_num = 'from-the-future'")
+    connection.commit()
+    connection.close()
+    found = (await findings_for(settings))["database"]
+    assert found.verdict is Verdict.FAILED
+    assert "newer relay" in found.text
+
+
+async def test_a_database_that_takes_no_writes_is_told(settings: Settings, tmp_path: Path) -> None:
+    """A database that can only be read is a failure."""
+    await findings_for(settings)
+    reading = f"sqlite:///file:{tmp_path / 'relay.db'}?mode=ro&uri=true"
+    found = (await findings_for(Settings(database_url=reading)))["database"]
+    assert found.verdict is Verdict.FAILED
+    assert "right to write" in found.text

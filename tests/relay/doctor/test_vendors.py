@@ -1,0 +1,126 @@
+"""What the doctor says of the keys, over stand-ins for the vendors' services."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+
+from relay.config import Settings
+from relay.doctor.check import CannotTell, Ill
+from relay.doctor.vendors import answering_machine, carrier
+from tests.relay.doctor.small_server import Reply, small_server
+
+ACCOUNT = "/2010-04-01/Accounts/AC1.json"
+MODEL = "/v1/models/claude-haiku-4-5"
+TOKEN, KEY = "twilio-secret", "anthropic-secret"
+
+
+@pytest.fixture(autouse=True)
+async def time_limit() -> AsyncIterator[None]:
+    """Fail a test that hangs."""
+    with trio.fail_after(30):
+        yield
+
+
+def settings_for(url: str) -> Settings:
+    return Settings(
+        twilio_account_sid="AC1",
+        twilio_auth_token=TOKEN,
+        twilio_api_base_url=url,
+        anthropic_api_key=KEY,
+        anthropic_base_url=url,
+    )
+
+
+def as_json(code: int, /, **fields: str) -> Reply:
+    return Reply(code, json.dumps(fields).encode(), {"content-type": "application/json"})
+
+
+async def test_good_credentials_are_well() -> None:
+    """An active account that answers to its token is fine, and the token went out as the password."""
+    async with small_server({ACCOUNT: as_json(200, status="active", type="Full")}) as server:
+        assert await carrier(settings_for(server.url)) == "The credentials are good."
+    ((_path, headers),) = server.asked
+    assert base64.b64decode(headers["authorization"].removeprefix("Basic ")).decode() == f"AC1:{TOKEN}"
+
+
+async def test_a_trial_account_is_told() -> None:
+    """A trial account is good credentials, and may not be enough for a call."""
+    async with small_server({ACCOUNT: as_json(200, status="active", type="Trial")}) as server:
+        assert "trial account" in await carrier(settings_for(server.url))
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_wrong_credentials_are_told(status: int) -> None:
+    """What the carrier refuses is wrong; the secret is not shown."""
+    async with small_server({ACCOUNT: as_json(status, message=TOKEN)}) as server:
+        with pytest.raises(Ill, match=str(status)) as found:
+            await carrier(settings_for(server.url))
+    assert not isinstance(found.value, CannotTell)
+    assert TOKEN not in found.value.detail + found.value.mend
+
+
+async def test_a_suspended_account_is_told() -> None:
+    """The token of a suspended account is good for nothing."""
+    async with small_server({ACCOUNT: as_json(200, status="suspended")}) as server:
+        with pytest.raises(Ill, match="suspended") as found:
+            await carrier(settings_for(server.url))
+    assert not isinstance(found.value, CannotTell)
+
+
+@pytest.mark.parametrize("reply", [as_json(500), Reply(200, b"<html>")], ids=["out of order", "another's page"])
+async def test_a_carrier_that_does_not_say_proves_nothing(reply: Reply) -> None:
+    """An answer that says nothing of the credentials is no failure of theirs."""
+    async with small_server({ACCOUNT: reply}) as server:
+        with pytest.raises(CannotTell):
+            await carrier(settings_for(server.url))
+
+
+async def test_vendors_out_of_reach_prove_nothing() -> None:
+    """Without a network it cannot be told whether a key is good."""
+    async with small_server({}) as server:
+        pass
+    with pytest.raises(CannotTell, match="Connection refused"):
+        await carrier(settings_for(server.url))
+    with pytest.raises(CannotTell, match="cannot be reached"):
+        await answering_machine(settings_for(server.url))
+
+
+async def test_a_good_key_is_well() -> None:
+    """A key that may use the model is fine."""
+    model = as_json(200, type="model", id="claude-haiku-4-5", display_name="H", created_at="2025-10-01T00:00:00Z")
+    async with small_server({MODEL: model}) as server:
+        assert "claude-haiku-4-5" in await answering_machine(settings_for(server.url))
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_wrong_key_is_told(status: int) -> None:
+    """What Anthropic refuses is wrong; the secret is not shown."""
+    async with small_server({MODEL: as_json(status, message=KEY)}) as server:
+        with pytest.raises(Ill, match=str(status)) as found:
+            await answering_machine(settings_for(server.url))
+    assert not isinstance(found.value, CannotTell)
+    assert KEY not in found.value.detail + found.value.mend
+
+
+async def test_a_model_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At Anthropic's own address an unknown model is a wrong ANSWERING_MACHINE_MODEL."""
+    async with small_server({}) as server:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
+        with pytest.raises(Ill, match="no model claude-haiku-4-5") as found:
+            await answering_machine(Settings(anthropic_api_key=KEY))
+    assert "ANSWERING_MACHINE_MODEL" in found.value.mend
+
+
+@pytest.mark.parametrize(
+    "reply", [Reply(404), as_json(529), Reply(200, b"<html>")], ids=["no models", "overloaded", "another's page"]
+)
+async def test_an_address_that_does_not_say_proves_nothing(reply: Reply) -> None:
+    """A gateway without a list of models, or a busy service, says nothing of the key."""
+    async with small_server({MODEL: reply}) as server:
+        with pytest.raises(CannotTell):
+            await answering_machine(settings_for(server.url))

@@ -1,0 +1,131 @@
+"""The echo client against the relay's own MCP side: it connects, repeats, and says why it cannot connect."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+
+from relay.simulator.echo_client import EchoFailed, open_echo_client
+from tests.relay.mcp.mcp_relay import RunningRelay, running_relay
+
+
+@pytest.fixture
+async def relay() -> AsyncIterator[RunningRelay]:
+    """The MCP side on a free port, with agents anna and bert."""
+    async with running_relay() as running:
+        yield running
+
+
+@pytest.fixture
+async def unused_port() -> int:
+    """A port that was free a moment ago."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        port: int = listener.socket.getsockname()[1]
+    return port
+
+
+async def test_it_is_a_client_that_can_be_asked(relay: RunningRelay) -> None:
+    """Inside the block it is its agent's session; after it, it is gone."""
+    async with open_echo_client(relay.sse_url("bert")):
+        assert (await relay.arrival(agent_id="bert")).can_sample
+    await relay.departure(agent_id="bert")
+
+
+async def test_it_repeats_what_the_caller_said(relay: RunningRelay) -> None:
+    """Each turn is answered with its own words, and counted."""
+    async with open_echo_client(relay.sse_url()) as client:
+        await relay.arrival()
+        for words in ("Hello?", 'What\'s "new"?\nGrüße, 你好 🙂'):
+            assert (await relay.ask(words)).text == f"You said: {words}"
+        assert client.answered == 2
+
+
+async def test_turns_that_come_at_once_are_all_answered(relay: RunningRelay) -> None:
+    """Answers go down one connection without waiting for each other, and none goes to another turn."""
+    answers: dict[str, str] = {}
+
+    async def ask(words: str) -> None:
+        answers[words] = (await relay.ask(words)).text
+
+    async with open_echo_client(relay.sse_url()):
+        await relay.arrival()
+        with trio.fail_after(10):
+            async with trio.open_nursery() as asking:
+                for number in range(100):
+                    asking.start_soon(ask, f"question {number}")
+    assert answers == {f"question {number}": f"You said: question {number}" for number in range(100)}
+
+
+async def test_long_words_are_repeated_whole(relay: RunningRelay) -> None:
+    """An event that comes in many pieces is put together."""
+    words = "and so on, " * 20_000
+    async with open_echo_client(relay.sse_url()):
+        await relay.arrival()
+        with trio.fail_after(10):
+            assert (await relay.ask(words.strip())).text == f"You said: {words.strip()}"
+
+
+@pytest.mark.parametrize("url", ["https://127.0.0.1:1/sse?token=t", "127.0.0.1:1/sse", "http:///sse"])
+async def test_it_speaks_plain_http_only(url: str) -> None:
+    """Another scheme, or no host, is refused before anything is connected."""
+    with pytest.raises(EchoFailed, match="plain http on this machine only"):
+        async with open_echo_client(url):
+            pass
+
+
+async def test_a_wrong_token_is_said_to_be_one(relay: RunningRelay) -> None:
+    """The relay's refusal comes out as one plain error that names the likely cause."""
+    with pytest.raises(EchoFailed, match=r"answered 401; is the client's token right\?"):
+        async with open_echo_client(f"{relay.origin}/sse?token=wrong"):
+            pass
+
+
+async def test_a_relay_that_is_being_stopped_is_said_to_be(relay: RunningRelay) -> None:
+    """A stream that ends before the client was known is an error, not a client that never answers."""
+    relay.app.close_all()
+    with pytest.raises(EchoFailed, match=r"ended the stream at once"):
+        async with open_echo_client(relay.sse_url()):
+            pass
+
+
+async def test_something_else_on_the_port_is_said_to_be(nursery: trio.Nursery) -> None:
+    """A server that does not speak HTTP is told from a relay."""
+
+    async def grumble(stream: trio.SocketStream) -> None:
+        await stream.send_all(b"220 mail.example.com ESMTP\r\n\r\n")
+        await stream.receive_some()
+
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    nursery.start_soon(trio.serve_listeners, grumble, listeners)
+    port = listeners[0].socket.getsockname()[1]
+    with pytest.raises(EchoFailed, match="does not speak HTTP"):
+        async with open_echo_client(f"http://127.0.0.1:{port}/sse?token=t"):
+            pass
+
+
+async def test_nobody_there_is_an_operating_system_error(unused_port: int) -> None:
+    """A port that nobody listens on is the operating system's own error."""
+    with pytest.raises(OSError, match="connect"):
+        async with open_echo_client(f"http://127.0.0.1:{unused_port}/sse?token=t"):
+            pass
+
+
+async def test_an_error_inside_the_block_comes_out_as_it_is(relay: RunningRelay) -> None:
+    """Whoever uses the client need not look into groups for an error of their own, and the session is closed."""
+    with pytest.raises(ZeroDivisionError):
+        async with open_echo_client(relay.sse_url()):
+            raise ZeroDivisionError
+    await relay.departure()
+
+
+async def test_cancelling_closes_the_connection(relay: RunningRelay) -> None:
+    """A load run that is stopped leaves no session behind."""
+    with trio.CancelScope() as scope:
+        async with open_echo_client(relay.sse_url()):
+            await relay.arrival()
+            scope.cancel()
+            await trio.sleep_forever()
+    await relay.departure()

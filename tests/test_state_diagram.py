@@ -1,0 +1,95 @@
+"""The diagram of the states: it shows the table of moves, and the page shows the diagram."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from actors.conversation import Conversation
+from actors.messages import Availability
+from actors.phases import MOVES, Phase
+from actors.policy import Policy
+from scripts.state_diagram import BEGIN, END, PAGE, STARTS, diagram, main
+from tests.fakes import call_info
+
+EMPTY_PAGE = f"# States\n\n{BEGIN}\n{END}\n\nMore.\n"
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Path:
+    """A page with markers and nothing between them."""
+    path = tmp_path / "states.md"
+    path.write_text(EMPTY_PAGE)
+    return path
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(each) for each in arguments])
+
+
+def test_the_page_is_up_to_date() -> None:
+    """What docs/states.md shows is what the code does."""
+    result = run("--check")
+    assert result.exit_code == 0, result.stderr
+
+
+def test_the_page_tells_of_every_phase() -> None:
+    """The table of phases in docs/states.md has each of them, in order."""
+    rows = [line.split("|")[1].strip() for line in PAGE.read_text().splitlines() if line.startswith("| ")]
+    assert rows == ["phase", *Phase]
+
+
+def test_every_move_is_an_arrow() -> None:
+    """Each move of the table is in the diagram with its occasion, and no other is."""
+    arrows = {line.strip() for line in diagram().splitlines() if "-->" in line}
+    moves = {f"{phase.name} --> {to.name}: {why}" for phase, tos in MOVES.items() for to, why in tos.items()}
+    starts = {f"[*] --> {phase.name}: {why}" for phase, why in STARTS.items()}
+    assert arrows == moves | starts | {"OVER --> [*]"}
+
+
+def test_calls_begin_where_the_diagram_begins() -> None:
+    """The first arrows lead to exactly the phases that a machine can be in when it was just made."""
+    calls = [call_info(), call_info(screened=True)]
+    begun = {Conversation(call, Policy(), availability=Availability.HERE, now=0.0).phase for call in calls}
+    assert begun == STARTS.keys()
+
+
+def test_every_phase_is_a_state_by_its_name() -> None:
+    """States are shown with the words that logs and tests use."""
+    assert all(f'state "{phase}" as {phase.name}\n' in diagram() for phase in Phase)
+
+
+def test_the_diagram_is_printed() -> None:
+    """Without an option it goes to standard output."""
+    assert run().stdout == f"{diagram()}\n"
+
+
+def test_writing_changes_only_what_is_between_the_markers(page: Path) -> None:
+    """The text around the markers stays as it was written, and writing again changes nothing."""
+    assert run("--write", "--page", page).exit_code == 0
+    written = page.read_text()
+    assert written == EMPTY_PAGE.replace(END, f"```mermaid\n{diagram()}\n```\n{END}")
+    run("--write", "--page", page)
+    assert page.read_text() == written
+
+
+def test_a_page_that_is_out_of_date_fails_the_check(page: Path) -> None:
+    """The check says what to do and leaves the page alone."""
+    result = run("--check", "--page", page)
+    assert result.exit_code == 1
+    assert "run scripts/state_diagram.py --write" in result.stderr
+    assert page.read_text() == EMPTY_PAGE
+
+
+@pytest.mark.parametrize("content", ["# States\n", None], ids=["without markers", "missing"])
+def test_a_page_that_cannot_be_used_is_named(page: Path, content: str | None) -> None:
+    """A page without markers, or none at all, is an error that names it, not a traceback."""
+    if content is None:
+        page.unlink()
+    else:
+        page.write_text(content)
+    result = run("--check", "--page", page)
+    assert result.exit_code == 1
+    assert f"{page} cannot be used" in result.stderr
