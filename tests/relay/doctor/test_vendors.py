@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator
 
 import pytest
-import trio
 
 from relay.config import Settings
 from relay.doctor.check import CannotTell, Ill
 from relay.doctor.vendors import answering_machine, carrier
 from tests.relay.doctor.small_server import Reply, small_server
 
+pytestmark = pytest.mark.usefixtures("time_limit")
+
 ACCOUNT = "/2010-04-01/Accounts/AC1.json"
 MODEL = "/v1/models/claude-haiku-4-5"
 TOKEN, KEY = "twilio-secret", "anthropic-secret"
-
-
-@pytest.fixture(autouse=True)
-async def time_limit() -> AsyncIterator[None]:
-    """Fail a test that hangs."""
-    with trio.fail_after(30):
-        yield
 
 
 def settings_for(url: str) -> Settings:

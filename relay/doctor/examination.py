@@ -1,0 +1,116 @@
+"""All checks, in order, on one set of settings; the checks of what is on this machine are here too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+from sqlalchemy import Connection, delete, false
+
+from actors.errors import StoreFailed
+from relay.config import Settings
+from relay.doctor import reach, vendors
+from relay.doctor.check import CannotTell, Check, Finding, Ill, Verdict
+from relay.errors import SettingsError
+from relay.store import schema
+from relay.store.agent_registry import AgentRegistry
+from relay.store.database import open_database
+from relay.store.engine import shown
+
+CHECK_SECONDS = 10.0
+
+
+async def examine(
+    load: Callable[[], Settings], tell: Callable[[Finding], None], *, patience: float = CHECK_SECONDS
+) -> list[Finding]:
+    """Run all checks in order, telling each finding as soon as it is there; return all of them.
+
+    `load` gives the settings or raises `SettingsError`; `patience` is how many seconds each check may take. Only
+    opening a database cannot be cut short: SQLite gives up after some seconds, PostgreSQL as `connect_timeout` in its
+    URL says. Cancelling closes all that was opened.
+    """
+    findings: list[Finding] = []
+
+    def note(finding: Finding) -> None:
+        findings.append(finding)
+        tell(finding)
+
+    try:
+        settings = load()
+    except SettingsError as error:
+        note(Finding("settings", Verdict.FAILED, str(error)))
+        for check in CHECKS[1:]:
+            note(Finding(check.name, Verdict.SKIPPED, "Not asked before settings is ok."))
+        return findings
+    for check in CHECKS:
+        passed = {each.check for each in findings if each.verdict is Verdict.OK}
+        note(await check.run(settings, passed, patience))
+    return findings
+
+
+async def _settings(settings: Settings) -> str:
+    """Look for what `relay serve` asks for without `--local`."""
+    await trio.lowlevel.checkpoint()
+    missing = [
+        f"{name} ({source})"
+        for name, value, source in (
+            ("TWILIO_ACCOUNT_SID", settings.twilio_account_sid, "on the first page of the Twilio console"),
+            ("TWILIO_AUTH_TOKEN", settings.twilio_auth_token, "beside it"),
+            ("PUBLIC_URL", settings.public_url, "the https origin at which the carrier reaches the daemon"),
+        )
+        if not value
+    ]
+    if missing:
+        raise Ill(
+            "Real calls need more settings.",
+            f"Set {', '.join(missing)}, in the environment or in .env. Without an account: relay serve --local",
+        )
+    return "All that real calls need is set."
+
+
+async def _database(settings: Settings) -> str:
+    """Bring the tables up to date, as every command does, and write."""
+    try:
+        async with open_database(settings.database_url) as database:
+            await database.write(_delete_nothing)
+    except StoreFailed as error:
+        mend = "Give the relay's user the right to write there, or set DATABASE_URL to another place."
+        raise Ill(f"{shown(settings.database_url)} can be read, but {error}.", mend) from error
+    return f"{shown(settings.database_url)} is up to date and takes writes."
+
+
+def _delete_nothing(connection: Connection) -> None:
+    # Matches no row, and yet is refused where writing is: on a replica, or without the right.
+    connection.execute(delete(schema.agents).where(false()))
+
+
+async def _agents(settings: Settings) -> str:
+    async with open_database(settings.database_url) as database:
+        registered = await AgentRegistry(database).list()
+    if not registered:
+        raise Ill("No agent is registered, so no number can be answered.", "Add one with: relay agents add ID")
+    return f"Registered: {len(registered)}."
+
+
+CHECKS = (
+    Check(name="settings", look=_settings),
+    Check(name="database", look=_database),
+    Check(
+        name="public_url",
+        look=reach.public_url,
+        needs=("public_url",),
+        if_silent="Look at the proxy or tunnel in front of the daemon, and at the daemon's log.",
+    ),
+    Check(name="signature", look=reach.signature, needs=("twilio_auth_token",), after="public_url"),
+    Check(name="upgrade", look=reach.upgrade, after="signature", if_silent=reach.FORWARD_UPGRADES),
+    Check(name="carrier", look=vendors.carrier, needs=("twilio_account_sid", "twilio_auth_token"), silence=CannotTell),
+    Check(
+        name="anthropic",
+        look=vendors.answering_machine,
+        needs=("anthropic_api_key",),
+        consequence="There is no answering machine: callers whose client is away hear that nobody is available.",
+        silence=CannotTell,
+    ),
+    Check(name="agents", look=_agents, after="database"),
+)
+"""In the order in which they are told; a check comes later than the one that it depends on."""
