@@ -18,15 +18,14 @@ import attrs
 import click
 import httpx2
 import trio
-from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from relay import config, logs
 from relay.errors import RelayError
 from relay.local import carrier_token
-from relay.simulator.carrier import open_carrier
+from relay.simulator.costs import Costs, DaemonMeter, memory_of_idle_call, run_metered_load
 from relay.simulator.echo_client import EchoFailed, open_echo_client
-from relay.simulator.load import LoadPlan, LoadReport, Progress, run_load
+from relay.simulator.load import LoadPlan, LoadReport, Progress
 from relay.speech.phrases import phrases_for
 
 IDLE_SECONDS = 2.0
@@ -82,71 +81,23 @@ def main(
     sys.exit(0 if report.clean else 1)
 
 
-@attrs.frozen
-class Costs:
-    """What the load cost the daemon, as its own metrics tell; None where they do not."""
-
-    cpu_ms_per_turn: float | None
-    kb_per_idle_call: float | None
-
-
 async def _run(plan: LoadPlan, client_token: str | None, idle: bool, console: Console) -> tuple[LoadReport, Costs]:
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx2.AsyncClient(base_url=plan.url, timeout=10))
         if client_token:
             await stack.enter_async_context(open_echo_client(f"{plan.url}/sse?token={client_token}"))
-        memory = await _idle_memory(plan, http, console) if idle else None
-        before = await _metric(http, "process_cpu_seconds_total")
+        meter, memory = DaemonMeter(http), None
+        if idle:
+            console.print(f"opening {plan.calls} idle calls", highlight=False)
+            memory = await memory_of_idle_call(plan, meter, IDLE_SECONDS)
         status = stack.enter_context(console.status("calling"))
 
         def show(progress: Progress) -> None:
             turns = f"{progress.answered} of {progress.asked} turns answered"
             status.update(f"{progress.live} calls live, {progress.finished} over; {turns}")
 
-        report = await run_load(plan, show)
-        after = await _metric(http, "process_cpu_seconds_total")
-        cpu = (after - before) * 1000 / report.turns if before is not None and after and report.turns else None
-        return report, Costs(cpu, memory)
-
-
-async def _idle_memory(plan: LoadPlan, http: httpx2.AsyncClient, console: Console) -> float | None:
-    """Open all calls, let them rest, and read how much larger the daemon is, in kB for each."""
-    console.print(f"opening {plan.calls} idle calls", highlight=False)
-    await _open_idle(plan, min(plan.calls, 20), 0.0)  # what only the first calls need is not theirs alone
-    before = await _metric(http, "process_resident_memory_bytes")
-    after = await _open_idle(plan, plan.calls, IDLE_SECONDS, http)
-    return None if before is None or after is None else (after - before) / plan.calls / 1000
-
-
-async def _open_idle(
-    plan: LoadPlan, calls: int, seconds: float, http: httpx2.AsyncClient | None = None
-) -> float | None:
-    async with (
-        open_carrier(plan.account_sid, plan.auth_token, plan.url, via=plan.via) as carrier,
-        trio.open_nursery() as callers,
-    ):
-        over = trio.Event()
-
-        async def rest(number: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-            async with carrier.call(plan.agent_id, caller=f"+1556{number:07d}"):
-                task_status.started()
-                await over.wait()
-
-        for number in range(calls):
-            await callers.start(rest, number)
-        await trio.sleep(seconds)
-        resident = await _metric(http, "process_resident_memory_bytes") if http else None
-        over.set()
-    return resident
-
-
-async def _metric(http: httpx2.AsyncClient, name: str) -> float | None:
-    response = await http.get("/metrics")
-    for family in text_string_to_metric_families(response.text):
-        for sample in family.samples:
-            if sample.name == name:
-                return float(sample.value)
-    return None
+        report, cpu = await run_metered_load(plan, meter, show)
+        return report, Costs(cpu_ms_per_turn=cpu, kb_per_idle_call=memory)
 
 
 def _number(value: float | None) -> str:

@@ -34,6 +34,7 @@ SIMULATOR_MAY_IMPORT = frozenset(
 
 LONGEST = 300
 LONG_FILES = {
+    "scripts/bench.py": "one table of rows, each with the few lines that make its work",
     "actors/conversation.py": "every transition of a call is in one file, so that the rules can be read as one text",
     "actors/messages.py": "all that can happen to a call, on one page: values without behaviour",
     "relay/daemon.py": "the one file that knows every part, and puts them together",
