@@ -136,9 +136,7 @@ async def test_a_drain_lets_calls_finish(nursery: trio.Nursery, autojump_clock: 
     assert line.speech == ""
 
 
-async def test_a_drain_waits_for_calls_that_are_on_their_way(
-    nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
+async def test_a_drain_waits_for_calls_that_are_on_their_way(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A call that was promised a place before the drain still gets its line; one that never comes is waited for."""
     board, line = switchboard(), MemoryLine()
     board.reserve("CA1")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import trio
@@ -22,10 +23,21 @@ IMPATIENCE = 0.5
 """RELAY_CLIENT_TIMEOUT of the daemon that does not wait eight seconds for a silent client."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Overlook what the MCP SDK's client leaves to the garbage collector when it is closed while a message arrives.
+
+    Its reader is cancelled inside the loop over the generators of its HTTP library, which nobody closes then.
+    """
+    overlook = pytest.mark.filterwarnings("ignore:Async generator 'http(x|core)2:ResourceWarning")
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(overlook)
+
+
 @pytest.fixture(autouse=True)
 async def time_limit() -> AsyncIterator[None]:
     """Fail a test that hangs."""
-    with trio.fail_after(90):
+    with trio.fail_after(180):
         yield
 
 

@@ -86,6 +86,14 @@ async def messages_of(daemon: Daemon, access: Access) -> tuple[WaitingMessage, .
         return await WaitingMessages(database).list_all(access.agent_id)
 
 
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until something is so that nobody announces."""
+    while True:
+        if await condition():
+            return
+        await trio.sleep(0.02)
+
+
 async def message_left(daemon: Daemon, access: Access) -> WaitingMessage:
     """Wait until one message was left for an agent, and look at it."""
     while True:
@@ -214,7 +222,9 @@ class AiClient:
 
 
 @asynccontextmanager
-async def connected(access: Access, answer: AnswerTurn = repeat, *, at: Daemon | None = None) -> AsyncIterator[AiClient]:
+async def connected(
+    access: Access, answer: AnswerTurn = repeat, *, at: Daemon | None = None
+) -> AsyncIterator[AiClient]:
     """Connect a client that answers turns with `answer`, for the length of the block.
 
     `at` is the daemon where the agent was not registered, but which has its database now.
@@ -247,8 +257,7 @@ async def connected(access: Access, answer: AnswerTurn = repeat, *, at: Daemon |
 async def _sse_transport(url: str) -> AsyncIterator[Any]:
     """Connect as the SDK does, but take messages that come while the session is being closed.
 
-    The SDK closes its session before its reader; a message in between crashes the reader and leaves its generators to
-    the garbage collector, which is an error in these tests.
+    The SDK closes its session before its reader, and a message in between crashes the reader.
     """
     writer, reader = anyio.create_memory_object_stream[SessionMessage | Exception](MOST_EVENTS)
 

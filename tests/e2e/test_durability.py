@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import httpx2
+import pytest
 import trio
 from sqlalchemy import Connection, update
 
@@ -37,6 +38,7 @@ from tests.e2e.parties import (
 # ── the daemon dies ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 async def test_killed_before_the_machine_answered(
     tmp_path: Path, machine: dict[str, str], claude: ClaudeStandIn
 ) -> None:
@@ -53,8 +55,9 @@ async def test_killed_before_the_machine_answered(
     assert (message["reason"], message["body"]) == ("client_absent", "The key is under the mat.")
 
 
+@pytest.mark.slow
 async def test_killed_while_a_client_had_the_words(tmp_path: Path) -> None:
-    """Killed while a client was thinking, the daemon makes a message of these words, and not of those answered before."""
+    """Killed while a client was thinking, the daemon makes a message of these words, not of those answered before."""
     both_asked = trio.Event()
 
     async def answer_once(turn: Turn) -> str:

@@ -139,7 +139,7 @@ async def test_ten_bad_frames_in_a_row_end_the_call(daemon: LocalDaemon, agent: 
 async def test_ten_megabytes_cost_only_their_own_line(
     daemon: LocalDaemon, agent: Access, bystander: Bystander, message: str | bytes
 ) -> None:
-    """A message of ten megabytes closes its socket; the call itself goes on over a new one, and others notice nothing."""
+    """A message of ten megabytes closes its socket; the call goes on over a new one, and others notice nothing."""
     async with calling(daemon, agent) as call:
         await call.send_raw(message)
         with trio.fail_after(PATIENCE):

@@ -88,6 +88,7 @@ async def test_the_next_turn_knows_what_was_heard(daemon: LocalDaemon, agent: Ac
     """In the history of the next turn the interrupted answer ends where the caller stopped hearing it."""
 
     async def recite(turn: Turn) -> str:
+        await trio.lowlevel.checkpoint()
         return "One two three four five six." if len(turn.history) == 2 else "Very well."
 
     async with connected(agent, recite) as client, calling(daemon, agent) as call:

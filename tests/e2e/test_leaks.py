@@ -1,4 +1,4 @@
-"""After calls nothing is left: no entry in a table, no task, no open file, and no memory that grows with their number."""
+"""After calls nothing is left: no entry in a table, no task, no open file, no memory that grows with their number."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from actors.call import Call
 from relay.simulator.echo_client import open_echo_client
 from relay.simulator.load import LoadPlan, run_load
 from relay.simulator.local_daemon import ACCOUNT, LocalDaemon, run_local_daemon
-from tests.e2e.parties import Access, Daemon, metrics, register
+from tests.e2e.parties import Access, Daemon, eventually, metrics, register
 from tests.e2e.relay_here import run_relay_here
 
 AT_ONCE = 50
 GROWTH = 2_000_000
-"""Bytes by which a process may grow over five hundred calls: four kilobytes each would be a leak. The allocator's own
-wanderings are about half of it."""
+"""Bytes by which a process may grow over the second half of the calls. Measured: 1.7 MB over the first, while pools
+fill, and 0.6 over the second; with every call object kept, 11 over each."""
 
 
 async def play(daemon: Daemon, agent: Access, rounds: int) -> None:
@@ -39,17 +39,20 @@ async def play(daemon: Daemon, agent: Access, rounds: int) -> None:
 
 
 async def at_rest(daemon: LocalDaemon) -> dict[str, float]:
-    """Wait until no call is live and no connection but the client's own is open; return the metrics."""
+    """Wait until no call is live, no place is taken and no connection is being closed; return the metrics."""
+    files = 0.0
     while True:
         now = await metrics(daemon)
-        if not now["relay_live_calls"] and not now["relay_places_taken"]:
+        busy = now["relay_live_calls"] or now["relay_places_taken"]
+        if not busy and now["process_open_fds"] == files:
             return now
+        files = now["process_open_fds"]
         await trio.sleep(0.1)
 
 
 @pytest.mark.slow
 async def test_a_thousand_calls_leave_nothing_behind(tmp_path: Path) -> None:
-    """After a thousand calls no place is taken and no file is open; the second half needs no more memory than the first."""
+    """A thousand calls leave no place taken and no file open; the second half needs no more memory than the first."""
     async with run_local_daemon(tmp_path) as daemon:
         agent = await register(daemon)
         async with open_echo_client(agent.sse_url):
@@ -59,11 +62,9 @@ async def test_a_thousand_calls_leave_nothing_behind(tmp_path: Path) -> None:
             half = await at_rest(daemon)
             await play(daemon, agent, 9)
             end = await at_rest(daemon)
-    for name in ["process_open_fds","process_resident_memory_bytes"]: print(name, begin[name],half[name],end[name])
-    assert end["relay_calls_total" + '{outcome="completed"}'] == 20 * AT_ONCE
+    assert end['relay_calls_total{outcome="completed"}'] == 20 * AT_ONCE
     assert end["process_open_fds"] <= begin["process_open_fds"] + 2
-    growth = [after["process_resident_memory_bytes"] - begin["process_resident_memory_bytes"] for after in (half, end)]
-    assert growth[1] - growth[0] < GROWTH
+    assert end["process_resident_memory_bytes"] - half["process_resident_memory_bytes"] < GROWTH
 
 
 async def test_a_hundred_calls_leave_no_task_and_no_call(tmp_path: Path) -> None:
@@ -74,7 +75,11 @@ async def test_a_hundred_calls_leave_no_task_and_no_call(tmp_path: Path) -> None
             await trio.testing.wait_all_tasks_blocked()
             before = trio.lowlevel.current_statistics().tasks_living
             await play(here, agent, 2)
-            while trio.lowlevel.current_statistics().tasks_living > before:  # connections that are being closed
-                await trio.sleep(0.02)
+
+            async def settled() -> bool:  # the last connections are still being closed
+                await trio.lowlevel.checkpoint()
+                return trio.lowlevel.current_statistics().tasks_living <= before
+
+            await eventually(settled)
             gc.collect()
             assert [each for each in gc.get_objects() if isinstance(each, Call)] == []

@@ -9,6 +9,7 @@ from actors.messages import Reason
 from relay.simulator.local_daemon import LocalDaemon
 from tests.e2e.parties import (
     Access,
+    AnswerTurn,
     Turn,
     ask,
     calling,
@@ -130,15 +131,16 @@ async def test_two_agents_calls_keep_apart(daemon: LocalDaemon) -> None:
     """Each caller is answered by the client of the agent that was called."""
     anne, bob = await register(daemon), await register(daemon)
 
-    async def as_anne(_turn: Turn) -> str:
-        return "Anne speaking."
+    def speaking(name: str) -> AnswerTurn:
+        async def answer(_turn: Turn) -> str:
+            await trio.lowlevel.checkpoint()
+            return f"{name} speaking."
 
-    async def as_bob(_turn: Turn) -> str:
-        return "Bob speaking."
+        return answer
 
     async with (
-        connected(anne, as_anne),
-        connected(bob, as_bob),
+        connected(anne, speaking("Anne")),
+        connected(bob, speaking("Bob")),
         calling(daemon, anne) as to_anne,
         calling(daemon, bob) as to_bob,
     ):

@@ -25,6 +25,7 @@ from tests.e2e.parties import (
     calling,
     carrier_of,
     connected,
+    eventually,
     message_left,
     metrics,
     register,
@@ -216,8 +217,11 @@ async def test_a_ticket_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         agent = await register(here)
         facts = facts_of(agent)
         ticket = await announce(carrier, facts)
-        while (await metrics(here))["relay_places_taken"]:
-            await trio.sleep(0.05)
+
+        async def place_is_free() -> bool:
+            return not (await metrics(here))["relay_places_taken"]
+
+        await eventually(place_is_free)
         assert await knock(carrier, socket_url(here, agent), facts.call_sid, ticket) == POLICY_VIOLATION
 
 
@@ -307,9 +311,7 @@ async def test_a_guessed_session_does_not_exist(http: httpx2.AsyncClient) -> Non
     assert answer.status_code == 404
 
 
-async def test_a_rotated_token_ends_its_sessions(
-    daemon: LocalDaemon, agent: Access, http: httpx2.AsyncClient
-) -> None:
+async def test_a_rotated_token_ends_its_sessions(daemon: LocalDaemon, agent: Access, http: httpx2.AsyncClient) -> None:
     """Within seconds of `relay agents rotate` the stream that was opened with the old token ends, and opens no more."""
     async with http.stream("GET", "/sse", params={"token": agent.token}, timeout=30) as stream:
         await daemon.command("agents", "rotate", agent.agent_id)
