@@ -43,7 +43,6 @@ from actors.presence import Presence
 from actors.switchboard import Switchboard
 from relay import local as local_mode
 from relay import logs
-from relay.answering.claude import open_answering_machine
 from relay.config import Settings
 from relay.errors import RelayError, SettingsError
 from relay.listener import ListenerOptions, address_of, bind, serve_on
@@ -145,6 +144,9 @@ async def _answering_machine(settings: Settings) -> AsyncIterator[Responder | No
         log.warning("no_answering_machine", why="ANTHROPIC_API_KEY is not set; absent clients mean 'unavailable'")
         yield None
         return
+    # Half of the start-up time and of the memory, and needed by nobody without a key.
+    from relay.answering.claude import open_answering_machine  # noqa: PLC0415
+
     async with open_answering_machine(
         api_key=settings.anthropic_api_key,
         model=settings.answering_machine_model,

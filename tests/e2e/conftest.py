@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx2
 import pytest
 import trio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -105,3 +106,10 @@ def keyless_daemon(portal: BlockingPortal, tmp_path_factory: pytest.TempPathFact
 async def agent(daemon: LocalDaemon) -> Access:
     """Register an agent with the daemon of default settings."""
     return await register(daemon)
+
+
+@pytest.fixture
+async def http(daemon: LocalDaemon) -> AsyncIterator[httpx2.AsyncClient]:
+    """Open an HTTP client of nobody's."""
+    async with httpx2.AsyncClient(base_url=daemon.url) as client:
+        yield client
