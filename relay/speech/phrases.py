@@ -62,6 +62,7 @@ _BY_LANGUAGE = {
             apology="Es tut mir leid, ich bekomme gerade keine Antwort für Sie.",
             unavailable="Es tut mir leid, im Moment kann niemand Ihren Anruf annehmen. "
             "Bitte versuchen Sie es später noch einmal. Auf Wiederhören.",
+            callee_unavailable="Es tut mir leid, der Assistent, der Sie angerufen hat, ist nicht mehr erreichbar. Auf Wiederhören.",
             still_there="Sind Sie noch da?",
             silence_goodbye="Ich kann Sie nicht hören und lege deshalb jetzt auf. Auf Wiederhören.",
             time_goodbye="Es tut mir leid, die Höchstdauer dieses Gesprächs ist erreicht. Auf Wiederhören.",
@@ -79,6 +80,7 @@ _BY_LANGUAGE = {
             apology="Je suis désolé, je n'arrive pas à obtenir de réponse pour vous en ce moment.",
             unavailable="Je suis désolé, personne ne peut prendre votre appel pour le moment. "
             "Merci de rappeler plus tard. Au revoir.",
+            callee_unavailable="Je suis désolé, l'assistant qui vous a appelé n'est plus disponible. Au revoir.",
             still_there="Êtes-vous toujours là ?",
             silence_goodbye="Je ne vous entends pas, je vais donc raccrocher. Au revoir.",
             time_goodbye="Je suis désolé, cet appel a atteint sa durée maximale. Au revoir.",
@@ -95,6 +97,7 @@ _BY_LANGUAGE = {
             apology="Lo siento, ahora mismo no consigo una respuesta para usted.",
             unavailable="Lo siento, en este momento nadie puede atender su llamada. "
             "Por favor, inténtelo más tarde. Adiós.",
+            callee_unavailable="Lo siento, el asistente que le ha llamado ya no está disponible. Adiós.",
             still_there="¿Sigue ahí?",
             silence_goodbye="No puedo oírle, así que voy a colgar. Adiós.",
             time_goodbye="Lo siento, esta llamada ha alcanzado su duración máxima. Adiós.",
@@ -112,6 +115,7 @@ _BY_LANGUAGE = {
             apology="Mi dispiace, in questo momento non riesco ad avere una risposta per lei.",
             unavailable="Mi dispiace, al momento nessuno può rispondere alla sua chiamata. "
             "La preghiamo di riprovare più tardi. Arrivederci.",
+            callee_unavailable="Mi dispiace, l'assistente che l'ha chiamata non è più disponibile. Arrivederci.",
             still_there="È ancora in linea?",
             silence_goodbye="Non la sento, quindi chiudo la chiamata. Arrivederci.",
             time_goodbye="Mi dispiace, questa chiamata ha raggiunto la durata massima. Arrivederci.",
@@ -127,6 +131,7 @@ _BY_LANGUAGE = {
             apology="Desculpe, não estou conseguindo uma resposta para você agora.",
             unavailable="Desculpe, no momento ninguém pode atender a sua ligação. "
             "Por favor, tente novamente mais tarde. Até logo.",
+            callee_unavailable="Desculpe, o assistente que ligou para você não está mais disponível. Até logo.",
             still_there="Você ainda está aí?",
             silence_goodbye="Não consigo ouvir você, então vou desligar. Até logo.",
             time_goodbye="Desculpe, esta ligação atingiu o tempo máximo. Até logo.",
@@ -143,6 +148,7 @@ _BY_LANGUAGE = {
             apology="Peço desculpa, de momento não consigo obter uma resposta para si.",
             unavailable="Peço desculpa, de momento ninguém pode atender a sua chamada. "
             "Por favor, tente novamente mais tarde. Adeus.",
+            callee_unavailable="Peço desculpa, o assistente que lhe ligou já não está disponível. Adeus.",
             still_there="Ainda está aí?",
             silence_goodbye="Não consigo ouvi-lo, por isso vou desligar. Adeus.",
             time_goodbye="Peço desculpa, esta chamada atingiu a duração máxima. Adeus.",
@@ -160,6 +166,7 @@ _BY_LANGUAGE = {
             apology="Het spijt me, ik krijg op dit moment geen antwoord voor u.",
             unavailable="Het spijt me, er is nu niemand beschikbaar om uw gesprek aan te nemen. "
             "Probeert u het later nog eens. Tot ziens.",
+            callee_unavailable="Het spijt me, de assistent die u belde is niet meer beschikbaar. Tot ziens.",
             still_there="Bent u er nog?",
             silence_goodbye="Ik kan u niet horen, dus ik hang nu op. Tot ziens.",
             time_goodbye="Het spijt me, dit gesprek heeft de maximale duur bereikt. Tot ziens.",
@@ -175,6 +182,7 @@ _BY_LANGUAGE = {
             apology="Przepraszam, w tej chwili nie mogę uzyskać odpowiedzi.",
             unavailable="Przepraszam, w tej chwili nikt nie może odebrać tego połączenia. "
             "Proszę spróbować później. Do widzenia.",
+            callee_unavailable="Przepraszam, asystent, który do Państwa zadzwonił, nie jest już dostępny. Do widzenia.",
             still_there="Czy nadal mnie słychać?",
             silence_goodbye="Nic nie słyszę, więc się rozłączam. Do widzenia.",
             time_goodbye="Przepraszam, upłynął maksymalny czas tej rozmowy. Do widzenia.",
@@ -189,6 +197,7 @@ _BY_LANGUAGE = {
         Phrases(
             apology="Jag är ledsen, jag kan inte få fram något svar åt dig just nu.",
             unavailable="Jag är ledsen, ingen kan ta emot ditt samtal just nu. Försök gärna igen senare. Hej då.",
+            callee_unavailable="Jag är ledsen, assistenten som ringde dig är inte längre tillgänglig. Hej då.",
             still_there="Är du kvar?",
             silence_goodbye="Jag kan inte höra dig, så jag lägger på nu. Hej då.",
             time_goodbye="Jag är ledsen, samtalet har nått sin längsta tid. Hej då.",
@@ -203,6 +212,7 @@ _BY_LANGUAGE = {
         Phrases(
             apology="Jeg beklager, jeg kan ikke få et svar til dig lige nu.",
             unavailable="Jeg beklager, der er ingen, der kan tage dit opkald lige nu. Prøv igen senere. Farvel.",
+            callee_unavailable="Jeg beklager, assistenten, der ringede til dig, er ikke længere til rådighed. Farvel.",
             still_there="Er du der stadig?",
             silence_goodbye="Jeg kan ikke høre dig, så jeg lægger på nu. Farvel.",
             time_goodbye="Jeg beklager, samtalen har nået sin maksimale længde. Farvel.",
@@ -217,6 +227,7 @@ _BY_LANGUAGE = {
         Phrases(
             apology="Beklager, jeg får ikke noe svar til deg akkurat nå.",
             unavailable="Beklager, ingen kan ta imot samtalen din akkurat nå. Prøv igjen senere. Ha det.",
+            callee_unavailable="Beklager, assistenten som ringte deg er ikke tilgjengelig lenger. Ha det.",
             still_there="Er du der fortsatt?",
             silence_goodbye="Jeg kan ikke høre deg, så jeg legger på nå. Ha det.",
             time_goodbye="Beklager, samtalen har nådd maksimal lengde. Ha det.",
@@ -232,6 +243,7 @@ _BY_LANGUAGE = {
             apology="Olen pahoillani, en saa teille vastausta juuri nyt.",
             unavailable="Olen pahoillani, kukaan ei voi vastata puheluunne juuri nyt. "
             "Yrittäkää myöhemmin uudelleen. Kuulemiin.",
+            callee_unavailable="Olen pahoillani, teille soittanut avustaja ei ole enää tavoitettavissa. Kuulemiin.",
             still_there="Oletteko vielä linjalla?",
             silence_goodbye="En kuule teitä, joten lopetan puhelun. Kuulemiin.",
             time_goodbye="Olen pahoillani, puhelun enimmäiskesto on täynnä. Kuulemiin.",
@@ -248,6 +260,7 @@ _BY_LANGUAGE = {
         Phrases(
             apology="申し訳ございません。ただいまお返事をご用意できません。",
             unavailable="申し訳ございません。ただいま電話に出られる者がおりません。後ほどおかけ直しください。失礼いたします。",
+            callee_unavailable="申し訳ございません。お電話を差し上げたアシスタントは、ただいま応答できなくなりました。失礼いたします。",
             still_there="もしもし、お聞きになっていますか。",
             silence_goodbye="お声が聞こえませんので、電話を切らせていただきます。失礼いたします。",
             time_goodbye="申し訳ございません。通話時間の上限になりました。失礼いたします。",
@@ -262,6 +275,7 @@ _BY_LANGUAGE = {
         Phrases(
             apology="很抱歉，我现在无法为您找到答复。",
             unavailable="很抱歉，现在没有人能接听您的电话。请稍后再拨。再见。",
+            callee_unavailable="很抱歉，给您打电话的助手现在无法继续通话。再见。",
             still_there="您还在吗？",
             silence_goodbye="我听不到您的声音，现在先挂断了。再见。",
             time_goodbye="很抱歉，本次通话已达到时间上限。再见。",
@@ -277,6 +291,7 @@ _BY_LANGUAGE = {
             apology="죄송합니다. 지금은 답변을 드릴 수 없습니다.",
             unavailable="죄송합니다. 지금은 전화를 받을 수 있는 사람이 없습니다. "
             "나중에 다시 걸어 주세요. 안녕히 계세요.",
+            callee_unavailable="죄송합니다. 전화를 드린 어시스턴트가 더 이상 연결되지 않습니다. 안녕히 계세요.",
             still_there="듣고 계신가요?",
             silence_goodbye="목소리가 들리지 않아 전화를 끊겠습니다. 안녕히 계세요.",
             time_goodbye="죄송합니다. 통화 시간 한도에 도달했습니다. 안녕히 계세요.",

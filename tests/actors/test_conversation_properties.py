@@ -152,8 +152,12 @@ class CallMachine(RuleBasedStateMachine):
     @rule()
     def deadline_comes(self) -> None:
         self.now = max(self.now, self.call.deadline)
-        self.feed(DeadlinePassed())
-        assert self.call.deadline > self.now or self.call.phase is Phase.OVER, "a deadline is acted upon"
+        # Two may fall on the same instant; then each is acted upon in its own turn.
+        for _ in range(6):
+            self.feed(DeadlinePassed())
+            if self.call.deadline > self.now or self.call.phase is Phase.OVER:
+                return
+        raise AssertionError("a deadline is acted upon")
 
     @rule(partial=st.booleans())
     def caller_speaks(self, partial: bool) -> None:
