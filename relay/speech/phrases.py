@@ -62,7 +62,8 @@ _BY_LANGUAGE = {
             apology="Es tut mir leid, ich bekomme gerade keine Antwort für Sie.",
             unavailable="Es tut mir leid, im Moment kann niemand Ihren Anruf annehmen. "
             "Bitte versuchen Sie es später noch einmal. Auf Wiederhören.",
-            callee_unavailable="Es tut mir leid, der Assistent, der Sie angerufen hat, ist nicht mehr erreichbar. Auf Wiederhören.",
+            callee_unavailable="Es tut mir leid, der Assistent, der Sie angerufen hat, ist nicht mehr erreichbar. "
+            "Auf Wiederhören.",
             still_there="Sind Sie noch da?",
             silence_goodbye="Ich kann Sie nicht hören und lege deshalb jetzt auf. Auf Wiederhören.",
             time_goodbye="Es tut mir leid, die Höchstdauer dieses Gesprächs ist erreicht. Auf Wiederhören.",
