@@ -42,6 +42,7 @@ LONG_FILES = {
     "relay/simulator/call.py": "the carrier's half of a call and the script's share its state",
     "relay/simulator/claude.py": "a whole stand-in service: what is asked, what is answered, the rule, the service",
     "relay/simulator/twiml.py": "mostly lists of the verbs and attributes that exist",
+    "relay/speech/phrases.py": "a table of sentences, the same ones in each language",
     "relay/speech/hygiene.py": "one filter over one stream: each marker is a rule of a few lines",
 }
 
