@@ -1,22 +1,26 @@
 """A simulated call: what the carrier does with it, and what a script has the caller do.
 
-    voice webhook ─▶ TwiML ─▶ Say, Play, Dial …
-                       └─▶ Connect ─▶ Session ─▶ action callback ─▶ TwiML ─▶ … ─▶ status callback
+    voice webhook, or an order ─▶ TwiML ─▶ Say, Play, Dial …
+                                   ▲ └─▶ Connect ─▶ Session ─▶ action callback ─▶ TwiML ─▶ … ─▶ status callback
+                                   └─ redirect, over the REST API, at any time
 
 The carrier's half runs as one task, which follows TwiML until the call is over. The script's half acts on whichever
 session is live, so that a script goes on talking when the relay has connected the call anew. Both halves are in this
 one long file because they share the state of the call. Source: Twilio's pages on the voice webhook, `<Connect>`,
-`<Dial>` and call status callbacks.
+`<Dial>`, call status callbacks and the modification of live calls.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
 import attrs
 import trio
 
+from relay.simulator.audio import Audio
+from relay.simulator.dialling import Leg, dial
 from relay.simulator.faults import CallOver, EndlessCall, ScriptError, TwimlRefused, WebhookFailed
 from relay.simulator.session import Outcome, Session, Token
 from relay.simulator.twiml import Verb
@@ -52,8 +56,11 @@ class Line:
 class SimulatedCall:
     """A call at the simulated carrier. Every method of the script's raises `CallOver` once the call has ended.
 
-    `documents` are the TwiML texts it went through, `sessions` its ConversationRelay sessions and `outcomes` how they
-    ended, `transcript` what both sides heard, `played` the audio and `dialled` the numbers that the relay named.
+    The script is the person at the telephone: who calls, or who is called. `documents` are the TwiML texts it went
+    through, `sessions` its ConversationRelay sessions and `outcomes` how they ended, `transcript` what both sides
+    heard, `played` the audio that the relay named and `audio` what of it was its own, decoded. `legs` are the calls
+    that `<Dial>` made. `status` is the REST API's; `answered_by` the verdict of the machine detection, if there was
+    one. `duration` is in seconds, 0 until the end.
     """
 
     _account: Account
@@ -61,9 +68,17 @@ class SimulatedCall:
     documents: list[str] = attrs.field(factory=list)
     transcript: list[Line] = attrs.field(factory=list)
     outcomes: list[Outcome] = attrs.field(factory=list)
-    dialled: list[str] = attrs.field(factory=list)
+    legs: list[Leg] = attrs.field(factory=list)
     played: list[str] = attrs.field(factory=list)
+    audio: list[Audio] = attrs.field(factory=list)
     sessions: list[Session] = attrs.field(factory=list)
+    status: str = "queued"
+    answered_by: str = ""
+    created_at: datetime = attrs.field(factory=lambda: datetime.now(UTC))
+    answered_at: datetime | None = None
+    ended_at: datetime | None = None
+    duration: int = 0
+    queued_seconds: float = 0.0
     _live: bool = False
     _over: bool = False
     _hung_up: bool = False
@@ -71,6 +86,8 @@ class SimulatedCall:
     _changed: trio.Event = attrs.field(factory=trio.Event)
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _talking: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    _performing: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    _redirection: str | None = None
     _began: float = attrs.field(factory=trio.current_time)
     _speak: trio.MemorySendChannel[Token] = attrs.field(init=False)
     _listen: trio.MemoryReceiveChannel[Token] = attrs.field(init=False)
@@ -106,6 +123,11 @@ class SimulatedCall:
         return tuple(line.text for line in self.transcript if line.speaker == "agent")
 
     @property
+    def dialled(self) -> list[str]:
+        """The numbers that `<Dial>` called, in order."""
+        return [leg.number for leg in self.legs]
+
+    @property
     def malformed(self) -> int:
         """How many frames the relay sent that a carrier would refuse."""
         return sum(session.malformed for session in self.sessions)
@@ -134,11 +156,24 @@ class SimulatedCall:
         if self._failure:
             raise self._failure
 
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until something is so that the fields of this call tell, such as `lambda: call.legs`.
+
+        Raises `CallOver` when the call ends first, and what the relay did wrong.
+        """
+        while not condition():
+            if self._failure:
+                raise self._failure
+            if self._over:
+                raise self._ended()
+            await self._changed.wait()
+
     async def say(self, words: str, *, last: bool = True) -> None:
         """Say something. With `last` false it is the carrier's guess so far, cumulative, to be said again."""
         session = await self._session()
         if last:
             self.transcript.append(Line("caller", words))
+            self._note_change()
         await session.say(words, last=last)
 
     async def press(self, keys: str) -> None:
@@ -223,33 +258,105 @@ class SimulatedCall:
     # ── what the carrier does ───────────────────────────────────────────────────────────────────────────────────────
 
     async def live(self, document: str | None) -> None:
-        """Carry the call from its first TwiML to its last callback; raises nothing, the script is told."""
+        """Carry an inbound call from its first TwiML to its last callback; raises nothing, the script is told.
+
+        With a `document` the voice webhook is not asked.
+        """
+
+        async def course() -> None:
+            self.status = "ringing"
+            try:
+                if document is None:
+                    first = await fetch_twiml(self._account, self.facts, self.facts.voice_url, status="ringing")
+                else:
+                    first = document
+                self.answer()
+                await self._follow(first)
+                self.end("completed")
+                await post_completed(self._account, self.facts, trio.current_time() - self._began)
+            except (WebhookFailed, TwimlRefused, EndlessCall) as failure:
+                self.note_failure(failure)
+
+        await self.run(course)
+
+    async def run(self, course: Callable[[], Awaitable[None]]) -> None:
+        """Go through a call's course, which must raise nothing of the relay's; when it is over, so is the call."""
         try:
             with self._scope:
-                await self._follow(document)
-                await post_completed(self._account, self.facts, trio.current_time() - self._began)
-        except (WebhookFailed, TwimlRefused, EndlessCall) as failure:
-            self._failure = failure
+                await course()
         finally:
+            if self.ended_at is None:
+                self.end("failed")
             self._over = True
             self._speak.close()
             self._note_change()
+
+    async def follow(self, document: str) -> None:
+        """Follow TwiML until there is no more; raises nothing, the script is told."""
+        try:
+            await self._follow(document)
+        except (WebhookFailed, TwimlRefused, EndlessCall) as failure:
+            self.note_failure(failure)
+
+    async def pass_time(self, seconds: float) -> bool:
+        """Let time pass on the line; say whether the call is still on, and what it was doing still wanted."""
+        with trio.CancelScope() as self._talking:
+            await trio.sleep(seconds)
+        return not (self._talking.cancelled_caught or self._hung_up)
+
+    def answer(self) -> None:
+        """Note that somebody picked up."""
+        self.status = "in-progress"
+        self.answered_at = datetime.now(UTC)
+        self._began = trio.current_time()
+        self._note_change()
+
+    def note_verdict(self, answered_by: str) -> None:
+        """Note what the machine detection made of whoever picked up."""
+        self.answered_by = answered_by
+        self._note_change()
+
+    def end(self, status: str) -> None:
+        """Note how the call ended; what is still to be posted changes nothing."""
+        self.status = status
+        self.ended_at = datetime.now(UTC)
+        self.duration = round(trio.current_time() - self._began) if self.answered_at else 0
+        self._note_change()
+
+    def note_failure(self, failure: Exception) -> None:
+        """Tell the script what the relay did wrong; of several things the first."""
+        self._failure = self._failure or failure
+        self._note_change()
+
+    async def redirect(self, document: str) -> None:
+        """Drop what the call is doing and follow this TwiML, as an update over the REST API has it.
+
+        A live session is closed as by the carrier, and its action URL is not asked.
+        """
+        self._redirection = document
+        if self._live:
+            await self.sessions[-1].hang_up()
+        else:
+            self._performing.cancel()
 
     def abandon(self) -> None:
         """Break the call off wherever it is; harmless when it is over."""
         self._scope.cancel()
         self._listen.close()
 
-    async def _follow(self, document: str | None) -> None:
-        if document is None:
-            document = await fetch_twiml(self._account, self.facts, self.facts.voice_url, status="ringing")
-        while document is not None and len(self.documents) < MAX_DOCUMENTS:
-            self.documents.append(document)
+    async def _follow(self, document: str) -> None:
+        following: str | None = document
+        while following is not None:
+            if len(self.documents) == MAX_DOCUMENTS:
+                raise EndlessCall(f"the call went through {MAX_DOCUMENTS} TwiML documents")
+            self.documents.append(following)
             # Read even when the caller is gone and it will not be performed: it is wrong all the same.
-            verbs = read_twiml(document, secure=self._account.base_url.startswith("https"))
-            document = await self._perform(verbs)
-        if document is not None:
-            raise EndlessCall(f"the call went through {MAX_DOCUMENTS} TwiML documents")
+            verbs = read_twiml(following, secure=self._account.base_url.startswith("https"))
+            following = None
+            with trio.CancelScope() as self._performing:
+                following = await self._perform(verbs)
+            if self._redirection is not None:
+                following, self._redirection = self._redirection, None
 
     async def _perform(self, verbs: Sequence[Verb]) -> str | None:
         """Do what a document says; return the document that follows it, if any."""
@@ -267,6 +374,8 @@ class SimulatedCall:
                     return None
                 case "Say" | "Pause" | "Play":
                     await self._sound(verb)
+                case "Gather":
+                    raise TwimlRefused(12200, "this simulator performs <Gather> on dialled legs only")
                 case _:
                     pass  # recordings make no difference to either side
         return None
@@ -274,12 +383,15 @@ class SimulatedCall:
     async def _sound(self, verb: Verb) -> None:
         rate = self._account.speech_rate
         seconds = float(verb.attributes.get("length", "1")) if verb.name == "Pause" else len(verb.text) / (rate or 1)
-        with trio.CancelScope() as self._talking:
-            await trio.sleep(seconds if rate else 0)
-        if self._talking.cancelled_caught or self._hung_up:
+        if verb.name == "Play":
+            audio = await self._account.fetch_audio(verb.text)
+            self.audio += [audio] if audio else []
+            seconds = audio.seconds if audio else 0.0
+            self._note_change()
+        if not await self.pass_time(seconds if rate else 0):
             return
         if verb.name == "Say":
-            self.transcript.append(Line("agent", verb.text))
+            self._take_line(verb.text)
         elif verb.name == "Play":
             self.played.append(verb.text)
 
@@ -294,7 +406,7 @@ class SimulatedCall:
             outcome = Outcome("failed", error_code="64102", error_message=f"Unable to connect to WebSocket: {refusal}")
         self.outcomes.append(outcome)
         action = verb.attributes.get("action")
-        if action is None:
+        if action is None or self._redirection is not None:
             return None
         fields = {
             "SessionId": session_id,
@@ -340,19 +452,13 @@ class SimulatedCall:
             self._note_change()
 
     async def _dial(self, verb: Verb) -> str | None:
-        numbers = [verb.text, *(child.text for child in verb.children)]
-        self.dialled += [number for number in numbers if number]
+        with trio.CancelScope() as self._talking:
+            await dial(self._account, self.facts, verb, self._take_leg)
         action = verb.attributes.get("action")
         if action is None:
             return None
-        answered = self._account.dial_status == "completed"
-        fields = {
-            "DialCallStatus": self._account.dial_status,
-            "DialCallSid": "CA" + secrets.token_hex(16),
-            "DialCallDuration": "1" if answered else "0",
-            "DialBridged": "true" if answered else "false",
-        }
-        return await fetch_twiml(self._account, self.facts, action, extra=fields)
+        status = "completed" if self._hung_up else "in-progress"
+        return await fetch_twiml(self._account, self.facts, action, status=status, extra=self.legs[-1].fields())
 
     def _take_token(self, token: Token) -> None:
         try:
@@ -365,6 +471,11 @@ class SimulatedCall:
 
     def _take_line(self, text: str) -> None:
         self.transcript.append(Line("agent", text))
+        self._note_change()
+
+    def _take_leg(self, leg: Leg) -> None:
+        self.legs.append(leg)
+        self._note_change()
 
     def _note_change(self) -> None:
         self._changed.set()

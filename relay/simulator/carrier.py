@@ -21,7 +21,9 @@ import attrs
 import httpx2
 import trio
 
+from relay.simulator.audio import Audio, measure
 from relay.simulator.call import SimulatedCall
+from relay.simulator.callee import Answers, Callee, Unanswered
 from relay.simulator.faults import WebhookFailed
 from relay.simulator.signing import sign
 from relay.simulator.webhooks import CallFacts
@@ -29,6 +31,9 @@ from relay.simulator.websocket import WebSocket, open_websocket
 
 WEBHOOK_TIMEOUT = 15.0
 """Seconds that the carrier waits for an answer to a webhook, at most."""
+
+CALLS_KEPT = 1000
+"""Calls that are remembered after their end, so that the REST API can say that they have ended."""
 
 
 @asynccontextmanager
@@ -45,8 +50,9 @@ async def open_carrier(
 
     `base_url` is the relay's public origin, over which everything is signed; where it is `https`, TwiML must name a
     `wss` socket. `via` is another origin to connect to, for a daemon whose public name does not lead to it from here.
-    `speech_rate` is in characters per second, None for speech that takes no time. `dial_status` is how every dialled
-    call ends, in the carrier's words (completed, busy, no-answer, failed, canceled).
+    `speech_rate` is in characters per second, None for speech that takes no time. `dial_status` is how a dialled call
+    ends, in the carrier's words (completed, busy, no-answer, failed, canceled), unless `callees` says otherwise of its
+    number.
     """
     async with (
         # The wait for a free connection is the simulator's own, and no answer that the relay is late with.
@@ -60,7 +66,7 @@ async def open_carrier(
 
 @attrs.frozen
 class Carrier:
-    """An open account; see `open_carrier` for the fields."""
+    """An open account; see `open_carrier` for the fields. `callees` are scripts by number, `calls` all calls by id."""
 
     account_sid: str
     auth_token: str = attrs.field(repr=False)
@@ -70,6 +76,8 @@ class Carrier:
     dial_status: str
     _client: httpx2.AsyncClient
     _nursery: trio.Nursery
+    callees: dict[str, Callee] = attrs.field(factory=dict)
+    calls: dict[str, SimulatedCall] = attrs.field(factory=dict)
 
     @asynccontextmanager
     async def call(
@@ -98,6 +106,7 @@ class Carrier:
             attestation=attestation,
         )
         placed = SimulatedCall(self, facts)
+        self.keep(placed)
         self._nursery.start_soon(placed.live, document)
         try:
             await placed.connected()
@@ -107,6 +116,34 @@ class Carrier:
         finally:
             placed.abandon()
 
+    def keep(self, call: SimulatedCall) -> None:
+        """Remember a call, and forget the oldest of those that ended long ago."""
+        self.calls[call.call_sid] = call
+        if len(self.calls) > CALLS_KEPT:
+            ended = [sid for sid, each in self.calls.items() if each.over]
+            for sid in ended[: len(self.calls) - CALLS_KEPT]:
+                del self.calls[sid]
+
+    def callee(self, number: str) -> Callee:
+        """Say who is at the other end of a number."""
+        usual = Answers() if self.dial_status == "completed" else Unanswered(self.dial_status)
+        return self.callees.get(number, usual)
+
+    async def fetch_audio(self, url: str) -> Audio | None:
+        """Fetch and measure what `<Play>` names, where that is the relay's: nothing else is connected to, ever.
+
+        Raises `WebhookFailed` for what a carrier could not play.
+        """
+        full = urljoin(self.base_url, url)
+        if not full.startswith(self.base_url + "/"):
+            return None
+        try:
+            with trio.fail_after(WEBHOOK_TIMEOUT):
+                response = await self._client.get(self._door(full), headers={"Host": _host(full)})
+        except (httpx2.HTTPError, trio.TooSlowError) as error:
+            raise WebhookFailed(full, 0, f"no answer ({type(error).__name__})") from error
+        return measure(full, response)
+
     async def post(self, url: str, fields: Mapping[str, str], *, token: str | None = None) -> httpx2.Response:
         """Post a signed form to a URL of the relay's, or a path; `token` identifies a request that is repeated.
 
@@ -114,15 +151,14 @@ class Carrier:
         """
         full = urljoin(self.base_url, url)
         headers = {
-            "Host": httpx2.URL(full).netloc.decode(),
+            "Host": _host(full),
             "X-Twilio-Signature": sign(self.auth_token, full, fields),
             "I-Twilio-Idempotency-Token": token or secrets.token_hex(16),
             "User-Agent": "TwilioProxy/1.1",
         }
-        door = full.replace(self.base_url, self.via.rstrip("/"), 1) if self.via else full
         try:
             with trio.fail_after(WEBHOOK_TIMEOUT):
-                return await self._client.post(door, data=dict(fields), headers=headers)
+                return await self._client.post(self._door(full), data=dict(fields), headers=headers)
         except (httpx2.HTTPError, trio.TooSlowError) as error:
             raise WebhookFailed(full, 0, f"no answer ({type(error).__name__})") from error
 
@@ -132,3 +168,10 @@ class Carrier:
         signature = sign(self.auth_token, url)
         async with open_websocket(url, headers=[("x-twilio-signature", signature)], via=self.via) as socket:
             yield socket
+
+    def _door(self, url: str) -> str:
+        return url.replace(self.base_url, self.via.rstrip("/"), 1) if self.via else url
+
+
+def _host(url: str) -> str:
+    return httpx2.URL(url).netloc.decode()

@@ -178,7 +178,7 @@ _CALLBACK: dict[str, Check] = {
 }
 _KINDS: dict[str, _Kind] = {
     "Response": _Kind(
-        inside=frozenset({"Connect", "Say", "Play", "Pause", "Hangup", "Reject", "Redirect", "Dial", "Start"})
+        inside=frozenset({"Connect", "Say", "Play", "Pause", "Hangup", "Reject", "Redirect", "Dial", "Gather", "Start"})
     ),
     "Connect": _Kind({"action": _ADDRESS, "method": _METHOD}, frozenset({"ConversationRelay"})),
     "ConversationRelay": _Kind(_RELAY_ATTRIBUTES, frozenset({"Language", "Parameter"}), frozenset({"url"})),
@@ -200,6 +200,18 @@ _KINDS: dict[str, _Kind] = {
     "Say": _Kind({"voice": _any, "language": _LANGUAGE, "loop": _COUNT}, takes_text=True),
     "Play": _Kind({"loop": _COUNT, "digits": _matching(r"[0-9wW#*]+", "digits")}, takes_text=True),
     "Pause": _Kind({"length": _COUNT}),
+    "Gather": _Kind(
+        {
+            "action": _ADDRESS,
+            "method": _METHOD,
+            "input": _several_of("dtmf"),
+            "numDigits": _number(1, 32),
+            "finishOnKey": _matching(r"[0-9#*]?", "a key, or nothing"),
+            "timeout": _COUNT,
+            "actionOnEmptyResult": _TRUTH,
+        },
+        frozenset({"Say", "Play", "Pause"}),
+    ),
     "Hangup": _Kind(),
     "Reject": _Kind({"reason": _one_of("busy", "rejected")}),
     "Redirect": _Kind({"method": _METHOD}, takes_text=True),

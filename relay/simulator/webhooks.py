@@ -15,6 +15,8 @@ from typing import Protocol
 import attrs
 import httpx2
 
+from relay.simulator.audio import Audio
+from relay.simulator.callee import Callee
 from relay.simulator.faults import WebhookFailed
 from relay.simulator.websocket import WebSocket
 
@@ -37,13 +39,16 @@ class Account(Protocol):
         """Characters of speech per second."""
         ...
 
-    @property
-    def dial_status(self) -> str:
-        """How dialled calls end."""
+    def callee(self, number: str) -> Callee:
+        """Say who is at the other end of a number."""
         ...
 
     async def post(self, url: str, fields: Mapping[str, str]) -> httpx2.Response:
         """Post a signed form. Raises `WebhookFailed` without an answer."""
+        ...
+
+    async def fetch_audio(self, url: str) -> Audio | None:
+        """Fetch and measure what `<Play>` names; None where that is not the relay's. Raises `WebhookFailed`."""
         ...
 
     def open_socket(self, url: str) -> AbstractAsyncContextManager[WebSocket]:

@@ -193,3 +193,52 @@ def upsert(table: Table, replaced: Sequence[str]) -> Mapping[str, Insert]:
             index_elements=keys, set_={name: into_postgresql.excluded[name] for name in replaced}
         ),
     }
+
+
+# ── what the gate in front of every dialled number goes by ──────────────────────────────────────────────────────────
+
+do_not_call = Table(
+    "do_not_call",
+    metadata,
+    Column("number", Name, primary_key=True),
+    # An agent's id, or `*` for all of them: a key cannot be null. No foreign key: who asked not to be called is not
+    # called again because an agent was removed and came back.
+    Column("agent_id", Name, primary_key=True),
+    Column("reason", Words, nullable=False),
+    Column("added_at", UtcDateTime, nullable=False),
+    Column("added_by", Words, nullable=False),
+)
+
+# Consents and switches do have a foreign key: whoever registers the same id later has been given no consent.
+consents = Table(
+    "consents",
+    metadata,
+    Column("agent_id", Name, ForeignKey("agents.agent_id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Name, primary_key=True),
+    Column("purpose", Words, primary_key=True),
+    Column("source", Words, nullable=False),
+    Column("given_at", UtcDateTime, nullable=False),
+    Column("recorded_by", Words, nullable=False),
+    Column("withdrawn_at", UtcDateTime),
+)
+
+outbound_switches = Table(
+    "outbound_switches",
+    metadata,
+    Column("agent_id", Name, ForeignKey("agents.agent_id", ondelete="CASCADE"), primary_key=True),
+    Column("disabled_at", UtcDateTime, nullable=False),
+    Column("reason", Words, nullable=False),
+)
+
+dials = Table(
+    "dials",
+    metadata,
+    Column("position", Integer, primary_key=True, autoincrement=True),
+    Column("agent_id", Name, nullable=False),
+    Column("number", Name, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Index("dials_to_number", "number", "at"),
+    Index("dials_of_agent", "agent_id", "at"),
+    Index("dials_by_age", "at"),
+)

@@ -1,0 +1,86 @@
+"""`relay dnc`: the do-not-call list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from relay.commands.opened import require_agent, with_database
+from relay.compliance.numbers import normalise
+from relay.config import Settings
+from relay.errors import RelayError
+from relay.printing import json_option, print_json, print_table
+from relay.store.database import Database
+from relay.store.do_not_call import DoNotCallList
+
+
+@click.group()
+def dnc() -> None:
+    """Keep the list of numbers that must not be called."""
+
+
+@dnc.command("add")
+@click.argument("number")
+@click.option("--agent", metavar="ID", help="Only this agent must not call it, instead of all.")
+@click.option("--reason", metavar="TEXT", default="", help="Why; kept with the entry.")
+@json_option
+def add_number(number: str, agent: str | None, reason: str, as_json: bool) -> None:
+    """Put a number on the list. It holds from the next call on; one that is up goes on."""
+    e164 = normalise(number)
+
+    async def work(database: Database, _settings: Settings) -> bool:
+        await require_agent(database, agent)
+        return await DoNotCallList(database).add(e164, agent_id=agent, reason=reason, added_by="operator")
+
+    added = with_database(work)
+    if as_json:
+        print_json({"number": e164, "agentId": agent, "added": added})
+    else:
+        click.echo(f"{e164} {'is' if added else 'was already'} on the list of {_whose(agent)}.")
+
+
+@dnc.command("remove")
+@click.argument("number")
+@click.option("--agent", metavar="ID", help="Take it off this agent's list, instead of off that for all.")
+@json_option
+def remove_number(number: str, agent: str | None, as_json: bool) -> None:
+    """Take a number off the list."""
+    e164 = normalise(number)
+
+    async def work(database: Database, _settings: Settings) -> None:
+        if not await DoNotCallList(database).remove(e164, agent_id=agent):
+            raise RelayError(f"{e164} is not on the list of {_whose(agent)}. See what is with: relay dnc list")
+
+    with_database(work)
+    if as_json:
+        print_json({"number": e164, "agentId": agent, "removed": True})
+    else:
+        click.echo(f"{e164} is no longer on the list of {_whose(agent)}.")
+
+
+@dnc.command("list")
+@click.option("--agent", metavar="ID", help="Only what holds for this agent.")
+@json_option
+def list_numbers(agent: str | None, as_json: bool) -> None:
+    """List the numbers, newest first."""
+
+    async def work(database: Database, _settings: Settings) -> list[dict[str, Any]]:
+        listed = await DoNotCallList(database).list_all(agent)
+        if not listed:
+            await require_agent(database, agent)
+        return [each.as_json() for each in listed]
+
+    found = with_database(work)
+    if as_json:
+        print_json({"numbers": found})
+    else:
+        print_table(
+            found,
+            ["number", "agentId", "addedAt", "addedBy", "reason"],
+            empty="No numbers. Every number may be called.",
+        )
+
+
+def _whose(agent: str | None) -> str:
+    return "all agents" if agent is None else f"agent {agent}"

@@ -1,0 +1,150 @@
+"""The one gate that every number passes before it is dialled, with its facts and its memory.
+
+    check ──one transaction──▶ facts ─▶ decide ─▶ allowed: the dial is counted
+                                              └▶ refused: nothing is changed
+
+Fetching, deciding and counting are one transaction that holds the database's write lock, so of two calls that ask for
+the last place at once only one gets it, in this process or in another. The decision is made in the database's thread:
+it is pure, takes less than a millisecond, and for numbers with many time zones would still be felt in the event loop.
+
+Whoever cannot get a verdict must not dial: errors of the database come out as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import attrs
+import structlog
+from sqlalchemy import Connection
+
+from relay.agents import Agent
+from relay.compliance.gate import DAY, MINUTE, decide
+from relay.compliance.numbers import normalise, read_number
+from relay.compliance.verdict import Dial, DialKind, Facts, GateRules, Listing, Verdict
+from relay.store import dials
+from relay.store.consents import has_consent
+from relay.store.database import Database
+from relay.store.do_not_call import DoNotCallList, listed
+from relay.store.outbound_switches import is_disabled
+from relay.store.schema import utc_now
+
+log = structlog.get_logger(__name__)
+
+_TRANSFERS = frozenset({DialKind.TRANSFER})
+_CALLS = frozenset(DialKind) - _TRANSFERS
+
+
+@attrs.frozen(eq=False)
+class DiallingGate:
+    """The gate. `now` is the wall clock, with a zone."""
+
+    database: Database
+    rules: GateRules = attrs.field(factory=GateRules)
+    now: Callable[[], datetime] = utc_now
+
+    async def check(
+        self,
+        agent: Agent,
+        number: str,
+        *,
+        kind: DialKind,
+        zone: str | None = None,
+        purpose: str | None = None,
+        dry_run: bool = False,
+    ) -> Verdict:
+        """Decide whether an agent may dial a number now, and count the dial if so, unless it is a `dry_run`.
+
+        `zone` is the IANA name of where the callee is known to be; without it the calling hours of every zone that the
+        number may belong to count. `purpose` is what consent must have been given for. A dial stays counted whatever
+        becomes of it: the callee's telephone may have rung. So ask last, when all else is ready, and dial
+        `Verdict.normalised`, not what was asked for.
+
+        Raises `StoreFailed`, or for a dry run `DatabaseError`: then do not dial. Cancelled once it waits for the disk,
+        the dial may be counted although nobody dials.
+        """
+        dial = Dial(number=number, kind=DialKind(kind), agent_id=agent.agent_id, zone=zone, purpose=purpose)
+        if dry_run:
+            return await self._explain(dial, self.now())
+        verdict = await self.database.write(lambda connection: self._check(connection, dial, agent.agent_id))
+        log.info(
+            "dial_allowed" if verdict.allowed else "dial_refused",
+            agent_id=agent.agent_id,
+            kind=dial.kind.value,
+            zone_given=zone is not None,
+            refusals=[each.name.value for each in verdict.refusals],
+        )
+        return verdict
+
+    async def explain(
+        self,
+        number: str,
+        *,
+        agent_id: str | None = None,
+        kind: DialKind = DialKind.CALL,
+        zone: str | None = None,
+        at: datetime | None = None,
+    ) -> Verdict:
+        """Decide as `check` would at a time (now unless given), for an agent or none in particular. Counts nothing.
+
+        Raises `DatabaseError`.
+        """
+        dial = Dial(number=number, kind=kind, agent_id=agent_id, zone=zone)
+        return await self._explain(dial, self.now() if at is None else at)
+
+    async def stop_calling(self, number: str, *, agent_id: str | None, reason: str, added_by: str) -> bool:
+        """Put a number on the do-not-call list of an agent, or (None) of all; False where it was there already.
+
+        It holds from the next `check` on, in every process. Raises `NumberError` for what is no number, such as the
+        caller id of somebody who withholds it, and `StoreFailed`.
+        """
+        number = normalise(number)
+        listing = DoNotCallList(self.database, self.now)
+        added = await listing.add(number, agent_id=agent_id, reason=reason, added_by=added_by)
+        log.info("do_not_call", agent_id=agent_id, added=added)
+        return added
+
+    async def _explain(self, dial: Dial, at: datetime) -> Verdict:
+        return await self.database.read(
+            lambda connection: decide(dial, self._facts(connection, dial, at), self.rules, at)
+        )
+
+    def _check(self, connection: Connection, dial: Dial, agent_id: str) -> Verdict:
+        dials.lock(connection)
+        # Asked for here, not before: the transaction may have waited, and what it counts must not be older than what
+        # others counted meanwhile.
+        now = self.now()
+        verdict = decide(dial, self._facts(connection, dial, now), self.rules, now)
+        if verdict.allowed:
+            assert verdict.normalised is not None
+            dials.forget_outside(connection, _around(now, DAY))
+            dials.count(connection, agent_id=agent_id, number=verdict.normalised, kind=dial.kind.value, at=now)
+        return verdict
+
+    def _facts(self, connection: Connection, dial: Dial, now: datetime) -> Facts:
+        facts = Facts()
+        agent_id, number = dial.agent_id, read_number(dial.number)
+        if agent_id is not None:
+            limit = self.rules.calls_per_agent_per_minute
+            facts = attrs.evolve(
+                facts,
+                outbound_disabled=is_disabled(connection, agent_id),
+                dials_of_agent=dials.of_agent(connection, agent_id, limit, _around(now, MINUTE)),
+            )
+        if number is not None:
+            limit = self.rules.daily_limit(dial.kind)
+            counted = _TRANSFERS if dial.kind is DialKind.TRANSFER else _CALLS
+            entry = listed(connection, number.e164, agent_id)
+            facts = attrs.evolve(
+                facts,
+                listing=None if entry is None else Listing(since=entry.added_at, every_agent=entry.agent_id is None),
+                dials_to_number=dials.to_number(connection, number.e164, counted, limit, _around(now, DAY)),
+            )
+        if agent_id is not None and number is not None:
+            facts = attrs.evolve(facts, has_consent=has_consent(connection, agent_id, number.e164, dial.purpose))
+        return facts
+
+
+def _around(now: datetime, window: timedelta) -> dials.Span:
+    return now - window, now + window

@@ -1,0 +1,94 @@
+"""What a speech engine is: text goes in, audio that a telephone line can carry comes out, or a reason why not.
+
+    text, voice, language ──synthesise──▶ Audio (WAV, 8 kHz, mono, 16 bit)
+                                      └─▶ SpeechFailed (code, what to do)
+
+The carrier turns whatever it plays into 8 kHz µ-law, and starts soonest with audio of that rate (its page on `<Play>`).
+So every engine delivers the same form, and neither the store nor the pages that serve it know who made it.
+"""
+
+from __future__ import annotations
+
+import io
+import wave
+from typing import Protocol
+
+import attrs
+from attrs.validators import gt, min_len
+
+SAMPLE_RATE = 8000
+"""Samples a second of all audio here."""
+
+SAMPLE_BYTES = 2
+"""Bytes of a sample: 16 bit, signed, little-endian, one channel."""
+
+MAX_CHARACTERS = 3000
+"""The longest text that is spoken: three to four minutes, which nobody listens to, and no engine's own limit."""
+
+MAX_SECONDS = 600.0
+"""The longest audio that is kept (9.6 MB). A text of symbols, each read out by its name, gets longer than it looks."""
+
+
+@attrs.frozen
+class Audio:
+    """A whole WAV file in memory, and how long it plays."""
+
+    wav: bytes = attrs.field(repr=False, validator=min_len(1))
+    seconds: float = attrs.field(validator=gt(0))
+
+
+class SpeechFailed(Exception):
+    """Say why there is no audio: `code` is snake_case for programs, the text says what is wrong and what to do.
+
+    The text is fit for a client's model: no part of what was to be spoken is in it.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class SpeechEngine(Protocol):
+    """Whoever speaks texts. Serves any number of askers at once, though it may let them wait for each other."""
+
+    async def synthesise(self, text: str, voice: str, language: str) -> Audio:
+        """Speak a text of at most `MAX_CHARACTERS`, which should be clean of what cannot be heard.
+
+        `language` is a BCP 47 tag; `voice` is the engine's own name for one, or empty. Raises `SpeechFailed`. Keeps a
+        time limit of its own. Cancelling returns at once and drops the result.
+        """
+        ...
+
+
+def checked_text(text: str) -> str:
+    """Return the text without blanks around it. Raises `SpeechFailed` when nothing is left, or too much."""
+    stripped = text.strip()
+    if not stripped:
+        raise SpeechFailed("nothing_to_say", "The text is empty; say what shall be spoken.")
+    if len(stripped) > MAX_CHARACTERS:
+        raise SpeechFailed(
+            "text_too_long", f"The text has {len(stripped)} characters; at most {MAX_CHARACTERS} can be spoken. Cut it."
+        )
+    return stripped
+
+
+def audio_of(samples: bytes) -> Audio:
+    """Wrap samples, in the form that `SAMPLE_RATE` and `SAMPLE_BYTES` name, into a WAV file.
+
+    Raises `SpeechFailed` when they are nothing but silence: whoever answers the telephone would hear nobody.
+    """
+    if not samples.strip(b"\0"):
+        raise SpeechFailed("nothing_to_say", "Nothing in the text can be spoken in this language; word it differently.")
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(SAMPLE_BYTES)
+        writer.setframerate(SAMPLE_RATE)
+        writer.writeframes(samples)
+    return Audio(file.getvalue(), len(samples) / (SAMPLE_BYTES * SAMPLE_RATE))
+
+
+def read_audio(wav: bytes) -> Audio:
+    """Take a WAV file of the form that `audio_of` makes."""
+    with wave.open(io.BytesIO(wav)) as reader:
+        return Audio(wav, reader.getnframes() / reader.getframerate())

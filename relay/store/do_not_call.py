@@ -1,0 +1,118 @@
+"""The do-not-call list: numbers whose people do not want to be called, by one agent or by any.
+
+Who asked for it once stays on the list until an operator takes the number off: a repeated wish changes nothing, so that
+the day and the reason of the first one are kept. Numbers come in here in E.164 form; who writes them otherwise is not
+found again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import attrs
+from sqlalchemy import Connection, RowMapping, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningInsert
+
+from relay.store.database import Database
+from relay.store.schema import do_not_call, timestamp, utc_now
+
+# Stands for all agents; no agent's id can be this.
+_EVERY_AGENT = "*"
+
+# It returns a row where it made one; what `rowcount` says of such an insert differs between the drivers.
+_ADD: Mapping[str, ReturningInsert[str]] = {
+    "sqlite": sqlite.insert(do_not_call).on_conflict_do_nothing().returning(do_not_call.c.number),
+    "postgresql": postgresql.insert(do_not_call).on_conflict_do_nothing().returning(do_not_call.c.number),
+}
+
+
+@attrs.frozen(kw_only=True)
+class DoNotCallEntry:
+    """A number that must not be called by an agent, or by any where `agent_id` is None."""
+
+    number: str
+    agent_id: str | None
+    reason: str
+    added_at: datetime
+    added_by: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Write the entry as the command line prints it."""
+        return {
+            "number": self.number,
+            "agentId": self.agent_id,
+            "reason": self.reason,
+            "addedAt": timestamp(self.added_at),
+            "addedBy": self.added_by,
+        }
+
+
+@attrs.frozen(eq=False)
+class DoNotCallList:
+    """The list. `now` is the wall clock, with a zone.
+
+    Each method is one transaction, and what it changed holds for every process at once. Those that change something
+    raise `StoreFailed`, those that only read `DatabaseError`.
+    """
+
+    database: Database
+    now: Callable[[], datetime] = utc_now
+
+    async def add(self, number: str, *, agent_id: str | None, reason: str, added_by: str) -> bool:
+        """Put a number on the list, for one agent or (None) for all; False where it was there already.
+
+        Cancelled once it waits for the disk, the number is listed all the same.
+        """
+        row = {
+            "number": number,
+            "agent_id": _key(agent_id),
+            "reason": reason,
+            "added_at": self.now(),
+            "added_by": added_by,
+        }
+        return await self.database.write(
+            lambda connection: connection.execute(_ADD[connection.dialect.name], row).first() is not None
+        )
+
+    async def remove(self, number: str, *, agent_id: str | None) -> bool:
+        """Take a number off the list of one agent, or (None) off that for all; False where it was not there.
+
+        The two are apart: what holds for all agents is not lifted for one.
+        """
+        entry = delete(do_not_call).where(do_not_call.c.number == number, do_not_call.c.agent_id == _key(agent_id))
+        return await self.database.write(lambda connection: connection.execute(entry).rowcount > 0)
+
+    async def list_all(self, agent_id: str | None = None) -> tuple[DoNotCallEntry, ...]:
+        """List the entries, newest first; of an agent, those that hold for it, with those for all."""
+        wanted = select(do_not_call).order_by(do_not_call.c.added_at.desc(), do_not_call.c.number)
+        if agent_id is not None:
+            wanted = wanted.where(do_not_call.c.agent_id.in_([agent_id, _EVERY_AGENT]))
+        return await self.database.read(
+            lambda connection: tuple(_entry(row) for row in connection.execute(wanted).mappings())
+        )
+
+
+def listed(connection: Connection, number: str, agent_id: str | None) -> DoNotCallEntry | None:
+    """Find the entry that keeps an agent from calling a number, the one for all agents first; None where there is none.
+
+    Without an agent only entries for all count.
+    """
+    wanted = (
+        select(do_not_call)
+        .where(do_not_call.c.number == number, do_not_call.c.agent_id.in_([_EVERY_AGENT, _key(agent_id)]))
+        .order_by(do_not_call.c.agent_id != _EVERY_AGENT)
+        .limit(1)
+    )
+    row = connection.execute(wanted).mappings().one_or_none()
+    return None if row is None else _entry(row)
+
+
+def _key(agent_id: str | None) -> str:
+    return _EVERY_AGENT if agent_id is None else agent_id
+
+
+def _entry(row: RowMapping) -> DoNotCallEntry:
+    return DoNotCallEntry(**{**row, "agent_id": None if row["agent_id"] == _EVERY_AGENT else row["agent_id"]})

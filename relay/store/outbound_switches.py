@@ -1,0 +1,37 @@
+"""The kill switch of each agent: while it is thrown, the agent dials nothing. Calls that are up go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+import attrs
+from sqlalchemy import Connection, delete, exists, select
+
+from relay.store.database import Database
+from relay.store.schema import outbound_switches, upsert, utc_now
+
+_DISABLE = upsert(outbound_switches, ["disabled_at", "reason"])
+
+
+@attrs.frozen(eq=False)
+class OutboundSwitches:
+    """The switches. `now` is the wall clock, with a zone. Each method is one transaction, and raises `StoreFailed`."""
+
+    database: Database
+    now: Callable[[], datetime] = utc_now
+
+    async def disable(self, agent_id: str, *, reason: str) -> None:
+        """Stop an agent from dialling, at once and until `enable`. One that is not there is refused by the database."""
+        row = {"agent_id": agent_id, "disabled_at": self.now(), "reason": reason}
+        await self.database.write(lambda connection: connection.execute(_DISABLE[connection.dialect.name], row))
+
+    async def enable(self, agent_id: str) -> bool:
+        """Let an agent dial again; False where it could."""
+        thrown = delete(outbound_switches).where(outbound_switches.c.agent_id == agent_id)
+        return await self.database.write(lambda connection: connection.execute(thrown).rowcount > 0)
+
+
+def is_disabled(connection: Connection, agent_id: str) -> bool:
+    """Tell whether an agent must not dial."""
+    return connection.execute(select(exists().where(outbound_switches.c.agent_id == agent_id))).scalar_one()
