@@ -108,7 +108,12 @@ def _parse(text: str) -> PhoneNumber | None:
         return None
     # `is_possible_number` would also take what can only be dialled locally, such as +1 555 1234.
     possible = phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE
-    return number if possible and len(_e164(number)) <= _LONGEST_NUMBER + 1 else None
+    e164 = _e164(number)
+    # Of several zeros after a country code the library strips one, as a trunk prefix: the form that comes out would be
+    # read as yet another number. Nobody has such a one.
+    again = _parsed(e164)
+    stays = again is not None and _e164(again) == e164
+    return number if possible and stays and len(e164) <= _LONGEST_NUMBER + 1 else None
 
 
 def _regions_of_code(number: PhoneNumber) -> tuple[str, ...]:
