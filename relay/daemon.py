@@ -10,7 +10,8 @@
         ├── /sse, /messages        relay.mcp
         └── pages and webhooks     relay.web
 
-Start: the database is migrated, the address is taken, and what an earlier run left in flight becomes waiting messages.
+Start: the database is migrated and held, so that no second daemon takes our calls for an earlier run's; the address is
+taken, and what an earlier run did leave in flight becomes waiting messages.
 Only then is the app built, because TwiML and signatures need the public origin, which with `--local` and port 0 is not
 known earlier.
 
@@ -58,6 +59,7 @@ from relay.store.call_journal import CallJournal
 from relay.store.call_record import CallState
 from relay.store.client_hellos import ClientHellos
 from relay.store.database import Database, open_database
+from relay.store.tenure import hold_tenure
 from relay.store.waiting_messages import WaitingMessages
 from relay.twilio.signatures import SignatureChecker
 from relay.web.app import build_app
@@ -95,6 +97,7 @@ async def serve(  # noqa: ASYNC128 - started in Relay.run
     credentials = _credentials(settings, local=local)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(settings.database_url))
+        stack.enter_context(hold_tenure(settings.database_url))
         machine = await stack.enter_async_context(_answering_machine(settings))
         # From here on a signal is ours to answer: during the start, too, it must not kill us half-way.
         signals = stack.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
@@ -229,7 +232,7 @@ class Relay:
         """Serve until `stop`, drain, and return; the started value is the URL."""
         settings = self._settings
         listeners = await bind(settings.relay_host, settings.relay_port)
-        # After the port is ours: a second daemon started by mistake must not end the first one's calls.
+        # After the port is ours: a daemon that cannot serve should change nothing.
         recovered = await self._journal.recover()
         if recovered.calls or recovered.messages:
             log.warning("recovered", calls=recovered.calls, messages=recovered.messages)

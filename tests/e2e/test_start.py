@@ -46,13 +46,19 @@ async def test_a_misspelt_setting_is_an_error(tmp_path: Path) -> None:
 
 
 async def test_a_second_daemon_does_not_disturb_the_first(daemon: LocalDaemon, agent: Access) -> None:
-    """A daemon started by mistake on the same port and database ends with 1; the call that is live goes on."""
-    port = daemon.url.rpartition(":")[2]
+    """A daemon started by mistake on the same database, at whatever port, ends with 1; the live call goes on."""
     async with connected(agent), calling(daemon, agent) as call:
-        done = await serve(daemon.directory, "--local", "--port", port)
+        done = await serve(daemon.directory, "--local", "--port", "0")
         assert await ask(call, "Still there?") == "You said: Still there?"
         async with database_of(daemon) as database:
             live = await CallJournal(database).list_calls(agent.agent_id, CallState.LIVE)
     assert done.returncode == 1
-    assert b"the port is in use" in done.stderr
+    assert b"Another relay serves the database" in done.stderr
     assert [each.call_sid for each in live] == [call.call_sid]
+
+
+async def test_a_taken_port_is_an_error(tmp_path: Path, daemon: LocalDaemon) -> None:
+    """A port that another program has stops the start, with a word on what to do."""
+    done = await serve(tmp_path, "--local", "--port", daemon.url.rpartition(":")[2])
+    assert done.returncode == 1
+    assert b"the port is in use" in done.stderr
