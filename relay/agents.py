@@ -10,7 +10,10 @@ from attrs.validators import matches_re
 
 @attrs.frozen(kw_only=True)
 class Agent:
-    """A registered agent. None means: as the settings say. The token itself is never kept, only its hash."""
+    """A registered agent. None means: as the settings say. The token itself is never kept, only its hash.
+
+    `name` is on whose behalf it calls, as the disclosure that opens its calls says it; `discloses` is whether it does.
+    """
 
     agent_id: str = attrs.field(validator=matches_re(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"))
     number: str | None = None
@@ -18,4 +21,6 @@ class Agent:
     system_prompt: str | None = None
     voice: str | None = None
     language: str | None = None
+    name: str | None = None
+    discloses: bool = True
     created_at: datetime

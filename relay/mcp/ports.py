@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from actors.errors import StoreFailed
 from relay.agents import Agent
+from relay.calls import CallWish, TransferWish, VoiceMessageWish
 from relay.errors import DatabaseError
 
 STORE_FAILURES = (StoreFailed, DatabaseError)
@@ -102,4 +103,31 @@ class Calls(Protocol):
 
     async def end_call(self, agent_id: str, call_sid: str, say: str) -> None:
         """Say `say` and end a live call. Raises `UnknownCall` for any call that is not a live one of this agent."""
+        ...
+
+
+class Outbound(Protocol):
+    """What an agent can do with the telephone besides answering it.
+
+    Each raises `relay.errors.OutboundRefused` with what to do instead, and then nothing was dialled unless it says so;
+    and the store's errors, with the same meaning. A `dry_run` returns the gate's verdict and dials nothing.
+    """
+
+    async def make_call(self, agent: Agent, wish: CallWish) -> dict[str, Any]:
+        """Place a call; return its `callSid`, `status`, `to` and `from` at once, before anybody has answered."""
+        ...
+
+    async def send_voice_message(self, agent: Agent, wish: VoiceMessageWish) -> dict[str, Any]:
+        """Make audio of a text and place a call that plays it; return `callSid`, `status`, `audioUrl` and length."""
+        ...
+
+    async def transfer_call(self, agent: Agent, wish: TransferWish) -> dict[str, Any]:
+        """Pass a live call on to a number; return at once. Raises `UnknownCall` for a call that is not the agent's."""
+        ...
+
+    async def stop_calling(self, agent: Agent, *, number: str, call_sid: str, reason: str) -> dict[str, Any]:
+        """Put a number, or the other party of a call, on the agent's do-not-call list.
+
+        Exactly one of `number` and `call_sid` is not empty. Returns `to` (the number) and `added`.
+        """
         ...

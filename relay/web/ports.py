@@ -12,9 +12,10 @@ from typing import Any, Protocol
 import attrs
 from attrs.validators import ge, in_, min_len
 
-from actors.messages import CallInfo, Direction
+from actors.messages import Callee, CallInfo, Direction
 from actors.ports import PhoneLine
 from relay.agents import Agent
+from relay.calls import CallProgress, TransferResult
 
 Scope = Mapping[str, Any]
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
@@ -39,8 +40,9 @@ class IncomingCall:
     `caller` and `called` are the numbers as the carrier names them; `attestation` is the letter with which the
     caller's own carrier vouches for the number (A in full, B for the customer, C for the gateway) or empty.
     `idempotency_token` is the same for all repeats of one request, and empty where the carrier gave none. `attempt` is
-    0 for a call's first session; a session lost on the way is resumed as 1, 2 and so on, and then `greeting` is what
-    the carrier shall say first, in place of the agent's own.
+    0 for a call's first session; a session lost on the way is resumed as 1, 2 and so on, and so is one that comes back
+    from a transfer; then `greeting` is what the carrier shall say first, in place of the agent's own, and `note` says
+    what happened in between, for whoever answers.
     """
 
     agent: Agent
@@ -52,6 +54,7 @@ class IncomingCall:
     idempotency_token: str = ""
     attempt: int = attrs.field(default=0, validator=ge(0))
     greeting: str | None = None
+    note: str = attrs.field(default="", repr=False)
 
     @property
     def verified(self) -> bool:
@@ -91,8 +94,15 @@ class FrontDesk(Protocol):
         """Run the whole call on this line; return when it is over. Lets nothing out but a cancellation."""
         ...
 
-    def ended(self, call_sid: str) -> None:
-        """Take note that the carrier says the call is over. An unknown call is no error."""
+    async def progressed(self, agent_id: str, progress: CallProgress) -> None:
+        """Take note of what the carrier says of a call, in any order and any number of times.
+
+        Raises `StoreFailed`; the carrier is then told so, and may say it again. Cancelling loses nothing that counts.
+        """
+        ...
+
+    async def picked_up(self, agent_id: str, call_sid: str, callee: Callee) -> None:
+        """Take note of who picked up a call that we made. An unknown call is no error. Raises `StoreFailed`."""
         ...
 
 
@@ -100,17 +110,33 @@ class FrontDesk(Protocol):
 class EndedSession:
     """A session that our side ended while the call is still up: what to do with the caller is asked.
 
-    `handoff` is what went out with the `end` frame, `attempt` that of the session.
+    `handoff` is what went out with the `end` frame, `attempt` that of the session; the numbers and the direction are
+    as in `IncomingCall`.
     """
 
     agent: Agent
     call_sid: str
     handoff: str = attrs.field(default="", repr=False)
     attempt: int = 0
+    caller: str = attrs.field(default="", repr=False)
+    called: str = attrs.field(default="", repr=False)
+    direction: Direction = Direction.INBOUND
 
 
-HandOff = Callable[[EndedSession], Awaitable[str | None]]
-"""Give the TwiML with which an ended session goes on (a transfer, say), or None to let the call end."""
+class Transfers(Protocol):
+    """What happens to a call between our session and the person it is passed on to."""
+
+    async def hand_off(self, session: EndedSession) -> str | None:
+        """Give the TwiML with which an ended session goes on, or None to let the call end."""
+        ...
+
+    async def dialled(self, result: TransferResult) -> str | None:
+        """Take note of how a transfer went.
+
+        Returns a note with which the caller comes back to whoever answers, or None when there is nothing to come back
+        for: the two spoke, or the caller is gone.
+        """
+        ...
 
 
 class CarrierPhrases(Protocol):
@@ -124,6 +150,11 @@ class CarrierPhrases(Protocol):
     @property
     def cut_off(self) -> str:
         """Say, first thing in a resumed session, that the line was lost."""
+        ...
+
+    @property
+    def whisper(self) -> str:
+        """Tell whoever is called for a transfer that a caller waits, and to press 1 to take the call."""
         ...
 
 
