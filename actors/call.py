@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Protocol, assert_never
+from typing import assert_never
 
 import attrs
 import trio
@@ -35,6 +35,9 @@ from actors.commands import (
     ReleaseWords,
     Speak,
     StartTurn,
+    StopCalling,
+    Stored,
+    WakeClient,
 )
 from actors.conversation import Conversation
 from actors.errors import LineClosed, ResponderError, StoreFailed
@@ -58,7 +61,7 @@ from actors.messages import (
 )
 from actors.phases import Phase
 from actors.policy import Policy
-from actors.ports import Journal, MessageStore, PhoneLine, Responder
+from actors.ports import Journal, MessageStore, Observer, OptOuts, PhoneLine, Responder
 
 # How long the epilogue may take. A database that does not answer within it is down, and holding the daemon's shutdown
 # for it would lose the other calls' messages too.
@@ -67,43 +70,21 @@ EPILOGUE_SECONDS = 5.0
 RETRY_SECONDS = 0.25
 
 
-class Observer(Protocol):
-    """Whoever measures and logs calls. Plain functions that neither wait nor raise."""
-
-    def turn_ended(self, call: CallInfo, note: NoteTurn) -> None:
-        """Hear how a turn went."""
-        ...
-
-    def message_left(self, call: CallInfo, reason: Reason, message_id: str) -> None:
-        """Hear that a waiting message is durable."""
-        ...
-
-    def frame_rejected(self, call: CallInfo, why: str) -> None:
-        """Hear of a frame that was dropped."""
-        ...
-
-    def carrier_failed(self, call: CallInfo, description: str) -> None:
-        """Hear what the carrier refused."""
-        ...
-
-    def call_ended(self, call: CallInfo, summary: CallSummary, seconds: float) -> None:
-        """Hear that a call is over, and how long it lasted."""
-        ...
-
-    def call_crashed(self, call: CallInfo, error: BaseException, stage: str) -> None:
-        """Hear of an error that stopped at the firewall (`stage` says where: `call`, `turn`, `epilogue`)."""
-        ...
-
-
 @attrs.frozen(kw_only=True)
 class CallServices:
-    """What every call shares: who answers, where things are kept, who measures."""
+    """What every call shares: who answers, where things are kept, who measures.
+
+    `opt_outs` is where those are put who ask not to be called; None when nothing is ever dialled. `wake` tells a client
+    that can only be woken that this call has words for it; it must neither wait nor raise.
+    """
 
     policy_for: Callable[[CallInfo], Policy]
     responders: Mapping[By, Responder]
     messages: MessageStore
     journal: Journal
     observer: Observer
+    opt_outs: OptOuts | None = None
+    wake: Callable[[CallInfo], None] | None = None
 
 
 @attrs.define(eq=False)
@@ -119,6 +100,7 @@ class Call:
     _nursery: trio.Nursery = attrs.field(init=False)
     _turn_scopes: dict[int, trio.CancelScope] = attrs.field(factory=dict, init=False)
     _pending: deque[Command] = attrs.field(factory=deque, init=False)
+    _postponed: list[Command] = attrs.field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
         policy = self.services.policy_for(self.info)
@@ -128,6 +110,11 @@ class Call:
     def phase(self) -> Phase:
         """Where the call is."""
         return self._machine.phase
+
+    @property
+    def owner(self) -> str:
+        """Who has taken the call last, as `CallTaken` named them; empty while nobody has."""
+        return self._machine.owner
 
     @property
     def transcript(self) -> tuple[Line, ...]:
@@ -201,31 +188,51 @@ class Call:
             except LineClosed:
                 # The reader will say so too, but perhaps only when the carrier's side times out.
                 self.inbox.post(CallerGone())
+            except StoreFailed as error:
+                if not isinstance(self._pending[0], StopCalling):
+                    raise
+                # Nothing is said that depends on it, so the caller may talk on; the epilogue tries again.
+                self.services.observer.call_crashed(self.info, error, "opt_out")
+                self._postponed.append(self._pending[0])
             self._pending.popleft()
 
     async def _perform(self, command: Command) -> None:
         match command:
             case Speak():
-                await self.line.speak(command.text, last=command.last)
+                await self.line.speak(command.text, last=command.last, preemptible=command.preemptible)
             case StartTurn():
                 scope = self._turn_scopes[command.request.turn] = trio.CancelScope()
                 self._nursery.start_soon(self._run_turn, command, scope)
             case CancelTurn():
                 if command.turn in self._turn_scopes:
                     self._turn_scopes.pop(command.turn).cancel("the turn is not wanted any more")
-            case HoldWords():
-                await self.services.journal.hold_words(self.info.call_sid, command.turn, command.text)
-            case ReleaseWords():
-                await self.services.journal.release_words(self.info.call_sid, command.through_turn)
-            case LeaveMessage():
-                message_id = await self.services.messages.leave(command.draft)
-                self.services.observer.message_left(self.info, command.draft.reason, message_id)
+            case HoldWords() | ReleaseWords() | LeaveMessage() | StopCalling():
+                await self._store(command)
+            case WakeClient():
+                if self.services.wake is not None:
+                    self.services.wake(self.info)
             case EndSession():
                 await self.line.end(command.handoff)
             case CloseLine():
                 await self.line.close(command.code)
             case NoteTurn():
                 self.services.observer.turn_ended(self.info, command)
+            case _:
+                assert_never(command)
+
+    async def _store(self, command: Stored) -> None:
+        services = self.services
+        match command:
+            case HoldWords():
+                await services.journal.hold_words(self.info.call_sid, command.turn, command.text)
+            case ReleaseWords():
+                await services.journal.release_words(self.info.call_sid, command.through_turn)
+            case LeaveMessage():
+                message_id = await services.messages.leave(command.draft)
+                services.observer.message_left(self.info, command.draft.reason, message_id)
+            case StopCalling():
+                if services.opt_outs is not None:
+                    await services.opt_outs.stop_calling(self.info)
             case _:
                 assert_never(command)
 
@@ -245,19 +252,23 @@ class Call:
             await self.inbox.send(outcome)
 
     async def _epilogue(self, closing: int) -> None:
-        owed = [*self._pending, *self._machine.fail(trio.current_time())]
+        owed = [*self._pending, *self._machine.fail(trio.current_time()), *self._postponed]
+        # Words to hold are not stored here: when their turn never came they are part of a message by now. Who asked not
+        # to be called comes last: if that list alone is broken, it must not take the time of everything else.
         for command in owed:
-            # Words to hold are not stored here: when their turn never came they are part of a message by now.
             if isinstance(command, LeaveMessage | ReleaseWords):
                 await self._store_stubbornly(command)
         await self._close_record()
         await self.line.close(closing)
+        for command in owed:
+            if isinstance(command, StopCalling):
+                await self._store_stubbornly(command)
 
-    async def _store_stubbornly(self, command: Command) -> None:
+    async def _store_stubbornly(self, command: Stored) -> None:
         """Try until the epilogue's time is over: there is nobody left to try later."""
         while True:
             try:
-                await self._perform(command)
+                await self._store(command)
             except StoreFailed as error:
                 self.services.observer.call_crashed(self.info, error, "epilogue")
                 await trio.sleep(RETRY_SECONDS)

@@ -22,10 +22,14 @@ class By(StrEnum):
 
 @attrs.frozen
 class Speak:
-    """Say this to the caller; `last` closes the talk cycle, and then the text may be empty."""
+    """Say this to the caller; `last` closes the talk cycle, and then the text may be empty.
+
+    What is `preemptible` makes way for whatever is said next, in the middle of a word.
+    """
 
     text: str
     last: bool
+    preemptible: bool = False
 
 
 @attrs.frozen
@@ -66,6 +70,16 @@ class LeaveMessage:
 
 
 @attrs.frozen
+class StopCalling:
+    """Put the other party on the list of those who are not to be called: they have just asked for it."""
+
+
+@attrs.frozen
+class WakeClient:
+    """Tell a client that can only be woken that words wait for it; it has to come and fetch them."""
+
+
+@attrs.frozen
 class EndSession:
     """Ask the carrier to end the session, with a handoff for the action URL."""
 
@@ -93,4 +107,5 @@ class NoteTurn:
     first_word: float | None
 
 
-Command = Speak | StartTurn | CancelTurn | HoldWords | ReleaseWords | LeaveMessage | EndSession | CloseLine | NoteTurn
+Stored = HoldWords | ReleaseWords | LeaveMessage | StopCalling
+Command = Stored | Speak | StartTurn | CancelTurn | WakeClient | EndSession | CloseLine | NoteTurn

@@ -8,12 +8,20 @@ returns, in order, and wakes it at `.deadline`. So an eight-second rule is teste
 The rules, in prose
 -------------------
 *Three paths.* The caller's words go to the client. When no client takes them they go to the answering machine; without
-one, a fixed sentence is said and the call ends. Paths are only ever walked downwards, and each step down first leaves
-what the caller said as a waiting message: a caller is never told of a message that is not durable yet.
+one, a fixed sentence is said and the call ends. Paths are walked downwards, and each step down first leaves what the
+caller said as a waiting message: a caller is never told of a message that is not durable yet. Only a client that takes
+the call walks up again.
+
+*Taking a call back.* A client that comes back may take the call from the answering machine: at once while the machine
+listens, else when its turn is over, so that what it is just recording is recorded. Then the client is asked at once,
+with all that was said and a note that the call is its own, so that it can speak first; words go to it as before. What
+was left as a message stays one. A client that is away again by then has not taken anything. In any other phase there
+is nothing to take: the call is the client's already, or it is ending.
 
 *Who is asked.* A client that is here is asked at once. One that was lost a moment ago is waited for, inside the same
-limit that bounds its answer; one that is away is not waited for. A client whose session ends with the turn in hand has
-failed that turn, unless another session of the agent is here: then that one gets it, within the same limit.
+limit that bounds its answer; one that can only be woken is woken and waited for likewise; one that is away is not
+waited for. A client whose session ends with the turn in hand has failed that turn, unless another session of the agent
+is here: then that one gets it, within the same limit.
 
 *How long.* The limit runs from the caller's newest words to the first piece of the answer, then from piece to piece.
 The answering machine has a limit of its own; when it fails, the fixed sentence ends the call.
@@ -22,6 +30,15 @@ The answering machine has a limit of its own; when it fails, the fixed sentence 
 new one carries both utterances, because the earlier one is still the last line of the history. Queueing lost: the
 answer to a question that the caller has already mended is noise. Answering both at once lost: answers overtake each
 other. Partial words start nothing; they only show that somebody is there, and count as said if the line breaks.
+
+*The ladder.* A caller who waits for the client, asked or lost, hears a short filler after some seconds and a longer one
+later; then comes the limit. They are counted from the caller's newest words like the limit itself, so that neither a
+second session nor a reconnection makes the caller wait longer. Only the first piece of an answer is waited for in this
+way: a gap in the middle of an answer is bounded by the limit alone, because "one moment" inside a sentence sounds like
+a part of it. A filler makes way for the answer, is not said over a caller who talks or while our own speech lasts, nor
+is the same sentence said twice in a row. It is the relay's word, not the client's, and no answer to anything: an
+interruption that hit only a filler leaves the turn running, since the caller has talked over nothing that the client
+said, and only ends the ladder; words that follow supersede the turn like any others.
 
 *Interruption.* The running turn is cancelled and nothing of it is said any more, not even the end of its talk cycle.
 The transcript keeps what was heard. Words of which no answer was heard stay owed; if the caller then says nothing (it
@@ -32,8 +49,16 @@ then a goodbye. *Keys* are collected until `#` or a gap, and are then an utteran
 
 *Calls that we make.* The callee never asked for an answering machine: when no client takes a turn, an honest sentence
 ends the call, and what was said is kept. A screened call says nothing, the greeting included, until the carrier knows
-who picked up, or cannot tell in time; a machine gets its message, or is hung up on. What is heard meanwhile is context
-for the first turn, not a turn: it may be a machine's announcement.
+who picked up, or cannot tell in time. What is heard meanwhile is context for the first turn, not a turn: it may be a
+machine's announcement. A machine that picked up is hung up on in the middle of a word, gets its message, or is talked
+to like a person, as the client wished; whenever the carrier finds it out, unless the client has ended the call itself.
+
+*Notes.* A call that comes back (from a transfer that nobody answered, say) begins with a turn about what happened. The
+note is a line of the relay's in the history; it is nobody's words, so it is never owed. When no client takes it, the
+paths go downwards as ever, with a message that says that this caller was there.
+
+*"Stop calling me".* Words that ask for it put the other party on the list before anything else of that turn, in every
+phase in which words are heard, the last words included; what is said about it is left to whoever answers.
 
 *The end.* Only the client, the answering machine's own tool, or a limit ends a call; no pattern over words does.
 Whatever is to be heard is heard first: the session is ended when the carrier has reported our speech as played, or
@@ -44,6 +69,7 @@ When the line is gone, whatever is still owed is left as a message, with the rea
 from __future__ import annotations
 
 import math
+from collections import deque
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -61,6 +87,8 @@ from actors.commands import (
     ReleaseWords,
     Speak,
     StartTurn,
+    StopCalling,
+    WakeClient,
 )
 from actors.messages import (
     AgentSpeaking,
@@ -74,6 +102,7 @@ from actors.messages import (
     CallerSpoke,
     CallInfo,
     CallSummary,
+    CallTaken,
     CarrierFailed,
     DeadlinePassed,
     DigitPressed,
@@ -94,6 +123,7 @@ from actors.messages import (
     TurnFinished,
     TurnRequest,
     TurnSaid,
+    Voicemail,
 )
 from actors.owed import Owed
 from actors.phases import MOVES, Phase
@@ -107,12 +137,17 @@ TURNS_PER_CONNECTION = 100_000
 MAX_DIGITS = 64
 # How many sessions of one agent are tried for the same words, so that one which is here but broken cannot loop.
 MAX_HANDOVERS = 3
+# What a client is told that takes a call from the answering machine. In English, like all that a client is told.
+TAKEN_NOTE = "You have taken this call over from the answering machine. The caller is there and waits for you to speak."
+# What a kept transcript may hold. An hour of talk is some 60,000 characters; beyond this it is no conversation.
+RECORD_LINES, RECORD_CHARACTERS = 20_000, 1_000_000
 
 
 _LISTENING = frozenset({Phase.CLIENT_LISTENING, Phase.MACHINE_LISTENING})
 _ANSWERING = frozenset({Phase.CLIENT_ANSWERING, Phase.MACHINE_ANSWERING})
 _MACHINE = frozenset({Phase.MACHINE_ANSWERING, Phase.MACHINE_LISTENING})
 _LAST_WORDS = frozenset({Phase.UNAVAILABLE, Phase.GOODBYE})
+_CLIENT_IS_DUE = frozenset({Phase.CLIENT_AWAITED, Phase.CLIENT_ANSWERING})
 
 
 @attrs.define(eq=False)
@@ -137,7 +172,8 @@ class Conversation:
         self._born = now
         self._now = now
         self.phase = Phase.SCREENING if call.screened else Phase.CLIENT_LISTENING
-        self._transcript = Transcript(policy.history_lines, policy.history_characters)
+        self._record = Transcript(RECORD_LINES, RECORD_CHARACTERS) if policy.keep_transcript else None
+        self._transcript = Transcript(policy.history_lines, policy.history_characters, self._record)
         self._owed = Owed(call)
         self._turn: _Turn | None = None
         self._turns = (call.connection - 1) * TURNS_PER_CONNECTION
@@ -146,8 +182,20 @@ class Conversation:
         self._asked_at = now
         self._caller_was_heard = bool(call.opened_by)
         self._client_ended_it = False
+        self._callee: Callee | None = None
+        self._opted_out = False
+        # Whether the client has been told something, or is about to be, and has not answered it.
+        self._note_stands = False
+        # Who has taken the call last, and whether the answering machine is still to be relieved for that.
+        self.owner = ""
+        self._is_claimed = False
         self._handoff = ""
         self._outcome = "completed"
+        # The fillers of each rung of the ladder, the next one first, and the rungs that are still above this turn.
+        sentences = (policy.phrases.filler, (policy.phrases.long_filler,))
+        self._fillers = [deque(each for each in rung if each.strip()) for rung in sentences]
+        self._rungs: list[tuple[float, deque[str]]] = []
+        self._last_filler = ""
         self._playback = Playback(policy.characters_per_second, policy.answer_characters, until=now)
         # What is unfinished: partial words, keys, rejected frames in a row, questions asked into silence.
         self._partial = ""
@@ -177,6 +225,7 @@ class Conversation:
         return min(
             self._call_due,
             self._answer_due,
+            self._filler_due(),
             self._silence_due,
             self._digits_due,
             self._ending_due,
@@ -191,12 +240,24 @@ class Conversation:
     @property
     def summary(self) -> CallSummary:
         """How the call ended, or would end now."""
-        return CallSummary(outcome=self._outcome, turns_by=dict(self._turns_by), left_message=self._owed.is_left)
+        return CallSummary(
+            outcome=self._outcome,
+            turns_by=dict(self._turns_by),
+            left_message=self._owed.is_left,
+            transcript=() if self._record is None else self._record.window(),
+        )
 
     def start(self, now: float) -> list[Command]:
         """Return what to do first, once: a connection that comes back with a note begins with a turn about it."""
         self._now = now
-        return self._caller_spoke(self._call.note, final=True) if self._call.note else []
+        note = self._call.note.strip()
+        if not note:
+            return []
+        self._transcript.add(Speaker.RELAY, note, self._wall())
+        if self.phase is Phase.SCREENING:
+            return []
+        self._note_stands = True
+        return self._ask_again()
 
     def handle(self, event: Event, now: float) -> list[Command]:  # noqa: C901, PLR0911, PLR0912 - one case a kind
         """Take one event and return what to do, in order. Never raises for any event in any phase."""
@@ -230,6 +291,8 @@ class Conversation:
                 return self._hang_up(event.say.strip())
             case TransferRequested():
                 return self._transfer(event.handoff)
+            case CallTaken():
+                return self._call_taken(event.owner)
             case CalleeRecognised():
                 return self._callee_recognised(event.callee)
             case DrainRequested():
@@ -278,39 +341,56 @@ class Conversation:
             self._partial = text
             return []
         self._partial = ""
-        if not text:
+        return [*self._opt_out(text), *self._words(text)] if text else []
+
+    def _opt_out(self, text: str) -> list[Command]:
+        if self._opted_out or not self._policy.asks_not_to_be_called(text):
             return []
+        self._opted_out = True
+        return [StopCalling()]
+
+    def _words(self, text: str) -> list[Command]:
         self._caller_was_heard = True
-        self._asked_at = self._now
-        self._handovers = 0
+        self._count_anew()
+        # Before the words: what a client is asked ends with what the caller said.
+        is_the_machine_s = self.phase in _MACHINE and not self._is_taken_now()
         self._transcript.add(Speaker.CALLER, text, self._wall())
         if self.phase is Phase.SCREENING:
             return []
         if self.phase in _LAST_WORDS or self.phase is Phase.ENDING:
             return self._keep_late_words(text)
-        stopped = self._stop_turn("superseded")
-        if self._playback.cycle_open:
-            stopped += self._speak("", last=True)
-        if self.phase in _MACHINE:
+        stopped = [*self._stop_turn("superseded"), *self._close_cycle()]
+        if is_the_machine_s:
             self._owed.add(text)
             return [*stopped, self._message(), *self._ask_machine()]
         number = self._next_turn()
         self._owed.hold(number, text)
-        return [*stopped, *self._route(number, text)]
+        return [*stopped, *self._route(number, [HoldWords(number, text)])]
 
-    def _route(self, number: int, text: str) -> list[Command]:
+    def _ask_again(self) -> list[Command]:
+        """Ask the client about what stands, without new words of the caller."""
+        self._count_anew()
+        return self._route(self._next_turn(), [])
+
+    def _route(self, number: int, held: list[Command]) -> list[Command]:
         match self._availability:
             case Availability.HERE:
-                return [HoldWords(number, text), *self._ask_client(number)]
-            case Availability.JUST_LOST:
-                self._go(Phase.CLIENT_AWAITED)
-                self._answer_due = self._limit()
-                self._silence_due = math.inf
-                return [HoldWords(number, text)]
+                return [*held, *self._ask_client(number)]
+            case Availability.JUST_LOST | Availability.WAKEABLE:
+                return [*held, *self._await_client()]
             case Availability.AWAY:
                 return self._step_down(Reason.CLIENT_ABSENT)
             case _:
                 assert_never(self._availability)
+
+    def _await_client(self) -> list[Command]:
+        self._go(Phase.CLIENT_AWAITED)
+        self._answer_due = self._limit()
+        self._silence_due = math.inf
+        return self._wake_if_needed()
+
+    def _wake_if_needed(self) -> list[Command]:
+        return [WakeClient()] if self._availability is Availability.WAKEABLE else []
 
     def _keep_late_words(self, text: str) -> list[Command]:
         if self._client_ended_it:
@@ -321,13 +401,18 @@ class Conversation:
         return [self._message()]
 
     def _interrupted(self, heard: str) -> list[Command]:
-        self._transcript.cut_to_heard(heard, self._playback.played)
+        only_filler = self._playback.is_filler
+        nothing_else = self._playback.is_of_cut_filler(heard)
+        self._transcript.cut_to_heard("" if nothing_else else heard, self._playback.played)
         self._playback.stop(self._now)
+        if only_filler and self.phase in _CLIENT_IS_DUE:
+            self._rungs.clear()
+            return []
         if self.phase in _LAST_WORDS:
             self._ending_due = min(self._ending_due, self._now + self._policy.ending_cap)
             return []
         if self.phase in _ANSWERING or self.phase is Phase.CLIENT_AWAITED:
-            was_answered = self._turn is not None and self._turn.said
+            was_answered = self._turn is not None and self._turn.said and not nothing_else
             commands = self._stop_turn("interrupted")
             if was_answered:
                 commands += self._release()
@@ -369,12 +454,15 @@ class Conversation:
         self._playback.spoke(text, self._now, last=last)
         return [Speak(text, last)]
 
+    def _close_cycle(self) -> list[Command]:
+        return self._speak("", last=True) if self._playback.cycle_open else []
+
     def _phrase(self, text: str, *, last: bool) -> list[Command]:
         """Say one of the relay's own sentences, in the open talk cycle if there is one."""
         if not text:
-            return self._speak("", last=True) if last and self._playback.cycle_open else []
+            return self._close_cycle() if last else []
         spoken = f" {text}" if self._playback.cycle_open else text
-        self._transcript.continue_line(Speaker.MACHINE, f" {text}", self._wall())
+        self._transcript.continue_line(Speaker.MACHINE, f" {text}" if last else f" {text} ", self._wall())
         return self._speak(spoken if last else f"{spoken} ", last=last)
 
     # ── turns ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -385,6 +473,33 @@ class Conversation:
 
     def _is_current(self, turn: int) -> bool:
         return self._turn is not None and self._turn.number == turn
+
+    def _count_anew(self) -> None:
+        """Count from now how long the caller waits."""
+        self._asked_at = self._now
+        self._handovers = 0
+        after = (self._policy.filler_after, self._policy.long_filler_after)
+        self._rungs = [(self._now + each, words) for each, words in zip(after, self._fillers, strict=True) if words]
+
+    def _filler_due(self) -> float:
+        is_waited_for = self.phase in _CLIENT_IS_DUE and not (self._turn is not None and self._turn.said)
+        if not is_waited_for or not self._rungs:
+            return math.inf
+        return max(self._rungs[0][0], self._playback.until)
+
+    def _fill(self) -> list[Command]:
+        _due, sentences = self._rungs.pop(0)
+        if self._caller_is_talking:
+            return []
+        text = sentences[0]
+        sentences.rotate(-1)
+        if text == self._last_filler:
+            self._last_filler = ""
+            return []
+        self._last_filler = text
+        self._transcript.add(Speaker.MACHINE, text, self._wall())
+        self._playback.fill(text, self._now)
+        return [Speak(text, last=True, preemptible=True)]
 
     def _ask_client(self, number: int) -> list[Command]:
         self._go(Phase.CLIENT_ANSWERING)
@@ -406,6 +521,7 @@ class Conversation:
             taken=self._owed.taken,
             preferences=self._owed.preferences,
             said_already=said_already,
+            callee=self._callee,
         )
         return [StartTurn(by, request)]
 
@@ -462,11 +578,11 @@ class Conversation:
         assert turn is not None
         if not turn.said and not turn.goodbye:
             return self._turn_failed(Reason.CLIENT_FAILED)
-        commands = self._note_turn("answered")
-        if self._playback.cycle_open:
-            commands += self._speak("", last=True)
+        commands = [*self._note_turn("answered"), *self._close_cycle()]
         if turn.by is By.CLIENT:
             commands += self._release()
+        elif self._is_taken_now():
+            return [*commands, *self._ask_again()]
         if turn.goodbye:
             return [*commands, *self._last_words(Phase.GOODBYE, "", "ended")]
         self._listen()
@@ -483,10 +599,8 @@ class Conversation:
             if self._availability is Availability.HERE:
                 self._handovers += 1
                 return [*commands, *self._ask_client(self._next_turn())]
-            if self._availability is Availability.JUST_LOST and reason is Reason.CLIENT_ABSENT:
-                self._go(Phase.CLIENT_AWAITED)
-                self._answer_due = self._limit()
-                return commands
+            if self._availability is not Availability.AWAY and reason is Reason.CLIENT_ABSENT:
+                return [*commands, *self._await_client()]
         return [*commands, *self._step_down(reason)]
 
     def _limit(self) -> float:
@@ -496,9 +610,12 @@ class Conversation:
         if self._turn is not None and self._turn.goodbye:
             return self._turn_finished()
         stopped = self._stop_turn(outcome)
+        if self._is_taken_now():
+            return [*stopped, *self._close_cycle(), *self._ask_again()]
         return [*stopped, *self._last_words(Phase.UNAVAILABLE, self._policy.phrases.unavailable, "unavailable")]
 
     def _release(self) -> list[Command]:
+        self._note_stands = False
         through = self._owed.answered()
         return [] if through is None else [ReleaseWords(through)]
 
@@ -507,6 +624,10 @@ class Conversation:
     def _step_down(self, reason: Reason) -> list[Command]:
         """Leave the words in hand as a message, then let the next one down the path speak."""
         stored = self._leave(reason)
+        if self._call.direction is Direction.INBOUND and not self._owed.is_left:
+            # Only a note was to be answered: that this caller was there is worth knowing by itself.
+            stored = self._leave_at_once(reason)
+        self._note_stands = False
         if self._call.direction is Direction.OUTBOUND:
             sentence = self._policy.phrases.callee_unavailable
             return [*stored, *self._last_words(Phase.UNAVAILABLE, sentence, "unavailable")]
@@ -517,8 +638,9 @@ class Conversation:
         return [*stored, *spoken, *self._ask_machine(apology)]
 
     def _leave(self, reason: Reason) -> list[Command]:
-        if not self._owed.in_hand:
-            return []
+        return self._leave_at_once(reason) if self._owed.in_hand else []
+
+    def _leave_at_once(self, reason: Reason) -> list[Command]:
         self._owed.leave(reason)
         return [self._message()]
 
@@ -532,12 +654,33 @@ class Conversation:
         match availability:
             case Availability.HERE:
                 return self._ask_client(self._next_turn())
-            case Availability.JUST_LOST:
-                return []
+            case Availability.JUST_LOST | Availability.WAKEABLE:
+                return self._wake_if_needed()
             case Availability.AWAY:
                 return self._step_down(Reason.CLIENT_ABSENT)
             case _:
                 assert_never(availability)
+
+    # ── and upwards ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _call_taken(self, owner: str) -> list[Command]:
+        if self.phase in _LAST_WORDS or self.phase is Phase.ENDING:
+            return []
+        self.owner = owner
+        self._is_claimed = self.phase in _MACHINE
+        if self.phase is Phase.MACHINE_LISTENING and self._is_taken_now():
+            return self._ask_again()
+        return []
+
+    def _is_taken_now(self) -> bool:
+        """Say whether the answering machine is relieved here, at the end of a turn, and make it so."""
+        claimed, self._is_claimed = self._is_claimed, False
+        if not claimed or self._availability is Availability.AWAY:
+            return False
+        self._transcript.add(Speaker.RELAY, TAKEN_NOTE, self._wall())
+        self._note_stands = True
+        self._reprompts = 0
+        return True
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -546,8 +689,7 @@ class Conversation:
             return []
         commands = self._stop_turn("hung_up")
         self._client_ended_it = True
-        if not self._owed.is_left:
-            commands += self._release()
+        commands += self._release()
         return [*commands, *self._last_words(Phase.GOODBYE, say, "ended", speaker=Speaker.AGENT)]
 
     def _transfer(self, handoff: str) -> list[Command]:
@@ -559,17 +701,30 @@ class Conversation:
         return commands
 
     def _callee_recognised(self, callee: Callee) -> list[Command]:
-        if self.phase in _LAST_WORDS or self.phase is Phase.ENDING:
+        if self._call.direction is Direction.INBOUND:
             return []
-        if callee is Callee.MACHINE:
-            commands = self._hang_up(self._call.for_voicemail)
-            self._outcome = "voicemail"
-            return commands
+        self._callee = callee
+        if callee is Callee.MACHINE and self._call.voicemail is not Voicemail.GO_ON:
+            return self._machine_picked_up()
+        return self._somebody_is_there()
+
+    def _machine_picked_up(self) -> list[Command]:
+        if self._client_ended_it or self.phase is Phase.ENDING:
+            return []
+        commands = [*self._stop_turn("hung_up"), *self._release()]
+        self._client_ended_it = True
+        if self._call.voicemail is Voicemail.LEAVE_MESSAGE and self._call.for_voicemail.strip():
+            text = self._call.for_voicemail.strip()
+            return [*commands, *self._last_words(Phase.GOODBYE, text, "voicemail", speaker=Speaker.AGENT)]
+        self._outcome = "voicemail"
+        return [*commands, *self._end_session()]
+
+    def _somebody_is_there(self) -> list[Command]:
         if self.phase is not Phase.SCREENING:
             return []
         self._screening_due = math.inf
         self._go(Phase.CLIENT_LISTENING)
-        commands = []
+        commands: list[Command] = []
         if self._call.greeting:
             self._transcript.add(Speaker.AGENT, self._call.greeting, self._wall())
             commands = self._speak(self._call.greeting, last=True)
@@ -610,21 +765,22 @@ class Conversation:
     def _line_gone(self) -> list[Command]:
         commands = self._stop_turn("hung_up")
         unfinished = " ".join(each for each in (self._partial, self._digits) if each)
+        commands += self._opt_out(unfinished) if unfinished else []
         if unfinished and not self._client_ended_it:
             self._transcript.add(Speaker.CALLER, unfinished, self._wall())
             self._caller_was_heard = True
-            if self._owed.is_left:
+            if self._owed.is_left and not self._owed.in_hand:
                 self._owed.add(unfinished)
                 commands.append(self._message())
             else:
                 self._owed.hold(self._next_turn(), unfinished)
         absent = self._availability is not Availability.HERE
+        unheard = self._note_stands or not self._caller_was_heard
         if self._owed.in_hand:
             commands += self._leave(Reason.CLIENT_ABSENT if absent else Reason.UNANSWERED)
-        elif not self._caller_was_heard and absent and self._call.direction is Direction.INBOUND:
+        elif unheard and absent and self._call.direction is Direction.INBOUND and not self._owed.is_left:
             # Nobody spoke and nobody could have answered: that somebody called is still worth knowing.
-            self._owed.leave(Reason.CLIENT_ABSENT)
-            commands.append(self._message())
+            commands += self._leave_at_once(Reason.CLIENT_ABSENT)
         self._go(Phase.OVER)
         self._call_due = self._answer_due = self._silence_due = self._digits_due = math.inf
         self._ending_due = self._screening_due = math.inf
@@ -644,11 +800,13 @@ class Conversation:
                 return [CloseLine(1000), *self._line_gone()]
             return self._end_session()
         if self._screening_due <= now:
-            return self._callee_recognised(Callee.UNKNOWN)
+            return self._somebody_is_there()
         if self._digits_due <= now:
             return self._digits_complete()
         if self._answer_due <= now:
             return self._answer_overdue()
+        if self._filler_due() <= now:
+            return self._fill()
         if self._silence_due <= now:
             return self._silence()
         return []
@@ -660,14 +818,14 @@ class Conversation:
             return [*self._stop_turn(Reason.CLIENT_TIMEOUT), *self._step_down(Reason.CLIENT_TIMEOUT)]
         return self._machine_failed("machine_timeout")
 
+    def _is_asked(self) -> bool:
+        """Whether the client owes an answer, to words or to a note."""
+        return self._owed.in_hand or self._note_stands
+
     def _silence(self) -> list[Command]:
-        if self._owed.in_hand:
+        if self._is_asked():
             # An interruption cut the turn short and nothing was said after it: the question still stands.
-            self._asked_at = self._now
-            self._handovers = 0
-            if self._availability is Availability.HERE:
-                return self._ask_client(self._next_turn())
-            return self._step_down(Reason.CLIENT_ABSENT)
+            return self._ask_again()
         phrases = self._policy.phrases
         if self._reprompts >= self._policy.reprompts:
             return self._farewell(phrases.silence_goodbye, Reason.UNANSWERED)
@@ -677,13 +835,14 @@ class Conversation:
         return commands
 
     def _listen(self) -> None:
-        self._go(Phase.MACHINE_LISTENING if self.phase in _MACHINE else Phase.CLIENT_LISTENING)
+        is_the_machine_s = self.phase in _MACHINE and not self._is_taken_now()
+        self._go(Phase.MACHINE_LISTENING if is_the_machine_s else Phase.CLIENT_LISTENING)
         self._answer_due = math.inf
         self._await_caller()
 
     def _await_caller(self) -> None:
         if self.phase in _LISTENING:
-            coughed = self._owed.in_hand and not self._caller_is_talking
+            coughed = self._is_asked() and not self._caller_is_talking
             wait = self._policy.cough if coughed else self._policy.silence
             self._silence_due = max(self._now, self._playback.until) + wait
 

@@ -11,15 +11,16 @@ from datetime import datetime
 from enum import StrEnum
 
 import attrs
-from attrs.validators import ge, instance_of, matches_re, optional
+from attrs.validators import ge, instance_of, matches_re, min_len, optional
 
 
 class Speaker(StrEnum):
-    """Who said a line of the transcript."""
+    """Who said a line of the transcript. What `RELAY` says is a note to whoever answers; nobody heard it."""
 
     CALLER = "caller"
     AGENT = "agent"
     MACHINE = "machine"
+    RELAY = "relay"
 
 
 class Direction(StrEnum):
@@ -42,10 +43,11 @@ class Reason(StrEnum):
 
 
 class Availability(StrEnum):
-    """Whether a client that can answer is connected for an agent."""
+    """Whether a client can answer for an agent: now, in a moment, when it is woken, or not at all."""
 
     HERE = "here"
     JUST_LOST = "just_lost"
+    WAKEABLE = "wakeable"
     AWAY = "away"
 
 
@@ -57,6 +59,14 @@ class Callee(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Voicemail(StrEnum):
+    """What to do when a machine picks up a call that we made."""
+
+    HANG_UP = "hang_up"
+    LEAVE_MESSAGE = "leave_message"
+    GO_ON = "go_on"
+
+
 @attrs.frozen(kw_only=True)
 class CallInfo:
     """What is known of a call when it is connected, and never changes.
@@ -66,10 +76,11 @@ class CallInfo:
     or empty. `started_at` is wall-clock time with a zone. `greeting` was spoken by the carrier when it connected.
     `connection` counts the sockets of the call from 1, and `opened_by` is what the transcript held before this one: a
     call whose socket was lost continues where it was. `note` is what happened in between (a transfer that nobody
-    answered, say): whoever answers is told of it as the first turn.
+    answered, say), one sentence without brackets: whoever answers is told of it as the first turn, the caller never.
 
     For calls that we make: with `screened` nothing is said before somebody is known to be there, and then `greeting`,
-    which the carrier has not spoken. `for_voicemail` is said to a machine; empty hangs up on it.
+    which the carrier has not spoken. `voicemail` is what to do when a machine picks up; `for_voicemail` is said to it
+    with `LEAVE_MESSAGE`, where empty is the same as `HANG_UP`.
     """
 
     call_sid: str = attrs.field(validator=matches_re(r"[A-Za-z0-9_-]{1,64}"))
@@ -88,6 +99,7 @@ class CallInfo:
     opened_by: tuple[Line, ...] = ()
     note: str = ""
     screened: bool = False
+    voicemail: Voicemail = Voicemail.HANG_UP
     for_voicemail: str = ""
 
     @started_at.validator
@@ -112,6 +124,7 @@ class TurnRequest:
     `turn` counts the call's turns from 1 and is never reused within the call. `history` is the bounded transcript, the
     caller's newest words last. `taken` and `preferences` are what the answering machine has recorded so far;
     `said_already` is what the relay itself has just said in this turn, so that the machine need not say it again.
+    `callee` is the carrier's verdict on who picked up, for calls that we make; None while there is none.
     """
 
     call: CallInfo
@@ -120,6 +133,7 @@ class TurnRequest:
     taken: str = ""
     preferences: str = ""
     said_already: str = ""
+    callee: Callee | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -150,11 +164,13 @@ class CallSummary:
     `outcome` is one of `completed` (caller hung up), `ended` (this side hung up), `transferred`, `voicemail` (a machine
     picked up), `farewell` (a limit or a drain), `unavailable`, `failed` (the line broke or something here did).
     `turns_by` counts finished turns by who answered. `left_message` says whether a waiting message was left.
+    `transcript` is all that was said on this connection, where `Policy.keep_transcript` asks for it, else empty.
     """
 
     outcome: str
     turns_by: Mapping[str, int] = attrs.field(factory=dict)
     left_message: bool = False
+    transcript: tuple[Line, ...] = attrs.field(default=(), repr=False)
 
 
 # ── from the carrier ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -236,7 +252,7 @@ class CallerGone:
 
 @attrs.frozen
 class AvailabilityChanged:
-    """A client that can answer came, was lost a moment ago, or is away."""
+    """A client that can answer came, was lost a moment ago, can only be woken, or is away."""
 
     availability: Availability
 
@@ -256,8 +272,15 @@ class TransferRequested:
 
 
 @attrs.frozen
+class CallTaken:
+    """A client takes the call back from the answering machine; `owner` names its session, for whoever asks."""
+
+    owner: str = attrs.field(validator=min_len(1))
+
+
+@attrs.frozen
 class CalleeRecognised:
-    """The carrier knows, as far as it can, who picked up."""
+    """The carrier knows, as far as it can, who picked up; means nothing on a call that was made to us."""
 
     callee: Callee
 
@@ -336,6 +359,7 @@ Event = (
     | AvailabilityChanged
     | HangUpRequested
     | TransferRequested
+    | CallTaken
     | CalleeRecognised
     | DrainRequested
     | DeadlinePassed

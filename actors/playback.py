@@ -2,6 +2,9 @@
 
 The carrier reports each piece of text it has played, and when our speech starts and stops. Where it does not (an older
 account, a lost frame), the length of the text says when it must have been heard.
+
+A filler is a talk cycle of its own that the next one cuts short. How much of it was heard then is not known, and nobody
+needs to: it is written off, and a report of it that comes late is not taken for a piece of what was said instead.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ class Playback:
     played: str = attrs.field(default="", init=False)
     _pieces: int = attrs.field(default=0, init=False)
     _greeting: str = attrs.field(default="", init=False)
+    _filler: str = attrs.field(default="", init=False)
+    _filler_is_out: bool = attrs.field(default=False, init=False)
+    _cut_filler: str = attrs.field(default="", init=False)
 
     def greet(self, greeting: str, now: float) -> None:
         """Count the greeting, which the carrier speaks by itself and may or may not report."""
@@ -28,6 +34,7 @@ class Playback:
 
     def spoke(self, text: str, now: float, *, last: bool) -> None:
         """Count a piece that was sent."""
+        self._cut_short(now)
         if not self.cycle_open:
             self.played = ""
         self.cycle_open = not last
@@ -35,8 +42,19 @@ class Playback:
             self._pieces += 1
             self._extend(text, now)
 
+    def fill(self, text: str, now: float) -> None:
+        """Count a filler: a whole talk cycle that the next one cuts short."""
+        self.spoke(text, now, last=True)
+        self._filler, self._filler_is_out = text.strip(), True
+
     def report(self, text: str) -> None:
         """Count a piece that was played."""
+        # Reports come in order: after any other one no report of a filler that was cut can follow.
+        cut, self._cut_filler = self._cut_filler, ""
+        if cut and cut.startswith(text.strip()):
+            return
+        if self._filler and text.strip() == self._filler:
+            self._filler_is_out = False
         if self._greeting and text.strip() == self._greeting:
             self._greeting = ""
             return
@@ -54,7 +72,17 @@ class Playback:
         self.played = ""
         self._pieces = 0
         self._greeting = ""
+        self._filler, self._filler_is_out, self._cut_filler = "", False, ""
         self.until = now
+
+    @property
+    def is_filler(self) -> bool:
+        """Whether the newest thing said is a filler."""
+        return bool(self._filler)
+
+    def is_of_cut_filler(self, heard: str) -> bool:
+        """Whether what the caller heard last is a filler that was cut, so that nothing was heard of what cut it."""
+        return bool(self._cut_filler) and self._cut_filler.casefold().startswith(heard.strip().casefold())
 
     @property
     def all_reported(self) -> bool:
@@ -64,6 +92,13 @@ class Playback:
     def is_heard(self, now: float) -> bool:
         """Whether all of our speech must have been heard by now."""
         return self.all_reported and self.until <= now
+
+    def _cut_short(self, now: float) -> None:
+        if self._filler_is_out:
+            self._pieces = max(0, self._pieces - 1)
+            self._cut_filler = self._filler
+            self.until = now
+        self._filler, self._filler_is_out = "", False
 
     def _extend(self, text: str, now: float) -> None:
         self.until = max(now, self.until) + len(text) / self.characters_per_second

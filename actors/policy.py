@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 from attrs.validators import ge, gt
 
@@ -11,6 +13,8 @@ class Phrases:
     """What the relay says in its own voice, in one language. An empty phrase is not said.
 
     `apology` opens the answering machine's first turn at once, so that no caller waits for a model's first word.
+    `filler` are short sentences that are said by turns to a caller who waits for the client, `long_filler` one for a
+    caller who waits longer; there are none without words for them.
     """
 
     apology: str = "I'm sorry, I can't get an answer for you right now."
@@ -19,7 +23,13 @@ class Phrases:
     still_there: str = "Are you still there?"
     silence_goodbye: str = "I can't hear you, so I will hang up now. Goodbye."
     time_goodbye: str = "I'm sorry, this call has reached its time limit. Goodbye."
+    filler: tuple[str, ...] = ()
+    long_filler: str = ""
     drain_goodbye: str = "I'm sorry, I have to end this call now. Please call again in a moment. Goodbye."
+
+
+def _never(_words: str) -> bool:
+    return False
 
 
 @attrs.frozen(kw_only=True)
@@ -28,6 +38,8 @@ class Policy:
 
     `client_timeout` is what a caller waits for the client in one turn, counted from the caller's newest words; once the
     client speaks it bounds each gap between pieces. `machine_timeout` does the same for the answering machine.
+    `filler_after` and `long_filler_after` are counted from the same words to the first piece: then a caller who still
+    waits hears a filler, and the longer one.
     `reconnect_grace` is for how long a lost client counts as just lost. `digit_gap` closes a row of keys without `#`.
     `silence` is how long the caller may say nothing after our last word was heard, before each of `reprompts`
     questions and then the goodbye; `cough` is how long until words are asked again whose turn an interruption cut short
@@ -36,11 +48,15 @@ class Policy:
     `ending_cap` bounds the wait for a goodbye to be heard beyond its estimated length, and `line_close_cap` the wait
     for the carrier to close after `end`. `history_lines` and `history_characters` bound what is sent with each turn;
     `answer_characters` is what one turn may say; `bad_frames` in a row end the call.
+    `asks_not_to_be_called` says of the caller's final words whether they ask for that; it must be quick and not raise.
+    `keep_transcript` puts all that was said into the call's record, beyond the window and the waiting message.
     """
 
     has_machine: bool = False
     client_timeout: float = attrs.field(default=8.0, validator=gt(0))
     machine_timeout: float = attrs.field(default=6.0, validator=gt(0))
+    filler_after: float = attrs.field(default=2.5, validator=gt(0))
+    long_filler_after: float = attrs.field(default=5.0, validator=gt(0))
     reconnect_grace: float = attrs.field(default=10.0, validator=ge(0))
     digit_gap: float = attrs.field(default=2.0, validator=gt(0))
     silence: float = attrs.field(default=15.0, validator=gt(0))
@@ -55,4 +71,6 @@ class Policy:
     history_characters: int = attrs.field(default=12_000, validator=ge(1000))
     answer_characters: int = attrs.field(default=8_000, validator=ge(100))
     bad_frames: int = attrs.field(default=10, validator=ge(1))
+    asks_not_to_be_called: Callable[[str], bool] = _never
+    keep_transcript: bool = False
     phrases: Phrases = attrs.field(factory=Phrases)

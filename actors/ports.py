@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from actors.messages import CallInfo, CallSummary, MessageDraft, PhoneEvent, TurnRequest
+from actors.commands import NoteTurn
+from actors.messages import CallInfo, CallSummary, MessageDraft, PhoneEvent, Reason, TurnRequest
 
 
 class PhoneLine(Protocol):
@@ -21,10 +22,11 @@ class PhoneLine(Protocol):
         """
         ...
 
-    async def speak(self, text: str, *, last: bool) -> None:
+    async def speak(self, text: str, *, last: bool, preemptible: bool = False) -> None:
         """Send a piece of speech; `last` closes the talk cycle (the text may then be empty).
 
-        Raises `LineClosed` when the line no longer takes it.
+        The next talk cycle cuts short what is `preemptible`, and waits for the end of what is not. Raises `LineClosed`
+        when the line no longer takes it.
         """
         ...
 
@@ -81,6 +83,14 @@ class MessageStore(Protocol):
         ...
 
 
+class OptOuts(Protocol):
+    """The list of those who are not to be called."""
+
+    async def stop_calling(self, call: CallInfo) -> None:
+        """Put the other party of this call on the list; twice is once. Raises `StoreFailed`."""
+        ...
+
+
 class Journal(Protocol):
     """What is in flight: calls that are open, and words that a client has in hand. Read again after a restart."""
 
@@ -98,4 +108,32 @@ class Journal(Protocol):
 
     async def close_call(self, call_sid: str, summary: CallSummary) -> None:
         """Close the call's record. Words still held stay for the next start. Raises `StoreFailed`."""
+        ...
+
+
+class Observer(Protocol):
+    """Whoever measures and logs calls. Plain functions that neither wait nor raise."""
+
+    def turn_ended(self, call: CallInfo, note: NoteTurn) -> None:
+        """Hear how a turn went."""
+        ...
+
+    def message_left(self, call: CallInfo, reason: Reason, message_id: str) -> None:
+        """Hear that a waiting message is durable."""
+        ...
+
+    def frame_rejected(self, call: CallInfo, why: str) -> None:
+        """Hear of a frame that was dropped."""
+        ...
+
+    def carrier_failed(self, call: CallInfo, description: str) -> None:
+        """Hear what the carrier refused."""
+        ...
+
+    def call_ended(self, call: CallInfo, summary: CallSummary, seconds: float) -> None:
+        """Hear that a call is over, and how long it lasted."""
+        ...
+
+    def call_crashed(self, call: CallInfo, error: BaseException, stage: str) -> None:
+        """Hear of an error that stopped at the firewall (`stage`: `call`, `turn`, `opt_out`, `epilogue`)."""
         ...

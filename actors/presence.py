@@ -4,9 +4,9 @@
     MCP session over  ──leave───▶ │ Presence │
                                   └──────────┘ ◀──newest(agent)──────── the client responder, once a turn
 
-An agent may have several sessions; the newest one that can answer gets the turns, and closing one never touches
-another. An agent whose last session went away counts as just lost for `grace` seconds, so that a client which
-reconnects is waited for, while a caller of an agent that has been away longer is not kept waiting.
+An agent may have several sessions, reachable in different ways; which of them gets the turns is decided in `routing`,
+and closing one never touches another. An agent whose last session went away counts as just lost for `grace` seconds, so
+that a client which reconnects is waited for, while a caller of an agent that has been away longer is not kept waiting.
 
 `arrive` and `leave` are plain functions, not messages: a session must be usable the moment it is ready, and must be
 gone the moment its connection is, even when its task is being cancelled and cannot wait for room in a channel. Only
@@ -23,7 +23,9 @@ from typing import Generic, Protocol, TypeVar
 import attrs
 import trio
 
+from actors import routing
 from actors.messages import Availability
+from actors.routing import Way
 
 
 class ClientSession(Protocol):
@@ -44,47 +46,60 @@ class Presence(Generic[SessionT]):
     """Know which sessions are here. One instance, in one Trio thread, with one task in `run`."""
 
     grace: float
-    _sessions: dict[str, list[SessionT]] = attrs.field(factory=dict, init=False)
+    _sessions: dict[str, list[tuple[SessionT, Way]]] = attrs.field(factory=dict, init=False)
+    # Who has claimed a call, by call sid: that session gets its turns as long as it is here.
+    _claims: dict[str, SessionT] = attrs.field(factory=dict, init=False)
     _lost_until: dict[str, float] = attrs.field(factory=dict, init=False)
     _watchers: dict[str, set[Watcher]] = attrs.field(factory=dict, init=False)
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
 
-    def arrive(self, session: SessionT) -> None:
-        """Count a session that can answer from now on; it becomes its agent's newest. Twice is once."""
+    def arrive(self, session: SessionT, way: Way = Way.SAMPLING) -> None:
+        """Count a session that can be reached from now on; it becomes its agent's newest. Twice is once."""
         sessions = self._sessions.setdefault(session.agent_id, [])
-        if session in sessions:
+        if any(each is session for each, _way in sessions):
             return
-        sessions.append(session)
-        self._lost_until.pop(session.agent_id, None)
-        if len(sessions) == 1:
+        before = self.availability(session.agent_id)
+        sessions.append((session, way))
+        if way is not Way.WAKE_UP:
+            self._lost_until.pop(session.agent_id, None)
+        if self.availability(session.agent_id) is not before:
             self._publish(session.agent_id)
 
-    def leave(self, session: SessionT) -> None:
-        """Forget a session. A session that never arrived, or left already, is no error."""
-        sessions = self._sessions.get(session.agent_id, [])
-        if session not in sessions:
-            return
-        sessions.remove(session)
-        if sessions:
-            return
-        del self._sessions[session.agent_id]
-        if self.grace > 0:
-            self._lost_until[session.agent_id] = trio.current_time() + self.grace
-            self._wake.set()
-        self._publish(session.agent_id)
+    def leave(self, session: SessionT, *, is_lost: bool = True) -> None:
+        """Forget a session. A session that never arrived, or left already, is no error.
 
-    def newest(self, agent_id: str) -> SessionT | None:
-        """Return the session that gets the agent's next turn, or None when none is here."""
-        sessions = self._sessions.get(agent_id)
-        return sessions[-1] if sessions else None
+        One that `is_lost` may be back in a moment; one that merely has nothing more to say now is not waited for.
+        """
+        agent_id = session.agent_id
+        sessions = self._sessions.get(agent_id, [])
+        if all(each is not session for each, _way in sessions):
+            return
+        before = self.availability(agent_id)
+        sessions[:] = [(each, way) for each, way in sessions if each is not session]
+        if not sessions:
+            del self._sessions[agent_id]
+        if self.grace > 0 and is_lost and before is Availability.HERE and self.newest(agent_id) is None:
+            self._lost_until[agent_id] = trio.current_time() + self.grace
+            self._wake.set()
+        if self.availability(agent_id) is not before:
+            self._publish(agent_id)
+
+    def newest(self, agent_id: str, call_sid: str = "") -> SessionT | None:
+        """Return the session that gets the agent's next turn (of this call), or None when none can answer."""
+        return routing.choose(self._sessions.get(agent_id, ()), self._claims.get(call_sid))
+
+    def claim(self, session: SessionT, call_sid: str) -> None:
+        """Let a session have all turns of a call from now on; the newest claim holds."""
+        self._claims[call_sid] = session
+
+    def unclaim(self, call_sid: str) -> None:
+        """Forget whose a call was: it is over. Harmless when nobody had claimed it."""
+        self._claims.pop(call_sid, None)
 
     def availability(self, agent_id: str) -> Availability:
-        """Say whether the agent's client is here, was lost within the grace, or is away."""
-        if agent_id in self._sessions:
-            return Availability.HERE
-        if self._lost_until.get(agent_id, -math.inf) > trio.current_time():
-            return Availability.JUST_LOST
-        return Availability.AWAY
+        """Say whether the agent's client is here, was lost within the grace, can only be woken, or is away."""
+        just_lost = self._lost_until.get(agent_id, -math.inf) > trio.current_time()
+        return routing.availability((way for _each, way in self._sessions.get(agent_id, ())), just_lost=just_lost)
 
     @contextmanager
     def watch(self, agent_id: str, watcher: Watcher) -> Iterator[Availability]:

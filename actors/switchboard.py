@@ -1,8 +1,8 @@
 """The supervisor of calls: admits them, knows the live ones, finds them for a tool, drains them.
 
-    front desk ──reserve──▶ ┌─────────────┐ ──HangUpRequested──▶ one call
-    front desk ──connect──▶ │ Switchboard │ ──DrainRequested───▶ every call
-    tools ─────hang_up────▶ └─────────────┘
+    front desk ──reserve, connect──▶ ┌─────────────┐ ──HangUpRequested, TransferRequested, CalleeRecognised──▶ one call
+    front desk ──recognise─────────▶ │ Switchboard │ ──DrainRequested──▶ every call
+    tools ──────hang_up, transfer──▶ └─────────────┘
 
 A place is reserved when the carrier announces a call and becomes the live call when its socket opens, so the limit is
 exact: no more calls than places are ever promised. Calls run in the task that brings their line (`connect`), which is a
@@ -16,7 +16,16 @@ import trio
 
 from actors.call import Call, CallServices
 from actors.errors import CallRefused, UnknownCall
-from actors.messages import AvailabilityChanged, CallerGone, CallInfo, DrainRequested, HangUpRequested
+from actors.messages import (
+    AvailabilityChanged,
+    Callee,
+    CalleeRecognised,
+    CallerGone,
+    CallInfo,
+    DrainRequested,
+    HangUpRequested,
+    TransferRequested,
+)
 from actors.ports import PhoneLine
 from actors.presence import Presence
 
@@ -31,6 +40,8 @@ class Switchboard:
     draining: bool = attrs.field(default=False, init=False)
     _calls: dict[str, Call] = attrs.field(factory=dict, init=False)
     _reserved: set[str] = attrs.field(factory=set, init=False)
+    # Who picked up, of calls whose line is still to come.
+    _recognised: dict[str, Callee] = attrs.field(factory=dict, init=False)
     _left: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def reserve(self, call_sid: str) -> None:
@@ -51,7 +62,14 @@ class Switchboard:
     def release(self, call_sid: str) -> None:
         """Take a promise back: the call never opened its socket. Harmless when there was none."""
         self._reserved.discard(call_sid)
+        self._recognised.pop(call_sid, None)
         self._note_left()
+
+    def rename(self, order: str, call_sid: str) -> None:
+        """Let a place that was promised to a call without a name yet be that of the named one."""
+        if order in self._reserved:
+            self._reserved.discard(order)
+            self._reserved.add(call_sid)
 
     async def connect(self, info: CallInfo, line: PhoneLine) -> Call:
         """Run a call on its line, and return it when it is over and all it owes is stored.
@@ -64,6 +82,8 @@ class Switchboard:
             call = Call(info, line, self.services, availability)
             self._calls[info.call_sid] = call
             self._reserved.discard(info.call_sid)
+            if (callee := self._recognised.pop(info.call_sid, None)) is not None:
+                call.inbox.post(CalleeRecognised(callee))
             try:
                 await call.run()
             finally:
@@ -91,10 +111,30 @@ class Switchboard:
 
     def hang_up(self, agent_id: str, call_sid: str, say: str = "") -> None:
         """End a live call of this agent after saying `say`. Raises `UnknownCall`, also for another agent's call."""
+        self._own(agent_id, call_sid).inbox.post(HangUpRequested(say))
+
+    def transfer(self, agent_id: str, call_sid: str, handoff: str) -> None:
+        """End the session of a live call of this agent with a handoff for the action URL. Raises `UnknownCall`."""
+        self._own(agent_id, call_sid).inbox.post(TransferRequested(handoff))
+
+    def recognise(self, agent_id: str, call_sid: str, callee: Callee) -> None:
+        """Tell a call who picked up, now or when its line is there. Harmless for any other call."""
+        call = self.find(agent_id, call_sid)
+        if call is not None:
+            call.inbox.post(CalleeRecognised(callee))
+        elif call_sid in self._reserved:
+            self._recognised[call_sid] = callee
+
+    def find(self, agent_id: str, call_sid: str) -> Call | None:
+        """Return a live call of this agent, None for any other."""
         call = self._calls.get(call_sid)
-        if call is None or call.info.agent_id != agent_id:
+        return call if call is not None and call.info.agent_id == agent_id else None
+
+    def _own(self, agent_id: str, call_sid: str) -> Call:
+        call = self.find(agent_id, call_sid)
+        if call is None:
             raise UnknownCall(call_sid)
-        call.inbox.post(HangUpRequested(say))
+        return call
 
     async def drain(self, patience: float, farewell: float) -> bool:
         """Take no new calls, let the live ones finish for `patience` seconds, then say farewell to the rest.

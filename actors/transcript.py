@@ -47,29 +47,34 @@ def heard_part(said: str, heard: str, played: str = "") -> str:
 
 @attrs.define
 class Transcript:
-    """Keep the newest lines, within a number of lines and a number of characters."""
+    """Keep the newest lines, within a number of lines and a number of characters.
+
+    What happens to this one happens to `record` too, a longer one that begins with it; only `extend` is not passed on.
+    """
 
     max_lines: int
     max_characters: int
+    record: Transcript | None = None
     _lines: list[Line] = attrs.field(factory=list, init=False)
     _characters: int = attrs.field(default=0, init=False)
 
     def extend(self, lines: Iterable[Line]) -> None:
         """Take over lines of an earlier connection of the same call."""
         for line in lines:
-            self.add(line.speaker, line.text, line.at)
+            self._append(line)
 
     def add(self, speaker: Speaker, text: str, at: datetime) -> None:
         """Begin a new line. Blank text is not a line."""
-        if text.strip():
-            self._lines.append(Line(speaker, text, at))
-            self._characters += len(text)
-            self._shorten()
+        if self.record is not None:
+            self.record.add(speaker, text, at)
+        self._append(Line(speaker, text, at))
 
     def continue_line(self, speaker: Speaker, text: str, at: datetime) -> None:
         """Add to the last line when it is the same speaker's, else begin one."""
+        if self.record is not None:
+            self.record.continue_line(speaker, text, at)
         if not self._lines or self._lines[-1].speaker is not speaker:
-            self.add(speaker, text, at)
+            self._append(Line(speaker, text, at))
             return
         last = self._lines[-1]
         self._lines[-1] = attrs.evolve(last, text=last.text + text)
@@ -77,18 +82,32 @@ class Transcript:
         self._shorten()
 
     def cut_to_heard(self, heard: str, played: str) -> None:
-        """Shorten our last line to what was heard, or drop it; does nothing after the caller's own line."""
-        if not self._lines or self._lines[-1].speaker is Speaker.CALLER:
+        """Shorten our last line to what was heard, or drop it; does nothing after the caller's own line.
+
+        A note of the relay may stand after it: nobody heard that, so it is neither shortened nor in the way.
+        """
+        if self.record is not None:
+            self.record.cut_to_heard(heard, played)
+        newest_first = reversed(range(len(self._lines)))
+        place = next((each for each in newest_first if self._lines[each].speaker is not Speaker.RELAY), None)
+        if place is None or (line := self._lines[place]).speaker is Speaker.CALLER:
             return
-        last = self._lines.pop()
-        self._characters -= len(last.text)
-        self.add(last.speaker, heard_part(last.text, heard, played), last.at)
+        kept = heard_part(line.text, heard, played)
+        self._characters += len(kept) - len(line.text)
+        self._lines[place : place + 1] = [attrs.evolve(line, text=kept)] if kept.strip() else []
+        self._shorten()
 
     def window(self) -> tuple[Line, ...]:
         """Return the lines, oldest first, without the blanks at their ends."""
         return tuple(
             line if line.text == (text := line.text.strip()) else attrs.evolve(line, text=text) for line in self._lines
         )
+
+    def _append(self, line: Line) -> None:
+        if line.text.strip():
+            self._lines.append(line)
+            self._characters += len(line.text)
+            self._shorten()
 
     def _shorten(self) -> None:
         while len(self._lines) > 1 and (len(self._lines) > self.max_lines or self._characters > self.max_characters):

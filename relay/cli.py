@@ -17,6 +17,9 @@ from actors.errors import StoreFailed
 from relay import __version__, config
 from relay.commands.agents import agents
 from relay.commands.calls import calls
+from relay.commands.consents import consents
+from relay.commands.dnc import dnc
+from relay.commands.gate import gate
 from relay.commands.messages import messages
 from relay.errors import RelayError
 from relay.printing import json_option, print_json, print_line
@@ -55,9 +58,8 @@ def main() -> None:
     """A telephone for AI clients: callers speak, your MCP client answers."""
 
 
-main.add_command(agents)
-main.add_command(calls)
-main.add_command(messages)
+for group in (agents, calls, consents, dnc, gate, messages):
+    main.add_command(group)
 
 
 @main.command()
@@ -71,7 +73,7 @@ def serve(host: str | None, port: int | None, local: bool) -> None:
     # The daemon imports all there is; the other commands need not wait for that.
     from relay.daemon import serve as run_daemon  # noqa: PLC0415
 
-    settings = config.load()
+    settings = config.load(local=local)
     if host is not None:
         settings = attrs.evolve(settings, relay_host=host)
     if port is not None:

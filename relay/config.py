@@ -8,20 +8,38 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import attrs
 import dotenv
 import typed_settings as ts
-from attrs.validators import and_, ge, gt, le, min_len
+from attrs.validators import and_, ge, gt, in_, le, min_len
 from typed_settings.types import LoadedSettings, LoaderMeta, OptionList, SettingsClass, SettingsDict
 
+from relay.compliance.calling_hours import CallingHours
 from relay.errors import SettingsError
 
+if TYPE_CHECKING:
+    from relay.compliance.verdict import GateRules
 
-def _origin(_settings: object, attribute: attrs.Attribute[str | None], value: str | None) -> None:
+# What is different where no real telephone rings: the numbers of demos and tests belong to nobody, are called at any
+# hour, and again and again.
+LOCAL_DEFAULTS: dict[str, str] = {
+    "TWILIO_PHONE_NUMBER": "+15005550006",
+    "RELAY_ALLOW_UNASSIGNED_NUMBERS": "true",
+    "RELAY_CALLING_HOURS": "00:00-24:00",
+    "RELAY_CALLS_PER_NUMBER_PER_DAY": "1000",
+    "RELAY_TRANSFERS_PER_NUMBER_PER_DAY": "1000",
+    "RELAY_CALLS_PER_AGENT_PER_MINUTE": "600",
+    "RELAY_CALLS_PER_SECOND": "50",
+}
+
+
+def _origin(_settings: object, attribute: attrs.Attribute[Any], value: str | None) -> None:
     if value is None:
         return
     parts = urlsplit(value)
@@ -29,6 +47,25 @@ def _origin(_settings: object, attribute: attrs.Attribute[str | None], value: st
     has_server = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     if not has_server or parts.path or parts.query or parts.fragment:
         raise ValueError(f"{attribute.name} must be an origin such as https://voice.example.com, not {value!r}")
+
+
+def _e164(_settings: object, attribute: attrs.Attribute[str | None], value: str | None) -> None:
+    if value is not None and not re.fullmatch(r"\+[1-9]\d{1,14}", value, re.ASCII):
+        raise ValueError(f"{attribute.name} must be a number such as +14155552671")
+
+
+def _calling_hours(_settings: object, _attribute: object, value: str) -> None:
+    CallingHours.parse(value)
+
+
+def _countries(_settings: object, _attribute: object, value: str) -> None:
+    for each in filter(None, (part.strip() for part in value.split(","))):
+        if not re.fullmatch(r"[A-Za-z]{2}|001", each):
+            raise ValueError("countries are codes of two letters, separated by commas, such as US,CA")
+
+
+def _origin_of(value: str) -> str:
+    return value.rstrip("/")
 
 
 def _trimmed(value: str | None) -> str | None:
@@ -48,6 +85,11 @@ class Settings:
         converter=_trimmed,
         validator=_origin,
         help="another origin for the carrier's REST API, such as http://127.0.0.1:9000",
+    )
+    twilio_phone_number: str | None = ts.option(
+        default=None,
+        validator=_e164,
+        help="the number from which agents without one of their own call out, such as +14155552671",
     )
     public_url: str | None = ts.option(
         default=None,
@@ -88,6 +130,76 @@ class Settings:
     relay_drain_seconds: float = ts.option(
         default=60.0, validator=ge(0), help="seconds that live calls may go on when the daemon is told to stop"
     )
+    relay_allow_unassigned_numbers: bool = ts.option(
+        default=False,
+        help="true or false: whether numbers that nobody is known to have, such as +1 555, may be dialled",
+    )
+    relay_allowed_countries: str = ts.option(
+        default="",
+        validator=_countries,
+        help="countries that may be dialled, by codes of two letters such as US,CA; empty allows all",
+    )
+    relay_calling_hours: str = ts.option(
+        default="08:00-21:00",
+        validator=_calling_hours,
+        help="when people may be called, by their own clock, such as 08:00-21:00",
+    )
+    relay_require_consent: bool = ts.option(
+        default=False, help="true or false: whether only numbers with a consent on record are dialled"
+    )
+    relay_calls_per_number_per_day: int = ts.option(
+        default=5, validator=ge(0), help="calls and voice messages to one number within 24 hours; 0 is no limit"
+    )
+    relay_transfers_per_number_per_day: int = ts.option(
+        default=50, validator=ge(0), help="transfers to one number within 24 hours; 0 is no limit"
+    )
+    relay_calls_per_agent_per_minute: int = ts.option(
+        default=10, validator=ge(0), help="numbers that one agent dials within 60 seconds; 0 is no limit"
+    )
+    relay_calls_per_second: float = ts.option(
+        default=1.0, validator=gt(0), help="calls begun in a second, more than 0, as the carrier's account allows"
+    )
+    relay_ring_seconds: int = ts.option(
+        default=25, validator=and_(ge(5), le(120)), help="seconds, 5 to 120, that a telephone rings"
+    )
+    relay_speech_engine: str = ts.option(
+        default="auto",
+        validator=in_(("auto", "espeak", "elevenlabs", "carrier")),
+        help="who speaks voice messages: espeak, elevenlabs, carrier, or auto (elevenlabs where there is a key)",
+    )
+    elevenlabs_api_key: str | None = ts.option(default=None, repr=False, help="enables ElevenLabs for voice messages")
+    elevenlabs_base_url: str = ts.option(
+        default="https://api.elevenlabs.io", converter=_origin_of, validator=_origin, help="another origin of its API"
+    )
+    relay_audio_seconds: float = ts.option(
+        default=3600.0, validator=gt(0), help="seconds, more than 0, for which the audio of a message can be fetched"
+    )
+    relay_retention_days: int = ts.option(
+        default=90,
+        validator=ge(0),
+        help="days for which ended calls, transcripts and confirmed messages are kept; 0 keeps them for ever",
+    )
+    relay_keep_transcripts: bool = ts.option(
+        default=False, help="true or false: whether what was said is kept of every call, not only where a message waits"
+    )
+
+    def gate_rules(self) -> GateRules:
+        """Give the rules of the gate in front of every dialled number. Raises `SettingsError`: no such country."""
+        # The numbers' metadata takes as long to import as all else here, and most commands can do without.
+        from relay.compliance.verdict import GateRules  # noqa: PLC0415
+
+        try:
+            return GateRules(
+                calling_hours=CallingHours.parse(self.relay_calling_hours),
+                allow_unassigned=self.relay_allow_unassigned_numbers,
+                countries=[each for each in self.relay_allowed_countries.split(",") if each.strip()],
+                require_consent=self.relay_require_consent,
+                calls_per_number_per_day=self.relay_calls_per_number_per_day,
+                transfers_per_number_per_day=self.relay_transfers_per_number_per_day,
+                calls_per_agent_per_minute=self.relay_calls_per_agent_per_minute,
+            )
+        except ValueError as error:
+            raise SettingsError(f"RELAY_ALLOWED_COUNTRIES cannot be used: {error}.") from error
 
 
 def documented() -> Iterator[tuple[str, object, str]]:
@@ -96,10 +208,13 @@ def documented() -> Iterator[tuple[str, object, str]]:
         yield field.name.upper(), field.default, field.metadata["typed-settings"]["help"]
 
 
-def load(environment: Mapping[str, str] | None = None, env_file: Path | None = None) -> Settings:
+def load(
+    environment: Mapping[str, str] | None = None, env_file: Path | None = None, *, local: bool = False
+) -> Settings:
     """Read the settings; the environment wins over `env_file` (`.env` in the working directory unless given).
 
-    An empty value is as good as none. Raises `SettingsError`, which says what is wrong and what to do.
+    An empty value is as good as none. With `local` what is not given is as `LOCAL_DEFAULTS` has it. Raises
+    `SettingsError`, which says what is wrong and what to do.
     """
     path = env_file or Path(".env")
     try:
@@ -107,7 +222,7 @@ def load(environment: Mapping[str, str] | None = None, env_file: Path | None = N
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"The settings file {path} cannot be read ({error}); mend or remove it.") from error
     given = {**from_file, **(os.environ if environment is None else environment)}
-    values = {name: value for name, value in given.items() if value}
+    values = (LOCAL_DEFAULTS if local else {}) | {name: value for name, value in given.items() if value}
     _refuse_unknown(values)
     try:
         return ts.load_settings(Settings, [_Environment(values)])

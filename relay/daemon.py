@@ -3,6 +3,8 @@
     one top nursery
     ├── database writer            relay.store
     ├── presence, reception        supervisors: the grace of lost clients, tickets that nobody used
+    ├── transfers, reconciliation  supervisors: calls on their way to somebody else, calls that nobody wants any more
+    ├── audio, retention           delete what has had its time
     ├── token watch                ends sessions of agents whose token was changed
     ├── signals                    the first drains, the second stops at once
     └── listener ── one task a connection
@@ -12,8 +14,8 @@
 
 Start: the database is migrated and held, so that no second daemon takes our calls for an earlier run's; the address is
 taken, and what an earlier run did leave in flight becomes waiting messages.
-Only then is the app built, because TwiML and signatures need the public origin, which with `--local` and port 0 is not
-known earlier.
+The parts are wired after the address is taken, because TwiML, signatures and orders to the carrier need the public
+origin, which with `--local` and port 0 is not known earlier.
 
 Stop: on the first signal new calls are refused while everything else is still served; live calls may finish for the
 drain time, then they hear a farewell; when none is left (or after a bounded wait) and the carrier has asked what comes
@@ -24,10 +26,9 @@ from __future__ import annotations
 
 import gc
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any
 
 import attrs
 import structlog
@@ -44,25 +45,43 @@ from actors.presence import Presence
 from actors.switchboard import Switchboard
 from relay import local as local_mode
 from relay import logs
+from relay.calls_of_agents import CallsOfAgents
+from relay.compliance.dialling import DiallingGate
+from relay.compliance.opt_out import spoken_opt_out
 from relay.config import Settings
 from relay.errors import RelayError, SettingsError
+from relay.files import beside_database
 from relay.listener import ListenerOptions, address_of, bind, serve_on
 from relay.mcp.app import McpApp
 from relay.mcp.client_responder import ClientResponder
+from relay.mcp.outbound_tools import outbound_tools
 from relay.mcp.session import McpSession
 from relay.metering import CallMeter
+from relay.outbound.conversations import Conversations
+from relay.outbound.defaults import Addresses, Defaults
+from relay.outbound.desk import OutboundDesk
+from relay.outbound.dialler import Dialler
+from relay.outbound.do_not_call_wishes import DoNotCallWishes, HeardOptOuts
+from relay.outbound.reconciliation import Reconciliation
+from relay.outbound.transfers import Transfers
+from relay.outbound.voice_messages import VoiceMessages
 from relay.reception import Reception
+from relay.speech.audio_store import AudioOptions, AudioStore
+from relay.speech.engines.choice import EngineKind, SpeechOptions, open_engine
+from relay.speech.engines.port import SpeechEngine
 from relay.speech.phrases import carrier_phrases_for, phrases_for
 from relay.speech.spoken import SpokenResponder
 from relay.store.agent_registry import AgentRegistry
 from relay.store.call_journal import CallJournal
-from relay.store.call_record import CallState
 from relay.store.client_hellos import ClientHellos
 from relay.store.database import Database, open_database
+from relay.store.retention import Retention
 from relay.store.tenure import hold_tenure
 from relay.store.waiting_messages import WaitingMessages
+from relay.twilio.calls import CarrierCalls, CarrierOptions, open_carrier_calls
 from relay.twilio.signatures import SignatureChecker
 from relay.web.app import build_app
+from relay.web.audio import AudioPages
 from relay.web.carrier_webhooks import CarrierWebhooks
 from relay.web.gateway import Gateway
 from relay.web.health import HealthPages
@@ -79,8 +98,6 @@ FAREWELL_SECONDS = 15.0
 LAST_WEBHOOK_SECONDS = 2.0
 # What connections may still do after that: a webhook's answer, the end of a stream.
 LISTENER_GRACE = 1.0
-# More than a daemon carries at once by default, so that no live call is missing from a client's list.
-LISTED_CALLS = 1000
 # How soon a changed token ends the sessions that were opened with the old one.
 TOKEN_WATCH_SECONDS = 2.0
 
@@ -98,13 +115,18 @@ async def serve(  # noqa: ASYNC128 - started in Relay.run
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(settings.database_url))
         stack.enter_context(hold_tenure(settings.database_url))
-        machine = await stack.enter_async_context(_answering_machine(settings))
+        vendors = await stack.enter_async_context(_open_vendors(settings, credentials))
         # From here on a signal is ours to answer: during the start, too, it must not kill us half-way.
         signals = stack.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
+        listeners = await bind(settings.relay_host, settings.relay_port)
+        for listener in listeners:
+            stack.push_async_callback(listener.aclose)
+        host, port = address_of(listeners)
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         async with _unwrapped(), trio.open_nursery() as nursery:
-            relay = Relay(settings, credentials, database, machine)
+            relay = Relay(settings, credentials, database, vendors, public_url=settings.public_url or url)
             nursery.start_soon(_obey, signals, relay)
-            await relay.run(task_status=task_status)
+            await relay.run(listeners, url, task_status=task_status)
             nursery.cancel_scope.cancel("stopped")
 
 
@@ -114,16 +136,28 @@ class StoppedAtOnceError(RelayError):
 
 @attrs.frozen
 class Credentials:
-    """What the carrier's requests are checked with."""
+    """What the carrier's requests are checked with, and the account that ours are made for (None: make none)."""
 
     account_sid: str | None
     auth_token: str = attrs.field(repr=False)
+    orders_as: str | None
+
+
+@attrs.frozen
+class Vendors:
+    """The services of others that are open: each None where there is no account for it, or no need."""
+
+    machine: Responder | None = None
+    speech: SpeechEngine | None = None
+    carrier: CarrierCalls | None = None
+    reconciliation: Reconciliation = attrs.field(factory=Reconciliation)
 
 
 def _credentials(settings: Settings, *, local: bool) -> Credentials:
     if local:
         local_mode.require_loopback(settings.relay_host)
-        return Credentials(settings.twilio_account_sid, local_mode.carrier_token(settings))
+        token = local_mode.carrier_token(settings)
+        return Credentials(settings.twilio_account_sid, token, local_mode.carrier_account(settings))
     missing = [
         name
         for name, value in (
@@ -138,7 +172,7 @@ def _credentials(settings: Settings, *, local: bool) -> Credentials:
             f"{', '.join(missing)} must be set for calls from the carrier. To try the relay without an account: "
             "relay serve --local"
         )
-    return Credentials(settings.twilio_account_sid, settings.twilio_auth_token)
+    return Credentials(settings.twilio_account_sid, settings.twilio_auth_token, settings.twilio_account_sid)
 
 
 @asynccontextmanager
@@ -156,6 +190,41 @@ async def _answering_machine(settings: Settings) -> AsyncIterator[Responder | No
         base_url=settings.anthropic_base_url,
     ) as machine:
         yield machine
+
+
+@asynccontextmanager
+async def _open_vendors(settings: Settings, credentials: Credentials) -> AsyncIterator[Vendors]:
+    reconciliation = Reconciliation()
+    speech = SpeechOptions(
+        kind=None if settings.relay_speech_engine == "auto" else EngineKind(settings.relay_speech_engine),
+        # The library behind espeak can bring its process down; this one has callers on the line.
+        isolated=True,
+        elevenlabs_api_key=settings.elevenlabs_api_key,
+        elevenlabs_base_url=settings.elevenlabs_base_url,
+    )
+    async with (
+        _answering_machine(settings) as machine,
+        open_engine(speech) as engine,
+        _carrier(settings, credentials, reconciliation) as carrier,
+    ):
+        yield Vendors(machine, engine, carrier, reconciliation)
+
+
+@asynccontextmanager
+async def _carrier(
+    settings: Settings, credentials: Credentials, reconciliation: Reconciliation
+) -> AsyncIterator[CarrierCalls | None]:
+    if credentials.orders_as is None:
+        yield None
+        return
+    async with open_carrier_calls(
+        credentials.orders_as,
+        credentials.auth_token,
+        on_unclaimed=reconciliation.on_unclaimed,
+        base_url=settings.twilio_api_base_url,
+        options=CarrierOptions(calls_per_second=settings.relay_calls_per_second),
+    ) as carrier:
+        yield carrier
 
 
 @asynccontextmanager
@@ -186,37 +255,95 @@ class Relay:
     """The parts of a running relay, wired."""
 
     def __init__(
-        self, settings: Settings, credentials: Credentials, database: Database, machine: Responder | None
+        self, settings: Settings, credentials: Credentials, database: Database, vendors: Vendors, *, public_url: str
     ) -> None:
         self._settings = settings
         self._credentials = credentials
         self._database = database
+        self._vendors = vendors
+        self._public_url = public_url
         self._stopping = trio.Event()
         self._agents = AgentRegistry(database)
         self._journal = CallJournal(database)
+        self._gate = DiallingGate(database, settings.gate_rules())
+        self._retention = Retention(database)
+        self._audio = AudioStore(
+            AudioOptions(
+                directory=beside_database(settings.database_url, ".audio"),
+                ttl=settings.relay_audio_seconds,
+            )
+        )
         messages = WaitingMessages(database)
         presence = Presence[McpSession](grace=RECONNECT_GRACE)
         self._meter = CallMeter(on_message_left=self._message_left)
         responders: dict[By, Responder] = {By.CLIENT: SpokenResponder(ClientResponder(presence))}
-        if machine is not None:
-            responders[By.MACHINE] = SpokenResponder(machine)
+        if vendors.machine is not None:
+            responders[By.MACHINE] = SpokenResponder(vendors.machine)
         services = CallServices(
             policy_for=self._policy_for,
             responders=responders,
             messages=messages,
             journal=self._journal,
             observer=self._meter,
+            opt_outs=HeardOptOuts(self._gate),
         )
         self._presence = presence
         self.switchboard = Switchboard(services, presence, settings.relay_max_calls)
         self._reception = Reception(settings, self.switchboard, self._journal)
-        self._clients = McpApp(
-            self._agents, ClientHellos(database), messages, _CallsOfAgents(self.switchboard, self._journal), presence
+        self._defaults = Defaults(
+            greeting=settings.default_voice_greeting,
+            voice=settings.default_voice_id,
+            language=settings.default_voice_language,
+            caller_number=settings.twilio_phone_number,
+            ring_seconds=settings.relay_ring_seconds,
+            max_call_seconds=settings.relay_max_call_seconds,
         )
-        self._has_machine = machine is not None
+        self._transfers = Transfers(
+            gate=self._gate,
+            live_calls=self.switchboard,
+            front_desk=self._reception,
+            records=self._journal,
+            carrier=vendors.carrier,
+            addresses=Addresses(public_url),
+            defaults=self._defaults,
+            observer=self._meter,
+        )
+        self._reception.on_over = self._transfers.over
+        self._clients = McpApp(
+            self._agents,
+            ClientHellos(database),
+            messages,
+            CallsOfAgents(switchboard=self.switchboard, journal=self._journal, carrier=vendors.carrier),
+            presence,
+            more_tools=outbound_tools(self._outbound_desk()),
+        )
         self._meter.live_calls.set_function(lambda: len(self.switchboard.live()))
         self._meter.places_taken.set_function(self.switchboard.occupied)
         self._meter.client_sessions.set_function(lambda: len(self._clients))
+
+    def _outbound_desk(self) -> OutboundDesk:
+        addresses = Addresses(self._public_url)
+        dialler = Dialler(
+            gate=self._gate,
+            carrier=self._vendors.carrier,
+            observer=self._meter,
+            reconciliation=self._vendors.reconciliation,
+        )
+        return OutboundDesk(
+            conversations=Conversations(
+                dialler=dialler, front_desk=self._reception, addresses=addresses, defaults=self._defaults
+            ),
+            voice_messages=VoiceMessages(
+                dialler=dialler,
+                records=self._journal,
+                engine=self._vendors.speech,
+                audio=self._audio,
+                addresses=addresses,
+                defaults=self._defaults,
+            ),
+            transfers=self._transfers,
+            wishes=DoNotCallWishes(gate=self._gate, live_calls=self.switchboard, records=self._journal),
+        )
 
     @property
     def is_stopping(self) -> bool:
@@ -228,30 +355,29 @@ class Relay:
         self.switchboard.draining = True
         self._stopping.set()
 
-    async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until `stop`, drain, and return; the started value is the URL."""
-        settings = self._settings
-        listeners = await bind(settings.relay_host, settings.relay_port)
+    async def run(
+        self,
+        listeners: Sequence[trio.SocketListener],
+        url: str,
+        *,
+        task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve on these listeners until `stop`, drain, and return; the started value is `url`, their address."""
         # After the port is ours: a daemon that cannot serve should change nothing.
         recovered = await self._journal.recover()
         if recovered.calls or recovered.messages:
             log.warning("recovered", calls=recovered.calls, messages=recovered.messages)
-        host, port = address_of(listeners)
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         stopped = trio.Event()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._presence.run)
-            nursery.start_soon(self._reception.run)
-            nursery.start_soon(self._watch_tokens)
+            await self._start_supervisors(nursery)
             options = ListenerOptions(grace=LISTENER_GRACE)
-            app = self._app(settings.public_url or url)
             async with trio.open_nursery() as listening:
-                await listening.start(partial(serve_on, listeners, app, options, stop=stopped))
+                await listening.start(partial(serve_on, listeners, self._app(), options, stop=stopped))
                 _settle_memory()
                 log.info("ready", url=url)
                 task_status.started(url)
                 await self._stopping.wait()
-                drained = await self.switchboard.drain(settings.relay_drain_seconds, FAREWELL_SECONDS)
+                drained = await self.switchboard.drain(self._settings.relay_drain_seconds, FAREWELL_SECONDS)
                 with trio.move_on_after(LAST_WEBHOOK_SECONDS):
                     await self._reception.all_ended()
                 self._clients.close_all()
@@ -259,29 +385,43 @@ class Relay:
             nursery.cancel_scope.cancel("stopped")
         log.info("stopped", drained=drained)
 
-    def _app(self, public_url: str) -> Gateway:
-        checker = SignatureChecker(self._credentials.auth_token, public_url)
+    async def _start_supervisors(self, nursery: trio.Nursery) -> None:
+        await nursery.start(self._transfers.run)
+        nursery.start_soon(self._presence.run)
+        nursery.start_soon(self._reception.run)
+        nursery.start_soon(self._watch_tokens)
+        nursery.start_soon(self._audio.run)
+        if self._vendors.carrier is not None:
+            nursery.start_soon(self._vendors.reconciliation.run, self._vendors.carrier)
+        nursery.start_soon(self._retention.run, self._settings.relay_retention_days)
+
+    def _app(self) -> Gateway:
+        checker = SignatureChecker(self._credentials.auth_token, self._public_url)
         webhooks = CarrierWebhooks(
             checker=checker,
             agents=self._agents,
             desk=self._reception,
+            transfers=self._transfers,
             phrases=carrier_phrases_for,
-            public_url=public_url,
+            public_url=self._public_url,
             default_language=self._settings.default_voice_language,
         )
         health = HealthPages(readiness=_Readiness(self._database, self.switchboard), registry=self._meter.registry)
+        audio = AudioPages(self._audio)
         return Gateway(
-            pages=build_app([webhooks.blueprint(), health.blueprint()]),
+            pages=build_app([webhooks.blueprint(), audio.blueprint(), health.blueprint()]),
             voice=VoiceSocket(checker=checker, desk=self._reception, account_sid=self._credentials.account_sid),
             mcp=self._clients,
         )
 
     def _policy_for(self, call: CallInfo) -> Policy:
         return Policy(
-            has_machine=self._has_machine,
+            has_machine=self._vendors.machine is not None,
             client_timeout=self._settings.relay_client_timeout,
             max_seconds=self._settings.relay_max_call_seconds,
             phrases=phrases_for(call.language),
+            asks_not_to_be_called=partial(spoken_opt_out, language=call.language),
+            keep_transcript=self._settings.relay_keep_transcripts,
         )
 
     def _message_left(self, agent_id: str) -> None:
@@ -310,23 +450,6 @@ def _settle_memory() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-@attrs.frozen
-class _CallsOfAgents:
-    """The calls as the client's tools see them: records from the journal, live ones at the switchboard."""
-
-    _switchboard: Switchboard
-    _journal: CallJournal
-
-    async def list_calls(self, agent_id: str, state: str | None) -> list[dict[str, Any]]:
-        wanted = None if state is None else CallState(state)
-        records = await self._journal.list_calls(agent_id, wanted, limit=LISTED_CALLS)
-        return [record.as_json() for record in records]
-
-    async def end_call(self, agent_id: str, call_sid: str, say: str) -> None:
-        await trio.lowlevel.checkpoint()
-        self._switchboard.hang_up(agent_id, call_sid, say)
 
 
 @attrs.frozen

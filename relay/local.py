@@ -7,11 +7,11 @@ import os
 import secrets
 from pathlib import Path
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
-
 from relay.config import Settings
 from relay.errors import SettingsError
+from relay.files import beside_database
+
+LOCAL_ACCOUNT = "AC" + "0" * 32
 
 
 def require_loopback(host: str) -> None:
@@ -27,18 +27,23 @@ def require_loopback(host: str) -> None:
         )
 
 
+def carrier_account(settings: Settings) -> str | None:
+    """Return the account for which a local run orders calls of a stand-in for the carrier; None where there is none.
+
+    Any account will do, so `TWILIO_ACCOUNT_SID` need not be set. Without `TWILIO_API_BASE_URL` nothing is ordered: a
+    local run must not place calls that somebody pays for.
+    """
+    if settings.twilio_api_base_url is None:
+        return None
+    return settings.twilio_account_sid or LOCAL_ACCOUNT
+
+
 def token_path(settings: Settings) -> Path:
     """Say where the simulated carrier's secret is kept: beside the database, which is this user's own place.
 
     Raises `SettingsError` when `DATABASE_URL` is none.
     """
-    try:
-        database = make_url(settings.database_url).database
-    except ArgumentError as error:
-        raise SettingsError(
-            "DATABASE_URL is not a database URL; give one such as sqlite:///relay.db, or leave it out."
-        ) from error
-    return Path(f"{database}.token" if database and database != ":memory:" else "relay.db.token")
+    return beside_database(settings.database_url, ".token")
 
 
 def carrier_token(settings: Settings) -> str:

@@ -47,6 +47,15 @@ class CallMeter:
         self._left = Counter(
             "relay_messages_left", "Waiting messages stored, by reason", ["reason"], registry=self.registry
         )
+        self._dials = Counter(
+            "relay_dials",
+            "Numbers dialled, by what for and what came of it",
+            ["kind", "outcome"],
+            registry=self.registry,
+        )
+        self._transfers = Counter(
+            "relay_transfers", "Transfers that are over, by outcome", ["outcome"], registry=self.registry
+        )
         self._rejected = Counter("relay_frames_rejected", "Frames dropped as not of their form", registry=self.registry)
         self._refused = Counter("relay_carrier_errors", "Frames that the carrier refused", registry=self.registry)
         self._crashes = Counter(
@@ -73,6 +82,14 @@ class CallMeter:
         """Count a waiting message, and log it."""
         self._left.labels(reason).inc()
         log.info("message_left", call_sid=call.call_sid, agent_id=call.agent_id, message_id=message_id, reason=reason)
+
+    def dialled(self, kind: str, outcome: str) -> None:
+        """Count an attempt to dial: `kind` is what for (a call, a voice message), `outcome` what came of it."""
+        self._dials.labels(kind, outcome).inc()
+
+    def transfer_over(self, outcome: str) -> None:
+        """Count a transfer whose outcome is known."""
+        self._transfers.labels(outcome).inc()
 
     def frame_rejected(self, call: CallInfo, why: str) -> None:
         """Count a dropped frame, and log it."""

@@ -1,12 +1,17 @@
 """The front desk: a call is announced, gets a ticket, comes to its line with it, and is seen off.
 
     voice webhook ──register──▶ place reserved, record opened, ticket minted ──TwiML──▶ carrier
+    call to be made ──expect──▶ the same, under an order's name ──placed──▶ under the name that the carrier gave it
     voice socket ───redeem────▶ ticket used up ──connect──▶ Switchboard, for as long as the call lasts
-    action URL ─────ended─────▶ forgotten      (or register again, one attempt later: the call goes on)
+    any webhook ──progressed──▶ record; forgotten when it is over  (or register again: the call goes on)
 
 One entry a call, from the announcement until the carrier says that it is over. It holds what a repeated webhook must be
 answered with, and what was said, so that a call whose socket was lost goes on where it was. Entries whose ticket nobody
 used, and those of calls that the carrier never closed, are removed by `run` when their time is over.
+
+A call that we make has no name until the carrier has taken it on, and the carrier may report on it, or even connect it,
+before it has answered our request. So it is expected under an order of ours, and whichever comes first gives it its
+name: the answer, a status callback that carries the order, or the ticket.
 """
 
 from __future__ import annotations
@@ -22,11 +27,12 @@ import structlog
 import trio
 
 from actors.errors import CallRefused, StoreFailed
-from actors.messages import CallInfo, CallSummary, Line
+from actors.messages import Callee, CallInfo, CallSummary, Line
 from actors.ports import PhoneLine
 from actors.switchboard import Switchboard
+from relay.call_details import of_incoming, of_outgoing
+from relay.calls import CallProgress, OutgoingCall
 from relay.config import Settings
-from relay.speech.hygiene import clean
 from relay.store.call_journal import CallJournal
 from relay.web.ports import Admission, IncomingCall
 
@@ -36,6 +42,8 @@ log = structlog.get_logger(__name__)
 TICKET_SECONDS = 60.0
 # How long a lost call may take to come back, and how long a finished one waits for the carrier's last word on it.
 RETURN_SECONDS = 60.0
+# The carrier's last word on a call is often said twice, to the action URL and to the status callback after it.
+LAST_WORD_SECONDS = 0.5
 
 
 @attrs.define(eq=False)
@@ -48,10 +56,25 @@ class _Entry:
     # Whether the call ever came to a line, with this ticket or an earlier one.
     reached: bool = False
     said: tuple[Line, ...] = ()
+    # Until when the caller may come back from a transfer.
+    stays: float = 0.0
+
+
+@attrs.define(eq=False)
+class _Expected:
+    """A call that we make, until it has a name."""
+
+    call: OutgoingCall
+    ticket: str
+    expires: float
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _nobody(_call_sid: str) -> None:
+    return None
 
 
 @attrs.define(eq=False)
@@ -62,9 +85,13 @@ class Reception:
     switchboard: Switchboard
     journal: CallJournal
     clock: Callable[[], datetime] = _now
+    # Told of every call that the carrier says is over. Must not wait, and must not raise.
+    on_over: Callable[[str], None] = _nobody
     _entries: dict[str, _Entry] = attrs.field(factory=dict, init=False)
+    _expected: dict[str, _Expected] = attrs.field(factory=dict, init=False)
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
     _forgotten: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _last_word_by: float = attrs.field(default=-math.inf, init=False)
 
     async def register(self, call: IncomingCall) -> Admission:
         """Promise the call a place and give it a ticket; see `relay.web.ports.FrontDesk`.
@@ -75,27 +102,63 @@ class Reception:
         if known is not None and self._is_repeat(known, call):
             return attrs.evolve(known.admission, repeat=True)
         self.switchboard.reserve(call.call_sid)
-        info = self._describe(call)
+        before = None if known is None else known.admission.call_info
+        info = of_incoming(call, self.settings, before, at=self.clock())
         admission = Admission(ticket=secrets.token_urlsafe(32), call_info=info)
         entry = _Entry(admission, call.idempotency_token, call.attempt, trio.current_time() + TICKET_SECONDS)
         if known is not None:
             entry.reached = known.reached
             # What was said to one agent is no other agent's business, even when the carrier hands the call on.
             entry.said = known.said if known.admission.call_info.agent_id == info.agent_id else ()
+            entry.stays = known.stays
         self._entries[call.call_sid] = entry
         self._wake.set()
         try:
-            await self.journal.announce_call(
-                call_sid=info.call_sid,
-                agent_id=info.agent_id,
-                direction=info.direction,
-                caller=info.caller,
-                called=info.called,
-            )
+            await self._announce(info)
         except StoreFailed as error:
-            self.ended(call.call_sid)
+            self._end(info.agent_id, call.call_sid)
             raise CallRefused("no_record", "the call's record could not be opened") from error
         return admission
+
+    def expect(self, call: OutgoingCall) -> str:
+        """Promise a place to a call that is about to be made, and give its ticket. Raises `CallRefused`.
+
+        It is expected for `call.expires_in` seconds, and for as long again once it is placed.
+        """
+        self.switchboard.reserve(call.order)
+        ticket = secrets.token_urlsafe(32)
+        self._expected[call.order] = _Expected(call, ticket, trio.current_time() + call.expires_in)
+        self._wake.set()
+        return ticket
+
+    async def placed(self, order: str, call_sid: str) -> None:
+        """Take note that the carrier has taken on an expected call under this name. Raises `StoreFailed`.
+
+        Harmless when the call was heard of before, and even when it is over already.
+        """
+        expected = self._expected.get(order)
+        if expected is not None:
+            self._bind(expected, call_sid)
+        entry = self._entries.get(call_sid)
+        if entry is not None:
+            await self._announce(entry.admission.call_info)
+
+    def withdraw(self, order: str) -> None:
+        """Expect a call no more: it was not placed, or nobody wants it. Harmless when it has its name already."""
+        if self._expected.pop(order, None) is not None:
+            self.switchboard.release(order)
+
+    def stay(self, call_sid: str, seconds: float) -> None:
+        """Keep what was said in a call that is being passed on, for so long: its caller may come back."""
+        entry = self._entries.get(call_sid)
+        if entry is not None:
+            entry.stays = trio.current_time() + seconds
+            entry.expires = max(entry.expires, entry.stays)
+
+    def is_known(self, agent_id: str, call_sid: str) -> bool:
+        """Tell whether a call of this agent is up, as far as the carrier has said, with or without its line."""
+        entry = self._entries.get(call_sid)
+        return entry is not None and entry.reached and entry.admission.call_info.agent_id == agent_id
 
     def redeem(self, agent_id: str, call_sid: str, ticket: str) -> CallInfo | None:
         """Take a ticket back, once; None when it is unknown, used, too old, or another call's or agent's.
@@ -103,7 +166,7 @@ class Reception:
         What was said is added here and not in `register`: the carrier often asks for a lost line's successor before we
         have noticed the loss.
         """
-        entry = self._entries.get(call_sid)
+        entry = self._entries.get(call_sid) or self._named_by(ticket, agent_id, call_sid)
         if entry is None or entry.used or entry.expires <= trio.current_time():
             return None
         info = entry.admission.call_info
@@ -128,36 +191,47 @@ class Reception:
         if latest.agent_id == info.agent_id:
             entry.said = call.transcript
         if latest.connection <= info.connection:
-            entry.expires = trio.current_time() + RETURN_SECONDS
+            entry.expires = max(trio.current_time() + RETURN_SECONDS, entry.stays)
             self._wake.set()
 
-    def ended(self, call_sid: str) -> None:
-        """Forget a call that the carrier says is over; the record of one that never had a line is closed by `run`."""
-        self.switchboard.release(call_sid)
-        entry = self._entries.get(call_sid)
-        if entry is None:
-            return
-        if entry.used:
-            self._forget(call_sid)
-        else:
-            entry.expires = trio.current_time()
-            self._wake.set()
+    async def progressed(self, agent_id: str, progress: CallProgress) -> None:
+        """Take note of what the carrier says of a call, and forget one that is over; see `relay.web.ports.FrontDesk`.
+
+        Raises `StoreFailed` when it could not be written down; the place is free even then.
+        """
+        expected = self._expected.get(progress.order)
+        if expected is not None and expected.call.agent.agent_id == agent_id:
+            self._bind(expected, progress.call_sid)
+        if progress.is_over:
+            self._end(agent_id, progress.call_sid)
+        await self.journal.note_progress(agent_id, progress)
+
+    async def picked_up(self, agent_id: str, call_sid: str, callee: Callee) -> None:
+        """Tell the call and its record who picked up. Raises `StoreFailed`; the call has been told by then."""
+        self.switchboard.recognise(agent_id, call_sid, callee)
+        await self.journal.note_picked_up(agent_id, call_sid, callee.value)
 
     async def all_ended(self) -> None:
         """Wait until the carrier has said its last word on every call, or is no longer expected to."""
         while self._entries:
             await self._forgotten.wait()
+        await trio.sleep_until(self._last_word_by)
 
     async def run(self) -> None:
         """Remove what has expired. Runs until cancelled, and may be cancelled at any point."""
         while True:
             self._wake = trio.Event()
             await self._expire()
-            with trio.move_on_at(min((entry.expires for entry in self._entries.values()), default=math.inf)):
+            known = (each.expires for each in self._entries.values())
+            unnamed = (each.expires for each in self._expected.values())
+            with trio.move_on_at(min((*known, *unnamed), default=math.inf)):
                 await self._wake.wait()
 
     async def _expire(self) -> None:
         now = trio.current_time()
+        for order in [order for order, each in self._expected.items() if each.expires <= now]:
+            log.warning("call_never_placed", agent_id=self._expected[order].call.agent.agent_id)
+            self.withdraw(order)
         expired = [each for each in self._entries.items() if each[1].expires <= now]
         # All of them before the first record is closed: meanwhile a call may end or come back.
         for call_sid, _entry in expired:
@@ -172,8 +246,42 @@ class Reception:
             except StoreFailed:
                 log.exception("record_not_closed", call_sid=call_sid)
 
+    async def _announce(self, info: CallInfo) -> None:
+        await self.journal.announce_call(info.call_sid, info.agent_id, info.direction, info.caller, info.called)
+
+    def _end(self, agent_id: str, call_sid: str) -> None:
+        """Forget a call that is over. Another agent's call is not: its carrier's webhooks come to its own address."""
+        entry = self._entries.get(call_sid)
+        if entry is not None and entry.admission.call_info.agent_id != agent_id:
+            return
+        self.switchboard.release(call_sid)
+        if entry is not None:
+            self._forget(call_sid)
+        self.on_over(call_sid)
+
+    def _bind(self, expected: _Expected, call_sid: str) -> _Entry:
+        """Give an expected call its name; from then on it is like any other."""
+        call = expected.call
+        del self._expected[call.order]
+        self.switchboard.rename(call.order, call_sid)
+        info = of_outgoing(call, call_sid, at=self.clock())
+        expires = trio.current_time() + call.expires_in
+        entry = _Entry(Admission(ticket=expected.ticket, call_info=info), "", 0, expires)
+        self._entries[call_sid] = entry
+        self._wake.set()
+        return entry
+
+    def _named_by(self, ticket: str, agent_id: str, call_sid: str) -> _Entry | None:
+        """Find the expected call whose ticket this is, and name it: its line may come before the carrier's answer."""
+        for each in self._expected.values():
+            is_its_own = hmac.compare_digest(each.ticket.encode(), ticket.encode())
+            if is_its_own and each.call.agent.agent_id == agent_id:
+                return self._bind(each, call_sid)
+        return None
+
     def _forget(self, call_sid: str) -> None:
         del self._entries[call_sid]
+        self._last_word_by = trio.current_time() + LAST_WORD_SECONDS
         forgotten, self._forgotten = self._forgotten, trio.Event()
         forgotten.set()
 
@@ -183,23 +291,3 @@ class Reception:
         if known.idempotency_token and known.idempotency_token == call.idempotency_token:
             return True
         return not known.used and not call.idempotency_token
-
-    def _describe(self, call: IncomingCall) -> CallInfo:
-        agent, settings = call.agent, self.settings
-        language = agent.language or settings.default_voice_language
-        greeting = call.greeting if call.greeting is not None else agent.greeting
-        return CallInfo(
-            call_sid=call.call_sid,
-            agent_id=agent.agent_id,
-            caller=call.caller,
-            called=call.called,
-            direction=call.direction,
-            verified=call.verified,
-            attestation=call.attestation,
-            greeting=clean(settings.default_voice_greeting if greeting is None else greeting, language),
-            system_prompt=agent.system_prompt or "",
-            voice=agent.voice or settings.default_voice_id,
-            language=language,
-            started_at=self.clock(),
-            connection=call.attempt + 1,
-        )

@@ -325,7 +325,7 @@ class MemoryLine:
         event: PhoneEvent = await self._said[1].receive()
         return event
 
-    async def speak(self, _text: str, *, last: bool) -> None:
+    async def speak(self, _text: str, *, last: bool, preemptible: bool = False) -> None:  # noqa: ARG002 - heard alike
         """Let the caller hear a piece."""
         if last:
             await self._answered[0].send(None)

@@ -3,6 +3,13 @@
 
     scripts/simulate_calls.py --url http://127.0.0.1:8080 --agent my-client --calls 200 --turns 30 --think 1
 
+With --outbound the calls go the other way: this script is the agent's client, which asks for them, the carrier that
+places them, and everybody who is called.
+
+    TWILIO_API_BASE_URL=http://127.0.0.1:9000 RELAY_CALLS_PER_SECOND=1000 RELAY_CALLS_PER_AGENT_PER_MINUTE=0 \\
+        RELAY_CALLS_PER_NUMBER_PER_DAY=0 relay serve --local
+    scripts/simulate_calls.py --outbound --rest-port 9000 --client-token TOKEN --url … --agent … --calls 200 --turns 30
+
 Run it with the project's environment (`scripts/environment` makes it): .venv/bin/python scripts/simulate_calls.py …
 """
 
@@ -11,6 +18,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -23,18 +31,37 @@ from rich.console import Console
 from relay import config, logs
 from relay.errors import RelayError
 from relay.local import carrier_token
-from relay.simulator.costs import Costs, DaemonMeter, memory_of_idle_call, run_metered_load
+from relay.simulator.carrier import open_carrier
+from relay.simulator.costs import Costs, DaemonMeter, cpu_of, memory_of_idle_call, run_metered_load
 from relay.simulator.echo_client import EchoFailed, open_echo_client
-from relay.simulator.load import LoadPlan, LoadReport, Progress
+from relay.simulator.faults import reasons_in
+from relay.simulator.load import LoadPlan
+from relay.simulator.load_report import LoadReport, Progress
+from relay.simulator.outbound_load import CalledElsewhere, OutboundReport, run_outbound_load
+from relay.simulator.rest import open_rest
 from relay.speech.phrases import phrases_for
 
 IDLE_SECONDS = 2.0
 """How long idle calls stay open before the daemon's memory is read."""
 
+REST = "TWILIO_API_BASE_URL=http://127.0.0.1:{port}"
+
+
+@attrs.frozen(kw_only=True)
+class Run:
+    """How a plan is carried out: by calls that come in, or by calls that the relay makes."""
+
+    plan: LoadPlan
+    client_token: str | None
+    idle: bool
+    outbound: bool
+    rest_port: int
+    numbers: tuple[str, ...]
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--url", required=True, help="The relay's public origin, such as http://127.0.0.1:8080.")
-@click.option("--agent", "agent_id", required=True, help="The agent whose number is called.")
+@click.option("--agent", "agent_id", required=True, help="The agent whose number is called, or who calls.")
 @click.option("--calls", type=click.IntRange(1, 10_000), required=True, help="Calls at once.")
 @click.option("--turns", type=click.IntRange(1, 1_000), required=True, help="Turns in each call.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Calls begun in a second. [default: all]")
@@ -51,53 +78,120 @@ IDLE_SECONDS = 2.0
 @click.option("--language", default="en-US", help="The agent's language, by which fixed phrases are recognised.")
 @click.option(
     "--echo-client",
+    "--client-token",
     "client_token",
     metavar="TOKEN",
-    help="Also be the agent's client, which answers at once. Without it your own client must repeat what it is told.",
+    help="Also be the agent's client, which answers at once. Without it your own client must repeat what it is told; "
+    "with --outbound it is needed.",
 )
-@click.option("--idle/--no-idle", default=True, help="Also measure memory for each idle call, first.")
+@click.option("--idle/--no-idle", default=True, help="Also measure memory for each idle call, first; of inbound calls.")
+@click.option(
+    "--outbound",
+    is_flag=True,
+    help="Have the relay make the calls. Start it with RELAY_CALLS_PER_SECOND=1000, RELAY_CALLS_PER_AGENT_PER_MINUTE=0 "
+    "and RELAY_CALLS_PER_NUMBER_PER_DAY=0, or it rightly refuses most; and without --local also with "
+    "RELAY_ALLOW_UNASSIGNED_NUMBERS=true, RELAY_CALLING_HOURS=00:00-24:00. The agent needs a number.",
+)
+@click.option(
+    "--rest-port",
+    type=click.IntRange(1, 65_535),
+    help="With --outbound: where this script serves the carrier's REST API. The relay must have been started with "
+    f"{REST.format(port='PORT')}.",
+)
+@click.option(
+    "--to",
+    "numbers",
+    metavar="NUMBER[,…]",
+    default="",
+    help="With --outbound: whom to call, in turn. [default: a +1 555 number for each call]",
+)
 def main(
-    as_json: bool, auth_token: str | None, language: str, client_token: str | None, idle: bool, **plan: Any
+    *,
+    as_json: bool,
+    auth_token: str | None,
+    language: str,
+    client_token: str | None,
+    idle: bool,
+    outbound: bool,
+    rest_port: int | None,
+    numbers: str,
+    **plan: Any,
 ) -> None:
     """Simulate many calls at once. Exits 1 when an answer was lost, went to the wrong call, or a call failed."""
+    if outbound and (rest_port is None or client_token is None):
+        raise click.UsageError(
+            "--outbound needs --client-token TOKEN, the agent's, and --rest-port PORT, at which this script serves the "
+            f"carrier's REST API to a relay that was started with {REST.format(port='PORT')}."
+        )
+    if not outbound and (rest_port or numbers):
+        raise click.UsageError("--rest-port and --to belong to --outbound.")
     logs.configure(logging.WARNING)
     phrases = phrases_for(language)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         load = LoadPlan(
             auth_token=auth_token or carrier_token(config.load()),
             phrases={"machine": [phrases.apology], "unavailable": [phrases.unavailable]},
             **plan,
         )
-        report, costs = trio.run(_run, load, client_token, idle, Console(stderr=True))
-    except* (RelayError, EchoFailed, httpx2.HTTPError, OSError) as group:
-        raise click.ClickException("; ".join(str(each) or type(each).__name__ for each in group.exceptions)) from group
+        run = Run(
+            plan=load,
+            client_token=client_token,
+            idle=idle and not outbound,
+            outbound=outbound,
+            rest_port=rest_port or 0,
+            numbers=tuple(each.strip() for each in numbers.split(",") if each.strip()),
+        )
+        report, costs = trio.run(_run, run, console)
+    except* (RelayError, EchoFailed, CalledElsewhere, httpx2.HTTPError, OSError) as group:
+        raise click.ClickException("; ".join(reasons_in(group))) from group
     if as_json:
         click.echo(json.dumps(report.as_json() | {"costs": attrs.asdict(costs)}, indent=2))
     else:
         table = report.table()
         table.add_row("relay's CPU for each turn (ms)", _number(costs.cpu_ms_per_turn))
-        table.add_row("relay's memory for each idle call (kB)", _number(costs.kb_per_idle_call))
+        if not outbound:
+            table.add_row("relay's memory for each idle call (kB)", _number(costs.kb_per_idle_call))
         Console().print(table)
+    if isinstance(report, OutboundReport) and report.advice:
+        console.print(f"Calls were refused that the relay makes when it is started with {', '.join(report.advice)}")
     sys.exit(0 if report.clean else 1)
 
 
-async def _run(plan: LoadPlan, client_token: str | None, idle: bool, console: Console) -> tuple[LoadReport, Costs]:
+async def _run(run: Run, console: Console) -> tuple[LoadReport | OutboundReport, Costs]:
+    plan = run.plan
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx2.AsyncClient(base_url=plan.url, timeout=10))
-        if client_token:
-            await stack.enter_async_context(open_echo_client(f"{plan.url}/sse?token={client_token}"))
         meter, memory = DaemonMeter(http), None
-        if idle:
-            console.print(f"opening {plan.calls} idle calls", highlight=False)
+        client = None
+        if run.client_token:
+            client = await stack.enter_async_context(open_echo_client(f"{plan.url}/sse?token={run.client_token}"))
+        if run.idle:
+            console.print(f"opening {plan.calls} idle calls")
             memory = await memory_of_idle_call(plan, meter, IDLE_SECONDS)
+        if client is None or not run.outbound:
+            status = stack.enter_context(console.status("calling"))
+            inbound, cpu = await run_metered_load(plan, meter, _shown(status.update))
+            return inbound, Costs(cpu_ms_per_turn=cpu, kb_per_idle_call=memory)
+        carrier = await stack.enter_async_context(open_carrier(plan.account_sid, plan.auth_token, plan.url))
+        rest = await stack.enter_async_context(open_rest(carrier, port=run.rest_port))
+        console.print(f"serving the carrier's REST API: the relay needs {REST.format(port=run.rest_port)}")
         status = stack.enter_context(console.status("calling"))
+        outbound, seconds = await cpu_of(
+            meter,
+            lambda: run_outbound_load(plan, client, rest, numbers=run.numbers, progress=_shown(status.update)),
+        )
+        turns = outbound.load.turns
+        each = None if seconds is None or not turns else seconds * 1000 / turns
+        return outbound, Costs(cpu_ms_per_turn=each, kb_per_idle_call=None)
 
-        def show(progress: Progress) -> None:
-            turns = f"{progress.answered} of {progress.asked} turns answered"
-            status.update(f"{progress.live} calls live, {progress.finished} over; {turns}")
 
-        report, cpu = await run_metered_load(plan, meter, show)
-        return report, Costs(cpu_ms_per_turn=cpu, kb_per_idle_call=memory)
+def _shown(update: Callable[[str], None]) -> Callable[[Progress], None]:
+    def show(progress: Progress) -> None:
+        turns = f"{progress.answered} of {progress.asked} turns answered"
+        update(f"{progress.live} calls live, {progress.finished} over; {turns}")
+
+    return show
 
 
 def _number(value: float | None) -> str:

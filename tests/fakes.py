@@ -59,7 +59,7 @@ class MemoryLine:
             self.is_closed = True
         return event
 
-    async def speak(self, text: str, *, last: bool) -> None:
+    async def speak(self, text: str, *, last: bool, preemptible: bool = False) -> None:
         if self.stuck is not None:
             await self.stuck.wait()
         # Noted before anybody else runs: what a real line was given is on its way, whatever arrives meanwhile.

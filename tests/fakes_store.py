@@ -12,6 +12,7 @@ import trio
 
 from actors.errors import StoreFailed
 from actors.messages import CallInfo, CallSummary, Direction, MessageDraft
+from relay.calls import CallKind, CallProgress
 
 
 @attrs.define
@@ -37,8 +38,18 @@ class MemoryJournal:
     calls: dict[str, CallInfo] = attrs.field(factory=dict)
     held: dict[str, dict[int, str]] = attrs.field(factory=dict)
     closed: dict[str, CallSummary] = attrs.field(factory=dict)
+    picked_up: dict[str, str] = attrs.field(factory=dict)
 
-    async def announce_call(self, call_sid: str, agent_id: str, direction: Direction, caller: str, called: str) -> None:
+    async def announce_call(
+        self,
+        call_sid: str,
+        agent_id: str,
+        direction: Direction,
+        caller: str,
+        called: str,
+        *,
+        kind: CallKind = CallKind.CALL,
+    ) -> None:
         await self._reach()
         self.announced.setdefault(call_sid, agent_id)
 
@@ -62,6 +73,17 @@ class MemoryJournal:
         await self._reach()
         if call_sid in self.calls or call_sid in self.announced:
             self.closed.setdefault(call_sid, summary)
+
+    async def note_progress(self, agent_id: str, progress: CallProgress) -> None:
+        await self._reach()
+        self.announced.setdefault(progress.call_sid, agent_id)
+        if progress.is_over:
+            self.closed.setdefault(progress.call_sid, CallSummary(outcome="not_connected"))
+
+    async def note_picked_up(self, agent_id: str, call_sid: str, verdict: str) -> None:
+        await self._reach()
+        if self.announced.get(call_sid) == agent_id:
+            self.picked_up[call_sid] = verdict
 
     def let_go(self, call_sid: str, through_turn: int) -> None:
         """Drop the words of turns up to this one."""

@@ -111,6 +111,11 @@ class RunningClient:
         """Return all its reports of this kind so far."""
         return [each for each in self.events if each["event"] == event]
 
+    async def call(self, tool: str) -> None:
+        """Have it call a tool without arguments; it reports `tool` or `error`."""
+        assert self.process.stdin is not None
+        await self.process.stdin.send_all(f"{tool}\n".encode())
+
     def kill(self) -> None:
         """Kill it, without a word to the relay."""
         self.process.send_signal(signal.SIGKILL)
@@ -127,7 +132,7 @@ class RunningClient:
 
 @asynccontextmanager
 async def start_client(stock: StockClient, url: str, *options: str) -> AsyncIterator[RunningClient]:
-    """Run a stock client against an SSE URL for as long as the block lasts."""
+    """Run a stock client against a URL, /sse or /mcp, for as long as the block lasts."""
     prepare(stock)
     async with trio.open_nursery() as nursery:
         command = [*stock.command, url, *options]

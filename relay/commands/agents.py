@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
 import click
 
+from relay.agents import Agent
 from relay.commands.opened import with_database
+from relay.compliance.numbers import normalise
 from relay.config import Settings
 from relay.printing import json_option, print_json, print_record, print_table
 from relay.store.agent_registry import AgentRegistry
@@ -18,36 +21,81 @@ from relay.store.waiting_messages import WaitingMessages
 
 @click.group()
 def agents() -> None:
-    """Register agents, and manage their tokens."""
+    """Register and change agents, and manage their tokens."""
+
+
+def _normalised(_context: click.Context, _option: click.Parameter, number: str | None) -> str | None:
+    """Put a number into E.164 form, before the database is opened for it; an empty one stays empty."""
+    return normalise(number) if number else number
+
+
+# What can be said of an agent, when it is added and later.
+_DESCRIPTION = (
+    click.option(
+        "--number",
+        metavar="E164",
+        callback=_normalised,
+        help="Its telephone number, such as +14155552671; calls are made from it.",
+    ),
+    click.option("--greeting", metavar="TEXT", help="What a caller hears first, instead of DEFAULT_VOICE_GREETING."),
+    click.option("--system-prompt", metavar="TEXT", help="What its client is told with each turn."),
+    click.option("--voice", metavar="VOICE", help="An ElevenLabs voice, instead of DEFAULT_VOICE_ID."),
+    click.option("--language", metavar="TAG", help="Such as en-US, instead of DEFAULT_VOICE_LANGUAGE."),
+    click.option(
+        "--name", metavar="TEXT", help='On whose behalf it calls, as its calls say first, such as "Ada\'s office".'
+    ),
+)
+
+
+def _describing(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_DESCRIPTION):
+        command = option(command)
+    return command
 
 
 @agents.command("add")
 @click.argument("agent_id", metavar="ID")
-@click.option("--number", metavar="E164", help="Its telephone number, such as +14155552671; calls are made from it.")
-@click.option("--greeting", metavar="TEXT", help="What a caller hears first, instead of DEFAULT_VOICE_GREETING.")
-@click.option("--system-prompt", metavar="TEXT", help="What its client is told with each turn.")
-@click.option("--voice", metavar="VOICE", help="An ElevenLabs voice, instead of DEFAULT_VOICE_ID.")
-@click.option("--language", metavar="TAG", help="Such as en-US, instead of DEFAULT_VOICE_LANGUAGE.")
+@_describing
+@click.option(
+    "--disclosure/--no-disclosure",
+    "discloses",
+    default=True,
+    show_default=True,
+    help="Whether calls that it makes open with the sentence that a machine is calling.",
+)
 @json_option
-def add_agent(
-    *,
-    agent_id: str,
-    number: str | None,
-    greeting: str | None,
-    system_prompt: str | None,
-    voice: str | None,
-    language: str | None,
-    as_json: bool,
-) -> None:
+def add_agent(*, agent_id: str, as_json: bool, **described: Any) -> None:
     """Register an agent and print its token, which is shown only now."""
 
     async def work(database: Database, settings: Settings) -> dict[str, str]:
-        _agent, token = await AgentRegistry(database).add(
-            agent_id, number=number, greeting=greeting, system_prompt=system_prompt, voice=voice, language=language
-        )
+        _agent, token = await AgentRegistry(database).add(agent_id, **described)
         return _addresses(settings, agent_id, token)
 
     _print_access(with_database(work), as_json=as_json)
+
+
+@agents.command("set")
+@click.argument("agent_id", metavar="ID")
+@_describing
+@click.option(
+    "--disclosure/--no-disclosure",
+    "discloses",
+    default=None,
+    help="Whether calls that it makes open with the sentence that a machine is calling.",
+)
+@json_option
+def set_agent(*, agent_id: str, as_json: bool, **described: Any) -> None:
+    """Change what is given of an agent, and print it. Its next calls are so.
+
+    An empty text takes a thing away: --greeting "" brings the greeting of the settings back.
+    """
+    if all(each is None for each in described.values()):
+        raise click.UsageError("Say what to change, such as --name or --number. See: relay agents set --help")
+
+    async def work(database: Database, _settings: Settings) -> dict[str, Any]:
+        return _description(await AgentRegistry(database).change(agent_id, **described))
+
+    print_record(with_database(work), as_json=as_json)
 
 
 @agents.command("rotate")
@@ -70,16 +118,7 @@ def list_agents(as_json: bool) -> None:
     async def work(database: Database, _settings: Settings) -> list[dict[str, Any]]:
         waiting = WaitingMessages(database)
         return [
-            {
-                "agentId": each.agent_id,
-                "number": each.number,
-                "greeting": each.greeting,
-                "systemPrompt": each.system_prompt,
-                "voice": each.voice,
-                "language": each.language,
-                "createdAt": timestamp(each.created_at),
-                "waitingMessages": await waiting.count(each.agent_id),
-            }
+            _description(each) | {"waitingMessages": await waiting.count(each.agent_id)}
             for each in await AgentRegistry(database).list()
         ]
 
@@ -87,7 +126,7 @@ def list_agents(as_json: bool) -> None:
     if as_json:
         print_json({"agents": found})
     else:
-        columns = ["agentId", "number", "voice", "language", "waitingMessages", "createdAt"]
+        columns = ["agentId", "number", "name", "discloses", "voice", "language", "waitingMessages", "createdAt"]
         print_table(found, columns, empty="No agents. Add one with: relay agents add ID")
 
 
@@ -106,6 +145,20 @@ def remove_agent(agent_id: str, discard_messages: bool, as_json: bool) -> None:
         print_json({"removed": agent_id})
     else:
         click.echo(f"Agent {agent_id} is removed.")
+
+
+def _description(agent: Agent) -> dict[str, Any]:
+    return {
+        "agentId": agent.agent_id,
+        "number": agent.number,
+        "name": agent.name,
+        "discloses": agent.discloses,
+        "greeting": agent.greeting,
+        "systemPrompt": agent.system_prompt,
+        "voice": agent.voice,
+        "language": agent.language,
+        "createdAt": timestamp(agent.created_at),
+    }
 
 
 def _addresses(settings: Settings, agent_id: str, token: str) -> dict[str, str]:

@@ -6,13 +6,18 @@ from typing import Any
 
 import click
 
+from actors.messages import Line
 from relay.commands.opened import require_agent, with_database
 from relay.config import Settings
 from relay.errors import RelayError
 from relay.printing import json_option, print_json, print_record, print_table
 from relay.store.call_journal import CallJournal
-from relay.store.call_record import CallState
+from relay.store.call_record import CallRecord, CallState
 from relay.store.database import Database
+from relay.store.transcripts import lines_as_json
+
+# Who picked up, what was answered and what the carrier says are for `show`: a row must fit a screen.
+_COLUMNS = ("callSid", "agentId", "kind", "direction", "from", "to", "state", "startedAt", "durationSeconds", "outcome")
 
 
 @click.group()
@@ -39,20 +44,24 @@ def list_calls(agent: str | None, state: str | None, limit: int, as_json: bool) 
     if as_json:
         print_json({"calls": found})
     else:
-        columns = ["callSid", "agentId", "direction", "from", "to", "state", "startedAt", "durationSeconds", "outcome"]
-        print_table(found, columns, empty="No calls.")
+        print_table(found, _COLUMNS, empty="No calls.")
 
 
 @calls.command("show")
 @click.argument("call_sid", metavar="SID")
 @json_option
 def show_call(call_sid: str, as_json: bool) -> None:
-    """Show the record of one call."""
+    """Show the record of one call, and what was said in it where that was kept."""
 
-    async def work(database: Database, _settings: Settings) -> dict[str, Any]:
-        found = await CallJournal(database).get(call_sid)
+    async def work(database: Database, _settings: Settings) -> tuple[CallRecord, tuple[Line, ...]]:
+        journal = CallJournal(database)
+        found = await journal.get(call_sid)
         if found is None:
             raise RelayError(f"There is no call {call_sid!r}. See those that there are with: relay calls list")
-        return found.as_json()
+        return found, await journal.transcript(call_sid)
 
-    print_record(with_database(work), as_json=as_json)
+    record, transcript = with_database(work)
+    shown = record.as_json()
+    if transcript or as_json:
+        shown["transcript"] = lines_as_json(transcript)
+    print_record(shown, as_json=as_json)

@@ -50,9 +50,10 @@ def gate() -> None:
 def explain(*, number: str, agent: str | None, kind: str, zone: str | None, at: datetime | None, as_json: bool) -> None:
     """Print what each rule says to a number, and what would lift it. Nothing is dialled or counted."""
 
-    async def work(database: Database, _settings: Settings) -> Verdict:
+    async def work(database: Database, settings: Settings) -> Verdict:
         await require_agent(database, agent)
-        return await DiallingGate(database).explain(number, agent_id=agent, kind=DialKind(kind), zone=zone, at=at)
+        gate = DiallingGate(database, settings.gate_rules())
+        return await gate.explain(number, agent_id=agent, kind=DialKind(kind), zone=zone, at=at)
 
     verdict = with_database(work)
     rules = _results(verdict)

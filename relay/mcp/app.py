@@ -1,44 +1,62 @@
-"""The MCP side as one ASGI app: `GET /sse` begins a session, `POST /messages` carries what its client says.
+"""The MCP side as one ASGI app, with two transports over the same sessions, tools and presence.
 
-Who may do what is decided here, once: the token names the agent, and from then on only the `Agent` is passed on. A
-POST is authorised by the session id, which nobody can guess; a token that comes along must be of the same agent.
+    GET /sse, POST /messages    HTTP+SSE (MCP 2024-11-05), here and in `sse`
+    /mcp                        Streamable HTTP (MCP 2025-03-26 and later), in `streamable`
 
-A POST is answered 202 whatever becomes of it: any other status stops a Python client's writer for good, so there is no
-rate limit here and a full inbox is no error (see `session.McpSession`). What a client does too much of is
-bounded behind it: sessions for each agent, tool calls for each session, bytes not yet read.
+Who may do what is decided where a request comes in, once: the token names the agent, and from then on only the `Agent`
+is passed on. A POST to `/messages` is authorised by the session id, which nobody can guess; a token that comes along
+must be of the same agent.
+
+A POST to `/messages` is answered 202 whatever becomes of it: any other status stops a Python client's writer for good,
+so there is no rate limit here and a full inbox is no error (see `session.McpSession`). What a client does too much of
+is bounded behind it: sessions for each agent, tool calls for each session, bytes not yet read.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Iterable
 from typing import Any
 
 import structlog
+import trio
 from mcp_types import jsonrpc_message_adapter
 from pydantic import ValidationError
 
 from actors.presence import Presence
-from relay.mcp.asgi import BodyTooLarge, Disconnected, Head, Receive, Scope, Send, answer, read_body, refuse
+from relay.mcp import tokens
+from relay.mcp.asgi import (
+    LONGEST_MESSAGE,
+    BodyTooLarge,
+    Disconnected,
+    Head,
+    Receive,
+    Scope,
+    Send,
+    answer,
+    read_body,
+    refuse,
+)
 from relay.mcp.call_tools import call_tools
+from relay.mcp.event_stream import Timing
 from relay.mcp.hello import HelloBook
+from relay.mcp.http_guard import RebindingGuard
+from relay.mcp.http_session import HttpSession
 from relay.mcp.message_tools import message_tools
 from relay.mcp.ports import STORE_FAILURES, Calls, Hellos, Messages, TokenDirectory
 from relay.mcp.registry import Registry
 from relay.mcp.server import build_server
 from relay.mcp.session import McpSession
-from relay.mcp.sse import SseStream, Timing, come_back_later
+from relay.mcp.sse import SseStream, come_back_later
+from relay.mcp.streamable import StreamableHttp
 from relay.mcp.tools import Tool, Toolbox
 
 log = structlog.get_logger(__name__)
 
 SESSIONS_PER_AGENT = 32
-LONGEST_MESSAGE = 1 << 20
 
 
 class McpApp:
-    """Serve MCP clients over HTTP+SSE. An ASGI app for `/sse` and `/messages`; needs no task of its own."""
+    """Serve MCP clients. An ASGI app for `/sse`, `/messages` and `/mcp`; the last one needs `run`."""
 
     def __init__(
         self,
@@ -51,8 +69,15 @@ class McpApp:
         timing: Timing | None = None,
         sessions_per_agent: int = SESSIONS_PER_AGENT,
         more_tools: Iterable[Tool[Any]] = (),
+        public_url: str | None = None,
+        allowed_hosts: Iterable[str] = (),
+        allowed_origins: Iterable[str] = (),
     ) -> None:
-        """Bundle the parts; `more_tools` are offered beside the message and call tools."""
+        """Bundle the parts; `more_tools` are offered beside the message and call tools.
+
+        `/mcp` may be reached by the host name of `public_url`, by loopback and by `allowed_hosts`; from web pages only
+        by those of the same origins and of `allowed_origins`. See `http_guard`.
+        """
         self._directory = directory
         self._book = HelloBook(hellos)
         self._messages = messages
@@ -61,22 +86,39 @@ class McpApp:
         self._registry = Registry(sessions_per_agent)
         self._server = build_server(Toolbox([*message_tools(messages), *call_tools(calls), *more_tools]), messages)
         self._options = self._server.create_initialization_options()
+        self._http = StreamableHttp(
+            directory=directory,
+            server=self._server,
+            messages=messages,
+            presence=presence,
+            registry=self._registry,
+            timing=self._timing,
+            guard=RebindingGuard(public_url, allowed_hosts=allowed_hosts, allowed_origins=allowed_origins),
+        )
         self._closing = False
 
+    async def run(  # noqa: ASYNC128 - started in StreamableHttp.run
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Run the sessions of `/mcp`, until cancelled; without it that path answers 503. Meant for `nursery.start`."""
+        await self._http.run(task_status=task_status)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request (no other scope); for `GET /sse` that takes as long as the session lives."""
+        """Answer one HTTP request (no other scope); for a GET that takes as long as its stream lives."""
         head = Head.of(scope)
         match head.path, head.method:
             case "/sse", "GET":
                 await self._open(head, scope, receive, send)
             case "/messages" | "/messages/", "POST":
                 await self._post(head, receive, send)
+            case "/mcp", _:
+                await self._http(head, scope, receive, send)
             case "/sse", _:
                 await refuse(send, 405, "method_not_allowed", "Open /sse with GET.", (b"allow", b"GET"))
             case "/messages" | "/messages/", _:
                 await refuse(send, 405, "method_not_allowed", "Use POST on /messages.", (b"allow", b"POST"))
             case _:
-                await refuse(send, 404, "not_found", "MCP clients connect to /sse.")
+                await refuse(send, 404, "not_found", "MCP clients connect to /mcp or /sse.")
 
     # ── for the rest of the relay ───────────────────────────────────────────────────────────────────────────────────
 
@@ -105,6 +147,7 @@ class McpApp:
     def close_all(self) -> None:
         """End every session and begin no more, because the daemon stops. Never waits."""
         self._closing = True
+        self._http.close()
         for session in self._registry.everyone():
             session.close("shutdown")
 
@@ -113,7 +156,7 @@ class McpApp:
     async def _open(self, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
         token = head.token
         if token is None:
-            await _unauthorized(send, "A token is needed: /sse?token=… or Authorization: Bearer ….")
+            await tokens.unauthorized(send, "A token is needed: /sse?token=… or Authorization: Bearer ….")
             return
         try:
             agent = await self._directory.by_token(token)
@@ -125,12 +168,12 @@ class McpApp:
             await come_back_later(send)
             return
         if agent is None:
-            await _unauthorized(send, "This token is not known. `relay agents rotate ID` gives an agent a new one.")
+            await tokens.unauthorized(send, tokens.UNKNOWN)
             return
         if head.query.get("agentId", agent.agent_id) != agent.agent_id:
             await refuse(send, 403, "not_your_agent", "agentId is not the token's agent; leave it out or mend it.")
             return
-        session = McpSession(agent=agent, presence=self._presence, token_digest=_digest(token))
+        session = McpSession(agent=agent, presence=self._presence, token_digest=tokens.digest(token))
         stream = SseStream(
             session=session,
             head=head,
@@ -148,7 +191,7 @@ class McpApp:
 
     async def _post(self, head: Head, receive: Receive, send: Send) -> None:
         session = self._registry.find(head.query.get("session_id", ""))
-        if session is None:
+        if session is None or isinstance(session, HttpSession):
             await refuse(send, 404, "unknown_session", "This session is over; connect to /sse again.")
             return
         if not await self._may_post(head, session):
@@ -173,18 +216,10 @@ class McpApp:
 
     async def _may_post(self, head: Head, session: McpSession) -> bool:
         token = head.token
-        if token is None or hmac.compare_digest(_digest(token), session.token_digest):
+        if token is None or tokens.is_same(token, session.token_digest):
             return True
         try:
             agent = await self._directory.by_token(token)
         except STORE_FAILURES:
             return False
         return agent is not None and agent.agent_id == session.agent_id
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
-
-
-async def _unauthorized(send: Send, message: str) -> None:
-    await refuse(send, 401, "unauthorized", message, (b"www-authenticate", b"Bearer"))

@@ -16,6 +16,10 @@ import attrs
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+LONGEST_MESSAGE = 1 << 20
+"""How many bytes a client may post at once; the longest answers to a caller are some thousands."""
 
 
 class Disconnected(Exception):
@@ -47,10 +51,18 @@ class Head:
     @property
     def token(self) -> str | None:
         """The token it carries, the header before the query, or None."""
+        return self.bearer or self.query.get("token") or None
+
+    @property
+    def bearer(self) -> str | None:
+        """The token in its `Authorization` header, or None."""
         scheme, _, credentials = self.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and credentials.strip():
-            return credentials.strip()
-        return self.query.get("token") or None
+        return credentials.strip() or None if scheme.lower() == "bearer" else None
+
+    def accepts(self, *media_types: str) -> bool:
+        """Whether its `Accept` header takes all of these, by name or by wildcard; weights are not looked at."""
+        ranges = {each.partition(";")[0].strip().lower() for each in self.headers.get("accept", "").split(",")}
+        return all(ranges & {each, f"{each.partition('/')[0]}/*", "*/*"} for each in media_types)
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:
@@ -67,14 +79,14 @@ async def read_body(receive: Receive, limit: int) -> bytes:
             return bytes(body)
 
 
-async def answer(send: Send, status: int, body: bytes = b"", *headers: tuple[bytes, bytes]) -> None:
+async def answer(send: Send, status: int, body: bytes = b"", *headers: Header) -> None:
     """Send a whole response."""
     length = (b"content-length", str(len(body)).encode())
     await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
     await send({"type": "http.response.body", "body": body})
 
 
-async def refuse(send: Send, status: int, code: str, message: str, *headers: tuple[bytes, bytes]) -> None:
+async def refuse(send: Send, status: int, code: str, message: str, *headers: Header) -> None:
     """Send an error in the contract's words: `code` for programs, `message` says what is wrong and what to do."""
     body = json.dumps({"error": {"code": code, "message": message}}).encode()
     await answer(send, status, body, (b"content-type", b"application/json"), *headers)

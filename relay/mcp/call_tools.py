@@ -1,4 +1,4 @@
-"""The tools for calls that are there: list them, end one."""
+"""The tools for calls that are there: list them, end one. Those that make or pass on calls are `outbound_tools`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class ListCalls(Arguments):
     state: Literal["live", "ended", "all"] = Field(
         default="all", description="live for calls going on now, ended for past ones, all for both."
     )
+    limit: int = Field(default=50, ge=1, le=1000, description="How many calls to list at most; the newest ones.")
 
 
 class EndCall(Arguments):
@@ -39,7 +40,8 @@ CALL: Schema = {
     "properties": {
         "callSid": _text("Names the call to the other tools."),
         "agentId": _text("The agent whose call it is: you."),
-        "direction": _text("Who dialled: inbound or outbound."),
+        "kind": _text("call for a conversation, voice_message for audio that was played."),
+        "direction": _text("Who dialled: inbound (somebody called you) or outbound (you called)."),
         "from": _text("The number that dialled; numbers can be forged. Empty when withheld."),
         "to": _text("The number that was dialled."),
         "state": _text("live or ended."),
@@ -47,10 +49,34 @@ CALL: Schema = {
         "endedAt": _text("When it ended, in UTC (ISO 8601).", may_be_null=True),
         "durationSeconds": {"type": ["number", "null"], "description": "How long the line was connected."},
         "outcome": _text(
-            "How it ended: completed (the caller hung up), ended (you or the answering machine did), farewell (a limit "
-            "or the relay's stop), unavailable, failed, not_connected or relay_restarted.",
+            "How it ended: completed (the other party hung up, or a voice message was played), ended (you or the "
+            "answering machine did), transferred (passed on to a person), voicemail (a machine picked up), busy, "
+            "no_answer, canceled (before it was answered), farewell (a limit or the relay's stop), unavailable, "
+            "failed, not_connected or relay_restarted.",
             may_be_null=True,
         ),
+        "pickedUpBy": _text(
+            "Who picked up a call that you made, as far as can be told: human, machine or unknown.", may_be_null=True
+        ),
+        "transfer": {
+            "type": ["object", "null"],
+            "description": "The last attempt to pass the call on; null when there was none.",
+            "properties": {
+                "to": _text("The number it was to be passed on to.", may_be_null=True),
+                "outcome": _text(
+                    "dialling (not known yet), answered, busy, no_answer, declined (the key was not pressed), failed, "
+                    "caller_gone (hung up before anybody answered) or lost (could not be handed over).",
+                    may_be_null=True,
+                ),
+            },
+            "required": ["to", "outcome"],
+        },
+        "carrierStatus": _text(
+            "The carrier's own word for the call: queued, initiated, ringing, in-progress, completed, busy, failed, "
+            "no-answer or canceled.",
+            may_be_null=True,
+        ),
+        "carrierError": _text("The carrier's error code, where it reported one; for the operator.", may_be_null=True),
         "answeredBy": {
             "type": "object",
             "additionalProperties": {"type": "integer"},
@@ -66,7 +92,8 @@ def call_tools(calls: Calls) -> list[Tool[Any]]:
 
     async def list_calls(agent: Agent, arguments: ListCalls) -> dict[str, Any]:
         state = None if arguments.state == "all" else arguments.state
-        return {"calls": await calls.list_calls(agent.agent_id, state)}
+        listed = await calls.list_calls(agent.agent_id, state)
+        return {"calls": listed[: arguments.limit]}
 
     async def end_call(agent: Agent, arguments: EndCall) -> dict[str, Any]:
         await calls.end_call(agent.agent_id, arguments.call_sid, arguments.say)
@@ -76,7 +103,10 @@ def call_tools(calls: Calls) -> list[Tool[Any]]:
         Tool(
             name="comms_list_calls",
             title="List calls",
-            description="List your telephone calls, newest first: those going on now, past ones, or both.",
+            description=(
+                "List your telephone calls, newest first: those going on now, past ones, or both. Tells what became of "
+                "a call that you made, a voice message or a transfer. What was said is not in it."
+            ),
             arguments=ListCalls,
             result={
                 "properties": {"calls": {"type": "array", "items": CALL, "description": "The calls, newest first."}},
@@ -89,8 +119,9 @@ def call_tools(calls: Calls) -> list[Tool[Any]]:
             name="comms_end_call",
             title="End a call",
             description=(
-                "End a call that is going on, after saying a last sentence if you give one. Ends it for the caller: "
-                "use it when the conversation is over, not to pass it on."
+                "End a call that is going on, after saying a last sentence if you give one. The other party is hung up "
+                "on: use it when the conversation is over; to pass a call on, use comms_transfer_call. It also ends a "
+                "call of yours that still rings, or that is being passed on; then nothing is said."
             ),
             arguments=EndCall,
             result={

@@ -8,11 +8,13 @@ from typing import Any, Generic, Protocol, TypeVar
 import attrs
 
 from actors.errors import ClientAbsent
-from actors.messages import CallInfo, Direction, Speaker, TurnRequest
+from actors.messages import CallInfo, Direction, Line, Speaker, TurnRequest
 from actors.ports import Answer
 from actors.presence import ClientSession, Presence
 
 MAX_TOKENS = 300
+# The protocol has two roles. What is there to be answered is the user's; what the caller heard is the assistant's.
+_USER = frozenset({Speaker.CALLER, Speaker.RELAY})
 
 
 class SamplingSession(ClientSession, Protocol):
@@ -52,11 +54,12 @@ def sampling_params(request: TurnRequest) -> dict[str, Any]:
     tests read it back through those models.
     """
     call = request.call
+    known_callee = {"answeredBy": request.callee.value} if request.callee else {}
     return {
         "messages": [
             {
-                "role": "user" if line.speaker is Speaker.CALLER else "assistant",
-                "content": {"type": "text", "text": line.text},
+                "role": "user" if line.speaker in _USER else "assistant",
+                "content": {"type": "text", "text": _text(line)},
             }
             for line in request.history
             if line.text.strip()
@@ -72,8 +75,14 @@ def sampling_params(request: TurnRequest) -> dict[str, Any]:
             "callerVerified": call.verified,
             "callerAttestation": call.attestation,
             "agentId": call.agent_id,
+            **known_callee,
         },
     }
+
+
+def _text(line: Line) -> str:
+    """Put a note of the relay in brackets, as stage directions are: nobody said it."""
+    return f"({line.text.strip()})" if line.speaker is Speaker.RELAY else line.text
 
 
 def _caution(call: CallInfo) -> str:

@@ -12,14 +12,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import anyio
 import attrs
 import trio
 from mcp.shared.message import SessionMessage
+from mcp_types import JSONRPCMessage
 
 LIMIT = 1 << 20  # some 2,000 turns of usual size, or one for each of 200 calls with long histories
+
+
+class WayOut(Protocol):
+    """What the SDK's dispatcher writes into: its WriteStream, which it does not export under a public name."""
+
+    async def send(self, item: SessionMessage, /) -> None:
+        """Take a message on its way to the client. Raises the two errors that `Outbox.send` names."""
+        ...
+
+    async def aclose(self) -> None:
+        """Take no more."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None: ...
 
 
 @attrs.define(eq=False)
@@ -43,10 +62,7 @@ class Outbox:
         Raises `anyio.ClosedResourceError` when closed and `anyio.BrokenResourceError` when this overflows it: the two
         that the SDK's dispatcher turns into "connection closed".
         """
-        # ASCII only: clients split the stream at every line end that Unicode knows, U+2028 in a caller's words included
-        # (Python ones up to httpx-sse 0.4.0).
-        text = item.message.model_dump_json(by_alias=True, exclude_unset=True, ensure_ascii=True)
-        self.put(b"event: message\ndata: " + text.encode("ascii") + b"\n\n")
+        self.put(message_event(worded(item.message)))
 
     def put(self, frame: bytes) -> None:
         """Queue a ready-made frame; raises as `send` does."""
@@ -98,6 +114,18 @@ class Outbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def worded(message: JSONRPCMessage) -> bytes:
+    """Word a JSON-RPC message on one line of ASCII."""
+    # ASCII only: clients split the stream at every line end that Unicode knows, U+2028 in a caller's words included
+    # (Python ones up to httpx-sse 0.4.0).
+    return message.model_dump_json(by_alias=True, exclude_unset=True, ensure_ascii=True).encode("ascii")
+
+
+def message_event(text: bytes) -> bytes:
+    """Word the event that carries a message, as `worded` gives it."""
+    return b"event: message\ndata: " + text + b"\n\n"
 
 
 def event(name: str, data: str, *, event_id: str | None = None, retry_ms: int | None = None) -> bytes:

@@ -2,7 +2,7 @@
 
 Presence knows those that can answer calls; this knows all of them, those without sampling and those still in their
 handshake too. The number for each agent is bounded, so that a client which reconnects in a storm drops its own oldest
-sessions instead of filling the process.
+sessions instead of filling the process: first those that nobody uses, which is how dead clients leave theirs.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ class Registry:
         return len(self._by_id)
 
     def add(self, session: McpSession) -> None:
-        """Count a session; one too many closes its agent's oldest."""
+        """Count a session; one too many closes the one of its agent that was unused longest, else the oldest."""
         sessions = self._by_agent.setdefault(session.agent_id, [])
         if len(sessions) >= self.per_agent:
-            sessions[0].close("too_many_sessions")
-            self.remove(sessions[0])
+            surplus = min(sessions, key=lambda each: each.idle_since)
+            surplus.close("too_many_sessions")
+            self.remove(surplus)
         self._by_agent.setdefault(session.agent_id, []).append(session)
         self._by_id[session.session_id] = session
 

@@ -1,21 +1,24 @@
 """The one MCP server object that all sessions share: tools, the resource of waiting messages, log levels.
 
 One object, because a server for each session costs half a megabyte and some milliseconds; everything that belongs to
-one client is in its `McpSession`, which handlers find in `ctx.request`.
+one client is in its `McpSession`, which handlers find in `ctx.request`. Clients of the 2026-07-28 revision have none:
+for them that is the HTTP request, and who asks is in its scope.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import attrs
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from relay import __version__
+from relay.agents import Agent
 from relay.mcp.ports import STORE_FAILURES, Messages
 from relay.mcp.push import AT_ONCE, RESOURCE_URI
 from relay.mcp.session import McpSession
@@ -36,7 +39,26 @@ here, deal with them, then confirm their ids: until you do, they are offered aga
 # More than any host has in flight; each waits for the database or for the client to read.
 TOOL_CALLS_AT_ONCE = 32
 
+REQUESTER = "relay.requester"
+"""Where the scope of an HTTP request without a session holds the `Requester`."""
+
 Context = ServerRequestContext[dict[str, Any], Any]
+
+
+class Requester(Protocol):
+    """Who a request is from: a session, or the clients of an agent that have none."""
+
+    tool_calls: int
+    """How many are under way."""
+
+    @property
+    def agent(self) -> Agent:
+        """The agent that the token named."""
+        ...
+
+    async def room(self) -> None:
+        """Wait until the client has read most of what was sent to it."""
+        ...
 
 
 _RESOURCE = types.Resource(
@@ -62,6 +84,7 @@ def build_server(toolbox: Toolbox, messages: Messages) -> Server[dict[str, Any]]
         on_list_tools=handlers.list_tools,
         on_call_tool=handlers.call_tool,
         on_list_resources=handlers.list_resources,
+        on_list_resource_templates=handlers.list_resource_templates,
         on_read_resource=handlers.read_resource,
         on_subscribe_resource=handlers.subscribe,
         on_unsubscribe_resource=handlers.unsubscribe,
@@ -84,40 +107,45 @@ class _Handlers:
         return types.ListToolsResult(tools=self.toolbox.definitions)
 
     async def call_tool(self, ctx: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
-        session = _session(ctx)
-        if session.tool_calls >= TOOL_CALLS_AT_ONCE:
+        requester = _requester(ctx)
+        if requester.tool_calls >= TOOL_CALLS_AT_ONCE:
             return failure("too_many_requests", "Too many tool calls are under way; wait for some to finish.")
-        session.tool_calls += 1
+        requester.tool_calls += 1
         try:
             # Before, not after: what is fetched is held for this client, so it should have read what it got before.
-            await session.outbox.room()
-            return await self.toolbox.call(session.agent, params.name, params.arguments or {})
+            await requester.room()
+            return await self.toolbox.call(requester.agent, params.name, params.arguments or {})
         finally:
-            session.tool_calls -= 1
+            requester.tool_calls -= 1
 
     async def list_resources(
         self, _ctx: Context, _params: types.PaginatedRequestParams | None
     ) -> types.ListResourcesResult:
         return types.ListResourcesResult(resources=[_RESOURCE])
 
+    async def list_resource_templates(
+        self, _ctx: Context, _params: types.PaginatedRequestParams | None
+    ) -> types.ListResourceTemplatesResult:
+        return types.ListResourceTemplatesResult(resource_templates=[])
+
     async def read_resource(self, ctx: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
-        _check(params.uri)
-        session = _session(ctx)
-        await session.outbox.room()
+        _check(ctx, params.uri)
+        requester = _requester(ctx)
+        await requester.room()
         try:
-            waiting = await self.messages.peek(session.agent_id, AT_ONCE)
+            waiting = await self.messages.peek(requester.agent.agent_id, AT_ONCE)
         except STORE_FAILURES:
             raise MCPError(code=types.INTERNAL_ERROR, message="The database did not answer; try again.") from None
         text = json.dumps({"messages": [each.as_json() for each in waiting]}, ensure_ascii=False)
         contents = types.TextResourceContents(uri=RESOURCE_URI, mime_type="application/json", text=text)
         return types.ReadResourceResult(contents=[contents])
 
-    async def subscribe(self, _ctx: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
-        _check(params.uri)  # every session is told of changes, so there is nothing to note
+    async def subscribe(self, ctx: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
+        _check(ctx, params.uri)  # every session is told of changes, so there is nothing to note
         return types.EmptyResult()
 
-    async def unsubscribe(self, _ctx: Context, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
-        _check(params.uri)
+    async def unsubscribe(self, ctx: Context, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
+        _check(ctx, params.uri)
         return types.EmptyResult()
 
     async def set_level(self, ctx: Context, params: types.SetLevelRequestParams) -> types.EmptyResult:
@@ -129,10 +157,18 @@ class _Handlers:
 
 
 def _session(ctx: Context) -> McpSession:
+    """Give the session of a request that only revisions with a handshake have."""
     return cast("McpSession", ctx.request)
 
 
-def _check(uri: str) -> None:
+def _requester(ctx: Context) -> Requester:
+    request: Any = ctx.request
+    return request if isinstance(request, McpSession) else cast("Requester", request.scope[REQUESTER])
+
+
+def _check(ctx: Context, uri: str) -> None:
     if uri != RESOURCE_URI:
-        # -32002: "Resource not found" (MCP 2025-11-25, server/resources, error handling)
-        raise MCPError(code=-32002, message=f"There is no such resource; {RESOURCE_URI} is the only one.")
+        # Until MCP 2025-11-25 it had a code of its own; both: server/resources, "Error Handling".
+        code = types.INVALID_PARAMS if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS else -32002
+        message = f"There is no such resource; {RESOURCE_URI} is the only one."
+        raise MCPError(code=code, message=message, data={"uri": uri})

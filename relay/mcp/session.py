@@ -1,17 +1,19 @@
 """One connection of a client: what it declared, the turns asked of it, its pieces put in order, its sign of life.
 
-A session is begun by a stream (see `sse`) and lives as long. It is ready when the client said `initialized`, or when
-it is recognised as one that came back without a handshake (see `hello`); ready and able to sample, it is in presence.
-Its end has one door, `close`, which takes it out of presence before anything else: it may be called from anywhere, in
-a cancelled task too, and fails every turn in hand at once.
+A session over SSE is begun by a stream (see `sse`) and lives as long; one over Streamable HTTP outlives its streams
+(see `http_session`). It is ready when the client said `initialized`, or when it is recognised as one that came back
+without a handshake (see `hello`); ready, able to sample and with a stream to ask over, it is in presence. Its end has
+one door, `close`, which takes it out of presence before anything else: it may be called from anywhere, in a cancelled
+task too, and fails every turn in hand at once.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import anyio
@@ -37,8 +39,9 @@ from mcp_types import (
 from actors.errors import ClientFailed, ClientLeft, ResponderError
 from actors.presence import Presence
 from relay.agents import Agent
-from relay.mcp.outbox import Outbox
-from relay.mcp.pieces import Pieces, text_of, unsaid
+from relay.mcp.outbox import Outbox, WayOut
+from relay.mcp.pieces import text_of, unsaid
+from relay.mcp.sampling_turn import Turn
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +86,7 @@ class McpSession:
     _unread: MemoryObjectReceiveStream[SessionMessage | Exception] = attrs.field(init=False)
     _candidate: InitializeRequestParams | None = attrs.field(default=None, init=False)
     _refuses_sampling: bool = attrs.field(default=False, init=False)
-    _turns: int = attrs.field(default=0, init=False)
+    _turns: set[Turn] = attrs.field(factory=set, init=False)
     _abandoned_at: float | None = attrs.field(default=None, init=False)
     _numbers: Iterator[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
 
@@ -91,8 +94,12 @@ class McpSession:
         self.outbox = Outbox(lambda: self.close("slow_reader"))
         self._inbox, self._unread = anyio.create_memory_object_stream[SessionMessage | Exception](INBOX_CAPACITY)
         # `initialize` inline, so that a client which sends its next request along with it is not refused.
-        self.dispatcher = JSONRPCDispatcher(self._unread, self.outbox, inline_methods=frozenset({"initialize"}))
+        self.dispatcher = JSONRPCDispatcher(self._unread, self._way_out(), inline_methods=frozenset({"initialize"}))
         self.connection = Connection.for_loop(self.dispatcher, session_id=self.name)
+
+    def _way_out(self) -> WayOut:
+        """Give the stream that the dispatcher writes into."""
+        return self.outbox
 
     @property
     def agent_id(self) -> str:
@@ -100,17 +107,35 @@ class McpSession:
         return self.agent.agent_id
 
     @property
+    def reachable(self) -> bool:
+        """Whether a stream is open over which the client can be asked and told things."""
+        return not self.outbox.closed
+
+    @property
+    def idle_since(self) -> float:
+        """Since when nobody has used it; never, for one that ends with its stream."""
+        return math.inf
+
+    @property
     def can_sample(self) -> bool:
-        """Whether it is ready, declared the sampling capability and has not turned out to lack it."""
+        """Whether it is ready, reachable, declared the sampling capability and has not turned out to lack it."""
+        return self.declared_sampling and self.ready.is_set() and self.reachable and not self.closed
+
+    @property
+    def declared_sampling(self) -> bool:
+        """Whether its handshake declared the sampling capability, and it has not turned out to lack it."""
         capabilities = self.connection.client_capabilities
-        declared = capabilities is not None and capabilities.sampling is not None
-        return declared and self.ready.is_set() and not self._refuses_sampling and not self.closed
+        return capabilities is not None and capabilities.sampling is not None and not self._refuses_sampling
 
     @property
     def busy(self) -> bool:
         """Whether the client may be unable to answer a ping because it works on a turn, a cancelled one included."""
         abandoned = self._abandoned_at is not None and trio.current_time() < self._abandoned_at + ABANDONED_TURN
-        return self._turns > 0 or abandoned
+        return bool(self._turns) or abandoned
+
+    async def room(self) -> None:
+        """Wait until the client has read most of what was sent; a request's answer is prepared only then."""
+        await self.outbox.room()
 
     # ── its life ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -126,6 +151,9 @@ class McpSession:
                 self._candidate = None  # a fresh client after all: it says itself what it can do
             else:
                 self.recognise()
+        return self._enqueue(message)
+
+    def _enqueue(self, message: JSONRPCMessage) -> bool:
         try:
             self._inbox.send_nowait(self._item(message))
         except anyio.WouldBlock:
@@ -166,12 +194,16 @@ class McpSession:
         if self.closed:
             return
         self.ready.set()
+        self.show_presence()
+        log.info("session_ready", session=self.name, agent_id=self.agent_id, can_sample=self.can_sample)
+        self.waiting_changed.set()
+
+    def show_presence(self) -> None:
+        """Have presence count the session exactly when it can take a turn."""
         if self.can_sample:
             self.presence.arrive(self)
         else:
             self.presence.leave(self)
-        log.info("session_ready", session=self.name, agent_id=self.agent_id, can_sample=self.can_sample)
-        self.waiting_changed.set()
 
     def close(self, why: str) -> None:
         """End the session, whatever it is doing: no more turns, those in hand fail, its stream ends. Never waits."""
@@ -179,6 +211,7 @@ class McpSession:
             return
         self.closed = True
         self.presence.leave(self)
+        self.lose_turns()
         self.outbox.close()
         self._inbox.close()
         self._unread.close()
@@ -195,15 +228,15 @@ class McpSession:
         error or an answer without text. Cancelling sends `notifications/cancelled` and returns at once. What `say`
         raises comes out in an exception group.
         """
-        turn = _Turn()
-        self._turns += 1
+        turn = Turn()
+        self._turns.add(turn)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._ask, params, turn)
                 while text := await turn.next_text():
                     await say(text)
         finally:
-            self._turns -= 1
+            self._turns.discard(turn)
             if not turn.over:
                 self._abandoned_at = trio.current_time()
         if turn.failure is not None:
@@ -215,13 +248,19 @@ class McpSession:
         if rest:
             await say(rest)
 
-    async def _ask(self, params: dict[str, Any], turn: _Turn) -> None:
+    async def _ask(self, params: dict[str, Any], turn: Turn) -> None:
         options: CallOptions = {"request_id": self._request_id(), "on_progress": turn.take_piece}
-        try:
-            turn.result = await self.connection.send_raw_request("sampling/createMessage", params, options)
-        except MCPError as error:
-            turn.failure = self._explain(error.code)
+        with turn.asking:
+            try:
+                turn.result = await self.connection.send_raw_request("sampling/createMessage", params, options)
+            except MCPError as error:
+                turn.failure = self._explain(error.code)
         turn.finish()
+
+    def lose_turns(self) -> None:
+        """Fail every turn in hand, because the stream that they were asked over has ended. Never waits."""
+        for turn in self._turns:
+            turn.lose(ClientLeft("the client's stream ended while it had the turn in hand"))
 
     def _explain(self, code: int) -> ResponderError:
         if code == CONNECTION_CLOSED:
@@ -245,33 +284,3 @@ class McpSession:
         # Never used twice, not by another session nor after a restart: a client that reconnects may still answer an
         # old request, and with the SDK's numbers one caller would hear the words meant for another.
         return f"{_BOOT}-{self.name}-{next(self._numbers)}"
-
-
-@attrs.define(eq=False)
-class _Turn:
-    """One request on its way: what came of it so far."""
-
-    pieces: Pieces = attrs.field(factory=Pieces, init=False)
-    result: Mapping[str, Any] = attrs.field(factory=dict, init=False)
-    failure: ResponderError | None = attrs.field(default=None, init=False)
-    over: bool = attrs.field(default=False, init=False)
-    _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
-
-    async def take_piece(self, progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG002 - the SDK names it
-        """Note a piece; the dispatcher calls this from tasks of its own, in any order."""
-        self.pieces.add(progress, message or "")
-        self._changed.set()
-
-    def finish(self) -> None:
-        """Note that the result or the failure is there."""
-        self.over = True
-        self._changed.set()
-
-    async def next_text(self) -> str:
-        """Wait for what can be spoken next; empty when the request is over, because the result then says the rest."""
-        while not self.over:
-            if text := self.pieces.take():
-                return text
-            self._changed = trio.Event()
-            await self._changed.wait()
-        return ""

@@ -1,6 +1,6 @@
-"""One SSE stream, from its GET to its end: what goes out, how a hang-up is noticed, who may stay.
+"""One stream of the HTTP+SSE transport, which is its session: from its GET to its end, and who may stay.
 
-    outbox ──▶ _write ──▶ the response         idle for a while: a comment line, so that dead paths show themselves
+    outbox ──▶ write_events ──▶ the response   see `event_stream`
     receive ──▶ _watch ──▶ session.close       the client hung up
     _tend: no handshake in time, or no answer to a ping ──▶ session.close
 
@@ -14,46 +14,22 @@ from functools import partial
 from typing import Any
 
 import attrs
-import structlog
 import trio
-from attrs.validators import gt
 from mcp.server.lowlevel import Server
 from mcp.server.models import InitializationOptions
 from mcp.server.runner import serve_connection
 
+from relay.faults import report
 from relay.mcp.asgi import Head, Receive, Scope, Send, answer
+from relay.mcp.event_stream import HEADERS, Timing, end_response, hang_up, ping_while_quiet, write_events
 from relay.mcp.hello import HelloBook
 from relay.mcp.outbox import event
 from relay.mcp.ports import Messages
 from relay.mcp.push import keep_informed
 from relay.mcp.session import McpSession
 
-log = structlog.get_logger(__name__)
-
-_HEADERS = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),  # nginx would collect the events
-)
 # EventSources wait three seconds by default; a caller whose client was just lost is kept waiting for ten.
 _RETRY_MS = 1000
-_FAREWELL = 1.0
-
-
-@attrs.frozen(kw_only=True)
-class Timing:
-    """How long a stream waits for what, in seconds.
-
-    `comment_interval` of silence puts a comment on the wire. `ping_interval` after it was last heard a client is asked
-    for a sign of life, and has `ping_timeout` to give one. A session must be ready `handshake_timeout` after it began.
-    A client that looks like a known one is given `reconnect_patience` to shake hands before it is taken for that one.
-    """
-
-    comment_interval: float = attrs.field(default=10.0, validator=gt(0))
-    ping_interval: float = attrs.field(default=20.0, validator=gt(0))
-    ping_timeout: float = attrs.field(default=10.0, validator=gt(0))
-    handshake_timeout: float = attrs.field(default=30.0, validator=gt(0))
-    reconnect_patience: float = attrs.field(default=1.0, validator=gt(0))
 
 
 @attrs.frozen(kw_only=True)
@@ -73,20 +49,19 @@ class SseStream:
         session = self.session
         try:
             with session.scope:
-                await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+                await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._watch, receive)
-                    nursery.start_soon(self._write, send)
+                    nursery.start_soon(write_events, session.outbox, send, self.timing.comment_interval)
                     await nursery.start(self._serving())
                     await self._greet(scope)
                     nursery.start_soon(self._tend)
                     nursery.start_soon(self._inform)
-        except* Exception:
-            log.exception("session_crashed", session=session.name, agent_id=session.agent_id)
+        except* Exception as errors:  # noqa: BLE001 - a fault in one session must not end the others
+            report("session_crashed", errors, session=session.name, agent_id=session.agent_id)
         finally:
             session.close("stream_ended")
-        with trio.move_on_after(_FAREWELL, shield=True):
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await end_response(send)
 
     def _serving(self) -> Callable[..., Awaitable[None]]:
         return partial(
@@ -114,17 +89,8 @@ class SseStream:
             session.recognise()
 
     async def _watch(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        await hang_up(receive)
         self.session.close("client_left")
-
-    async def _write(self, send: Send) -> None:
-        while not self.session.closed:
-            chunk = b": still here\n\n"
-            with trio.move_on_after(self.timing.comment_interval):
-                chunk = await self.session.outbox.take()
-            if chunk:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
     async def _tend(self) -> None:
         session, timing = self.session, self.timing
@@ -137,15 +103,8 @@ class SseStream:
         if not session.ready.is_set():
             session.close("no_handshake")
             return
-        asked_at = session.heard_at
-        while True:
-            await trio.sleep_until(max(session.heard_at, asked_at) + timing.ping_interval)
-            if session.heard_at + timing.ping_interval > trio.current_time():
-                continue
-            asked_at = trio.current_time()
-            if not session.busy and not await session.answers_ping(timing.ping_timeout):
-                session.close("mute")
-                return
+        await ping_while_quiet(session, timing)
+        session.close("mute")
 
     async def _inform(self) -> None:
         await self.session.ready.wait()
@@ -155,4 +114,4 @@ class SseStream:
 
 async def come_back_later(send: Send) -> None:
     """Turn a client away for now, by an empty stream: at any status but 200 an EventSource gives up for good."""
-    await answer(send, 200, f"retry: {_RETRY_MS}\n\n".encode(), *_HEADERS)
+    await answer(send, 200, f"retry: {_RETRY_MS}\n\n".encode(), *HEADERS)

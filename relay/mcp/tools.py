@@ -18,9 +18,12 @@ from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import core_schema
 
 from actors.errors import UnknownCall
 from relay.agents import Agent
+from relay.errors import OutboundRefused
+from relay.faults import report
 from relay.mcp.ports import STORE_FAILURES
 
 log = structlog.get_logger(__name__)
@@ -37,7 +40,10 @@ class ToolError(Exception):
 
 
 class Arguments(BaseModel):
-    """Base of every tool's arguments: names in camelCase, nothing unknown, null as good as left out."""
+    """Base of every tool's arguments: names in camelCase, nothing unknown, null as good as left out.
+
+    A type with None is for what has no value of its own that means "left out"; the schema does not show the None.
+    """
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, frozen=True)
 
@@ -48,8 +54,7 @@ class Arguments(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _without_nulls(cls, given: dict[str, Any]) -> dict[str, Any]:
-        # Models fill in null for what they leave out. Optional types would say as much in the schema, but also word
-        # every error twice, once for each half of the union.
+        # Models fill in null for what they leave out, also where the schema has no null.
         return {name: value for name, value in given.items() if value is not None}
 
 
@@ -58,7 +63,11 @@ ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
 
 @attrs.frozen(kw_only=True)
 class Tool(Generic[ArgumentsT]):
-    """One tool. `run` gets the agent it acts for, and returns what `result` describes, or raises `ToolError`."""
+    """One tool. `run` gets the agent it acts for, and returns what `result` describes, or raises `ToolError`.
+
+    `dry_run` describes what it returns instead when it is only asked what it would do, and `details` what its errors
+    carry for programs beside code and message; None where there is no such thing.
+    """
 
     name: str
     title: str
@@ -67,6 +76,8 @@ class Tool(Generic[ArgumentsT]):
     result: Schema
     annotations: types.ToolAnnotations
     run: Callable[[Agent, ArgumentsT], Awaitable[dict[str, Any]]]
+    dry_run: Schema | None = None
+    details: Schema | None = None
 
     def definition(self) -> types.Tool:
         """Describe the tool as `tools/list` does."""
@@ -75,9 +86,19 @@ class Tool(Generic[ArgumentsT]):
             title=self.title,
             description=self.description,
             input_schema=self.arguments.model_json_schema(schema_generator=_PlainSchema),
-            output_schema=_or_error(self.result),
+            output_schema=self._output_schema(),
             annotations=self.annotations,
         )
+
+    def _output_schema(self) -> Schema:
+        """Allow the error beside the results: the TypeScript clients check error results against the schema as well."""
+        results = [each for each in (self.dry_run, self.result) if each is not None]
+        properties = {name: schema for each in results for name, schema in each["properties"].items()}
+        return {
+            "type": "object",
+            "properties": {**properties, "error": _error_schema(self.details)},
+            "oneOf": [{"required": each["required"]} for each in (*results, {"required": ["error"]})],
+        }
 
 
 class Toolbox:
@@ -96,21 +117,33 @@ class Toolbox:
             return _result(await tool.run(agent, _checked(tool, agent, arguments)))
         except ToolError as error:
             return failure(error.code, str(error))
+        except OutboundRefused as refusal:
+            return failure(refusal.code, str(refusal), refusal.details)
         except UnknownCall:
             return failure(
                 "unknown_call", "You have no live call of that callSid. comms_list_calls with state live names them."
             )
         except STORE_FAILURES:
             log.warning("tool_store_failed", tool=name, agent_id=agent.agent_id)
-            return failure("try_again", "The relay's database did not answer; nothing is lost. Try again in a moment.")
-        except Exception:
-            log.exception("tool_crashed", tool=name, agent_id=agent.agent_id)
-            return failure("internal_error", "The relay made a mistake, which is in its log. Other tools still work.")
+            return failure(
+                "try_again",
+                "The relay's database did not answer, so this was not done; nothing is lost. Try again in a moment.",
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, the model gets an answer and the log the place
+            report("tool_crashed", error, tool=name, agent_id=agent.agent_id)
+            return failure(
+                "internal_error",
+                "The relay made a mistake, which is in its log. It may have done what you asked, or not: look before "
+                "you ask again. Other tools still work.",
+            )
 
 
-def failure(code: str, message: str) -> types.CallToolResult:
-    """Word an error as a tool result."""
-    return _result({"error": {"code": code, "message": message}}, is_error=True)
+def failure(code: str, message: str, details: Mapping[str, Any] | None = None) -> types.CallToolResult:
+    """Word an error as a tool result. `details` are left out where there are none; they must be fit for JSON."""
+    error: dict[str, Any] = {"code": code, "message": message}
+    if details:
+        error["details"] = dict(details)
+    return _result({"error": error}, is_error=True)
 
 
 def _result(content: dict[str, Any], *, is_error: bool = False) -> types.CallToolResult:
@@ -137,26 +170,23 @@ def _explain(error: ValidationError) -> str:
     return "; ".join(problems)
 
 
-def _or_error(result: Schema) -> Schema:
-    """Allow the error beside the result: the TypeScript clients check error results against the schema as well."""
-    error = {
-        "type": "object",
-        "description": "Present only when the call failed.",
-        "properties": {
-            "code": {"type": "string", "description": "What went wrong, in snake_case."},
-            "message": {"type": "string", "description": "What is wrong and what to do."},
-        },
-        "required": ["code", "message"],
+def _error_schema(details: Schema | None) -> Schema:
+    properties: Schema = {
+        "code": {"type": "string", "description": "What went wrong, in snake_case."},
+        "message": {"type": "string", "description": "What is wrong and what to do."},
     }
+    if details is not None:
+        properties["details"] = details
     return {
         "type": "object",
-        "properties": {**result["properties"], "error": error},
-        "oneOf": [{"required": result["required"]}, {"required": ["error"]}],
+        "description": "Present only when the call failed.",
+        "properties": properties,
+        "required": ["code", "message"],
     }
 
 
 class _PlainSchema(GenerateJsonSchema):
-    """Schemas without titles and empty defaults, which only cost a model tokens."""
+    """Schemas without titles, empty defaults and the null of optional types, which only cost a model tokens."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - the base class names it
         return False
@@ -166,3 +196,6 @@ class _PlainSchema(GenerateJsonSchema):
         if not described.get("default", True):
             del described["default"]
         return described
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> dict[str, Any]:
+        return self.generate_inner(schema["schema"])

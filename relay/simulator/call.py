@@ -12,6 +12,7 @@ one long file because they share the state of the call. Source: Twilio's pages o
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -88,6 +89,7 @@ class SimulatedCall:
     _talking: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _performing: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _redirection: str | None = None
+    _asks: bool = True
     _began: float = attrs.field(factory=trio.current_time)
     _speak: trio.MemorySendChannel[Token] = attrs.field(init=False)
     _listen: trio.MemoryReceiveChannel[Token] = attrs.field(init=False)
@@ -201,6 +203,22 @@ class SimulatedCall:
         while self._live and self.sessions[-1] is broken:
             await self._changed.wait()
 
+    async def drop_line(self) -> None:
+        """Break the connection as `break_line` does, with a carrier that never asks what comes next.
+
+        The call stays up, and silent, until it is changed over the REST API or the caller hangs up.
+        """
+        self._asks = False
+        await self.break_line()
+
+    async def freeze_line(self) -> None:
+        """Have the carrier take no more notice of what the relay sends: no speech, no `end`, no Close frame.
+
+        What the caller says still goes out. The session lasts until the call is changed over the REST API, the caller
+        hangs up, or the line breaks as well.
+        """
+        (await self._session()).freeze()
+
     async def hang_up(self) -> None:
         """Put the phone down. Harmless when the call is over."""
         self._hung_up = True
@@ -301,6 +319,8 @@ class SimulatedCall:
     async def pass_time(self, seconds: float) -> bool:
         """Let time pass on the line; say whether the call is still on, and what it was doing still wanted."""
         with trio.CancelScope() as self._talking:
+            if self._hung_up:
+                self._talking.cancel()
             await trio.sleep(seconds)
         return not (self._talking.cancelled_caught or self._hung_up)
 
@@ -405,6 +425,10 @@ class SimulatedCall:
         except WebSocketRefused as refusal:
             outcome = Outcome("failed", error_code="64102", error_message=f"Unable to connect to WebSocket: {refusal}")
         self.outcomes.append(outcome)
+        if not self._asks:
+            self._asks = True
+            await self.pass_time(math.inf)
+            return None
         action = verb.attributes.get("action")
         if action is None or self._redirection is not None:
             return None
@@ -474,7 +498,8 @@ class SimulatedCall:
         self._note_change()
 
     def _take_leg(self, leg: Leg) -> None:
-        self.legs.append(leg)
+        if leg not in self.legs:
+            self.legs.append(leg)
         self._note_change()
 
     def _note_change(self) -> None:

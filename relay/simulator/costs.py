@@ -9,8 +9,9 @@ measured but guessed at. Where the daemon does not tell (its metrics know its pr
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import attrs
 import httpx2
@@ -18,7 +19,10 @@ import trio
 from prometheus_client.parser import text_string_to_metric_families
 
 from relay.simulator.carrier import Carrier, open_carrier
-from relay.simulator.load import LoadPlan, LoadReport, Progress, run_load
+from relay.simulator.load import LoadPlan, run_load
+from relay.simulator.load_report import LoadReport, Progress
+
+_Result = TypeVar("_Result")
 
 FIRST_CALLS = 20
 """How many calls are made before memory is read first: what only the first of all calls need is no call's own."""
@@ -61,12 +65,19 @@ async def run_metered_load(
     The beginning and the end of each call are in it, shared out over the call's turns. Raises `httpx2.HTTPError` when
     the daemon's metrics cannot be had.
     """
+    report, seconds = await cpu_of(meter, lambda: run_load(plan, progress))
+    return report, None if seconds is None or not report.turns else seconds * 1000 / report.turns
+
+
+async def cpu_of(meter: DaemonMeter, work: Callable[[], Awaitable[_Result]]) -> tuple[_Result, float | None]:
+    """Do some work; return what came of it and the seconds of CPU that the daemon used meanwhile.
+
+    Raises what the work raises, and `httpx2.HTTPError` when the daemon's metrics cannot be had.
+    """
     before = await meter.cpu_seconds()
-    report = await run_load(plan, progress)
+    result = await work()
     after = await meter.cpu_seconds()
-    if before is None or after is None or not report.turns:
-        return report, None
-    return report, (after - before) * 1000 / report.turns
+    return result, None if before is None or after is None else after - before
 
 
 async def memory_of_idle_call(plan: LoadPlan, meter: DaemonMeter, rest: float) -> float | None:

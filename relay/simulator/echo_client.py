@@ -1,16 +1,18 @@
 """An MCP client that repeats what the caller said, at once: the lean other end for load runs. Not for tests of MCP.
 
-    GET /sse ──▶ events ──▶ sampling/createMessage ──▶ "You said: …" ──▶ POST /messages
+    GET /sse ──▶ events ─┬▶ sampling/createMessage ──▶ "You said: …" ──▶ POST /messages
+                         └▶ results of the tools that it was told to call
 
 A published SDK spends several milliseconds of a core on each turn, so a load run through one measures the SDK. This
-one speaks just enough of the protocol (initialize, sampling, ping; revision 2025-11-25 over HTTP+SSE), and posts its
-answers down one connection without waiting for the 202 of the one before.
+one speaks just enough of the protocol (initialize, sampling, tools, ping; revision 2025-11-25 over HTTP+SSE), and posts
+down one connection without waiting for the 202 of the post before.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -67,7 +69,29 @@ class EchoClient:
     _posting: trio.SocketStream
     answered: int = 0
     _address: str = ""
+    _ids: Iterator[int] = attrs.field(factory=lambda: itertools.count(1))
+    _results: dict[int, trio.MemorySendChannel[dict[str, Any]]] = attrs.field(factory=dict)
+    _is_over: bool = False
+    _turn_to_post: trio.Lock = attrs.field(factory=trio.Lock)
     _http: h11.Connection = attrs.field(factory=lambda: h11.Connection(h11.CLIENT))
+
+    async def call_tool(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Call a tool and return its structured content, which holds `error` with its `code` where it failed.
+
+        Raises `EchoFailed` when the stream ends first; cancelling forgets the result.
+        """
+        if self._is_over:
+            raise EchoFailed("the relay has ended the stream")
+        number = next(self._ids)
+        self._results[number], result = trio.open_memory_channel[dict[str, Any]](1)
+        params = {"name": name, "arguments": dict(arguments)}
+        try:
+            await self._post({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params})
+            return await result.receive()
+        except trio.EndOfChannel:
+            raise EchoFailed("the relay ended the stream before the tool's result came") from None
+        finally:
+            self._results.pop(number, None)
 
     async def run(self, path: str, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen and answer until the stream ends; started once the server knows the client.
@@ -97,6 +121,11 @@ class EchoClient:
                 await self._answer(message["id"], {"role": "assistant", "content": content, "model": "echo"})
             elif message.get("method") == "ping":
                 await self._answer(message["id"], {})
+            elif "method" not in message and message.get("id") in self._results:
+                self._results[message["id"]].send_nowait(_content(message))
+        self._is_over = True
+        for waiting in self._results.values():
+            waiting.close()
         if not is_ready:
             raise EchoFailed("the relay ended the stream at once; is it being stopped?")
 
@@ -114,7 +143,8 @@ class EchoClient:
             f"POST {self._address} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
-        await self._posting.send_all(head.encode() + body)
+        async with self._turn_to_post:
+            await self._posting.send_all(head.encode() + body)
 
     async def _events(self) -> AsyncIterator[tuple[str, str]]:
         """Give each server-sent event as (name, data); comments and ids are passed over."""
@@ -144,3 +174,11 @@ class EchoClient:
                     return
                 case _:
                     continue
+
+
+def _content(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a tool's structured content; what the protocol itself refused is an error as well."""
+    if "result" not in message:
+        error = message.get("error", {})
+        return {"error": {"code": str(error.get("code", "")), "message": str(error.get("message", ""))}}
+    return dict(message["result"].get("structuredContent", {}))

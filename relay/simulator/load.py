@@ -15,17 +15,17 @@ import random
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 import attrs
 import trio
 from attrs.validators import and_, ge, gt, le, optional
-from rich.table import Table
 
 from relay.simulator.call import SimulatedCall
-from relay.simulator.carrier import Carrier, open_carrier
+from relay.simulator.carrier import open_carrier
 from relay.simulator.faults import CallOver, EndlessCall, TwimlRefused, WebhookFailed
+from relay.simulator.load_report import Latency, LoadReport, Progress
 
 SETTLE = 1.0
 """Seconds to wait for a marked answer after speech that is neither marked nor known: it may have been a filler."""
@@ -64,123 +64,30 @@ class LoadPlan:
         return ramp + self.turns * (self.think + self.answer_within + SETTLE) + 60
 
 
-@attrs.frozen(kw_only=True)
-class Latency:
-    """A distribution of waiting times in milliseconds, by nearest rank; all zero when nothing was measured."""
-
-    p50: float
-    p95: float
-    p99: float
-    max: float
-
-    @classmethod
-    def of(cls, seconds: Sequence[float]) -> Latency:
-        """Return the distribution of some times in seconds."""
-        ordered = sorted(seconds)
-
-        def rank(share: float) -> float:
-            return round(ordered[math.ceil(share * len(ordered)) - 1] * 1000, 1) if ordered else 0.0
-
-        return cls(p50=rank(0.5), p95=rank(0.95), p99=rank(0.99), max=rank(1))
-
-
-@attrs.frozen(kw_only=True)
-class LoadReport:
-    """What came of a plan. `first_word` ends with the first piece of the answer, `turn` with its last.
-
-    `calls` were begun and `turns` asked; `answered` counts turns by path. `stale` are answers to an earlier turn of the
-    same call. `errors` counts what ended calls, by kind. `malformed` are frames that a carrier would refuse.
-    """
-
-    calls: int
-    turns: int
-    answered: Mapping[str, int]
-    turn: Latency
-    first_word: Latency
-    lost: int
-    wrong_call: int
-    stale: int
-    malformed: int
-    errors: Mapping[str, int]
-    seconds: float
-
-    @property
-    def clean(self) -> bool:
-        """Whether every turn was answered, on its own call, and every call ended as it should."""
-        return not (self.lost or self.wrong_call or self.malformed or self.errors)
-
-    def as_json(self) -> dict[str, object]:
-        """Return it as JSON values; latencies are objects with milliseconds."""
-        return attrs.asdict(self)
-
-    def table(self) -> Table:
-        """Return it as a table for people."""
-        table = Table(title="Call load", show_header=False)
-        paths = ", ".join(f"{path} {count}" for path, count in sorted(self.answered.items())) or "–"
-        rows = {
-            "calls": self.calls,
-            "turns": self.turns,
-            "seconds": f"{self.seconds:.1f}",
-            "answered by": paths,
-            "turn latency p50/p95/p99/max (ms)": _row(self.turn),
-            "first-word latency p50/p95/p99/max (ms)": _row(self.first_word),
-            "lost answers": self.lost,
-            "answers to the wrong call": self.wrong_call,
-            "answers to an earlier turn": self.stale,
-            "malformed frames": self.malformed,
-            "errors": ", ".join(f"{kind} {count}" for kind, count in sorted(self.errors.items())) or 0,
-        }
-        for name, value in rows.items():
-            table.add_row(name, str(value))
-        return table
-
-
-@attrs.define
-class Progress:
-    """How far a run is; handed out about once a second, and meant to be read at once."""
-
-    begun: int = 0
-    live: int = 0
-    finished: int = 0
-    asked: int = 0
-    answered: int = 0
-    lost: int = 0
-
-
 async def run_load(plan: LoadPlan, progress: Callable[[Progress], None] | None = None) -> LoadReport:
     """Carry out a plan and report; a run that exceeds `plan.at_most` is cut off, which is an error in the report.
 
     Raises nothing for what the relay does wrong: that is what the report is for. Cancelling breaks all calls off.
     """
-    tally = _Tally(plan)
-    began = trio.current_time()
-    with trio.move_on_after(plan.at_most) as limit:
-        async with trio.open_nursery() as watching:
-            if progress:
-                watching.start_soon(_watch, tally.progress, progress)
-            async with (
-                open_carrier(plan.account_sid, plan.auth_token, plan.url, via=plan.via) as carrier,
-                trio.open_nursery() as callers,
-            ):
-                for number in range(plan.calls):
-                    if plan.rate:
-                        await trio.sleep_until(began + number / plan.rate)
-                    callers.start_soon(tally.run_call, carrier, number)
-            watching.cancel_scope.cancel()
-    if limit.cancelled_caught:
-        tally.errors["time limit of the run"] += 1
-    return tally.report(trio.current_time() - began)
+    tally = Tally(plan)
+    async with open_carrier(plan.account_sid, plan.auth_token, plan.url, via=plan.via) as carrier:
+
+        async def call_in(number: int) -> None:
+            async with carrier.call(plan.agent_id, caller=number_of(number)) as call:
+                await tally.converse(call, number)
+
+        await tally.run(call_in, progress)
+    return tally.report()
 
 
-async def _watch(state: Progress, progress: Callable[[Progress], None]) -> None:
-    while True:
-        progress(state)
-        await trio.sleep(1)
+def number_of(call: int) -> str:
+    """Give the party of a plan's call a number that no other has; none of them is assigned to anybody."""
+    return f"+1555{call:07d}"
 
 
 @attrs.define(eq=False)
-class _Tally:
-    """The callers, and what they saw."""
+class Tally:
+    """The parties at the other end of the calls, and what they saw."""
 
     plan: LoadPlan
     progress: Progress = attrs.field(factory=Progress)
@@ -191,21 +98,51 @@ class _Tally:
     wrong_call: int = 0
     stale: int = 0
     malformed: int = 0
+    seconds: float = 0.0
     run_id: str = attrs.field(factory=lambda: secrets.token_hex(4))
 
-    async def run_call(self, carrier: Carrier, number: int) -> None:
-        """Be one caller."""
+    async def run(
+        self, call: Callable[[int], Awaitable[None]], progress: Callable[[Progress], None] | None = None
+    ) -> None:
+        """Have each call of the plan made, at its rate and within its time; `call` gets the number of each, from 0.
+
+        What `call` raises of the simulator's faults is counted.
+        """
+        began = trio.current_time()
+        with trio.move_on_after(self.plan.at_most) as limit:
+            async with trio.open_nursery() as watching:
+                if progress:
+                    watching.start_soon(self._watch, progress)
+                async with trio.open_nursery() as calls:
+                    for number in range(self.plan.calls):
+                        if self.plan.rate:
+                            await trio.sleep_until(began + number / self.plan.rate)
+                        calls.start_soon(self._count, call, number)
+                watching.cancel_scope.cancel()
+        if limit.cancelled_caught:
+            self.errors["time limit of the run"] += 1
+        self.seconds = trio.current_time() - began
+
+    async def converse(self, call: SimulatedCall, number: int) -> None:
+        """Be the caller, or whoever was called, for all turns of one call. Raises `CallOver` when it ends earlier."""
+        try:
+            for turn in range(self.plan.turns):
+                if turn:
+                    await trio.sleep(self.plan.think * random.uniform(*THINK_SPREAD))
+                await self._take_turn(call, number, turn)
+        finally:
+            self.malformed += call.malformed
+
+    async def _watch(self, progress: Callable[[Progress], None]) -> None:
+        while True:
+            progress(self.progress)
+            await trio.sleep(1)
+
+    async def _count(self, call: Callable[[int], Awaitable[None]], number: int) -> None:
         self.progress.begun += 1
         self.progress.live += 1
         try:
-            async with carrier.call(self.plan.agent_id, caller=f"+1555{number:07d}") as call:
-                try:
-                    for turn in range(self.plan.turns):
-                        if turn:
-                            await trio.sleep(self.plan.think * random.uniform(*THINK_SPREAD))
-                        await self._take_turn(call, number, turn)
-                finally:
-                    self.malformed += call.malformed
+            await call(number)
         except (WebhookFailed, TwimlRefused, EndlessCall, CallOver) as error:
             self.errors[_kind(error)] += 1
         finally:
@@ -264,7 +201,8 @@ class _Tally:
         known = (path for path, phrases in self.plan.phrases.items() if any(phrase in text for phrase in phrases))
         return next(known, "other")
 
-    def report(self, seconds: float) -> LoadReport:
+    def report(self) -> LoadReport:
+        """Return what was seen."""
         return LoadReport(
             calls=self.progress.begun,
             turns=self.progress.asked,
@@ -276,7 +214,7 @@ class _Tally:
             stale=self.stale,
             malformed=self.malformed,
             errors=dict(self.errors),
-            seconds=round(seconds, 3),
+            seconds=round(self.seconds, 3),
         )
 
 
@@ -287,7 +225,3 @@ def _kind(error: Exception) -> str:
     if isinstance(error, TwimlRefused):
         return f"TwiML refused ({error.code})"
     return "call ended early" if isinstance(error, CallOver) else "endless call"
-
-
-def _row(latency: Latency) -> str:
-    return " / ".join(f"{value:g}" for value in (latency.p50, latency.p95, latency.p99, latency.max))

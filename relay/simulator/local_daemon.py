@@ -1,7 +1,13 @@
 """A daemon to call: `relay serve --local` as a process of its own, for the demo, the benchmarks and the tests.
 
-async with run_local_daemon(directory) as daemon, open_carrier(ACCOUNT, daemon.token, daemon.url) as carrier:
-    access = await daemon.register("my-client")
+    async with run_local_daemon(directory) as daemon, open_carrier(ACCOUNT, daemon.token, daemon.url) as carrier:
+        access = await daemon.register("my-client")
+
+A daemon that calls out must know the carrier's REST API before it starts, and the carrier the daemon's address and
+token: `run_local_world` takes the API's port first, serves it last, and gives both.
+
+    async with run_local_world(directory) as (daemon, carrier, rest):
+        rest.callee("+15559876543", Answers(says=("Hello?",)))
 """
 
 from __future__ import annotations
@@ -12,12 +18,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import trio
+
+from relay.listener import address_of, bind
+from relay.simulator.carrier import Carrier, open_carrier
+from relay.simulator.rest import RestApi, open_rest
 
 ACCOUNT = "AC" + "0" * 32
 """The carrier's account in local runs: any will do."""
@@ -26,7 +36,10 @@ START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 
 # The caller's own settings must not reach it: a demo or a test must not touch a real database or account.
-_FOREIGN = ("TWILIO_", "RELAY_", "DEFAULT_VOICE_", "DATABASE_URL", "PUBLIC_URL", "ANTHROPIC_", "ANSWERING_")
+_FOREIGN = (
+    *("TWILIO_", "RELAY_", "DEFAULT_VOICE_", "DATABASE_URL", "PUBLIC_URL"),
+    *("ANTHROPIC_", "ANSWERING_", "ELEVENLABS_"),
+)
 
 
 class DaemonFailed(Exception):
@@ -100,7 +113,7 @@ async def run_local_daemon(
     try:
         with trio.fail_after(START_SECONDS):
             url = await _ready_url(process, log, began)
-        token = await trio.Path(directory / "relay.db.token").read_text()
+        token = given.get("TWILIO_AUTH_TOKEN") or await trio.Path(directory / "relay.db.token").read_text()
         daemon = LocalDaemon(directory, process, url, token, given)
         yield daemon
         status = await daemon.stop()
@@ -110,6 +123,43 @@ async def run_local_daemon(
         process.kill()
         with trio.move_on_after(STOP_SECONDS, shield=True):
             await process.wait()
+
+
+class LocalWorld(NamedTuple):
+    """A daemon, the carrier whose calls it takes, and the REST API over which it orders calls of that carrier."""
+
+    daemon: LocalDaemon
+    carrier: Carrier
+    rest: RestApi
+
+
+@asynccontextmanager
+async def run_local_world(
+    directory: Path,
+    settings: Mapping[str, str] | None = None,
+    *,
+    speech_rate: float | None = None,
+    calls_per_second: float | None = None,
+) -> AsyncIterator[LocalWorld]:
+    """Run a daemon that can call out, and the simulated carrier around it, for the length of the block.
+
+    The daemon is told where the API is, unless the settings say it; `speech_rate` is as for `open_carrier` and
+    `calls_per_second` as for `open_rest`. At the end of the block calls that the daemon ordered are cut, others must be
+    over, and the daemon is stopped. Raises as `run_local_daemon` does, and `ListenError` without a free port.
+    """
+    async with AsyncExitStack() as stack:
+        # The sockets queue what comes before they are served: the daemon may ask as soon as it runs.
+        listeners = await bind("127.0.0.1", 0)
+        for listener in listeners:
+            await stack.enter_async_context(listener)
+        host, port = address_of(listeners)
+        told = {"TWILIO_API_BASE_URL": f"http://{host}:{port}", **(settings or {})}
+        daemon = await stack.enter_async_context(run_local_daemon(directory, told))
+        account = told.get("TWILIO_ACCOUNT_SID", ACCOUNT)
+        connected = open_carrier(account, daemon.token, daemon.url, speech_rate=speech_rate)
+        carrier = await stack.enter_async_context(connected)
+        api = open_rest(carrier, calls_per_second=calls_per_second, listeners=listeners)
+        yield LocalWorld(daemon, carrier, await stack.enter_async_context(api))
 
 
 async def _ready_url(process: trio.Process, log: trio.Path, began: int) -> str:

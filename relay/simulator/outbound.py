@@ -11,6 +11,7 @@ resource, on status callbacks and on answering machine detection. Machine detect
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -18,12 +19,15 @@ import attrs
 import trio
 
 from relay.simulator.call import SimulatedCall
-from relay.simulator.callee import Answers, Refused, Unanswered
+from relay.simulator.callee import MACHINES, Answers, Refused, Unanswered
 from relay.simulator.faults import CallOver, EndlessCall, ScriptError, TwimlRefused, WebhookFailed
 from relay.simulator.webhooks import Account, fetch_twiml
 
 # Four events and a verdict are all that a call ever reports.
 _REPORTS = 5
+
+# What ends a callee's part; the call's own account of its end says more.
+_ENDS = (CallOver, WebhookFailed, TwimlRefused, EndlessCall, ScriptError)
 
 _SIP_CODES = {"completed": "200", "busy": "486", "no-answer": "487", "canceled": "487", "failed": "404"}
 
@@ -91,9 +95,9 @@ async def _course(account: Account, call: SimulatedCall, order: Order, reports: 
 async def _talk(account: Account, call: SimulatedCall, order: Order, reports: _Reports, callee: Answers) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_hang_up_after, call, order.time_limit)
-        if order.verdict_callback:
+        if order.verdict_callback and callee.answered_by:
             nursery.start_soon(_judge, call, reports, callee)
-        nursery.start_soon(_act, call, callee)
+        nursery.start_soon(_play_back if callee.answered_by in MACHINES else _converse, account, call, callee)
         try:
             document = order.twiml or await fetch_twiml(account, call.facts, order.url or "")
         except WebhookFailed as failure:
@@ -114,11 +118,10 @@ async def _judge(call: SimulatedCall, reports: _Reports, callee: Answers) -> Non
     reports.note_verdict(callee.answered_by, callee.verdict_after)
 
 
-async def _act(call: SimulatedCall, callee: Answers) -> None:
-    try:
+async def _converse(_account: Account, call: SimulatedCall, callee: Answers) -> None:
+    with suppress(*_ENDS):
         if callee.says:
             await call.connected()
-        if callee.says and callee.answered_by == "human":
             await call.quiet()
         for words in callee.says:
             await call.say(words)
@@ -126,8 +129,15 @@ async def _act(call: SimulatedCall, callee: Answers) -> None:
             await call.quiet()  # people let each other finish
         if callee.hangs_up_after is not None:
             await _hang_up_after(call, callee.hangs_up_after)
-    except (CallOver, WebhookFailed, TwimlRefused, EndlessCall, ScriptError):
-        return  # the call's own account of its end says more
+
+
+async def _play_back(account: Account, call: SimulatedCall, callee: Answers) -> None:
+    with suppress(*_ENDS):
+        for words in callee.says:
+            await call.say(words)
+            await trio.sleep(len(words) / account.speech_rate if account.speech_rate else 0)
+        if callee.hangs_up_after is not None:
+            await _hang_up_after(call, callee.hangs_up_after)
 
 
 @attrs.define(eq=False)

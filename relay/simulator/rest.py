@@ -30,7 +30,7 @@ import attrs
 import trio
 from attrs.validators import ge, gt, in_, optional
 
-from relay.listener import ListenerOptions, serve
+from relay.listener import ListenerOptions, bind, serve_on
 from relay.simulator.call import SimulatedCall
 from relay.simulator.call_resource import listed, resource
 from relay.simulator.callee import Callee, Refused
@@ -76,18 +76,22 @@ async def open_rest(
     calls_per_second: float | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
+    listeners: Sequence[trio.SocketListener] | None = None,
 ) -> AsyncIterator[RestApi]:
     """Serve the REST API of a carrier's account for the length of the block; calls under way at its end are cut.
 
     What the relay does wrong in a call is raised by the methods of that call, not here.
     `numbers` are those that the account may call from (None: any). More than `calls_per_second` wait in the carrier's
-    queue, as the service has it; None starts all at once. Raises `ListenError` when the address cannot be had.
+    queue, as the service has it; None starts all at once. `listeners` are sockets that were bound before, for a relay
+    that must be told the address first; else one is bound. Raises `ListenError` when the address cannot be had.
     """
+    bound = await bind(host, port) if listeners is None else listeners
     async with trio.open_nursery() as nursery:
         api = RestApi(carrier, nursery, None if numbers is None else frozenset(numbers), calls_per_second)
-        listen = partial(serve, api, ListenerOptions(grace=0), host=host, port=port, stop=trio.Event())
-        _, actual_port = await nursery.start(listen)
-        api.url = f"http://{host}:{actual_port}"
+        actual_host, actual_port = await nursery.start(
+            partial(serve_on, bound, api, ListenerOptions(grace=0), stop=trio.Event())
+        )
+        api.url = f"http://{actual_host}:{actual_port}"
         yield api
         nursery.cancel_scope.cancel()
 
@@ -118,9 +122,13 @@ class RestApi:
         """The calls that were ordered over the API, oldest first."""
         return [call for call in self._carrier.calls.values() if call.facts.direction == "outbound-api"]
 
+    def has(self, sid: str) -> bool:
+        """Say whether there is a call of this id, whoever made it."""
+        return sid in self._carrier.calls
+
     async def call(self, sid: str) -> SimulatedCall:
         """Return the call of an id, waiting until it was ordered."""
-        while sid not in self._carrier.calls:
+        while not self.has(sid):
             await self._changed.wait()
         return self._carrier.calls[sid]
 

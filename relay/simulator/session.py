@@ -72,6 +72,7 @@ class Session:
     digits: str = ""
     _bad_in_a_row: int = 0
     _hung_up: bool = False
+    _thaw: trio.Event | None = None
     _playback: Playback = attrs.field(init=False)
     _reading: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
@@ -141,12 +142,18 @@ class Session:
     async def hang_up(self) -> None:
         """Put the phone down: the carrier closes the socket normally."""
         self._hung_up = True
+        self._end_freeze()
         self._reading.deadline = trio.current_time() + CLOSE_PATIENCE
         await self._close(1000, "Closing websocket session")
 
     async def break_off(self) -> None:
         """Lose the connection to the relay without a word."""
+        self._end_freeze()
         await self._socket.break_off()
+
+    def freeze(self) -> None:
+        """Take no more notice of what the relay sends, not even of its Close frame, until one of the two above."""
+        self._thaw = self._thaw or trio.Event()
 
     async def quiet(self) -> None:
         """Wait until everything that the relay has sent so far was played."""
@@ -158,6 +165,8 @@ class Session:
         try:
             while True:
                 message = await self._socket.receive()
+                if self._thaw is not None:
+                    continue
                 try:
                     frame = frames.read(message)
                 except FrameRefused as refusal:
@@ -175,7 +184,13 @@ class Session:
                 "failed", None, "64105", "Too many consecutive malformed messages", await self._closed_by_relay()
             )
         except WebSocketClosed as closed:
+            if self._thaw is not None:
+                await self._thaw.wait()
             return Outcome("failed", None, "64105", f"WebSocket ended: {closed}", closed.code)
+
+    def _end_freeze(self) -> None:
+        if self._thaw is not None:
+            self._thaw.set()
 
     def _perform(self, frame: frames.Text | frames.Play | frames.SendDigits | frames.SwitchLanguage) -> None:
         match frame:

@@ -16,10 +16,14 @@ from actors.policy import Phrases
 
 @attrs.frozen(kw_only=True)
 class CarrierPhrases:
-    """What is said through TwiML, where no call is up: `busy` when nobody can be let in, `cut_off` on reconnecting."""
+    """What is said through TwiML, where no session is up.
+
+    `busy` when nobody can be let in, `cut_off` on reconnecting, `whisper` to the person who picks up a transfer.
+    """
 
     busy: str = "I'm sorry, all lines are busy at the moment. Please call again in a few minutes. Goodbye."
     cut_off: str = "I'm sorry, we were cut off. Please go on."
+    whisper: str = "A caller wants to speak to you. Press 1 to take the call."
 
 
 def phrases_for(language: str) -> Phrases:
@@ -56,9 +60,17 @@ _AND = {
 }  # fmt: skip
 
 _BY_LANGUAGE = {
-    "en": (Phrases(), CarrierPhrases()),
+    "en": (
+        Phrases(
+            filler=("One moment, please.", "Let me see."),
+            long_filler="I am still on it. Thank you for waiting.",
+        ),
+        CarrierPhrases(),
+    ),
     "de": (
         Phrases(
+            filler=("Einen Moment, bitte.", "Ich sehe nach."),
+            long_filler="Ich bin noch dabei. Danke für Ihre Geduld.",
             apology="Es tut mir leid, ich bekomme gerade keine Antwort für Sie.",
             unavailable="Es tut mir leid, im Moment kann niemand Ihren Anruf annehmen. "
             "Bitte versuchen Sie es später noch einmal. Auf Wiederhören.",
@@ -74,10 +86,13 @@ _BY_LANGUAGE = {
             busy="Es tut mir leid, zurzeit sind alle Leitungen belegt. "
             "Bitte rufen Sie in ein paar Minuten noch einmal an. Auf Wiederhören.",
             cut_off="Es tut mir leid, wir wurden unterbrochen. Bitte sprechen Sie weiter.",
+            whisper="Ein Anrufer möchte mit Ihnen sprechen. Drücken Sie die 1, um das Gespräch anzunehmen.",
         ),
     ),
     "fr": (
         Phrases(
+            filler=("Un instant, s'il vous plaît.", "Je regarde."),
+            long_filler="Je m'en occupe encore. Merci de patienter.",
             apology="Je suis désolé, je n'arrive pas à obtenir de réponse pour vous en ce moment.",
             unavailable="Je suis désolé, personne ne peut prendre votre appel pour le moment. "
             "Merci de rappeler plus tard. Au revoir.",
@@ -91,10 +106,13 @@ _BY_LANGUAGE = {
         CarrierPhrases(
             busy="Je suis désolé, toutes les lignes sont occupées. Merci de rappeler dans quelques minutes. Au revoir.",
             cut_off="Je suis désolé, nous avons été coupés. Je vous écoute.",
+            whisper="Quelqu'un souhaite vous parler. Appuyez sur la touche 1 pour prendre l'appel.",
         ),
     ),
     "es": (
         Phrases(
+            filler=("Un momento, por favor.", "Déjeme ver."),
+            long_filler="Sigo en ello. Gracias por esperar.",
             apology="Lo siento, ahora mismo no consigo una respuesta para usted.",
             unavailable="Lo siento, en este momento nadie puede atender su llamada. "
             "Por favor, inténtelo más tarde. Adiós.",
@@ -109,10 +127,13 @@ _BY_LANGUAGE = {
             busy="Lo siento, todas las líneas están ocupadas. "
             "Por favor, vuelva a llamar dentro de unos minutos. Adiós.",
             cut_off="Lo siento, se ha cortado la llamada. Continúe, por favor.",
+            whisper="Alguien desea hablar con usted. Pulse 1 para atender la llamada.",
         ),
     ),
     "it": (
         Phrases(
+            filler=("Un momento, per favore.", "Vediamo."),
+            long_filler="Ci sto ancora lavorando. Grazie per l'attesa.",
             apology="Mi dispiace, in questo momento non riesco ad avere una risposta per lei.",
             unavailable="Mi dispiace, al momento nessuno può rispondere alla sua chiamata. "
             "La preghiamo di riprovare più tardi. Arrivederci.",
@@ -125,10 +146,13 @@ _BY_LANGUAGE = {
         CarrierPhrases(
             busy="Mi dispiace, tutte le linee sono occupate. Richiami tra qualche minuto, per favore. Arrivederci.",
             cut_off="Mi dispiace, è caduta la linea. Continui pure.",
+            whisper="Qualcuno desidera parlare con lei. Prema 1 per accettare la chiamata.",
         ),
     ),
     "pt": (
         Phrases(
+            filler=("Um momento, por favor.", "Deixe-me ver."),
+            long_filler="Ainda estou verificando. Obrigado por esperar.",
             apology="Desculpe, não estou conseguindo uma resposta para você agora.",
             unavailable="Desculpe, no momento ninguém pode atender a sua ligação. "
             "Por favor, tente novamente mais tarde. Até logo.",
@@ -142,10 +166,13 @@ _BY_LANGUAGE = {
         CarrierPhrases(
             busy="Desculpe, todas as linhas estão ocupadas. Por favor, ligue de novo em alguns minutos. Até logo.",
             cut_off="Desculpe, a ligação caiu. Pode continuar.",
+            whisper="Alguém quer falar com você. Pressione 1 para atender a ligação.",
         ),
     ),
     "pt-pt": (
         Phrases(
+            filler=("Um momento, por favor.", "Deixe-me ver."),
+            long_filler="Ainda estou a verificar. Obrigado por aguardar.",
             apology="Peço desculpa, de momento não consigo obter uma resposta para si.",
             unavailable="Peço desculpa, de momento ninguém pode atender a sua chamada. "
             "Por favor, tente novamente mais tarde. Adeus.",
@@ -160,10 +187,13 @@ _BY_LANGUAGE = {
             busy="Peço desculpa, todas as linhas estão ocupadas. "
             "Por favor, volte a ligar dentro de alguns minutos. Adeus.",
             cut_off="Peço desculpa, a chamada caiu. Pode continuar.",
+            whisper="Alguém deseja falar consigo. Prima 1 para atender a chamada.",
         ),
     ),
     "nl": (
         Phrases(
+            filler=("Een ogenblik, alstublieft.", "Ik kijk het even na."),
+            long_filler="Ik ben er nog mee bezig. Dank u voor het wachten.",
             apology="Het spijt me, ik krijg op dit moment geen antwoord voor u.",
             unavailable="Het spijt me, er is nu niemand beschikbaar om uw gesprek aan te nemen. "
             "Probeert u het later nog eens. Tot ziens.",
@@ -176,10 +206,13 @@ _BY_LANGUAGE = {
         CarrierPhrases(
             busy="Het spijt me, alle lijnen zijn bezet. Belt u over een paar minuten nog eens. Tot ziens.",
             cut_off="Het spijt me, de verbinding werd verbroken. Gaat u verder.",
+            whisper="Iemand wil u spreken. Druk op 1 om het gesprek aan te nemen.",
         ),
     ),
     "pl": (
         Phrases(
+            filler=("Chwileczkę, proszę.", "Już sprawdzam."),
+            long_filler="Nadal to sprawdzam. Dziękuję za cierpliwość.",
             apology="Przepraszam, w tej chwili nie mogę uzyskać odpowiedzi.",
             unavailable="Przepraszam, w tej chwili nikt nie może odebrać tego połączenia. "
             "Proszę spróbować później. Do widzenia.",
@@ -192,10 +225,13 @@ _BY_LANGUAGE = {
         CarrierPhrases(
             busy="Przepraszam, wszystkie linie są zajęte. Proszę zadzwonić za kilka minut. Do widzenia.",
             cut_off="Przepraszam, połączenie zostało przerwane. Proszę mówić dalej.",
+            whisper="Ktoś chce z Państwem porozmawiać. Aby odebrać połączenie, proszę nacisnąć 1.",
         ),
     ),
     "sv": (
         Phrases(
+            filler=("Ett ögonblick.", "Jag ser efter."),
+            long_filler="Jag håller fortfarande på. Tack för att du väntar.",
             apology="Jag är ledsen, jag kan inte få fram något svar åt dig just nu.",
             unavailable="Jag är ledsen, ingen kan ta emot ditt samtal just nu. Försök gärna igen senare. Hej då.",
             callee_unavailable="Jag är ledsen, assistenten som ringde dig är inte längre tillgänglig. Hej då.",
@@ -207,10 +243,13 @@ _BY_LANGUAGE = {
         CarrierPhrases(
             busy="Jag är ledsen, alla linjer är upptagna. Ring gärna igen om några minuter. Hej då.",
             cut_off="Jag är ledsen, samtalet bröts. Fortsätt gärna.",
+            whisper="Någon vill prata med dig. Tryck på 1 för att ta samtalet.",
         ),
     ),
     "da": (
         Phrases(
+            filler=("Et øjeblik.", "Jeg ser lige efter."),
+            long_filler="Jeg er stadig i gang. Tak, fordi du venter.",
             apology="Jeg beklager, jeg kan ikke få et svar til dig lige nu.",
             unavailable="Jeg beklager, der er ingen, der kan tage dit opkald lige nu. Prøv igen senere. Farvel.",
             callee_unavailable="Jeg beklager, assistenten, der ringede til dig, er ikke længere til rådighed. Farvel.",
@@ -222,10 +261,13 @@ _BY_LANGUAGE = {
         CarrierPhrases(
             busy="Jeg beklager, alle linjer er optaget. Ring igen om et par minutter. Farvel.",
             cut_off="Jeg beklager, vi blev afbrudt. Fortsæt endelig.",
+            whisper="En person vil gerne tale med dig. Tryk på 1 for at tage opkaldet.",
         ),
     ),
     "nb": (
         Phrases(
+            filler=("Et øyeblikk.", "Jeg skal se etter."),
+            long_filler="Jeg holder fortsatt på. Takk for at du venter.",
             apology="Beklager, jeg får ikke noe svar til deg akkurat nå.",
             unavailable="Beklager, ingen kan ta imot samtalen din akkurat nå. Prøv igjen senere. Ha det.",
             callee_unavailable="Beklager, assistenten som ringte deg er ikke tilgjengelig lenger. Ha det.",
@@ -237,10 +279,13 @@ _BY_LANGUAGE = {
         CarrierPhrases(
             busy="Beklager, alle linjer er opptatt. Ring igjen om noen minutter. Ha det.",
             cut_off="Beklager, vi ble brutt. Bare fortsett.",
+            whisper="Noen vil gjerne snakke med deg. Trykk 1 for å ta imot samtalen.",
         ),
     ),
     "fi": (
         Phrases(
+            filler=("Hetkinen, olkaa hyvä.", "Katsotaanpa."),
+            long_filler="Selvitän asiaa edelleen. Kiitos odotuksesta.",
             apology="Olen pahoillani, en saa teille vastausta juuri nyt.",
             unavailable="Olen pahoillani, kukaan ei voi vastata puheluunne juuri nyt. "
             "Yrittäkää myöhemmin uudelleen. Kuulemiin.",
@@ -255,10 +300,13 @@ _BY_LANGUAGE = {
             busy="Olen pahoillani, kaikki linjat ovat varattuja. "
             "Soittakaa muutaman minuutin kuluttua uudelleen. Kuulemiin.",
             cut_off="Olen pahoillani, yhteys katkesi. Voitte jatkaa.",
+            whisper="Soittaja haluaa puhua kanssanne. Vastatkaa puheluun painamalla 1.",
         ),
     ),
     "ja": (
         Phrases(
+            filler=("少々お待ちください。", "確認いたします。"),
+            long_filler="ただいま確認しております。もうしばらくお待ちください。",
             apology="申し訳ございません。ただいまお返事をご用意できません。",
             unavailable="申し訳ございません。ただいま電話に出られる者がおりません。後ほどおかけ直しください。失礼いたします。",
             callee_unavailable="申し訳ございません。お電話を差し上げたアシスタントは、ただいま応答できなくなりました。失礼いたします。",
@@ -270,10 +318,13 @@ _BY_LANGUAGE = {
         CarrierPhrases(
             busy="申し訳ございません。ただいま電話が大変混み合っております。数分後におかけ直しください。失礼いたします。",
             cut_off="申し訳ございません。通話が途切れました。どうぞお続けください。",
+            whisper="お話をご希望の方からお電話が入っております。お受けになる場合は、1を押してください。",
         ),
     ),
     "zh": (
         Phrases(
+            filler=("请稍等。", "我看一下。"),
+            long_filler="我还在处理，感谢您的耐心等待。",
             apology="很抱歉，我现在无法为您找到答复。",
             unavailable="很抱歉，现在没有人能接听您的电话。请稍后再拨。再见。",
             callee_unavailable="很抱歉，给您打电话的助手现在无法继续通话。再见。",
@@ -285,10 +336,13 @@ _BY_LANGUAGE = {
         CarrierPhrases(
             busy="很抱歉，目前所有线路都在忙。请过几分钟再拨。再见。",
             cut_off="很抱歉，刚才通话中断了。请继续说。",
+            whisper="有人想与您通话。如要接听，请按1。",
         ),
     ),
     "ko": (
         Phrases(
+            filler=("잠시만 기다려 주세요.", "확인해 보겠습니다."),
+            long_filler="아직 확인하고 있습니다. 기다려 주셔서 감사합니다.",
             apology="죄송합니다. 지금은 답변을 드릴 수 없습니다.",
             unavailable="죄송합니다. 지금은 전화를 받을 수 있는 사람이 없습니다. "
             "나중에 다시 걸어 주세요. 안녕히 계세요.",
@@ -301,6 +355,7 @@ _BY_LANGUAGE = {
         CarrierPhrases(
             busy="죄송합니다. 지금은 모든 회선이 통화 중입니다. 몇 분 후에 다시 걸어 주세요. 안녕히 계세요.",
             cut_off="죄송합니다. 통화가 끊어졌습니다. 계속 말씀해 주세요.",
+            whisper="통화를 원하시는 분이 계십니다. 전화를 받으시려면 1번을 눌러 주세요.",
         ),
     ),
 }

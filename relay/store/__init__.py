@@ -5,6 +5,7 @@
     web, MCP, command line ──▶ AgentRegistry, ClientHellos ─────────────┘    (group commit)
 
 `schema` says what the tables are and `migrations` how they came to be; `engine` opens a database and brings it up to
-date; `database` is the one actor through which everything is written. The four stores on top of it know their tables
-and nothing of each other, except that the journal writes a waiting message for words that nobody answered.
+date; `database` is the one actor through which everything is written. The stores on top of it know their tables and
+nothing of each other, except that the journal writes a waiting message for words that nobody answered. `retention`
+deletes what need not be kept any longer.
 """

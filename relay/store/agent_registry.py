@@ -14,11 +14,12 @@ from datetime import datetime
 
 import attrs
 import phonenumbers
-from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, and_, delete, func, insert, not_, select, update
 
 from relay.agents import Agent
 from relay.errors import AgentError
 from relay.store.database import Database
+from relay.store.recovery import LINE_IS_OPEN
 from relay.store.schema import agents, calls, held_words, messages, utc_now
 
 
@@ -43,6 +44,8 @@ class AgentRegistry:
         system_prompt: str | None = None,
         voice: str | None = None,
         language: str | None = None,
+        name: str | None = None,
+        discloses: bool = True,
     ) -> tuple[Agent, str]:
         """Register an agent and return it with its token, which is not kept and cannot be shown again.
 
@@ -57,6 +60,8 @@ class AgentRegistry:
                 system_prompt=system_prompt,
                 voice=voice,
                 language=language,
+                name=name,
+                discloses=discloses,
                 created_at=self.now(),
             )
         except ValueError as error:
@@ -76,6 +81,45 @@ class AgentRegistry:
 
         await self.database.write(work)
         return agent, token
+
+    async def change(
+        self,
+        agent_id: str,
+        *,
+        number: str | None = None,
+        greeting: str | None = None,
+        system_prompt: str | None = None,
+        voice: str | None = None,
+        language: str | None = None,
+        name: str | None = None,
+        discloses: bool | None = None,
+    ) -> Agent:
+        """Change what is given of an agent and return it as it is then; None leaves a thing as it is.
+
+        An empty text takes it away, so that it is as the settings say again. Calls that are up go on as they began.
+        Raises `AgentError` for an unknown agent, or a number that is none.
+        """
+        texts = {
+            "number": _e164(number) if number else number,
+            "greeting": greeting,
+            "system_prompt": system_prompt,
+            "voice": voice,
+            "language": language,
+            "name": name,
+        }
+        changes: dict[str, object] = {column: text or None for column, text in texts.items() if text is not None}
+        if discloses is not None:
+            changes["discloses"] = discloses
+
+        def work(connection: Connection) -> Agent:
+            if changes:
+                connection.execute(update(agents).where(agents.c.agent_id == agent_id).values(changes))
+            row = _find(connection, agent_id)
+            if row is None:
+                raise unknown_agent(agent_id)
+            return _agent(row)
+
+        return await self.database.write(work)
 
     async def list(self) -> tuple[Agent, ...]:
         """List all agents by id."""
@@ -129,7 +173,7 @@ class AgentRegistry:
         return token
 
     async def remove(self, agent_id: str, *, discard_messages: bool = False) -> None:
-        """Forget an agent and all that is its own: token, messages, hellos, and calls that have ended.
+        """Forget an agent and all that is its own: token, messages, hellos, and calls that have ended, line and all.
 
         Refused with `AgentError` while messages wait for it, unless they are to be discarded: whoever registers the
         same id later must not find what callers left for somebody else, and nothing is lost without being asked for.
@@ -145,7 +189,9 @@ class AgentRegistry:
                     f"or throw them away with: relay agents remove {agent_id} --discard-messages"
                 )
             connection.execute(delete(messages).where(messages.c.agent_id == agent_id))
-            connection.execute(delete(calls).where(calls.c.agent_id == agent_id, calls.c.ended_at.is_not(None)))
+            # For the carrier a call may be over while its line is still up here, and still holds words.
+            ended = and_(calls.c.ended_at.is_not(None), not_(LINE_IS_OPEN))
+            connection.execute(delete(calls).where(calls.c.agent_id == agent_id, ended))
             connection.execute(delete(agents).where(agents.c.agent_id == agent_id))
 
         await self.database.write(work)

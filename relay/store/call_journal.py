@@ -1,6 +1,7 @@
 """The journal: calls that are open, words that are in flight, and the record that each call leaves.
 
     webhook ──announce_call──▶ row ──open_call──▶ connected ──close_call──▶ outcome, duration, turns by who answered
+    carrier ──note_progress, …──▶ the carrier's side of the same row, at any time and in any order
     caller's words ──hold_words──▶ held ──release_words: answered──▶ gone
                                      ├──MessageStore.leave: became a message──▶ gone
                                      └──recover, at the next start──▶ a waiting message
@@ -8,41 +9,36 @@
 Words are held before a client is asked, so whatever ends the process in between, somebody still learns what was said.
 A connection's turns and parts are its own: when a call is opened again, what the connection before it left is sealed
 and words that it still held become a message, so a new connection that counts from 1 overwrites nothing.
+
+A record is over when whoever knows it first says so: the line's end, unless the caller is being passed on, or the
+carrier. What each of the two says is kept by itself, so the record is the same whichever came first.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import attrs
+import structlog
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
 
-from actors.messages import CallInfo, CallSummary, Direction, Line, MessageDraft, Reason, Speaker
+from actors.messages import CallInfo, CallSummary, Direction, Line, Reason
+from relay.calls import CallKind, CallProgress, TransferOutcome
+from relay.store import call_progress, recovery, transcripts
 from relay.store.call_record import CallRecord, CallState, record_of
 from relay.store.database import Database
-from relay.store.schema import calls, held_words, messages, upsert, utc_now
-from relay.store.waiting_messages import insert_message
+from relay.store.recovery import Recovery
+from relay.store.schema import calls, held_words, upsert, utc_now
 
-# The outcome of a call that an earlier run of the daemon left open.
-OUTCOME_RELAY_RESTARTED = "relay_restarted"
-# Drafts count their parts from 1, so nothing that a call leaves ever replaces a message with this one.
-_RECOVERED_PART = 0
+log = structlog.get_logger(__name__)
 
 # The two that every turn of every call runs are built once.
 _HOLD = upsert(held_words, ["text", "at"])
 _RELEASE = delete(held_words).where(
     held_words.c.call_sid == bindparam("released_sid"), held_words.c.turn <= bindparam("through_turn")
 )
-
-
-@attrs.frozen
-class Recovery:
-    """What a start found: messages made of held words, and calls that had been left open."""
-
-    messages: int
-    calls: int
 
 
 def _new_boot() -> str:
@@ -61,17 +57,30 @@ class CallJournal:
     now: Callable[[], datetime] = utc_now
     boot: str = attrs.field(factory=_new_boot)
 
-    async def announce_call(self, call_sid: str, agent_id: str, direction: Direction, caller: str, called: str) -> None:
-        """Record a call when it is first heard of, before its line is connected. Of a known call nothing changes."""
-        row = self._facts(agent_id, direction, caller, called) | {
-            "call_sid": call_sid,
-            "opened_at": self.now(),
-            "turns_by": {},
-        }
+    async def announce_call(
+        self,
+        call_sid: str,
+        agent_id: str,
+        direction: Direction,
+        caller: str,
+        called: str,
+        *,
+        kind: CallKind = CallKind.CALL,
+    ) -> None:
+        """Record a call when it is first heard of, before its line is connected.
+
+        To a call that is known already only what was not known of it is added: the carrier may report on a call that we
+        make before we can announce it. Of another agent's call nothing changes.
+        """
+        facts = self._facts(agent_id, direction, caller, called) | {"kind": kind.value}
+        now = self.now()
 
         def work(connection: Connection) -> None:
-            if _find(connection, call_sid) is None:
-                connection.execute(insert(calls), row)
+            known = _find(connection, call_sid)
+            if known is None:
+                _insert(connection, call_sid, facts, now)
+            elif known["agent_id"] == agent_id:
+                _change(connection, known, call_progress.announced(known, kind, caller, called))
 
         await self.database.write(work)
 
@@ -83,18 +92,10 @@ class CallJournal:
         def work(connection: Connection) -> None:
             known = _find(connection, call.call_sid)
             if known is None:
-                fresh = {"call_sid": call.call_sid, "opened_at": now, "connected_at": call.started_at, "turns_by": {}}
-                connection.execute(insert(calls), facts | fresh)
-                return
-            if known["connected_at"] is not None:
-                _settle_connection(connection, known, Reason.UNANSWERED, now)
-            again = {
-                "connected_at": known["connected_at"] or call.started_at,
-                "ended_at": None,
-                "outcome": None,
-                "duration_seconds": None,
-            }
-            connection.execute(update(calls).where(calls.c.call_sid == call.call_sid).values(facts | again))
+                known = _insert(connection, call.call_sid, facts, now)
+            elif known["connected_at"] is not None:
+                recovery.settle_connection(connection, known, Reason.UNANSWERED, now)
+            _change(connection, known, call_progress.opened(known, facts, call.started_at))
 
         await self.database.write(work)
 
@@ -124,30 +125,71 @@ class CallJournal:
         await self.database.write_later(work)
 
     async def close_call(self, call_sid: str, summary: CallSummary) -> None:
-        """Close a call's record with its outcome and duration. For a call that is closed or unknown nothing changes.
+        """Note the end of a call's line, which ends the call too unless its outcome is `transferred`.
 
-        Turns of several connections of one call add up.
+        Done once a connection; for one that is closed, and for an unknown call, nothing changes. Turns and transcripts
+        of several connections of one call add up. A call that never had a line is closed with an outcome too.
         """
-        ended_at = self.now()
+        now = self.now()
 
         def work(connection: Connection) -> None:
-            row = _find(connection, call_sid)
-            if row is None or row["ended_at"] is not None:
+            known = _find(connection, call_sid)
+            changes = {} if known is None else call_progress.closed(known, summary, now)
+            if known is None or not changes:
                 return
-            connected_at = row["connected_at"] or ended_at
-            turns_by = dict(row["turns_by"])
-            for answerer, turns in summary.turns_by.items():
-                turns_by[answerer] = turns_by.get(answerer, 0) + turns
-            closed = {
-                "ended_at": ended_at,
-                "outcome": summary.outcome,
-                # The wall clock may have been set back meanwhile; a call never lasts less than nothing.
-                "duration_seconds": max(0.0, round((ended_at - connected_at).total_seconds(), 3)),
-                "turns_by": turns_by,
-            }
-            connection.execute(update(calls).where(calls.c.call_sid == call_sid).values(closed))
+            _change(connection, known, changes)
+            if summary.transcript:
+                transcripts.append(connection, call_sid, summary.transcript, now)
 
         await self.database.write(work)
+
+    async def note_progress(self, agent_id: str, progress: CallProgress) -> None:
+        """Take note of what the carrier says of a call, in any order and any number of times.
+
+        Opens the record of a call that is not known. Another agent's call is left as it is.
+        """
+        now = self.now()
+        facts = self._facts(agent_id, progress.direction, progress.caller, progress.called)
+
+        def work(connection: Connection) -> RowMapping:
+            known = _find(connection, progress.call_sid) or _insert(connection, progress.call_sid, facts, now)
+            if known["agent_id"] == agent_id:
+                _change(connection, known, call_progress.progressed(known, progress, now))
+            return known
+
+        self._report(agent_id, progress.call_sid, await self.database.write(work))
+
+    async def note_picked_up(self, agent_id: str, call_sid: str, verdict: str) -> None:
+        """Take note of who picked up a call that we made: `human`, `machine` or `unknown`."""
+        await self._note(agent_id, call_sid, lambda call: call_progress.picked_up(call, verdict))
+
+    async def note_transfer(self, agent_id: str, call_sid: str, to: str | None, outcome: TransferOutcome) -> None:
+        """Take note of how a transfer goes. With a number in `to` it is a new one, with None the one under way.
+
+        What became of a transfer is not taken back by a late `DIALLING` of the same one.
+        """
+        await self._note(agent_id, call_sid, lambda call: call_progress.transferred(call, to, outcome))
+
+    async def note_failure(self, agent_id: str, call_sid: str, code: str) -> None:
+        """Take note of the code with which the carrier refused something, unless it has given one before."""
+        await self._note(agent_id, call_sid, lambda call: call_progress.failed(call, code))
+
+    async def _note(self, agent_id: str, call_sid: str, changes: Callable[[RowMapping], call_progress.Changes]) -> None:
+        """Change the record of an agent's own call; of one that is unknown, or another's, it is only logged."""
+
+        def work(connection: Connection) -> RowMapping | None:
+            known = _find(connection, call_sid)
+            if known is not None and known["agent_id"] == agent_id:
+                _change(connection, known, changes(known))
+            return known
+
+        self._report(agent_id, call_sid, await self.database.write(work))
+
+    def _report(self, agent_id: str, call_sid: str, known: RowMapping | None) -> None:
+        if known is None:
+            log.info("note_of_an_unknown_call", agent_id=agent_id, call_sid=call_sid)
+        elif known["agent_id"] != agent_id:
+            log.warning("note_of_another_agents_call", agent_id=agent_id, call_sid=call_sid)
 
     async def recover(self) -> Recovery:
         """Take over what earlier runs left: held words become messages, open calls are closed. Repeating is harmless.
@@ -156,25 +198,7 @@ class CallJournal:
         treated as lost.
         """
         now = self.now()
-
-        def work(connection: Connection) -> Recovery:
-            lost = calls.c.boot != self.boot
-            silenced = (
-                select(calls)
-                .where(lost, calls.c.call_sid.in_(select(held_words.c.call_sid)))
-                .order_by(calls.c.opened_at)
-            )
-            rows = connection.execute(silenced).mappings().all()
-            for row in rows:
-                _settle_connection(connection, row, Reason.RELAY_RESTARTED, now)
-            closed = connection.execute(
-                update(calls)
-                .where(lost, calls.c.ended_at.is_(None))
-                .values(ended_at=now, outcome=OUTCOME_RELAY_RESTARTED)
-            )
-            return Recovery(messages=len(rows), calls=closed.rowcount)
-
-        return await self.database.write(work)
+        return await self.database.write(lambda connection: recovery.recover(connection, self.boot, now))
 
     async def list_calls(
         self, agent_id: str | None = None, state: CallState | None = None, limit: int = 50
@@ -203,6 +227,10 @@ class CallJournal:
 
         return await self.database.read(work)
 
+    async def transcript(self, call_sid: str) -> tuple[Line, ...]:
+        """Find what was said in a call, where it was kept."""
+        return await self.database.read(lambda connection: transcripts.read(connection, call_sid))
+
     def _facts(self, agent_id: str, direction: Direction, caller: str, called: str) -> dict[str, object]:
         return {
             "agent_id": agent_id,
@@ -217,24 +245,13 @@ def _find(connection: Connection, call_sid: str) -> RowMapping | None:
     return connection.execute(select(calls).where(calls.c.call_sid == call_sid)).mappings().one_or_none()
 
 
-def _settle_connection(connection: Connection, call: RowMapping, reason: Reason, now: datetime) -> None:
-    """Let nothing change any more that a lost connection left, and make a message of the words that it still held."""
-    of_call = messages.c.call_sid == call["call_sid"]
-    connection.execute(update(messages).where(of_call, messages.c.sealed.is_(False)).values(sealed=True))
-    held = held_words.c.call_sid == call["call_sid"]
-    words = connection.execute(select(held_words).where(held).order_by(held_words.c.turn)).mappings().all()
-    if not words:
-        return
-    draft = MessageDraft(
-        call_sid=call["call_sid"],
-        part=1,
-        agent_id=call["agent_id"],
-        direction=Direction(call["direction"]),
-        reason=reason,
-        caller=call["caller"],
-        called=call["called"],
-        body=" ".join(row["text"] for row in words),
-        transcript=tuple(Line(Speaker.CALLER, row["text"], row["at"]) for row in words),
-    )
-    insert_message(connection, draft, part=_RECOVERED_PART, now=now)
-    connection.execute(delete(held_words).where(held))
+def _insert(connection: Connection, call_sid: str, facts: Mapping[str, object], now: datetime) -> RowMapping:
+    row = {**facts, "call_sid": call_sid, "opened_at": now, "turns_by": {}}
+    connection.execute(insert(calls), row)
+    return connection.execute(select(calls).where(calls.c.call_sid == call_sid)).mappings().one()
+
+
+def _change(connection: Connection, call: RowMapping, changes: call_progress.Changes) -> None:
+    new = {name: value for name, value in changes.items() if call[name] != value}
+    if new:
+        connection.execute(update(calls).where(calls.c.call_sid == call["call_sid"]).values(new))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 import attrs
 from sqlalchemy import RowMapping
 
-from actors.messages import Direction, Line, Reason, Speaker
-from relay.store.schema import storable, timestamp
+from actors.messages import Direction, Line, Reason
+from relay.store.schema import timestamp
+from relay.store.transcripts import lines_as_json, lines_of
 
 # For how long a fetched message is not offered again: a client needs some seconds to act on it and to confirm.
 HOLD_SECONDS = 60.0
@@ -70,11 +70,6 @@ def hold_end(now: datetime) -> datetime:
     return now + timedelta(seconds=HOLD_SECONDS)
 
 
-def lines_as_json(lines: Iterable[Line]) -> list[dict[str, str]]:
-    """Give a transcript as the contract words it, and as it is kept."""
-    return [{"speaker": each.speaker.value, "text": storable(each.text), "at": timestamp(each.at)} for each in lines]
-
-
 def message_of(row: RowMapping, now: datetime) -> WaitingMessage:
     """Read a row of `messages`, as things are at `now`."""
     if row["acknowledged_at"] is not None:
@@ -94,10 +89,7 @@ def message_of(row: RowMapping, now: datetime) -> WaitingMessage:
         called=row["called"],
         body=row["body"],
         preferences=row["preferences"],
-        transcript=tuple(
-            Line(Speaker(each["speaker"]), each["text"], datetime.fromisoformat(each["at"]))
-            for each in row["transcript"]
-        ),
+        transcript=lines_of(row["transcript"]),
         created_at=row["created_at"],
         deliveries=row["deliveries"],
         status=status,

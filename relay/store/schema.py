@@ -26,6 +26,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    true,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -100,6 +101,8 @@ agents = Table(
     Column("system_prompt", Words),
     Column("voice", Words),
     Column("language", Words),
+    Column("name", Words),
+    Column("discloses", Boolean, nullable=False, server_default=true()),
     Column("token_hash", String(64), nullable=False, unique=True),
     Column("created_at", UtcDateTime, nullable=False),
 )
@@ -112,15 +115,36 @@ calls = Table(
     Column("direction", String, nullable=False),
     Column("caller", Words, nullable=False),
     Column("called", Words, nullable=False),
+    Column("kind", String, nullable=False, server_default="call"),
     # The run of the daemon that had the call last: words of any other run have lost their call.
     Column("boot", String, nullable=False),
     Column("opened_at", UtcDateTime, nullable=False),
+    # A line is open from `connected_at`, which is the first time, until `line_ended_at`; the call may outlive it.
     Column("connected_at", UtcDateTime),
+    Column("line_ended_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
+    # What the relay itself says of the end, and how long it saw the call last; the carrier's word is below.
     Column("outcome", String),
     Column("duration_seconds", Float),
     Column("turns_by", JSON, nullable=False),
+    Column("carrier_status", String),
+    Column("carrier_ended_at", UtcDateTime),
+    Column("carrier_seconds", Float),
+    Column("carrier_error", Words),
+    Column("picked_up_by", Words),
+    Column("transfer_to", Words),
+    Column("transfer_outcome", String),
     Index("calls_of_agent", "agent_id", "opened_at"),
+    Index("calls_by_end", "ended_at"),
+)
+
+# Beside the calls and not in them: few calls have one, and lists of calls do not carry it.
+transcripts = Table(
+    "transcripts",
+    metadata,
+    Column("call_sid", Name, ForeignKey("calls.call_sid", ondelete="CASCADE"), primary_key=True),
+    Column("lines", JSON, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
 )
 
 held_words = Table(
@@ -165,6 +189,13 @@ Index(
     messages.c.position,
     sqlite_where=messages.c.acknowledged_at.is_(None),
     postgresql_where=messages.c.acknowledged_at.is_(None),
+)
+# The other part, for the end of its keeping.
+Index(
+    "messages_acknowledged",
+    messages.c.acknowledged_at,
+    sqlite_where=messages.c.acknowledged_at.is_not(None),
+    postgresql_where=messages.c.acknowledged_at.is_not(None),
 )
 
 client_hellos = Table(

@@ -21,8 +21,9 @@ from sqlalchemy import Connection, Select, bindparam, delete, func, insert, or_,
 
 from actors.messages import MessageDraft
 from relay.store.database import Database
-from relay.store.message_record import MessageStatus, WaitingMessage, hold_end, lines_as_json, message_of
+from relay.store.message_record import MessageStatus, WaitingMessage, hold_end, message_of
 from relay.store.schema import held_words, messages, utc_now
+from relay.store.transcripts import lines_as_json
 
 # Telephone calls are the only way in; the contract names the channel so that others can come.
 CHANNEL = "voice"

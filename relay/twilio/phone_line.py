@@ -62,12 +62,13 @@ class AsgiPhoneLine:
         event = await self.receive_setup()
         return FrameRejected("setup_again") if isinstance(event, frames.Setup) else event
 
-    async def speak(self, text: str, *, last: bool) -> None:
+    async def speak(self, text: str, *, last: bool, preemptible: bool = False) -> None:
         """Send a piece of speech; `last` closes the talk cycle. Raises `LineClosed`. Cancelled, it may be sent or not.
 
+        What is `preemptible` is cut short by the next talk cycle; what is not is as the carrier was told in the TwiML.
         A peer that vanished is noticed by the reader; until then pieces are taken and lost, as on any network.
         """
-        await self._transmit(frames.text(text, last=last))
+        await self._transmit(frames.text(text, last=last, preemptible=preemptible or None))
 
     async def end(self, handoff: str = "") -> None:
         """Ask the carrier to end the session and to hand `handoff` to the action URL. Raises `LineClosed`."""

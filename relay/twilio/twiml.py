@@ -4,17 +4,45 @@ The library escapes, but it lets any attribute through, even a misspelt one, whi
 with a dropped call: a test holds what is emitted against the carrier's table. Nor does it mind control characters
 that XML 1.0 cannot carry; they are dropped here, since a call without them is better than no call.
 
-Source of the attributes and their defaults: the carrier's page on `<ConversationRelay>`. All whose defaults moved over
-the years, or differ by the age of the account, are set here.
+Source of the attributes and their defaults: the carrier's pages on `<ConversationRelay>`, `<Say>`, `<Dial>`, `<Number>`
+and `<Gather>`. All whose defaults moved over the years, or differ by the age of the account, are set here.
+
+What `<Say>` says is said by the carrier's own voices. It knows fewer languages than the voices of a conversation, by
+other tags, and fails over one that it does not know: so `language` may be any BCP 47 tag here, and is turned into the
+nearest that it has, or left out, which is American English. Nor does it know the conversation's voices: a `voice` that
+has not the form of its own is left out too.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from twilio.twiml.voice_response import Connect, VoiceResponse  # type: ignore[import-untyped]
+from twilio.twiml.voice_response import Connect, Dial, Gather, VoiceResponse  # type: ignore[import-untyped]
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# How long the person at a transfer's end may take to press a key, from the end of what they are told.
+_KEY_SECONDS = 10
+
+SAY_LANGUAGES = (
+    "af-ZA", "am-ET", "ar-AE", "ar-XA", "arb", "bg-BG", "bn-IN", "ca-ES", "cmn-CN", "cmn-TW", "cs-CZ",
+    "cy-GB", "da-DK", "de-AT", "de-DE", "el-GR", "en-AU", "en-CA", "en-GB", "en-GB-WLS", "en-IE", "en-IN",
+    "en-NZ", "en-US", "en-ZA", "es-ES", "es-MX", "es-US", "fi-FI", "fil-PH", "fr-BE", "fr-CA", "fr-FR", "gu-IN",
+    "he-IL", "hi-IN", "hu-HU", "id-ID", "is-IS", "it-IT", "ja-JP", "kn-IN", "ko-KR", "lv-LV", "ml-IN", "mr-IN",
+    "ms-MY", "nb-NO", "nl-BE", "nl-NL", "pa-IN", "pl-PL", "pt-BR", "pt-PT", "ro-RO", "ru-RU", "sk-SK", "sr-RS", "sv-SE",
+    "ta-IN", "te-IN", "th-TH", "tr-TR", "uk-UA", "vi-VN", "yue-HK", "zh-CN", "zh-HK", "zh-TW",
+)  # fmt: skip
+"""The languages of `<Say>`, as the types of the vendor's library for Node list them; that for Python has no list."""
+
+_SAY_LANGUAGE_OF = {tag.lower(): tag for tag in SAY_LANGUAGES}
+# For the languages that have several there, or another name: what is said where the region is not among them.
+_SAY_USUAL = {
+    "ar": "arb", "cmn": "cmn-CN", "de": "de-DE", "en": "en-US", "es": "es-ES", "fr": "fr-FR", "iw": "he-IL",
+    "nl": "nl-NL", "nn": "nb-NO", "no": "nb-NO", "pt": "pt-BR", "tl": "fil-PH", "zh": "zh-CN",
+}  # fmt: skip
+# A voice with the prefix of its maker has a language, and is refused together with another one.
+_SAY_VOICE_OF_A_LANGUAGE = re.compile(r"(Polly|Google)\.[A-Za-z0-9][A-Za-z0-9-]*")
+_SAY_VOICES_OF_ALL = frozenset({"alice", "man", "woman"})
 
 
 def conversation_relay(
@@ -26,14 +54,17 @@ def conversation_relay(
     voice: str = "",
     greeting: str = "",
     greeting_interruptible: bool = True,
+    opening: str = "",
 ) -> str:
     """Order the carrier to connect the call to our voice socket, and to ask `action_url` when that session is over.
 
     `socket_url` is a `ws` or `wss` address without a query, which the carrier may strip before it signs. `ticket`
     comes back in the `setup` frame. `language` is a BCP 47 tag, for both directions. `greeting` is spoken once the
-    socket is up; without one the caller hears nothing until we speak. An empty `voice` is the language's own.
+    socket is up; without one the caller hears nothing until we speak. An empty `voice` is the language's own. `opening`
+    is said by the carrier before, and to its end whatever the listener does: nobody can interrupt a disclosure.
     """
     response = VoiceResponse()
+    _say(response, opening, language, voice)
     connect = Connect(action=action_url, method="POST")
     relay = connect.conversation_relay(
         url=socket_url,
@@ -66,10 +97,85 @@ def conversation_relay(
     return str(response)
 
 
-def apology(text: str, language: str) -> str:
-    """Order the carrier to say `text` in its own voice for `language` (BCP 47) and to hang up."""
+def voice_message(*, audio_url: str = "", text: str = "", opening: str = "", language: str, voice: str = "") -> str:
+    """Order the carrier to say `opening`, to play `audio_url` or else say `text`, and to hang up.
+
+    Raises `ValueError` unless exactly one of the two is given.
+    """
+    if bool(audio_url) == bool(text):
+        raise ValueError("a voice message is either audio or text")
     response = VoiceResponse()
-    response.say(_legal(text), language=_legal(language) or None)
+    _say(response, opening, language, voice)
+    _say(response, text, language, voice)
+    if audio_url:
+        response.play(_legal(audio_url))
+    return str(response)
+
+
+def transfer(
+    *,
+    announcement: str,
+    language: str,
+    number: str,
+    caller_id: str,
+    ring_seconds: int,
+    action_url: str,
+    whisper_url: str = "",
+    time_limit: int = 14400,
+    voice: str = "",
+) -> str:
+    """Order the carrier to say `announcement`, if there is one, and to connect the caller to `number` (E.164).
+
+    It rings for `ring_seconds` (5 to 600), with `caller_id` to be seen, and the two are parted after `time_limit`
+    seconds at most. `action_url` is asked what comes next, however it went. With a `whisper_url` whoever picks up is
+    first told what that address answers, and the two are connected when those orders are over and nobody hung up.
+    """
+    response = VoiceResponse()
+    _say(response, announcement, language, voice)
+    dial = Dial(
+        action=action_url,
+        method="POST",
+        timeout=ring_seconds,
+        caller_id=_legal(caller_id) or None,
+        # The caller hears it ring, and is connected only to who got through the whisper.
+        answer_on_bridge=True,
+        time_limit=time_limit,
+    )
+    whispering = {"url": whisper_url, "method": "POST"} if whisper_url else {}
+    dial.number(_legal(number), **whispering)
+    response.append(dial)
+    return str(response)
+
+
+def whisper(text: str, language: str, action_url: str) -> str:
+    """Order the carrier to say `text` to whoever picked up a transfer, and to ask `action_url` about the key pressed.
+
+    Without a key it hangs up on them: so no voicemail takes a caller.
+    """
+    response = VoiceResponse()
+    gather = Gather(input="dtmf", num_digits=1, timeout=_KEY_SECONDS, action=action_url, method="POST")
+    _say(gather, text, language)
+    response.append(gather)
+    response.hangup()
+    return str(response)
+
+
+def accepted() -> str:
+    """Let whoever picked up a transfer be connected to the caller."""
+    return empty()
+
+
+def declined() -> str:
+    """Hang up on whoever picked up a transfer; the caller goes on with the `<Dial>`'s action."""
+    response = VoiceResponse()
+    response.hangup()
+    return str(response)
+
+
+def apology(text: str, language: str) -> str:
+    """Order the carrier to say `text` in its own voice for `language` and to hang up."""
+    response = VoiceResponse()
+    _say(response, text, language)
     response.hangup()
     return str(response)
 
@@ -77,6 +183,31 @@ def apology(text: str, language: str) -> str:
 def empty() -> str:
     """Order nothing more: a call that is still up ends."""
     return str(VoiceResponse())
+
+
+def _say(parent: Any, text: str, language: str, voice: str = "") -> None:
+    spoken = _legal(text)
+    if not spoken.strip():
+        return  # the carrier takes a <Say> without a word for a fault of the document (13520)
+    if _SAY_VOICE_OF_A_LANGUAGE.fullmatch(voice):
+        parent.say(spoken, voice=voice)
+    else:
+        parent.say(spoken, language=_say_language(language), voice=voice if voice in _SAY_VOICES_OF_ALL else None)
+
+
+def _say_language(language: str) -> str | None:
+    """Return the tag of `<Say>` that is nearest to a BCP 47 tag (RFC 5646, 2.1), None where it has none for it."""
+    tag = language.replace("_", "-").lower()
+    primary, *others = tag.split("-")
+    if tag in _SAY_LANGUAGE_OF:
+        return _SAY_LANGUAGE_OF[tag]
+    # A script may stand between language and region (zh-Hant-TW).
+    for region in (each for each in others if len(each) == 2):
+        if f"{primary}-{region}" in _SAY_LANGUAGE_OF:
+            return _SAY_LANGUAGE_OF[f"{primary}-{region}"]
+    if primary in _SAY_USUAL:
+        return _SAY_USUAL[primary]
+    return next((name for known, name in _SAY_LANGUAGE_OF.items() if known.startswith(f"{primary}-")), None)
 
 
 def _legal(text: str) -> str:

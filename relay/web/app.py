@@ -14,6 +14,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
+from relay.web.audio import loggable
 from relay.web.faults import SERVER_ERROR, error_document, report
 from relay.web.ports import AGENT_ID
 
@@ -54,7 +55,7 @@ async def _refuse(error: HTTPException) -> ResponseTypes:
 
 
 async def _fail(error: Exception) -> ResponseTypes:
-    report("request_failed", error, method=request.method, path=request.path)
+    report("request_failed", error, method=request.method, path=loggable(request.path))
     return await _error(500, SERVER_ERROR)
 
 

@@ -39,6 +39,12 @@ def audio_url(public_url: str, name: str) -> str:
     return f"{public_url}/audio/{name}.wav"
 
 
+def loggable(path: str) -> str:
+    """Return a path as it may be logged: without the name of audio, if it holds one."""
+    head, audio, _name = path.partition("/audio/")
+    return f"{head}{audio}…" if audio else path
+
+
 @attrs.frozen
 class AudioPages:
     """`GET` and `HEAD /audio/<name>.wav`."""

@@ -7,7 +7,7 @@
 
 The long-lived connections stay outside Quart, which cuts streams by its response timeout and hides a hang-up from its
 handlers. This is also the firewall of a request: an exception that comes this far is logged and answered, and touches
-no other connection. Paths are logged, queries are not: clients' tokens may be in them.
+no other connection. Paths are logged, queries are not: clients' tokens may be in them; nor are the names of audio.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import re
 import attrs
 
 from relay.twilio.phone_line import Message, Receive, Send
+from relay.web.audio import loggable
 from relay.web.faults import SERVER_ERROR, error_document, report
 from relay.web.ports import AGENT_ID, AsgiApp, Scope
 from relay.web.voice_socket import VoiceSocket, refuse
@@ -42,7 +43,7 @@ class Gateway:
         try:
             await self._route(scope, receive, answer)
         except* Exception as group:  # noqa: BLE001 - the firewall: whatever it was, it stays this connection's
-            report("request_failed", group, type=scope["type"], path=scope["path"])
+            report("request_failed", group, type=scope["type"], path=loggable(scope["path"]))
             # What was begun cannot be taken back, and a socket that was given no answer is closed by the server.
             if scope["type"] == "http" and not answer.begun:
                 await _fail(send)

@@ -20,6 +20,8 @@ from actors.messages import (
     CallerGone,
     CallerInterrupted,
     CallerSpoke,
+    CallInfo,
+    CallTaken,
     CarrierFailed,
     FrameRejected,
     HangUpRequested,
@@ -29,7 +31,7 @@ from actors.messages import (
     TurnRequest,
 )
 from actors.phases import Phase
-from actors.policy import Policy
+from actors.policy import Phrases, Policy
 from actors.ports import Answer
 from tests.fakes import (
     MemoryLine,
@@ -57,6 +59,20 @@ class SlowStore(MemoryMessageStore):
         return await super().leave(draft)
 
 
+@attrs.define(eq=False, slots=False)
+class MemoryOptOuts:
+    """A list of calls whose other party opted out. With `failing` set, it refuses everything."""
+
+    failing: bool = False
+    calls: list[str] = attrs.field(factory=list)
+
+    async def stop_calling(self, call: CallInfo) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.failing:
+            raise StoreFailed("the list is told to fail")
+        self.calls.append(call.call_sid)
+
+
 @attrs.define(eq=False)
 class Desk:
     """Everything a call needs, with the test on the other side of each port."""
@@ -68,6 +84,8 @@ class Desk:
     observer: RecordingObserver = attrs.field(factory=RecordingObserver)
     journal: MemoryJournal = attrs.field(factory=MemoryJournal)
     messages: SlowStore = attrs.field(default=attrs.Factory(lambda self: SlowStore(self.journal), takes_self=True))
+    opt_outs: MemoryOptOuts = attrs.field(factory=MemoryOptOuts)
+    woken: list[CallInfo] = attrs.field(factory=list)
 
     def call(self, availability: Availability = Availability.HERE, **info: object) -> Call:
         services = CallServices(
@@ -76,6 +94,8 @@ class Desk:
             messages=self.messages,
             journal=self.journal,
             observer=self.observer,
+            opt_outs=self.opt_outs,
+            wake=self.woken.append,
         )
         return Call(call_info(**info), self.line, services, availability)
 
@@ -120,6 +140,64 @@ async def test_a_silent_client_is_relieved_after_exactly_eight_seconds(
     nursery.cancel_scope.cancel()
 
 
+async def test_an_answer_around_the_limit_is_heard_or_relieved_never_both_never_neither(
+    autojump_clock: MockClock,
+) -> None:
+    """A thousand answers within a tenth of a second around the limit: up to it the client is heard, after it not."""
+    dice = random.Random(8)
+    ladder = Phrases(filler=("One moment.", "Let me see."), long_filler="I am still looking into it.")
+
+    async def one_call(number: int, takes: float) -> None:
+        async def client(_request: TurnRequest, answer: Answer) -> None:
+            await trio.sleep(takes)
+            await answer.say("Good ")
+            await answer.say("morning.")
+
+        here = desk(client, phrases=ladder)
+        async with trio.open_nursery() as both:
+            both.start_soon(here.call(call_sid=f"CA{number}").run)
+            here.line.carrier_says(CallerSpoke("Hello?"))
+            await trio.sleep(20)
+            here.line.carrier_says(CallerGone(1000))
+        answered, relieved = "Good morning." in here.line.speech, ladder.apology in here.line.speech
+        assert answered != relieved, f"after {takes} s the caller heard {here.line.speech!r}"
+        if takes != 8.0:
+            assert answered == (takes < 8.0)
+        assert here.bodies() == ([] if answered else ["Hello?"])
+        assert ladder.long_filler in here.line.speech
+
+    async with trio.open_nursery() as calls:
+        for number in range(1000):
+            takes = dice.choice([7.9, 8.0, 8.1, dice.uniform(7.9, 8.1)])
+            calls.start_soon(one_call, number, takes)
+
+
+async def test_a_filler_is_said_so_that_the_answer_can_cut_it_short(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The line is told that it may be cut, and the answer is not held up by it."""
+    spoken: list[tuple[float, str, bool]] = []
+
+    async def client(_request: TurnRequest, answer: Answer) -> None:
+        await trio.sleep(3)
+        await answer.say("Good morning.")
+
+    here = desk(client, phrases=Phrases(filler=("One moment.",)))
+    speak = here.line.speak
+
+    async def listening(text: str, *, last: bool, preemptible: bool = False) -> None:
+        spoken.append((trio.current_time() - began, text, preemptible))
+        await speak(text, last=last, preemptible=preemptible)
+
+    here.line.speak = listening  # type: ignore[method-assign]
+    began = trio.current_time()
+    nursery.start_soon(here.call().run)
+    here.line.carrier_says(CallerSpoke("Hello?"))
+    await trio.sleep(5)
+    assert spoken == [(2.5, "One moment.", True), (3.0, "Good morning.", False), (3.0, "", False)]
+    nursery.cancel_scope.cancel()
+
+
 async def test_an_absent_client_means_the_machine_at_once(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """No time passes between the words and the machine's answer."""
     here = desk()
@@ -141,9 +219,9 @@ async def test_what_is_left_is_durable_before_it_is_spoken_about(
     here.messages.seconds = 3
     speak = here.line.speak
 
-    async def listening(text: str, *, last: bool) -> None:
+    async def listening(text: str, *, last: bool, preemptible: bool = False) -> None:
         stored_at_first_word.append(here.bodies())
-        await speak(text, last=last)
+        await speak(text, last=last, preemptible=preemptible)
 
     here.line.speak = listening  # type: ignore[method-assign]
     nursery.start_soon(here.call(Availability.AWAY).run)
@@ -303,6 +381,135 @@ async def test_the_client_s_tool_ends_the_call(nursery: trio.Nursery, autojump_c
     await trio.sleep(5)
     assert here.line.ended
     nursery.cancel_scope.cancel()
+
+
+async def test_a_client_that_can_only_be_woken_is_told_of_the_call(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """It is woken as soon as words wait for it, once, and answers when it comes."""
+    here = desk(saying("Good morning."))
+    call = here.call(Availability.WAKEABLE)
+    nursery.start_soon(call.run)
+    here.line.carrier_says(CallerSpoke("Hello?"))
+    await trio.testing.wait_all_tasks_blocked()
+    assert here.woken == [call.info]
+    await trio.sleep(2)
+    call.inbox.post(AvailabilityChanged(Availability.HERE))
+    assert await here.line.hear() == "Good morning."
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_client_that_comes_back_takes_the_call(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """While the machine talks, the claim waits for the end of its turn; then the client speaks first."""
+
+    async def machine(_request: TurnRequest, answer: Answer) -> None:
+        await answer.say("May I ")
+        await trio.sleep(2)
+        await answer.say("take a message?")
+
+    here = desk(saying("Here I am."), machine)
+    call = here.call(Availability.AWAY)
+    nursery.start_soon(call.run)
+    here.line.carrier_says(CallerSpoke("Hello?"))
+    await trio.sleep(1)
+    call.inbox.post(AvailabilityChanged(Availability.HERE))
+    call.inbox.post(CallTaken("session 1"))
+    assert (await here.line.hear()).endswith("May I take a message?")
+    assert await here.line.hear() == "Here I am."
+    assert trio.current_time() == pytest.approx(2.0, abs=0.1)
+    assert call.owner == "session 1"
+    here.line.carrier_says(CallerGone(1000))
+    await trio.testing.wait_all_tasks_blocked()
+    assert here.journal.closed["CA1"].turns_by == {"machine": 1, "client": 1}
+
+
+# ── who asks not to be called ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def asks(words: str) -> bool:
+    return "stop calling" in words.lower()
+
+
+PLEASE = CallerSpoke("Stop calling me!")
+
+
+async def test_who_asks_not_to_be_called_is_on_the_list_before_the_client_hears_of_it(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """When the client answers, it is so already."""
+    on_the_list: list[str] = []
+
+    async def answer(_request: TurnRequest, answer: Answer) -> None:
+        on_the_list.extend(here.opt_outs.calls)
+        await answer.say("Understood.")
+
+    here = desk(answer, asks_not_to_be_called=asks)
+    nursery.start_soon(here.call().run)
+    here.line.carrier_says(PLEASE)
+    assert await here.line.hear() == "Understood."
+    assert on_the_list == ["CA1"]
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_list_that_fails_for_a_while_does_not_end_the_call(autojump_clock: MockClock) -> None:
+    """The failure is reported, the caller talks on, and the wish is on the list when the call is over."""
+    here = desk(saying("Understood."), asks_not_to_be_called=asks)
+    here.opt_outs.failing = True
+    async with trio.open_nursery() as both:
+        both.start_soon(here.call().run)
+        here.line.carrier_says(PLEASE)
+        assert await here.line.hear() == "Understood."
+        assert [stage for stage, _error in here.observer.crashes] == ["opt_out"]
+        here.opt_outs.failing = False
+        here.line.carrier_says(CallerGone(1000))
+    assert here.opt_outs.calls == ["CA1"]
+    assert here.journal.closed["CA1"].outcome == "completed"
+
+
+async def test_a_list_that_never_works_takes_nothing_else_down(autojump_clock: MockClock) -> None:
+    """Messages are stored and the record is closed; the list is tried until the epilogue's time is over."""
+    here = desk(silent, asks_not_to_be_called=asks)
+    here.opt_outs.failing = True
+    began = trio.current_time()
+    here.line.carrier_says(PLEASE, CallerGone(1000))
+    await here.call().run()
+    assert here.bodies() == ["Stop calling me!"]
+    assert "CA1" in here.journal.closed
+    assert here.line.frames[-1] == ("close", 1000, True)
+    assert trio.current_time() - began == pytest.approx(EPILOGUE_SECONDS)
+
+
+async def test_cancelling_while_the_wish_is_stored_stores_it_in_the_epilogue(autojump_clock: MockClock) -> None:
+    """A daemon that stops in that moment does not lose it."""
+    here = desk(silent, asks_not_to_be_called=asks)
+    stop_calling = here.opt_outs.stop_calling
+    asked = trio.Event()
+
+    async def slowly(call: CallInfo) -> None:
+        asked.set()
+        await trio.sleep(1)
+        await stop_calling(call)
+
+    here.opt_outs.stop_calling = slowly  # type: ignore[method-assign]
+    async with trio.open_nursery() as around:
+        around.start_soon(here.call().run)
+        here.line.carrier_says(PLEASE)
+        await asked.wait()
+        around.cancel_scope.cancel()
+    assert here.opt_outs.calls == ["CA1"]
+
+
+async def test_without_a_list_and_an_alarm_clock_a_call_goes_on(autojump_clock: MockClock) -> None:
+    """Both are optional: nobody is put anywhere, nobody is woken, and nothing breaks."""
+    here = desk(asks_not_to_be_called=asks)
+    call = here.call(Availability.WAKEABLE)
+    call.services = attrs.evolve(call.services, opt_outs=None, wake=None)
+    here.line.carrier_says(PLEASE, CallerGone(1000))
+    await call.run()
+    assert here.observer.crashes == []
+
+
+# ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_a_carrier_that_never_closes_is_closed(autojump_clock: MockClock) -> None:

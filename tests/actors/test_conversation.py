@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 import attrs
+import pytest
 
 from actors.commands import (
     By,
@@ -18,8 +19,10 @@ from actors.commands import (
     ReleaseWords,
     Speak,
     StartTurn,
+    StopCalling,
+    WakeClient,
 )
-from actors.conversation import Conversation
+from actors.conversation import RECORD_CHARACTERS, TAKEN_NOTE, Conversation
 from actors.messages import (
     AgentSpeaking,
     Availability,
@@ -30,6 +33,7 @@ from actors.messages import (
     CallerInterrupted,
     CallerSpeaking,
     CallerSpoke,
+    CallTaken,
     DeadlinePassed,
     DigitPressed,
     Direction,
@@ -49,12 +53,15 @@ from actors.messages import (
     TurnFailed,
     TurnFinished,
     TurnSaid,
+    Voicemail,
 )
 from actors.phases import Phase
-from actors.policy import Policy
+from actors.policy import Phrases, Policy
 from tests.fakes import STARTED, call_info
 
 HERE, LOST, AWAY = Availability.HERE, Availability.JUST_LOST, Availability.AWAY
+WAKEABLE = Availability.WAKEABLE
+OUTBOUND = Direction.OUTBOUND
 C = TypeVar("C", bound=Command)
 
 
@@ -322,6 +329,192 @@ def test_blank_pieces_do_not_keep_a_turn_alive() -> None:
     assert talk.call.deadline == 8.0
 
 
+# ── the ladder ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+SHORT, OTHER, LONG = "One moment, please.", "Let me see.", "I am still looking into it, thank you for waiting."
+LADDER = Policy(phrases=Phrases(filler=(SHORT, OTHER), long_filler=LONG))
+
+
+def filler(text: str) -> Speak:
+    return Speak(text, last=True, preemptible=True)
+
+
+def test_a_caller_who_waits_hears_a_filler_and_a_longer_one_and_then_the_machine() -> None:
+    """After 2.5, 5 and 8 seconds from his words; each filler makes way for what comes next."""
+    talk = Talk(policy=LADDER)
+    talk.caller("Are you there?", at=1.0)
+    assert talk.wait() == [filler(SHORT)]
+    assert talk.now == 3.5
+    talk(AgentSpeaking(on=False), at=5.0)
+    assert talk.wait() == [filler(LONG)]
+    assert talk.now == 6.0
+    assert kinds(talk.wait()) == [CancelTurn, NoteTurn, LeaveMessage, Speak, StartTurn]
+    assert talk.now == 9.0
+
+
+def test_an_answer_ends_the_ladder_with_its_first_piece() -> None:
+    """It is spoken at once, over the filler; a gap in the middle of it is bounded by the limit alone."""
+    talk = Talk(policy=LADDER)
+    talk.caller("What time is it?", at=0.0)
+    talk.wait()
+    assert talk(TurnSaid(talk.turn, "It is"), at=2.6) == [Speak("It is", last=False)]
+    assert talk.call.deadline == 2.6 + talk.policy.client_timeout
+
+
+def test_a_quick_answer_needs_no_filler() -> None:
+    """Nothing is left of the ladder when the turn is over."""
+    talk = Talk(policy=LADDER)
+    talk.caller("What time is it?", at=0.0)
+    talk.answer("Nine.", at=2.4)
+    assert talk.call.deadline > 5.0
+
+
+def test_blank_pieces_do_not_end_the_ladder() -> None:
+    """Only words are an answer."""
+    talk = Talk(policy=LADDER)
+    talk.caller("What time is it?", at=0.0)
+    talk(TurnSaid(talk.turn, " "), at=1.0)
+    assert talk.wait() == [filler(SHORT)]
+
+
+def test_a_filler_is_the_relay_s_word() -> None:
+    """In the transcript it is the machine's, in a line of its own, beside the client's answer."""
+    talk = Talk(policy=LADDER)
+    talk.caller("What time is it?", at=0.0)
+    talk.wait()
+    talk.answer("Nine.", at=3.0)
+    assert talk.history[1:] == [("machine", SHORT), ("agent", "Nine.")]
+
+
+@pytest.mark.parametrize(
+    ("phrases", "said"),
+    [
+        (Phrases(filler=(SHORT, OTHER)), [SHORT, OTHER, SHORT, OTHER]),
+        (Phrases(filler=(SHORT,)), [SHORT, SHORT]),
+        (Phrases(long_filler=LONG), [LONG, LONG]),
+    ],
+    ids=["two", "one", "only a long one"],
+)
+def test_the_same_sentence_is_not_said_twice_in_a_row(phrases: Phrases, said: list[str]) -> None:
+    """In four slow turns, short fillers take turns; a sentence that is the only one is left out every other time."""
+    talk = Talk(policy=Policy(phrases=phrases))
+    for asked in (0.0, 20.0, 40.0, 60.0):
+        talk.caller("And now?", at=asked)
+        while talk.call.deadline < asked + 7.0:
+            talk.wait()
+        talk.answer("Yes.", at=asked + 7.0)
+    assert [each.text for each in talk.of(Speak) if each.preemptible] == said
+
+
+def test_without_words_for_it_there_is_no_ladder() -> None:
+    """An agent that wants no fillers has none; blank ones count as none."""
+    talk = Talk(policy=Policy(phrases=Phrases(filler=("", " "), long_filler="")))
+    talk.caller("Are you there?", at=0.0)
+    assert talk.call.deadline == 8.0
+
+
+def test_the_ladder_goes_on_while_another_session_takes_the_turn() -> None:
+    """It counts from the caller's words, so a hand-over neither repeats a rung nor begins anew."""
+    talk = Talk(policy=LADDER)
+    talk.caller("Are you there?", at=0.0)
+    talk.wait()
+    talk(TurnFailed(talk.turn, Reason.CLIENT_LEFT), at=3.0)
+    assert talk.call.deadline == 5.0
+
+
+def test_a_caller_who_waits_for_a_lost_client_hears_fillers_too() -> None:
+    """Nobody should wait in dead air, whatever the reason."""
+    talk = Talk(LOST, policy=LADDER)
+    talk.caller("Are you there?", at=0.0)
+    assert talk.wait() == [filler(SHORT)]
+    talk(AvailabilityChanged(HERE), at=3.0)
+    assert talk.call.deadline == 5.0
+
+
+def test_new_words_begin_the_ladder_anew() -> None:
+    """The time is counted from the newest words."""
+    talk = Talk(policy=LADDER)
+    talk.caller("One?", at=0.0)
+    talk.caller("Two?", at=2.0)
+    assert talk.call.deadline == 4.5
+
+
+def test_a_caller_who_talks_is_not_talked_over() -> None:
+    """A rung that comes while he is talking is left out."""
+    talk = Talk(policy=LADDER)
+    talk.caller("Are you there?", at=0.0)
+    talk(CallerSpeaking(on=True), at=2.0)
+    assert talk.wait() == []
+    talk(CallerSpeaking(on=False), at=3.0)
+    assert talk.wait() == [filler(LONG)]
+
+
+def test_a_filler_waits_until_our_own_speech_was_heard() -> None:
+    """Words said over a long answer, without an interruption, are not followed by a filler into it."""
+    talk = Talk(policy=LADDER)
+    talk.caller("Read it.", at=0.0)
+    talk.answer("a" * 160, at=0.0)
+    talk.caller("Louder!", at=6.0)
+    assert talk.call.deadline == 10.0
+    assert talk.wait() == [filler(SHORT)]
+
+
+def test_an_interruption_that_hit_only_a_filler_leaves_the_turn_running() -> None:
+    """The caller talked over nothing that the client said; the client's answer is heard when it comes."""
+    talk = Talk(policy=LADDER)
+    talk.caller("What time is it?", at=0.0)
+    talk.wait()
+    assert talk(CallerInterrupted("One mo"), at=3.0) == []
+    assert talk.history[-1] == ("machine", "One mo")
+    assert talk.call.deadline == 8.0
+    talk.answer("Nine.", at=4.0)
+    assert talk.of(CancelTurn) == []
+    assert talk.history[-1] == ("agent", "Nine.")
+
+
+def test_words_after_an_interrupted_filler_supersede_the_turn() -> None:
+    """They join what was asked before, as ever."""
+    talk = Talk(policy=LADDER)
+    talk.caller("A table, please.", at=0.0)
+    talk.wait()
+    talk(CallerInterrupted("One mo"), at=3.0)
+    assert kinds(talk.caller("For four.", at=3.5)) == [CancelTurn, NoteTurn, HoldWords, StartTurn]
+
+
+def test_a_filler_is_no_answer() -> None:
+    """A caller who hangs up after it leaves his words; the client's failure after it leaves them too."""
+    for end, reason in (
+        (CallerGone(1000), Reason.UNANSWERED),
+        (TurnFailed(1, Reason.CLIENT_FAILED), Reason.CLIENT_FAILED),
+    ):
+        talk = Talk(policy=LADDER)
+        talk.caller("Call me back.", at=0.0)
+        talk.wait()
+        talk(end)
+        assert (talk.message.body, talk.message.reason) == ("Call me back.", reason)
+
+
+def test_an_interruption_before_anything_but_the_filler_was_heard_leaves_the_words_owed() -> None:
+    """The answer had begun, but the caller heard only the filler: what he asked is asked again after the cough."""
+    talk = Talk(policy=LADDER)
+    talk.caller("What time is it?", at=0.0)
+    talk.wait()
+    talk(TurnSaid(talk.turn, "It is nine."), at=2.6)
+    assert kinds(talk(CallerInterrupted("One mo"), at=2.7)) == [CancelTurn, NoteTurn]
+    assert talk.history[-1] == ("machine", SHORT)
+    assert kinds(talk.wait()) == [StartTurn]
+
+
+def test_a_goodbye_after_a_filler_ends_when_the_goodbye_was_heard() -> None:
+    """The filler that made way for it is neither waited for nor taken for it."""
+    talk = Talk(policy=LADDER)
+    talk.caller("Thanks.", at=0.0)
+    talk.wait()
+    talk(HangUpRequested("Goodbye."), at=2.6)
+    assert talk(SpeechPlayed("One mo"), at=2.7) == []
+    assert kinds(talk(SpeechPlayed("Goodbye."), at=3.0)) == [EndSession]
+
+
 # ── presence ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -355,6 +548,30 @@ def test_the_wait_for_a_lost_client_ends_with_the_limit() -> None:
     talk.caller("Hello?", at=1.0)
     assert talk.call.deadline == 9.0
     assert LeaveMessage in kinds(talk.wait())
+
+
+def test_a_client_that_can_only_be_woken_is_woken_and_waited_for() -> None:
+    """It is told that words wait, and gets the turn when it is here, inside the same eight seconds."""
+    talk = Talk(WAKEABLE)
+    assert kinds(talk.caller("Hello?", at=1.0)) == [HoldWords, WakeClient]
+    assert talk.call.phase is Phase.CLIENT_AWAITED
+    assert kinds(talk(AvailabilityChanged(HERE), at=5.0)) == [StartTurn]
+    assert talk.call.deadline == 9.0
+
+
+def test_a_client_that_does_not_wake_up_is_relieved_at_the_limit() -> None:
+    """Being asleep is no excuse: after eight seconds the machine takes the turn."""
+    talk = Talk(WAKEABLE)
+    talk.caller("Hello?", at=1.0)
+    talk.wait()
+    assert (talk.now, talk.call.phase) == (9.0, Phase.MACHINE_ANSWERING)
+
+
+def test_a_lost_client_that_turns_out_to_be_wakeable_is_woken() -> None:
+    """When another way to reach the client is what remains of it, that way is tried."""
+    talk = Talk(LOST)
+    talk.caller("Hello?", at=1.0)
+    assert talk(AvailabilityChanged(WAKEABLE), at=2.0) == [WakeClient()]
 
 
 def test_a_client_that_dies_with_the_turn_in_hand_is_replaced_at_once() -> None:
@@ -452,6 +669,177 @@ def test_a_failing_machine_falls_to_the_fixed_sentence() -> None:
     talk(TurnFailed(talk.turn, Reason.CLIENT_FAILED))
     assert talk.call.phase is Phase.UNAVAILABLE
     assert len(talk.of(LeaveMessage)) == 1
+
+
+# ── taking a call back ──────────────────────────────────────────────────────────────────────────────────────────────
+
+TAKEN = CallTaken("session 1")
+
+
+def with_the_machine(*, listening: bool = True) -> Talk:
+    """Bring a call to the answering machine, with a client that has come back meanwhile."""
+    talk = Talk(AWAY)
+    talk.caller("Hello?", at=0.0)
+    if listening:
+        talk.answer("May I take a message?")
+    talk(AvailabilityChanged(HERE))
+    return talk
+
+
+def test_a_client_takes_a_call_from_a_listening_machine_at_once() -> None:
+    """It is asked without new words of the caller, with all that was said, and is told that the call is its own."""
+    talk = with_the_machine()
+    assert kinds(talk(TAKEN, at=3.0)) == [StartTurn]
+    (*_, start) = talk.of(StartTurn)
+    assert start.by is By.CLIENT
+    assert [(line.speaker.value, line.text) for line in start.request.history] == [
+        ("caller", "Hello?"),
+        ("machine", f"{talk.policy.phrases.apology} May I take a message?"),
+        ("relay", TAKEN_NOTE),
+    ]
+    assert talk.call.owner == "session 1"
+
+
+def test_words_go_to_the_client_that_took_the_call() -> None:
+    """Its answers settle them, and what was left before stays a message as it was."""
+    talk = with_the_machine()
+    talk(TAKEN)
+    talk.answer("Hello, here I am.")
+    assert kinds(talk.caller("At last!", at=4.0)) == [HoldWords, StartTurn]
+    talk.answer("Sorry.")
+    assert talk.of(ReleaseWords)[-1].through_turn == talk.turn
+    assert talk(CallerGone(1000)) == []
+    assert [each.draft.body for each in talk.of(LeaveMessage)] == ["Hello?"]
+    assert talk.call.summary.left_message
+
+
+def test_a_talking_machine_ends_its_turn_before_it_is_relieved() -> None:
+    """What it is just saying is said and what it records is recorded; then the client is asked."""
+    talk = with_the_machine(listening=False)
+    assert talk(TAKEN) == []
+    talk(MessageTaken(talk.turn, "He said hello.", ""))
+    commands = talk.answer("I have noted it.", at=2.0)
+    assert kinds(commands)[-3:] == [NoteTurn, Speak, StartTurn]
+    assert talk.message.body == "He said hello."
+    assert talk.call.phase is Phase.CLIENT_ANSWERING
+
+
+def test_what_the_relieved_machine_still_says_is_dropped() -> None:
+    """Its turn number is not the current one any more."""
+    talk = with_the_machine(listening=False)
+    machine = talk.turn
+    talk(TAKEN)
+    talk.caller("Hello again?", at=1.0)
+    assert talk(TurnSaid(machine, "late")) == talk(GoodbyeSaid(machine)) == talk(TurnFinished(machine)) == []
+    assert talk(MessageTaken(machine, "late", "")) == []
+
+
+def test_words_said_to_a_machine_that_is_about_to_be_relieved_go_to_the_client() -> None:
+    """They end the machine's turn; the note stands before them."""
+    talk = with_the_machine(listening=False)
+    talk(TAKEN)
+    assert kinds(talk.caller("Hello again?", at=1.0)) == [CancelTurn, NoteTurn, Speak, HoldWords, StartTurn]
+    assert talk.history[-2:] == [("relay", TAKEN_NOTE), ("caller", "Hello again?")]
+
+
+def test_a_failing_machine_is_relieved_instead_of_ending_the_call() -> None:
+    """The client has taken the call, so nobody has to hear that nobody is available."""
+    talk = with_the_machine(listening=False)
+    talk(TAKEN)
+    commands = talk(TurnFailed(talk.turn, Reason.CLIENT_FAILED), at=1.0)
+    assert kinds(commands) == [CancelTurn, NoteTurn, Speak, StartTurn]
+    assert talk.of(Speak)[-1] == Speak("", last=True)
+
+
+def test_a_machine_that_said_goodbye_is_relieved_all_the_same() -> None:
+    """As long as the caller is there, the client that wants the call has it."""
+    talk = with_the_machine(listening=False)
+    talk(TAKEN)
+    talk(GoodbyeSaid(talk.turn))
+    talk.answer("Goodbye.")
+    assert talk.call.phase is Phase.CLIENT_ANSWERING
+
+
+def test_an_interrupted_machine_is_relieved_without_a_word() -> None:
+    """The caller is about to speak: the client gets his words, or is asked when it was a cough."""
+    talk = with_the_machine(listening=False)
+    talk(TAKEN)
+    assert kinds(talk(CallerInterrupted("I'm sorry"), at=1.0)) == [CancelTurn, NoteTurn]
+    assert talk.call.phase is Phase.CLIENT_LISTENING
+    assert talk.call.deadline == 1.0 + talk.policy.cough
+    assert talk.history[-2:] == [("machine", "I'm sorry,"), ("relay", TAKEN_NOTE)]
+    assert [each.by for each in talk.wait() if isinstance(each, StartTurn)] == [By.CLIENT]
+
+
+def test_a_client_that_took_the_call_and_fails_gives_it_back() -> None:
+    """What was said to it joins the message, and it may take the call again."""
+    talk = with_the_machine()
+    talk(TAKEN)
+    talk.answer("Hello, here I am.")
+    talk.caller("Call me back.", at=1.0)
+    talk.wait()
+    assert talk.call.phase is Phase.MACHINE_ANSWERING
+    assert talk.message.body == "Hello?\nCall me back."
+    talk.answer("Noted.")
+    assert kinds(talk(TAKEN)) == [StartTurn]
+
+
+def test_a_client_that_took_the_call_and_says_nothing_gives_it_back_at_the_limit() -> None:
+    """The caller waits no longer for a client that speaks first than for one that answers."""
+    talk = with_the_machine()
+    talk(TAKEN, at=1.0)
+    assert talk.call.deadline == 9.0
+    talk.wait()
+    assert talk.call.phase is Phase.MACHINE_ANSWERING
+
+
+def test_who_is_away_takes_nothing() -> None:
+    """A client that is gone again when the machine would be relieved leaves the call with the machine."""
+    talk = with_the_machine(listening=False)
+    talk(TAKEN)
+    talk(AvailabilityChanged(AWAY))
+    talk.answer("May I take a message?")
+    assert talk.call.phase is Phase.MACHINE_LISTENING
+    assert talk(TAKEN) == []
+
+
+def test_a_client_that_was_just_lost_may_come_back_to_the_call_it_took() -> None:
+    """It is waited for within the limit."""
+    talk = with_the_machine()
+    talk(AvailabilityChanged(LOST))
+    assert talk(TAKEN, at=1.0) == []
+    assert talk.call.phase is Phase.CLIENT_AWAITED
+    assert kinds(talk(AvailabilityChanged(HERE), at=2.0)) == [StartTurn]
+
+
+def test_a_call_that_the_client_has_cannot_be_taken() -> None:
+    """In its own phases nothing changes: not the turn, not the history."""
+    talk = Talk()
+    assert talk(TAKEN) == []
+    talk.caller("Hello?")
+    assert talk(TAKEN) == []
+    assert talk.call.phase is Phase.CLIENT_ANSWERING
+    assert talk.history == [("caller", "Hello?")]
+
+
+def test_a_call_that_is_ending_cannot_be_taken() -> None:
+    """The last words are said and that is it; nobody counts as its owner."""
+    talk = Talk(AWAY, machine=False)
+    talk.caller("Hello?")
+    talk(AvailabilityChanged(HERE))
+    assert talk(TAKEN) == []
+    assert (talk.call.phase, talk.call.owner) == (Phase.UNAVAILABLE, "")
+
+
+def test_unfinished_words_follow_those_in_hand_of_a_client_that_took_the_call() -> None:
+    """When the line breaks, the message has all in the order in which it was said."""
+    talk = with_the_machine()
+    talk(TAKEN)
+    talk.answer("Hello, here I am.")
+    talk.caller("Call me back", at=1.0)
+    talk(CallerSpoke("tomorrow", final=False), at=1.5)
+    talk(CallerGone(1006), at=2.0)
+    assert talk.message.body == "Hello?\nCall me back\ntomorrow"
 
 
 # ── unavailable ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -665,7 +1053,7 @@ def test_ten_rejected_frames_in_a_row_end_the_call() -> None:
 
 def test_a_callee_is_not_offered_an_answering_machine() -> None:
     """When the client who called is gone, an honest sentence ends the call, and what was said is kept."""
-    talk = Talk(AWAY, direction=Direction.OUTBOUND)
+    talk = Talk(AWAY, direction=OUTBOUND)
     talk.caller("Who is this?")
     assert talk.of(Speak)[-1] == Speak(talk.policy.phrases.callee_unavailable, last=True)
     assert talk.of(StartTurn) == []
@@ -674,7 +1062,7 @@ def test_a_callee_is_not_offered_an_answering_machine() -> None:
 
 def test_nothing_is_said_before_somebody_is_known_to_be_there() -> None:
     """A screened call keeps its greeting back; what is heard meanwhile is context for the first turn, not a turn."""
-    talk = Talk(screened=True, greeting="Hi, your results are here.", direction=Direction.OUTBOUND)
+    talk = Talk(screened=True, greeting="Hi, your results are here.", direction=OUTBOUND)
     assert talk.caller("Hello?", at=1.0) == []
     assert talk(CalleeRecognised(Callee.HUMAN), at=3.0) == [Speak("Hi, your results are here.", last=True)]
     talk.caller("Oh, good.", at=6.0)
@@ -683,18 +1071,95 @@ def test_nothing_is_said_before_somebody_is_known_to_be_there() -> None:
 
 
 def test_a_verdict_that_never_comes_is_not_waited_for() -> None:
-    """After some seconds somebody is taken to be there."""
-    talk = Talk(screened=True, greeting="Hi there.", direction=Direction.OUTBOUND)
+    """After some seconds somebody is taken to be there, and the client is not told that anything is known."""
+    talk = Talk(screened=True, greeting="Hi there.", direction=OUTBOUND)
     assert talk.call.deadline == talk.policy.screening
     assert talk.wait() == [Speak("Hi there.", last=True)]
+    talk.caller("Hello.")
+    assert talk.of(StartTurn)[-1].request.callee is None
+
+
+def test_the_client_is_told_who_picked_up() -> None:
+    """The verdict so far goes with each turn, and is left out while there is none."""
+    talk = Talk(direction=OUTBOUND)
+    talk.caller("Hello?")
+    assert talk(CalleeRecognised(Callee.HUMAN)) == []
+    talk.caller("Who is there?")
+    assert [each.request.callee for each in talk.of(StartTurn)] == [None, Callee.HUMAN]
+
+
+def leaving(message: str, availability: Availability = HERE, **call: object) -> Talk:
+    """Make a call that leaves a message with a machine."""
+    wish = {"direction": OUTBOUND, "voicemail": Voicemail.LEAVE_MESSAGE, "for_voicemail": message}
+    return Talk(availability, machine=True, policy=None, **(wish | call))
 
 
 def test_a_machine_gets_the_message_meant_for_it() -> None:
     """The voicemail hears its own sentence, not the greeting, and then the call ends."""
-    talk = Talk(screened=True, greeting="Your results are here.", for_voicemail="Please call us back.")
+    talk = leaving("Please call us back.", screened=True, greeting="Your results are here.")
     assert talk(CalleeRecognised(Callee.MACHINE), at=4.0) == [Speak("Please call us back.", last=True)]
     assert kinds(talk(SpeechPlayed("Please call us back."), at=6.0)) == [EndSession]
     assert talk.call.summary.outcome == "voicemail"
+
+
+@pytest.mark.parametrize("for_voicemail", ["", "Not for this wish."])
+def test_a_machine_is_hung_up_on_in_the_middle_of_a_word(for_voicemail: str) -> None:
+    """The call ends at once and nothing more is said, even while the client talks; its announcement is not owed."""
+    talk = Talk(direction=OUTBOUND, greeting="Hello, this is your assistant.", for_voicemail=for_voicemail)
+    talk.caller("Leave a message after the tone.", at=1.0)
+    talk(TurnSaid(talk.turn, "I am calling"), at=1.5)
+    assert kinds(talk(CalleeRecognised(Callee.MACHINE), at=2.0)) == [CancelTurn, NoteTurn, ReleaseWords, EndSession]
+    assert talk(CallerGone(1000), at=2.1) == []
+    assert talk.call.summary.outcome == "voicemail"
+
+
+def test_a_message_for_a_machine_that_is_empty_is_a_hang_up() -> None:
+    """There is nothing to leave."""
+    talk = leaving(" ", screened=True)
+    assert talk(CalleeRecognised(Callee.MACHINE), at=4.0) == [EndSession()]
+
+
+def test_a_machine_found_out_in_the_middle_of_a_turn_gets_its_message() -> None:
+    """The client's turn is cancelled, what the machine said counts as answered, and the message is left."""
+    talk = leaving("Please call us back.")
+    talk.caller("You have reached Ada.")
+    commands = talk(CalleeRecognised(Callee.MACHINE))
+    assert kinds(commands) == [CancelTurn, NoteTurn, ReleaseWords, Speak]
+    assert talk.caller("Beep.") == []
+
+
+def test_a_machine_gets_its_message_though_the_client_is_gone() -> None:
+    """The verdict comes after the honest sentence: the message that the client wished for is left all the same."""
+    talk = leaving("Please call us back.", AWAY)
+    talk.caller("You have reached Ada.", at=1.0)
+    assert talk(CalleeRecognised(Callee.MACHINE), at=2.0) == [Speak("Please call us back.", last=True)]
+    assert talk.call.summary.outcome == "voicemail"
+
+
+def test_a_machine_may_be_talked_to() -> None:
+    """A client that wants to go on hears the machine like a person, greets it, and is told what it is."""
+    talk = Talk(screened=True, greeting="Hi there.", direction=OUTBOUND, voicemail=Voicemail.GO_ON)
+    assert talk(CalleeRecognised(Callee.MACHINE), at=4.0) == [Speak("Hi there.", last=True)]
+    talk.caller("For opening hours, press one.", at=9.0)
+    assert talk.of(StartTurn)[-1].request.callee is Callee.MACHINE
+
+
+def test_a_verdict_on_a_caller_changes_nothing() -> None:
+    """Who calls us is not screened."""
+    talk = Talk()
+    talk.caller("Hello?")
+    assert talk(CalleeRecognised(Callee.MACHINE)) == []
+    talk.answer("Good morning.")
+    talk.caller("Hello again.")
+    assert talk.of(StartTurn)[-1].request.callee is None
+
+
+def test_a_verdict_after_the_client_has_hung_up_changes_nothing() -> None:
+    """The client's last words are said as it wanted."""
+    talk = Talk(direction=OUTBOUND)
+    talk(HangUpRequested("I will call again."))
+    assert talk(CalleeRecognised(Callee.MACHINE)) == []
+    assert talk.call.summary.outcome == "ended"
 
 
 def test_a_transfer_hands_the_call_on_after_what_is_being_said() -> None:
@@ -709,13 +1174,175 @@ def test_a_transfer_hands_the_call_on_after_what_is_being_said() -> None:
     assert talk.call.summary.outcome == "transferred"
 
 
+# ── notes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+NOTE = "The transfer was not answered."
+BEFORE = (Line(Speaker.CALLER, "Can I talk to a person?", STARTED),)
+
+
+def back(availability: Availability = HERE, *, machine: bool = True, **call: object) -> Talk:
+    """Let a caller come back from a transfer."""
+    talk = Talk(availability, machine=machine, policy=None, note=NOTE, connection=2, opened_by=BEFORE, **call)
+    talk.commands += talk.call.start(0.0)
+    talk.turn = max((each.request.turn for each in talk.of(StartTurn)), default=0)
+    return talk
+
+
 def test_a_caller_who_comes_back_is_announced_as_the_next_turn() -> None:
-    """The client is told what happened in between, without the caller having to say a word."""
-    talk = Talk(note="(The transfer was not answered.)", connection=2)
-    commands = talk.call.start(0.0)
-    assert kinds(commands) == [HoldWords, StartTurn]
-    (start,) = [each for each in commands if isinstance(each, StartTurn)]
-    assert start.request.history[-1].text == "(The transfer was not answered.)"
+    """The client is told what happened in between, by the relay, without the caller having to say a word."""
+    talk = back()
+    assert kinds(talk.commands) == [StartTurn]
+    assert talk.of(StartTurn)[0].request.history[-1].speaker is Speaker.RELAY
+    assert talk.history == [("caller", "Can I talk to a person?"), ("relay", NOTE)]
+    talk.answer("Sorry, nobody picked up.", at=1.0)
+    assert talk(CallerGone(1000)) == []
+
+
+def test_a_note_that_no_client_takes_is_no_word_of_the_caller() -> None:
+    """The machine takes over, and the message has the note in its transcript, not in its body."""
+    talk = back(AWAY)
+    assert kinds(talk.commands) == [LeaveMessage, Speak, StartTurn]
+    assert talk.message.body == ""
+    assert talk.message.transcript[1] == Line(Speaker.RELAY, NOTE, STARTED)
+    talk.answer("May I take a message?")
+    talk.caller("Call me back.")
+    assert (talk.message.body, talk.message.reason) == ("Call me back.", Reason.CLIENT_ABSENT)
+
+
+def test_a_note_is_answered_within_the_limit() -> None:
+    """A client that says nothing about it has the usual time."""
+    talk = back()
+    talk.wait()
+    assert (talk.now, talk.call.phase) == (8.0, Phase.MACHINE_ANSWERING)
+    assert (talk.message.body, talk.message.reason) == ("", Reason.CLIENT_TIMEOUT)
+
+
+def test_a_lost_client_is_waited_for_with_a_note() -> None:
+    """It gets the note as its turn when it is back."""
+    talk = back(LOST)
+    assert talk.call.phase is Phase.CLIENT_AWAITED
+    assert kinds(talk(AvailabilityChanged(HERE), at=2.0)) == [StartTurn]
+
+
+def test_a_note_cut_short_by_a_cough_is_told_again() -> None:
+    """An interruption without words does not leave the returned caller in silence."""
+    talk = back()
+    talk(CallerInterrupted(""), at=1.0)
+    assert talk.call.deadline == 1.0 + talk.policy.cough
+    assert kinds(talk.wait()) == [StartTurn]
+
+
+def test_a_returned_caller_who_hangs_up_on_nobody_is_known_of() -> None:
+    """While a lost client is waited for, a hang-up leaves the note in the transcript of an empty message."""
+    talk = back(LOST)
+    talk(CallerGone(1000), at=1.0)
+    assert (talk.message.body, talk.message.transcript[-1].text) == ("", NOTE)
+
+
+def test_a_note_without_client_and_machine_ends_in_the_fixed_sentence() -> None:
+    """That the caller was there is stored before it is said."""
+    talk = back(AWAY, machine=False)
+    assert kinds(talk.commands) == [LeaveMessage, Speak]
+    assert talk.call.phase is Phase.UNAVAILABLE
+
+
+def test_a_callee_who_comes_back_to_nobody_leaves_no_message() -> None:
+    """Only who calls us wanted something; the honest sentence ends the call."""
+    talk = back(AWAY, direction=OUTBOUND)
+    assert talk.commands == [Speak(talk.policy.phrases.callee_unavailable, last=True)]
+
+
+def test_a_note_of_a_screened_call_waits_for_somebody_to_be_there() -> None:
+    """It is context for the first turn."""
+    talk = back(screened=True, direction=OUTBOUND)
+    assert talk.commands == []
+    talk(CalleeRecognised(Callee.HUMAN), at=1.0)
+    talk.caller("Hello?", at=2.0)
+    assert [line.text for line in talk.of(StartTurn)[0].request.history][1:] == [NOTE, "Hello?"]
+
+
+# ── who asks not to be called ───────────────────────────────────────────────────────────────────────────────────────
+
+ASKS = Policy(asks_not_to_be_called=lambda words: "stop calling" in words.lower())
+PLEASE = "Please stop calling me!"
+
+
+def test_who_asks_not_to_be_called_is_put_on_the_list_first() -> None:
+    """Before the words are given to anybody, the list has the number."""
+    talk = Talk(direction=OUTBOUND, policy=ASKS)
+    assert kinds(talk.caller(PLEASE)) == [StopCalling, HoldWords, StartTurn]
+
+
+def test_opting_out_is_done_once_a_call() -> None:
+    """Saying it again is an utterance like any other."""
+    talk = Talk(policy=ASKS)
+    talk.caller(PLEASE)
+    talk.caller(PLEASE)
+    assert talk.of(StopCalling) == [StopCalling()]
+
+
+def test_only_final_words_opt_out() -> None:
+    """A guess that may still change does not, unless the line breaks and it was the last that was heard."""
+    talk = Talk(policy=ASKS)
+    assert talk(CallerSpoke(PLEASE, final=False)) == []
+    assert StopCalling in kinds(talk(CallerGone(1006)))
+
+
+@pytest.mark.parametrize(
+    "talk",
+    [
+        Talk(direction=OUTBOUND, screened=True, policy=ASKS),
+        Talk(AWAY, policy=ASKS),
+        Talk(AWAY, machine=False, policy=ASKS),
+        Talk(AWAY, direction=OUTBOUND, policy=ASKS),
+    ],
+    ids=["screening", "answering machine", "unavailable", "callee unavailable"],
+)
+def test_opting_out_works_in_each_phase(talk: Talk) -> None:
+    """Whoever holds the call, and also over the last words."""
+    talk.caller("Who is this?", at=1.0)
+    assert kinds(talk.caller(PLEASE, at=1.5))[0] is StopCalling
+
+
+def test_opting_out_works_after_the_client_has_hung_up() -> None:
+    """Words over the client's goodbye are not kept, but this wish is."""
+    talk = Talk(direction=OUTBOUND, policy=ASKS)
+    talk(HangUpRequested("Goodbye then."))
+    assert talk.caller(PLEASE) == [StopCalling()]
+
+
+# ── the kept transcript ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_whole_transcript_is_kept_where_it_is_asked_for() -> None:
+    """It holds what was said on this connection, as it was heard, beyond the window; not what was said before."""
+    talk = Talk(policy=Policy(history_lines=2, keep_transcript=True), opened_by=BEFORE, connection=2)
+    talk.caller("One?")
+    talk.answer("This is the first.")
+    talk(CallerInterrupted("This is"))
+    talk.caller("Two?")
+    talk.answer("The second.")
+    talk(CallerGone(1000))
+    assert [line.text for line in talk.call.summary.transcript] == ["One?", "This is", "Two?", "The second."]
+    assert len(talk.call.transcript) == 2
+
+
+def test_no_transcript_is_kept_otherwise() -> None:
+    """The record of a call says nothing of what was said."""
+    talk = Talk()
+    talk.caller("Hello?")
+    talk(CallerGone(1000))
+    assert talk.call.summary.transcript == ()
+
+
+def test_the_kept_transcript_is_bounded() -> None:
+    """An endless talker does not fill the memory: the oldest lines go."""
+    talk = Talk(policy=Policy(keep_transcript=True))
+    for number in range(12):
+        talk.caller(f"{number} " + "x" * (RECORD_CHARACTERS // 10))
+    kept = talk.call.summary.transcript
+    assert sum(len(line.text) for line in kept) <= RECORD_CHARACTERS
+    assert kept[-1].text.startswith("11 ")
 
 
 # ── reconnected calls ───────────────────────────────────────────────────────────────────────────────────────────────

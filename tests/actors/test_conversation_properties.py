@@ -26,6 +26,8 @@ from actors.commands import (
     ReleaseWords,
     Speak,
     StartTurn,
+    StopCalling,
+    WakeClient,
 )
 from actors.conversation import Conversation
 from actors.messages import (
@@ -38,6 +40,7 @@ from actors.messages import (
     CallerInterrupted,
     CallerSpeaking,
     CallerSpoke,
+    CallTaken,
     CarrierFailed,
     DeadlinePassed,
     DigitPressed,
@@ -55,11 +58,16 @@ from actors.messages import (
     TurnFailed,
     TurnFinished,
     TurnSaid,
+    Voicemail,
 )
 from actors.phases import Phase
-from actors.policy import Policy
+from actors.policy import Phrases, Policy
 from tests.fakes import call_info
 
+NOTE = "nobody answered the transfer"
+# Some of the utterances, by their number, ask not to be called.
+ASKING = "3."
+LAST_WORDS = {Phase.UNAVAILABLE, Phase.GOODBYE, Phase.ENDING, Phase.OVER}
 ANSWERING = {Phase.CLIENT_ANSWERING, Phase.MACHINE_ANSWERING}
 
 
@@ -72,7 +80,9 @@ class CallMachine(RuleBasedStateMachine):
         greeting=st.sampled_from(["", "Hello, how can I help you today?"]),
         screened=st.booleans(),
         direction=st.sampled_from(Direction),
-        note=st.sampled_from(["", "(nobody answered the transfer)"]),
+        note=st.sampled_from(["", NOTE]),
+        voicemail=st.sampled_from(Voicemail),
+        fillers=st.sampled_from([(), ("One moment.",), ("One moment.", "Let me see.")]),
     )
     def begin(
         self,
@@ -83,13 +93,33 @@ class CallMachine(RuleBasedStateMachine):
         screened: bool,
         direction: Direction,
         note: str,
+        voicemail: Voicemail,
+        fillers: tuple[str, ...],
     ) -> None:
         self.now = 1000.0
         # A window that holds everything, so that the books can look for words in it.
-        policy = Policy(has_machine=machine, max_seconds=300, history_lines=10_000, history_characters=10**9)
-        info = call_info(
-            greeting=greeting, screened=screened, direction=direction, note=note, for_voicemail="Call me back."
+        policy = Policy(
+            has_machine=machine,
+            max_seconds=300,
+            history_lines=10_000,
+            history_characters=10**9,
+            asks_not_to_be_called=lambda words: words.endswith(ASKING),
+            keep_transcript=True,
+            phrases=Phrases(filler=fillers, long_filler="I am still looking into it."),
         )
+        info = call_info(
+            greeting=greeting,
+            screened=screened,
+            direction=direction,
+            note=note,
+            voicemail=voicemail,
+            for_voicemail="Call me back.",
+        )
+        self.outbound, self.voicemail = direction is Direction.OUTBOUND, voicemail
+        self.opted_out = False
+        self.owned = False
+        self.last_filler, self.fillers = "", fillers
+        self.only_filler = self.client_has_begun = False
         self.call = Conversation(info, policy, availability=availability, now=self.now)
         self.running: int | None = None
         self.cycle_open = False
@@ -114,9 +144,18 @@ class CallMachine(RuleBasedStateMachine):
         match command:
             case Speak():
                 assert command.text or self.cycle_open, "only an open talk cycle is closed"
+                if command.preemptible:
+                    assert not self.cycle_open, "a filler is not said into a sentence"
+                    assert not self.client_has_begun, "nor after the client's first word"
+                    assert self.call.phase in {Phase.CLIENT_AWAITED, Phase.CLIENT_ANSWERING}
+                    # A sentence that is the only one of its kind is left out once in between, which is not seen here.
+                    assert len(self.fillers) < 2 or command.text != self.last_filler, "nor twice in a row"
+                    self.last_filler = command.text
+                self.only_filler = command.preemptible
                 self.cycle_open = not command.last
             case StartTurn():
                 assert self.running is None, "one turn at a time"
+                self.client_has_begun = False
                 self.running = command.request.turn
                 if command.by is By.CLIENT:
                     spoken = {line.text for line in command.request.history}
@@ -134,9 +173,15 @@ class CallMachine(RuleBasedStateMachine):
                     self.settled.add(self.held.pop(turn))
             case LeaveMessage():
                 draft = command.draft
+                assert NOTE not in draft.body, "a note is nobody's words"
                 self.stored = draft.body
                 for turn in [each for each in self.held if each <= draft.through_turn]:
                     del self.held[turn]
+            case StopCalling():
+                assert not self.opted_out, "once a call"
+                self.opted_out = True
+            case WakeClient():
+                assert self.call.phase is Phase.CLIENT_AWAITED
             case EndSession():
                 self.ended = True
             case CloseLine():
@@ -166,7 +211,10 @@ class CallMachine(RuleBasedStateMachine):
         dead = self.call.phase in {Phase.OVER, Phase.SCREENING}
         if not dead and not self.hung_up and not partial:
             self.said.append(text)
-        self.feed(CallerSpoke(text, final=not partial))
+        alive, opted_out = self.call.phase is not Phase.OVER, self.opted_out
+        commands = self.feed(CallerSpoke(text, final=not partial))
+        asked = alive and not partial and text.endswith(ASKING) and not opted_out
+        assert commands[:1] == [StopCalling()] if asked else StopCalling() not in commands
 
     @rule(digit=st.sampled_from("0123456789*#"))
     def caller_presses(self, digit: str) -> None:
@@ -174,10 +222,14 @@ class CallMachine(RuleBasedStateMachine):
 
     @rule(heard=st.sampled_from(["", "Hello", "I will", "something else"]))
     def caller_interrupts(self, heard: str) -> None:
+        running, only_filler = self.running, self.only_filler
+        is_waited_for = self.call.phase in {Phase.CLIENT_AWAITED, Phase.CLIENT_ANSWERING}
         commands = self.feed(CallerInterrupted(heard))
         assert not [each for each in commands if isinstance(each, Speak)], "nothing is said after an interrupt"
-        assert self.running is None
-        self.cycle_open = False
+        if only_filler and is_waited_for:
+            assert commands == []
+        assert self.running == (running if only_filler and is_waited_for else None)
+        self.cycle_open = self.only_filler = False
 
     @rule(
         event=st.one_of(
@@ -204,6 +256,7 @@ class CallMachine(RuleBasedStateMachine):
     @rule(text=st.sampled_from(["I will", " look into it.", " ", ""]))
     def turn_says(self, text: str) -> None:
         assert self.running is not None
+        self.client_has_begun = self.client_has_begun or bool(text.strip())
         self.feed(TurnSaid(self.running, text))
 
     @precondition(lambda self: self.running is not None)
@@ -237,24 +290,41 @@ class CallMachine(RuleBasedStateMachine):
     def client_hangs_up(self, say: str, really: int) -> None:
         if really:
             return
-        last_words = {Phase.UNAVAILABLE, Phase.GOODBYE, Phase.ENDING, Phase.OVER}
-        self.hung_up = self.hung_up or self.call.phase not in last_words
+        self.hung_up = self.hung_up or self.call.phase not in LAST_WORDS
         self.feed(HangUpRequested(say))
 
     @rule(callee=st.sampled_from(Callee), really=st.integers(0, 4))
     def carrier_recognises_the_callee(self, callee: Callee, really: int) -> None:
         if really:
             return
-        last_words = {Phase.UNAVAILABLE, Phase.GOODBYE, Phase.ENDING, Phase.OVER}
-        self.hung_up = self.hung_up or (callee is Callee.MACHINE and self.call.phase not in last_words)
-        self.feed(CalleeRecognised(callee))
+        is_ours = self.outbound and self.voicemail is not Voicemail.GO_ON
+        is_over = self.hung_up or self.call.phase in {Phase.ENDING, Phase.OVER}
+        commands = self.feed(CalleeRecognised(callee))
+        if is_over or not self.outbound:
+            assert commands == []
+        elif callee is Callee.MACHINE and is_ours:
+            self.hung_up = True
+            assert self.call.phase in {Phase.GOODBYE, Phase.ENDING}
+            assert self.voicemail is Voicemail.LEAVE_MESSAGE or not [
+                each for each in commands if isinstance(each, Speak)
+            ]
+
+    @rule()
+    def client_takes_the_call(self) -> None:
+        before, here = self.call.phase, self.call
+        commands = self.feed(CallTaken("session 1"))
+        if before is not Phase.MACHINE_LISTENING:
+            assert commands == [], "only a listening machine is relieved at once"
+            assert here.phase is before
+        if before in LAST_WORDS:
+            assert not self.call.owner or self.owned
+        self.owned = self.owned or before not in LAST_WORDS
 
     @rule(really=st.integers(0, 9))
     def client_transfers(self, really: int) -> None:
         if really:
             return
-        last_words = {Phase.UNAVAILABLE, Phase.GOODBYE, Phase.ENDING, Phase.OVER}
-        self.hung_up = self.hung_up or self.call.phase not in last_words
+        self.hung_up = self.hung_up or self.call.phase not in LAST_WORDS
         self.feed(TransferRequested('{"to": "+15551230003"}'))
 
     @rule(really=st.integers(0, 9))
@@ -281,6 +351,11 @@ class CallMachine(RuleBasedStateMachine):
         for text in self.said:
             kept = text in self.settled or text in self.held.values() or text in self.stored
             assert kept or self.hung_up, f"{text!r} is nowhere"
+
+    @invariant()
+    def the_record_has_the_newest_line(self) -> None:
+        """What is kept ends like what the client is sent."""
+        assert self.call.summary.transcript[-1:] == self.call.transcript[-1:]
 
     @invariant()
     def nothing_stays_in_hand_after_the_end(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from actors.commands import StartTurn
@@ -14,7 +16,9 @@ from actors.messages import (
     CallerGone,
     CallerInterrupted,
     CallerSpoke,
+    CallTaken,
     DeadlinePassed,
+    Direction,
     Event,
     FrameRejected,
     GoodbyeSaid,
@@ -24,22 +28,24 @@ from actors.messages import (
     TurnFailed,
     TurnFinished,
     TurnSaid,
+    Voicemail,
 )
 from actors.phases import MOVES, Phase
 from actors.policy import Policy
 from tests.fakes import call_info
 
+OUTBOUND = Direction.OUTBOUND
 HERE, LOST, AWAY = Availability.HERE, Availability.JUST_LOST, Availability.AWAY
 
 
 class Walk:
     """Walk a conversation from occasion to occasion, naming the running turn by itself."""
 
-    def __init__(self, availability: Availability, *, machine: bool = True, screened: bool = False) -> None:
+    def __init__(self, availability: Availability, *, machine: bool = True, **call: object) -> None:
         self.now = 0.0
-        self.call = Conversation(
-            call_info(screened=screened), Policy(has_machine=machine), availability=availability, now=0.0
-        )
+        wish = {"voicemail": Voicemail.LEAVE_MESSAGE, "for_voicemail": "Call me back."}
+        info = call_info(**(wish | call))
+        self.call = Conversation(info, Policy(has_machine=machine), availability=availability, now=0.0)
         self.turn = 0
 
     def feed(self, *events: Event) -> Walk:
@@ -81,6 +87,12 @@ class Walk:
     def interrupted(self) -> Walk:
         return self.feed(CallerInterrupted("Ye"))
 
+    def taken(self) -> Walk:
+        return self.feed(CallTaken("session 1"))
+
+    def is_machine(self) -> Walk:
+        return self.feed(CalleeRecognised(Callee.MACHINE))
+
     def hung_up(self) -> Walk:
         return self.feed(HangUpRequested("Goodbye."))
 
@@ -88,7 +100,7 @@ class Walk:
 def begin(phase: Phase, *, machine: bool = True) -> Walk:
     """Bring a call to a phase by the shortest way."""
     walks = {
-        Phase.SCREENING: lambda: Walk(HERE, screened=True),
+        Phase.SCREENING: lambda: Walk(HERE, screened=True, direction=OUTBOUND),
         Phase.CLIENT_LISTENING: lambda: Walk(HERE, machine=machine),
         Phase.CLIENT_AWAITED: lambda: Walk(LOST, machine=machine).spoke(),
         Phase.CLIENT_ANSWERING: lambda: Walk(HERE, machine=machine).spoke(),
@@ -137,28 +149,50 @@ WALKS = {
     (A, G): lambda: begin(A).hung_up(),
     (A, E): lambda: begin(A).rubbish(),
     (A, OVER): lambda: begin(A).gone(),
+    (MA, A): lambda: begin(MA).here(HERE).taken().said().finished(),
+    (MA, W): lambda: begin(MA).here(LOST).taken().failed(Reason.CLIENT_FAILED),
+    (MA, L): lambda: begin(MA).here(HERE).taken().interrupted(),
     (MA, MA): lambda: begin(MA).spoke(),
     (MA, ML): lambda: begin(MA).interrupted(),
     (MA, U): lambda: begin(MA).deadline(),
     (MA, G): lambda: begin(MA).said().feed(GoodbyeSaid(2)).finished(),
     (MA, E): lambda: begin(MA).rubbish(),
     (MA, OVER): lambda: begin(MA).gone(),
+    (ML, A): lambda: begin(ML).here(HERE).taken(),
+    (ML, W): lambda: begin(ML).here(LOST).taken(),
     (ML, MA): lambda: begin(ML).spoke(),
     (ML, G): lambda: begin(ML).limit(),
     (ML, E): lambda: begin(ML).rubbish(),
     (ML, OVER): lambda: begin(ML).gone(),
+    (U, G): lambda: Walk(AWAY, direction=OUTBOUND).spoke().is_machine(),
     (U, E): lambda: begin(U).feed(SpeechPlayed("I'm sorry")),
     (U, OVER): lambda: begin(U).gone(),
+    (G, G): lambda: Walk(HERE, direction=OUTBOUND).limit().is_machine(),
     (G, E): lambda: begin(G).deadline(),
     (G, OVER): lambda: begin(G).gone(),
     (E, OVER): lambda: begin(E).deadline(),
 }
 
 
-def test_a_machine_that_picks_up_is_hung_up_on() -> None:
-    """The carrier's verdict ends the call at once, when nothing is being said."""
-    for phase in (S, L, A):
-        assert begin(phase).feed(CalleeRecognised(Callee.MACHINE)).call.phase is E
+@pytest.mark.parametrize(
+    ("phase", "walk"),
+    {
+        S: lambda **wish: Walk(HERE, screened=True, **wish),
+        L: lambda **wish: Walk(HERE, **wish),
+        W: lambda **wish: Walk(LOST, **wish).spoke(),
+        A: lambda **wish: Walk(HERE, **wish).spoke(),
+        U: lambda **wish: Walk(AWAY, **wish).spoke(),
+        G: lambda **wish: Walk(HERE, **wish).limit(),
+    }.items(),
+)
+@pytest.mark.parametrize(("voicemail", "target"), [(Voicemail.HANG_UP, E), (Voicemail.LEAVE_MESSAGE, G)])
+def test_a_machine_that_picks_up_is_dealt_with_in_each_phase(
+    phase: Phase, walk: Callable[..., Walk], voicemail: Voicemail, target: Phase
+) -> None:
+    """The carrier's verdict ends a call that we made, at once or after the message, wherever the call is."""
+    walked = walk(direction=OUTBOUND, voicemail=voicemail)
+    assert walked.call.phase is phase
+    assert walked.is_machine().call.phase is target
 
 
 @pytest.mark.parametrize(("phase", "target"), WALKS, ids=[f"{a} to {b}" for a, b in WALKS])

@@ -150,3 +150,88 @@ def test_an_interrupted_greeting_is_forgotten() -> None:
     speech.spoke("Hello.", 101, last=True)
     speech.report("Hello.")
     assert speech.all_reported
+
+
+def test_a_filler_is_heard_like_anything_else() -> None:
+    """Nothing came after it: it is awaited, reported and over."""
+    speech = playback()
+    speech.fill(TEXT, 100)
+    assert speech.is_filler
+    assert not speech.all_reported
+    speech.report(TEXT)
+    assert speech.is_heard(101.4)
+
+
+def test_what_follows_a_filler_cuts_it_short() -> None:
+    """The rest of the filler is not awaited any more: neither its report nor its time."""
+    speech = playback()
+    speech.fill("a" * 100, 100)
+    speech.spoke(TEXT, 101, last=True)
+    assert not speech.is_filler
+    speech.report(TEXT)
+    assert speech.is_heard(102.4)
+
+
+def test_a_longer_filler_cuts_the_shorter_one() -> None:
+    """Only the newer one is awaited."""
+    speech = playback()
+    speech.fill("a" * 100, 100)
+    speech.fill(TEXT, 101)
+    speech.report(TEXT)
+    assert speech.is_heard(102.4)
+
+
+@pytest.mark.parametrize("late", ["One moment.", "One mo", " "])
+def test_the_late_report_of_a_cut_filler_is_no_piece_s(late: str) -> None:
+    """However much of it is reported, it counts for nothing of what cut it, and only once."""
+    speech = playback()
+    speech.fill("One moment.", 100)
+    speech.spoke(TEXT, 101, last=True)
+    speech.report(late)
+    assert (speech.played, speech.all_reported) == ("", False)
+    speech.report(TEXT)
+    assert (speech.played, speech.all_reported) == (TEXT, True)
+
+
+def test_a_filler_that_was_reported_is_not_cut() -> None:
+    """It was heard to its end, so the next report is the next piece's."""
+    speech = playback()
+    speech.fill(TEXT, 100)
+    speech.report(TEXT)
+    speech.spoke(TEXT, 103, last=True)
+    speech.report(TEXT)
+    assert speech.all_reported
+
+
+def test_reports_come_in_order() -> None:
+    """After the report of another piece, none of the cut filler can follow."""
+    speech = playback()
+    speech.fill("One moment.", 100)
+    speech.spoke("Nine ", 101, last=False)
+    speech.spoke("One mo", 101, last=True)
+    speech.report("Nine ")
+    speech.report("One mo")
+    assert speech.all_reported
+
+
+def test_what_was_heard_last_may_be_the_cut_filler() -> None:
+    """The start of it, as long as nothing else was reported."""
+    speech = playback()
+    speech.fill("One moment.", 100)
+    assert not speech.is_of_cut_filler("One mo")
+    speech.spoke(TEXT, 101, last=True)
+    assert speech.is_of_cut_filler("One mo")
+    assert not speech.is_of_cut_filler("One two")
+    speech.report(TEXT)
+    assert not speech.is_of_cut_filler("One mo")
+
+
+def test_an_interruption_forgets_the_filler() -> None:
+    """What comes after it is neither a filler nor cuts one."""
+    speech = playback()
+    speech.fill(TEXT, 100)
+    speech.stop(100.2)
+    assert not speech.is_filler
+    speech.spoke(TEXT, 101, last=True)
+    speech.report(TEXT)
+    assert speech.is_heard(102.4)

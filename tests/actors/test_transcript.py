@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.messages import Speaker
+from actors.messages import Line, Speaker
 from actors.transcript import Transcript, heard_part
 from tests.fakes import STARTED
 
@@ -50,6 +50,36 @@ def test_the_caller_is_never_cut() -> None:
     transcript.add(Speaker.CALLER, "Good morning.", STARTED)
     transcript.cut_to_heard("", "")
     assert [line.text for line in transcript.window()] == ["Good morning."]
+
+
+def test_a_note_is_not_in_the_way_of_a_cut() -> None:
+    """Nobody heard the relay's note, so what is cut is our speech before it, and the note stays as it is."""
+    transcript = Transcript(10, 1000)
+    transcript.add(Speaker.MACHINE, "May I take a message?", STARTED)
+    transcript.add(Speaker.RELAY, "The client has come back.", STARTED)
+    transcript.cut_to_heard("May I", "")
+    assert [line.text for line in transcript.window()] == ["May I", "The client has come back."]
+
+
+def test_notes_alone_are_not_cut() -> None:
+    """An interruption with nothing but a note before it changes nothing."""
+    transcript = Transcript(10, 1000)
+    transcript.add(Speaker.RELAY, "The client has come back.", STARTED)
+    transcript.cut_to_heard("May I", "")
+    assert [line.text for line in transcript.window()] == ["The client has come back."]
+
+
+def test_the_record_gets_everything_but_what_was_before() -> None:
+    """Lines, what continues them, and cuts reach the record; an earlier connection's lines do not."""
+    record = Transcript(10, 1000)
+    transcript = Transcript(2, 1000, record)
+    transcript.extend([Line(Speaker.MACHINE, "Hello.", STARTED)])
+    transcript.continue_line(Speaker.MACHINE, " Hello again.", STARTED)
+    transcript.add(Speaker.CALLER, "Hi.", STARTED)
+    transcript.add(Speaker.AGENT, "Good morning.", STARTED)
+    transcript.cut_to_heard("Good", "")
+    assert [line.text for line in record.window()] == ["Hello again.", "Hi.", "Good"]
+    assert [line.text for line in transcript.window()] == ["Hi.", "Good"]
 
 
 @given(st.lists(st.text(min_size=1, max_size=400), max_size=40))

@@ -1,6 +1,7 @@
 // What every stock client of the tests can be told, and how it reports: shared by the TypeScript SDK ones.
 // The Python ones have the same in options.py, which also says what a client does.
 
+import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 
@@ -18,6 +19,7 @@ export const { values: options, positionals: [url] } = parseArgs({
 });
 
 export const capabilities = options['without-sampling'] ? {} : { sampling: {} };
+export const isStreamable = new URL(url).pathname === '/mcp';
 export const headers = options.token ? { Authorization: `Bearer ${options.token}` } : {};
 
 export function report(event, details = {}) {
@@ -50,7 +52,11 @@ export async function live(client) {
   client.onclose = () => report('closed');
   if (options['log-level']) await client.setLoggingLevel(options['log-level']);
   const { tools } = await client.listTools();
-  report('ready', { tools: tools.map((tool) => tool.name).sort(), instructions: client.getInstructions() });
+  report('ready', {
+    tools: tools.map((tool) => tool.name).sort(),
+    version: client.transport.protocolVersion,
+    instructions: client.getInstructions(),
+  });
   if (options.fetch) {
     const fetched = await client.callTool({ name: 'comms_get_waiting_messages', arguments: {} });
     report('tool', { result: fetched.structuredContent });
@@ -58,5 +64,13 @@ export async function live(client) {
     const done = await client.callTool({ name: 'comms_acknowledge_messages', arguments: { ids } });
     report('tool', { result: done.structuredContent });
   }
-  process.stdin.on('end', () => process.exit(0)).resume();
+  const input = createInterface({ input: process.stdin });
+  input.on('close', () => process.exit(0));
+  for await (const name of input) {
+    try {
+      report('tool', { result: (await client.callTool({ name, arguments: {} })).structuredContent });
+    } catch (error) {
+      report('error', { message: String(error) });
+    }
+  }
 }

@@ -8,7 +8,8 @@ import anyio
 import anyio.lowlevel
 from mcp import ClientSession, types
 from mcp.client.sse import sse_client
-from options import parse, report, words
+from mcp.client.streamable_http import streamablehttp_client
+from options import is_streamable, parse, report, words, work
 
 options = parse()
 
@@ -34,8 +35,9 @@ async def notice(message: Any) -> None:
 async def main() -> None:
     headers = {"Authorization": f"Bearer {options.token}"} if options.token else None
     callback = None if options.without_sampling else sample
+    connect = streamablehttp_client if is_streamable(options.url) else sse_client
     async with (
-        sse_client(options.url, headers=headers) as (reading, writing),
+        connect(options.url, headers=headers) as (reading, writing, *_),
         ClientSession(reading, writing, sampling_callback=callback, message_handler=notice) as session,
     ):
         hello = await session.initialize()
@@ -49,7 +51,11 @@ async def main() -> None:
             ids = [each["id"] for each in fetched.structuredContent["messages"]]
             done = await session.call_tool("comms_acknowledge_messages", {"ids": ids})
             report("tool", result=done.structuredContent)
-        await anyio.sleep_forever()
+
+        async def call_tool(name: str) -> Any:
+            return (await session.call_tool(name, {})).structuredContent
+
+        await work(call_tool)
 
 
 anyio.run(main, backend=options.backend)

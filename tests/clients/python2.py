@@ -7,10 +7,12 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import httpx2
 import mcp_types as types
 from mcp import Client
 from mcp.client.sse import sse_client
-from options import parse, report, words
+from mcp.client.streamable_http import streamable_http_client
+from options import is_streamable, parse, report, words, work
 
 warnings.simplefilter("ignore")  # a later revision of the protocol has no progress from clients
 options = parse()
@@ -40,8 +42,13 @@ async def notice(message: Any) -> None:
 async def main() -> None:
     headers = {"Authorization": f"Bearer {options.token}"} if options.token else None
     callback = None if options.without_sampling else sample
-    transport = sse_client(options.url, headers=headers)
-    async with Client(transport, sampling_callback=callback, message_handler=notice) as client:
+    if is_streamable(options.url):
+        http = httpx2.AsyncClient(headers=headers, timeout=60)
+        transport = streamable_http_client(options.url, http_client=http)
+    else:
+        transport = sse_client(options.url, headers=headers)
+    mode = options.mode or "auto"
+    async with Client(transport, mode=mode, sampling_callback=callback, message_handler=notice) as client:
         if options.log_level:
             await client.set_logging_level(options.log_level)
         tools = sorted(tool.name for tool in (await client.list_tools()).tools)
@@ -52,7 +59,11 @@ async def main() -> None:
             ids = [each["id"] for each in fetched.structured_content["messages"]]
             done = await client.call_tool("comms_acknowledge_messages", {"ids": ids})
             report("tool", result=done.structured_content)
-        await anyio.sleep_forever()
+
+        async def call_tool(name: str) -> Any:
+            return (await client.call_tool(name, {})).structured_content
+
+        await work(call_tool)
 
 
 anyio.run(main, backend=options.backend)

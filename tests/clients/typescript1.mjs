@@ -2,10 +2,11 @@
 
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import {
   CreateMessageRequestSchema, LoggingMessageNotificationSchema, ResourceUpdatedNotificationSchema,
 } from '@modelcontextprotocol/sdk/types.js';
-import { capabilities, headers, live, options, report, sample, url } from './options.mjs';
+import { capabilities, headers, isStreamable, live, options, report, sample, url } from './options.mjs';
 
 const client = new Client({ name: 'typescript1', version: '1' }, { capabilities });
 if (!options['without-sampling']) {
@@ -15,5 +16,6 @@ if (!options['without-sampling']) {
 for (const schema of [LoggingMessageNotificationSchema, ResourceUpdatedNotificationSchema]) {
   client.setNotificationHandler(schema, (notification) => report('notification', notification));
 }
-await client.connect(new SSEClientTransport(new URL(url), { requestInit: { headers } }));
+const Transport = isStreamable ? StreamableHTTPClientTransport : SSEClientTransport;
+await client.connect(new Transport(new URL(url), { requestInit: { headers } }));
 await live(client);

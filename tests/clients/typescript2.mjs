@@ -1,7 +1,7 @@
 // A stock client on the TypeScript SDK 2.x, with the era of the protocol negotiated as --mode says.
 
-import { Client, SSEClientTransport } from '@modelcontextprotocol/client';
-import { capabilities, headers, live, options, report, sample, url } from './options.mjs';
+import { Client, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
+import { capabilities, headers, isStreamable, live, options, report, sample, url } from './options.mjs';
 
 const versionNegotiation = options.mode ? { mode: options.mode } : undefined;
 const client = new Client({ name: 'typescript2', version: '1' }, { capabilities, versionNegotiation });
@@ -12,5 +12,6 @@ if (!options['without-sampling']) {
 for (const method of ['notifications/message', 'notifications/resources/updated']) {
   client.setNotificationHandler(method, (notification) => report('notification', notification));
 }
-await client.connect(new SSEClientTransport(new URL(url), { requestInit: { headers } }));
+const Transport = isStreamable ? StreamableHTTPClientTransport : SSEClientTransport;
+await client.connect(new Transport(new URL(url), { requestInit: { headers } }));
 await live(client);

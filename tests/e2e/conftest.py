@@ -18,7 +18,8 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from relay.simulator.claude import Behaviour, ClaudeStandIn, serve_stand_in
 from relay.simulator.local_daemon import ACCOUNT, LocalDaemon, run_local_daemon
-from tests.e2e.parties import Access, register
+from tests.e2e.calling_out import OWN_NUMBER, Outside, free_port, open_outside
+from tests.e2e.parties import Access, carrier_of, register
 
 IMPATIENCE = 0.5
 """RELAY_CLIENT_TIMEOUT of the daemon that does not wait eight seconds for a silent client."""
@@ -100,6 +101,37 @@ def keyless_daemon(portal: BlockingPortal, tmp_path_factory: pytest.TempPathFact
     """Run a daemon without an answering machine."""
     with portal.wrap_async_context_manager(run_local_daemon(tmp_path_factory.mktemp("keyless"))) as daemon:
         yield daemon
+
+
+@pytest.fixture(scope="session")
+def rest_port() -> int:
+    """Return the port of the carrier's REST API."""
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def dialling_daemon(
+    portal: BlockingPortal, machine: dict[str, str], rest_port: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalDaemon]:
+    """Run a daemon that can call out."""
+    settings = machine | {"TWILIO_API_BASE_URL": f"http://127.0.0.1:{rest_port}", "RELAY_RING_SECONDS": "5"} | {
+        "RELAY_CLIENT_TIMEOUT": "2"
+    }
+    with portal.wrap_async_context_manager(run_local_daemon(tmp_path_factory.mktemp("dialling"), settings)) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+async def outside(dialling_daemon: LocalDaemon, rest_port: int) -> AsyncIterator[Outside]:
+    """Serve the carrier's REST API to the daemon that can call out."""
+    async with carrier_of(dialling_daemon) as carrier, open_outside(dialling_daemon, carrier, rest_port) as outside:
+        yield outside
+
+
+@pytest.fixture
+async def dialling_agent(dialling_daemon: LocalDaemon) -> Access:
+    """Register an agent with a number at the daemon that can call out."""
+    return await register(dialling_daemon, number=OWN_NUMBER)
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import attrs
 import trio
 
 from relay.config import Settings
-from relay.daemon import Credentials, Relay
+from relay.daemon import Credentials, Relay, Vendors
+from relay.listener import address_of, bind
 from relay.store.database import open_database
 
 
@@ -30,8 +31,11 @@ async def run_relay_here(directory: Path) -> AsyncIterator[RelayHere]:
     """Run a relay with default settings and without an answering machine; at the end of the block it is drained."""
     settings = Settings(database_url=f"sqlite:///{directory / 'relay.db'}", relay_port=0)
     token = secrets.token_hex(16)
+    listeners = await bind("127.0.0.1", 0)
+    host, port = address_of(listeners)
+    url = f"http://{host}:{port}"
     async with open_database(settings.database_url) as database, trio.open_nursery() as nursery:
-        relay = Relay(settings, Credentials(None, token), database, None)
-        url = await nursery.start(relay.run)
+        relay = Relay(settings, Credentials(None, token, None), database, Vendors(), public_url=url)
+        await nursery.start(relay.run, listeners, url)
         yield RelayHere(directory, url, token, relay)
         relay.stop()

@@ -16,6 +16,7 @@ GIVEN: dict[str, tuple[str, object]] = {
     "TWILIO_ACCOUNT_SID": ("AC1", "AC1"),
     "TWILIO_AUTH_TOKEN": ("carrier-secret", "carrier-secret"),
     "TWILIO_API_BASE_URL": ("http://127.0.0.1:9000/", "http://127.0.0.1:9000"),
+    "TWILIO_PHONE_NUMBER": ("+14155552671", "+14155552671"),
     "PUBLIC_URL": ("https://voice.example.com/", "https://voice.example.com"),
     "ANTHROPIC_API_KEY": ("machine-secret", "machine-secret"),
     "ANTHROPIC_BASE_URL": ("http://127.0.0.1:9001", "http://127.0.0.1:9001"),
@@ -30,6 +31,21 @@ GIVEN: dict[str, tuple[str, object]] = {
     "RELAY_MAX_CALLS": ("5", 5),
     "RELAY_MAX_CALL_SECONDS": ("600", 600.0),
     "RELAY_DRAIN_SECONDS": ("0", 0.0),
+    "RELAY_ALLOW_UNASSIGNED_NUMBERS": ("true", True),
+    "RELAY_ALLOWED_COUNTRIES": ("US, CA", "US, CA"),
+    "RELAY_CALLING_HOURS": ("09:00-20:00", "09:00-20:00"),
+    "RELAY_REQUIRE_CONSENT": ("yes", True),
+    "RELAY_CALLS_PER_NUMBER_PER_DAY": ("0", 0),
+    "RELAY_TRANSFERS_PER_NUMBER_PER_DAY": ("3", 3),
+    "RELAY_CALLS_PER_AGENT_PER_MINUTE": ("4", 4),
+    "RELAY_CALLS_PER_SECOND": ("0.5", 0.5),
+    "RELAY_RING_SECONDS": ("40", 40),
+    "RELAY_SPEECH_ENGINE": ("carrier", "carrier"),
+    "ELEVENLABS_API_KEY": ("speech-secret", "speech-secret"),
+    "ELEVENLABS_BASE_URL": ("http://127.0.0.1:9002/", "http://127.0.0.1:9002"),
+    "RELAY_AUDIO_SECONDS": ("60", 60.0),
+    "RELAY_RETENTION_DAYS": ("0", 0),
+    "RELAY_KEEP_TRANSCRIPTS": ("true", True),
 }
 
 VARIABLES = [name for name, _default, _help in documented()]
@@ -142,6 +158,15 @@ def test_a_name_like_no_other_is_refused_with_a_pointer(env_file: Path) -> None:
         ("RELAY_DRAIN_SECONDS", "-1", "seconds"),
         ("DEFAULT_VOICE_LANGUAGE", "e", "such as en-US"),
         ("PUBLIC_URL", "voice.example.com", "such as https://voice.example.com"),
+        ("TWILIO_PHONE_NUMBER", "4155552671", "such as +14155552671"),
+        ("RELAY_ALLOWED_COUNTRIES", "USA", "such as US,CA"),
+        ("RELAY_CALLING_HOURS", "21:00-08:00", "such as 08:00-21:00"),
+        ("RELAY_REQUIRE_CONSENT", "perhaps", "true or false"),
+        ("RELAY_CALLS_PER_SECOND", "0", "more than 0"),
+        ("RELAY_RING_SECONDS", "3", "5 to 120"),
+        ("RELAY_SPEECH_ENGINE", "festival", "espeak, elevenlabs, carrier"),
+        ("ELEVENLABS_BASE_URL", "api.elevenlabs.io", "origin"),
+        ("RELAY_RETENTION_DAYS", "-1", "for ever"),
         ("PUBLIC_URL", "wss://voice.example.com", "such as https://voice.example.com"),
         ("PUBLIC_URL", "https://voice.example.com/relay", "such as https://voice.example.com"),
         ("PUBLIC_URL", "https://voice.example.com?a=b", "such as https://voice.example.com"),
@@ -192,6 +217,41 @@ def test_the_readme_lists_every_setting(variable: str, default: object) -> None:
     lines = (REPOSITORY / "README.md").read_text().splitlines()
     rows = [line.split("|")[1:] for line in lines if line.startswith("|") and f"`{variable}`" in line.split("|")[1]]
     assert len(rows) == 1, f"README.md should have one row of a table for {variable}"
-    if default is not None:
+    if default not in {None, ""}:
         shown = f"{default:g}" if isinstance(default, float) else str(default)
+        shown = shown.lower() if isinstance(default, bool) else shown
         assert f"`{shown}`" in rows[0][1]
+
+
+def test_a_local_run_may_dial_what_belongs_to_nobody(env_file: Path) -> None:
+    """With `--local` the gate lets the numbers of demos through at any hour; what is set still wins."""
+    rules = load({}, env_file, local=True).gate_rules()
+    assert rules.allow_unassigned
+    assert rules.calling_hours.is_all_day
+    strict = load({"RELAY_ALLOW_UNASSIGNED_NUMBERS": "false"}, env_file, local=True).gate_rules()
+    assert not strict.allow_unassigned
+    assert not load({}, env_file).gate_rules().allow_unassigned
+
+
+def test_the_gate_goes_by_the_settings(env_file: Path) -> None:
+    """Each setting of the gate becomes its rule."""
+    given = {
+        "RELAY_ALLOWED_COUNTRIES": "us, CA",
+        "RELAY_CALLING_HOURS": "09:00-20:00",
+        "RELAY_REQUIRE_CONSENT": "true",
+        "RELAY_CALLS_PER_NUMBER_PER_DAY": "2",
+        "RELAY_TRANSFERS_PER_NUMBER_PER_DAY": "3",
+        "RELAY_CALLS_PER_AGENT_PER_MINUTE": "4",
+    }
+    rules = load(given, env_file).gate_rules()
+    assert rules.countries == {"US", "CA"}
+    assert str(rules.calling_hours) == "09:00 to 20:00"
+    assert rules.require_consent
+    limits = (rules.calls_per_number_per_day, rules.transfers_per_number_per_day, rules.calls_per_agent_per_minute)
+    assert limits == (2, 3, 4)
+
+
+def test_a_country_that_does_not_exist_is_refused(env_file: Path) -> None:
+    """Two letters that name no country are an error that names the setting."""
+    with pytest.raises(SettingsError, match="RELAY_ALLOWED_COUNTRIES"):
+        load({"RELAY_ALLOWED_COUNTRIES": "XX"}, env_file).gate_rules()

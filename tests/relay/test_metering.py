@@ -78,6 +78,22 @@ def test_a_meter_needs_nobody_to_tell() -> None:
     assert count(meter, "relay_calls_total", outcome="completed") == 1
 
 
+def test_dials_are_counted_by_what_for_and_what_came_of_it() -> None:
+    """Each purpose and outcome has a number of its own."""
+    meter = CallMeter()
+    for each in (("call", "placed"), ("call", "placed"), ("voice_message", "refused")):
+        meter.dialled(*each)
+    assert count(meter, "relay_dials_total", kind="call", outcome="placed") == 2
+    assert count(meter, "relay_dials_total", kind="voice_message", outcome="refused") == 1
+
+
+def test_transfers_are_counted_by_outcome() -> None:
+    """A transfer counts once its outcome is known."""
+    meter = CallMeter()
+    meter.transfer_over("no_answer")
+    assert count(meter, "relay_transfers_total", outcome="no_answer") == 1
+
+
 def test_faults_are_counted() -> None:
     """Dropped frames, refusals of the carrier, and errors at the firewall, by stage."""
     meter = CallMeter()

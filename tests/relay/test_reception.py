@@ -14,13 +14,14 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors.call import CallServices
 from actors.commands import By
 from actors.errors import CallRefused
-from actors.messages import CallerGone, CallerSpoke, CallSummary, Direction
+from actors.messages import Callee, CallerGone, CallerSpoke, CallSummary, Direction, Voicemail
 from actors.policy import Policy
 from actors.presence import Presence
 from actors.switchboard import Switchboard
 from relay.agents import Agent
+from relay.calls import CallProgress, OnVoicemail, OutgoingCall
 from relay.config import Settings
-from relay.reception import RETURN_SECONDS, TICKET_SECONDS, Reception
+from relay.reception import LAST_WORD_SECONDS, RETURN_SECONDS, TICKET_SECONDS, Reception
 from relay.store.call_journal import CallJournal
 from relay.store.call_record import CallRecord, CallState
 from relay.store.database import open_database
@@ -80,6 +81,11 @@ class Desk:
 def incoming(call_sid: str = "CA1", **changes: object) -> IncomingCall:
     given: dict[str, object] = {"agent": AGENT, "caller": "+15551230001", "called": "+15551230002"}
     return IncomingCall(call_sid=call_sid, **(given | changes))  # type: ignore[arg-type]
+
+
+def over(call_sid: str, status: str = "completed", order: str = "") -> CallProgress:
+    """Say that a call is over, as the carrier does."""
+    return CallProgress(call_sid=call_sid, status=status, order=order)
 
 
 def build_desk(
@@ -320,10 +326,7 @@ async def test_the_record_of_a_call_that_never_connects(tmp_path: Path, nursery:
             tasks.start_soon(reception.run)
             await reception.register(incoming())
             assert (await _record(journal)).state is CallState.LIVE
-            reception.ended("CA1")
-            with trio.fail_after(5):
-                while (await _record(journal)).state is CallState.LIVE:
-                    pass
+            await reception.progressed("my-client", over("CA1"))
             tasks.cancel_scope.cancel()
         record = await _record(journal)
     assert (record.agent_id, record.outcome, record.duration_seconds) == ("my-client", "not_connected", 0)
@@ -469,14 +472,14 @@ async def test_one_line_too_many_is_closed(desk: Desk) -> None:
 async def test_a_call_that_is_over_is_forgotten(desk: Desk) -> None:
     """After the carrier's last word nothing is left of a call."""
     await desk.lose(await desk.bring(await desk.announce()))
-    desk.reception.ended("CA1")
+    await desk.reception.progressed("my-client", over("CA1"))
     assert desk.entries() == (0, 0, 0)
 
 
 async def test_a_call_that_is_over_before_it_came_is_forgotten(desk: Desk) -> None:
     """A caller who hangs up first frees the place at once, makes the ticket void, and leaves a closed record."""
     admission = await desk.announce()
-    desk.reception.ended("CA1")
+    await desk.reception.progressed("my-client", over("CA1"))
     assert desk.board.occupied() == 0
     assert desk.reception.redeem("my-client", "CA1", admission.ticket) is None
     await wait_all_tasks_blocked()
@@ -488,7 +491,7 @@ async def test_a_call_that_was_to_come_back_is_closed_once(desk: Desk) -> None:
     """When the caller hangs up before the new line is there, the record keeps the outcome that it has."""
     await desk.lose(await desk.bring(await desk.announce()))
     await desk.announce(attempt=1)
-    desk.reception.ended("CA1")
+    await desk.reception.progressed("my-client", over("CA1"))
     await wait_all_tasks_blocked()
     assert desk.journal.closed["CA1"].outcome != "not_connected"
     assert desk.entries() == (0, 0, 0)
@@ -512,15 +515,15 @@ async def test_all_have_ended_when_the_carrier_has_said_so_of_each(desk: Desk, a
     with trio.move_on_after(1) as waiting:
         await desk.reception.all_ended()
     assert waiting.cancelled_caught
-    desk.reception.ended("CA1")
+    await desk.reception.progressed("my-client", over("CA1"))
     began = trio.current_time()
     await desk.reception.all_ended()
-    assert trio.current_time() - began == pytest.approx(TICKET_SECONDS - 1)
+    assert trio.current_time() - began == pytest.approx(TICKET_SECONDS - 1 + LAST_WORD_SECONDS)
 
 
 async def test_the_end_of_an_unknown_call_is_no_error(desk: Desk) -> None:
     """The carrier may report calls that an earlier run of the daemon had."""
-    desk.reception.ended("CA9")
+    await desk.reception.progressed("my-client", over("CA9"))
     assert desk.entries() == (0, 0, 0)
 
 
@@ -533,7 +536,176 @@ async def test_a_thousand_calls_leave_nothing_behind(nursery: trio.Nursery, auto
             line = await desk.bring(admission)
             await desk.lose(line)
         if number % 2:
-            desk.reception.ended(f"CA{number}")
+            await desk.reception.progressed("my-client", over(f"CA{number}"))
     await trio.sleep(TICKET_SECONDS + RETURN_SECONDS)
     assert desk.entries() == (0, 0, 0)
     assert len(desk.journal.closed) == 1000
+
+
+# ── calls that we make ──────────────────────────────────────────────────────────────────────────────────────────────
+
+ORDER = "order-0123456789abcdef"
+
+
+def outgoing(**changes: object) -> OutgoingCall:
+    given: dict[str, object] = {
+        "order": ORDER,
+        "agent": AGENT,
+        "caller": "+15550001111",
+        "called": "+15559876543",
+        "greeting": "Hello, this is Ada's office.",
+        "system_prompt": "Be brief.",
+        "voice": "a-voice",
+        "language": "de-DE",
+        "expires_in": 100.0,
+    }
+    return OutgoingCall(**(given | changes))  # type: ignore[arg-type]
+
+
+async def test_a_call_that_we_make_has_its_own_settings(desk: Desk) -> None:
+    """What was chosen for the call is what its line is told, under the name that the carrier gave it."""
+    ticket = desk.reception.expect(outgoing(screened=True, on_voicemail=OnVoicemail.GO_ON))
+    await desk.reception.placed(ORDER, "CA7")
+    info = desk.reception.redeem("my-client", "CA7", ticket)
+    assert info is not None
+    assert (info.call_sid, info.direction, info.caller, info.called) == (
+        "CA7",
+        Direction.OUTBOUND,
+        "+15550001111",
+        "+15559876543",
+    )
+    assert (info.greeting, info.system_prompt, info.voice, info.language) == (
+        "Hello, this is Ada's office.",
+        "Be brief.",
+        "a-voice",
+        "de-DE",
+    )
+    assert (info.screened, info.voicemail) == (True, Voicemail.GO_ON)
+    assert desk.journal.announced == {"CA7": "my-client"}
+
+
+@pytest.mark.parametrize("first", ["answer", "report", "line"])
+async def test_whoever_comes_first_names_the_call(desk: Desk, first: str) -> None:
+    """The carrier's answer, its first report and the line itself may come in any order: it is one call in one place."""
+    ticket = desk.reception.expect(outgoing())
+    assert desk.board.occupied() == 1
+    if first == "answer":
+        await desk.reception.placed(ORDER, "CA7")
+    elif first == "report":
+        await desk.reception.progressed("my-client", over("CA7", "ringing", ORDER))
+    info = desk.reception.redeem("my-client", "CA7", ticket)
+    await desk.reception.placed(ORDER, "CA7")
+    await desk.reception.progressed("my-client", over("CA7", "in-progress", ORDER))
+    assert info is not None
+    assert desk.board.occupied() == 1
+    assert desk.reception.redeem("my-client", "CA7", ticket) is None
+    await desk.reception.progressed("my-client", over("CA7", "completed", ORDER))
+    assert desk.entries() == (0, 0, 0)
+
+
+async def test_a_ticket_of_a_call_that_we_make_is_its_agent_s_own(desk: Desk) -> None:
+    """Another agent's line does not get the call, nor does a wrong ticket, and neither names it."""
+    ticket = desk.reception.expect(outgoing())
+    assert desk.reception.redeem("other", "CA7", ticket) is None
+    assert desk.reception.redeem("my-client", "CA7", "guessed") is None
+    assert desk.reception.redeem("my-client", "CA7", ticket) is not None
+
+
+async def test_another_agent_s_report_neither_names_nor_ends_a_call(desk: Desk) -> None:
+    """An order counts only at its own agent's address, and so does the end of a call."""
+    ticket = desk.reception.expect(outgoing())
+    await desk.reception.progressed("other", over("CA7", "ringing", ORDER))
+    await desk.reception.placed(ORDER, "CA8")
+    await desk.reception.progressed("other", over("CA8", "completed"))
+    assert desk.reception.redeem("my-client", "CA8", ticket) is not None
+
+
+async def test_a_withdrawn_call_gives_its_place_back(desk: Desk) -> None:
+    """What was not placed is expected no more, and its ticket opens nothing."""
+    ticket = desk.reception.expect(outgoing())
+    desk.reception.withdraw(ORDER)
+    desk.reception.withdraw(ORDER)
+    assert desk.board.occupied() == 0
+    assert desk.reception.redeem("my-client", "CA7", ticket) is None
+
+
+async def test_a_call_that_nobody_reports_on_is_given_up(desk: Desk, autojump_clock: MockClock) -> None:
+    """An order that the carrier never answers, and a call that never connects, take no place for ever."""
+    desk.reception.expect(outgoing())
+    await trio.sleep(99)
+    assert desk.board.occupied() == 1
+    await trio.sleep(2)
+    assert desk.board.occupied() == 0
+    desk.reception.expect(outgoing())
+    await desk.reception.placed(ORDER, "CA7")
+    await trio.sleep(101)
+    assert desk.entries() == (0, 0, 0)
+    assert desk.journal.closed["CA7"].outcome == "not_connected"
+
+
+async def test_no_call_is_made_without_a_place(nursery: trio.Nursery) -> None:
+    """A full relay refuses to call out as it refuses callers."""
+    desk = build_desk(nursery, max_calls=1)
+    await desk.announce()
+    with pytest.raises(CallRefused) as refusal:
+        desk.reception.expect(outgoing())
+    assert refusal.value.code == "full"
+
+
+async def test_who_picked_up_is_told_to_the_call_even_before_its_line(desk: Desk) -> None:
+    """A verdict that comes before the socket waits for it, and is on record at once."""
+    ticket = desk.reception.expect(outgoing(screened=True))
+    await desk.reception.placed(ORDER, "CA7")
+    await desk.reception.picked_up("my-client", "CA7", Callee.HUMAN)
+    assert desk.journal.picked_up == {"CA7": "human"}
+    info = desk.reception.redeem("my-client", "CA7", ticket)
+    assert info is not None
+    line = MemoryLine()
+    desk.nursery.start_soon(desk.reception.connect, info, line)
+    assert await line.hear() == "Hello, this is Ada's office."
+
+
+# ── transfers ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_caller_who_comes_back_from_a_transfer_goes_on(desk: Desk, autojump_clock: MockClock) -> None:
+    """What was said is kept for as long as a transfer may take, and the note is told to whoever answers."""
+    line = await desk.bring(await desk.announce())
+    await desk.talk(line, "I want a human.")
+    desk.reception.stay("CA1", RETURN_SECONDS * 3)
+    await desk.lose(line)
+    assert desk.reception.is_known("my-client", "CA1")
+    assert not desk.reception.is_known("other", "CA1")
+    await trio.sleep(RETURN_SECONDS * 2)
+    back = await desk.announce(attempt=1, greeting="", note="The transfer was not answered.")
+    assert back.call_info.greeting == ""
+    line = await desk.bring(back)
+    assert await line.hear() == "Yes."
+    assert desk.said() == [
+        "Hello, how can I help you today?",
+        "I want a human.",
+        "Yes.",
+        "The transfer was not answered.",
+        "Yes.",
+    ]
+
+
+async def test_what_was_chosen_for_a_call_holds_after_a_lost_line(desk: Desk) -> None:
+    """A call that we made is resumed in its own language and with its own prompt, and is not screened again."""
+    ticket = desk.reception.expect(outgoing(screened=True))
+    await desk.reception.placed(ORDER, "CA7")
+    assert desk.reception.redeem("my-client", "CA7", ticket) is not None
+    resumed = (
+        await desk.announce("CA7", attempt=1, greeting="We were cut off.", direction=Direction.OUTBOUND)
+    ).call_info
+    assert (resumed.language, resumed.system_prompt, resumed.voice) == ("de-DE", "Be brief.", "a-voice")
+    assert (resumed.greeting, resumed.screened, resumed.connection) == ("We were cut off.", False, 2)
+
+
+async def test_others_are_told_that_a_call_is_over(desk: Desk) -> None:
+    """Whoever asked for it hears of the end of each call once the carrier has said so."""
+    ended: list[str] = []
+    desk.reception.on_over = ended.append
+    await desk.announce()
+    await desk.reception.progressed("my-client", over("CA1"))
+    assert ended == ["CA1"]

@@ -9,7 +9,7 @@ from actors.messages import Line, Speaker, TurnRequest
 from relay.answering.prompt import CALL_CONNECTED, CALLER_WAITS, TOOLS, RecordMessage, conversation, system_prompt
 from tests.fakes import STARTED, call_info
 
-CALLER, AGENT, MACHINE = Speaker.CALLER, Speaker.AGENT, Speaker.MACHINE
+CALLER, AGENT, MACHINE, RELAY = Speaker.CALLER, Speaker.AGENT, Speaker.MACHINE, Speaker.RELAY
 
 
 def a_turn(*lines: tuple[Speaker, str], **changes: object) -> TurnRequest:
@@ -29,6 +29,7 @@ def a_turn(*lines: tuple[Speaker, str], **changes: object) -> TurnRequest:
             [("user", "Hi"), ("assistant", "Well\nSorry."), ("user", CALLER_WAITS)],
         ),
         ([(CALLER, "Hi"), (AGENT, "  "), (CALLER, "Anna?")], [("user", "Hi\nAnna?")]),
+        ([(CALLER, "Hi"), (RELAY, "The line was lost.")], [("user", "Hi\n(The line was lost.)")]),
         ([], [("user", CALLER_WAITS)]),
     ],
 )

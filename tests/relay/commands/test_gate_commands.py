@@ -11,10 +11,7 @@ import pytest
 import trio
 from click.testing import CliRunner, Result
 
-from relay.cli import RelayGroup
-from relay.commands.consents import consents
-from relay.commands.dnc import dnc
-from relay.commands.gate import gate
+from relay.cli import main
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import open_database
 
@@ -35,9 +32,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
             await AgentRegistry(database).add("my-client")
 
     trio.run(add_agent)
-    relay = RelayGroup(commands=[consents, dnc, gate])
     runner = CliRunner()
-    return lambda *arguments: runner.invoke(relay, list(arguments))
+    return lambda *arguments: runner.invoke(main, list(arguments))
 
 
 def printed(result: Result) -> Any:
@@ -142,6 +138,18 @@ def test_the_place_of_the_callee_may_be_given(run: Run) -> None:
     """A zone of the callee counts instead of that of the number."""
     assert refused(run, "--zone", "America/New_York", "--kind", "transfer") == ["quiet_hours"]
     assert refused(run, "--zone", "Nowhere") == ["zone_unknown"]
+
+
+def test_the_settings_rules_are_asked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the gate explains is what it will do: it goes by the settings of whoever asks."""
+    monkeypatch.setenv("RELAY_ALLOWED_COUNTRIES", "US")
+    assert refused(run) == ["country_not_allowed"]
+    monkeypatch.setenv("RELAY_ALLOWED_COUNTRIES", "US, DE")
+    assert refused(run) == []
+    monkeypatch.setenv("RELAY_ALLOWED_COUNTRIES", "Germany")
+    wrong = run("gate", "explain", BERLIN)
+    assert (wrong.exit_code, wrong.stdout) == (1, "")
+    assert "RELAY_ALLOWED_COUNTRIES" in wrong.stderr
 
 
 def test_an_agent_is_switched_off_and_on(run: Run) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 import httpx2
 import trio
+from mcp_types import ToolAnnotations
 
 from actors.errors import StoreFailed, UnknownCall
 from actors.messages import CallInfo, Line, Speaker, TurnRequest
@@ -25,8 +26,11 @@ from relay.errors import DatabaseError
 from relay.listener import ListenerOptions, serve
 from relay.mcp.app import McpApp
 from relay.mcp.client_responder import ClientResponder
+from relay.mcp.event_stream import Timing
+from relay.mcp.outbound_tools import outbound_tools
 from relay.mcp.session import McpSession
-from relay.mcp.sse import Timing
+from relay.mcp.tools import Arguments, Tool
+from tests.relay.mcp.memory_outbound import MemoryOutbound
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -158,6 +162,35 @@ class MemoryCalls:
         self.ended.append((agent_id, call_sid, say))
 
 
+@attrs.define(eq=False)
+class WaitingTool:
+    """A tool, `wait`, that ends when the test lets it, and knows how many of its calls were cancelled."""
+
+    finish: trio.Event = attrs.field(factory=trio.Event)
+    begun: int = 0
+    cancelled: int = 0
+
+    def tool(self) -> Tool[Any]:
+        async def run(agent: Agent, _arguments: Arguments) -> dict[str, Any]:
+            self.begun += 1
+            try:
+                await self.finish.wait()
+            except trio.Cancelled:
+                self.cancelled += 1
+                raise
+            return {"agent": agent.agent_id}
+
+        return Tool(
+            name="wait",
+            title="Wait",
+            description="Wait.",
+            arguments=Arguments,
+            result={"properties": {"agent": {"type": "string"}}, "required": ["agent"]},
+            annotations=ToolAnnotations(),
+            run=run,
+        )
+
+
 async def eventually(condition: Callable[[], bool]) -> None:
     """Wait until something is so that nothing announces."""
     with trio.fail_after(10):
@@ -203,6 +236,7 @@ class RunningRelay:
     hellos: MemoryHellos
     messages: MemoryMessages
     calls: MemoryCalls
+    outbound: MemoryOutbound
     tasks: trio.Nursery
     stop: trio.Event
 
@@ -214,6 +248,10 @@ class RunningRelay:
 
     def sse_url(self, agent_id: str = "anna") -> str:
         return f"{self.origin}/sse?token=token-{agent_id}"
+
+    def address(self, way: str, agent_id: str = "anna") -> tuple[str, ...]:
+        """Give what a stock client is started with to come in over `sse` or `mcp`."""
+        return (self.sse_url(agent_id),) if way == "sse" else (f"{self.origin}/mcp", "--token", f"token-{agent_id}")
 
     async def ask(self, words: str, agent_id: str = "anna") -> Speech:
         """Ask the agent's client as a call would, and return what it said."""
@@ -228,6 +266,10 @@ class RunningRelay:
         assert newest is not None
         return newest
 
+    async def loss(self, sessions: int = 0, agent_id: str = "anna") -> None:
+        """Wait until no more than so many sessions of the agent can be asked."""
+        await eventually(lambda: sum(each.can_sample for each in self.app.sessions_of(agent_id)) <= sessions)
+
     async def departure(self, sessions: int = 0, agent_id: str = "anna") -> None:
         """Wait until no more than so many sessions of the agent are open."""
         await eventually(lambda: len(self.app.sessions_of(agent_id)) <= sessions)
@@ -241,15 +283,28 @@ async def running_relay(
     sessions_per_agent: int = 32,
     port: int = 0,
     peer_patience: float = 5.0,
+    more_tools: Sequence[Tool[Any]] = (),
+    public_url: str | None = None,
 ) -> AsyncIterator[RunningRelay]:
     """Serve for as long as the block lasts; at its end the relay stops as the daemon does."""
     directory, hellos = MemoryDirectory(), hellos or MemoryHellos()
-    messages, calls = MemoryMessages(), MemoryCalls()
+    messages, calls, outbound = MemoryMessages(), MemoryCalls(), MemoryOutbound()
     presence: Presence[McpSession] = Presence(grace=10)
-    app = McpApp(directory, hellos, messages, calls, presence, timing=timing, sessions_per_agent=sessions_per_agent)
+    app = McpApp(
+        directory,
+        hellos,
+        messages,
+        calls,
+        presence,
+        timing=timing,
+        sessions_per_agent=sessions_per_agent,
+        more_tools=[*outbound_tools(outbound), *more_tools],
+        public_url=public_url,
+    )
     options = ListenerOptions(grace=0.2, peer_patience=peer_patience)
     stop = trio.Event()
-    async with trio.open_nursery() as nursery:
+    async with trio.open_nursery() as tasks, trio.open_nursery() as nursery:
+        await tasks.start(app.run)
         host, port = await nursery.start(partial(serve, app, options, host="127.0.0.1", port=port, stop=stop))
         relay = RunningRelay(
             tasks=nursery,
@@ -261,22 +316,21 @@ async def running_relay(
             hellos=hellos,
             messages=messages,
             calls=calls,
+            outbound=outbound,
         )
         yield relay
         await relay.shut_down()
+        tasks.cancel_scope.cancel("stopped")
 
 
 @attrs.define(eq=False)
-class RawClient:
-    """A client by hand, for what no SDK would send: a GET whose events are kept, and POSTs of any JSON."""
+class EventReader:
+    """An event stream by hand: keeps what comes."""
 
-    relay: RunningRelay
-    http: httpx2.AsyncClient
-    response: httpx2.Response
-    events: list[dict[str, str]] = attrs.field(factory=list)
-    ended: trio.Event = attrs.field(factory=trio.Event)
-    _changed: trio.Event = attrs.field(factory=trio.Event)
-    _taken: int = 0
+    events: list[dict[str, str]] = attrs.field(factory=list, init=False)
+    ended: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _taken: int = attrs.field(default=0, init=False)
 
     async def next_event(self) -> dict[str, str]:
         """Wait for the next event: its fields, and `comment` for a comment line."""
@@ -294,6 +348,35 @@ class RawClient:
                 message: dict[str, Any] = json.loads(event["data"])
                 if method in {None, message.get("method")}:
                     return message
+
+    async def read(self, response: httpx2.Response) -> None:
+        """Read a stream to its end."""
+        fields: dict[str, str] = {}
+        try:
+            async for line in response.aiter_lines():
+                if line:
+                    name, _, value = line.partition(": ")
+                    fields[name or "comment"] = value
+                    continue
+                self.events.append(fields)
+                fields = {}
+                self._wake()
+        except httpx2.TransportError:
+            pass
+        self.ended.set()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+@attrs.define(eq=False)
+class RawClient(EventReader):
+    """An SSE client by hand, for what no SDK would send: a GET whose events are kept, and POSTs of any JSON."""
+
+    relay: RunningRelay
+    http: httpx2.AsyncClient
+    response: httpx2.Response
 
     async def post(self, message: Any, **headers: str) -> httpx2.Response:
         """Post a message to the session."""
@@ -330,25 +413,6 @@ class RawClient:
         await self.notify("notifications/initialized")
         return hello
 
-    async def read(self) -> None:
-        fields: dict[str, str] = {}
-        try:
-            async for line in self.response.aiter_lines():
-                if line:
-                    name, _, value = line.partition(": ")
-                    fields[name or "comment"] = value
-                    continue
-                self.events.append(fields)
-                fields = {}
-                self._wake()
-        except httpx2.TransportError:
-            pass
-        self.ended.set()
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
-
 
 @asynccontextmanager
 async def raw_client(
@@ -362,7 +426,7 @@ async def raw_client(
         trio.open_nursery() as nursery,
     ):
         client = RawClient(relay, http, response)
-        nursery.start_soon(client.read)
+        nursery.start_soon(client.read, response)
         assert (await client.next_event()).get("event") == "endpoint"
         yield client
         nursery.cancel_scope.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 import mcp_types as types
 
 from relay.agents import Agent
@@ -24,6 +25,54 @@ async def test_calls_of_the_agent_are_listed() -> None:
     listed = await call(calls, "comms_list_calls", state="live")
     assert listed.structured_content == {"calls": [{"callSid": "CA1", "state": "live"}]}
     assert (await call(calls, "comms_list_calls", state="ended")).structured_content == {"calls": []}
+
+
+async def test_no_more_calls_are_listed_than_wanted() -> None:
+    """The list is cut after its newest calls, at 50 unless told otherwise."""
+    calls = MemoryCalls(live={("anna", f"CA{number}") for number in range(60)})
+    everything = await calls.list_calls("anna", None)
+    for limit, listed in ((None, 50), (3, 3), (1000, 60)):
+        answer = await call(calls, "comms_list_calls", limit=limit)
+        assert answer.structured_content == {"calls": everything[:listed]}
+
+
+def test_records_of_all_kinds_keep_to_the_schema() -> None:
+    """A live call, and a voice message to a machine that failed, are what the tool says it returns."""
+    live: dict[str, Any] = {
+        "callSid": "CA1",
+        "agentId": "anna",
+        "kind": "call",
+        "direction": "inbound",
+        "from": "",
+        "to": "+15550002222",
+        "state": "live",
+        "startedAt": "2026-11-22T12:00:00Z",
+        "endedAt": None,
+        "durationSeconds": None,
+        "outcome": None,
+        "answeredBy": {"client": 2},
+        "pickedUpBy": None,
+        "transfer": None,
+        "carrierStatus": None,
+        "carrierError": None,
+    }
+    over = {
+        **live,
+        "kind": "voice_message",
+        "direction": "outbound",
+        "state": "ended",
+        "endedAt": "2026-11-22T12:01:00Z",
+        "durationSeconds": 60.0,
+        "outcome": "failed",
+        "pickedUpBy": "machine",
+        "transfer": {"to": "+15550003333", "outcome": "no_answer"},
+        "carrierStatus": "failed",
+        "carrierError": "sip_486",
+    }
+    (definition,) = (each for each in Toolbox(call_tools(MemoryCalls())).definitions if each.name == "comms_list_calls")
+    assert definition.output_schema is not None
+    jsonschema.validate({"calls": [live, over]}, definition.output_schema)
+    assert definition.output_schema["properties"]["calls"]["items"]["properties"].keys() == live.keys()
 
 
 async def test_call_is_ended_with_last_words() -> None:

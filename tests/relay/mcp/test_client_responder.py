@@ -10,7 +10,7 @@ import pytest
 from mcp_types import CreateMessageRequestParams, TextContent
 
 from actors.errors import ClientAbsent
-from actors.messages import CallInfo, Direction, Line, Speaker, TurnRequest
+from actors.messages import Callee, CallInfo, Direction, Line, Speaker, TurnRequest
 from actors.presence import Presence
 from relay.mcp.client_responder import ClientResponder, sampling_params
 from tests.relay.mcp.mcp_relay import NOW, Speech, turn
@@ -89,6 +89,24 @@ def test_metadata_names_call_and_caller() -> None:
         "callerAttestation": "A",
         "agentId": "anna",
     }
+
+
+@pytest.mark.parametrize("callee", Callee)
+def test_metadata_says_who_picked_up(callee: Callee) -> None:
+    """On a call that we made the client is told the carrier's verdict, once there is one."""
+    turn = request(direction=Direction.OUTBOUND)
+    before, after = worded(turn).metadata, worded(attrs.evolve(turn, callee=callee)).metadata
+    assert before is not None
+    assert after is not None
+    assert "answeredBy" not in before
+    assert after["answeredBy"] == callee.value
+
+
+def test_a_note_of_the_relay_is_the_user_s_in_brackets() -> None:
+    """What is told to the client, and not said by anybody, is there to be answered and marked as what it is."""
+    params = worded(request((Speaker.AGENT, "One moment."), (Speaker.RELAY, "The transfer was not answered.")))
+    assert params.messages[-1].role == "user"
+    assert params.messages[-1].content == TextContent(type="text", text="(The transfer was not answered.)")
 
 
 def test_system_prompt_comes_before_the_caution() -> None:

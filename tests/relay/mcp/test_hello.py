@@ -6,8 +6,8 @@ import pytest
 import trio
 
 from actors.errors import ClientAbsent
+from relay.mcp.event_stream import Timing
 from relay.mcp.hello import LONGEST_HELLO
-from relay.mcp.sse import Timing
 from tests.relay.mcp.mcp_relay import MemoryHellos, RawClient, RunningRelay, eventually, raw_client, running_relay
 
 VERSION = {"mcp-protocol-version": "2025-11-25"}

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from tests.relay.mcp.http_client import http_client, standing_client
 from tests.relay.mcp.mcp_relay import RunningRelay, raw_client, running_relay
 
 
@@ -29,3 +30,14 @@ async def test_one_session_too_many_closes_the_oldest_of_its_agent(limit: int) -
         await hers[0].ended.wait()
         await relay.departure(limit)
         assert not any(each.ended.is_set() for each in (other, *hers[1:]))
+
+
+async def test_session_that_nobody_uses_is_dropped_before_one_that_is_used() -> None:
+    """What dead clients leave behind makes room; who listens stays, however old."""
+    async with running_relay(sessions_per_agent=2) as relay, standing_client(relay) as (client, _stream):
+        async with http_client(relay) as dead, http_client(relay) as newcomer:
+            await dead.shake_hands()
+            await newcomer.shake_hands()
+            assert (await dead.send("DELETE")).status_code == 404
+            assert "result" in await newcomer.request("ping")
+        assert "result" in await client.request("ping")

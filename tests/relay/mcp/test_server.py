@@ -46,6 +46,8 @@ async def test_resource_shows_the_agents_own_messages(relay: RunningRelay) -> No
         await client.shake_hands()
         listed = await client.request("resources/list")
         read = await client.request("resources/read", uri=URI)
+        templates = await client.request("resources/templates/list")
+    assert templates["result"]["resourceTemplates"] == []
     assert [each["uri"] for each in listed["result"]["resources"]] == [URI]
     (contents,) = read["result"]["contents"]
     assert contents["mimeType"] == "application/json"

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from actors.errors import ClientLeft
-from relay.mcp.sse import Timing
+from relay.mcp.event_stream import Timing
 from tests.relay.mcp.mcp_relay import MemoryHellos, RunningRelay, eventually, raw_client, running_relay
 
 

@@ -1,4 +1,4 @@
-"""Published MCP clients against the SSE side: what each of them does in the life of a session."""
+"""Published MCP clients over both transports: what each of them does in the life of a session."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from tests.mcp_clients import (
 )
 from tests.relay.mcp.mcp_relay import MemoryHellos, RunningRelay, running_relay
 
+over_both = pytest.mark.parametrize("way", ["sse", "mcp"])
 
+
+@over_both
 @each_client()
-async def test_client_answers_a_turn(stock: StockClient, relay: RunningRelay) -> None:
+async def test_client_answers_a_turn(stock: StockClient, way: str, relay: RunningRelay) -> None:
     """A turn reaches every stock client with what is known of the call, and its words come back."""
-    async with start_client(stock, relay.sse_url()) as client:
+    async with start_client(stock, *relay.address(way)) as client:
         await relay.arrival()
         speech = await relay.ask("What time is it?")
         asked = await client.next("sampling")
@@ -32,21 +35,23 @@ async def test_client_answers_a_turn(stock: StockClient, relay: RunningRelay) ->
     assert "untrusted data" in asked["system"]
 
 
+@over_both
 @each_client()
-async def test_client_streams_its_answer_in_pieces(stock: StockClient, relay: RunningRelay) -> None:
+async def test_client_streams_its_answer_in_pieces(stock: StockClient, way: str, relay: RunningRelay) -> None:
     """Pieces are spoken as they come, in their order, and nothing is said twice."""
     words = " ".join(str(number) for number in range(20))
-    async with start_client(stock, relay.sse_url(), "--pieces"):
+    async with start_client(stock, *relay.address(way), "--pieces"):
         await relay.arrival()
         speech = await relay.ask(words)
     assert speech.text == f"You said: {words}"
     assert len(speech.pieces) > 1
 
 
+@over_both
 @each_client()
-async def test_cancelled_turn_is_withdrawn_from_the_client(stock: StockClient, relay: RunningRelay) -> None:
+async def test_cancelled_turn_is_withdrawn_from_the_client(stock: StockClient, way: str, relay: RunningRelay) -> None:
     """Cancelling a turn returns at once, and a client that can stop working on it is told to."""
-    async with start_client(stock, relay.sse_url(), "--think", "30" if stock.withdraws else "0.3") as client:
+    async with start_client(stock, *relay.address(way), "--think", "30" if stock.withdraws else "0.3") as client:
         await relay.arrival()
         async with trio.open_nursery() as turn:
             turn.start_soon(relay.ask, "Never mind.")
@@ -58,10 +63,11 @@ async def test_cancelled_turn_is_withdrawn_from_the_client(stock: StockClient, r
             assert (await relay.ask("Still there?")).text == "You said: Still there?"
 
 
+@over_both
 @each_client(PYTHON_1, PYTHON_2, TYPESCRIPT_1, TYPESCRIPT_2)
-async def test_client_without_sampling_is_never_asked(stock: StockClient, relay: RunningRelay) -> None:
+async def test_client_without_sampling_is_never_asked(stock: StockClient, way: str, relay: RunningRelay) -> None:
     """A client that did not declare sampling uses the tools, but gets no turns."""
-    async with start_client(stock, relay.sse_url(), "--without-sampling") as client:
+    async with start_client(stock, *relay.address(way), "--without-sampling") as client:
         ready = await client.next("ready")
         with pytest.raises(ClientAbsent):
             await relay.ask("Anybody?")
@@ -70,25 +76,27 @@ async def test_client_without_sampling_is_never_asked(stock: StockClient, relay:
     assert client.seen("sampling") == []
 
 
+@over_both
 @each_client()
-async def test_client_killed_with_a_turn_in_hand_is_noticed(stock: StockClient, relay: RunningRelay) -> None:
+async def test_client_killed_with_a_turn_in_hand_is_noticed(stock: StockClient, way: str, relay: RunningRelay) -> None:
     """The turn of a client that dies fails as soon as its connection is gone."""
-    async with start_client(stock, relay.sse_url(), "--think", "30") as client:
+    async with start_client(stock, *relay.address(way), "--think", "30") as client:
         await relay.arrival()
         with trio.fail_after(5), pytest.RaisesGroup(ClientLeft):
             async with trio.open_nursery() as turn:
                 turn.start_soon(relay.ask, "Hello?")
                 await client.next("sampling")
                 client.kill()
-    await relay.departure()
+    await relay.loss()
 
 
+@over_both
 @each_client(PYTHON_1, PYTHON_2, TYPESCRIPT_1, TYPESCRIPT_2)
-async def test_client_fetches_and_confirms_messages(stock: StockClient, relay: RunningRelay) -> None:
+async def test_client_fetches_and_confirms_messages(stock: StockClient, way: str, relay: RunningRelay) -> None:
     """A client is told what waits as soon as it is ready, and its fetch and confirmation go through its own SDK."""
     left = relay.messages.leave("anna")
     relay.messages.leave("bert")
-    async with start_client(stock, relay.sse_url(), "--fetch") as client:
+    async with start_client(stock, *relay.address(way), "--fetch") as client:
         fetched = await client.next("tool")
         confirmed = await client.next("tool")
     assert fetched["result"] == {"messages": [left.as_json()], "remaining": 0}
@@ -112,7 +120,7 @@ async def test_client_that_reconnects_after_a_restart_is_recognised(stock: Stock
     hellos = MemoryHellos()
     async with running_relay(hellos=hellos) as relay:
         port = int(relay.origin.rpartition(":")[2])
-        async with start_client(stock, relay.sse_url()) as client:
+        async with start_client(stock, *relay.address("sse")) as client:
             await client.next("ready")
             await relay.shut_down()
             async with running_relay(hellos=hellos, port=port) as successor:
@@ -120,27 +128,33 @@ async def test_client_that_reconnects_after_a_restart_is_recognised(stock: Stock
                 assert (await successor.ask("Are you back?")).text == "You said: Are you back?"
 
 
+@over_both
 @each_client(PYTHON_2)
-async def test_newest_session_answers_and_its_end_leaves_the_other(stock: StockClient, relay: RunningRelay) -> None:
+async def test_newest_session_answers_and_its_end_leaves_the_other(
+    stock: StockClient, way: str, relay: RunningRelay
+) -> None:
     """Of two sessions the newer gets the turn; when it dies, the older one does."""
-    async with start_client(stock, relay.sse_url()) as older:
+    async with start_client(stock, *relay.address(way)) as older:
         await relay.arrival()
-        async with start_client(stock, relay.sse_url()) as newer:
+        async with start_client(stock, *relay.address(way)) as newer:
             await relay.arrival(2)
             await relay.ask("first")
             newer.kill()
-            await relay.departure(1)
+            await relay.loss(1)
         await relay.ask("second")
     assert [each["text"] for each in newer.seen("sampling")] == ["first"]
     assert [each["text"] for each in older.seen("sampling")] == ["second"]
 
 
+@over_both
 @each_client(PYTHON_1, PYTHON_2, TYPESCRIPT_1, TYPESCRIPT_2)
-async def test_client_is_told_of_a_message_left_while_it_is_here(stock: StockClient, relay: RunningRelay) -> None:
+async def test_client_is_told_of_a_message_left_while_it_is_here(
+    stock: StockClient, way: str, relay: RunningRelay
+) -> None:
     """A message that is left while the client is connected is announced at once, unless its log level forbids."""
     async with (
-        start_client(stock, relay.sse_url()) as talkative,
-        start_client(stock, relay.sse_url(), "--log-level", "error") as quiet,
+        start_client(stock, *relay.address(way)) as talkative,
+        start_client(stock, *relay.address(way), "--log-level", "error") as quiet,
     ):
         await talkative.next("ready")
         await quiet.next("ready")

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import mcp_types as types
 import pytest
+import structlog
 import trio
 from mcp.shared.exceptions import MCPError
 
 from actors.errors import StoreFailed, UnknownCall
 from relay.agents import Agent
-from relay.errors import DatabaseError
+from relay.errors import DatabaseError, OutboundRefused
 from relay.mcp.call_tools import call_tools
 from relay.mcp.message_tools import message_tools
+from relay.mcp.outbound_tools import outbound_tools
 from relay.mcp.tools import Arguments, Tool, Toolbox
 from tests.relay.mcp.mcp_relay import NOW, MemoryCalls, MemoryMessages
+from tests.relay.mcp.memory_outbound import MemoryOutbound
 
 ANNA = Agent(agent_id="anna", created_at=NOW)
 
@@ -43,7 +48,18 @@ def tool_that(raises: Exception) -> Tool[Nothing]:
 
 
 def all_tools() -> Toolbox:
-    return Toolbox([*message_tools(MemoryMessages()), *call_tools(MemoryCalls())])
+    return Toolbox([*message_tools(MemoryMessages()), *call_tools(MemoryCalls()), *outbound_tools(MemoryOutbound())])
+
+
+# What the tools cannot do without.
+NEEDED: dict[str, dict[str, Any]] = {
+    "comms_acknowledge_messages": {"ids": ["message-1"]},
+    "comms_end_call": {"callSid": "CA1"},
+    "comms_make_call": {"to": "+4930123456"},
+    "comms_send_voice_message": {"to": "+4930123456", "text": "Hello."},
+    "comms_transfer_call": {"callSid": "CA1", "to": "+4930123456"},
+    "comms_stop_calling": {"number": "+4930123456"},
+}
 
 
 def error_of(result: types.CallToolResult) -> tuple[str, str]:
@@ -65,6 +81,8 @@ def error_of(result: types.CallToolResult) -> tuple[str, str]:
         ("comms_acknowledge_messages", {"ids": []}, "ids"),
         ("comms_acknowledge_messages", {"ids": ["x"] * 101}, "ids"),
         ("comms_list_calls", {"state": "dead"}, "state"),
+        ("comms_list_calls", {"limit": 0}, "limit"),
+        ("comms_list_calls", {"limit": 1001}, "limit"),
         ("comms_end_call", {"callSid": 5}, "callSid"),
         ("comms_end_call", {"call_sid": "CA1"}, "callSid"),
     ],
@@ -79,11 +97,7 @@ async def test_bad_arguments_name_the_field(name: str, arguments: dict[str, Any]
 @pytest.mark.parametrize("name", [each.name for each in all_tools().definitions])
 async def test_no_tool_acts_for_another_agent(name: str) -> None:
     """Naming another agent is an error of its own, whatever else is asked."""
-    arguments: dict[str, Any] = {"agentId": "bert"}
-    if name == "comms_end_call":
-        arguments["callSid"] = "CA1"
-    if name == "comms_acknowledge_messages":
-        arguments["ids"] = ["message-1"]
+    arguments = {"agentId": "bert", **NEEDED.get(name, {})}
     code, _ = error_of(await all_tools().call(ANNA, name, arguments))
     assert code == "not_your_agent"
 
@@ -101,6 +115,7 @@ async def test_null_is_as_good_as_left_out() -> None:
         (DatabaseError("no such file"), "try_again"),
         (UnknownCall("CA9"), "unknown_call"),
         (RuntimeError("a secret detail"), "internal_error"),
+        (ExceptionGroup("a secret detail", [ValueError("another")]), "internal_error"),
     ],
 )
 async def test_failure_becomes_a_result(error: Exception, code: str) -> None:
@@ -110,26 +125,64 @@ async def test_failure_becomes_a_result(error: Exception, code: str) -> None:
     assert str(error) not in message
 
 
+async def test_refusal_is_answered_with_its_words_and_facts() -> None:
+    """What was refused outside the tools keeps its code, its sentence and its details, which fit the schema."""
+    details = {"refusals": [{"name": "do_not_call", "sentence": "No.", "liftedBy": "Nothing."}], "nextAllowed": None}
+    failed = await Toolbox([tool_that(OutboundRefused("do_not_call", "No.", details))]).call(ANNA, "broken", {})
+    assert error_of(failed) == ("do_not_call", "No.")
+    assert failed.structured_content["error"]["details"] == details
+
+
+async def test_refusal_without_facts_has_no_details() -> None:
+    """An empty `details` is left out."""
+    failed = await Toolbox([tool_that(OutboundRefused("no_carrier", "No."))]).call(ANNA, "broken", {})
+    assert failed.structured_content == {"error": {"code": "no_carrier", "message": "No."}}
+
+
+async def test_crash_is_logged_without_what_it_was_made_of() -> None:
+    """The log says which tool crashed, with what and where, but no text of the exception."""
+    with structlog.testing.capture_logs() as logs:
+        await Toolbox([tool_that(RuntimeError("+15550001111"))]).call(ANNA, "broken", {})
+    (entry,) = logs
+    assert (entry["event"], entry["tool"], entry["agent_id"]) == ("tool_crashed", "broken", "anna")
+    assert entry["errors"][0].startswith("RuntimeError at tools.py:")
+    assert "+15550001111" not in str(entry)
+
+
 async def test_unknown_tool_is_a_protocol_error() -> None:
     """A name that is no tool is refused as the specification says."""
     with pytest.raises(MCPError, match="Unknown tool"):
         await all_tools().call(ANNA, "comms_fly", {})
 
 
+def fields(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Walk all fields of a schema, those inside objects and arrays too."""
+    for name, field in schema.get("properties", {}).items():
+        yield f"{path}.{name}", field
+        yield from fields(field, f"{path}.{name}")
+    if "items" in schema:
+        yield from fields(schema["items"], f"{path}[]")
+
+
+def test_walk_finds_nested_fields() -> None:
+    """The next test looks at every level."""
+    inner: dict[str, Any] = {"properties": {"c": {}}}
+    schema = {"properties": {"a": {"items": inner}, "b": inner}}
+    assert [path for path, _ in fields(schema)] == [".a", ".a[].c", ".b", ".b.c"]
+
+
 @pytest.mark.parametrize("definition", all_tools().definitions, ids=lambda each: each.name)
 def test_definition_describes_every_field(definition: types.Tool) -> None:
-    """Each tool and each argument is described, nothing unknown is allowed, and the schemas are valid."""
+    """Every field at every level has a type and a description, nothing unknown is allowed, and schemas are plain."""
     assert definition.description
     assert definition.annotations is not None
     assert definition.input_schema["additionalProperties"] is False
-    for name, schema in definition.input_schema["properties"].items():
-        assert schema.get("description"), name
     assert definition.output_schema is not None
-    for name, schema in definition.output_schema["properties"].items():
-        assert schema.get("description"), name
     for schema in (definition.input_schema, definition.output_schema):
         jsonschema.Draft202012Validator.check_schema(schema)
-        assert "$ref" not in json.dumps(schema)
+        assert not {"$ref", "$defs", "anyOf", "allOf"} & set(re.findall(r"[$\w]+", json.dumps(schema)))
+        assert [path for path, field in fields(schema) if not field.get("description")] == []
+        assert all("type" in field for _, field in fields(schema))
 
 
 async def test_error_keeps_to_the_output_schema() -> None:

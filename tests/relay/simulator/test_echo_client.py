@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import trio
@@ -66,6 +67,46 @@ async def test_long_words_are_repeated_whole(relay: RunningRelay) -> None:
         await relay.arrival()
         with trio.fail_after(10):
             assert (await relay.ask(words.strip())).text == f"You said: {words.strip()}"
+
+
+async def test_it_calls_tools(relay: RunningRelay) -> None:
+    """Results come back to whoever asked, in whichever order, while turns are answered too."""
+    answers: dict[str, Any] = {}
+
+    async def call(state: str) -> None:
+        answers[state] = await client.call_tool("comms_list_calls", {"state": state})
+
+    async with open_echo_client(relay.sse_url()) as client:
+        await relay.arrival()
+        with trio.fail_after(10):
+            async with trio.open_nursery() as calling:
+                for state in ("live", "ended", "neither"):
+                    calling.start_soon(call, state)
+                assert (await relay.ask("Hello?")).text == "You said: Hello?"
+    assert answers["live"]["calls"] is not None
+    assert answers["ended"]["calls"] is not None
+    assert answers["neither"]["error"]["code"] == "bad_arguments"
+
+
+async def test_a_tool_that_does_not_exist_is_an_error(relay: RunningRelay) -> None:
+    """What the protocol itself refuses comes back as an error as well."""
+    async with open_echo_client(relay.sse_url()) as client:
+        assert (await client.call_tool("comms_teleport", {}))["error"]["code"] == "-32602"
+
+
+async def test_a_stream_that_ends_leaves_nobody_waiting(relay: RunningRelay) -> None:
+    """Whoever asks for a tool until the relay ends the stream, and whoever asks after that, is told."""
+
+    async def call_until_lost() -> None:
+        while True:
+            await client.call_tool("comms_list_calls", {})
+
+    async with open_echo_client(relay.sse_url()) as client:
+        (await relay.arrival()).close("test")
+        with trio.fail_after(10):
+            for _ in range(2):
+                with pytest.raises(EchoFailed, match="the stream"):
+                    await call_until_lost()
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:1/sse?token=t", "127.0.0.1:1/sse", "http:///sse"])

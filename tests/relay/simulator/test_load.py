@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import json
 from typing import Any
 
 import pytest
 import trio
-from rich.console import Console
 
-from relay.simulator.load import Latency, LoadPlan, LoadReport, Progress, run_load
+from relay.simulator.load import LoadPlan, run_load
+from relay.simulator.load_report import LoadReport, Progress
 from tests.relay.simulator.scripted_relay import ACCOUNT, TOKEN, Handler, ScriptedRelay, Socket, echo, scripted
 
 
@@ -196,20 +194,3 @@ def test_plans_are_bounded(changes: dict[str, Any]) -> None:
     """A plan without calls, or with absurdly many, cannot be made."""
     with pytest.raises(ValueError, match=next(iter(changes))):
         make_plan(ScriptedRelay(echo), **changes)
-
-
-def test_percentiles() -> None:
-    """Percentiles are by nearest rank, in milliseconds; of nothing they are zero."""
-    assert Latency.of([n / 1000 for n in range(1, 101)]) == Latency(p50=50.0, p95=95.0, p99=99.0, max=100.0)
-    assert Latency.of([]) == Latency(p50=0.0, p95=0.0, p99=0.0, max=0.0)
-
-
-async def test_the_report_as_json_and_as_a_table() -> None:
-    """The report is plain JSON, and a table for people with the same numbers."""
-    report = await load(echo)
-    assert json.loads(json.dumps(report.as_json()))["answered"] == {"client": 6}
-    console = Console(file=io.StringIO(), width=120)
-    console.print(report.table())
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "client 6" in text
-    assert "answers to the wrong call" in text

@@ -114,10 +114,14 @@ async def test_a_callee_who_hangs_up(autojump_clock: trio.testing.MockClock) -> 
 
 async def dialled(twiml: str, callees: Mapping[str, Callee]) -> tuple[list[Leg], float]:
     """Perform the `<Dial>` of a document; return its legs and how long it took."""
-    legs: list[Leg] = []
+    legs: dict[int, Leg] = {}
     began = trio.current_time()
-    await dial(PaperAccount(callees), FACTS, read(twiml, secure=False)[0], legs.append)
-    return legs, trio.current_time() - began
+
+    def note(leg: Leg) -> None:
+        legs[id(leg)] = leg
+
+    await dial(PaperAccount(callees), FACTS, read(twiml, secure=False)[0], note)
+    return [*legs.values()], trio.current_time() - began
 
 
 async def test_a_dialled_number_rings_as_long_as_it_says(autojump_clock: trio.testing.MockClock) -> None:

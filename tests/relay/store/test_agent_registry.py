@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 
+import attrs
 import pytest
 from sqlalchemy import text
 
 from actors.messages import CallSummary
+from relay.calls import CallProgress
 from relay.errors import AgentError
 from relay.store.agent_registry import AgentRegistry
 from relay.store.call_journal import CallJournal
@@ -148,3 +150,45 @@ async def test_a_live_call_outlives_its_agent(
     await journal.hold_words("CA1", 1, "hello?")
     await waiting.leave(draft(through_turn=1))
     assert len(await waiting.list_all("my-client")) == 1
+
+
+async def test_the_line_of_a_call_that_is_over_outlives_its_agent(
+    registry: AgentRegistry, journal: CallJournal, waiting: WaitingMessages
+) -> None:
+    """When the carrier has said that a call is over, its last words may still come."""
+    await registry.add("my-client")
+    await journal.open_call(call())
+    await journal.note_progress("my-client", CallProgress(call_sid="CA1", status="completed"))
+    await registry.remove("my-client")
+    await journal.hold_words("CA1", 1, "hello?")
+    await waiting.leave(draft(through_turn=1))
+    assert len(await waiting.list_all("my-client")) == 1
+
+
+async def test_a_change_is_of_what_is_given(registry: AgentRegistry) -> None:
+    """What is not given stays, an empty text takes a thing away, and the token stays good."""
+    agent, token = await registry.add("my-client", greeting="Hi!", voice="v", name="Ada", discloses=False)
+    changed = await registry.change("my-client", number="+1 415 555 2671", greeting="", name="Ada's office")
+    assert changed == attrs.evolve(agent, number="+14155552671", greeting=None, name="Ada's office")
+    assert await registry.by_token(token) == changed
+    assert (await registry.change("my-client", number="", discloses=True)).number is None
+    assert await registry.get("my-client") == attrs.evolve(changed, number=None, discloses=True)
+
+
+async def test_a_change_of_nothing_is_none(registry: AgentRegistry) -> None:
+    """Changing nothing gives the agent as it is, and other agents are left alone by any change."""
+    agent, _token = await registry.add("my-client")
+    other, _token = await registry.add("other")
+    assert await registry.change("my-client") == agent
+    await registry.change("my-client", name="Ada")
+    assert await registry.get("other") == other
+
+
+async def test_a_change_that_cannot_be_is_refused(registry: AgentRegistry) -> None:
+    """An agent that is not there, or a number that is none, changes nothing."""
+    agent, _token = await registry.add("my-client")
+    with pytest.raises(AgentError, match="relay agents list"):
+        await registry.change("nobody", name="Ada")
+    with pytest.raises(AgentError, match=r"E\.164"):
+        await registry.change("my-client", number="hello", name="Ada")
+    assert await registry.get("my-client") == agent

@@ -1,4 +1,4 @@
-"""The journal: records of calls, words in flight, and what a start finds of an earlier run."""
+"""The journal: records of calls, from their announcement to their end."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ import attrs
 import pytest
 
 from actors.messages import CallSummary, Direction, Line, Reason, Speaker
-from relay.store.call_journal import CallJournal, Recovery
+from relay.calls import CallKind, TransferOutcome
+from relay.store.call_journal import CallJournal
 from relay.store.call_record import CallRecord, CallState
 from relay.store.waiting_messages import WaitingMessages
 from tests.contracts.message_store import call, draft
 from tests.fakes_store import WallClock
 
 COMPLETED = CallSummary(outcome="completed", turns_by={"client": 2})
-
-
-def next_run(journal: CallJournal) -> CallJournal:
-    """Make the journal of the daemon's next run, on the same database and clock."""
-    return CallJournal(journal.database, journal.now)
 
 
 async def record(journal: CallJournal, call_sid: str = "CA1") -> CallRecord:
@@ -36,6 +32,7 @@ async def test_a_call_is_recorded_from_its_announcement_to_its_end(journal: Call
     assert (await record(journal)).as_json() == {
         "callSid": "CA1",
         "agentId": "my-client",
+        "kind": "call",
         "direction": "inbound",
         "from": "+15551230001",
         "to": "+15551230002",
@@ -45,6 +42,10 @@ async def test_a_call_is_recorded_from_its_announcement_to_its_end(journal: Call
         "durationSeconds": 61.5,
         "outcome": "completed",
         "answeredBy": {"client": 2},
+        "pickedUpBy": None,
+        "transfer": None,
+        "carrierStatus": None,
+        "carrierError": None,
     }
 
 
@@ -111,6 +112,64 @@ async def test_a_call_that_is_opened_again_is_one_record(journal: CallJournal, c
     assert ended.answered_by == {"client": 3, "machine": 1}
 
 
+async def test_a_call_that_is_passed_on_is_not_over(journal: CallJournal, clock: WallClock) -> None:
+    """While a caller speaks to whom he was passed on, the call is live, without a line of ours."""
+    await journal.open_call(attrs.evolve(call(), started_at=clock()))
+    await journal.close_call("CA1", CallSummary(outcome="transferred", turns_by={"client": 1}))
+    passed_on = await record(journal)
+    assert (passed_on.state, passed_on.outcome, passed_on.duration_seconds) == (CallState.LIVE, "transferred", None)
+    await journal.close_call("CA1", COMPLETED)
+    assert await record(journal) == passed_on
+
+
+async def test_a_caller_who_comes_back_from_a_transfer_is_the_same_call(journal: CallJournal, clock: WallClock) -> None:
+    """A call that was passed on in vain is opened again, and ends as it then ends; the record keeps the transfer."""
+    await journal.open_call(attrs.evolve(call(), started_at=clock()))
+    await journal.note_transfer("my-client", "CA1", "+15551234567", TransferOutcome.DIALLING)
+    await journal.close_call("CA1", CallSummary(outcome="transferred", turns_by={"client": 1}))
+    clock.turn(seconds=30)
+    await journal.note_transfer("my-client", "CA1", None, TransferOutcome.NO_ANSWER)
+    await journal.open_call(attrs.evolve(call(), started_at=clock(), connection=2))
+    back = await record(journal)
+    assert (back.state, back.outcome, back.ended_at) == (CallState.LIVE, None, None)
+    clock.turn(seconds=10)
+    await journal.close_call("CA1", COMPLETED)
+    ended = await record(journal)
+    assert (ended.outcome, ended.duration_seconds, ended.answered_by) == ("completed", 40, {"client": 3})
+    assert ended.as_json()["transfer"] == {"to": "+15551234567", "outcome": "no_answer"}
+
+
+async def test_an_announcement_says_what_a_call_is_for(journal: CallJournal) -> None:
+    """A voice message is told from a conversation in its record."""
+    await journal.announce_call("CA1", "my-client", Direction.OUTBOUND, "+1", "+2", kind=CallKind.VOICE_MESSAGE)
+    assert (await record(journal)).kind is CallKind.VOICE_MESSAGE
+
+
+async def test_another_agent_cannot_announce_a_call_away(journal: CallJournal) -> None:
+    """An announcement of a call that is another agent's changes nothing."""
+    await journal.announce_call("CA1", "other", Direction.INBOUND, "", "+2")
+    before = await record(journal)
+    await journal.announce_call("CA1", "my-client", Direction.INBOUND, "+1", "+2", kind=CallKind.VOICE_MESSAGE)
+    assert await record(journal) == before
+
+
+async def test_what_was_said_is_kept_with_the_call(journal: CallJournal, clock: WallClock) -> None:
+    """A transcript in the summary is kept, and those of several connections follow each other."""
+    first, second = (Line(Speaker.CALLER, text, clock()) for text in ("Hello?", "Are you there? ☎️"))
+    for line in (first, second):
+        await journal.open_call(call())
+        await journal.close_call("CA1", CallSummary(outcome="failed", transcript=(line,)))
+        await journal.close_call("CA1", CallSummary(outcome="failed", transcript=(line,)))
+    assert await journal.transcript("CA1") == (first, second)
+
+
+async def test_nothing_is_kept_of_what_was_said_unless_asked(journal: CallJournal) -> None:
+    """A call without a transcript in its summary has none, and neither has a call that never was."""
+    await journal.open_call(call())
+    await journal.close_call("CA1", COMPLETED)
+    assert await journal.transcript("CA1") == await journal.transcript("CA404") == ()
+
+
 async def test_a_resumed_call_overwrites_nothing(journal: CallJournal, waiting: WaitingMessages) -> None:
     """A connection that counts its parts and turns from 1 again replaces nothing that the one before it left."""
     await journal.open_call(call())
@@ -124,76 +183,6 @@ async def test_a_resumed_call_overwrites_nothing(journal: CallJournal, waiting: 
         ("still in flight", Reason.UNANSWERED),
         ("second connection", Reason.CLIENT_ABSENT),
     ]
-
-
-async def test_a_start_turns_held_words_into_messages(
-    journal: CallJournal, waiting: WaitingMessages, clock: WallClock
-) -> None:
-    """What was said to a daemon that died waits for the client, in order, with the numbers and the transcript."""
-    await journal.open_call(call())
-    await journal.hold_words("CA1", 1, "My house")
-    clock.turn(seconds=2)
-    await journal.hold_words("CA1", 2, "is on fire.")
-    assert await next_run(journal).recover() == Recovery(messages=1, calls=1)
-    (message,) = (await waiting.fetch("my-client")).messages
-    assert (message.body, message.reason, message.call_sid) == ("My house is on fire.", Reason.RELAY_RESTARTED, "CA1")
-    assert (message.caller, message.called, message.direction) == ("+15551230001", "+15551230002", Direction.INBOUND)
-    assert [(each.speaker, each.text) for each in message.transcript] == [
-        (Speaker.CALLER, "My house"),
-        (Speaker.CALLER, "is on fire."),
-    ]
-    assert (message.transcript[1].at - message.transcript[0].at).total_seconds() == 2
-
-
-async def test_a_start_closes_calls_that_were_left_open(journal: CallJournal) -> None:
-    """No record stays live for ever; those that were ended stay as they are."""
-    for sid in ("CA1", "CA2"):
-        await journal.open_call(call(sid))
-    await journal.announce_call("CA3", "my-client", Direction.INBOUND, "", "")
-    await journal.close_call("CA2", COMPLETED)
-    assert await next_run(journal).recover() == Recovery(messages=0, calls=2)
-    outcomes = {each.call_sid: each.outcome for each in await journal.list_calls()}
-    assert outcomes == {"CA1": "relay_restarted", "CA2": "completed", "CA3": "relay_restarted"}
-
-
-async def test_words_of_a_closed_call_are_found_too(journal: CallJournal, waiting: WaitingMessages) -> None:
-    """Words that could not be stored as a message when their call ended become one at the next start."""
-    await journal.open_call(call())
-    await journal.hold_words("CA1", 1, "hello?")
-    await journal.close_call("CA1", CallSummary(outcome="failed"))
-    assert await next_run(journal).recover() == Recovery(messages=1, calls=0)
-    assert [each.body for each in await waiting.list_all()] == ["hello?"]
-
-
-async def test_recovering_again_finds_nothing(journal: CallJournal, waiting: WaitingMessages) -> None:
-    """A second start, or a start that is repeated, makes no second message."""
-    await journal.open_call(call())
-    await journal.hold_words("CA1", 1, "hello?")
-    following = next_run(journal)
-    await following.recover()
-    assert await following.recover() == Recovery(messages=0, calls=0)
-    assert await next_run(following).recover() == Recovery(messages=0, calls=0)
-    assert len(await waiting.list_all()) == 1
-
-
-async def test_recovering_leaves_the_calls_of_this_run_alone(journal: CallJournal, waiting: WaitingMessages) -> None:
-    """What is in flight in this run is nobody's loss."""
-    await journal.open_call(call())
-    await journal.hold_words("CA1", 1, "hello?")
-    assert await journal.recover() == Recovery(messages=0, calls=0)
-    assert (await record(journal)).state is CallState.LIVE
-    assert await waiting.list_all() == ()
-
-
-async def test_a_recovered_message_is_not_replaced(journal: CallJournal, waiting: WaitingMessages) -> None:
-    """A call that goes on after a restart leaves its messages beside the recovered one."""
-    await journal.open_call(call())
-    await journal.hold_words("CA1", 1, "before")
-    following = next_run(journal)
-    await following.recover()
-    await following.open_call(call())
-    await waiting.leave(draft(body="after"))
-    assert [each.body for each in await waiting.list_all()] == ["before", "after"]
 
 
 async def test_calls_are_listed_newest_first(journal: CallJournal, clock: WallClock) -> None:
@@ -218,14 +207,3 @@ async def test_calls_are_listed_newest_first(journal: CallJournal, clock: WallCl
 async def test_an_unknown_call_has_no_record(journal: CallJournal) -> None:
     """Asking for a call that never was gives nothing."""
     assert await journal.get("CA404") is None
-
-
-async def test_held_words_are_in_the_words_of_the_caller(journal: CallJournal, waiting: WaitingMessages) -> None:
-    """Any script and any length comes back as it was said."""
-    said = "Přijďte prosím, 请尽快回电 ☎️ " * 200
-    await journal.open_call(call())
-    await journal.hold_words("CA1", 1, said)
-    await next_run(journal).recover()
-    (message,) = await waiting.list_all()
-    assert message.body == said
-    assert message.transcript == (Line(Speaker.CALLER, said, message.created_at),)

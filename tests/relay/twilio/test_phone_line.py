@@ -125,6 +125,18 @@ async def test_speech_and_the_end_go_out_as_frames() -> None:
     assert wire.sent[3] == {"type": "websocket.close", "code": 1000}
 
 
+async def test_speech_may_be_sent_to_be_cut_short() -> None:
+    """What is preemptible says so in its frame; what is not leaves it to what the carrier was told before."""
+    wire = Wire()
+    line = line_over(wire)
+    await line.speak("One moment.", last=True, preemptible=True)
+    await line.speak("Nine.", last=True)
+    assert [json.loads(message["text"]) for message in wire.sent] == [
+        {"type": "text", "token": "One moment.", "last": True, "preemptible": True},
+        {"type": "text", "token": "Nine.", "last": True},
+    ]
+
+
 async def test_a_line_whose_caller_is_gone_takes_no_speech() -> None:
     """After the hang-up was received, speaking and ending say so, and closing is harmless."""
     wire = Wire(GONE)

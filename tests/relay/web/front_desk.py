@@ -1,26 +1,37 @@
-"""Stand-ins for what the web side needs: a directory of agents, and a front desk that remembers what it was asked."""
+"""Stand-ins for what the web side needs: a directory of agents, a front desk and transfers that remember all."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from xml.etree import ElementTree as ET
 
 import attrs
+import trio
+from quart_trio import QuartTrio
 
-from actors.messages import CallInfo
+from actors.messages import Callee, CallInfo
 from actors.ports import PhoneLine
 from relay.agents import Agent
-from relay.web.ports import Admission, IncomingCall
+from relay.calls import CallProgress, TransferResult
+from relay.twilio.signatures import SignatureChecker
+from relay.web.app import build_app
+from relay.web.carrier_webhooks import CarrierWebhooks
+from relay.web.ports import Admission, EndedSession, IncomingCall
+from tests.relay.web.asgi_driver import ORIGIN, TOKEN, Answer
 
 ANNE = Agent(agent_id="anne", greeting="Anne's line.", voice="a-voice", language="de-DE", created_at=datetime.now(UTC))
 
 
+@attrs.frozen
 class Agents:
-    """A directory with one agent in it, Anne."""
+    """A directory with one agent in it."""
+
+    agent: Agent = ANNE
 
     async def get(self, agent_id: str) -> Agent | None:
-        """Return Anne for her id."""
-        return ANNE if agent_id == ANNE.agent_id else None
+        """Return the agent for its id."""
+        return self.agent if agent_id == self.agent.agent_id else None
 
 
 @attrs.frozen
@@ -39,6 +50,11 @@ class Phrases:
         """Return a sentence for a call that is resumed."""
         return f"cut off in {self.language}"
 
+    @property
+    def whisper(self) -> str:
+        """Return what is said to whoever picks up a transfer."""
+        return f"press 1 in {self.language}"
+
 
 async def _hang_up(_info: CallInfo, line: PhoneLine) -> None:
     await line.close(1000)
@@ -48,14 +64,16 @@ async def _hang_up(_info: CallInfo, line: PhoneLine) -> None:
 class FakeDesk:
     """A front desk that admits all calls with the ticket `ticket-of-<sid>-<attempt>`, once redeemable.
 
-    `refusal` is raised instead of admitting; `on_connect` is what a connected call does.
+    `refusal` is raised instead of admitting, `loss` instead of taking note; `on_connect` is what a connected call does.
     """
 
     refusal: Exception | None = None
+    loss: Exception | None = None
     on_connect: Callable[[CallInfo, PhoneLine], Awaitable[None]] = _hang_up
     registered: list[IncomingCall] = attrs.field(factory=list)
     connected: list[CallInfo] = attrs.field(factory=list)
-    over: list[str] = attrs.field(factory=list)
+    progress: list[tuple[str, CallProgress]] = attrs.field(factory=list)
+    callees: list[tuple[str, str, Callee]] = attrs.field(factory=list)
     _tickets: dict[tuple[str, str, str], CallInfo] = attrs.field(factory=dict)
 
     async def register(self, call: IncomingCall) -> Admission:
@@ -84,6 +102,75 @@ class FakeDesk:
         self.connected.append(info)
         await self.on_connect(info, line)
 
-    def ended(self, call_sid: str) -> None:
-        """Remember that it is over."""
-        self.over.append(call_sid)
+    async def progressed(self, agent_id: str, progress: CallProgress) -> None:
+        """Remember what was said of the call."""
+        await trio.lowlevel.checkpoint()
+        if self.loss is not None:
+            raise self.loss
+        self.progress.append((agent_id, progress))
+
+    async def picked_up(self, agent_id: str, call_sid: str, callee: Callee) -> None:
+        """Remember who picked up."""
+        await trio.lowlevel.checkpoint()
+        if self.loss is not None:
+            raise self.loss
+        self.callees.append((agent_id, call_sid, callee))
+
+    @property
+    def over(self) -> list[str]:
+        """The calls that were said to be over, once for each time."""
+        return [progress.call_sid for _agent_id, progress in self.progress if progress.is_over]
+
+
+@attrs.define(eq=False)
+class FakeTransfers:
+    """Hands over whatever came with a word, and sends callers back with `note`."""
+
+    note: str | None = None
+    sessions: list[EndedSession] = attrs.field(factory=list)
+    results: list[TransferResult] = attrs.field(factory=list)
+
+    async def hand_off(self, session: EndedSession) -> str | None:
+        """Say the word, if there is one."""
+        await trio.lowlevel.checkpoint()
+        self.sessions.append(session)
+        word, call_sid = session.handoff, session.call_sid
+        return f"<Response><Say>{word} for {call_sid}</Say></Response>" if word else None
+
+    async def dialled(self, result: TransferResult) -> str | None:
+        """Remember how it went."""
+        await trio.lowlevel.checkpoint()
+        self.results.append(result)
+        return self.note
+
+
+def carrier_app(desk: FakeDesk, transfers: FakeTransfers, agent: Agent = ANNE) -> QuartTrio:
+    """Return the web app with the carrier's routes for this agent."""
+    webhooks = CarrierWebhooks(
+        checker=SignatureChecker(TOKEN, ORIGIN),
+        agents=Agents(agent),
+        desk=desk,
+        phrases=Phrases,
+        public_url=ORIGIN,
+        transfers=transfers,
+    )
+    return build_app([webhooks.blueprint()])
+
+
+def verbs(answer: Answer) -> list[ET.Element]:
+    """Return what the carrier is ordered to do."""
+    assert answer.headers["content-type"] == "text/xml; charset=utf-8"
+    return list(ET.fromstring(answer.body))
+
+
+def spoken(answer: Answer) -> list[tuple[str, str | None]]:
+    """Return the names and the texts of what the carrier is ordered to do."""
+    return [(verb.tag, verb.text) for verb in verbs(answer)]
+
+
+def connection(answer: Answer) -> tuple[ET.Element, ET.Element]:
+    """Return the `<Connect>` that is the only order, and its `<ConversationRelay>`."""
+    (connect,) = verbs(answer)
+    (relay,) = connect
+    assert (connect.tag, relay.tag) == ("Connect", "ConversationRelay")
+    return connect, relay

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from urllib.parse import urlencode
-from xml.etree import ElementTree as ET
 
 import pytest
 import structlog
 import trio
 from quart_trio import QuartTrio
 
-from actors.errors import CallRefused
-from actors.messages import Direction
-from relay.twilio.signatures import SignatureChecker
-from relay.web.app import MAX_BODY_BYTES, build_app
-from relay.web.carrier_webhooks import CarrierWebhooks
-from relay.web.ports import EndedSession
-from tests.relay.web.asgi_driver import ORIGIN, TOKEN, Answer, ask, post_form, signature
-from tests.relay.web.front_desk import ANNE, Agents, FakeDesk, Phrases
+from actors.errors import CallRefused, StoreFailed
+from actors.messages import Callee, Direction
+from relay.web.app import MAX_BODY_BYTES
+from tests.relay.web.asgi_driver import ORIGIN, ask, post_form, signature
+from tests.relay.web.front_desk import ANNE, FakeDesk, FakeTransfers, carrier_app, connection, spoken, verbs
 
 VOICE = "/webhooks/anne/voice"
 ENDED = "/webhooks/anne/voice-ended"
 STATUS = "/webhooks/anne/call-status"
+ANSWERED_BY = "/webhooks/anne/answered-by"
 CALL = {
     "CallSid": "CA1",
     "AccountSid": "AC1",
@@ -48,38 +45,16 @@ def desk() -> FakeDesk:
     return FakeDesk()
 
 
-async def hand_over(session: EndedSession) -> str | None:
-    """Transfer whoever was handed over with a word, and let the others go."""
-    await trio.lowlevel.checkpoint()
-    return f"<Response><Say>{session.handoff} for {session.call_sid}</Say></Response>" if session.handoff else None
+@pytest.fixture
+def transfers() -> FakeTransfers:
+    """Return transfers that remember what they were told."""
+    return FakeTransfers()
 
 
 @pytest.fixture
-def app(desk: FakeDesk) -> QuartTrio:
+def app(desk: FakeDesk, transfers: FakeTransfers) -> QuartTrio:
     """Return the web app with the carrier's routes."""
-    webhooks = CarrierWebhooks(
-        checker=SignatureChecker(TOKEN, ORIGIN),
-        agents=Agents(),
-        desk=desk,
-        phrases=Phrases,
-        public_url=ORIGIN,
-        hand_off=hand_over,
-    )
-    return build_app([webhooks.blueprint()])
-
-
-def verbs(answer: Answer) -> list[ET.Element]:
-    """Return what the carrier is ordered to do."""
-    assert answer.headers["content-type"] == "text/xml; charset=utf-8"
-    return list(ET.fromstring(answer.body))
-
-
-def connection(answer: Answer) -> tuple[ET.Element, ET.Element]:
-    """Return the `<Connect>` that is the only order, and its `<ConversationRelay>`."""
-    (connect,) = verbs(answer)
-    (relay,) = connect
-    assert (connect.tag, relay.tag) == ("Connect", "ConversationRelay")
-    return connect, relay
+    return carrier_app(desk, transfers)
 
 
 async def test_a_signed_call_is_connected_with_a_ticket(app: QuartTrio) -> None:
@@ -87,7 +62,7 @@ async def test_a_signed_call_is_connected_with_a_ticket(app: QuartTrio) -> None:
     answer = await post_form(app, VOICE, CALL)
     connect, relay = connection(answer)
     assert answer.status == 200
-    assert connect.get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=0"
+    assert connect.get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=0&lost=0"
     assert relay.get("url") == "wss://voice.example/webhooks/anne/voice-ws"
     assert [parameter.attrib for parameter in relay] == [{"name": "ticket", "value": "ticket-of-CA1-0"}]
     assert (relay.get("welcomeGreeting"), relay.get("voice"), relay.get("language")) == (
@@ -147,15 +122,17 @@ async def test_a_repeated_request_is_answered_identically(app: QuartTrio) -> Non
     assert first.body == again.body
 
 
-@pytest.mark.parametrize("path", [VOICE, ENDED, STATUS, "/webhooks/nobody/voice", "/webhooks/nobody/call-status"])
+@pytest.mark.parametrize(
+    "path", [VOICE, ENDED, STATUS, ANSWERED_BY, "/webhooks/nobody/voice", "/webhooks/nobody/call-status"]
+)
 @pytest.mark.parametrize("token", [None, "another-token"])
 async def test_without_the_carriers_signature_nothing_is_said(
     app: QuartTrio, desk: FakeDesk, path: str, token: str | None
 ) -> None:
     """An unsigned or wrongly signed webhook gets an empty 403, whether the agent exists or not."""
-    answer = await post_form(app, path, {**CALL, "CallStatus": "completed"}, token=token)
+    answer = await post_form(app, path, {**CALL, "CallStatus": "completed", "AnsweredBy": "human"}, token=token)
     assert (answer.status, answer.body) == (403, b"")
-    assert (desk.registered, desk.over) == ([], [])
+    assert (desk.registered, desk.progress, desk.callees) == ([], [], [])
 
 
 async def test_an_unknown_agent_is_not_found(app: QuartTrio) -> None:
@@ -176,7 +153,7 @@ async def test_a_call_that_is_not_admitted_hears_an_apology(app: QuartTrio, desk
     desk.refusal = CallRefused("draining", "the relay is stopping")
     answer = await post_form(app, VOICE, CALL)
     assert answer.status == 503
-    assert [(verb.tag, verb.text) for verb in verbs(answer)] == [("Say", "busy in de-DE"), ("Hangup", None)]
+    assert spoken(answer) == [("Say", "busy in de-DE"), ("Hangup", None)]
 
 
 async def test_a_failure_of_ours_is_an_empty_500_that_gives_nothing_away(app: QuartTrio, desk: FakeDesk) -> None:
@@ -190,12 +167,13 @@ async def test_a_failure_of_ours_is_an_empty_500_that_gives_nothing_away(app: Qu
     assert "+15550001111" not in str(logs)
 
 
+@pytest.mark.parametrize("path", [VOICE, ENDED, STATUS, ANSWERED_BY])
 @pytest.mark.parametrize("call_sid", ["", "CA 1", "CA1\n", "C" * 65, "<CA>"])
-async def test_a_call_needs_an_id(app: QuartTrio, desk: FakeDesk, call_sid: str) -> None:
+async def test_a_call_needs_an_id(app: QuartTrio, desk: FakeDesk, path: str, call_sid: str) -> None:
     """A form without a usable call id is an empty 400."""
-    answer = await post_form(app, VOICE, {**CALL, "CallSid": call_sid})
+    answer = await post_form(app, path, {**CALL, "CallSid": call_sid})
     assert (answer.status, answer.body) == (400, b"")
-    assert desk.registered == []
+    assert (desk.registered, desk.progress, desk.callees) == ([], [], [])
 
 
 @pytest.mark.parametrize("body", [b"CallSid=\xff", b"CallSid=%ff", b"&".join(b"a=b" for _ in range(300))])
@@ -254,18 +232,21 @@ async def test_a_session_that_we_ended_lets_the_call_end(app: QuartTrio, desk: F
     assert desk.over == []
 
 
-async def test_a_hand_over_goes_on_as_it_was_arranged(app: QuartTrio) -> None:
-    """What went out with the end of the session decides how the call goes on."""
-    form = {**LOST, "SessionStatus": "ended", "HandoffData": "transfer"}
-    answer = await post_form(app, ENDED, form)
-    assert [(verb.tag, verb.text) for verb in verbs(answer)] == [("Say", "transfer for CA1")]
+async def test_a_hand_over_goes_on_as_it_was_arranged(app: QuartTrio, transfers: FakeTransfers) -> None:
+    """What went out with the end of the session decides how the call goes on, and who is in the call is known."""
+    form = {**LOST, "SessionStatus": "ended", "HandoffData": "transfer", "Direction": "outbound-api"}
+    answer = await post_form(app, f"{ENDED}?attempt=2&lost=1", form)
+    assert spoken(answer) == [("Say", "transfer for CA1")]
+    (session,) = transfers.sessions
+    assert (session.agent, session.call_sid, session.attempt) == (ANNE, "CA1", 2)
+    assert (session.caller, session.called, session.direction) == ("+15550001111", "+15550002222", Direction.OUTBOUND)
 
 
 async def test_a_lost_session_is_resumed_with_a_new_ticket(app: QuartTrio, desk: FakeDesk) -> None:
     """A call that is still up gets a new session, which opens with a word about the loss and counts one further."""
-    answer = await post_form(app, f"{ENDED}?attempt=0", LOST)
+    answer = await post_form(app, f"{ENDED}?attempt=0&lost=0", LOST)
     connect, relay = connection(answer)
-    assert connect.get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=1"
+    assert connect.get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=1&lost=1"
     assert relay.get("welcomeGreeting") == "cut off in de-DE"
     assert [parameter.get("value") for parameter in relay] == ["ticket-of-CA1-1"]
     assert (desk.registered[0].attempt, desk.registered[0].caller) == (1, "+15550001111")
@@ -273,10 +254,30 @@ async def test_a_lost_session_is_resumed_with_a_new_ticket(app: QuartTrio, desk:
 
 async def test_a_call_is_resumed_three_times_at_most(app: QuartTrio) -> None:
     """The third lost session is resumed, the fourth is an apology and the end."""
-    third = await post_form(app, f"{ENDED}?attempt=2", LOST)
-    assert connection(third)[0].get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=3"
-    fourth = await post_form(app, f"{ENDED}?attempt=3", LOST)
-    assert [(verb.tag, verb.text) for verb in verbs(fourth)] == [("Say", "busy in de-DE"), ("Hangup", None)]
+    third = await post_form(app, f"{ENDED}?attempt=2&lost=2", LOST)
+    assert connection(third)[0].get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=3&lost=3"
+    fourth = await post_form(app, f"{ENDED}?attempt=3&lost=3", LOST)
+    assert spoken(fourth) == [("Say", "busy in de-DE"), ("Hangup", None)]
+
+
+async def test_only_losses_count_towards_the_limit(app: QuartTrio, desk: FakeDesk) -> None:
+    """A call that came back from many transfers is resumed like any other."""
+    answer = await post_form(app, f"{ENDED}?attempt=9&lost=1", LOST)
+    assert connection(answer)[0].get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=10&lost=2"
+    assert desk.registered[0].attempt == 10
+
+
+async def test_the_fault_of_a_lost_session_is_noted(app: QuartTrio, desk: FakeDesk) -> None:
+    """The carrier's error code reaches the call's record, with the call still in progress."""
+    await post_form(app, f"{ENDED}?attempt=0&lost=0", LOST)
+    ((agent_id, progress),) = desk.progress
+    assert (agent_id, progress.call_sid, progress.status, progress.error) == ("anne", "CA1", "in-progress", "64105")
+
+
+async def test_a_fault_that_cannot_be_noted_does_not_end_the_call(app: QuartTrio, desk: FakeDesk) -> None:
+    """When the database is away the session is resumed all the same."""
+    desk.loss = StoreFailed("disk full")
+    connection(await post_form(app, f"{ENDED}?attempt=0&lost=0", LOST))
 
 
 @pytest.mark.parametrize("code", ["64101", "64104", "64106", "64109", "64110", "64111"])
@@ -298,7 +299,7 @@ async def test_a_resumption_that_is_refused_is_an_apology_that_is_played(app: Qu
     desk.refusal = CallRefused("draining", "the relay is stopping")
     answer = await post_form(app, f"{ENDED}?attempt=0", LOST)
     assert answer.status == 200
-    assert [(verb.tag, verb.text) for verb in verbs(answer)] == [("Say", "busy in de-DE"), ("Hangup", None)]
+    assert spoken(answer) == [("Say", "busy in de-DE"), ("Hangup", None)]
 
 
 @pytest.mark.parametrize("status", ["completed", "busy", "failed", "no-answer", "canceled"])
@@ -308,15 +309,77 @@ async def test_the_end_of_a_call_is_noted_even_when_its_agent_is_gone(
     """Each final status is passed on, with 204, for removed agents too."""
     answer = await post_form(app, "/webhooks/removed/call-status", {"CallSid": "CA1", "CallStatus": status})
     assert (answer.status, answer.body) == (204, b"")
+    assert [(agent_id, each.status) for agent_id, each in desk.progress] == [("removed", status)]
     assert desk.over == ["CA1"]
 
 
-@pytest.mark.parametrize("status", ["queued", "initiated", "ringing", "in-progress", "unheard-of", ""])
-async def test_other_statuses_change_nothing(app: QuartTrio, desk: FakeDesk, status: str) -> None:
-    """What is not an end is taken with 204 and left at that."""
+async def test_a_lost_session_of_a_removed_agent_whose_call_is_over_is_noted(app: QuartTrio, desk: FakeDesk) -> None:
+    """The action of a session says that the call is over, whoever it was for."""
+    answer = await post_form(app, "/webhooks/removed/voice-ended?attempt=0", {**LOST, "CallStatus": "completed"})
+    assert (answer.status, verbs(answer), desk.over) == (200, [], ["CA1"])
+
+
+@pytest.mark.parametrize("status", ["queued", "initiated", "ringing", "in-progress"])
+async def test_a_call_that_goes_on_is_noted_and_not_over(app: QuartTrio, desk: FakeDesk, status: str) -> None:
+    """What is not an end is passed on with 204, and ends nothing."""
     answer = await post_form(app, STATUS, {"CallSid": "CA1", "CallStatus": status})
     assert answer.status == 204
-    assert desk.over == []
+    assert ([each.status for _agent_id, each in desk.progress], desk.over) == ([status], [])
+
+
+@pytest.mark.parametrize("status", ["unheard-of", "", "Completed", "in-progress "])
+async def test_a_status_that_nobody_knows_is_left_at_that(app: QuartTrio, desk: FakeDesk, status: str) -> None:
+    """It is taken with 204, so that the carrier does not repeat it."""
+    answer = await post_form(app, STATUS, {"CallSid": "CA1", "CallStatus": status})
+    assert (answer.status, desk.progress) == (204, [])
+
+
+async def test_a_repeated_status_is_passed_on_each_time(app: QuartTrio, desk: FakeDesk) -> None:
+    """What a repeat means is for the record to decide; the carrier gets the same answer."""
+    form = {"CallSid": "CA1", "CallStatus": "completed"}
+    answers = [await post_form(app, STATUS, form) for _ in range(3)]
+    assert [answer.status for answer in answers] == [204, 204, 204]
+    assert desk.over == ["CA1"] * 3
+
+
+@pytest.mark.parametrize("path", [STATUS, ANSWERED_BY, ENDED])
+async def test_what_could_not_be_kept_is_a_503(app: QuartTrio, desk: FakeDesk, path: str) -> None:
+    """The carrier is told with an empty body, and the log without the reason's text."""
+    desk.loss = StoreFailed("parameters: +15550001111")
+    with structlog.testing.capture_logs() as logs:
+        answer = await post_form(app, path, {**LOST, "CallStatus": "completed"})
+    assert (answer.status, answer.body) == (503, b"")
+    assert [each["event"] for each in logs if each["log_level"] == "warning"] == ["webhook_not_kept"]
+    assert "+15550001111" not in str(logs)
+
+
+@pytest.mark.parametrize(
+    ("answered_by", "callee"),
+    [
+        ("human", Callee.HUMAN),
+        ("machine_start", Callee.MACHINE),
+        ("machine_end_beep", Callee.MACHINE),
+        ("machine_end_silence", Callee.MACHINE),
+        ("machine_end_other", Callee.MACHINE),
+        ("fax", Callee.MACHINE),
+        ("unknown", Callee.UNKNOWN),
+        ("HUMAN", Callee.UNKNOWN),
+        ("", Callee.UNKNOWN),
+    ],
+)
+async def test_who_picked_up_reaches_the_front_desk(
+    app: QuartTrio, desk: FakeDesk, answered_by: str, callee: Callee
+) -> None:
+    """Only the word for a person makes one; every word for a machine, and a fax, is a machine."""
+    answer = await post_form(app, ANSWERED_BY, {"CallSid": "CA1", "AnsweredBy": answered_by})
+    assert (answer.status, answer.body) == (204, b"")
+    assert desk.callees == [("anne", "CA1", callee)]
+
+
+async def test_who_picked_up_is_noted_even_when_the_agent_is_gone(app: QuartTrio, desk: FakeDesk) -> None:
+    """A verdict about a removed agent's call, or none at all, is taken like any other."""
+    answer = await post_form(app, "/webhooks/removed/answered-by", {"CallSid": "CA1"})
+    assert (answer.status, desk.callees) == (204, [("removed", "CA1", Callee.UNKNOWN)])
 
 
 async def test_an_unsigned_body_is_not_waited_for(app: QuartTrio, autojump_clock: trio.testing.MockClock) -> None:

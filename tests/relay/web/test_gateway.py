@@ -92,6 +92,20 @@ async def test_a_failing_handler_is_answered_and_logged_without_the_query() -> N
     assert "secret" not in str(logs)
 
 
+async def test_a_failure_is_logged_without_the_name_of_audio() -> None:
+    """The name is the permission to fetch it, in whatever way it is asked for."""
+
+    async def failing(_scope: Any, _receive: Any, _send: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        raise ValueError("secret")
+
+    with structlog.testing.capture_logs() as logs:
+        for path in ("/audio/unguessable.wav", "/some/audio/unguessable.wav?range", "/audio/%75nguessable.wav"):
+            await ask(gateway(failing), "GET", path)
+    assert [each["path"] for each in logs] == ["/audio/…", "/some/audio/…", "/audio/…"]
+    assert "unguessable" not in str(logs)
+
+
 async def test_a_failure_in_mid_answer_leaves_it_unfinished() -> None:
     """What was begun is not continued with an error document; the server cuts it off."""
 

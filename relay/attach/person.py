@@ -1,0 +1,83 @@
+"""A person at the keyboard as the brain: a line typed is an answer. Several calls come one after the other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import attrs
+import trio
+
+from relay.attach.answer_lines import Lines
+from relay.attach.report import Report
+from relay.attach.turn import BrainFailed, Say, Turn
+
+_MOST_READ = 65_536
+
+
+@asynccontextmanager
+async def open_person_brain(keyboard: int, report: Report, leave: Callable[[], None]) -> AsyncIterator[PersonBrain]:
+    """Read the file descriptor `keyboard` for as long as the block lasts; `leave` is called at its end (Ctrl-D)."""
+    async with trio.open_nursery() as nursery:
+        person = PersonBrain(keyboard, report, leave)
+        nursery.start_soon(person.listen)
+        yield person
+        nursery.cancel_scope.cancel("nobody is asked any more")
+
+
+@attrs.define(eq=False)
+class PersonBrain:
+    """Answers turns with what is typed. A `Brain`."""
+
+    _keyboard: int
+    _report: Report
+    _leave: Callable[[], None]
+    name: str = "person"
+    _asked: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+    _typed: str | None = attrs.field(default=None, init=False)
+    _waiting: trio.Event | None = attrs.field(default=None, init=False)
+
+    async def answer(self, turn: Turn, say: Say) -> str:  # noqa: ARG002 - a line is typed before it is sent
+        """Wait for a line. A second call waits for the first one's line; the person sees who says what."""
+        async with self._asked:
+            self._report.tell("asked", callSid=turn.call_sid, turn=turn.number, **{"from": turn.caller})
+            self._typed, self._waiting = None, trio.Event()
+            try:
+                await self._waiting.wait()
+            finally:
+                self._waiting = None
+            if self._typed is None:
+                raise BrainFailed("the person left")
+            return self._typed
+
+    async def take_message(self, record: Mapping[str, Any]) -> None:
+        """Do nothing with it: it was shown."""
+
+    async def listen(self) -> None:
+        """Take what is typed until the end of input, or until cancelled."""
+        lines = Lines()
+        while chunk := await self._read():
+            for line in lines.feed(chunk):
+                self._take(line.decode(errors="replace").strip())
+        if self._waiting is not None:
+            self._waiting.set()
+        self._leave()
+
+    def _take(self, line: str) -> None:
+        if not line:
+            return
+        if self._waiting is None or self._waiting.is_set():
+            self._report.tell("unasked")
+            return
+        self._typed = line
+        self._waiting.set()
+
+    async def _read(self) -> bytes:
+        # Not in a thread: one that is left in the middle of reading would swallow the next line typed in this terminal.
+        # A file is no stream that can be waited for, and never blocks.
+        with suppress(PermissionError):
+            await trio.lowlevel.wait_readable(self._keyboard)
+        await trio.lowlevel.checkpoint()
+        return os.read(self._keyboard, _MOST_READ)

@@ -1,0 +1,54 @@
+"""The calls as a client's tools see them: the records of its agent, and the ends of those that are not over.
+
+    list_calls ─▶ journal
+    end_call ──┬▶ switchboard: the line is up, and last words can be said
+               └▶ carrier: it rings, is being passed on, or has lost its line
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from actors.errors import UnknownCall
+from actors.switchboard import Switchboard
+from relay.errors import OutboundRefused
+from relay.store.call_journal import CallJournal
+from relay.store.call_record import CallState
+from relay.twilio.calls import CarrierCalls
+from relay.twilio.refusals import CarrierRefused
+
+# More than a daemon carries at once by default, so that no live call is missing from a client's list.
+LISTED_CALLS = 1000
+
+
+@attrs.frozen(kw_only=True)
+class CallsOfAgents:
+    """Implements `relay.mcp.ports.Calls`. `carrier` is None where the relay has no access to its REST API."""
+
+    switchboard: Switchboard
+    journal: CallJournal
+    carrier: CarrierCalls | None = None
+
+    async def list_calls(self, agent_id: str, state: str | None) -> list[dict[str, Any]]:
+        """List an agent's call records, newest first."""
+        wanted = None if state is None else CallState(state)
+        records = await self.journal.list_calls(agent_id, wanted, limit=LISTED_CALLS)
+        return [record.as_json() for record in records]
+
+    async def end_call(self, agent_id: str, call_sid: str, say: str) -> None:
+        """End a call of this agent, after saying `say` where somebody can hear it.
+
+        Raises `UnknownCall`, `OutboundRefused` where the carrier would not end it, and the store's errors.
+        """
+        if self.switchboard.find(agent_id, call_sid) is not None:
+            self.switchboard.hang_up(agent_id, call_sid, say)
+            return
+        record = await self.journal.get(call_sid)
+        if record is None or record.agent_id != agent_id or record.state is CallState.ENDED or self.carrier is None:
+            raise UnknownCall(call_sid)
+        try:
+            await self.carrier.hang_up(call_sid)
+        except CarrierRefused as refusal:
+            raise OutboundRefused(refusal.code, f"The carrier did not end the call. {refusal}") from refusal

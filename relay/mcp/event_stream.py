@@ -1,0 +1,101 @@
+"""What every stream of events does, whichever transport opened it: write, show signs of life, notice a hang-up, ping.
+
+outbox ──▶ write_events ──▶ the response      idle for a while: a comment line, so that dead paths show themselves
+receive ──▶ hang_up ──▶ ends                  the client hung up
+ping_while_quiet ──▶ False                    the client answers no ping
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import attrs
+import trio
+from attrs.validators import gt
+
+from relay.mcp.asgi import Receive, Send
+from relay.mcp.session import McpSession
+
+HEADERS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),  # nginx would collect the events
+)
+COMMENT = b": still here\n\n"
+FAREWELL = 1.0
+"""Seconds that the last write of a stream may take, when it was ended from our side."""
+
+
+@attrs.frozen(kw_only=True)
+class Timing:
+    """How long sessions and their streams wait for what, in seconds.
+
+    `comment_interval` of silence puts a comment on the wire. `ping_interval` after it was last heard a client is asked
+    for a sign of life, and has `ping_timeout` to give one. A session must be ready `handshake_timeout` after it began.
+    A client that looks like a known one is given `reconnect_patience` to shake hands before it is taken for that one.
+
+    Over Streamable HTTP only: a session that nobody has used for `idle_timeout` is over; one that could be asked to
+    sample, but has lost its stream, after `stream_patience` already. `body_patience` is for the body of a POST.
+    """
+
+    comment_interval: float = attrs.field(default=10.0, validator=gt(0))
+    ping_interval: float = attrs.field(default=20.0, validator=gt(0))
+    ping_timeout: float = attrs.field(default=10.0, validator=gt(0))
+    handshake_timeout: float = attrs.field(default=30.0, validator=gt(0))
+    reconnect_patience: float = attrs.field(default=1.0, validator=gt(0))
+    # The SDK's own server waits as long; a client without a stream gives no other sign that it is still there.
+    idle_timeout: float = attrs.field(default=1800.0, validator=gt(0))
+    # Far beyond all tries of the SDKs, which give up after some seconds. The 404 that its client gets then is what has
+    # it begin anew, and be there for calls again; with a session kept for long it would never come back.
+    stream_patience: float = attrs.field(default=60.0, validator=gt(0))
+    body_patience: float = attrs.field(default=20.0, validator=gt(0))
+
+
+class Source(Protocol):
+    """Where the bytes of a stream come from."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more will come."""
+        ...
+
+    async def take(self) -> bytes:
+        """Wait for bytes and return them, or nothing once it is closed. Cancelling loses none."""
+        ...
+
+
+async def write_events(source: Source, send: Send, comment_interval: float) -> None:
+    """Put on the wire what the source gives, until it is closed; a comment after each interval of silence."""
+    while not source.closed:
+        chunk = COMMENT
+        with trio.move_on_after(comment_interval):
+            chunk = await source.take()
+        if chunk:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+
+async def end_response(send: Send) -> None:
+    """Finish a response that was streamed, also while the handler is being cancelled."""
+    with trio.move_on_after(FAREWELL, shield=True):
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def hang_up(receive: Receive) -> None:
+    """Wait until the client has closed the connection, passing over what is left of its request."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def ping_while_quiet(session: McpSession, timing: Timing) -> None:
+    """Ask a client that has not been heard of for a sign of life, again and again; return when it gives none.
+
+    A client that has a turn in hand is not asked: one that handles one request at a time could not answer.
+    """
+    asked_at = session.heard_at
+    while True:
+        await trio.sleep_until(max(session.heard_at, asked_at) + timing.ping_interval)
+        if session.heard_at + timing.ping_interval > trio.current_time():
+            continue
+        asked_at = trio.current_time()
+        if not session.busy and not await session.answers_ping(timing.ping_timeout):
+            return

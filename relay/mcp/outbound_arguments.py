@@ -1,0 +1,187 @@
+"""What the tools for using the telephone can be told: the form and the bounds of every argument, and what it means.
+
+Whether a number may be dialled is for the gate alone, so a number is taken as it was written: the gate's refusals say
+more than a pattern could.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+from relay.calls import OnVoicemail
+from relay.mcp.tools import Arguments
+from relay.speech.engines.port import MAX_CHARACTERS
+
+# The form of a BCP 47 tag (RFC 5646, section 2.1), without the registry: which languages there are, the carrier knows.
+_LANGUAGE = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$"
+_LONGEST_TAG = 35  # RFC 5646, section 4.4.1
+
+
+def _language_tag(given: str) -> str:
+    if len(given) > _LONGEST_TAG or re.fullmatch(_LANGUAGE, given) is None:
+        raise PydanticCustomError("language_tag", "Input should be a BCP 47 language tag, such as en-US or de-DE")
+    return given
+
+
+Language = Annotated[
+    str,
+    AfterValidator(_language_tag),
+    WithJsonSchema({"type": "string", "pattern": _LANGUAGE, "maxLength": _LONGEST_TAG}),
+]
+# Written out, because an enum of its own would stand behind a $ref, which some clients do not follow.
+Voicemail = Annotated[OnVoicemail, WithJsonSchema({"type": "string", "enum": [each.value for each in OnVoicemail]})]
+CallSid = Annotated[str, Field(max_length=64)]
+Number = Annotated[str, Field(max_length=64)]
+
+_TO = (
+    "The number to dial, with its country code, such as +14155552671. Spaces, dashes, dots and brackets do no harm; "
+    "words and extensions do."
+)
+_VOICE = "The voice, by the name that the speech service has for it. Leave it out for your usual one."
+
+
+class Dial(Arguments):
+    """What every tool that dials can be told."""
+
+    to: Number = Field(min_length=1, description=_TO)
+    ring_seconds: int | None = Field(
+        default=None, ge=5, le=120, description="How long it rings before nobody answers. Leave it out for the usual."
+    )
+    time_zone: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=64,
+        description=(
+            "The IANA time zone where the callee is, such as Europe/Berlin. Give it only if you know it: then its "
+            "clock alone decides whether it is too early or too late to call, instead of every zone that the number "
+            "may be in."
+        ),
+    )
+    purpose: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        description="What the call is for, in the word under which consent was recorded, such as reminders.",
+    )
+    dry_run: bool = Field(
+        default=False, description="true: dial nothing, and say whether the number may be dialled now, and why not."
+    )
+
+    def wish(self) -> dict[str, Any]:
+        """Give what all wishes have in common."""
+        return {
+            "to": self.to,
+            "ring_seconds": self.ring_seconds,
+            "zone": self.time_zone,
+            "purpose": self.purpose,
+            "dry_run": self.dry_run,
+        }
+
+
+class MakeCall(Dial):
+    """Arguments of `comms_make_call`."""
+
+    greeting: str | None = Field(
+        default=None,
+        max_length=1000,
+        description=(
+            "What the callee hears first. Left out: your usual greeting. Empty: nothing, so the callee speaks first."
+        ),
+    )
+    system_prompt: str | None = Field(
+        default=None,
+        max_length=20_000,
+        description=(
+            "The systemPrompt of this call's sampling requests: who you are in it and what you want. Left out: yours."
+        ),
+    )
+    voice: str | None = Field(default=None, min_length=1, max_length=100, description=_VOICE)
+    language: Language | None = Field(
+        default=None,
+        description="The language of both sides, as a BCP 47 tag such as de-DE. Leave it out for your usual one.",
+    )
+    wait_for_human: bool = Field(
+        default=False,
+        description=(
+            "true: say nothing of yours, the greeting included, until a person is known to have picked up; that takes "
+            "some seconds. For what no voicemail and nobody else may hear."
+        ),
+    )
+    on_voicemail: Voicemail = Field(
+        default=OnVoicemail.HANG_UP,
+        description=(
+            "If a machine picks up: hang_up, leave_message (say voicemailMessage, then hang up), or go_on as with a "
+            "person, for instance to get through a menu."
+        ),
+    )
+    voicemail_message: str = Field(
+        default="",
+        max_length=1000,
+        description="What is said to a machine. Needed with onVoicemail leave_message, and only there.",
+    )
+
+    @model_validator(mode="after")
+    def _message_for_a_machine(self) -> MakeCall:
+        if (self.on_voicemail is OnVoicemail.LEAVE_MESSAGE) != bool(self.voicemail_message.strip()):
+            raise PydanticCustomError(
+                "voicemail", "voicemailMessage and onVoicemail leave_message need each other; give both or neither"
+            )
+        return self
+
+
+class SendVoiceMessage(Dial):
+    """Arguments of `comms_send_voice_message`."""
+
+    text: str = Field(
+        min_length=1,
+        max_length=MAX_CHARACTERS,
+        description="What is said, in plain words as they are to be spoken: no markdown, no links, no emoji.",
+    )
+    voice: str | None = Field(default=None, min_length=1, max_length=100, description=_VOICE)
+    language: Language | None = Field(
+        default=None,
+        description="The language of the text, as a BCP 47 tag such as de-DE. Leave it out for your usual one.",
+    )
+
+
+class TransferCall(Dial):
+    """Arguments of `comms_transfer_call`."""
+
+    call_sid: CallSid = Field(min_length=1, description="Your live call, as comms_list_calls names it.")
+    announcement_text: str = Field(
+        default="",
+        max_length=1000,
+        description="What the caller hears before it rings at the other person's. Left out: nothing.",
+    )
+    confirm: bool = Field(
+        default=False,
+        description=(
+            "true: the person who answers must press 1 before the two are connected, so that no voicemail takes the "
+            "call."
+        ),
+    )
+
+
+class StopCalling(Arguments):
+    """Arguments of `comms_stop_calling`."""
+
+    number: Number = Field(
+        default="", description="The number not to call any more, such as +14155552671. Give this or callSid."
+    )
+    call_sid: CallSid = Field(
+        default="",
+        description="A call of yours, live or past: the number of the other party is meant. Give this or number.",
+    )
+    reason: str = Field(
+        default="", max_length=500, description="Why, for the operator: such as the words in which it was asked."
+    )
+
+    @model_validator(mode="after")
+    def _one_number(self) -> StopCalling:
+        if bool(self.number) == bool(self.call_sid):
+            raise PydanticCustomError("one_number", "give exactly one of number and callSid")
+        return self

@@ -1,0 +1,25 @@
+"""Tokens as requests carry them: told apart by their digests, and refused in the same words everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+from relay.mcp.asgi import Send, refuse
+
+UNKNOWN = "This token is not known. `relay agents rotate ID` gives an agent a new one."
+
+
+def digest(token: str) -> bytes:
+    """Digest a token, as it is kept."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def is_same(token: str, known: bytes) -> bool:
+    """Whether a token is the one of this digest, in a time that does not tell how much of it is right."""
+    return hmac.compare_digest(digest(token), known)
+
+
+async def unauthorized(send: Send, message: str) -> None:
+    """Refuse a request without a token, or with one that nobody has."""
+    await refuse(send, 401, "unauthorized", message, (b"www-authenticate", b"Bearer"))

@@ -1,0 +1,75 @@
+"""What a start makes of the calls that an earlier run of the daemon left: parts of a transaction of the journal's."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import attrs
+from sqlalchemy import Connection, RowMapping, and_, case, delete, func, literal, or_, select, update
+
+from actors.messages import Direction, Line, MessageDraft, Reason, Speaker
+from relay.store.schema import UtcDateTime, calls, held_words, messages
+from relay.store.waiting_messages import insert_message
+
+# The outcome of a call that an earlier run of the daemon left open.
+OUTCOME_RELAY_RESTARTED = "relay_restarted"
+# Drafts count their parts from 1, so nothing that a call leaves ever replaces a message with this one.
+_RECOVERED_PART = 0
+
+LINE_IS_OPEN = and_(calls.c.connected_at.is_not(None), calls.c.line_ended_at.is_(None))
+
+
+@attrs.frozen
+class Recovery:
+    """What a start found: messages made of held words, and calls that had been left open."""
+
+    messages: int
+    calls: int
+
+
+def recover(connection: Connection, boot: str, now: datetime) -> Recovery:
+    """Make messages of the words that runs other than `boot` held, and close the calls and lines that they had open.
+
+    A call that was being passed on keeps that as its outcome: its line had ended well.
+    """
+    lost = calls.c.boot != boot
+    silenced = (
+        select(calls).where(lost, calls.c.call_sid.in_(select(held_words.c.call_sid))).order_by(calls.c.opened_at)
+    )
+    rows = connection.execute(silenced).mappings().all()
+    for row in rows:
+        settle_connection(connection, row, Reason.RELAY_RESTARTED, now)
+    at = literal(now, UtcDateTime)
+    closed = connection.execute(
+        update(calls)
+        .where(lost, or_(calls.c.ended_at.is_(None), LINE_IS_OPEN))
+        .values(
+            ended_at=func.coalesce(calls.c.ended_at, at),
+            line_ended_at=case((LINE_IS_OPEN, at), else_=calls.c.line_ended_at),
+            outcome=func.coalesce(calls.c.outcome, OUTCOME_RELAY_RESTARTED),
+        )
+    )
+    return Recovery(messages=len(rows), calls=closed.rowcount)
+
+
+def settle_connection(connection: Connection, call: RowMapping, reason: Reason, now: datetime) -> None:
+    """Let nothing change any more that a lost connection left, and make a message of the words that it still held."""
+    of_call = messages.c.call_sid == call["call_sid"]
+    connection.execute(update(messages).where(of_call, messages.c.sealed.is_(False)).values(sealed=True))
+    held = held_words.c.call_sid == call["call_sid"]
+    words = connection.execute(select(held_words).where(held).order_by(held_words.c.turn)).mappings().all()
+    if not words:
+        return
+    draft = MessageDraft(
+        call_sid=call["call_sid"],
+        part=1,
+        agent_id=call["agent_id"],
+        direction=Direction(call["direction"]),
+        reason=reason,
+        caller=call["caller"],
+        called=call["called"],
+        body=" ".join(row["text"] for row in words),
+        transcript=tuple(Line(Speaker.CALLER, row["text"], row["at"]) for row in words),
+    )
+    insert_message(connection, draft, part=_RECOVERED_PART, now=now)
+    connection.execute(delete(held_words).where(held))

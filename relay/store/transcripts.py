@@ -1,0 +1,44 @@
+"""What was said in calls, line by line: how a transcript is written as JSON, read again, and kept beside its call.
+
+The functions that take a connection are parts of a transaction, not a store of their own: what was said is kept in the
+same one in which the call's line is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from actors.messages import Line, Speaker
+from relay.store.schema import storable, timestamp, transcripts, upsert
+
+_KEEP = upsert(transcripts, ["lines", "at"])
+
+
+def lines_as_json(lines: Iterable[Line]) -> list[dict[str, str]]:
+    """Give a transcript as the contract words it, and as it is kept."""
+    return [{"speaker": each.speaker.value, "text": storable(each.text), "at": timestamp(each.at)} for each in lines]
+
+
+def lines_of(kept: Iterable[dict[str, Any]]) -> tuple[Line, ...]:
+    """Read what `lines_as_json` gave."""
+    return tuple(Line(Speaker(each["speaker"]), each["text"], datetime.fromisoformat(each["at"])) for each in kept)
+
+
+def append(connection: Connection, call_sid: str, lines: Sequence[Line], at: datetime) -> None:
+    """Add what was said on one connection of a call to what was said on those before it."""
+    kept = [*_kept(connection, call_sid), *lines_as_json(lines)]
+    connection.execute(_KEEP[connection.dialect.name], {"call_sid": call_sid, "lines": kept, "at": at})
+
+
+def read(connection: Connection, call_sid: str) -> tuple[Line, ...]:
+    """Find what was said in a call; nothing where it was not kept."""
+    return lines_of(_kept(connection, call_sid))
+
+
+def _kept(connection: Connection, call_sid: str) -> list[dict[str, Any]]:
+    found = select(transcripts.c.lines).where(transcripts.c.call_sid == call_sid)
+    return connection.execute(found).scalar_one_or_none() or []

@@ -1,0 +1,168 @@
+"""What the carrier's webhooks carry: signed forms, and what their fields say, as values of ours.
+
+    request ──signature, encoding──▶ form ──▶ IncomingCall │ CallProgress │ TransferResult │ Callee
+
+The signature is checked before anything else is looked at. A form without a usable call id is refused; any other field
+that is not of its form counts as absent, because a record without a duration is better than no record.
+
+Source: the carrier's pages on the voice webhook, on call status callbacks, on answering machine detection and on the
+`<Dial>` action.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeAlias
+from urllib.parse import parse_qsl
+
+import structlog
+from quart import request
+from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import BadRequest, Forbidden
+
+from actors.messages import Callee, Direction
+from relay.agents import Agent
+from relay.calls import ENDED_STATUSES, CallProgress, TransferResult
+from relay.twilio.signatures import SignatureChecker
+from relay.web.ports import IncomingCall
+
+log = structlog.get_logger(__name__)
+
+Form: TypeAlias = MultiDict[str, str]
+
+# The carrier adds fields without notice; some forty are known.
+_MAX_FIELDS = 256
+# A SIP URI can be longer than any number, but not by much.
+_MAX_PARTY = 255
+
+_CALL_SID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ORDER = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_ATTESTATION = re.compile(r"TN-Validation-Passed-([ABC])")
+_ERROR = re.compile(r"[A-Za-z0-9_]{1,32}")
+_SECONDS = re.compile(r"[0-9]{1,7}")
+_SIP_FAILURE = re.compile(r"[4-6][0-9]{2}")
+
+_STATUSES = ENDED_STATUSES | {"queued", "initiated", "ringing", "in-progress"}
+# Those for which the answer of the other side's network is the reason: a call that we cancel has one too (487).
+_NOT_REACHED = frozenset({"failed", "busy", "no-answer"})
+_DIAL_STATUSES = frozenset({"completed", "answered", "busy", "no-answer", "failed", "canceled"})
+
+
+async def signed_form(checker: SignatureChecker) -> Form:
+    """Read the form of the current request and check who sent it. Raises the HTTP errors 400, 403, 408 and 413."""
+    if "X-Twilio-Signature" not in request.headers:
+        raise Forbidden  # before the body is read: a stranger's bytes are not worth waiting for
+    body = await request.get_data(cache=False, as_text=False, parse_form_data=False)
+    try:
+        pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
+    except ValueError as error:
+        raise BadRequest from error
+    form = MultiDict(pairs)
+    if not checker.check_form(request.scope, form):
+        log.warning("webhook_refused", path=request.path, why="signature")
+        raise Forbidden
+    return form
+
+
+def call_sid(form: Form) -> str:
+    """Return the id of the call that the form is about. Raises the HTTP error 400 where there is none."""
+    given = form.get("CallSid", "")
+    if not _CALL_SID.fullmatch(given):
+        raise BadRequest
+    return given
+
+
+def incoming_call(
+    agent: Agent, form: Form, *, attempt: int = 0, greeting: str | None = None, note: str = ""
+) -> IncomingCall:
+    """Return the call as the form and the current request's headers describe it; raises as `call_sid`."""
+    attestation = _ATTESTATION.fullmatch(form.get("StirVerstat", ""))
+    return IncomingCall(
+        agent=agent,
+        call_sid=call_sid(form),
+        caller=party(form, "From"),
+        called=party(form, "To"),
+        direction=direction(form),
+        attestation=attestation[1] if attestation else "",
+        idempotency_token=request.headers.get("I-Twilio-Idempotency-Token", ""),
+        attempt=attempt,
+        greeting=greeting,
+        note=note,
+    )
+
+
+def call_progress(form: Form) -> CallProgress | None:
+    """Return what the form says of its call, None where it gives no status that is known; raises as `call_sid`.
+
+    `order` is taken from the query of the current request.
+    """
+    status, order = form.get("CallStatus", ""), request.args.get("order", "")
+    if status not in _STATUSES:
+        return None
+    duration = form.get("CallDuration", "")
+    return CallProgress(
+        call_sid=call_sid(form),
+        status=status,
+        at=_instant(form.get("Timestamp", "")),
+        seconds=float(duration) if _SECONDS.fullmatch(duration) else None,
+        error=_error(form) or _sip_error(form, status),
+        caller=party(form, "From"),
+        called=party(form, "To"),
+        direction=direction(form),
+        order=order if _ORDER.fullmatch(order) else "",
+    )
+
+
+def transfer_result(agent: Agent, form: Form, *, caller_is_there: bool, confirm: bool) -> TransferResult:
+    """Return what the form of a `<Dial>` action says; a status that is not known counts as a failure."""
+    status = form.get("DialCallStatus", "")
+    return TransferResult(
+        agent=agent,
+        call_sid=call_sid(form),
+        status=status if status in _DIAL_STATUSES else "failed",
+        bridged=form.get("DialBridged") == "true",
+        caller_is_there=caller_is_there,
+        confirm=confirm,
+        error=_error(form),
+    )
+
+
+def callee(form: Form) -> Callee:
+    """Return who picked up, as far as the carrier could tell; a fax is a machine too."""
+    answered_by = form.get("AnsweredBy", "")
+    if answered_by == "human":
+        return Callee.HUMAN
+    return Callee.MACHINE if answered_by == "fax" or answered_by.startswith("machine_") else Callee.UNKNOWN
+
+
+def party(form: Form, field: str) -> str:
+    """Return the number or address in a field, empty where it is withheld or not of that kind."""
+    given = form.get(field, "")
+    return given if given.isprintable() and len(given) <= _MAX_PARTY else ""
+
+
+def direction(form: Form) -> Direction:
+    """Return who called whom. The carrier has several words for outbound, such as `outbound-api`."""
+    return Direction.OUTBOUND if form.get("Direction", "").startswith("outbound") else Direction.INBOUND
+
+
+def _error(form: Form) -> str:
+    code = form.get("ErrorCode", "")
+    return code if _ERROR.fullmatch(code) else ""
+
+
+def _sip_error(form: Form, status: str) -> str:
+    code = form.get("SipResponseCode", "")
+    return f"sip_{code}" if status in _NOT_REACHED and _SIP_FAILURE.fullmatch(code) else ""
+
+
+def _instant(text: str) -> datetime | None:
+    """Read a date (RFC 2822, 3.3) into UTC; None where it is none, or beyond what a `datetime` holds."""
+    try:
+        given = parsedate_to_datetime(text)
+        # Without a zone, or with "-0000", it is UTC by that section.
+        return given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

@@ -1,0 +1,102 @@
+"""How a call is connected to the voice socket, whichever webhook asks: a ticket and the TwiML with it, or an apology.
+
+Every connection of a call is numbered (`attempt`), and how many of them broke (`lost`) is counted apart: a call that
+comes back from a transfer is connected anew, and nothing was lost. Both numbers travel in the query of the action's
+address, which the carrier signs: nothing needs remembering, and another node can take over the call.
+"""
+
+from __future__ import annotations
+
+import attrs
+import structlog
+from quart import request
+from werkzeug.exceptions import NotFound
+
+from actors.errors import CallRefused
+from relay.agents import Agent
+from relay.twilio import twiml
+from relay.web.ports import AgentDirectory, CarrierPhrases, FrontDesk, IncomingCall, Phrasebook
+
+log = structlog.get_logger(__name__)
+
+# Not Quart's `Response`: unless the app makes it, its body is read by asyncio.
+Answer = tuple[str, int, dict[str, str]]
+
+
+@attrs.frozen
+class Connections:
+    """How often a call was connected before, and how many of those connections broke."""
+
+    attempt: int
+    lost: int
+
+    @classmethod
+    def asked(cls) -> Connections:
+        """Read the numbers from the query of the current request.
+
+        An address without `lost` is of a version that knew no transfers: there every further attempt followed a loss.
+        """
+        attempt = max(0, request.args.get("attempt", 0, type=int))
+        return cls(attempt, max(0, request.args.get("lost", attempt, type=int)))
+
+
+@attrs.frozen(kw_only=True)
+class Connector:
+    """Answer the carrier about a call. `public_url` is the origin from which the addresses in TwiML are made."""
+
+    agents: AgentDirectory
+    desk: FrontDesk
+    phrases: Phrasebook
+    public_url: str
+    default_language: str
+
+    async def agent(self, agent_id: str) -> Agent:
+        """Return the agent. Raises the HTTP error 404 where there is none."""
+        agent = await self.agents.get(agent_id)
+        if agent is None:
+            raise NotFound
+        return agent
+
+    async def connect(self, call: IncomingCall, *, lost: int = 0, refused_status: int) -> Answer:
+        """Register the call and order the carrier to connect it; with `refused_status` an apology if it is refused."""
+        agent_id = call.agent.agent_id
+        try:
+            admission = await self.desk.register(call)
+        except CallRefused as refusal:
+            log.warning("call_refused", agent_id=agent_id, call_sid=call.call_sid, code=refusal.code)
+            return self.apology(call.agent, refused_status)
+        log.info(
+            "call_admitted", agent_id=agent_id, call_sid=call.call_sid, attempt=call.attempt, repeat=admission.repeat
+        )
+        info = admission.call_info
+        return twiml_answer(
+            twiml.conversation_relay(
+                socket_url=f"ws{self.url(agent_id, 'voice-ws').removeprefix('http')}",
+                action_url=f"{self.url(agent_id, 'voice-ended')}?attempt={call.attempt}&lost={lost}",
+                ticket=admission.ticket,
+                language=info.language,
+                voice=info.voice,
+                greeting=info.greeting,
+            )
+        )
+
+    def apology(self, agent: Agent, status: int = 200) -> Answer:
+        """Order the carrier to say that nobody can be reached, and to hang up."""
+        return twiml_answer(twiml.apology(self.phrases_of(agent).busy, self.language_of(agent)), status)
+
+    def phrases_of(self, agent: Agent) -> CarrierPhrases:
+        """Return what the carrier says for this agent."""
+        return self.phrases(self.language_of(agent))
+
+    def language_of(self, agent: Agent) -> str:
+        """Return the agent's own language, or the default."""
+        return agent.language or self.default_language
+
+    def url(self, agent_id: str, name: str) -> str:
+        """Return the address of one of the agent's webhooks."""
+        return f"{self.public_url}/webhooks/{agent_id}/{name}"
+
+
+def twiml_answer(document: str, status: int = 200) -> Answer:
+    """Return the answer that carries a TwiML document."""
+    return document, status, {"Content-Type": "text/xml; charset=utf-8"}

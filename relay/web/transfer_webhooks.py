@@ -1,0 +1,112 @@
+"""The carrier's webhooks of a transfer: how the `<Dial>` went, and what the person who picked it up is told.
+
+    <Number url> ──▶ /whisper ──▶ <Gather> "press 1" ──▶ /whisper-answer ──▶ connected, or hung up on
+    <Dial action> ──▶ /transfer-ended ──dialled──▶ Transfers ─┬─ None: the call is done with
+                                                              └─ a note: register, and <Connect> once more
+
+A whisper is asked about the called side's own call, whose id is none of ours: it changes nothing here.
+Source: the carrier's pages on `<Dial>`, `<Number>` and `<Gather>`.
+"""
+
+from __future__ import annotations
+
+import attrs
+import structlog
+from quart import Blueprint, request
+from werkzeug.exceptions import NotFound
+
+from relay.agents import Agent
+from relay.calls import TransferResult
+from relay.twilio import twiml
+from relay.twilio.signatures import SignatureChecker
+from relay.web import carrier_forms
+from relay.web.carrier_forms import Form
+from relay.web.connector import Answer, Connections, Connector, twiml_answer
+from relay.web.ports import EndedSession, FrontDesk, Transfers
+
+log = structlog.get_logger(__name__)
+
+_ACCEPTING_KEY = "1"
+
+
+class NoTransfers:
+    """`Transfers` of a relay that passes no call on: every call ends with its session."""
+
+    async def hand_off(self, _session: EndedSession) -> str | None:
+        """Let the call end."""
+        return None
+
+    async def dialled(self, _result: TransferResult) -> str | None:
+        """Let the call end: whatever was dialled was not ours."""
+        return None
+
+
+@attrs.frozen(kw_only=True)
+class TransferWebhooks:
+    """The three webhooks of a transfer."""
+
+    checker: SignatureChecker
+    connector: Connector
+    desk: FrontDesk
+    transfers: Transfers
+
+    def add_to(self, routes: Blueprint) -> None:
+        """Add the routes to those of the agent's other webhooks."""
+        routes.post("/transfer-ended")(self.transfer_ended)
+        routes.post("/whisper")(self.whisper)
+        routes.post("/whisper-answer")(self.whisper_answer)
+
+    async def transfer_ended(self, agent_id: str) -> Answer:
+        """Say what happens to a caller after a transfer: back to whoever answers, or nothing.
+
+        The agent may be gone by now; that the call is over counts still.
+        """
+        form = await carrier_forms.signed_form(self.checker)
+        carrier_forms.call_sid(form)
+        progress = carrier_forms.call_progress(form)
+        over = progress if progress is not None and progress.is_over else None
+        agent = await self.connector.agents.get(agent_id)
+        if agent is not None:
+            answer = await self._follow_up(agent, form, caller_is_there=over is None)
+        elif over is not None:
+            answer = twiml_answer(twiml.empty())
+        else:
+            raise NotFound
+        if over is not None:
+            await self.desk.progressed(agent_id, over)
+        return answer
+
+    async def whisper(self, agent_id: str) -> Answer:
+        """Tell whoever picked up a transfer that a caller waits, and how to take the call."""
+        form = await carrier_forms.signed_form(self.checker)
+        carrier_forms.call_sid(form)
+        agent = await self.connector.agent(agent_id)
+        text, language = self.connector.phrases_of(agent).whisper, self.connector.language_of(agent)
+        return twiml_answer(twiml.whisper(text, language, self.connector.url(agent_id, "whisper-answer")))
+
+    async def whisper_answer(self, agent_id: str) -> Answer:
+        """Connect whoever pressed the right key, and hang up on who pressed another."""
+        form = await carrier_forms.signed_form(self.checker)
+        is_accepted = form.get("Digits") == _ACCEPTING_KEY
+        log.info("whisper_answered", agent_id=agent_id, call_sid=carrier_forms.call_sid(form), accepted=is_accepted)
+        return twiml_answer(twiml.accepted() if is_accepted else twiml.declined())
+
+    async def _follow_up(self, agent: Agent, form: Form, *, caller_is_there: bool) -> Answer:
+        confirm = request.args.get("confirm") == "1"
+        result = carrier_forms.transfer_result(agent, form, caller_is_there=caller_is_there, confirm=confirm)
+        log.info(
+            "transfer_over",
+            agent_id=agent.agent_id,
+            call_sid=result.call_sid,
+            status=result.status,
+            bridged=result.bridged,
+            caller_is_there=caller_is_there,
+            error_code=result.error,
+        )
+        note = await self.transfers.dialled(result)
+        if note is None or not caller_is_there:
+            return twiml_answer(twiml.empty())
+        connections = Connections.asked()
+        call = carrier_forms.incoming_call(agent, form, attempt=connections.attempt + 1, greeting="", note=note)
+        # 200 even when refused: this apology must be played, and after an error the carrier plays its own.
+        return await self.connector.connect(call, lost=connections.lost, refused_status=200)

@@ -1,0 +1,296 @@
+"""The turn desk: clients that come for words get each of them once, and their answers reach the right turn."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from actors.errors import ClientLeft
+from actors.messages import Availability, Line, Speaker, TurnRequest
+from actors.presence import Presence
+from actors.turn_desk import AgentDesk, CallOver, DeskOptions, TurnDesk, TurnOver, TurnTaken
+from tests.fakes import STARTED, call_info
+
+AGENT = "my-client"
+OPTIONS = DeskOptions(grace=10, patience=2, again=4)
+
+
+def words(text: str, turn: int = 1, call_sid: str = "CA1") -> TurnRequest:
+    line = Line(Speaker.CALLER, text, STARTED)
+    return TurnRequest(call=call_info(call_sid=call_sid), turn=turn, history=(line,))
+
+
+@attrs.define(eq=False)
+class Ear:
+    """The `Answer` of a turn: what the caller hears."""
+
+    heard: list[str] = attrs.field(factory=list)
+    deaf: trio.Event | None = None
+
+    async def say(self, text: str) -> None:
+        if self.deaf is not None:
+            await self.deaf.wait()
+        self.heard.append(text)
+
+    async def take_message(self, body: str, preferences: str) -> None:
+        raise AssertionError
+
+    async def say_goodbye(self) -> None:
+        raise AssertionError
+
+
+@attrs.define(eq=False)
+class Room:
+    """A turn desk with its presence."""
+
+    desk: AgentDesk
+    turns: TurnDesk
+    presence: Presence[AgentDesk]
+
+    @property
+    def availability(self) -> Availability:
+        return self.presence.availability(AGENT)
+
+
+@asynccontextmanager
+async def open_room(options: DeskOptions = OPTIONS) -> AsyncIterator[Room]:
+    presence = Presence[AgentDesk](grace=10)
+    turns = TurnDesk(presence, options)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(turns.run)
+        nursery.start_soon(presence.run)
+        yield Room(turns.of(AGENT), turns, presence)
+        nursery.cancel_scope.cancel()
+
+
+async def test_waiting_for_words_is_presence(autojump_clock: MockClock) -> None:
+    """The agent is here while a tool call waits; when it stops without words, it counts as just lost, then as away."""
+    async with open_room() as room, trio.open_nursery() as nursery:
+        assert room.availability is Availability.AWAY
+        with trio.move_on_after(5):
+            nursery.start_soon(_check_here, room)
+            await room.desk.next_words("one")
+        assert room.availability is Availability.JUST_LOST
+        await trio.sleep(11)
+        assert room.availability is Availability.AWAY
+
+
+async def _check_here(room: Room) -> None:
+    await trio.sleep(1)
+    assert room.availability is Availability.HERE
+
+
+async def test_an_answer_goes_to_its_turn_and_repeating_it_is_harmless(nursery: trio.Nursery) -> None:
+    """The words are given, the answer is spoken once, however often it is sent."""
+    async with open_room() as room:
+        ear = Ear()
+        nursery.start_soon(room.desk.respond, words("Hello?"), ear)
+        given = await room.desk.next_words("one")
+        assert given.request.history[-1].text == "Hello?"
+        assert await room.desk.say("one", "CA1", 1, "Good morning.")
+        assert not await room.desk.say("one", "CA1", 1, "Good morning.")
+        await wait_all_tasks_blocked()
+        assert ear.heard == ["Good morning."]
+
+
+async def test_pieces_are_spoken_as_they_come(nursery: trio.Nursery) -> None:
+    """With `more` the turn stays open; the last piece closes it."""
+    async with open_room() as room:
+        ear = Ear()
+        nursery.start_soon(room.desk.respond, words("Hello?"), ear)
+        await room.desk.next_words("one")
+        await room.desk.say("one", "CA1", 1, "Let me look.", more=True)
+        await wait_all_tasks_blocked()
+        assert ear.heard == ["Let me look."]
+        await room.desk.say("one", "CA1", 1, "Found it.")
+        await wait_all_tasks_blocked()
+        assert ear.heard == ["Let me look.", "Found it."]
+
+
+async def test_a_late_answer_says_so(nursery: trio.Nursery) -> None:
+    """A turn that was cancelled takes no answer, and one of an unknown call or number neither."""
+    async with open_room() as room:
+        ear, scope = Ear(), trio.CancelScope()
+
+        async def turn() -> None:
+            with scope:
+                await room.desk.respond(words("Hello?"), ear)
+
+        nursery.start_soon(turn)
+        await room.desk.next_words("one")
+        scope.cancel()
+        await wait_all_tasks_blocked()
+        for call_sid, number in (("CA1", 1), ("CA1", 2), ("CA9", 1)):
+            with pytest.raises(TurnOver):
+                await room.desk.say("one", call_sid, number, "Good morning.")
+        assert ear.heard == []
+
+
+async def test_the_call_that_waits_longest_goes_first(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Words of several calls are given in the order in which they were said, with the number that still waits."""
+    async with open_room() as room:
+        for call_sid in ("CA1", "CA2", "CA3"):
+            nursery.start_soon(room.desk.respond, words(f"I am {call_sid}.", call_sid=call_sid), Ear())
+            await trio.sleep(0.1)
+        given = [await room.desk.next_words("one") for _ in range(3)]
+        assert [each.request.call.call_sid for each in given] == ["CA1", "CA2", "CA3"]
+        assert [each.waiting for each in given] == [2, 1, 0]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_named_call_is_waited_for_alone(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Who names a call gets only its words, and learns when it is over."""
+    async with open_room() as room:
+        room.desk.open("CA2")
+        nursery.start_soon(room.desk.respond, words("I am CA1."), Ear())
+        with trio.move_on_after(5) as waited:
+            await room.desk.next_words("one", "CA2")
+        assert waited.cancelled_caught
+
+        async def end() -> None:
+            await trio.sleep(1)
+            room.turns.forget(AGENT, "CA2")
+
+        nursery.start_soon(end)
+        with pytest.raises(CallOver):
+            await room.desk.next_words("one", "CA2")
+        nursery.cancel_scope.cancel()
+
+
+async def test_unanswered_words_are_given_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A client whose tool result was lost gets the same turn again, at once if it names the call, else in a while."""
+    async with open_room() as room:
+        nursery.start_soon(room.desk.respond, words("Hello?"), Ear())
+        first = await room.desk.next_words("one")
+        assert (await room.desk.next_words("one", "CA1")).request == first.request
+        began = trio.current_time()
+        assert (await room.desk.next_words("one")).request == first.request
+        assert trio.current_time() - began == pytest.approx(OPTIONS.again)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_call_stays_with_its_client(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """The next words go to the client that had the call, also when another waits; after a while to whoever waits."""
+    async with open_room() as room:
+        nursery.start_soon(room.desk.respond, words("First."), Ear())
+        assert (await room.desk.next_words("one")).is_new
+        await room.desk.say("one", "CA1", 1, "Yes.")
+        got: dict[str, int] = {}
+
+        async def wait(client: str) -> None:
+            got[client] = (await room.desk.next_words(client)).request.turn
+
+        nursery.start_soon(wait, "two")
+        nursery.start_soon(wait, "one")
+        await trio.sleep(0.1)
+        nursery.start_soon(room.desk.respond, words("Second.", turn=2), Ear())
+        await trio.sleep(0.1)
+        assert got == {"one": 2}
+        await room.desk.say("one", "CA1", 2, "Yes.")
+        nursery.start_soon(room.desk.respond, words("Third.", turn=3), Ear())
+        await trio.sleep(OPTIONS.patience - 0.1)
+        assert got == {"one": 2}
+        await trio.sleep(0.2)
+        assert got == {"one": 2, "two": 3}
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_claim_takes_the_call_from_another_client(nursery: trio.Nursery) -> None:
+    """What the other client still says is an error that tells it, and the claimer gets the words."""
+    async with open_room() as room:
+        ear = Ear()
+        nursery.start_soon(room.desk.respond, words("Hello?"), ear)
+        await room.desk.next_words("one")
+        room.desk.claim("two", "CA1")
+        with pytest.raises(TurnTaken):
+            await room.desk.say("one", "CA1", 1, "Good morning.")
+        given = await room.desk.next_words("two")
+        assert given.is_new
+        await room.desk.say("two", "CA1", 1, "Good evening.")
+        with pytest.raises(TurnTaken):
+            await room.desk.say("one", "CA1", 1, "Good morning.")
+        await wait_all_tasks_blocked()
+        assert ear.heard == ["Good evening."]
+
+
+async def test_a_turn_fails_with_its_client(nursery: trio.Nursery) -> None:
+    """A client that is gone with words in hand fails the turn at once; others keep theirs."""
+    async with open_room() as room:
+        left: list[str] = []
+
+        async def respond(call_sid: str) -> None:
+            try:
+                await room.desk.respond(words("Hello?", call_sid=call_sid), Ear())
+            except ClientLeft:
+                left.append(call_sid)
+
+        nursery.start_soon(respond, "CA1")
+        await wait_all_tasks_blocked()
+        await room.desk.next_words("one")
+        nursery.start_soon(respond, "CA2")
+        await wait_all_tasks_blocked()
+        await room.desk.next_words("two")
+        room.turns.leave(AGENT, "one")
+        await wait_all_tasks_blocked()
+        assert left == ["CA1"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_client_that_thinks_is_here_for_a_grace(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """After it left with words the agent counts as here for the grace, then not any more."""
+    async with open_room() as room:
+        nursery.start_soon(room.desk.respond, words("Hello?"), Ear())
+        await room.desk.next_words("one")
+        await trio.sleep(OPTIONS.grace - 0.1)
+        assert room.availability is Availability.HERE
+        await trio.sleep(0.2)
+        assert room.availability is not Availability.HERE
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_answer_that_is_spoken_slowly_makes_its_client_wait(nursery: trio.Nursery) -> None:
+    """Pieces are not piled up without bound, and a turn that ends meanwhile lets the client go with an error."""
+    async with open_room() as room:
+        ear, scope = Ear(deaf=trio.Event()), trio.CancelScope()
+
+        async def turn() -> None:
+            with scope:
+                await room.desk.respond(words("Hello?"), ear)
+
+        nursery.start_soon(turn)
+        await room.desk.next_words("one")
+        outcome: list[type[Exception]] = []
+
+        async def talk() -> None:
+            try:
+                while True:
+                    await room.desk.say("one", "CA1", 1, "word", more=True)
+            except TurnOver as error:
+                outcome.append(type(error))
+
+        nursery.start_soon(talk)
+        await wait_all_tasks_blocked()
+        assert outcome == []
+        scope.cancel()
+        await wait_all_tasks_blocked()
+        assert outcome == [TurnOver]
+
+
+async def test_nothing_is_left_of_calls_that_are_over(autojump_clock: MockClock) -> None:
+    """When calls are forgotten and clients gone, the desks are too."""
+    async with open_room() as room:
+        for number in range(5):
+            call_sid = f"CA{number}"
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(room.desk.respond, words("Hello?", call_sid=call_sid), Ear())
+                await room.desk.next_words("one")
+                await room.desk.say("one", call_sid, 1, "Yes.")
+            room.turns.forget(AGENT, call_sid)
+        assert room.desk._conversations == {}
+        await trio.sleep(OPTIONS.grace + 1)
+        assert room.turns._desks == {}

@@ -1,0 +1,108 @@
+"""A person at the keyboard: lines in a pipe."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from relay.attach.person import PersonBrain, open_person_brain
+from relay.attach.turn import BrainFailed
+from tests.relay.attach.attach_fakes import LIMIT, KeptReport, Said, a_turn
+
+
+@attrs.define(eq=False)
+class AtTheDesk:
+    """A person's brain, the keyboard it reads, and whether the person has left."""
+
+    brain: PersonBrain
+    report: KeptReport
+    left: trio.Event
+    keyboard: int
+
+    def type(self, text: str) -> None:
+        """Type something."""
+        os.write(self.keyboard, text.encode())
+
+
+@asynccontextmanager
+async def at_the_desk() -> AsyncIterator[AtTheDesk]:
+    """Seat a person for the length of the block."""
+    reading, writing = os.pipe()
+    report, left = KeptReport(), trio.Event()
+    try:
+        with trio.fail_after(LIMIT):
+            async with open_person_brain(reading, report, left.set) as brain:
+                desk = AtTheDesk(brain, report, left, writing)
+                yield desk
+                if desk.keyboard != -1:
+                    os.close(writing)
+    finally:
+        os.close(reading)
+
+
+async def test_a_line_typed_is_the_answer() -> None:
+    """The person is asked, and what is typed up to the end of the line is spoken."""
+    async with at_the_desk() as desk, trio.open_nursery() as nursery:
+
+        async def ask() -> None:
+            assert await desk.brain.answer(a_turn("Hello?"), Said().say) == "Good morning."
+
+        nursery.start_soon(ask)
+        await desk.report.wait_for("asked")
+        desk.type("\n  Good ")
+        desk.type("morning. \n")
+
+
+async def test_calls_come_one_after_the_other() -> None:
+    """The second caller's turn is put to the person when the first one is answered."""
+    answers: dict[str, str] = {}
+    async with at_the_desk() as desk, trio.open_nursery() as nursery:
+
+        async def ask(call: str) -> None:
+            answers[call] = await desk.brain.answer(a_turn(call=call), Said().say)
+
+        for call in ("CA1", "CA2"):
+            nursery.start_soon(ask, call)
+        for times in (1, 2):
+            asked = await desk.report.wait_for("asked", times)
+            desk.type(f"To {asked['callSid']}\n")
+    assert answers == {"CA1": "To CA1", "CA2": "To CA2"}
+
+
+async def test_a_line_for_nobody_is_told() -> None:
+    """What is typed while nobody waits is not kept for the next caller."""
+    async with at_the_desk() as desk:
+        desk.type("Too late\n")
+        await desk.report.wait_for("unasked")
+
+
+async def test_the_end_of_input_is_leaving() -> None:
+    """Ctrl-D refuses the turn in hand and ends it all."""
+    async with at_the_desk() as desk, trio.open_nursery() as nursery:
+
+        async def ask() -> None:
+            with pytest.raises(BrainFailed, match="left"):
+                await desk.brain.answer(a_turn(), Said().say)
+
+        nursery.start_soon(ask)
+        await desk.report.wait_for("asked")
+        os.close(desk.keyboard)
+        desk.keyboard = -1
+        await desk.left.wait()
+
+
+async def test_a_file_can_be_the_keyboard(tmp_path: Path) -> None:
+    """Input from a file, which cannot be waited for, is read to its end."""
+    lines = tmp_path / "lines"
+    lines.write_text("One\nTwo\n")
+    report, left = KeptReport(), trio.Event()
+    with trio.fail_after(LIMIT), lines.open() as keyboard:
+        async with open_person_brain(keyboard.fileno(), report, left.set):
+            await left.wait()
+    assert len(report.of("unasked")) == 2

@@ -1,0 +1,134 @@
+"""A Streamable HTTP client by hand, for what no SDK would send.
+
+async with http_client(relay) as client:
+    await client.shake_hands()
+    async with client.listening() as stream:
+        request = await stream.next_message("sampling/createMessage")
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import httpx2
+import trio
+
+from tests.relay.mcp.mcp_relay import EventReader, RunningRelay
+
+BOTH = "application/json, text/event-stream"
+ANSWERED = 200
+
+
+@attrs.define(eq=False)
+class HttpClient:
+    """One client: its connection pool, and the headers that it sends with each request."""
+
+    relay: RunningRelay
+    http: httpx2.AsyncClient
+    headers: dict[str, str]
+
+    @property
+    def url(self) -> str:
+        return f"{self.relay.origin}/mcp"
+
+    async def send(self, method: str, **headers: str | None) -> httpx2.Response:
+        """Send a request without a body; a header given as None is left out."""
+        return await self.http.request(method, self.url, headers=self._with(headers))
+
+    async def post(self, message: Any, **headers: str | None) -> httpx2.Response:
+        """Post a message, or bytes as they are."""
+        content = message if isinstance(message, bytes) else json.dumps(message).encode()
+        return await self.http.post(self.url, content=content, headers=self._with(headers))
+
+    async def notify(self, method: str, **params: Any) -> None:
+        """Send a notification."""
+        assert (await self.post({"jsonrpc": "2.0", "method": method, "params": params})).status_code == 202
+
+    async def request(self, method: str, **params: Any) -> dict[str, Any]:
+        """Send a request and return the message that answers it."""
+        response = await self.post({"jsonrpc": "2.0", "id": method, "method": method, "params": params})
+        assert response.status_code == ANSWERED, response.text
+        return messages_in(response)[-1]
+
+    async def reply(self, request: dict[str, Any], result: Any) -> None:
+        """Answer a request of the relay."""
+        assert (await self.post({"jsonrpc": "2.0", "id": request["id"], "result": result})).status_code == 202
+
+    async def say(self, request: dict[str, Any], text: str) -> None:
+        """Answer a sampling request with a text."""
+        content = {"type": "text", "text": text}
+        await self.reply(request, {"role": "assistant", "model": "by hand", "content": content})
+
+    async def shake_hands(self, *, sampling: bool = True, version: str = "2025-11-25") -> dict[str, Any]:
+        """Do what a client does first, up to the point where it would open its stream."""
+        response = await self.post(initialize(sampling=sampling, version=version))
+        assert response.status_code == ANSWERED, response.text
+        self.headers["mcp-session-id"] = response.headers["mcp-session-id"]
+        hello: dict[str, Any] = response.json()
+        self.headers["mcp-protocol-version"] = hello["result"]["protocolVersion"]
+        await self.notify("notifications/initialized")
+        return hello
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[EventReader]:
+        """Open the standing stream for the length of the block."""
+        async with (
+            self.http.stream("GET", self.url, headers=self._with({})) as response,
+            trio.open_nursery() as nursery,
+        ):
+            assert response.status_code == ANSWERED
+            assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+            reader = EventReader()
+            nursery.start_soon(reader.read, response)
+            assert await reader.next_event() == {"comment": "open"}
+            yield reader
+            nursery.cancel_scope.cancel()
+
+    def _with(self, headers: dict[str, str | None]) -> dict[str, str]:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return {name: value for name, value in {**self.headers, **named}.items() if value is not None}
+
+
+def initialize(*, sampling: bool = True, version: str = "2025-11-25") -> dict[str, Any]:
+    """Word the request that begins a session."""
+    params = {
+        "protocolVersion": version,
+        "capabilities": {"sampling": {}} if sampling else {},
+        "clientInfo": {"name": "by hand", "version": "1"},
+    }
+    return {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
+
+
+def messages_in(response: httpx2.Response) -> list[dict[str, Any]]:
+    """Take the JSON-RPC messages out of a response, whichever form it has."""
+    if response.headers["content-type"] == "application/json":
+        return [response.json()]
+    lines = (line.removeprefix("data: ") for line in response.text.splitlines() if line.startswith("data: "))
+    return [json.loads(line) for line in lines]
+
+
+@asynccontextmanager
+async def http_client(relay: RunningRelay, agent_id: str = "anna") -> AsyncIterator[HttpClient]:
+    """Make a client of an agent; it has no session yet."""
+    headers = {
+        "authorization": f"Bearer token-{agent_id}",
+        "accept": BOTH,
+        "content-type": "application/json",
+    }
+    async with httpx2.AsyncClient(timeout=20) as http:
+        yield HttpClient(relay, http, headers)
+
+
+@asynccontextmanager
+async def standing_client(
+    relay: RunningRelay, agent_id: str = "anna", *, sampling: bool = True
+) -> AsyncIterator[tuple[HttpClient, EventReader]]:
+    """Make a client with a session and an open stream."""
+    async with http_client(relay, agent_id) as client:
+        await client.shake_hands(sampling=sampling)
+        async with client.listening() as stream:
+            yield client, stream

@@ -1,0 +1,93 @@
+"""Migrations of databases that are in use: what an older relay kept is there once a newer one has opened it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
+
+import relay.store
+from actors.messages import CallSummary, Speaker
+from relay.calls import CallKind
+from relay.store.agent_registry import AgentRegistry
+from relay.store.call_journal import CallJournal
+from relay.store.call_record import CallState
+from relay.store.database import open_database
+from relay.store.recovery import Recovery
+from relay.store.waiting_messages import WaitingMessages
+
+# As a relay of revision 0002_gate wrote it: a call that ended, one that is up, one that never had a line, and the like.
+FILLED = """
+INSERT INTO agents (agent_id, number, greeting, token_hash, created_at)
+    VALUES ('my-client', '+14155552671', 'Hi!', 'hash', '2026-11-01 08:00:00.000000');
+INSERT INTO calls (call_sid, agent_id, direction, caller, called, boot, opened_at, connected_at, ended_at, outcome,
+                   duration_seconds, turns_by) VALUES
+    ('CA1', 'my-client', 'inbound', '+1', '+2', 'boot', '2026-11-01 09:00:00.000000', '2026-11-01 09:00:01.000000',
+     '2026-11-01 09:01:00.500000', 'completed', 59.5, '{"client": 2}'),
+    ('CA2', 'my-client', 'inbound', '+1', '+2', 'boot', '2026-11-01 09:02:00.000000', '2026-11-01 09:02:01.000000',
+     NULL, NULL, NULL, '{}'),
+    ('CA3', 'my-client', 'inbound', '+1', '+2', 'boot', '2026-11-01 09:03:00.000000', NULL,
+     '2026-11-01 09:04:00.000000', 'not_connected', 0.0, '{}');
+INSERT INTO held_words (call_sid, turn, text, at) VALUES ('CA2', 1, 'hello?', '2026-11-01 09:02:05.000000');
+INSERT INTO messages (id, agent_id, call_sid, part, channel, direction, reason, caller, called, body, preferences,
+                      transcript, created_at, deliveries, sealed) VALUES
+    ('msg_1', 'my-client', 'CA1', 1, 'voice', 'inbound', 'client_absent', '+1', '+2', 'Call me.', '',
+     '[{"speaker": "caller", "text": "Call me.", "at": "2026-11-01T09:00:30.000Z"}]', '2026-11-01 09:00:31.000000',
+     0, 0);
+INSERT INTO client_hellos (agent_id, key_hash, params, updated_at)
+    VALUES ('my-client', 'key', '{}', '2026-11-01 08:00:00.000000');
+INSERT INTO do_not_call (number, agent_id, reason, added_at, added_by)
+    VALUES ('+3', '*', '', '2026-11-01 08:00:00.000000', 'operator');
+"""
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> str:
+    """Give the URL of a database of revision 0002_gate with something in every part of it."""
+    path = tmp_path / "relay.db"
+    url = f"sqlite:///{path}"
+    config = Config()
+    config.set_main_option("script_location", str(Path(relay.store.__file__).with_name("migrations")))
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002_gate")
+    engine.dispose()
+    with closing(sqlite3.connect(path)) as connection_of_sqlite:
+        connection_of_sqlite.executescript(FILLED)
+    return url
+
+
+async def test_call_records_keep_what_they_had(filled: str) -> None:
+    """Calls, messages and agents of before are as they were, with the new fields empty."""
+    async with open_database(filled) as database:
+        journal = CallJournal(database)
+        ended, live, unheard = [await journal.get(sid) for sid in ("CA1", "CA2", "CA3")]
+        (agent,) = await AgentRegistry(database).list()
+        (message,) = await WaitingMessages(database).list_all()
+    assert ended is not None
+    assert (ended.outcome, ended.duration_seconds, ended.answered_by) == ("completed", 59.5, {"client": 2})
+    assert (ended.kind, ended.transfer_outcome, ended.carrier_status) == (CallKind.CALL, None, None)
+    assert live is not None
+    assert live.state is CallState.LIVE
+    assert unheard is not None
+    assert (unheard.outcome, unheard.duration_seconds) == ("not_connected", 0)
+    assert (agent.greeting, agent.name, agent.discloses) == ("Hi!", None, True)
+    assert [(each.speaker, each.text) for each in message.transcript] == [(Speaker.CALLER, "Call me.")]
+
+
+async def test_calls_of_before_are_over_or_go_on(filled: str) -> None:
+    """A call that had ended is not closed again, and one that was up is found by the next start, words and all."""
+    async with open_database(filled) as database:
+        journal = CallJournal(database)
+        await journal.close_call("CA1", CallSummary(outcome="failed", turns_by={"client": 9}))
+        ended = await journal.get("CA1")
+        assert ended is not None
+        assert (ended.outcome, ended.answered_by) == ("completed", {"client": 2})
+        assert await journal.recover() == Recovery(messages=1, calls=1)
+        assert [each.body for each in await WaitingMessages(database).list_all()] == ["Call me.", "hello?"]

@@ -1,0 +1,69 @@
+"""scripts/simulate_calls.py as it is run: against a daemon in a process of its own, both ways of calling."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from relay.simulator.local_daemon import LocalDaemon, run_local_daemon
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "simulate_calls.py"
+
+
+async def run_script(*options: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the script; its output is kept, and its exit status is for the test to judge."""
+    return await trio.run_process(
+        [sys.executable, str(SCRIPT), *options], capture_stdout=True, capture_stderr=True, check=False
+    )
+
+
+async def load(daemon: LocalDaemon, *options: str) -> dict[str, Any]:
+    """Put three calls of two turns on a daemon; return the report."""
+    access = await daemon.register("a", "--number", "+15550001111")
+    where = ("--url", daemon.url, "--agent", "a", "--auth-token", daemon.token)
+    done = await run_script(
+        *where, "--calls", "3", "--turns", "2", "--json", "--client-token", access["token"], *options
+    )
+    assert done.returncode == 0, done.stderr.decode() + done.stdout.decode()
+    return dict(json.loads(done.stdout))
+
+
+async def free_port() -> int:
+    """Find a port that was free a moment ago."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        port: int = listener.socket.getsockname()[1]
+    return port
+
+
+async def test_calls_that_come_in(tmp_path: Path) -> None:
+    """Every turn of every call is answered by the client that the script brings along."""
+    with trio.fail_after(60):
+        async with run_local_daemon(tmp_path) as daemon:
+            report = await load(daemon, "--no-idle")
+    assert (report["calls"], report["answered"], report["errors"]) == (3, {"client": 6}, {})
+
+
+async def test_calls_that_go_out(tmp_path: Path) -> None:
+    """The script is client, carrier and callees: every call is placed, picked up, and every turn answered."""
+    port = await free_port()
+    with trio.fail_after(60):
+        async with run_local_daemon(tmp_path, {"TWILIO_API_BASE_URL": f"http://127.0.0.1:{port}"}) as daemon:
+            report = await load(daemon, "--outbound", "--rest-port", str(port))
+    assert (report["placed"], report["picked_up"], report["refused"]) == (3, 3, {})
+    assert report["answered"] == {"client": 6}
+    assert report["reach"]["p50"] > 0
+
+
+async def test_calls_that_go_out_need_a_carrier() -> None:
+    """Without a port for the REST API the script says what it and the relay need, and calls nobody."""
+    options = ("--url", "http://127.0.0.1:1", "--agent", "a", "--calls", "1", "--turns", "1")
+    done = await run_script("--outbound", *options)
+    assert done.returncode == 2
+    assert b"--rest-port" in done.stderr
+    assert b"TWILIO_API_BASE_URL=http://127.0.0.1:PORT" in done.stderr
