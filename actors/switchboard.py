@@ -22,6 +22,7 @@ from actors.messages import (
     CalleeRecognised,
     CallerGone,
     CallInfo,
+    CallTaken,
     DrainRequested,
     HangUpRequested,
     TransferRequested,
@@ -116,6 +117,15 @@ class Switchboard:
     def transfer(self, agent_id: str, call_sid: str, handoff: str) -> None:
         """End the session of a live call of this agent with a handoff for the action URL. Raises `UnknownCall`."""
         self._own(agent_id, call_sid).inbox.post(TransferRequested(handoff))
+
+    def take(self, agent_id: str, call_sid: str, owner: str) -> Call:
+        """Give a live call of this agent back to its client at the next turn boundary, and return it.
+
+        `owner` names the client. A call that the client has already stays with it. Raises `UnknownCall`.
+        """
+        call = self._own(agent_id, call_sid)
+        call.inbox.post(CallTaken(owner))
+        return call
 
     def recognise(self, agent_id: str, call_sid: str, callee: Callee) -> None:
         """Tell a call who picked up, now or when its line is there. Harmless for any other call."""

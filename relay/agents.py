@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import attrs
+from attrs.converters import optional
 from attrs.validators import matches_re
 
 
@@ -13,6 +14,8 @@ class Agent:
     """A registered agent. None means: as the settings say. The token itself is never kept, only its hash.
 
     `name` is on whose behalf it calls, as the disclosure that opens its calls says it; `discloses` is whether it does.
+    `fillers` are said by turns to a caller who waits for the client, `long_filler` to one who waits longer. None means
+    the words of the call's language, an empty tuple or text that nothing is said.
     """
 
     agent_id: str = attrs.field(validator=matches_re(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"))
@@ -23,4 +26,6 @@ class Agent:
     language: str | None = None
     name: str | None = None
     discloses: bool = True
+    fillers: tuple[str, ...] | None = attrs.field(default=None, converter=optional(tuple))
+    long_filler: str | None = None
     created_at: datetime

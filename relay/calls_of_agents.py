@@ -1,8 +1,8 @@
 """The calls as a client's tools see them: the records of its agent, and the ends of those that are not over.
 
-    list_calls ─▶ journal
-    end_call ──┬▶ switchboard: the line is up, and last words can be said
-               └▶ carrier: it rings, is being passed on, or has lost its line
+list_calls ─▶ journal
+end_call ──┬▶ switchboard: the line is up, and last words can be said
+           └▶ carrier: it rings, is being passed on, or has lost its line
 """
 
 from __future__ import annotations

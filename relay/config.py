@@ -39,6 +39,11 @@ LOCAL_DEFAULTS: dict[str, str] = {
 }
 
 
+def listed(text: str) -> list[str]:
+    """Take a list apart that is written with commas."""
+    return [each for each in (part.strip() for part in text.split(",")) if each]
+
+
 def _origin(_settings: object, attribute: attrs.Attribute[Any], value: str | None) -> None:
     if value is None:
         return
@@ -47,6 +52,11 @@ def _origin(_settings: object, attribute: attrs.Attribute[Any], value: str | Non
     has_server = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     if not has_server or parts.path or parts.query or parts.fragment:
         raise ValueError(f"{attribute.name} must be an origin such as https://voice.example.com, not {value!r}")
+
+
+def _origins(settings: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    for each in listed(value):
+        _origin(settings, attribute, each)
 
 
 def _e164(_settings: object, attribute: attrs.Attribute[str | None], value: str | None) -> None:
@@ -59,7 +69,7 @@ def _calling_hours(_settings: object, _attribute: object, value: str) -> None:
 
 
 def _countries(_settings: object, _attribute: object, value: str) -> None:
-    for each in filter(None, (part.strip() for part in value.split(","))):
+    for each in listed(value):
         if not re.fullmatch(r"[A-Za-z]{2}|001", each):
             raise ValueError("countries are codes of two letters, separated by commas, such as US,CA")
 
@@ -120,6 +130,19 @@ class Settings:
         validator=gt(0),
         help="seconds, more than 0, that a caller waits for the client in one turn before the answering machine takes "
         "over",
+    )
+    relay_filler_seconds: float = ts.option(
+        default=2.5,
+        validator=ge(0),
+        help="seconds after which a caller who waits for the client is told so; 0 is never",
+    )
+    relay_allowed_hosts: str = ts.option(
+        default="", help="host names by which clients may reach /mcp besides PUBLIC_URL's, separated by commas"
+    )
+    relay_allowed_origins: str = ts.option(
+        default="",
+        validator=_origins,
+        help="origins of web pages that may use /mcp, such as https://a.example,https://b.example",
     )
     relay_max_calls: int = ts.option(
         default=1000, validator=ge(1), help="calls at once, 1 or more; further ones hear an apology"
@@ -192,7 +215,7 @@ class Settings:
             return GateRules(
                 calling_hours=CallingHours.parse(self.relay_calling_hours),
                 allow_unassigned=self.relay_allow_unassigned_numbers,
-                countries=[each for each in self.relay_allowed_countries.split(",") if each.strip()],
+                countries=listed(self.relay_allowed_countries),
                 require_consent=self.relay_require_consent,
                 calls_per_number_per_day=self.relay_calls_per_number_per_day,
                 transfers_per_number_per_day=self.relay_transfers_per_number_per_day,

@@ -25,6 +25,7 @@ after them, the MCP sessions are closed, the listener stops, and the database co
 from __future__ import annotations
 
 import gc
+import math
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -48,7 +49,7 @@ from relay import logs
 from relay.calls_of_agents import CallsOfAgents
 from relay.compliance.dialling import DiallingGate
 from relay.compliance.opt_out import spoken_opt_out
-from relay.config import Settings
+from relay.config import Settings, listed
 from relay.errors import RelayError, SettingsError
 from relay.files import beside_database
 from relay.listener import ListenerOptions, address_of, bind, serve_on
@@ -98,6 +99,8 @@ FAREWELL_SECONDS = 15.0
 LAST_WEBHOOK_SECONDS = 2.0
 # What connections may still do after that: a webhook's answer, the end of a stream.
 LISTENER_GRACE = 1.0
+# When a caller who still waits is told so again, in more words.
+LONG_FILLER_SECONDS = 5.0
 # How soon a changed token ends the sessions that were opened with the old one.
 TOKEN_WATCH_SECONDS = 2.0
 
@@ -316,6 +319,9 @@ class Relay:
             CallsOfAgents(switchboard=self.switchboard, journal=self._journal, carrier=vendors.carrier),
             presence,
             more_tools=outbound_tools(self._outbound_desk()),
+            public_url=public_url,
+            allowed_hosts=listed(settings.relay_allowed_hosts),
+            allowed_origins=listed(settings.relay_allowed_origins),
         )
         self._meter.live_calls.set_function(lambda: len(self.switchboard.live()))
         self._meter.places_taken.set_function(self.switchboard.occupied)
@@ -387,6 +393,7 @@ class Relay:
 
     async def _start_supervisors(self, nursery: trio.Nursery) -> None:
         await nursery.start(self._transfers.run)
+        await nursery.start(self._clients.run)
         nursery.start_soon(self._presence.run)
         nursery.start_soon(self._reception.run)
         nursery.start_soon(self._watch_tokens)
@@ -415,10 +422,13 @@ class Relay:
         )
 
     def _policy_for(self, call: CallInfo) -> Policy:
+        first_filler = self._settings.relay_filler_seconds or math.inf
         return Policy(
             has_machine=self._vendors.machine is not None,
             client_timeout=self._settings.relay_client_timeout,
             max_seconds=self._settings.relay_max_call_seconds,
+            filler_after=first_filler,
+            long_filler_after=max(LONG_FILLER_SECONDS, 2 * first_filler),
             phrases=phrases_for(call.language),
             asks_not_to_be_called=partial(spoken_opt_out, language=call.language),
             keep_transcript=self._settings.relay_keep_transcripts,

@@ -29,6 +29,11 @@ def _normalised(_context: click.Context, _option: click.Parameter, number: str |
     return normalise(number) if number else number
 
 
+def _given(_context: click.Context, _option: click.Parameter, sentences: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Tell an option that may be repeated and was not given at all, as the others do: with None."""
+    return sentences or None
+
+
 # What can be said of an agent, when it is added and later.
 _DESCRIPTION = (
     click.option(
@@ -44,6 +49,16 @@ _DESCRIPTION = (
     click.option(
         "--name", metavar="TEXT", help='On whose behalf it calls, as its calls say first, such as "Ada\'s office".'
     ),
+    click.option(
+        "--filler",
+        "fillers",
+        metavar="TEXT",
+        multiple=True,
+        callback=_given,
+        help="What a caller hears who waits for its client, instead of the language's; repeated, they are said by turns.",
+    ),
+    click.option("--long-filler", metavar="TEXT", help="What a caller hears who waits longer."),
+    click.option("--no-fillers", is_flag=True, help="Let callers wait in silence, but for fillers given with this."),
 )
 
 
@@ -84,18 +99,20 @@ def add_agent(*, agent_id: str, as_json: bool, **described: Any) -> None:
     help="Whether calls that it makes open with the sentence that a machine is calling.",
 )
 @json_option
-def set_agent(*, agent_id: str, as_json: bool, **described: Any) -> None:
+def set_agent(*, agent_id: str, as_json: bool, no_fillers: bool, **described: Any) -> None:
     """Change what is given of an agent, and print it. Its next calls are so.
 
-    An empty text takes a thing away: --greeting "" brings the greeting of the settings back.
+    An empty text takes a thing away: --greeting "" brings the greeting of the settings back, --filler "" the fillers of
+    the call's language.
     """
-    if all(each is None for each in described.values()):
+    if not no_fillers and all(each is None for each in described.values()):
         raise click.UsageError("Say what to change, such as --name or --number. See: relay agents set --help")
 
-    async def work(database: Database, _settings: Settings) -> dict[str, Any]:
-        return _description(await AgentRegistry(database).change(agent_id, **described))
+    async def work(database: Database, _settings: Settings) -> Agent:
+        return await AgentRegistry(database).change(agent_id, no_fillers=no_fillers, **described)
 
-    print_record(with_database(work), as_json=as_json)
+    changed = with_database(work)
+    print_record(_description(changed) if as_json else _description(changed) | _readable(changed), as_json=as_json)
 
 
 @agents.command("rotate")
@@ -157,8 +174,16 @@ def _description(agent: Agent) -> dict[str, Any]:
         "systemPrompt": agent.system_prompt,
         "voice": agent.voice,
         "language": agent.language,
+        "fillers": None if agent.fillers is None else list(agent.fillers),
+        "longFiller": agent.long_filler,
         "createdAt": timestamp(agent.created_at),
     }
+
+
+def _readable(agent: Agent) -> dict[str, str | None]:
+    """Word for people what programs get as a list, or as a text that may be empty."""
+    short = agent.fillers if agent.fillers is None else " | ".join(agent.fillers) or "none"
+    return {"fillers": short, "longFiller": "none" if agent.long_filler == "" else agent.long_filler}
 
 
 def _addresses(settings: Settings, agent_id: str, token: str) -> dict[str, str]:

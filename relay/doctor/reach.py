@@ -68,9 +68,9 @@ async def public_url(settings: Settings) -> str:
 async def signature(settings: Settings) -> str:
     """Post a signed status report, which is answered with 204 whoever the agent is. Raises `Ill`.
 
-    That a call is being set up is nothing the daemon acts on, and it knows no call of that name.
+    The status is none of the carrier's, so the daemon takes no note of it.
     """
-    fields = {"CallSid": _NO_CALL, "CallStatus": "initiated", "AccountSid": settings.twilio_account_sid or ""}
+    fields = {"CallSid": _NO_CALL, "CallStatus": "examined", "AccountSid": settings.twilio_account_sid or ""}
     path = f"{_WEBHOOKS}/call-status"
     signed = {"X-Twilio-Signature": _sign(settings, f"{settings.public_url}{path}", fields)}
     response = await _ask(settings, "POST", path, fields, signed)

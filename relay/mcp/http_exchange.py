@@ -68,21 +68,27 @@ class Exchange:
 
         When the session ends before anything was sent, the response is 404, as for every request to it from then on.
         """
+        streamed = here = False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, receive, nursery.cancel_scope)
             with trio.move_on_after(comment_interval):
                 while self.unanswered and not self._streams and not self._ended:
                     await self._change()
-            if not self.unanswered and not self._streams:
-                body = b"[" + b",".join(self._unsent) + b"]" if self.is_batch else b"".join(self._unsent)
-                await answer(send, 200, body, (b"content-type", b"application/json"), *headers)
-            elif self._ended and not self._unsent:
-                await refuse(send, 404, "unknown_session", "This session is over; initialize a new one.")
-            else:
+            if self._streams or (self.unanswered and not self._ended):
+                streamed = True
                 await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *headers]})
                 await write_events(self, send, comment_interval)
-                await end_response(send)
+            here = True
             nursery.cancel_scope.cancel("answered")
+        # What ends the response is sent out of reach of the watch, which the server wakes when it is sent: cancelled in
+        # its last steps, the server would forget to wait for the connection's next request.
+        if streamed:
+            await end_response(send)
+        elif here and self.unanswered:
+            await refuse(send, 404, "unknown_session", "This session is over; initialize a new one.")
+        elif here:
+            body = b"[" + b",".join(self._unsent) + b"]" if self.is_batch else b"".join(self._unsent)
+            await answer(send, 200, body, (b"content-type", b"application/json"), *headers)
 
     async def _watch(self, receive: Receive, responding: trio.CancelScope) -> None:
         await hang_up(receive)

@@ -10,7 +10,8 @@ that cannot sample, or that was told to use nothing else and never asks, is serv
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -24,6 +25,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from relay.agents import Agent
 from relay.mcp.asgi import Head, Receive, Scope, Send, answer
+from relay.mcp.event_stream import FAREWELL
 from relay.mcp.server import REQUESTER
 
 
@@ -66,7 +68,9 @@ class StatelessRevision:
         self._scopes.add(responding)
         try:
             with responding:
-                await self._manager.handle_request({**scope, REQUESTER: visitor}, _again(body, receive), send)
+                await self._manager.handle_request(
+                    {**scope, REQUESTER: visitor}, _again(body, receive), _unbroken(send)
+                )
         finally:
             self._scopes.discard(responding)
             visitor.requests -= 1
@@ -108,6 +112,20 @@ def _again(body: bytes, receive: Receive) -> Receive:
         return await receive()
 
     return receive_again
+
+
+def _unbroken(send: Send) -> Send:
+    """Shield what ends a response from the SDK's watch for a hang-up, which the server wakes when it is sent.
+
+    Cancelled in its last steps, the server would forget to wait for the connection's next request.
+    """
+
+    async def send_unbroken(message: MutableMapping[str, Any]) -> None:
+        is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        with trio.move_on_after(FAREWELL if is_last else math.inf, shield=is_last):
+            await send(message)
+
+    return send_unbroken
 
 
 def is_stateless(head: Head) -> bool:

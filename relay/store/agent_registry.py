@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import Any
 
 import attrs
 import phonenumbers
@@ -20,7 +21,7 @@ from relay.agents import Agent
 from relay.errors import AgentError
 from relay.store.database import Database
 from relay.store.recovery import LINE_IS_OPEN
-from relay.store.schema import agents, calls, held_words, messages, utc_now
+from relay.store.schema import agents, calls, held_words, messages, storable, utc_now
 
 
 @attrs.frozen(eq=False)
@@ -46,10 +47,13 @@ class AgentRegistry:
         language: str | None = None,
         name: str | None = None,
         discloses: bool = True,
+        fillers: Iterable[str] | None = None,
+        long_filler: str | None = None,
+        no_fillers: bool = False,
     ) -> tuple[Agent, str]:
         """Register an agent and return it with its token, which is not kept and cannot be shown again.
 
-        `number` is put into E.164 form. Raises `AgentError` for an id or a number that is none, or an id that is taken.
+        `number` is put into E.164 form; fillers are as for `change`. Raises `AgentError` for an id or a number that is none, or an id that is taken.
         """
         number = None if number is None else _e164(number)
         try:
@@ -63,6 +67,7 @@ class AgentRegistry:
                 name=name,
                 discloses=discloses,
                 created_at=self.now(),
+                **_fillers(fillers, long_filler, none=no_fillers),
             )
         except ValueError as error:
             raise AgentError(
@@ -93,10 +98,15 @@ class AgentRegistry:
         language: str | None = None,
         name: str | None = None,
         discloses: bool | None = None,
+        fillers: Iterable[str] | None = None,
+        long_filler: str | None = None,
+        no_fillers: bool = False,
     ) -> Agent:
         """Change what is given of an agent and return it as it is then; None leaves a thing as it is.
 
-        An empty text takes it away, so that it is as the settings say again. Calls that are up go on as they began.
+        An empty text takes it away, so that it is as the settings say again; fillers that are all empty, too.
+        `no_fillers` has its callers wait in silence, but for the fillers given with it. Calls that are up go on as they
+        began.
         Raises `AgentError` for an unknown agent, or a number that is none.
         """
         texts = {
@@ -110,6 +120,7 @@ class AgentRegistry:
         changes: dict[str, object] = {column: text or None for column, text in texts.items() if text is not None}
         if discloses is not None:
             changes["discloses"] = discloses
+        changes |= _fillers(fillers, long_filler, none=no_fillers)
 
         def work(connection: Connection) -> Agent:
             if changes:
@@ -208,6 +219,16 @@ def _find(connection: Connection, agent_id: str) -> RowMapping | None:
 
 def _agent(row: RowMapping) -> Agent:
     return Agent(**{name: value for name, value in row.items() if name != "token_hash"})
+
+
+def _fillers(short: Iterable[str] | None, long: str | None, *, none: bool) -> dict[str, Any]:
+    """Give the fields that are to be set: None for the words of the language, empty for none."""
+    fields: dict[str, Any] = {"fillers": (), "long_filler": ""} if none else {}
+    if short is not None:
+        fields["fillers"] = tuple(storable(each) for each in short if each.strip()) or None
+    if long is not None:
+        fields["long_filler"] = long.strip() or None
+    return fields
 
 
 def _hash(token: str) -> str:

@@ -103,6 +103,9 @@ agents = Table(
     Column("language", Words),
     Column("name", Words),
     Column("discloses", Boolean, nullable=False, server_default=true()),
+    # Null: in the words of the call's language. An empty list or text: not at all.
+    Column("fillers", JSON(none_as_null=True)),
+    Column("long_filler", Words),
     Column("token_hash", String(64), nullable=False, unique=True),
     Column("created_at", UtcDateTime, nullable=False),
 )

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from actors.call import CallServices
 from actors.commands import By
 from actors.errors import CallRefused, UnknownCall
-from actors.messages import CallerGone, CallerSpoke
+from actors.messages import Callee, CallerGone, CallerSpoke, Direction
 from actors.policy import Policy
 from actors.presence import Presence
 from actors.switchboard import Switchboard
@@ -174,3 +174,46 @@ async def test_a_drain_is_bounded(nursery: trio.Nursery, autojump_clock: MockClo
     await trio.testing.wait_all_tasks_blocked()
     assert not await board.drain(patience=1, farewell=2)
     nursery.cancel_scope.cancel()
+
+
+async def test_a_client_takes_a_call_back_from_the_machine(nursery: trio.Nursery) -> None:
+    """A call that the machine holds goes to its own agent's client when that asks for it, and to nobody else's."""
+    board, line = switchboard(), MemoryLine()
+    nursery.start_soon(board.connect, call_info(), line)
+    line.carrier_says(CallerSpoke("Hello?"))
+    assert "A message?" in await line.hear()
+    board.presence.arrive(Session("my-client"))
+    with pytest.raises(UnknownCall):
+        board.take("somebody-else", "CA1", "desk")
+    call = board.take("my-client", "CA1", "desk")
+    assert await line.hear() == "Yes."
+    assert call.owner == "desk"
+    nursery.cancel_scope.cancel()
+
+
+async def test_who_picked_up_is_told_to_a_call_of_the_agent_alone(nursery: trio.Nursery) -> None:
+    """A verdict reaches the live call of its agent, waits for one that is promised, and is nothing to any other."""
+    board, line = switchboard(), MemoryLine()
+    info = call_info(direction=Direction.OUTBOUND, screened=True, greeting="Hello, Ada.")
+    board.recognise("my-client", "CA9", Callee.HUMAN)
+    nursery.start_soon(board.connect, info, line)
+    await trio.testing.wait_all_tasks_blocked()
+    board.recognise("somebody-else", "CA1", Callee.HUMAN)
+    await trio.testing.wait_all_tasks_blocked()
+    assert line.speech == ""
+    board.recognise("my-client", "CA1", Callee.HUMAN)
+    assert await line.hear() == "Hello, Ada."
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_place_is_renamed_with_its_call() -> None:
+    """A call that gets its name takes no second place, and one that was never promised none has to give up."""
+    board = switchboard(max_calls=1)
+    board.reserve("order-1")
+    board.rename("order-1", "CA1")
+    board.rename("order-2", "CA2")
+    assert board.occupied() == 1
+    board.release("order-1")
+    assert board.occupied() == 1
+    board.release("CA1")
+    assert board.occupied() == 0

@@ -114,8 +114,10 @@ def dialling_daemon(
     portal: BlockingPortal, machine: dict[str, str], rest_port: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LocalDaemon]:
     """Run a daemon that can call out."""
-    settings = machine | {"TWILIO_API_BASE_URL": f"http://127.0.0.1:{rest_port}", "RELAY_RING_SECONDS": "5"} | {
-        "RELAY_CLIENT_TIMEOUT": "2"
+    settings = machine | {
+        "TWILIO_API_BASE_URL": f"http://127.0.0.1:{rest_port}",
+        "RELAY_RING_SECONDS": "5",
+        "RELAY_CLIENT_TIMEOUT": "2",
     }
     with portal.wrap_async_context_manager(run_local_daemon(tmp_path_factory.mktemp("dialling"), settings)) as daemon:
         yield daemon

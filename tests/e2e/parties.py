@@ -72,7 +72,7 @@ async def database_of(daemon: Daemon) -> AsyncIterator[Database]:
         yield database
 
 
-async def register(daemon: Daemon, **profile: str) -> Access:
+async def register(daemon: Daemon, **profile: Any) -> Access:
     """Register an agent of its own for a test; `profile` is its greeting, voice, language or system prompt."""
     agent_id = f"agent-{secrets.token_hex(4)}"
     async with database_of(daemon) as database:

@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import attrs
 import httpx2
 import trio
 
+from relay.listener import ListenerOptions, serve
 from tests.relay.mcp.mcp_relay import EventReader, RunningRelay
 
 BOTH = "application/json, text/event-stream"
@@ -121,6 +123,20 @@ async def http_client(relay: RunningRelay, agent_id: str = "anna") -> AsyncItera
     }
     async with httpx2.AsyncClient(timeout=20) as http:
         yield HttpClient(relay, http, headers)
+
+
+@asynccontextmanager
+async def client_of_patient_listener(relay: RunningRelay) -> AsyncIterator[HttpClient]:
+    """Make a client that comes in by another port, and fail when that waits for its idle connections at the end."""
+    stop = trio.Event()
+    listen = partial(serve, relay.app, ListenerOptions(grace=60), host="127.0.0.1", port=0, stop=stop)
+    async with http_client(relay) as client, trio.open_nursery() as nursery:
+        host, port = await nursery.start(listen)
+        relay.origin = f"http://{host}:{port}"
+        yield client
+        stop.set()
+        nursery.cancel_scope.deadline = trio.current_time() + 10
+    assert not nursery.cancel_scope.cancelled_caught
 
 
 @asynccontextmanager

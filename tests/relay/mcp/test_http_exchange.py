@@ -15,7 +15,7 @@ from relay.mcp.event_stream import Timing
 from relay.mcp.http_exchange import REQUEST_CANCELLED, Exchange
 from relay.mcp.http_session import HttpSession
 from relay.mcp.outbox import LIMIT
-from tests.relay.mcp.http_client import HttpClient, http_client, messages_in
+from tests.relay.mcp.http_client import HttpClient, client_of_patient_listener, http_client, messages_in
 from tests.relay.mcp.mcp_relay import RunningRelay, WaitingTool, eventually, running_relay
 
 WAIT = {"jsonrpc": "2.0", "id": "w", "method": "tools/call", "params": {"name": "wait", "arguments": {}}}
@@ -157,6 +157,13 @@ async def test_shutdown_does_not_wait_for_tools() -> None:
         await eventually(lambda: tool.begun == 1)
         relay.app.close_all()
     assert responses[0].status_code == 404
+
+
+async def test_connection_that_was_answered_is_not_waited_for(relay: RunningRelay) -> None:
+    """A client's pooled connection is closed at once when the daemon stops."""
+    async with client_of_patient_listener(relay) as client:
+        await client.shake_hands()
+        await client.request("tools/list")
 
 
 async def test_what_is_told_is_bounded_and_answers_are_kept() -> None:

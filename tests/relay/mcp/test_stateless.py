@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from relay.mcp.server import TOOL_CALLS_AT_ONCE
-from tests.relay.mcp.http_client import HttpClient, http_client
+from tests.relay.mcp.http_client import HttpClient, client_of_patient_listener, http_client
 from tests.relay.mcp.mcp_relay import RunningRelay, WaitingTool, eventually, running_relay
 
 VERSION = "2026-07-28"
@@ -133,6 +133,12 @@ async def test_tool_is_cancelled_when_its_client_hangs_up() -> None:
             await eventually(lambda: tool.begun == 1)
             nursery.cancel_scope.cancel()
         await eventually(lambda: tool.cancelled == 1)
+
+
+async def test_connection_that_was_answered_is_not_waited_for(relay: RunningRelay) -> None:
+    """A client's pooled connection is closed at once when the daemon stops."""
+    async with client_of_patient_listener(relay) as client:
+        assert (await ask(client, "tools/list")).status_code == 200
 
 
 async def test_shutdown_does_not_wait_for_tools() -> None:
