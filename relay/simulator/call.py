@@ -236,7 +236,8 @@ class SimulatedCall:
     async def hear(self) -> Heard:
         """Wait for the next complete talk cycle that has any words. The greeting, which the carrier speaks, is none.
 
-        Raises `CallOver` when the call ends first; cancelling loses the part of a cycle that had come.
+        Nor is a word that asks to wait, which makes way for what comes after it: that is in `heard` only. Raises
+        `CallOver` when the call ends first; cancelling loses the part of a cycle that had come.
         """
         text, began = "", 0.0
         while True:
@@ -245,6 +246,8 @@ class SimulatedCall:
             except CallOver as over:
                 over.unfinished = text
                 raise
+            if token.preemptible:
+                continue
             began = began if text else token.at
             text += token.text
             if token.last and text.strip():

@@ -47,11 +47,12 @@ class Outcome:
 
 @attrs.frozen
 class Token:
-    """A text frame as it came: `at` is Trio's clock."""
+    """A text frame as it came: `at` is Trio's clock; `preemptible` speech makes way for what comes after it."""
 
     text: str
     last: bool
     at: float
+    preemptible: bool = False
 
 
 @attrs.define(eq=False)
@@ -197,7 +198,7 @@ class Session:
             case frames.Text(token, last, preemptible):
                 default = self.attributes.get("preemptible") == "true"
                 self._playback.add(token, last=last, preemptible=preemptible or default)
-                self._on_token(Token(token, last, trio.current_time()))
+                self._on_token(Token(token, last, trio.current_time(), preemptible))
             case frames.Play(source):
                 self.played.append(source)
             case frames.SendDigits(digits):

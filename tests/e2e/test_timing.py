@@ -12,7 +12,7 @@ from actors.messages import Reason
 from relay.simulator.claude import Behaviour, ClaudeStandIn
 from relay.simulator.local_daemon import LocalDaemon
 from tests.e2e.conftest import IMPATIENCE
-from tests.e2e.parties import Access, Turn, calling, connected, message_left, register, stay_silent
+from tests.e2e.parties import Access, Turn, ask, calling, connected, message_left, register, stay_silent
 from tests.mcp_clients import PYTHON_2, start_client
 
 DEFAULT_TIMEOUT = 8.0
@@ -33,6 +33,21 @@ async def test_a_silent_client_has_eight_seconds(daemon: LocalDaemon, agent: Acc
     assert [round(seconds - due) for seconds, due in zip(waited, (2.5, 5, DEFAULT_TIMEOUT), strict=True)] == [0, 0, 0]
     assert DEFAULT_TIMEOUT <= waited[-1] < DEFAULT_TIMEOUT + 0.6
     assert (await message_left(daemon, agent)).reason is Reason.CLIENT_TIMEOUT
+
+
+async def test_a_slow_client_is_excused(daemon: LocalDaemon, agent: Access) -> None:
+    """A caller who has waited for some seconds is told so once, and then hears the answer."""
+
+    async def think(turn: Turn) -> str:
+        await trio.sleep(3)
+        return f"You said: {turn.words}"
+
+    async with connected(agent, think), calling(daemon, agent) as call:
+        assert await ask(call, "Hello?") == "You said: Hello?"
+        await call.quiet()
+        greeting, *heard = call.heard
+    assert greeting == "Hello, how can I help you today?"
+    assert heard == ["One moment, please.", "You said: Hello?"]
 
 
 async def test_the_setting_says_how_long_a_client_has(hasty_daemon: LocalDaemon) -> None:
