@@ -7,9 +7,12 @@ the test. Tests keep out of each other's way by agents of their own.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import functools
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -25,22 +28,32 @@ IMPATIENCE = 0.5
 """RELAY_CLIENT_TIMEOUT of the daemon that does not wait eight seconds for a silent client."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Overlook what the MCP SDK's client leaves to the garbage collector when it is closed while a message arrives.
+MOST_SECONDS = 120
+"""What a test may take before it counts as hanging."""
 
-    Its reader is cancelled inside the loop over the generators of its HTTP library, which nobody closes then.
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fail what hangs, and overlook what the MCP SDK's client leaves to the garbage collector.
+
+    That is when it is closed while a message arrives: its reader is cancelled inside the loop over the generators of
+    its HTTP library, which nobody closes then. The limit is put around the test itself, because a fixture's own scope
+    does not reach the test: what happens at its `yield` is waited for, not cancelled.
     """
     overlook = pytest.mark.filterwarnings("ignore:Async generator 'http(x|core)2:ResourceWarning")
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(overlook)
+            if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+                item.obj = _limited(item.obj)
 
 
-@pytest.fixture(autouse=True)
-async def time_limit() -> AsyncIterator[None]:
-    """Fail a test that hangs."""
-    with trio.fail_after(180):
-        yield
+def _limited(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    @functools.wraps(test)
+    async def limited(*fixtures: Any, **named: Any) -> None:
+        with trio.fail_after(MOST_SECONDS):
+            await test(*fixtures, **named)
+
+    return limited
 
 
 @pytest.fixture(scope="session")
