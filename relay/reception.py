@@ -19,7 +19,7 @@ from __future__ import annotations
 import hmac
 import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import attrs
@@ -34,6 +34,7 @@ from relay.call_details import of_incoming, of_outgoing
 from relay.calls import CallProgress, OutgoingCall
 from relay.config import Settings
 from relay.store.call_journal import CallJournal
+from relay.store.call_record import CallRecord, CallState
 from relay.web.ports import Admission, IncomingCall
 
 log = structlog.get_logger(__name__)
@@ -87,6 +88,8 @@ class Reception:
     clock: Callable[[], datetime] = _now
     # Told of every call that the carrier says is over. Must not wait, and must not raise.
     on_over: Callable[[str], None] = _nobody
+    # Given the record of a call that has just ended, as it was before, once. May raise `StoreFailed`.
+    on_ended: Callable[[CallRecord, CallProgress], Awaitable[None]] | None = None
     _entries: dict[str, _Entry] = attrs.field(factory=dict, init=False)
     _expected: dict[str, _Expected] = attrs.field(factory=dict, init=False)
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -197,14 +200,17 @@ class Reception:
     async def progressed(self, agent_id: str, progress: CallProgress) -> None:
         """Take note of what the carrier says of a call, and forget one that is over; see `relay.web.ports.FrontDesk`.
 
-        Raises `StoreFailed` when it could not be written down; the place is free even then.
+        Raises `StoreFailed`, or `DatabaseError`, when it could not be written down; the place is free even then.
         """
         expected = self._expected.get(progress.order)
         if expected is not None and expected.call.agent.agent_id == agent_id:
             self._bind(expected, progress.call_sid)
         if progress.is_over:
             self._end(agent_id, progress.call_sid)
+        before = await self.journal.get(progress.call_sid) if progress.is_over and self.on_ended else None
         await self.journal.note_progress(agent_id, progress)
+        if self.on_ended and before and before.agent_id == agent_id and before.state is CallState.LIVE:
+            await self.on_ended(before, progress)
 
     async def picked_up(self, agent_id: str, call_sid: str, callee: Callee) -> None:
         """Tell the call and its record who picked up. Raises `StoreFailed`; the call has been told by then."""

@@ -205,6 +205,18 @@ async def test_a_message_is_spoken_to_whoever_answers(outside: Outside, dialling
     assert (record["kind"], record["outcome"], record["carrierStatus"]) == ("voice_message", "completed", "completed")
 
 
+async def test_a_message_that_reaches_nobody_is_told_of(outside: Outside, dialling_agent: Access) -> None:
+    """When nobody picks up, the client finds a waiting message that says so, once."""
+    outside.rest.callee(CALLEE, Unanswered("no-answer"))
+    async with connected(dialling_agent) as client:
+        sent = await client.tool("comms_send_voice_message", to=CALLEE, text="Your parcel is here.")
+        message = await message_left(outside.daemon, dialling_agent)
+        record = await ended_record(client, sent["callSid"])
+    assert (message.reason, message.call_sid, message.called) == ("send_failed", sent["callSid"], CALLEE)
+    assert "nobody answered" in message.body
+    assert record["outcome"] == "no_answer"
+
+
 async def test_another_agent_learns_nothing(outside: Outside, dialling_agent: Access) -> None:
     """With another agent's token a call cannot be transferred, ended, listed, or told from one that does not exist."""
     outside.rest.callee(CALLEE, Answers())
