@@ -24,7 +24,8 @@ import attrs
 import trio
 
 from actors import routing
-from actors.messages import Availability
+from actors.messages import Availability, TurnRequest
+from actors.ports import Answer
 from actors.routing import Way
 
 
@@ -34,6 +35,14 @@ class ClientSession(Protocol):
     @property
     def agent_id(self) -> str:
         """The agent it acts for."""
+        ...
+
+
+class AnsweringSession(ClientSession, Protocol):
+    """A session that answers turns, whichever way it reaches its client."""
+
+    async def respond(self, request: TurnRequest, answer: Answer) -> None:
+        """Answer one turn through `answer`. Raises a `ResponderError`; cancelled, the question is withdrawn."""
         ...
 
 
@@ -54,12 +63,20 @@ class Presence(Generic[SessionT]):
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def arrive(self, session: SessionT, way: Way = Way.SAMPLING) -> None:
-        """Count a session that can be reached from now on; it becomes its agent's newest. Twice is once."""
-        sessions = self._sessions.setdefault(session.agent_id, [])
-        if any(each is session for each, _way in sessions):
-            return
+        """Count a session that can be reached from now on; it becomes its agent's newest. Twice is once.
+
+        One that is here, but can be reached in another way now, keeps its place.
+        """
         before = self.availability(session.agent_id)
-        sessions.append((session, way))
+        sessions = self._sessions.setdefault(session.agent_id, [])
+        for place, (each, known) in enumerate(sessions):
+            if each is session:
+                if known is way:
+                    return
+                sessions[place] = (session, way)
+                break
+        else:
+            sessions.append((session, way))
         if way is not Way.WAKE_UP:
             self._lost_until.pop(session.agent_id, None)
         if self.availability(session.agent_id) is not before:
@@ -95,6 +112,11 @@ class Presence(Generic[SessionT]):
     def unclaim(self, call_sid: str) -> None:
         """Forget whose a call was: it is over. Harmless when nobody had claimed it."""
         self._claims.pop(call_sid, None)
+
+    def claimant(self, agent_id: str, call_sid: str) -> SessionT | None:
+        """Return the session that has claimed a call, as long as it is here and can answer."""
+        claimed_by = self._claims.get(call_sid)
+        return claimed_by if claimed_by is not None and self.newest(agent_id, call_sid) is claimed_by else None
 
     def availability(self, agent_id: str) -> Availability:
         """Say whether the agent's client is here, was lost within the grace, can only be woken, or is away."""

@@ -7,10 +7,11 @@
 
 A model that works with tools alone hears a caller by calling a tool that waits. So a waiting tool call is presence: the
 desk of an agent is a session in `Presence` while somebody waits at it, and for a grace after somebody left with words,
-because whoever thinks about an answer is not at the desk.
+because whoever thinks about an answer is not at the desk. Who stops waiting without words will most likely be back in a
+moment, and is waited for; whose tool call was cut off is not, because nothing reconnects by itself there.
 
 *Who gets what.* Whoever waits gets the words of the call that has waited longest. A call stays with the client that it
-last talked to while that one is around, for `patience` seconds: another has not followed the conversation. Words that
+last talked to while that one is around, for `patience` seconds: another has not followed the memory. Words that
 were given to a client are not lost with it: unanswered, they are given again, to the same client after `again` seconds
 or when it asks for that very call, to another one when the first is gone.
 
@@ -27,28 +28,16 @@ import attrs
 import trio
 from attrs.validators import ge, gt
 
-from actors.errors import CallError, ClientLeft
+from actors.attendance import Attendance
+from actors.errors import ClientLeft
 from actors.messages import TurnRequest
+from actors.pending_turns import CallMemory, CallOver, PendingTurn, TurnOver, TurnTaken, Utterance
 from actors.ports import Answer
-from actors.presence import Presence
+from actors.presence import AnsweringSession, Presence
 from actors.routing import Way
 
 # Pieces of one answer that may wait to be spoken; a client with more of them waits for the caller to hear some.
 MAX_PIECES = 16
-# How many answered turns of a call are remembered, to know a repeated answer when it comes.
-REMEMBERED_TURNS = 16
-
-
-class TurnOver(CallError):
-    """Say that a turn takes no answer any more: it was answered in time by nobody, or the caller has gone on."""
-
-
-class TurnTaken(CallError):
-    """Say that another client of the agent has the turn, or the whole call."""
-
-
-class CallOver(CallError):
-    """Say that the call whose words were waited for is over."""
 
 
 @attrs.frozen(kw_only=True)
@@ -60,54 +49,24 @@ class DeskOptions:
     again: float = attrs.field(default=4.0, validator=gt(0))
 
 
-@attrs.frozen(kw_only=True)
-class Utterance:
-    """Words of a caller that were given to a client.
-
-    `is_new` says that this client has had no turn of the call before this one. `waiting` counts the other calls of the
-    agent whose words nobody has taken yet.
-    """
-
-    request: TurnRequest
-    is_new: bool
-    waiting: int
-
-
-@attrs.define(eq=False)
-class _Turn:
-    """A turn that a call waits for."""
-
-    request: TurnRequest
-    asked_at: float
-    pieces: trio.MemorySendChannel[str]
-    holder: str = ""
-    given_at: float = -math.inf
-    is_abandoned: bool = False
-
-
-@attrs.define(eq=False)
-class _Conversation:
-    """What is remembered of a call beyond its turns: who leads it, and what was answered."""
-
-    owner: str = ""
-    is_claimed: bool = False
-    answered: dict[int, str] = attrs.field(factory=dict)
-
-
 @attrs.define(eq=False)
 class AgentDesk:
-    """The desk of one agent, a session in `Presence`. Clients are told apart by a key, such as their session's id."""
+    """The desk of one agent, a session in `Presence`. Clients are told apart by a key, such as their session's id.
+
+    `_on_change` is told when there may be something to settle; it must not wait.
+    """
 
     agent_id: str
-    _presence: Presence[AgentDesk]
+    _presence: Presence[AnsweringSession]
     _options: DeskOptions
-    _look_again: Callable[[], None]
-    _turns: dict[str, _Turn] = attrs.field(factory=dict, init=False)
-    _conversations: dict[str, _Conversation] = attrs.field(factory=dict, init=False)
-    _waiting: dict[str, int] = attrs.field(factory=dict, init=False)
-    # Until when a client that is not waiting counts as around.
-    _around: dict[str, float] = attrs.field(factory=dict, init=False)
+    _on_change: Callable[[AgentDesk], None]
+    _attendance: Attendance = attrs.field(init=False)
+    _turns: dict[str, PendingTurn] = attrs.field(factory=dict, init=False)
+    _memories: dict[str, CallMemory] = attrs.field(factory=dict, init=False)
     _stirred: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._attendance = Attendance(self._options.grace)
 
     # ── the call's side ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -118,8 +77,8 @@ class AgentDesk:
         """
         call_sid = request.call.call_sid
         pieces, spoken = trio.open_memory_channel[str](MAX_PIECES)
-        turn = self._turns[call_sid] = _Turn(request, trio.current_time(), pieces)
-        self._conversations.setdefault(call_sid, _Conversation())
+        turn = self._turns[call_sid] = PendingTurn(request, trio.current_time(), pieces)
+        self._memories.setdefault(call_sid, CallMemory())
         self._stir()
         try:
             async with spoken:
@@ -135,86 +94,124 @@ class AgentDesk:
 
     def open(self, call_sid: str) -> None:
         """Take note of a call whose words may be waited for before it has said any. It must be forgotten later."""
-        self._conversations.setdefault(call_sid, _Conversation())
+        self._memories.setdefault(call_sid, CallMemory())
+        self._stir()
 
     def forget(self, call_sid: str) -> None:
         """Let go of what is remembered of a call, because it is over."""
-        self._conversations.pop(call_sid, None)
+        self._memories.pop(call_sid, None)
         self._stir()
+
+    def hand_over(self, call_sid: str) -> None:
+        """Let go of a call that has been claimed by a session that is asked directly: it is asked at once.
+
+        What was begun here is not asked again: the caller has heard the half of it.
+        """
+        memory = self._memories.get(call_sid)
+        if memory is not None:
+            memory.owner, memory.is_claimed = "", False
+        turn = self._turns.get(call_sid)
+        if turn is None:
+            return
+        if turn.is_begun:
+            turn.end()
+        else:
+            turn.abandon()
 
     # ── the client's side ───────────────────────────────────────────────────────────────────────────────────────────
 
-    async def next_words(self, client: str, call_sid: str = "") -> Utterance:
+    async def next_words(self, client: str, call_sid: str = "", *, within: float = math.inf) -> Utterance | None:
         """Wait for words that this client may have, of one call if named, and give them to it.
 
-        Raises `CallOver` when the named call is over, or was never opened here. Cancelled, nothing was given.
+        Returns None when there are none within so many seconds. Raises `CallOver` when the named call is over, or was
+        never opened here. Cancelled, nothing was given, and the client is taken for gone, unless it has other words in
+        hand: clients without a session may share a key, and one of them that goes must not take the others along.
         """
-        self._waiting[client] = self._waiting.get(client, 0) + 1
+        await trio.lowlevel.checkpoint_if_cancelled()
+        until = trio.current_time() + within
+        self._attendance.begin_wait(client)
         self._presence.arrive(self, Way.TURN_TOOL)
+        is_cut_off = True
         try:
-            while True:
-                stirred = self._stirred
-                turn, due = self._find(client, call_sid)
-                if turn is not None:
-                    return self._give(turn, client)
-                if call_sid and call_sid not in self._conversations:
-                    raise CallOver("the call is over")
-                with trio.move_on_at(due):
-                    await stirred.wait()
+            words = await self._wait(client, call_sid, until)
+            is_cut_off = False
+        except CallOver:
+            is_cut_off = False
+            raise
         finally:
-            self._waiting[client] -= 1
-            if not self._waiting[client]:
-                del self._waiting[client]
-            self._look_again()
-            self.settle()
+            self._attendance.end_wait(client)
+            if is_cut_off and all(turn.holder != client for turn in self._turns.values()):
+                self._attendance.forget(client)
+            self._stir()
+            self.settle(is_lost=not is_cut_off)
+        return words
+
+    async def _wait(self, client: str, call_sid: str, until: float) -> Utterance | None:
+        while True:
+            stirred = self._stirred
+            turn, due = self._find(client, call_sid)
+            if turn is not None:
+                return self._give(turn, client)
+            if call_sid and call_sid not in self._memories:
+                raise CallOver("the call is over")
+            if until <= trio.current_time():
+                return None
+            with trio.move_on_at(min(due, until)):
+                await stirred.wait()
 
     async def say(self, client: str, call_sid: str, turn: int, text: str, *, more: bool = False) -> bool:
         """Answer a turn; with `more` it stays open for another piece. Returns whether this was said now, or before.
 
         Raises `TurnOver` and `TurnTaken`. Waits only while `MAX_PIECES` of the answer are still to be spoken.
         """
-        conversation = self._conversations.get(call_sid)
+        memory = self._memories.get(call_sid)
         asked = self._turns.get(call_sid)
-        if conversation is not None and turn in conversation.answered:
-            if conversation.answered[turn] != client:
+        if memory is not None and turn in memory.answered:
+            if memory.answered[turn] != client:
                 raise TurnTaken("another client of your agent has answered this turn")
             return False
-        if conversation is None or asked is None or asked.request.turn != turn:
-            raise TurnOver("this turn takes no answer any more")
-        leader = asked.holder or conversation.owner
-        if leader not in {"", client} and self._is_around(leader):
+        if self._is_others(client, call_sid):
             raise TurnTaken("another client of your agent has this call")
-        asked.holder = conversation.owner = client
-        self._around[client] = trio.current_time() + self._options.grace
+        self._see(client)
+        if memory is None or asked is None or asked.request.turn != turn or asked.is_abandoned:
+            raise TurnOver("this turn takes no answer any more")
+        asked.holder = memory.owner = client
+        asked.given_at = trio.current_time()
         try:
             if text.strip():
+                asked.is_begun = True
                 await asked.pieces.send(text)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise TurnOver("this turn takes no answer any more") from None
         if not more:
-            asked.pieces.close()
-            conversation.answered[turn] = client
-            while len(conversation.answered) > REMEMBERED_TURNS:
-                del conversation.answered[next(iter(conversation.answered))]
+            asked.end()
+            memory.note_answer(turn, client)
         return True
 
     def claim(self, client: str, call_sid: str) -> None:
-        """Let a client have a call from now on; whoever had it gets an error for what it still says."""
-        conversation = self._conversations.setdefault(call_sid, _Conversation())
-        conversation.owner, conversation.is_claimed = client, True
-        self._around[client] = trio.current_time() + self._options.grace
+        """Let a client have a call from now on; whoever had it gets an error for what it still says.
+
+        The words that are waited for are the client's too, unless another one has begun to answer them. The client
+        counts as around, so that the answering machine can hand the call over. To be forgotten later, as with `open`.
+        """
+        memory = self._memories.setdefault(call_sid, CallMemory())
+        memory.owner, memory.is_claimed = client, True
+        self._presence.claim(self, call_sid)
+        self._see(client)
         turn = self._turns.get(call_sid)
         if turn is not None and turn.holder not in {"", client}:
             turn.holder, turn.given_at = "", -math.inf
+            if turn.is_begun:
+                turn.end()
         self._stir()
 
     def leave(self, client: str) -> None:
         """Take note that a client is gone: its turns fail at once, and its calls may be had by others."""
-        self._around.pop(client, None)
+        self._attendance.forget(client)
         for turn in self._turns.values():
             if turn.holder == client:
-                turn.is_abandoned = True
-                turn.pieces.close()
+                turn.abandon()
+        self._stir()
         self.settle()
 
     @property
@@ -222,26 +219,25 @@ class AgentDesk:
         """How many calls have words that nobody has taken."""
         return sum(not turn.holder for turn in self._turns.values())
 
-    def settle(self) -> float:
-        """Leave presence when nobody waits and nobody is around; return when to look again, infinite for never."""
-        now = trio.current_time()
-        self._around = {client: until for client, until in self._around.items() if until > now}
-        if self._waiting:
-            return math.inf
-        if self._around:
-            return max(self._around.values())
-        self._presence.leave(self)
-        self._stir()
+    def settle(self, *, is_lost: bool = False) -> float:
+        """Leave presence when nobody waits and nobody is around; return when to look again, infinite for never.
+
+        `is_lost` says that somebody has just left who may be back in a moment.
+        """
+        empty_at = self._attendance.empty_at()
+        if empty_at > trio.current_time():
+            return empty_at
+        self._presence.leave(self, is_lost=is_lost)
         return math.inf
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is left that would be missed."""
-        return not (self._waiting or self._around or self._turns or self._conversations)
+        return not (self._turns or self._memories) and self._attendance.empty_at() <= trio.current_time()
 
     # ── who gets what ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _find(self, client: str, call_sid: str) -> tuple[_Turn | None, float]:
+    def _find(self, client: str, call_sid: str) -> tuple[PendingTurn | None, float]:
         """Find the turn that this client may have now, the longest waiting first; else when to look again."""
         now, due = trio.current_time(), math.inf
         for turn in sorted(self._turns.values(), key=lambda each: each.asked_at):
@@ -253,74 +249,45 @@ class AgentDesk:
             due = min(due, at)
         return None, due
 
-    def _free_at(self, turn: _Turn, client: str, *, is_named: bool) -> float:
+    def _free_at(self, turn: PendingTurn, client: str, *, is_named: bool) -> float:
         """Say from when on a client may have a turn; infinite for not as things are."""
+        if turn.is_answered or turn.is_abandoned:
+            return math.inf
         if turn.holder == client:
             return -math.inf if is_named else turn.given_at + self._options.again
         if turn.holder:
-            return self._gone_at(turn.holder)
-        conversation = self._conversations[turn.request.call.call_sid]
-        if conversation.owner in {"", client}:
+            return self._attendance.gone_at(turn.holder)
+        memory = self._memory(turn)
+        if memory.owner in {"", client}:
             return -math.inf
-        gone = self._gone_at(conversation.owner)
-        return gone if conversation.is_claimed else min(gone, turn.asked_at + self._options.patience)
+        gone = self._attendance.gone_at(memory.owner)
+        return gone if memory.is_claimed else min(gone, turn.asked_at + self._options.patience)
 
-    def _gone_at(self, client: str) -> float:
-        return math.inf if client in self._waiting else self._around.get(client, -math.inf)
+    def _is_others(self, client: str, call_sid: str) -> bool:
+        """Whether a call is that of another client: of one that is asked directly, or of one around here."""
+        if self._presence.claimant(self.agent_id, call_sid) not in {None, self}:
+            return True
+        turn, memory = self._turns.get(call_sid), self._memories.get(call_sid)
+        leader = (turn.holder if turn else "") or (memory.owner if memory else "")
+        return leader not in {"", client} and self._attendance.is_around(leader)
 
-    def _is_around(self, client: str) -> bool:
-        return self._gone_at(client) > trio.current_time()
+    def _give(self, turn: PendingTurn, client: str) -> Utterance:
+        memory = self._memory(turn)
+        turn.holder, turn.given_at = client, trio.current_time()
+        memory.owner = client
+        self._see(client)
+        return Utterance(request=turn.request, is_new=memory.follower != client, waiting=self.waiting_calls)
 
-    def _give(self, turn: _Turn, client: str) -> Utterance:
-        now = trio.current_time()
-        conversation = self._conversations[turn.request.call.call_sid]
-        is_new = conversation.owner != client or not conversation.answered
-        turn.holder, turn.given_at = client, now
-        conversation.owner = client
-        self._around[client] = now + self._options.grace
-        return Utterance(request=turn.request, is_new=is_new, waiting=self.waiting_calls)
+    def _memory(self, turn: PendingTurn) -> CallMemory:
+        # Made anew for a turn that is asked after its call was said to be over.
+        return self._memories.setdefault(turn.request.call.call_sid, CallMemory())
+
+    def _see(self, client: str) -> None:
+        self._attendance.see(client)
+        self._presence.arrive(self, Way.TURN_TOOL)
+        self._on_change(self)
 
     def _stir(self) -> None:
         stirred, self._stirred = self._stirred, trio.Event()
         stirred.set()
-
-
-@attrs.define(eq=False)
-class TurnDesk:
-    """The desks of all agents. One instance, with one task in `run`, which ends the graces."""
-
-    presence: Presence[AgentDesk]
-    options: DeskOptions = attrs.field(factory=DeskOptions)
-    _desks: dict[str, AgentDesk] = attrs.field(factory=dict, init=False)
-    _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
-
-    def of(self, agent_id: str) -> AgentDesk:
-        """Return the desk of an agent, making it on first use."""
-        desk = self._desks.get(agent_id)
-        if desk is None:
-            desk = self._desks[agent_id] = AgentDesk(agent_id, self.presence, self.options, self._stir)
-        return desk
-
-    def forget(self, agent_id: str, call_sid: str) -> None:
-        """Let go of a call that is over. Harmless where nothing is known of it."""
-        if agent_id in self._desks:
-            self._desks[agent_id].forget(call_sid)
-            self._wake.set()
-
-    def leave(self, agent_id: str, client: str) -> None:
-        """Take note that a client is gone. Harmless for one that never came to the desk."""
-        if agent_id in self._desks:
-            self._desks[agent_id].leave(client)
-
-    async def run(self) -> None:
-        """End the graces of clients that are not around any more. Runs until cancelled, at any point."""
-        while True:
-            self._wake = trio.Event()
-            due = min((desk.settle() for desk in self._desks.values()), default=math.inf)
-            for agent_id in [agent_id for agent_id, desk in self._desks.items() if desk.is_idle]:
-                del self._desks[agent_id]
-            with trio.move_on_at(due):
-                await self._wake.wait()
-
-    def _stir(self) -> None:
-        self._wake.set()
+        self._on_change(self)

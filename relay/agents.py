@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 import attrs
-from attrs.converters import optional
 from attrs.validators import matches_re
 
 
@@ -26,6 +25,6 @@ class Agent:
     language: str | None = None
     name: str | None = None
     discloses: bool = True
-    fillers: tuple[str, ...] | None = attrs.field(default=None, converter=optional(tuple))
+    fillers: tuple[str, ...] | None = None
     long_filler: str | None = None
     created_at: datetime

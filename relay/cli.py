@@ -1,4 +1,6 @@
-"""The command line: `relay serve` runs the daemon, `relay doctor` examines it, the other commands use its database.
+"""The command line: `relay serve` runs the daemon, `relay doctor` examines it, `relay attach` is a client of it.
+
+The other commands use its database, whether it runs or not.
 
 Data goes to standard output, as a table or with `--json` as one JSON document; what is wrong, and what to do about it,
 goes to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage.
@@ -16,6 +18,7 @@ import trio
 from actors.errors import StoreFailed
 from relay import __version__, config
 from relay.commands.agents import agents
+from relay.commands.attach import attach
 from relay.commands.calls import calls
 from relay.commands.consents import consents
 from relay.commands.dnc import dnc
@@ -58,8 +61,8 @@ def main() -> None:
     """A telephone for AI clients: callers speak, your MCP client answers."""
 
 
-for group in (agents, calls, consents, dnc, gate, messages):
-    main.add_command(group)
+for command in (agents, attach, calls, consents, dnc, gate, messages):
+    main.add_command(command)
 
 
 @main.command()

@@ -42,7 +42,7 @@ from actors.errors import StoreFailed
 from actors.messages import CallInfo
 from actors.policy import Policy
 from actors.ports import Responder
-from actors.presence import Presence
+from actors.presence import AnsweringSession, Presence
 from actors.switchboard import Switchboard
 from relay import local as local_mode
 from relay import logs
@@ -56,7 +56,6 @@ from relay.listener import ListenerOptions, address_of, bind, serve_on
 from relay.mcp.app import McpApp
 from relay.mcp.client_responder import ClientResponder
 from relay.mcp.outbound_tools import outbound_tools
-from relay.mcp.session import McpSession
 from relay.metering import CallMeter
 from relay.outbound.conversations import Conversations
 from relay.outbound.defaults import Addresses, Defaults
@@ -65,8 +64,10 @@ from relay.outbound.dialler import Dialler
 from relay.outbound.do_not_call_wishes import DoNotCallWishes, HeardOptOuts
 from relay.outbound.reconciliation import Reconciliation
 from relay.outbound.transfers import Transfers
+from relay.outbound.undelivered import Undelivered
 from relay.outbound.voice_messages import VoiceMessages
 from relay.reception import Reception
+from relay.speech.agent_phrases import phrases_of
 from relay.speech.audio_store import AudioOptions, AudioStore
 from relay.speech.engines.choice import EngineKind, SpeechOptions, open_engine
 from relay.speech.engines.port import SpeechEngine
@@ -277,8 +278,8 @@ class Relay:
             )
         )
         messages = WaitingMessages(database)
-        presence = Presence[McpSession](grace=RECONNECT_GRACE)
-        self._meter = CallMeter(on_message_left=self._message_left)
+        presence = Presence[AnsweringSession](grace=RECONNECT_GRACE)
+        self._meter = CallMeter(on_message_left=self._message_left, on_call_ended=self._call_ended)
         responders: dict[By, Responder] = {By.CLIENT: SpokenResponder(ClientResponder(presence))}
         if vendors.machine is not None:
             responders[By.MACHINE] = SpokenResponder(vendors.machine)
@@ -289,6 +290,7 @@ class Relay:
             journal=self._journal,
             observer=self._meter,
             opt_outs=HeardOptOuts(self._gate),
+            wake=self._wake_client,
         )
         self._presence = presence
         self.switchboard = Switchboard(services, presence, settings.relay_max_calls)
@@ -312,12 +314,14 @@ class Relay:
             observer=self._meter,
         )
         self._reception.on_over = self._transfers.over
+        self._reception.on_ended = Undelivered(messages, self._message_left).note
         self._clients = McpApp(
             self._agents,
             ClientHellos(database),
             messages,
             CallsOfAgents(switchboard=self.switchboard, journal=self._journal, carrier=vendors.carrier),
             presence,
+            live_calls=self.switchboard,
             more_tools=outbound_tools(self._outbound_desk()),
             public_url=public_url,
             allowed_hosts=listed(settings.relay_allowed_hosts),
@@ -423,16 +427,23 @@ class Relay:
 
     def _policy_for(self, call: CallInfo) -> Policy:
         first_filler = self._settings.relay_filler_seconds or math.inf
+        agent = self._reception.agent_of(call.call_sid)
         return Policy(
             has_machine=self._vendors.machine is not None,
             client_timeout=self._settings.relay_client_timeout,
             max_seconds=self._settings.relay_max_call_seconds,
             filler_after=first_filler,
             long_filler_after=max(LONG_FILLER_SECONDS, 2 * first_filler),
-            phrases=phrases_for(call.language),
+            phrases=phrases_for(call.language) if agent is None else phrases_of(agent, call.language),
             asks_not_to_be_called=partial(spoken_opt_out, language=call.language),
             keep_transcript=self._settings.relay_keep_transcripts,
         )
+
+    def _wake_client(self, call: CallInfo) -> None:
+        self._clients.wake(call)
+
+    def _call_ended(self, call: CallInfo) -> None:
+        self._clients.on_call_over(call.agent_id, call.call_sid)
 
     def _message_left(self, agent_id: str) -> None:
         self._clients.announce(agent_id)

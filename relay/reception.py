@@ -30,9 +30,11 @@ from actors.errors import CallRefused, StoreFailed
 from actors.messages import Callee, CallInfo, CallSummary, Line
 from actors.ports import PhoneLine
 from actors.switchboard import Switchboard
+from relay.agents import Agent
 from relay.call_details import of_incoming, of_outgoing
 from relay.calls import CallProgress, OutgoingCall
 from relay.config import Settings
+from relay.expected_calls import ExpectedCall, ExpectedCalls
 from relay.store.call_journal import CallJournal
 from relay.store.call_record import CallRecord, CallState
 from relay.web.ports import Admission, IncomingCall
@@ -49,6 +51,7 @@ LAST_WORD_SECONDS = 0.5
 
 @attrs.define(eq=False)
 class _Entry:
+    agent: Agent
     admission: Admission
     idempotency_token: str
     attempt: int
@@ -59,15 +62,6 @@ class _Entry:
     said: tuple[Line, ...] = ()
     # Until when the caller may come back from a transfer.
     stays: float = 0.0
-
-
-@attrs.define(eq=False)
-class _Expected:
-    """A call that we make, until it has a name."""
-
-    call: OutgoingCall
-    ticket: str
-    expires: float
 
 
 def _now() -> datetime:
@@ -91,7 +85,7 @@ class Reception:
     # Given the record of a call that has just ended, as it was before, once. May raise `StoreFailed`.
     on_ended: Callable[[CallRecord, CallProgress], Awaitable[None]] | None = None
     _entries: dict[str, _Entry] = attrs.field(factory=dict, init=False)
-    _expected: dict[str, _Expected] = attrs.field(factory=dict, init=False)
+    _expected: ExpectedCalls = attrs.field(factory=ExpectedCalls, init=False)
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
     _forgotten: trio.Event = attrs.field(factory=trio.Event, init=False)
     _last_word_by: float = attrs.field(default=-math.inf, init=False)
@@ -108,7 +102,8 @@ class Reception:
         before = None if known is None else known.admission.call_info
         info = of_incoming(call, self.settings, before, at=self.clock())
         admission = Admission(ticket=secrets.token_urlsafe(32), call_info=info)
-        entry = _Entry(admission, call.idempotency_token, call.attempt, trio.current_time() + TICKET_SECONDS)
+        expires = trio.current_time() + TICKET_SECONDS
+        entry = _Entry(call.agent, admission, call.idempotency_token, call.attempt, expires)
         if known is not None:
             entry.reached = known.reached
             # What was said to one agent is no other agent's business, even when the carrier hands the call on.
@@ -129,26 +124,24 @@ class Reception:
         It is expected for `call.expires_in` seconds, and for as long again once it is placed.
         """
         self.switchboard.reserve(call.order)
-        ticket = secrets.token_urlsafe(32)
-        self._expected[call.order] = _Expected(call, ticket, trio.current_time() + call.expires_in)
+        expected = self._expected.add(call, trio.current_time())
         self._wake.set()
-        return ticket
+        return expected.ticket
 
     async def placed(self, order: str, call_sid: str) -> None:
         """Take note that the carrier has taken on an expected call under this name. Raises `StoreFailed`.
 
         Harmless when the call was heard of before, and even when it is over already.
         """
-        expected = self._expected.get(order)
-        if expected is not None:
-            self._bind(expected, call_sid)
+        if (expected := self._expected.take(order)) is not None:
+            self._name(expected, call_sid)
         entry = self._entries.get(call_sid)
         if entry is not None:
             await self._announce(entry.admission.call_info)
 
     def withdraw(self, order: str) -> None:
         """Expect a call no more: it was not placed, or nobody wants it. Harmless when it has its name already."""
-        if self._expected.pop(order, None) is not None:
+        if self._expected.take(order) is not None:
             self.switchboard.release(order)
 
     def stay(self, call_sid: str, seconds: float) -> None:
@@ -163,13 +156,21 @@ class Reception:
         entry = self._entries.get(call_sid)
         return entry is not None and entry.reached and entry.admission.call_info.agent_id == agent_id
 
+    def agent_of(self, call_sid: str) -> Agent | None:
+        """Return the agent of a call as it was when the call was announced; None for an unknown one."""
+        entry = self._entries.get(call_sid)
+        return None if entry is None else entry.agent
+
     def redeem(self, agent_id: str, call_sid: str, ticket: str) -> CallInfo | None:
         """Take a ticket back, once; None when it is unknown, used, too old, or another call's or agent's.
 
         What was said is added here and not in `register`: the carrier often asks for a lost line's successor before we
         have noticed the loss.
         """
-        entry = self._entries.get(call_sid) or self._named_by(ticket, agent_id, call_sid)
+        entry = self._entries.get(call_sid)
+        if entry is None and (expected := self._expected.take_by_ticket(ticket, agent_id)) is not None:
+            # The line of a call that we make may come before the carrier's answer.
+            entry = self._name(expected, call_sid)
         if entry is None or entry.used or entry.expires <= trio.current_time():
             return None
         info = entry.admission.call_info
@@ -202,9 +203,8 @@ class Reception:
 
         Raises `StoreFailed`, or `DatabaseError`, when it could not be written down; the place is free even then.
         """
-        expected = self._expected.get(progress.order)
-        if expected is not None and expected.call.agent.agent_id == agent_id:
-            self._bind(expected, progress.call_sid)
+        if (expected := self._expected.take(progress.order, agent_id)) is not None:
+            self._name(expected, progress.call_sid)
         if progress.is_over:
             self._end(agent_id, progress.call_sid)
         before = await self.journal.get(progress.call_sid) if progress.is_over and self.on_ended else None
@@ -228,16 +228,15 @@ class Reception:
         while True:
             self._wake = trio.Event()
             await self._expire()
-            known = (each.expires for each in self._entries.values())
-            unnamed = (each.expires for each in self._expected.values())
-            with trio.move_on_at(min((*known, *unnamed), default=math.inf)):
+            first = min((entry.expires for entry in self._entries.values()), default=math.inf)
+            with trio.move_on_at(min(first, self._expected.next_expiry)):
                 await self._wake.wait()
 
     async def _expire(self) -> None:
         now = trio.current_time()
-        for order in [order for order, each in self._expected.items() if each.expires <= now]:
-            log.warning("call_never_placed", agent_id=self._expected[order].call.agent.agent_id)
-            self.withdraw(order)
+        for each in self._expected.take_expired(now):
+            log.warning("call_never_placed", agent_id=each.call.agent.agent_id)
+            self.switchboard.release(each.call.order)
         expired = [each for each in self._entries.items() if each[1].expires <= now]
         # All of them before the first record is closed: meanwhile a call may end or come back.
         for call_sid, _entry in expired:
@@ -265,25 +264,16 @@ class Reception:
             self._forget(call_sid)
         self.on_over(call_sid)
 
-    def _bind(self, expected: _Expected, call_sid: str) -> _Entry:
+    def _name(self, expected: ExpectedCall, call_sid: str) -> _Entry:
         """Give an expected call its name; from then on it is like any other."""
         call = expected.call
-        del self._expected[call.order]
         self.switchboard.rename(call.order, call_sid)
         info = of_outgoing(call, call_sid, at=self.clock())
         expires = trio.current_time() + call.expires_in
-        entry = _Entry(Admission(ticket=expected.ticket, call_info=info), "", 0, expires)
+        entry = _Entry(call.agent, Admission(ticket=expected.ticket, call_info=info), "", 0, expires)
         self._entries[call_sid] = entry
         self._wake.set()
         return entry
-
-    def _named_by(self, ticket: str, agent_id: str, call_sid: str) -> _Entry | None:
-        """Find the expected call whose ticket this is, and name it: its line may come before the carrier's answer."""
-        for each in self._expected.values():
-            is_its_own = hmac.compare_digest(each.ticket.encode(), ticket.encode())
-            if is_its_own and each.call.agent.agent_id == agent_id:
-                return self._bind(each, call_sid)
-        return None
 
     def _forget(self, call_sid: str) -> None:
         del self._entries[call_sid]

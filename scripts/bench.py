@@ -15,6 +15,7 @@ faster when its ratio fell.
 Rows with SQLite write to the temporary directory (TMPDIR names another disk) and flush it as the daemon does. Where
 both ends of a connection are in this process the row says so, and its CPU is that of both. Rows of `relay serve` are
 about that process alone, by its own metrics; these count in clock ticks of mostly 10 ms, too coarse for `--quick`.
+Rows without CPU are about what a caller waits for, from end to end, with the relay in a process of its own.
 
 Run it with the project's environment (`scripts/environment` makes it): .venv/bin/python scripts/bench.py
 """
@@ -29,7 +30,7 @@ import re
 import secrets
 import statistics
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
@@ -48,6 +49,7 @@ from rich.table import Table
 from actors.call import Call, CallServices
 from actors.commands import By, StartTurn
 from actors.conversation import Conversation
+from actors.errors import UnknownCall
 from actors.messages import (
     Availability,
     CallerGone,
@@ -66,19 +68,19 @@ from actors.messages import (
 )
 from actors.policy import Policy
 from actors.ports import Answer
-from actors.presence import Presence
+from actors.presence import AnsweringSession, Presence
 from relay import logs
 from relay.listener import ListenerOptions, serve
 from relay.mcp.app import McpApp
 from relay.mcp.client_responder import ClientResponder
-from relay.mcp.session import McpSession
 from relay.metering import CallMeter
 from relay.simulator.carrier import open_carrier
 from relay.simulator.costs import DaemonMeter, memory_of_idle_call, run_metered_load
-from relay.simulator.echo_client import EchoFailed, open_echo_client
+from relay.simulator.echo_client import EchoFailed, Question, open_echo_client
 from relay.simulator.faults import WebhookFailed
 from relay.simulator.load import LoadPlan
 from relay.simulator.local_daemon import ACCOUNT, DaemonFailed, run_local_daemon
+from relay.simulator.silent_client import Way, run_silent_client
 from relay.simulator.webhooks import CallFacts, fetch_twiml, post_completed
 from relay.speech.hygiene import SpeechFilter
 from relay.store.agent_registry import AgentRegistry
@@ -94,6 +96,9 @@ ROUNDS = 5
 CALIBRATION_PASSES = 100
 CALLS, THINK = 20, 0.2
 """Calls at once in the row of a whole turn, and seconds between an answer and the next words: far from saturation."""
+
+KILLS = 20
+"""Clients that are killed in a row of lost ones; each is a process, which takes much longer to start than to miss."""
 
 AGENT = "bench"
 NOW = datetime.now(UTC)
@@ -188,11 +193,31 @@ def one_by_one(
         return Sample(
             units=len(walls),
             cpu=None if before is None or after is None else after - before,
-            p50=walls[math.ceil(0.50 * len(walls)) - 1],
-            p99=walls[math.ceil(0.99 * len(walls)) - 1],
+            p50=rank(walls, 0.50),
+            p99=rank(walls, 0.99),
         )
 
     return work
+
+
+def by_stopwatch(unit: Callable[[], Awaitable[float]], times: int | None = None) -> Round:
+    """Repeat work that times itself, each unit giving its seconds: for so long, or so many times in a usual round."""
+
+    async def work(seconds: float) -> Sample:
+        waits: list[float] = []
+        until = perf_counter() + seconds
+        least = 1 if times is None else max(1, round(times * seconds / SECONDS))
+        while len(waits) < least or (times is None and perf_counter() < until):
+            waits.append(await unit())
+        waits.sort()
+        return Sample(units=len(waits), p50=rank(waits, 0.50), p99=rank(waits, 0.99))
+
+    return work
+
+
+def rank(ordered: Sequence[float], share: float) -> float:
+    """Return a percentile by nearest rank."""
+    return ordered[math.ceil(share * len(ordered)) - 1]
 
 
 def calibrate() -> float:
@@ -310,6 +335,21 @@ class Nowhere:
         """Know of no calls."""
         await self.take()
         return []
+
+
+class NoCalls:
+    """The calls of a relay that has none."""
+
+    def live(self, _agent_id: str | None = None) -> list[Call]:
+        """Know of no calls."""
+        return []
+
+    def find(self, _agent_id: str, _call_sid: str) -> None:
+        """Find none."""
+
+    def take(self, _agent_id: str, call_sid: str, _owner: str) -> Call:
+        """Have none to give."""
+        raise UnknownCall(call_sid)
 
 
 @attrs.define(eq=False)
@@ -432,12 +472,14 @@ async def held_words(calls: int, directory: Path) -> AsyncIterator[Round]:
 @asynccontextmanager
 async def sampling(directory: Path) -> AsyncIterator[Round]:
     """Ask a client for a turn over a real event stream; it lives in a task of this process."""
-    presence, here = Presence[McpSession](grace=10), trio.Event()
+    presence, here = Presence[AnsweringSession](grace=10), trio.Event()
     request = TurnRequest(call=CALL, turn=1, history=HISTORY)
     async with database_in(directory) as database, trio.open_nursery() as nursery:
         agents = AgentRegistry(database)
         _agent, token = await agents.add(AGENT)
-        app = McpApp(agents, ClientHellos(database), WaitingMessages(database), Nowhere(), presence)
+        app = McpApp(
+            agents, ClientHellos(database), WaitingMessages(database), Nowhere(), presence, live_calls=NoCalls()
+        )
         listen = partial(serve, app, ListenerOptions(), host="127.0.0.1", port=0, stop=trio.Event())
         host, port = await nursery.start(listen)
         with presence.watch(AGENT, lambda _availability: here.set()):
@@ -508,6 +550,62 @@ async def whole_turn(directory: Path) -> AsyncIterator[Round]:
         yield work
 
 
+@asynccontextmanager
+async def first_word(path: str, directory: Path) -> AsyncIterator[Round]:
+    """Have a client send the first piece of an answer whose rest is not there yet; until the caller hears it."""
+    async with run_local_daemon(directory) as running:
+        access = await running.register(AGENT)
+        sent, heard = 0.0, trio.Event()
+
+        async def begin(question: Question) -> str:
+            nonlocal sent
+            sent = trio.current_time()
+            await question.say(1, PIECES[0])
+            await heard.wait()
+            return "".join(PIECES)
+
+        async with (
+            open_echo_client(f"{running.url}/{path}", token=access["token"], answer=begin),
+            open_carrier(ACCOUNT, running.token, running.url) as carrier,
+            carrier.call(AGENT) as call,
+        ):
+
+            async def turn() -> float:
+                nonlocal heard
+                heard = trio.Event()
+                await call.say(WORDS)
+                first = await call.next_token()
+                heard.set()
+                while not (await call.next_token()).last:
+                    pass
+                return first.at - sent
+
+            yield by_stopwatch(turn)
+
+
+@asynccontextmanager
+async def lost_client(path: str, by: Way, directory: Path) -> AsyncIterator[Round]:
+    """Kill a client that has a turn in hand; until the caller hears what the relay has to say about it."""
+    async with run_local_daemon(directory) as running, open_carrier(ACCOUNT, running.token, running.url) as carrier:
+        access = await running.register(AGENT)
+
+        async def kill() -> float:
+            async with (
+                run_silent_client(f"{running.url}/{path}", access["token"], by=by) as client,
+                carrier.call(AGENT) as call,
+            ):
+                await call.say(WORDS)
+                await client.asked()
+                client.kill()
+                killed = trio.current_time()
+                token = await call.next_token()
+                if token.preemptible:
+                    raise EchoFailed("the relay did not notice that its client was killed, and told the caller to wait")
+                return token.at - killed
+
+        yield by_stopwatch(kill, times=KILLS)
+
+
 # ── the table ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 ROWS = {
@@ -525,6 +623,15 @@ ROWS = {
         Row("sampling", "turn over SSE; both ends in this process", sampling),
         Row("webhooks", "call announced, then over: 2 signed requests to `relay serve`", webhooks),
         Row("whole_turn", f"turn in `relay serve`, {CALLS} calls; kB: idle call", whole_turn, rounds=1, share=3),
+        Row("first_word_sse", "client's first piece, until the caller hears it", partial(first_word, "sse")),
+        Row("first_word_mcp", "the same over Streamable HTTP", partial(first_word, "mcp")),
+        Row(
+            "killed_sse", "asked client killed, until the next rung", partial(lost_client, "sse", "sampling"), rounds=1
+        ),
+        Row("killed_mcp", "the same over Streamable HTTP", partial(lost_client, "mcp", "sampling"), rounds=1),
+        Row("killed_tool_sse", "the same, words from a turn tool", partial(lost_client, "sse", "converse"), rounds=1),
+        Row("killed_tool_mcp", "the same over Streamable HTTP", partial(lost_client, "mcp", "converse"), rounds=1),
+        Row("killed_tool_call", "the same, only a tool call open", partial(lost_client, "mcp", "waiting"), rounds=1),
     )
 }
 

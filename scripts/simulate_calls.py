@@ -3,6 +3,7 @@
 
     scripts/simulate_calls.py --url http://127.0.0.1:8080 --agent my-client --calls 200 --turns 30 --think 1
 
+With --turn-tools the script is also so many clients of the agent, which cannot be asked and answer by comms_converse.
 With --outbound the calls go the other way: this script is the agent's client, which asks for them, the carrier that
 places them, and everybody who is called.
 
@@ -18,7 +19,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -39,6 +41,7 @@ from relay.simulator.load import LoadPlan
 from relay.simulator.load_report import LoadReport, Progress
 from relay.simulator.outbound_load import CalledElsewhere, OutboundReport, run_outbound_load
 from relay.simulator.rest import open_rest
+from relay.simulator.turn_tool_clients import TurnToolClient, open_turn_tool_clients
 from relay.speech.phrases import phrases_for
 
 IDLE_SECONDS = 2.0
@@ -53,6 +56,7 @@ class Run:
 
     plan: LoadPlan
     client_token: str | None
+    turn_tools: int
     idle: bool
     outbound: bool
     rest_port: int
@@ -82,7 +86,13 @@ class Run:
     "client_token",
     metavar="TOKEN",
     help="Also be the agent's client, which answers at once. Without it your own client must repeat what it is told; "
-    "with --outbound it is needed.",
+    "with --outbound and --turn-tools it is needed.",
+)
+@click.option(
+    "--turn-tools",
+    type=click.IntRange(1, 1_000),
+    metavar="CLIENTS",
+    help="Be so many clients instead, which answer with comms_converse: half over Streamable HTTP, half over SSE.",
 )
 @click.option("--idle/--no-idle", default=True, help="Also measure memory for each idle call, first; of inbound calls.")
 @click.option(
@@ -111,6 +121,7 @@ def main(
     auth_token: str | None,
     language: str,
     client_token: str | None,
+    turn_tools: int | None,
     idle: bool,
     outbound: bool,
     rest_port: int | None,
@@ -123,6 +134,8 @@ def main(
             "--outbound needs --client-token TOKEN, the agent's, and --rest-port PORT, at which this script serves the "
             f"carrier's REST API to a relay that was started with {REST.format(port='PORT')}."
         )
+    if turn_tools and (outbound or client_token is None):
+        raise click.UsageError("--turn-tools needs --client-token TOKEN, the agent's, and calls that come in.")
     if not outbound and (rest_port or numbers):
         raise click.UsageError("--rest-port and --to belong to --outbound.")
     logs.configure(logging.WARNING)
@@ -137,34 +150,41 @@ def main(
         run = Run(
             plan=load,
             client_token=client_token,
+            turn_tools=turn_tools or 0,
             idle=idle and not outbound,
             outbound=outbound,
             rest_port=rest_port or 0,
             numbers=tuple(each.strip() for each in numbers.split(",") if each.strip()),
         )
-        report, costs = trio.run(_run, run, console)
+        report, costs, clients = trio.run(_run, run, console)
     except* (RelayError, EchoFailed, CalledElsewhere, httpx2.HTTPError, OSError) as group:
         raise click.ClickException("; ".join(reasons_in(group))) from group
     if as_json:
-        click.echo(json.dumps(report.as_json() | {"costs": attrs.asdict(costs)}, indent=2))
+        click.echo(json.dumps(report.as_json() | {"costs": attrs.asdict(costs)} | _by_turn_tools(clients), indent=2))
     else:
         table = report.table()
         table.add_row("relay's CPU for each turn (ms)", _number(costs.cpu_ms_per_turn))
         if not outbound:
             table.add_row("relay's memory for each idle call (kB)", _number(costs.kb_per_idle_call))
+        for name, value in _by_turn_tools(clients).items():
+            table.add_row(name.replace("_", " "), str(value))
         Console().print(table)
     if isinstance(report, OutboundReport) and report.advice:
         console.print(f"Calls were refused that the relay makes when it is started with {', '.join(report.advice)}")
     sys.exit(0 if report.clean else 1)
 
 
-async def _run(run: Run, console: Console) -> tuple[LoadReport | OutboundReport, Costs]:
+async def _run(run: Run, console: Console) -> tuple[LoadReport | OutboundReport, Costs, Sequence[TurnToolClient]]:
     plan = run.plan
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx2.AsyncClient(base_url=plan.url, timeout=10))
         meter, memory = DaemonMeter(http), None
         client = None
-        if run.client_token:
+        clients: Sequence[TurnToolClient] = ()
+        if run.client_token and run.turn_tools:
+            connecting = open_turn_tool_clients(plan.url, run.client_token, run.turn_tools)
+            clients = await stack.enter_async_context(connecting)
+        elif run.client_token:
             client = await stack.enter_async_context(open_echo_client(f"{plan.url}/sse?token={run.client_token}"))
         if run.idle:
             console.print(f"opening {plan.calls} idle calls")
@@ -172,7 +192,7 @@ async def _run(run: Run, console: Console) -> tuple[LoadReport | OutboundReport,
         if client is None or not run.outbound:
             status = stack.enter_context(console.status("calling"))
             inbound, cpu = await run_metered_load(plan, meter, _shown(status.update))
-            return inbound, Costs(cpu_ms_per_turn=cpu, kb_per_idle_call=memory)
+            return inbound, Costs(cpu_ms_per_turn=cpu, kb_per_idle_call=memory), clients
         carrier = await stack.enter_async_context(open_carrier(plan.account_sid, plan.auth_token, plan.url))
         rest = await stack.enter_async_context(open_rest(carrier, port=run.rest_port))
         console.print(f"serving the carrier's REST API: the relay needs {REST.format(port=run.rest_port)}")
@@ -183,7 +203,7 @@ async def _run(run: Run, console: Console) -> tuple[LoadReport | OutboundReport,
         )
         turns = outbound.load.turns
         each = None if seconds is None or not turns else seconds * 1000 / turns
-        return outbound, Costs(cpu_ms_per_turn=each, kb_per_idle_call=None)
+        return outbound, Costs(cpu_ms_per_turn=each, kb_per_idle_call=None), ()
 
 
 def _shown(update: Callable[[str], None]) -> Callable[[Progress], None]:
@@ -192,6 +212,15 @@ def _shown(update: Callable[[str], None]) -> Callable[[Progress], None]:
         update(f"{progress.live} calls live, {progress.finished} over; {turns}")
 
     return show
+
+
+def _by_turn_tools(clients: Sequence[TurnToolClient]) -> dict[str, Any]:
+    """Say what the clients of the turn tools did; nothing where there are none."""
+    if not clients:
+        return {}
+    said = sorted(each.said for each in clients)
+    not_taken = sum((each.not_taken for each in clients), Counter[str]())
+    return {"turn_tool_clients": len(clients), "said_by_each": [said[0], said[-1]], "not_taken": dict(not_taken)}
 
 
 def _number(value: float | None) -> str:

@@ -8,6 +8,7 @@ What a client does and prints is told in tests/clients/options.py. `scripts/prep
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 import pytest
@@ -25,6 +26,8 @@ import trio
 
 REPOSITORY = Path(__file__).parents[1]
 CLIENTS = REPOSITORY / "tests" / "clients"
+NEWEST = "2026-07-28"
+"""The revision of the protocol that has no sessions; a client that is pinned to it takes no other."""
 
 
 @attrs.frozen
@@ -42,14 +45,23 @@ def _node(name: str, program: str, *options: str) -> StockClient:
     return StockClient(name, ("node", str(CLIENTS / program), *options), needs="node")
 
 
-_PYTHON_1 = str(REPOSITORY / ".venv-mcp126" / "bin" / "python")
+def _python(environment: str) -> str:
+    return str(REPOSITORY / environment / "bin" / "python")
+
 
 PYTHON_2 = StockClient("python-2.3-asyncio", (sys.executable, str(CLIENTS / "python2.py")))
 PYTHON_2_TRIO = StockClient("python-2.3-trio", (sys.executable, str(CLIENTS / "python2.py"), "--backend", "trio"))
-PYTHON_1 = StockClient("python-1.26", (_PYTHON_1, str(CLIENTS / "python1.py")), needs="python", withdraws=False)
+PYTHON_2_LEGACY = StockClient("python-2.3-legacy", (*PYTHON_2.command, "--mode", "legacy"))
+PYTHON_2_PINNED = StockClient("python-2.3-pinned", (*PYTHON_2.command, "--mode", NEWEST))
+PYTHON_1 = StockClient(
+    "python-1.26", (_python(".venv-mcp126"), str(CLIENTS / "python1.py")), needs="python", withdraws=False
+)
+FASTMCP = StockClient("fastmcp-4.1", (_python(".venv-fastmcp"), str(CLIENTS / "fastmcp4.py")), needs="fastmcp")
+FASTMCP_PINNED = StockClient("fastmcp-4.1-pinned", (*FASTMCP.command, "--mode", NEWEST), needs="fastmcp")
 TYPESCRIPT_1 = _node("typescript-1.32", "typescript1.mjs")
 TYPESCRIPT_2 = _node("typescript-2.4", "typescript2.mjs")
 TYPESCRIPT_2_AUTO = _node("typescript-2.4-auto", "typescript2.mjs", "--mode", "auto")
+TYPESCRIPT_2_PINNED = _node("typescript-2.4-pinned", "typescript2.mjs", "--mode", NEWEST)
 
 STOCK_CLIENTS = (PYTHON_2, PYTHON_2_TRIO, PYTHON_1, TYPESCRIPT_1, TYPESCRIPT_2, TYPESCRIPT_2_AUTO)
 
@@ -62,12 +74,14 @@ _NEEDS_NODE = pytest.mark.skipif(
 )
 
 
+def marks_of(stock: StockClient) -> list[pytest.MarkDecorator]:
+    """Return the marks of a test that starts this client."""
+    return [pytest.mark.node, _NEEDS_NODE] if stock.needs == "node" else []
+
+
 def each_client(*clients: StockClient) -> pytest.MarkDecorator:
     """Run a test with each of these stock clients, all of them when none is named, as its argument `stock`."""
-    cases = [
-        pytest.param(each, id=each.name, marks=[pytest.mark.node, _NEEDS_NODE] if each.needs == "node" else [])
-        for each in clients or STOCK_CLIENTS
-    ]
+    cases = [pytest.param(each, id=each.name, marks=marks_of(each)) for each in clients or STOCK_CLIENTS]
     return pytest.mark.parametrize("stock", cases)
 
 
@@ -81,11 +95,31 @@ def prepare(stock: StockClient) -> None:
     on_ci = os.environ.get("CI") == "true"
     script = str(REPOSITORY / "scripts" / "prepare_clients")
     environment = {**os.environ, "PYTHON": sys.executable}
-    done = subprocess.run([script, stock.needs], env=environment, capture_output=True, text=True, check=False)
+    with Path(script).open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the tests run in several processes, and one installation at a time is enough
+        done = subprocess.run([script, stock.needs], env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0 and not on_ci:
         pytest.skip(f"what {stock.name} needs cannot be installed: {done.stderr.strip()[-500:]}")
     assert done.returncode == 0, done.stderr
     _prepared.add(stock.needs)
+
+
+class Daemon(Protocol):
+    """A whole relay, as far as its log is read here."""
+
+    async def events(self, name: str) -> list[dict[str, Any]]:
+        """Return the log's events of this name."""
+        ...
+
+
+async def session_of(agent_id: str, path: str, daemon: Daemon) -> None:
+    """Wait until a daemon has a session of an agent's client at /sse or /mcp that it can ask for answers."""
+    event = "session_ready" if path == "/sse" else "stream_opened"
+    with trio.fail_after(10):
+        while True:
+            if any(each["agent_id"] == agent_id and each["can_sample"] for each in await daemon.events(event)):
+                return
+            await trio.sleep(0.02)
 
 
 @attrs.define(eq=False)

@@ -20,6 +20,8 @@ from scripts.bench import ROWS, Row, Sample, in_batches, main, measure, median, 
 
 BENCH = Path(__file__).parents[1] / "scripts" / "bench.py"
 OF_A_DAEMON = {"webhooks", "whole_turn"}
+WAITS = {name for name in ROWS if name.startswith(("first_word", "killed"))}
+"""The rows about how long a caller waits, which have no cost of their own."""
 
 
 async def results_of(*names: str) -> dict[str, dict[str, Any]]:
@@ -36,7 +38,7 @@ async def results_of(*names: str) -> dict[str, dict[str, Any]]:
 
 async def test_each_part_is_measured() -> None:
     """Every row within one process has a cost, in microseconds and in comparison with the loop."""
-    parts = [name for name in ROWS if name not in OF_A_DAEMON]
+    parts = [name for name in ROWS if name not in OF_A_DAEMON | WAITS]
     results = await results_of(*parts)
     assert list(results) == parts
     assert [name for name, row in results.items() if not (row["cpuUs"] > 0 and row["ratio"] > 0)] == []
@@ -51,6 +53,15 @@ async def test_a_daemon_is_measured() -> None:
     assert all(row["p99Us"] >= row["p50Us"] > 0 for row in results.values())
     assert results["whole_turn"]["cpuUs"] > 0
     assert results["whole_turn"]["kb"] is not None
+
+
+@pytest.mark.slow
+async def test_waits_are_measured() -> None:
+    """What a caller waits for is timed, each time anew, and has no cost beside it."""
+    results = await results_of(*WAITS)
+    assert results.keys() == WAITS
+    assert all(row["p99Us"] >= row["p50Us"] > 0 for row in results.values())
+    assert {row["cpuUs"] for row in results.values()} == {None}
 
 
 async def test_a_row_is_the_median_of_its_rounds() -> None:

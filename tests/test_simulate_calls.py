@@ -22,13 +22,12 @@ async def run_script(*options: str) -> subprocess.CompletedProcess[bytes]:
     )
 
 
-async def load(daemon: LocalDaemon, *options: str) -> dict[str, Any]:
-    """Put three calls of two turns on a daemon; return the report."""
+async def load(daemon: LocalDaemon, *options: str, calls: int = 3) -> dict[str, Any]:
+    """Put so many calls of two turns on a daemon; return the report."""
     access = await daemon.register("a", "--number", "+15550001111")
     where = ("--url", daemon.url, "--agent", "a", "--auth-token", daemon.token)
-    done = await run_script(
-        *where, "--calls", "3", "--turns", "2", "--json", "--client-token", access["token"], *options
-    )
+    plan = ("--calls", str(calls), "--turns", "2", "--json", f"--client-token={access['token']}")
+    done = await run_script(*where, *plan, *options)
     assert done.returncode == 0, done.stderr.decode() + done.stdout.decode()
     return dict(json.loads(done.stdout))
 
@@ -49,6 +48,16 @@ async def test_calls_that_come_in(tmp_path: Path) -> None:
     assert (report["calls"], report["answered"], report["errors"]) == (3, {"client": 6}, {})
 
 
+async def test_calls_that_are_answered_by_turn_tools(tmp_path: Path) -> None:
+    """Twenty calls are answered by three clients that cannot be asked: none of the turns is lost, and none mixed up."""
+    with trio.fail_after(60):
+        async with run_local_daemon(tmp_path) as daemon:
+            report = await load(daemon, "--no-idle", "--turn-tools", "3", calls=20)
+    assert (report["calls"], report["answered"], report["errors"]) == (20, {"client": 40}, {})
+    assert (report["lost"], report["wrong_call"], report["not_taken"]) == (0, 0, {})
+    assert report["turn_tool_clients"] == 3
+
+
 async def test_calls_that_go_out(tmp_path: Path) -> None:
     """The script is client, carrier and callees: every call is placed, picked up, and every turn answered."""
     port = await free_port()
@@ -58,6 +67,14 @@ async def test_calls_that_go_out(tmp_path: Path) -> None:
     assert (report["placed"], report["picked_up"], report["refused"]) == (3, 3, {})
     assert report["answered"] == {"client": 6}
     assert report["reach"]["p50"] > 0
+
+
+async def test_turn_tools_need_a_token() -> None:
+    """Clients of the script are clients of an agent: without its token the script says what it needs."""
+    options = ("--url", "http://127.0.0.1:1", "--agent", "a", "--calls", "1", "--turns", "1")
+    done = await run_script("--turn-tools", "3", *options)
+    assert done.returncode == 2
+    assert b"--turn-tools needs --client-token" in done.stderr
 
 
 async def test_calls_that_go_out_need_a_carrier() -> None:

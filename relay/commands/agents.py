@@ -55,7 +55,7 @@ _DESCRIPTION = (
         metavar="TEXT",
         multiple=True,
         callback=_given,
-        help="What a caller hears who waits for its client, instead of the language's; repeated, they are said by turns.",
+        help="What a caller hears who waits for its client; given several times, they are said by turns.",
     ),
     click.option("--long-filler", metavar="TEXT", help="What a caller hears who waits longer."),
     click.option("--no-fillers", is_flag=True, help="Let callers wait in silence, but for fillers given with this."),

@@ -22,7 +22,10 @@ import trio
 from mcp_types import jsonrpc_message_adapter
 from pydantic import ValidationError
 
-from actors.presence import Presence
+from actors.messages import CallInfo
+from actors.presence import AnsweringSession, Presence
+from actors.turn_desk import DeskOptions
+from actors.turn_desks import TurnDesks
 from relay.mcp import tokens
 from relay.mcp.asgi import (
     LONGEST_MESSAGE,
@@ -41,14 +44,17 @@ from relay.mcp.event_stream import Timing
 from relay.mcp.hello import HelloBook
 from relay.mcp.http_guard import RebindingGuard
 from relay.mcp.http_session import HttpSession
+from relay.mcp.live_messages import LiveMessages
 from relay.mcp.message_tools import message_tools
-from relay.mcp.ports import STORE_FAILURES, Calls, Hellos, Messages, TokenDirectory
+from relay.mcp.ports import STORE_FAILURES, Calls, Hellos, LiveCalls, Messages, TokenDirectory
 from relay.mcp.registry import Registry
-from relay.mcp.server import build_server
+from relay.mcp.server import build_server, options_of
 from relay.mcp.session import McpSession
 from relay.mcp.sse import SseStream, come_back_later
 from relay.mcp.streamable import StreamableHttp
 from relay.mcp.tools import Tool, Toolbox
+from relay.mcp.turn_tools import turn_tools
+from relay.mcp.waiting_room import WaitingRoom
 
 log = structlog.get_logger(__name__)
 
@@ -64,8 +70,10 @@ class McpApp:
         hellos: Hellos,
         messages: Messages,
         calls: Calls,
-        presence: Presence[McpSession],
+        presence: Presence[AnsweringSession],
         *,
+        live_calls: LiveCalls,
+        desk_options: DeskOptions | None = None,
         timing: Timing | None = None,
         sessions_per_agent: int = SESSIONS_PER_AGENT,
         more_tools: Iterable[Tool[Any]] = (),
@@ -80,17 +88,27 @@ class McpApp:
         """
         self._directory = directory
         self._book = HelloBook(hellos)
-        self._messages = messages
+        self._messages = LiveMessages(messages, live_calls)
         self._presence = presence
+        self._desks = TurnDesks(presence, desk_options or DeskOptions())
         self._timing = timing or Timing()
         self._registry = Registry(sessions_per_agent)
-        self._server = build_server(Toolbox([*message_tools(messages), *call_tools(calls), *more_tools]), messages)
-        self._options = self._server.create_initialization_options()
+        self._room = WaitingRoom(self._desks)
+        tools = Toolbox(
+            [
+                *message_tools(self._messages),
+                *call_tools(calls),
+                *turn_tools(self._room, live_calls, presence),
+                *more_tools,
+            ]
+        )
+        self._server = build_server(tools, self._messages, live_calls)
+        self._options = options_of(self._server)
         self._http = StreamableHttp(
             directory=directory,
             server=self._server,
-            messages=messages,
-            presence=presence,
+            messages=self._messages,
+            desks=self._desks,
             registry=self._registry,
             timing=self._timing,
             guard=RebindingGuard(public_url, allowed_hosts=allowed_hosts, allowed_origins=allowed_origins),
@@ -101,7 +119,9 @@ class McpApp:
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Run the sessions of `/mcp`, until cancelled; without it that path answers 503. Meant for `nursery.start`."""
-        await self._http.run(task_status=task_status)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._desks.run)
+            await self._http.run(task_status=task_status)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request (no other scope); for a GET that takes as long as its stream lives."""
@@ -134,10 +154,24 @@ class McpApp:
         """Count the open sessions of all agents."""
         return len(self._registry)
 
+    def waiting(self, agent_id: str) -> int:
+        """Count the tool calls of an agent that wait for callers."""
+        return self._room.waiting(agent_id)
+
     def announce(self, agent_id: str) -> None:
         """Note that a message was left for an agent; each of its sessions tells its client. Never waits."""
         for session in self._registry.of_agent(agent_id):
             session.waiting_changed.set()
+
+    def wake(self, call: CallInfo) -> None:
+        """Tell an agent's clients that a caller waits who only they can answer, by a tool call. Never waits."""
+        for session in self._registry.of_agent(call.agent_id):
+            session.wake(call)
+
+    def on_call_over(self, agent_id: str, call_sid: str) -> None:
+        """Forget whose a call was, and tell whoever waits for its words, because it is over. Never waits."""
+        self._desks.forget(agent_id, call_sid)
+        self._presence.unclaim(call_sid)
 
     def close_agent(self, agent_id: str) -> None:
         """End the sessions of an agent whose token was changed, or who was removed. Never waits."""
@@ -173,7 +207,7 @@ class McpApp:
         if head.query.get("agentId", agent.agent_id) != agent.agent_id:
             await refuse(send, 403, "not_your_agent", "agentId is not the token's agent; leave it out or mend it.")
             return
-        session = McpSession(agent=agent, presence=self._presence, token_digest=tokens.digest(token))
+        session = McpSession(agent=agent, desks=self._desks, token_digest=tokens.digest(token))
         stream = SseStream(
             session=session,
             head=head,

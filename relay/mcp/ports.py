@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from actors.errors import StoreFailed
+from actors.messages import CallInfo, Line
+from actors.phases import Phase
 from relay.agents import Agent
 from relay.calls import CallWish, TransferWish, VoiceMessageWish
 from relay.errors import DatabaseError
@@ -103,6 +105,44 @@ class Calls(Protocol):
 
     async def end_call(self, agent_id: str, call_sid: str, say: str) -> None:
         """Say `say` and end a live call. Raises `UnknownCall` for any call that is not a live one of this agent."""
+        ...
+
+
+class LiveCall(Protocol):
+    """A call that is going on."""
+
+    @property
+    def info(self) -> CallInfo:
+        """What is known of it."""
+        ...
+
+    @property
+    def phase(self) -> Phase:
+        """Where it is."""
+        ...
+
+    @property
+    def transcript(self) -> Sequence[Line]:
+        """What was said so far, oldest first, as far as it is kept."""
+        ...
+
+
+class LiveCalls(Protocol):
+    """The calls that are going on now. Plain functions: nothing here waits."""
+
+    def live(self, agent_id: str | None = None) -> Sequence[LiveCall]:
+        """Return the live calls of an agent, oldest first."""
+        ...
+
+    def find(self, agent_id: str, call_sid: str) -> LiveCall | None:
+        """Return a live call of this agent, None for any other."""
+        ...
+
+    def take(self, agent_id: str, call_sid: str, owner: str) -> LiveCall:
+        """Let a client have a live call of this agent, and return it; the answering machine gives it up at a pause.
+
+        Raises `UnknownCall`.
+        """
         ...
 
 

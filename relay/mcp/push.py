@@ -1,8 +1,9 @@
-"""Telling a client what waits for it: at once when it becomes ready, and whenever a message is left.
+"""Telling a client what waits for it: messages, at once when it becomes ready and whenever one is left, and callers.
 
 Told, not delivered: neither the log messages nor the announcement of the resource marks anything as read, because no
-host is known to show them to its model. They are a nudge to fetch. Each session has one task here; whoever leaves a
-message only sets an event (see `app.McpApp.announce`), so a client that reads slowly holds up nobody.
+host is known to show them to its model. They are a nudge to fetch. Each session has its own tasks here; whoever leaves
+a message, or wakes a client, only sets an event (see `app.McpApp.announce` and `wake`), so a client that reads slowly
+holds up nobody.
 """
 
 from __future__ import annotations
@@ -19,9 +20,13 @@ from relay.mcp.session import McpSession
 log = structlog.get_logger(__name__)
 
 RESOURCE_URI = "comms://waiting-messages"
+LIVE_CALLS = "comms://live-calls"
 AT_ONCE = 50
 LOGGER = "waiting-message"
 LEVEL: LoggingLevel = "notice"
+
+# What a model reads in its conversation, where its client lets it through.
+_KNOCK = "A caller waits on the telephone (call {call_sid}). Call comms_converse at once to hear and answer them."
 
 # From the least to the most severe: RFC 5424, section 6.2.1, as MCP's logging takes it.
 _SEVERITY: tuple[LoggingLevel, ...] = (
@@ -37,8 +42,15 @@ _SEVERITY: tuple[LoggingLevel, ...] = (
 
 
 async def keep_informed(session: McpSession, messages: Messages) -> None:
-    """Tell a session, once it is ready, of the oldest messages that wait, each once. Runs until cancelled."""
+    """Tell a session, once it is ready, of what waits and of callers who do. Runs until cancelled."""
     await session.ready.wait()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_tell_of_messages, session, messages)
+        nursery.start_soon(_tell_of_callers, session)
+
+
+async def _tell_of_messages(session: McpSession, messages: Messages) -> None:
+    """Tell of the oldest messages that wait, each once."""
     told: set[str] = set()
     while True:
         await session.waiting_changed.wait()
@@ -54,6 +66,19 @@ async def keep_informed(session: McpSession, messages: Messages) -> None:
         if _takes_notices(session):
             await _log_each(session, [each for each in waiting if each.id not in told])
         told = {each.id for each in waiting}
+
+
+async def _tell_of_callers(session: McpSession) -> None:
+    """Tell of calls that have words for a client which must come and fetch them."""
+    while True:
+        await session.woken.wait()
+        session.woken = trio.Event()
+        await session.connection.send_resource_updated(LIVE_CALLS)
+        while session.unheard:
+            call = session.unheard.popleft()
+            if session.takes_channel:
+                params = {"content": _KNOCK.format(call_sid=call.call_sid), "meta": {"callSid": call.call_sid}}
+                await session.connection.notify("notifications/claude/channel", params)
 
 
 def _takes_notices(session: McpSession) -> bool:

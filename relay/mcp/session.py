@@ -1,10 +1,10 @@
-"""One connection of a client: what it declared, the turns asked of it, its pieces put in order, its sign of life.
+"""One connection of a client: what it declared, how it can be reached, its sign of life, its end.
 
 A session over SSE is begun by a stream (see `sse`) and lives as long; one over Streamable HTTP outlives its streams
 (see `http_session`). It is ready when the client said `initialized`, or when it is recognised as one that came back
-without a handshake (see `hello`); ready, able to sample and with a stream to ask over, it is in presence. Its end has
-one door, `close`, which takes it out of presence before anything else: it may be called from anywhere, in a cancelled
-task too, and fails every turn in hand at once.
+without a handshake (see `hello`); ready, with a stream to ask over, it is in presence if it can sample, or be woken.
+Its end has one door, `close`, which takes it out of presence before anything else: it may be called from anywhere, in a
+cancelled task too, and fails every turn in hand at once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import contextlib
 import itertools
 import math
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import anyio
@@ -22,13 +23,11 @@ import structlog
 import trio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.server.connection import Connection
-from mcp.shared.dispatcher import CallOptions
 from mcp.shared.exceptions import MCPError
 from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from mcp_types import (
     CONNECTION_CLOSED,
-    METHOD_NOT_FOUND,
     REQUEST_TIMEOUT,
     InitializeRequestParams,
     JSONRPCMessage,
@@ -36,24 +35,26 @@ from mcp_types import (
     LoggingLevel,
 )
 
-from actors.errors import ClientFailed, ClientLeft, ResponderError
-from actors.presence import Presence
+from actors.messages import CallInfo, TurnRequest
+from actors.ports import Answer
+from actors.routing import Way
+from actors.turn_desks import TurnDesks
 from relay.agents import Agent
 from relay.mcp.outbox import Outbox, WayOut
-from relay.mcp.pieces import text_of, unsaid
-from relay.mcp.sampling_turn import Turn
+from relay.mcp.sampler import Sampler
+from relay.mcp.sampling_params import sampling_params
 
 log = structlog.get_logger(__name__)
-
-Say = Callable[[str], Awaitable[None]]
 
 # The dispatcher takes messages out without waiting for anything, so more than a few are there only when as many POSTs
 # came within one round of the event loop; 256 is every caller of a large agent answered in the same one.
 INBOX_CAPACITY = 256
 INBOX_PATIENCE = 5.0
-# A client that handles one request at a time (the 1.x Python SDK) goes on with a cancelled turn and answers no ping
-# until it is done; this is what a language model may take for it.
-ABANDONED_TURN = 60.0
+
+# A client that is told of this many calls at once is told of enough.
+CALLS_TO_WAKE_FOR = 32
+# What Claude Code declares when messages may be pushed into its conversation (its documentation, "Channels").
+CHANNEL = "claude/channel"
 
 _BOOT = secrets.token_hex(3)
 
@@ -67,7 +68,7 @@ class McpSession:
     """
 
     agent: Agent
-    presence: Presence[McpSession]
+    desks: TurnDesks
     token_digest: bytes
     session_id: str = attrs.field(factory=lambda: secrets.token_urlsafe(24), init=False)
     name: str = attrs.field(factory=lambda: secrets.token_hex(4), init=False)
@@ -78,16 +79,17 @@ class McpSession:
     heard_at: float = attrs.field(factory=trio.current_time, init=False)
     ready: trio.Event = attrs.field(factory=trio.Event, init=False)
     waiting_changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+    # Calls that have words for a client which must be woken, until it was told; see `push`.
+    unheard: deque[CallInfo] = attrs.field(factory=lambda: deque(maxlen=CALLS_TO_WAKE_FOR), init=False)
+    woken: trio.Event = attrs.field(factory=trio.Event, init=False)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     outbox: Outbox = attrs.field(init=False)
     connection: Connection = attrs.field(init=False)
     dispatcher: JSONRPCDispatcher[Any] = attrs.field(init=False)
+    sampler: Sampler = attrs.field(init=False)
     _inbox: MemoryObjectSendStream[SessionMessage | Exception] = attrs.field(init=False)
     _unread: MemoryObjectReceiveStream[SessionMessage | Exception] = attrs.field(init=False)
     _candidate: InitializeRequestParams | None = attrs.field(default=None, init=False)
-    _refuses_sampling: bool = attrs.field(default=False, init=False)
-    _turns: set[Turn] = attrs.field(factory=set, init=False)
-    _abandoned_at: float | None = attrs.field(default=None, init=False)
     _numbers: Iterator[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -96,6 +98,7 @@ class McpSession:
         # `initialize` inline, so that a client which sends its next request along with it is not refused.
         self.dispatcher = JSONRPCDispatcher(self._unread, self._way_out(), inline_methods=frozenset({"initialize"}))
         self.connection = Connection.for_loop(self.dispatcher, session_id=self.name)
+        self.sampler = Sampler(self.connection, self.name, self._request_id, self.show_presence)
 
     def _way_out(self) -> WayOut:
         """Give the stream that the dispatcher writes into."""
@@ -105,6 +108,11 @@ class McpSession:
     def agent_id(self) -> str:
         """The agent it acts for."""
         return self.agent.agent_id
+
+    @property
+    def desk_key(self) -> str:
+        """Who its client is at the turn desk."""
+        return f"session:{self.name}"
 
     @property
     def reachable(self) -> bool:
@@ -125,13 +133,26 @@ class McpSession:
     def declared_sampling(self) -> bool:
         """Whether its handshake declared the sampling capability, and it has not turned out to lack it."""
         capabilities = self.connection.client_capabilities
-        return capabilities is not None and capabilities.sampling is not None and not self._refuses_sampling
+        return capabilities is not None and capabilities.sampling is not None and not self.sampler.is_refused
+
+    @property
+    def takes_channel(self) -> bool:
+        """Whether its client lets what it is told through to its model."""
+        capabilities = self.connection.client_capabilities
+        return capabilities is not None and CHANNEL in (capabilities.experimental or {})
+
+    @property
+    def way(self) -> Way | None:
+        """How its client can be reached now; None for one that takes no turns and cannot be woken for any."""
+        if self.can_sample:
+            return Way.SAMPLING
+        is_up = self.ready.is_set() and self.reachable and not self.closed
+        return Way.WAKE_UP if is_up and self.takes_channel else None
 
     @property
     def busy(self) -> bool:
         """Whether the client may be unable to answer a ping because it works on a turn, a cancelled one included."""
-        abandoned = self._abandoned_at is not None and trio.current_time() < self._abandoned_at + ABANDONED_TURN
-        return bool(self._turns) or abandoned
+        return self.sampler.is_busy
 
     async def room(self) -> None:
         """Wait until the client has read most of what was sent; a request's answer is prepared only then."""
@@ -145,7 +166,7 @@ class McpSession:
         A message for a session that has ended goes nowhere.
         """
         self.heard_at = trio.current_time()
-        self._abandoned_at = None
+        self.sampler.hear()
         if self._candidate is not None:
             if isinstance(message, JSONRPCRequest) and message.method == "initialize":
                 self._candidate = None  # a fresh client after all: it says itself what it can do
@@ -199,18 +220,24 @@ class McpSession:
         self.waiting_changed.set()
 
     def show_presence(self) -> None:
-        """Have presence count the session exactly when it can take a turn."""
-        if self.can_sample:
-            self.presence.arrive(self)
+        """Have presence count the session exactly when its client can take a turn, or be woken for one."""
+        way = self.way
+        if way is None:
+            self.desks.presence.leave(self)
         else:
-            self.presence.leave(self)
+            self.desks.presence.arrive(self, way)
+
+    def wake(self, call: CallInfo) -> None:
+        """Have its client told that a caller waits for it. Never waits."""
+        self.unheard.append(call)
+        self.woken.set()
 
     def close(self, why: str) -> None:
         """End the session, whatever it is doing: no more turns, those in hand fail, its stream ends. Never waits."""
         if self.closed:
             return
         self.closed = True
-        self.presence.leave(self)
+        self.desks.presence.leave(self)
         self.lose_turns()
         self.outbox.close()
         self._inbox.close()
@@ -220,56 +247,14 @@ class McpSession:
 
     # ── asking the client ───────────────────────────────────────────────────────────────────────────────────────────
 
-    async def sample(self, params: dict[str, Any], say: Say) -> None:
-        """Ask the client for one answer and say it: pieces in their order as they come, then the rest of the result.
-
-        `params` are those of `sampling/createMessage` as they go on the wire. The result is authoritative: when it does
-        not continue the pieces, it is said whole. Raises `ClientLeft` when the session ends, `ClientFailed` for an
-        error or an answer without text. Cancelling sends `notifications/cancelled` and returns at once. What `say`
-        raises comes out in an exception group.
-        """
-        turn = Turn()
-        self._turns.add(turn)
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._ask, params, turn)
-                while text := await turn.next_text():
-                    await say(text)
-        finally:
-            self._turns.discard(turn)
-            if not turn.over:
-                self._abandoned_at = trio.current_time()
-        if turn.failure is not None:
-            raise turn.failure
-        final, said = text_of(turn.result), turn.pieces.said
-        if final is None or not (final + said).strip():
-            raise ClientFailed("the client's answer holds nothing that can be spoken")
-        rest = unsaid(final, said).rstrip()
-        if rest:
-            await say(rest)
-
-    async def _ask(self, params: dict[str, Any], turn: Turn) -> None:
-        options: CallOptions = {"request_id": self._request_id(), "on_progress": turn.take_piece}
-        with turn.asking:
-            try:
-                turn.result = await self.connection.send_raw_request("sampling/createMessage", params, options)
-            except MCPError as error:
-                turn.failure = self._explain(error.code)
-        turn.finish()
+    async def respond(self, request: TurnRequest, answer: Answer) -> None:
+        """Have the client answer a turn of a call; see `Sampler.sample`."""
+        await self.sampler.sample(sampling_params(request), answer.say)
 
     def lose_turns(self) -> None:
-        """Fail every turn in hand, because the stream that they were asked over has ended. Never waits."""
-        for turn in self._turns:
-            turn.lose(ClientLeft("the client's stream ended while it had the turn in hand"))
-
-    def _explain(self, code: int) -> ResponderError:
-        if code == CONNECTION_CLOSED:
-            return ClientLeft("the client's session ended while it had the turn in hand")
-        log.info("turn_refused", session=self.name, agent_id=self.agent_id, code=code)
-        if code == METHOD_NOT_FOUND:  # recognised wrongly: it never could
-            self._refuses_sampling = True
-            self.presence.leave(self)
-        return ClientFailed(f"the client answered with error {code}")
+        """Fail every turn in hand, because the stream that shows that the client is there has ended. Never waits."""
+        self.sampler.lose_turns()
+        self.desks.leave(self.agent_id, self.desk_key)
 
     async def answers_ping(self, timeout: float) -> bool:
         """Ask for a sign of life; anything heard within `timeout` seconds is one, an error too."""

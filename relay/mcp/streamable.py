@@ -25,7 +25,7 @@ from mcp.server.lowlevel import Server
 from mcp.server.runner import serve_connection
 from mcp_types import INVALID_REQUEST, JSONRPCMessage, JSONRPCRequest
 
-from actors.presence import Presence
+from actors.turn_desks import TurnDesks
 from relay.agents import Agent
 from relay.faults import report
 from relay.mcp import tokens
@@ -49,6 +49,7 @@ from relay.mcp.http_session import HttpSession, RequestIdInUseError
 from relay.mcp.http_stream import stand
 from relay.mcp.ports import STORE_FAILURES, Messages, TokenDirectory
 from relay.mcp.registry import Registry
+from relay.mcp.server import options_of
 from relay.mcp.session import McpSession
 from relay.mcp.stateless import StatelessRevision, is_stateless
 
@@ -71,7 +72,7 @@ class StreamableHttp:
         directory: TokenDirectory,
         server: Server[Any],
         messages: Messages,
-        presence: Presence[McpSession],
+        desks: TurnDesks,
         registry: Registry,
         timing: Timing,
         guard: RebindingGuard,
@@ -79,9 +80,9 @@ class StreamableHttp:
         """Bundle the parts; `registry` also holds the sessions of the other transport."""
         self._directory = directory
         self._server = server
-        self._options = server.create_initialization_options()
+        self._options = options_of(server)
         self._messages = messages
-        self._presence = presence
+        self._desks = desks
         self._registry = registry
         self._timing = timing
         self._guard = guard
@@ -177,7 +178,7 @@ class StreamableHttp:
             await _come_back_later(send)
             return
         token = head.bearer or ""
-        session = HttpSession(agent=agent, presence=self._presence, token_digest=tokens.digest(token))
+        session = HttpSession(agent=agent, desks=self._desks, token_digest=tokens.digest(token))
         self._registry.add(session)
         self._sessions.start_soon(self._run_session, session)
         with session.used():

@@ -3,17 +3,21 @@
 A tool acts for the agent of the session that called it, and for no other: `agentId` among the arguments may only repeat
 what the token says. Whatever goes wrong comes back as a result that a model can read and act on, never as a protocol
 error, because hosts do not show those to their models.
+
+Most tools need to know no more than their agent. Those of a call's turns, which wait for a caller, also need to know
+which of the agent's clients asks, and how to tell it that the wait goes on: see `ToolCall` and `TurnTool`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import attrs
 import mcp_types as types
 import structlog
+import trio
 from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
@@ -25,6 +29,7 @@ from relay.agents import Agent
 from relay.errors import OutboundRefused
 from relay.faults import report
 from relay.mcp.ports import STORE_FAILURES
+from relay.mcp.session import McpSession
 
 log = structlog.get_logger(__name__)
 
@@ -61,12 +66,39 @@ class Arguments(BaseModel):
 ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
 
 
-@attrs.frozen(kw_only=True)
-class Tool(Generic[ArgumentsT]):
-    """One tool. `run` gets the agent it acts for, and returns what `result` describes, or raises `ToolError`.
+Outcome = dict[str, Any] | types.InputRequiredResult
+"""What a tool returns: what its `result` describes, or a question that the client has to answer first (2026-07-28)."""
 
-    `dry_run` describes what it returns instead when it is only asked what it would do, and `details` what its errors
-    carry for programs beside code and message; None where there is no such thing.
+
+async def _tell_nobody(_progress: float, _message: str) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+@attrs.frozen(kw_only=True)
+class ToolCall:
+    """Who calls a tool, and what came with it beside the arguments.
+
+    `client` tells the agent's clients apart. `session` is the client's, None for one of the 2026-07-28 revision;
+    `answers_questions` says of such a one that it can sample. `report` tells the client how far it is, where it wants
+    to know. `state` and `answers` are what an earlier `InputRequiredResult` of this tool gave, and what came of it.
+    """
+
+    agent: Agent
+    client: str = ""
+    session: McpSession | None = None
+    answers_questions: bool = False
+    report: Callable[[float, str], Awaitable[None]] = _tell_nobody
+    state: str | None = None
+    answers: Mapping[str, types.InputResponse] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class ToolBase(Generic[ArgumentsT]):
+    """What is known of any tool.
+
+    `dry_run` describes what it returns instead of `result` when it is only asked what it would do, and `details` what
+    its errors carry for programs beside code and message; None where there is no such thing. A result that may lack
+    what `result` requires has the fields of one of `alternatives` instead.
     """
 
     name: str
@@ -75,9 +107,13 @@ class Tool(Generic[ArgumentsT]):
     arguments: type[ArgumentsT]
     result: Schema
     annotations: types.ToolAnnotations
-    run: Callable[[Agent, ArgumentsT], Awaitable[dict[str, Any]]]
     dry_run: Schema | None = None
     details: Schema | None = None
+    alternatives: Sequence[Sequence[str]] = ()
+
+    async def perform(self, call: ToolCall, arguments: ArgumentsT) -> Outcome:
+        """Do what the tool is for. Raises `ToolError`, and what else `Toolbox.call` knows."""
+        raise NotImplementedError
 
     def definition(self) -> types.Tool:
         """Describe the tool as `tools/list` does."""
@@ -94,27 +130,57 @@ class Tool(Generic[ArgumentsT]):
         """Allow the error beside the results: the TypeScript clients check error results against the schema as well."""
         results = [each for each in (self.dry_run, self.result) if each is not None]
         properties = {name: schema for each in results for name, schema in each["properties"].items()}
+        required = [*(each["required"] for each in results), *self.alternatives, ["error"]]
         return {
             "type": "object",
             "properties": {**properties, "error": _error_schema(self.details)},
-            "oneOf": [{"required": each["required"]} for each in (*results, {"required": ["error"]})],
+            "oneOf": [{"required": list(each)} for each in required],
         }
+
+
+@attrs.frozen(kw_only=True)
+class Tool(ToolBase[ArgumentsT]):
+    """A tool that needs to know no more than the agent it acts for."""
+
+    run: Callable[[Agent, ArgumentsT], Awaitable[dict[str, Any]]]
+
+    async def perform(self, call: ToolCall, arguments: ArgumentsT) -> Outcome:
+        """See `ToolBase.perform`."""
+        return await self.run(call.agent, arguments)
+
+
+@attrs.frozen(kw_only=True)
+class TurnTool(ToolBase[ArgumentsT]):
+    """A tool that waits for a caller, so for long, and has a bound of its own for how many do."""
+
+    run: Callable[[ToolCall, ArgumentsT], Awaitable[Outcome]]
+
+    async def perform(self, call: ToolCall, arguments: ArgumentsT) -> Outcome:
+        """See `ToolBase.perform`."""
+        return await self.run(call, arguments)
 
 
 class Toolbox:
     """The tools by name."""
 
-    def __init__(self, tools: Iterable[Tool[Any]]) -> None:
+    def __init__(self, tools: Iterable[ToolBase[Any]]) -> None:
         self._tools = {each.name: each for each in tools}
         self.definitions = [each.definition() for each in self._tools.values()]
 
-    async def call(self, agent: Agent, name: str, arguments: Mapping[str, Any]) -> types.CallToolResult:
+    def waits(self, name: str) -> bool:
+        """Whether the tool of this name takes as long as a caller does."""
+        return isinstance(self._tools.get(name), TurnTool)
+
+    async def call(
+        self, call: ToolCall, name: str, arguments: Mapping[str, Any]
+    ) -> types.CallToolResult | types.InputRequiredResult:
         """Run a tool for an agent. Raises `MCPError` for a name that is no tool; all else is in the result."""
-        tool = self._tools.get(name)
+        agent, tool = call.agent, self._tools.get(name)
         if tool is None:
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {name}")
         try:
-            return _result(await tool.run(agent, _checked(tool, agent, arguments)))
+            outcome = await tool.perform(call, _checked(tool, agent, arguments))
+            return outcome if isinstance(outcome, types.InputRequiredResult) else _result(outcome)
         except ToolError as error:
             return failure(error.code, str(error))
         except OutboundRefused as refusal:
@@ -152,7 +218,7 @@ def _result(content: dict[str, Any], *, is_error: bool = False) -> types.CallToo
     return types.CallToolResult(content=[text], structured_content=content, is_error=is_error)
 
 
-def _checked(tool: Tool[ArgumentsT], agent: Agent, arguments: Mapping[str, Any]) -> ArgumentsT:
+def _checked(tool: ToolBase[ArgumentsT], agent: Agent, arguments: Mapping[str, Any]) -> ArgumentsT:
     try:
         checked = tool.arguments.model_validate(arguments)
     except ValidationError as error:

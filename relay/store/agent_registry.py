@@ -53,7 +53,8 @@ class AgentRegistry:
     ) -> tuple[Agent, str]:
         """Register an agent and return it with its token, which is not kept and cannot be shown again.
 
-        `number` is put into E.164 form; fillers are as for `change`. Raises `AgentError` for an id or a number that is none, or an id that is taken.
+        `number` is put into E.164 form; fillers are as for `change`. Raises `AgentError` for an id or a number
+        that is none, or an id that is taken.
         """
         number = None if number is None else _e164(number)
         try:
@@ -218,7 +219,8 @@ def _find(connection: Connection, agent_id: str) -> RowMapping | None:
 
 
 def _agent(row: RowMapping) -> Agent:
-    return Agent(**{name: value for name, value in row.items() if name != "token_hash"})
+    fields = {name: value for name, value in row.items() if name not in {"token_hash", "fillers"}}
+    return Agent(**fields, fillers=None if row["fillers"] is None else tuple(row["fillers"]))
 
 
 def _fillers(short: Iterable[str] | None, long: str | None, *, none: bool) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from trio.testing import MockClock
 
 from actors.messages import Availability
 from actors.presence import Presence
+from actors.routing import Way
 
 HERE, LOST, AWAY = Availability.HERE, Availability.JUST_LOST, Availability.AWAY
 
@@ -108,3 +109,31 @@ async def test_nothing_is_left_behind(nursery: trio.Nursery, autojump_clock: Moc
     await trio.sleep(5)
     assert (presence._sessions, presence._lost_until, presence._watchers) == ({}, {}, {})
     nursery.cancel_scope.cancel()
+
+
+async def test_a_session_that_is_reached_in_another_way_keeps_its_place() -> None:
+    """What it can do counts from then on."""
+    presence = Presence[Session](grace=10)
+    session = Session()
+    presence.arrive(session, Way.WAKE_UP)
+    assert presence.availability("my-client") is Availability.WAKEABLE
+    presence.arrive(session, Way.SAMPLING)
+    assert presence.availability("my-client") is HERE
+    assert presence.newest("my-client") is session
+    presence.leave(session)
+    assert presence.newest("my-client") is None
+
+
+async def test_a_claim_counts_as_long_as_its_session_is_here() -> None:
+    """Then the call is nobody's in particular."""
+    presence = Presence[Session](grace=10)
+    old, new = Session(), Session()
+    presence.arrive(old)
+    presence.arrive(new)
+    assert presence.claimant("my-client", "CA1") is None
+    presence.claim(old, "CA1")
+    assert presence.claimant("my-client", "CA1") is old
+    assert presence.newest("my-client", "CA1") is old
+    presence.leave(old)
+    assert presence.claimant("my-client", "CA1") is None
+    assert presence.newest("my-client", "CA1") is new

@@ -12,8 +12,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.errors import ClientLeft
 from actors.messages import Availability, Line, Speaker, TurnRequest
-from actors.presence import Presence
-from actors.turn_desk import AgentDesk, CallOver, DeskOptions, TurnDesk, TurnOver, TurnTaken
+from actors.pending_turns import CallOver, TurnOver, TurnTaken, Utterance
+from actors.ports import Answer
+from actors.presence import AnsweringSession, Presence
+from actors.turn_desk import AgentDesk, DeskOptions
+from actors.turn_desks import TurnDesks
 from tests.fakes import STARTED, call_info
 
 AGENT = "my-client"
@@ -44,13 +47,23 @@ class Ear:
         raise AssertionError
 
 
+@attrs.frozen(eq=False)
+class Session:
+    """A session that is asked directly."""
+
+    agent_id: str
+
+    async def respond(self, request: TurnRequest, answer: Answer) -> None:
+        await answer.say("asked")
+
+
 @attrs.define(eq=False)
 class Room:
     """A turn desk with its presence."""
 
     desk: AgentDesk
-    turns: TurnDesk
-    presence: Presence[AgentDesk]
+    turns: TurnDesks
+    presence: Presence[AnsweringSession]
 
     @property
     def availability(self) -> Availability:
@@ -59,8 +72,8 @@ class Room:
 
 @asynccontextmanager
 async def open_room(options: DeskOptions = OPTIONS) -> AsyncIterator[Room]:
-    presence = Presence[AgentDesk](grace=10)
-    turns = TurnDesk(presence, options)
+    presence = Presence[AnsweringSession](grace=10)
+    turns = TurnDesks(presence, options)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(turns.run)
         nursery.start_soon(presence.run)
@@ -68,21 +81,146 @@ async def open_room(options: DeskOptions = OPTIONS) -> AsyncIterator[Room]:
         nursery.cancel_scope.cancel()
 
 
+async def take(room: Room, client: str, call_sid: str = "") -> Utterance:
+    """Wait for words, which must come."""
+    given = await room.desk.next_words(client, call_sid)
+    assert given is not None
+    return given
+
+
 async def test_waiting_for_words_is_presence(autojump_clock: MockClock) -> None:
-    """The agent is here while a tool call waits; when it stops without words, it counts as just lost, then as away."""
+    """The agent is here while a tool call waits; when it ends without words, it counts as just lost, then as away."""
     async with open_room() as room, trio.open_nursery() as nursery:
-        assert room.availability is Availability.AWAY
-        with trio.move_on_after(5):
-            nursery.start_soon(_check_here, room)
+        seen: list[Availability] = []
+
+        async def look() -> None:
+            for seconds in (0, 1, 5, 11):
+                await trio.sleep(seconds)
+                seen.append(room.availability)
+
+        nursery.start_soon(look)
+        await trio.sleep(0.5)
+        assert await room.desk.next_words("one", within=5) is None
+    assert seen == [Availability.AWAY, Availability.HERE, Availability.JUST_LOST, Availability.AWAY]
+
+
+async def test_a_wait_that_is_cut_off_is_no_presence(nursery: trio.Nursery) -> None:
+    """Nothing brings a tool call back that was cut off: its client is away at once, also when it has just answered."""
+    async with open_room() as room:
+        nursery.start_soon(room.desk.respond, words("Hello?"), Ear())
+        await take(room, "one")
+        await room.desk.say("one", "CA1", 1, "Good morning.")
+        await wait_all_tasks_blocked()
+        with trio.move_on_after(0.01):
             await room.desk.next_words("one")
-        assert room.availability is Availability.JUST_LOST
-        await trio.sleep(11)
         assert room.availability is Availability.AWAY
 
 
-async def _check_here(room: Room) -> None:
-    await trio.sleep(1)
-    assert room.availability is Availability.HERE
+async def test_a_wait_that_is_cut_off_leaves_words_in_hand(nursery: trio.Nursery) -> None:
+    """Another client of the same key may be thinking about them: it is here for its grace, and can answer."""
+    async with open_room() as room:
+        ear = Ear()
+        nursery.start_soon(room.desk.respond, words("Hello?"), ear)
+        await take(room, "one")
+        with trio.move_on_after(0.01):
+            await room.desk.next_words("one")
+        assert room.availability is Availability.HERE
+        await room.desk.say("one", "CA1", 1, "Good morning.")
+        await wait_all_tasks_blocked()
+        assert ear.heard == ["Good morning."]
+
+
+async def test_who_is_late_is_here_again(nursery: trio.Nursery) -> None:
+    """A client that answers too late has shown that it is there, and will come for the next words."""
+    async with open_room() as room:
+        at_first = room.availability
+        with pytest.raises(TurnOver):
+            await room.desk.say("one", "CA1", 1, "Good morning.")
+        assert (at_first, room.availability) == (Availability.AWAY, Availability.HERE)
+
+
+async def test_one_of_several_waits_that_is_cut_off_changes_nothing(nursery: trio.Nursery) -> None:
+    """A client with another tool call under way is here."""
+    async with open_room() as room:
+        nursery.start_soon(room.desk.next_words, "one")
+        await wait_all_tasks_blocked()
+        with trio.move_on_after(0.01):
+            await room.desk.next_words("one")
+        assert room.availability is Availability.HERE
+        nursery.cancel_scope.cancel()
+
+
+async def test_words_that_are_answered_are_not_given_again(nursery: trio.Nursery) -> None:
+    """Also not while the answer is still being spoken."""
+    async with open_room() as room:
+        ear = Ear(deaf=trio.Event())
+        nursery.start_soon(room.desk.respond, words("Hello?"), ear)
+        await take(room, "one")
+        await room.desk.say("one", "CA1", 1, "Good morning.")
+        with trio.move_on_after(0.05) as waited:
+            await room.desk.next_words("one", "CA1")
+        assert waited.cancelled_caught
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_call_that_another_session_has_claimed_is_not_answered_here(nursery: trio.Nursery) -> None:
+    """Who still says something to it is told so, and the words that wait go to that session at once."""
+    async with open_room() as room:
+        asked = Session(AGENT)
+        ear = Ear()
+
+        async def respond() -> None:
+            try:
+                await room.desk.respond(words("Hello?"), ear)
+            except ClientLeft:
+                await asked.respond(words("Hello?", turn=2), ear)
+
+        nursery.start_soon(respond)
+        await take(room, "one")
+        room.presence.arrive(asked)
+        room.presence.claim(asked, "CA1")
+        room.desk.hand_over("CA1")
+        await wait_all_tasks_blocked()
+        assert ear.heard == ["asked"]
+        with pytest.raises(TurnTaken):
+            await room.desk.say("one", "CA1", 1, "Good morning.")
+        room.presence.leave(asked)
+        with pytest.raises(TurnOver):
+            await room.desk.say("one", "CA1", 1, "Good morning.")
+
+
+async def test_an_answer_that_was_begun_is_not_asked_again(nursery: trio.Nursery) -> None:
+    """When the call is claimed in the middle of an answer, the turn ends with what was said."""
+    async with open_room() as room:
+        for claim in ("two", ""):
+            ear, ended = Ear(), trio.Event()
+
+            async def respond(ear: Ear = ear, ended: trio.Event = ended) -> None:
+                await room.desk.respond(words("Hello?"), ear)
+                ended.set()
+
+            nursery.start_soon(respond)
+            await wait_all_tasks_blocked()
+            await take(room, "one")
+            await room.desk.say("one", "CA1", 1, "Well,", more=True)
+            if claim:
+                room.desk.claim(claim, "CA1")
+            else:
+                room.desk.hand_over("CA1")
+            await ended.wait()
+            assert ear.heard == ["Well,"]
+            room.turns.forget(AGENT, "CA1")
+            room.presence.unclaim("CA1")
+
+
+async def test_a_claim_is_presence(autojump_clock: MockClock) -> None:
+    """Who claims a call is here for the grace, so that it can be handed over."""
+    async with open_room() as room:
+        room.desk.claim("one", "CA1")
+        at_first = room.availability, room.presence.claimant(AGENT, "CA1")
+        await trio.sleep(OPTIONS.grace + 0.1)
+        assert at_first == (Availability.HERE, room.desk)
+        assert (room.availability, room.presence.claimant(AGENT, "CA1")) == (Availability.AWAY, None)
 
 
 async def test_an_answer_goes_to_its_turn_and_repeating_it_is_harmless(nursery: trio.Nursery) -> None:
@@ -90,7 +228,7 @@ async def test_an_answer_goes_to_its_turn_and_repeating_it_is_harmless(nursery: 
     async with open_room() as room:
         ear = Ear()
         nursery.start_soon(room.desk.respond, words("Hello?"), ear)
-        given = await room.desk.next_words("one")
+        given = await take(room, "one")
         assert given.request.history[-1].text == "Hello?"
         assert await room.desk.say("one", "CA1", 1, "Good morning.")
         assert not await room.desk.say("one", "CA1", 1, "Good morning.")
@@ -103,7 +241,7 @@ async def test_pieces_are_spoken_as_they_come(nursery: trio.Nursery) -> None:
     async with open_room() as room:
         ear = Ear()
         nursery.start_soon(room.desk.respond, words("Hello?"), ear)
-        await room.desk.next_words("one")
+        await take(room, "one")
         await room.desk.say("one", "CA1", 1, "Let me look.", more=True)
         await wait_all_tasks_blocked()
         assert ear.heard == ["Let me look."]
@@ -122,7 +260,7 @@ async def test_a_late_answer_says_so(nursery: trio.Nursery) -> None:
                 await room.desk.respond(words("Hello?"), ear)
 
         nursery.start_soon(turn)
-        await room.desk.next_words("one")
+        await take(room, "one")
         scope.cancel()
         await wait_all_tasks_blocked()
         for call_sid, number in (("CA1", 1), ("CA1", 2), ("CA9", 1)):
@@ -137,7 +275,7 @@ async def test_the_call_that_waits_longest_goes_first(nursery: trio.Nursery, aut
         for call_sid in ("CA1", "CA2", "CA3"):
             nursery.start_soon(room.desk.respond, words(f"I am {call_sid}.", call_sid=call_sid), Ear())
             await trio.sleep(0.1)
-        given = [await room.desk.next_words("one") for _ in range(3)]
+        given = [await take(room, "one") for _ in range(3)]
         assert [each.request.call.call_sid for each in given] == ["CA1", "CA2", "CA3"]
         assert [each.waiting for each in given] == [2, 1, 0]
         nursery.cancel_scope.cancel()
@@ -148,9 +286,7 @@ async def test_a_named_call_is_waited_for_alone(nursery: trio.Nursery, autojump_
     async with open_room() as room:
         room.desk.open("CA2")
         nursery.start_soon(room.desk.respond, words("I am CA1."), Ear())
-        with trio.move_on_after(5) as waited:
-            await room.desk.next_words("one", "CA2")
-        assert waited.cancelled_caught
+        assert await room.desk.next_words("one", "CA2", within=5) is None
 
         async def end() -> None:
             await trio.sleep(1)
@@ -166,10 +302,10 @@ async def test_unanswered_words_are_given_again(nursery: trio.Nursery, autojump_
     """A client whose tool result was lost gets the same turn again, at once if it names the call, else in a while."""
     async with open_room() as room:
         nursery.start_soon(room.desk.respond, words("Hello?"), Ear())
-        first = await room.desk.next_words("one")
-        assert (await room.desk.next_words("one", "CA1")).request == first.request
+        first = await take(room, "one")
+        assert (await take(room, "one", "CA1")).request == first.request
         began = trio.current_time()
-        assert (await room.desk.next_words("one")).request == first.request
+        assert (await take(room, "one")).request == first.request
         assert trio.current_time() - began == pytest.approx(OPTIONS.again)
         nursery.cancel_scope.cancel()
 
@@ -178,12 +314,12 @@ async def test_a_call_stays_with_its_client(nursery: trio.Nursery, autojump_cloc
     """The next words go to the client that had the call, also when another waits; after a while to whoever waits."""
     async with open_room() as room:
         nursery.start_soon(room.desk.respond, words("First."), Ear())
-        assert (await room.desk.next_words("one")).is_new
+        assert (await take(room, "one")).is_new
         await room.desk.say("one", "CA1", 1, "Yes.")
         got: dict[str, int] = {}
 
         async def wait(client: str) -> None:
-            got[client] = (await room.desk.next_words(client)).request.turn
+            got[client] = (await take(room, client)).request.turn
 
         nursery.start_soon(wait, "two")
         nursery.start_soon(wait, "one")
@@ -205,11 +341,11 @@ async def test_a_claim_takes_the_call_from_another_client(nursery: trio.Nursery)
     async with open_room() as room:
         ear = Ear()
         nursery.start_soon(room.desk.respond, words("Hello?"), ear)
-        await room.desk.next_words("one")
+        await take(room, "one")
         room.desk.claim("two", "CA1")
         with pytest.raises(TurnTaken):
             await room.desk.say("one", "CA1", 1, "Good morning.")
-        given = await room.desk.next_words("two")
+        given = await take(room, "two")
         assert given.is_new
         await room.desk.say("two", "CA1", 1, "Good evening.")
         with pytest.raises(TurnTaken):
@@ -231,10 +367,10 @@ async def test_a_turn_fails_with_its_client(nursery: trio.Nursery) -> None:
 
         nursery.start_soon(respond, "CA1")
         await wait_all_tasks_blocked()
-        await room.desk.next_words("one")
+        await take(room, "one")
         nursery.start_soon(respond, "CA2")
         await wait_all_tasks_blocked()
-        await room.desk.next_words("two")
+        await take(room, "two")
         room.turns.leave(AGENT, "one")
         await wait_all_tasks_blocked()
         assert left == ["CA1"]
@@ -245,7 +381,7 @@ async def test_a_client_that_thinks_is_here_for_a_grace(autojump_clock: MockCloc
     """After it left with words the agent counts as here for the grace, then not any more."""
     async with open_room() as room:
         nursery.start_soon(room.desk.respond, words("Hello?"), Ear())
-        await room.desk.next_words("one")
+        await take(room, "one")
         await trio.sleep(OPTIONS.grace - 0.1)
         assert room.availability is Availability.HERE
         await trio.sleep(0.2)
@@ -263,7 +399,7 @@ async def test_an_answer_that_is_spoken_slowly_makes_its_client_wait(nursery: tr
                 await room.desk.respond(words("Hello?"), ear)
 
         nursery.start_soon(turn)
-        await room.desk.next_words("one")
+        await take(room, "one")
         outcome: list[type[Exception]] = []
 
         async def talk() -> None:
@@ -279,18 +415,3 @@ async def test_an_answer_that_is_spoken_slowly_makes_its_client_wait(nursery: tr
         scope.cancel()
         await wait_all_tasks_blocked()
         assert outcome == [TurnOver]
-
-
-async def test_nothing_is_left_of_calls_that_are_over(autojump_clock: MockClock) -> None:
-    """When calls are forgotten and clients gone, the desks are too."""
-    async with open_room() as room:
-        for number in range(5):
-            call_sid = f"CA{number}"
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(room.desk.respond, words("Hello?", call_sid=call_sid), Ear())
-                await room.desk.next_words("one")
-                await room.desk.say("one", call_sid, 1, "Yes.")
-            room.turns.forget(AGENT, call_sid)
-        assert room.desk._conversations == {}
-        await trio.sleep(OPTIONS.grace + 1)
-        assert room.turns._desks == {}

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import anyio
 import anyio.lowlevel
 from mcp import ClientSession, types
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamablehttp_client
-from options import is_streamable, parse, report, words, work
+from options import answer_to, is_streamable, live, parse, pieces, report, run
 
 options = parse()
 
@@ -17,11 +16,9 @@ options = parse()
 async def sample(context: Any, params: types.CreateMessageRequestParams) -> types.CreateMessageResult:
     said = params.messages[-1].content.text
     report("sampling", text=said, system=params.systemPrompt, metadata=params.metadata, messages=len(params.messages))
-    answer = f"You said: {said}"
-    await anyio.sleep(options.think)
-    if options.pieces:
-        for number, piece in enumerate(words(answer), 1):
-            await context.session.send_progress_notification(params.meta.progressToken, number, None, piece)
+    answer = answer_to(said)
+    async for number, piece in pieces(options, answer):
+        await context.session.send_progress_notification(params.meta.progressToken, number, None, piece)
     content = types.TextContent(type="text", text=answer)
     return types.CreateMessageResult(role="assistant", content=content, model="echo")
 
@@ -45,17 +42,11 @@ async def main() -> None:
             await session.set_logging_level(options.log_level)
         tools = sorted(tool.name for tool in (await session.list_tools()).tools)
         report("ready", tools=tools, version=hello.protocolVersion, instructions=hello.instructions)
-        if options.fetch:
-            fetched = await session.call_tool("comms_get_waiting_messages", {})
-            report("tool", result=fetched.structuredContent)
-            ids = [each["id"] for each in fetched.structuredContent["messages"]]
-            done = await session.call_tool("comms_acknowledge_messages", {"ids": ids})
-            report("tool", result=done.structuredContent)
 
-        async def call_tool(name: str) -> Any:
-            return (await session.call_tool(name, {})).structuredContent
+        async def call_tool(name: str, arguments: dict[str, Any]) -> Any:
+            return (await session.call_tool(name, arguments)).structuredContent
 
-        await work(call_tool)
+        await live(options, call_tool)
 
 
-anyio.run(main, backend=options.backend)
+run(main, options)

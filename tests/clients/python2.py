@@ -12,7 +12,7 @@ import mcp_types as types
 from mcp import Client
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
-from options import is_streamable, parse, report, words, work
+from options import answer_to, is_streamable, live, parse, pieces, report, run
 
 warnings.simplefilter("ignore")  # a later revision of the protocol has no progress from clients
 options = parse()
@@ -21,12 +21,10 @@ options = parse()
 async def sample(context: Any, params: types.CreateMessageRequestParams) -> types.CreateMessageResult:
     said = params.messages[-1].content.text
     report("sampling", text=said, system=params.system_prompt, metadata=params.metadata, messages=len(params.messages))
-    answer = f"You said: {said}"
+    answer = answer_to(said)
     try:
-        await anyio.sleep(options.think)
-        if options.pieces:
-            for number, piece in enumerate(words(answer), 1):
-                await context.session.send_progress_notification(params.meta["progress_token"], number, None, piece)
+        async for number, piece in pieces(options, answer):
+            await context.session.send_progress_notification(params.meta["progress_token"], number, None, piece)
     except anyio.get_cancelled_exc_class():
         report("cancelled")
         raise
@@ -53,17 +51,11 @@ async def main() -> None:
             await client.set_logging_level(options.log_level)
         tools = sorted(tool.name for tool in (await client.list_tools()).tools)
         report("ready", tools=tools, version=client.protocol_version, instructions=client.instructions)
-        if options.fetch:
-            fetched = await client.call_tool("comms_get_waiting_messages", {})
-            report("tool", result=fetched.structured_content)
-            ids = [each["id"] for each in fetched.structured_content["messages"]]
-            done = await client.call_tool("comms_acknowledge_messages", {"ids": ids})
-            report("tool", result=done.structured_content)
 
-        async def call_tool(name: str) -> Any:
-            return (await client.call_tool(name, {})).structured_content
+        async def call_tool(name: str, arguments: dict[str, Any]) -> Any:
+            return (await client.call_tool(name, arguments)).structured_content
 
-        await work(call_tool)
+        await live(options, call_tool)
 
 
-anyio.run(main, backend=options.backend)
+run(main, options)

@@ -17,5 +17,4 @@ for (const schema of [LoggingMessageNotificationSchema, ResourceUpdatedNotificat
   client.setNotificationHandler(schema, (notification) => report('notification', notification));
 }
 const Transport = isStreamable ? StreamableHTTPClientTransport : SSEClientTransport;
-await client.connect(new Transport(new URL(url), { requestInit: { headers } }));
-await live(client);
+await live(client, new Transport(new URL(url), { requestInit: { headers } }));

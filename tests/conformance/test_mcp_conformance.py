@@ -84,6 +84,7 @@ APPLY = {
     "http-header-validation",
     "logging-set-level",
     "ping",
+    "prompts-list",
     "resources-list",
     "sep-2164-resource-not-found",
     "server-initialize",

@@ -68,6 +68,7 @@ def test_the_version_is_told(run: Run) -> None:
         [],
         ["serve"],
         ["doctor"],
+        ["attach"],
         ["agents"],
         ["agents", "add"],
         ["agents", "list"],
@@ -111,6 +112,8 @@ def test_every_command_has_help(run: Run, command: list[str]) -> None:
         ["messages", "list", "--status", "lost"],
         ["calls", "list", "--limit", "0"],
         ["serve", "--port", "70000"],
+        ["attach"],
+        ["attach", "--token", "t", "--command", "true", "--claude"],
     ],
     ids=" ".join,
 )
@@ -172,6 +175,8 @@ def test_an_agent_is_listed_as_it_was_added(run: Run) -> None:
         "systemPrompt": "Be brief.",
         "voice": "v",
         "language": "de",
+        "fillers": None,
+        "longFiller": None,
         "waitingMessages": 1,
     }
     assert token not in result.stdout

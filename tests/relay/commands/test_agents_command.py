@@ -102,3 +102,48 @@ def test_what_cannot_be_set_ends_with_1(run: Run, arguments: list[str], advice: 
     assert (result.exit_code, result.stdout) == (1, "")
     assert advice in result.stderr
     assert listed(run) == before
+
+
+FILLERS = ("--filler", "One second.", "--filler", "Let me look.", "--long-filler", "Nearly there.")
+
+
+def fillers(agent: dict[str, Any]) -> tuple[list[str] | None, str | None]:
+    """Take what is said of fillers out of an agent's description."""
+    return agent["fillers"], agent["longFiller"]
+
+
+def test_fillers_are_given_one_by_one(run: Run) -> None:
+    """Without any, an agent has the language's own; those that are given are kept in their order."""
+    run("agents", "add", "other")
+    assert fillers(listed(run)) == (None, None)
+    run("agents", "remove", "other")
+    run("agents", "add", "my-client", *FILLERS)
+    assert fillers(listed(run)) == (["One second.", "Let me look."], "Nearly there.")
+    assert "One second. | Let me look." in run("agents", "set", "my-client", "--voice", "v").stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (["--filler", "Moment."], (["Moment."], "Nearly there.")),
+        (["--long-filler", "Soon."], (["One second.", "Let me look."], "Soon.")),
+        (["--filler", ""], (None, "Nearly there.")),
+        (["--long-filler", ""], (["One second.", "Let me look."], None)),
+        (["--no-fillers"], ([], "")),
+        (["--no-fillers", "--filler", "Moment."], (["Moment."], "")),
+        (["--no-fillers", "--long-filler", "Soon."], ([], "Soon.")),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_fillers_are_changed(run: Run, change: list[str], expected: tuple[list[str] | None, str | None]) -> None:
+    """They are replaced together, an empty one brings the language's back, and a caller may wait in silence."""
+    run("agents", "add", "my-client", *FILLERS)
+    assert fillers(printed(run("agents", "set", "my-client", *change, "--json"))) == expected
+    assert fillers(listed(run)) == expected
+
+
+def test_an_agent_without_fillers_is_told_from_one_with_the_languages(run: Run) -> None:
+    """People read `none` where nothing is said, and nothing where the language's own words are."""
+    run("agents", "add", "my-client")
+    assert "none" not in run("agents", "set", "my-client", "--voice", "v").stdout
+    assert run("agents", "set", "my-client", "--no-fillers").stdout.count("none") == 2

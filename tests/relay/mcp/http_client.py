@@ -23,6 +23,8 @@ from tests.relay.mcp.mcp_relay import EventReader, RunningRelay
 
 BOTH = "application/json, text/event-stream"
 ANSWERED = 200
+STATELESS_VERSION = "2026-07-28"
+_PREFIX = "io.modelcontextprotocol/"
 
 
 @attrs.define(eq=False)
@@ -148,3 +150,15 @@ async def standing_client(
         await client.shake_hands(sampling=sampling)
         async with client.listening() as stream:
             yield client, stream
+
+
+async def ask_stateless(client: HttpClient, method: str, *, capabilities: Any = None, **params: Any) -> Any:
+    """Send one request of the 2026-07-28 revision and return its HTTP response."""
+    meta = {
+        f"{_PREFIX}protocolVersion": STATELESS_VERSION,
+        f"{_PREFIX}clientCapabilities": capabilities or {},
+        f"{_PREFIX}clientInfo": {"name": "by hand", "version": "1"},
+    }
+    message = {"jsonrpc": "2.0", "id": "q", "method": method, "params": {**params, "_meta": meta}}
+    named: str | None = params.get("name") or params.get("uri")
+    return await client.post(message, mcp_protocol_version=STATELESS_VERSION, mcp_method=method, mcp_name=named)

@@ -7,20 +7,22 @@ await relay.ask("anna", "hello")           asks the newest session of the agent 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 import httpx2
 import trio
-from mcp_types import ToolAnnotations
+from mcp_types import CallToolResult, ToolAnnotations
 
 from actors.errors import StoreFailed, UnknownCall
 from actors.messages import CallInfo, Line, Speaker, TurnRequest
-from actors.presence import Presence
+from actors.phases import Phase
+from actors.presence import AnsweringSession, Presence
+from actors.turn_desk import DeskOptions
 from relay.agents import Agent
 from relay.errors import DatabaseError
 from relay.listener import ListenerOptions, serve
@@ -29,7 +31,7 @@ from relay.mcp.client_responder import ClientResponder
 from relay.mcp.event_stream import Timing
 from relay.mcp.outbound_tools import outbound_tools
 from relay.mcp.session import McpSession
-from relay.mcp.tools import Arguments, Tool
+from relay.mcp.tools import Arguments, Tool, Toolbox, ToolCall
 from tests.relay.mcp.memory_outbound import MemoryOutbound
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -80,11 +82,13 @@ class Record:
     id: str
     agent_id: str
     body: str
+    call_sid: str = "CA0"
 
     def as_json(self) -> dict[str, Any]:
         return {
             "id": self.id,
             "agentId": self.agent_id,
+            "callSid": self.call_sid,
             "from": "+15550001111",
             "reason": "client_absent",
             "body": self.body,
@@ -113,8 +117,8 @@ class MemoryMessages:
     confirmed: set[str] = attrs.field(factory=set)
     broken: bool = False
 
-    def leave(self, agent_id: str, body: str = "Please call back.") -> Record:
-        record = Record(f"message-{len(self.records) + 1}", agent_id, body)
+    def leave(self, agent_id: str, body: str = "Please call back.", call_sid: str = "CA0") -> Record:
+        record = Record(f"message-{len(self.records) + 1}", agent_id, body, call_sid)
         self.records.append(record)
         return record
 
@@ -163,6 +167,41 @@ class MemoryCalls:
 
 
 @attrs.define(eq=False)
+class MemoryCall:
+    """A call that is going on, with what a test says of it."""
+
+    info: CallInfo
+    phase: Phase = Phase.CLIENT_LISTENING
+    transcript: Sequence[Line] = ()
+
+
+@attrs.define
+class MemoryLiveCalls:
+    """Live calls in memory, and by whom each was taken."""
+
+    calls: dict[str, MemoryCall] = attrs.field(factory=dict)
+    taken: list[tuple[str, str]] = attrs.field(factory=list)
+
+    def begin(self, agent_id: str = "anna", call_sid: str = "CA1", phase: Phase = Phase.CLIENT_LISTENING) -> MemoryCall:
+        call = self.calls[call_sid] = MemoryCall(call_info(agent_id, call_sid), phase)
+        return call
+
+    def live(self, agent_id: str | None = None) -> list[MemoryCall]:
+        return [each for each in self.calls.values() if agent_id in {None, each.info.agent_id}]
+
+    def find(self, agent_id: str, call_sid: str) -> MemoryCall | None:
+        call = self.calls.get(call_sid)
+        return call if call is not None and call.info.agent_id == agent_id else None
+
+    def take(self, agent_id: str, call_sid: str, owner: str) -> MemoryCall:
+        call = self.find(agent_id, call_sid)
+        if call is None:
+            raise UnknownCall(call_sid)
+        self.taken.append((call_sid, owner))
+        return call
+
+
+@attrs.define(eq=False)
 class WaitingTool:
     """A tool, `wait`, that ends when the test lets it, and knows how many of its calls were cancelled."""
 
@@ -189,6 +228,13 @@ class WaitingTool:
             annotations=ToolAnnotations(),
             run=run,
         )
+
+
+async def called(tools: Toolbox, agent: Agent, name: str, arguments: Mapping[str, Any]) -> CallToolResult:
+    """Call a tool that asks its client nothing back."""
+    result = await tools.call(ToolCall(agent=agent), name, arguments)
+    assert isinstance(result, CallToolResult)
+    return result
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
@@ -219,10 +265,15 @@ class Speech:
         raise AssertionError("a client ends calls by its tool")
 
 
-def turn(agent_id: str, words: str, number: int = 1) -> TurnRequest:
+def call_info(agent_id: str = "anna", call_sid: str = "CA1") -> CallInfo:
+    """Make what is known of a call."""
+    return CallInfo(call_sid=call_sid, agent_id=agent_id, caller="+15550001111", called="+15550002222", started_at=NOW)
+
+
+def turn(agent_id: str, words: str, number: int = 1, call_sid: str = "CA1") -> TurnRequest:
     """Make the turn in which a caller says these words."""
-    call = CallInfo(call_sid="CA1", agent_id=agent_id, caller="+15550001111", called="+15550002222", started_at=NOW)
-    return TurnRequest(call=call, turn=number, history=(Line(Speaker.CALLER, words, NOW),))
+    line = Line(Speaker.CALLER, words, NOW)
+    return TurnRequest(call=call_info(agent_id, call_sid), turn=number, history=(line,))
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -231,11 +282,12 @@ class RunningRelay:
 
     app: McpApp
     origin: str
-    presence: Presence[McpSession]
+    presence: Presence[AnsweringSession]
     directory: MemoryDirectory
     hellos: MemoryHellos
     messages: MemoryMessages
     calls: MemoryCalls
+    live_calls: MemoryLiveCalls
     outbound: MemoryOutbound
     tasks: trio.Nursery
     stop: trio.Event
@@ -263,7 +315,7 @@ class RunningRelay:
         """Wait until so many sessions of the agent can sample, and return the newest."""
         await eventually(lambda: sum(each.can_sample for each in self.app.sessions_of(agent_id)) == sessions)
         newest = self.presence.newest(agent_id)
-        assert newest is not None
+        assert isinstance(newest, McpSession)
         return newest
 
     async def loss(self, sessions: int = 0, agent_id: str = "anna") -> None:
@@ -285,17 +337,21 @@ async def running_relay(
     peer_patience: float = 5.0,
     more_tools: Sequence[Tool[Any]] = (),
     public_url: str | None = None,
+    desk_options: DeskOptions | None = None,
 ) -> AsyncIterator[RunningRelay]:
     """Serve for as long as the block lasts; at its end the relay stops as the daemon does."""
     directory, hellos = MemoryDirectory(), hellos or MemoryHellos()
     messages, calls, outbound = MemoryMessages(), MemoryCalls(), MemoryOutbound()
-    presence: Presence[McpSession] = Presence(grace=10)
+    live_calls = MemoryLiveCalls()
+    presence: Presence[AnsweringSession] = Presence(grace=10)
     app = McpApp(
         directory,
         hellos,
         messages,
         calls,
         presence,
+        live_calls=live_calls,
+        desk_options=desk_options,
         timing=timing,
         sessions_per_agent=sessions_per_agent,
         more_tools=[*outbound_tools(outbound), *more_tools],
@@ -316,11 +372,25 @@ async def running_relay(
             hellos=hellos,
             messages=messages,
             calls=calls,
+            live_calls=live_calls,
             outbound=outbound,
         )
         yield relay
         await relay.shut_down()
         tasks.cancel_scope.cancel("stopped")
+
+
+class Served(Protocol):
+    """What a client by hand needs to know of a relay."""
+
+    @property
+    def origin(self) -> str:
+        """Its scheme, host and port."""
+        ...
+
+    def sse_url(self, agent_id: str = ...) -> str:
+        """Give the address of an agent's stream, with its token."""
+        ...
 
 
 @attrs.define(eq=False)
@@ -374,7 +444,7 @@ class EventReader:
 class RawClient(EventReader):
     """An SSE client by hand, for what no SDK would send: a GET whose events are kept, and POSTs of any JSON."""
 
-    relay: RunningRelay
+    relay: Served
     http: httpx2.AsyncClient
     response: httpx2.Response
 
@@ -405,9 +475,11 @@ class RawClient(EventReader):
         content = {"type": "text", "text": text}
         await self.reply(request, {"role": "assistant", "model": "by hand", "content": content})
 
-    async def shake_hands(self, *, sampling: bool = True, version: str = "2025-11-25") -> dict[str, Any]:
+    async def shake_hands(
+        self, *, sampling: bool = True, version: str = "2025-11-25", capabilities: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Do what a client does first."""
-        capabilities: dict[str, Any] = {"sampling": {}} if sampling else {}
+        capabilities = {**(capabilities or {}), **({"sampling": {}} if sampling else {})}
         who = {"name": "by hand", "version": "1"}
         hello = await self.request("initialize", protocolVersion=version, capabilities=capabilities, clientInfo=who)
         await self.notify("notifications/initialized")
@@ -416,7 +488,7 @@ class RawClient(EventReader):
 
 @asynccontextmanager
 async def raw_client(
-    relay: RunningRelay, agent_id: str = "anna", *, query: str = "", headers: dict[str, str] | None = None
+    relay: Served, agent_id: str = "anna", *, query: str = "", headers: dict[str, str] | None = None
 ) -> AsyncIterator[RawClient]:
     """Open a stream by hand and wait for its first event."""
     url = relay.sse_url(agent_id) + query

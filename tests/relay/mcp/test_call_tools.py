@@ -10,13 +10,13 @@ import mcp_types as types
 from relay.agents import Agent
 from relay.mcp.call_tools import call_tools
 from relay.mcp.tools import Toolbox
-from tests.relay.mcp.mcp_relay import NOW, MemoryCalls
+from tests.relay.mcp.mcp_relay import NOW, MemoryCalls, called
 
 ANNA = Agent(agent_id="anna", created_at=NOW)
 
 
 async def call(calls: MemoryCalls, name: str, **arguments: Any) -> types.CallToolResult:
-    return await Toolbox(call_tools(calls)).call(ANNA, name, arguments)
+    return await called(Toolbox(call_tools(calls)), ANNA, name, arguments)
 
 
 async def test_calls_of_the_agent_are_listed() -> None:

@@ -1,19 +1,16 @@
-"""A turn is worded for the client as the contract says, and goes to the newest session of its agent."""
+"""A turn goes to the best session of its agent."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 import attrs
 import pytest
-from mcp_types import CreateMessageRequestParams, TextContent
 
 from actors.errors import ClientAbsent
-from actors.messages import Callee, CallInfo, Direction, Line, Speaker, TurnRequest
-from actors.presence import Presence
-from relay.mcp.client_responder import ClientResponder, sampling_params
-from tests.relay.mcp.mcp_relay import NOW, Speech, turn
+from actors.messages import TurnRequest
+from actors.ports import Answer
+from actors.presence import AnsweringSession, Presence
+from relay.mcp.client_responder import ClientResponder
+from tests.relay.mcp.mcp_relay import Speech, turn
 
 
 @attrs.define(eq=False)
@@ -23,23 +20,13 @@ class EchoSession:
     agent_id: str
     name: str
 
-    async def sample(self, params: dict[str, Any], say: Callable[[str], Awaitable[None]]) -> None:
-        await say(self.name)
-
-
-def worded(turn: TurnRequest) -> CreateMessageRequestParams:
-    """Read a turn's wire form back as the SDK does, which refuses what is not of the protocol's form."""
-    return CreateMessageRequestParams.model_validate(sampling_params(turn), by_name=False)
-
-
-def request(*history: tuple[Speaker, str], **call: object) -> TurnRequest:
-    info = CallInfo(**{"call_sid": "CA1", "agent_id": "anna", "started_at": NOW, **call})  # type: ignore[arg-type]
-    return TurnRequest(call=info, turn=3, history=tuple(Line(who, text, NOW) for who, text in history))
+    async def respond(self, request: TurnRequest, answer: Answer) -> None:
+        await answer.say(self.name)
 
 
 async def test_turn_goes_to_the_newest_session() -> None:
     """The session that came last answers."""
-    presence: Presence[EchoSession] = Presence(grace=0)
+    presence: Presence[AnsweringSession] = Presence(grace=0)
     presence.arrive(EchoSession("anna", "older"))
     presence.arrive(EchoSession("anna", "newer"))
     presence.arrive(EchoSession("bert", "someone else's"))
@@ -50,86 +37,6 @@ async def test_turn_goes_to_the_newest_session() -> None:
 
 async def test_turn_without_a_session_is_refused_at_once() -> None:
     """With no session that can sample the caller need not wait for anybody."""
-    presence: Presence[EchoSession] = Presence(grace=0)
+    presence: Presence[AnsweringSession] = Presence(grace=0)
     with pytest.raises(ClientAbsent):
         await ClientResponder(presence).respond(turn("anna", "Hi"), Speech())
-
-
-def test_conversation_becomes_messages() -> None:
-    """The caller is the user, agent and machine are the assistant, and empty lines are left out."""
-    params = worded(
-        request(
-            (Speaker.AGENT, "Hello, how can I help you?"),
-            (Speaker.CALLER, "Who is there?"),
-            (Speaker.MACHINE, "Nobody, sorry."),
-            (Speaker.AGENT, " "),
-            (Speaker.CALLER, "And now?"),
-        )
-    )
-    said = [(each.role, each.content.text) for each in params.messages if isinstance(each.content, TextContent)]
-    assert said == [
-        ("assistant", "Hello, how can I help you?"),
-        ("user", "Who is there?"),
-        ("assistant", "Nobody, sorry."),
-        ("user", "And now?"),
-    ]
-    assert params.max_tokens == 300
-
-
-def test_metadata_names_call_and_caller() -> None:
-    """The client learns which turn of which call this is, who calls, and how far that is verified."""
-    params = worded(request(caller="+1555", called="+1666", verified=True, attestation="A"))
-    assert params.metadata == {
-        "callSid": "CA1",
-        "turn": 3,
-        "from": "+1555",
-        "to": "+1666",
-        "direction": "inbound",
-        "callerVerified": True,
-        "callerAttestation": "A",
-        "agentId": "anna",
-    }
-
-
-@pytest.mark.parametrize("callee", Callee)
-def test_metadata_says_who_picked_up(callee: Callee) -> None:
-    """On a call that we made the client is told the carrier's verdict, once there is one."""
-    turn = request(direction=Direction.OUTBOUND)
-    before, after = worded(turn).metadata, worded(attrs.evolve(turn, callee=callee)).metadata
-    assert before is not None
-    assert after is not None
-    assert "answeredBy" not in before
-    assert after["answeredBy"] == callee.value
-
-
-def test_a_note_of_the_relay_is_the_user_s_in_brackets() -> None:
-    """What is told to the client, and not said by anybody, is there to be answered and marked as what it is."""
-    params = worded(request((Speaker.AGENT, "One moment."), (Speaker.RELAY, "The transfer was not answered.")))
-    assert params.messages[-1].role == "user"
-    assert params.messages[-1].content == TextContent(type="text", text="(The transfer was not answered.)")
-
-
-def test_system_prompt_comes_before_the_caution() -> None:
-    """The call's own prompt opens, and one paragraph says that the caller's words are data."""
-    prompt = worded(request(system_prompt="You sell tea.", caller="+1555")).system_prompt
-    assert prompt is not None
-    first, caution = prompt.split("\n\n")
-    assert first == "You sell tea."
-    assert "untrusted data" in caution
-
-
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        ({"caller": "+1555", "verified": True, "attestation": "A"}, "the carrier vouches for the number"),
-        ({"caller": "+1555", "attestation": "C"}, "not verified (attestation C) and may be forged"),
-        ({"caller": "+1555"}, "calls from +1555; the number is not verified and may be forged"),
-        ({"caller": ""}, "a withheld number and is not verified"),
-        ({"caller": "+1", "called": "+1666", "direction": Direction.OUTBOUND}, "whom you called at +1666"),
-    ],
-)
-def test_caution_says_how_far_the_number_is_verified(call: dict[str, object], words: str) -> None:
-    """The paragraph names the other party's number and what it is worth."""
-    prompt = worded(request(**call)).system_prompt
-    assert prompt is not None
-    assert words in prompt

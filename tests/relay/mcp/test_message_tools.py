@@ -9,14 +9,14 @@ import jsonschema  # type: ignore[import-untyped]
 from relay.agents import Agent
 from relay.mcp.message_tools import message_tools
 from relay.mcp.tools import Toolbox
-from tests.relay.mcp.mcp_relay import NOW, MemoryMessages
+from tests.relay.mcp.mcp_relay import NOW, MemoryMessages, called
 
 ANNA = Agent(agent_id="anna", created_at=NOW)
 
 
 async def call(messages: MemoryMessages, name: str, **arguments: Any) -> Any:
     tools = Toolbox(message_tools(messages))
-    result = await tools.call(ANNA, name, arguments)
+    result = await called(tools, ANNA, name, arguments)
     assert not result.is_error
     schema = next(each.output_schema for each in tools.definitions if each.name == name)
     assert schema is not None

@@ -18,7 +18,7 @@ from relay.calls import CallWish, OnVoicemail, TransferWish, VoiceMessageWish
 from relay.errors import OutboundRefused
 from relay.mcp.outbound_tools import outbound_tools
 from relay.mcp.tools import Toolbox
-from tests.relay.mcp.mcp_relay import NOW, RunningRelay
+from tests.relay.mcp.mcp_relay import NOW, RunningRelay, called
 from tests.relay.mcp.memory_outbound import VERDICT, MemoryOutbound
 
 ANNA = Agent(agent_id="anna", created_at=NOW)
@@ -37,7 +37,7 @@ async def call(
     outbound: MemoryOutbound, name: str, arguments: dict[str, Any], agent: Agent = ANNA
 ) -> types.CallToolResult:
     """Call a tool, and check its result, good or bad, as the TypeScript clients do."""
-    result = await Toolbox(outbound_tools(outbound)).call(agent, name, arguments)
+    result = await called(Toolbox(outbound_tools(outbound)), agent, name, arguments)
     jsonschema.validate(result.structured_content, schema_of(name))
     return result
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+import trio
+
+from actors.errors import ClientFailed
+from actors.messages import Availability
 from relay.mcp.push import AT_ONCE
-from tests.relay.mcp.mcp_relay import RawClient, RunningRelay, raw_client
+from relay.mcp.session import CALLS_TO_WAKE_FOR
+from tests.relay.mcp.mcp_relay import RawClient, RunningRelay, call_info, eventually, raw_client
 
 
 async def told(client: RawClient) -> str:
@@ -108,3 +114,72 @@ async def test_store_that_fails_is_asked_again_at_the_next_message(relay: Runnin
         relay.messages.leave("anna", "first")
         relay.app.announce("anna")
         assert await told(client) == "first"
+
+
+# ── callers who wait ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+CHANNEL: dict[str, Any] = {"experimental": {"claude/channel": {}}}
+
+
+async def test_client_that_can_only_be_woken_is_told_of_a_caller(relay: RunningRelay) -> None:
+    """It is no presence, but worth waiting for; what it is told reaches its model and names the call."""
+    async with raw_client(relay) as client:
+        hello = await client.shake_hands(sampling=False, capabilities=CHANNEL)
+        await eventually(lambda: relay.presence.availability("anna") is Availability.WAKEABLE)
+        relay.app.wake(call_info())
+        updated = await client.next_message("notifications/resources/updated")
+        knocked = await client.next_message("notifications/claude/channel")
+    assert "claude/channel" in hello["result"]["capabilities"]["experimental"]
+    assert updated["params"] == {"uri": "comms://live-calls"}
+    assert knocked["params"]["meta"] == {"callSid": "CA1"}
+    assert "comms_converse" in knocked["params"]["content"]
+    await eventually(lambda: relay.presence.availability("anna") is Availability.AWAY)
+
+
+async def test_client_that_can_be_woken_and_samples_is_asked(relay: RunningRelay) -> None:
+    """The better way counts; without it, when it turns out not to work, the other one is left."""
+    async with raw_client(relay) as client, trio.open_nursery() as nursery:
+        await client.shake_hands(capabilities=CHANNEL)
+        await relay.arrival()
+        nursery.start_soon(_fail_to_ask, relay)
+        request = await client.next_message("sampling/createMessage")
+        error = {"code": -32601, "message": "Method not found"}
+        await client.post({"jsonrpc": "2.0", "id": request["id"], "error": error})
+        await eventually(lambda: relay.presence.availability("anna") is Availability.WAKEABLE)
+
+
+async def _fail_to_ask(relay: RunningRelay) -> None:
+    with pytest.raises(ClientFailed):
+        await relay.ask("Hello?")
+
+
+async def test_other_clients_are_told_of_the_resource_alone(relay: RunningRelay) -> None:
+    """Each of the agent's sessions is, nobody else's, and none of them counts as there to be woken."""
+    async with raw_client(relay) as mine, raw_client(relay, "bert") as other:
+        for client in (mine, other):
+            await client.shake_hands(sampling=False)
+        await eventually(lambda: all(each.ready.is_set() for each in relay.app.sessions_of("anna")))
+        assert relay.presence.availability("anna") is Availability.AWAY
+        relay.app.wake(call_info())
+        assert (await mine.next_message("notifications/resources/updated"))["params"]["uri"] == "comms://live-calls"
+        for client in (mine, other):
+            assert "result" in await client.request("ping")
+        assert not [each for each in mine.events if "notifications/claude" in each.get("data", "")]
+        assert not [each for each in other.events if "resources/updated" in each.get("data", "")]
+
+
+async def test_call_is_named_once_to_a_client_that_was_not_ready(relay: RunningRelay) -> None:
+    """What was noted for it meanwhile is told when it is, of the newest calls only."""
+    async with raw_client(relay) as client:
+        (session,) = relay.app.sessions_of("anna")
+        for number in range(CALLS_TO_WAKE_FOR + 1):
+            relay.app.wake(call_info(call_sid=f"CA{number}"))
+        await client.shake_hands(sampling=False, capabilities=CHANNEL)
+        named = [
+            (await client.next_message("notifications/claude/channel"))["params"]["meta"]["callSid"]
+            for _ in range(CALLS_TO_WAKE_FOR)
+        ]
+        assert "result" in await client.request("ping")
+    assert named == [f"CA{number}" for number in range(1, CALLS_TO_WAKE_FOR + 1)]
+    assert not session.unheard

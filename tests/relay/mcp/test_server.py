@@ -7,10 +7,11 @@ import json
 import pytest
 import trio
 
+from actors.phases import Phase
 from relay.mcp.server import TOOL_CALLS_AT_ONCE
 from tests.relay.mcp.mcp_relay import RunningRelay, raw_client
 
-URI = "comms://waiting-messages"
+URI, LIVE_CALLS = "comms://waiting-messages", "comms://live-calls"
 
 
 async def test_handshake_says_what_the_relay_is_for(relay: RunningRelay) -> None:
@@ -18,9 +19,10 @@ async def test_handshake_says_what_the_relay_is_for(relay: RunningRelay) -> None
     async with raw_client(relay) as client:
         hello = (await client.shake_hands())["result"]
     assert hello["serverInfo"]["name"] == "relay"
-    assert set(hello["capabilities"]) >= {"tools", "resources", "logging"}
+    assert set(hello["capabilities"]) >= {"tools", "resources", "prompts", "logging"}
     assert hello["capabilities"]["resources"]["subscribe"] is True
-    assert "comms_get_waiting_messages" in hello["instructions"]
+    for tool in ("comms_get_waiting_messages", "comms_converse", "comms_take_call", "comms_make_call"):
+        assert tool in hello["instructions"]
     assert "never an instruction" in hello["instructions"]
 
 
@@ -48,7 +50,7 @@ async def test_resource_shows_the_agents_own_messages(relay: RunningRelay) -> No
         read = await client.request("resources/read", uri=URI)
         templates = await client.request("resources/templates/list")
     assert templates["result"]["resourceTemplates"] == []
-    assert [each["uri"] for each in listed["result"]["resources"]] == [URI]
+    assert [each["uri"] for each in listed["result"]["resources"]] == [URI, LIVE_CALLS]
     (contents,) = read["result"]["contents"]
     assert contents["mimeType"] == "application/json"
     assert json.loads(contents["text"]) == {"messages": [mine.as_json()]}
@@ -57,11 +59,13 @@ async def test_resource_shows_the_agents_own_messages(relay: RunningRelay) -> No
 
 @pytest.mark.parametrize("method", ["resources/read", "resources/subscribe", "resources/unsubscribe"])
 async def test_there_is_no_other_resource(relay: RunningRelay, method: str) -> None:
-    """Any other address is an error that names the one there is."""
+    """Any other address is an error that names those there are."""
     async with raw_client(relay) as client:
         await client.shake_hands()
         assert (await client.request(method, uri="comms://else"))["error"]["code"] == -32002
-        assert URI in (await client.request(method, uri="comms://else"))["error"]["message"]
+        message = (await client.request(method, uri="comms://else"))["error"]["message"]
+    assert URI in message
+    assert LIVE_CALLS in message
 
 
 @pytest.mark.parametrize("method", ["resources/subscribe", "resources/unsubscribe"])
@@ -69,7 +73,19 @@ async def test_resource_can_be_subscribed_to(relay: RunningRelay, method: str) -
     """Clients that only listen to what they subscribed to can do so."""
     async with raw_client(relay) as client:
         await client.shake_hands()
-        assert (await client.request(method, uri=URI))["result"] == {}
+        for uri in (URI, LIVE_CALLS):
+            assert (await client.request(method, uri=uri))["result"] == {}
+
+
+async def test_resource_shows_the_agents_own_live_calls(relay: RunningRelay) -> None:
+    """Reading it shows whose caller waits for an answer."""
+    relay.live_calls.begin("anna", "CA1", Phase.CLIENT_AWAITED)
+    relay.live_calls.begin("bert", "CA2")
+    async with raw_client(relay) as client:
+        await client.shake_hands()
+        read = await client.request("resources/read", uri=LIVE_CALLS)
+    (call,) = json.loads(read["result"]["contents"][0]["text"])["calls"]
+    assert (call["callSid"], call["callerWaits"]) == ("CA1", True)
 
 
 async def test_resource_that_cannot_be_read_is_an_error(relay: RunningRelay) -> None:

@@ -11,6 +11,7 @@ from mcp_types import CreateMessageRequestParams, JSONRPCNotification, SamplingM
 
 from actors.errors import ClientAbsent, ClientFailed, ClientLeft
 from actors.presence import Presence
+from actors.turn_desks import TurnDesks
 from relay.agents import Agent
 from relay.mcp.session import INBOX_CAPACITY, McpSession
 from tests.relay.mcp.mcp_relay import NOW, RawClient, RunningRelay, Speech, raw_client
@@ -84,11 +85,10 @@ async def test_client_that_said_all_in_pieces_may_end_with_nothing(relay: Runnin
                 await super().say(text)
                 spoken.set()
 
-        session = relay.presence.newest("anna")
-        assert session is not None
+        session = await relay.arrival()
         speech = Listening()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(session.sample, params(), speech.say)
+            nursery.start_soon(session.sampler.sample, params(), speech.say)
             request = await client.next_message("sampling/createMessage")
             token = request["params"]["_meta"]["progressToken"]
             await client.notify("notifications/progress", progressToken=token, progress=1, message="That is all.")
@@ -221,7 +221,7 @@ async def test_error_of_the_speaker_ends_the_turn(relay: RunningRelay) -> None:
         session = await relay.arrival()
         with pytest.RaisesGroup(trio.BrokenResourceError, flatten_subgroups=True):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(session.sample, params(), broken)
+                nursery.start_soon(session.sampler.sample, params(), broken)
                 request = await client.next_message("sampling/createMessage")
                 token = request["params"]["_meta"]["progressToken"]
                 await client.notify("notifications/progress", progressToken=token, progress=1, message="Hi")
@@ -232,7 +232,7 @@ async def test_full_inbox_makes_nobody_wait_for_ever(autojump_clock: trio.testin
     """A message that finds no room waits for some, and a session that makes none is stuck and is closed."""
     message = JSONRPCNotification(jsonrpc="2.0", method="notifications/roots/list_changed")
     agent = Agent(agent_id="anna", created_at=NOW)
-    session = McpSession(agent=agent, presence=Presence(grace=0), token_digest=b"")
+    session = McpSession(agent=agent, desks=TurnDesks(Presence(grace=0)), token_digest=b"")
     assert all(session.deliver_now(message) for _ in range(INBOX_CAPACITY))
     assert not session.deliver_now(message)
     await session.deliver_later(message)

@@ -10,18 +10,18 @@ import pytest
 import trio
 
 from actors.errors import ClientAbsent, ClientLeft
-from actors.presence import Presence
+from actors.presence import AnsweringSession, Presence
 from relay.listener import ListenerOptions, serve
 from relay.mcp.app import McpApp
 from relay.mcp.asgi import LONGEST_MESSAGE
 from relay.mcp.event_stream import Timing
 from relay.mcp.http_body import MOST_IN_A_BATCH
-from relay.mcp.session import McpSession
 from tests.relay.mcp.http_client import http_client, initialize, standing_client
 from tests.relay.mcp.mcp_relay import (
     MemoryCalls,
     MemoryDirectory,
     MemoryHellos,
+    MemoryLiveCalls,
     MemoryMessages,
     RunningRelay,
     eventually,
@@ -366,7 +366,14 @@ async def test_shutdown_ends_every_session_and_begins_no_more(relay: RunningRela
 
 async def test_without_its_tasks_nobody_is_let_in() -> None:
     """Before `run` there is nothing that a session could live in."""
-    app = McpApp(MemoryDirectory(), MemoryHellos(), MemoryMessages(), MemoryCalls(), Presence[McpSession](grace=0))
+    app = McpApp(
+        MemoryDirectory(),
+        MemoryHellos(),
+        MemoryMessages(),
+        MemoryCalls(),
+        Presence[AnsweringSession](grace=0),
+        live_calls=MemoryLiveCalls(),
+    )
     async with trio.open_nursery() as nursery:
         listen = partial(serve, app, ListenerOptions(grace=0), host="127.0.0.1", port=0, stop=trio.Event())
         host, port = await nursery.start(listen)

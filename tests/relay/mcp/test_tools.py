@@ -15,13 +15,17 @@ import trio
 from mcp.shared.exceptions import MCPError
 
 from actors.errors import StoreFailed, UnknownCall
+from actors.presence import AnsweringSession, Presence
+from actors.turn_desks import TurnDesks
 from relay.agents import Agent
 from relay.errors import DatabaseError, OutboundRefused
 from relay.mcp.call_tools import call_tools
 from relay.mcp.message_tools import message_tools
 from relay.mcp.outbound_tools import outbound_tools
 from relay.mcp.tools import Arguments, Tool, Toolbox
-from tests.relay.mcp.mcp_relay import NOW, MemoryCalls, MemoryMessages
+from relay.mcp.turn_tools import turn_tools
+from relay.mcp.waiting_room import WaitingRoom
+from tests.relay.mcp.mcp_relay import NOW, MemoryCalls, MemoryLiveCalls, MemoryMessages, called
 from tests.relay.mcp.memory_outbound import MemoryOutbound
 
 ANNA = Agent(agent_id="anna", created_at=NOW)
@@ -48,7 +52,15 @@ def tool_that(raises: Exception) -> Tool[Nothing]:
 
 
 def all_tools() -> Toolbox:
-    return Toolbox([*message_tools(MemoryMessages()), *call_tools(MemoryCalls()), *outbound_tools(MemoryOutbound())])
+    presence = Presence[AnsweringSession](grace=0)
+    return Toolbox(
+        [
+            *message_tools(MemoryMessages()),
+            *call_tools(MemoryCalls()),
+            *outbound_tools(MemoryOutbound()),
+            *turn_tools(WaitingRoom(TurnDesks(presence)), MemoryLiveCalls(), presence),
+        ]
+    )
 
 
 # What the tools cannot do without.
@@ -59,6 +71,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "comms_send_voice_message": {"to": "+4930123456", "text": "Hello."},
     "comms_transfer_call": {"callSid": "CA1", "to": "+4930123456"},
     "comms_stop_calling": {"number": "+4930123456"},
+    "comms_take_call": {"callSid": "CA1"},
 }
 
 
@@ -85,11 +98,17 @@ def error_of(result: types.CallToolResult) -> tuple[str, str]:
         ("comms_list_calls", {"limit": 1001}, "limit"),
         ("comms_end_call", {"callSid": 5}, "callSid"),
         ("comms_end_call", {"call_sid": "CA1"}, "callSid"),
+        ("comms_converse", {"waitSeconds": 51}, "waitSeconds"),
+        ("comms_converse", {"waitSeconds": -1}, "waitSeconds"),
+        ("comms_converse", {"say": "x" * 4001}, "say"),
+        ("comms_converse", {"callSid": "CA1", "turn": 0, "say": "Yes."}, "turn"),
+        ("comms_answer_calls", {"callSid": "CA1"}, "callSid"),
+        ("comms_take_call", {}, "callSid"),
     ],
 )
 async def test_bad_arguments_name_the_field(name: str, arguments: dict[str, Any], field: str) -> None:
     """A model that sends a wrong argument is told which one and why."""
-    code, message = error_of(await all_tools().call(ANNA, name, arguments))
+    code, message = error_of(await called(all_tools(), ANNA, name, arguments))
     assert code == "bad_arguments"
     assert field in message
 
@@ -98,14 +117,14 @@ async def test_bad_arguments_name_the_field(name: str, arguments: dict[str, Any]
 async def test_no_tool_acts_for_another_agent(name: str) -> None:
     """Naming another agent is an error of its own, whatever else is asked."""
     arguments = {"agentId": "bert", **NEEDED.get(name, {})}
-    code, _ = error_of(await all_tools().call(ANNA, name, arguments))
+    code, _ = error_of(await called(all_tools(), ANNA, name, arguments))
     assert code == "not_your_agent"
 
 
 async def test_null_is_as_good_as_left_out() -> None:
     """Models fill optional arguments with null; that is no error."""
     arguments = {"agentId": None, "acknowledge": None}
-    assert not (await all_tools().call(ANNA, "comms_get_waiting_messages", arguments)).is_error
+    assert not (await called(all_tools(), ANNA, "comms_get_waiting_messages", arguments)).is_error
 
 
 @pytest.mark.parametrize(
@@ -120,7 +139,7 @@ async def test_null_is_as_good_as_left_out() -> None:
 )
 async def test_failure_becomes_a_result(error: Exception, code: str) -> None:
     """What fails inside comes back in words for a model, without its details."""
-    answered, message = error_of(await Toolbox([tool_that(error)]).call(ANNA, "broken", {}))
+    answered, message = error_of(await called(Toolbox([tool_that(error)]), ANNA, "broken", {}))
     assert answered == code
     assert str(error) not in message
 
@@ -128,21 +147,21 @@ async def test_failure_becomes_a_result(error: Exception, code: str) -> None:
 async def test_refusal_is_answered_with_its_words_and_facts() -> None:
     """What was refused outside the tools keeps its code, its sentence and its details, which fit the schema."""
     details = {"refusals": [{"name": "do_not_call", "sentence": "No.", "liftedBy": "Nothing."}], "nextAllowed": None}
-    failed = await Toolbox([tool_that(OutboundRefused("do_not_call", "No.", details))]).call(ANNA, "broken", {})
+    failed = await called(Toolbox([tool_that(OutboundRefused("do_not_call", "No.", details))]), ANNA, "broken", {})
     assert error_of(failed) == ("do_not_call", "No.")
     assert failed.structured_content["error"]["details"] == details
 
 
 async def test_refusal_without_facts_has_no_details() -> None:
     """An empty `details` is left out."""
-    failed = await Toolbox([tool_that(OutboundRefused("no_carrier", "No."))]).call(ANNA, "broken", {})
+    failed = await called(Toolbox([tool_that(OutboundRefused("no_carrier", "No."))]), ANNA, "broken", {})
     assert failed.structured_content == {"error": {"code": "no_carrier", "message": "No."}}
 
 
 async def test_crash_is_logged_without_what_it_was_made_of() -> None:
     """The log says which tool crashed, with what and where, but no text of the exception."""
     with structlog.testing.capture_logs() as logs:
-        await Toolbox([tool_that(RuntimeError("+15550001111"))]).call(ANNA, "broken", {})
+        await called(Toolbox([tool_that(RuntimeError("+15550001111"))]), ANNA, "broken", {})
     (entry,) = logs
     assert (entry["event"], entry["tool"], entry["agent_id"]) == ("tool_crashed", "broken", "anna")
     assert entry["errors"][0].startswith("RuntimeError at tools.py:")
@@ -152,7 +171,7 @@ async def test_crash_is_logged_without_what_it_was_made_of() -> None:
 async def test_unknown_tool_is_a_protocol_error() -> None:
     """A name that is no tool is refused as the specification says."""
     with pytest.raises(MCPError, match="Unknown tool"):
-        await all_tools().call(ANNA, "comms_fly", {})
+        await called(all_tools(), ANNA, "comms_fly", {})
 
 
 def fields(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -189,6 +208,6 @@ async def test_error_keeps_to_the_output_schema() -> None:
     """Clients that check error results against the schema accept them."""
     tools = all_tools()
     for definition in tools.definitions:
-        failed = await tools.call(ANNA, definition.name, {"what": "?"})
+        failed = await called(tools, ANNA, definition.name, {"what": "?"})
         assert definition.output_schema is not None
         jsonschema.validate(failed.structured_content, definition.output_schema)

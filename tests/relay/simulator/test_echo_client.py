@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import trio
 
-from relay.simulator.echo_client import EchoFailed, open_echo_client
+from actors.errors import ClientAbsent
+from relay.simulator.echo_client import EchoFailed, Question, open_echo_client
 from tests.relay.mcp.mcp_relay import RunningRelay, running_relay
 
 
@@ -28,16 +29,21 @@ async def unused_port() -> int:
     return port
 
 
-async def test_it_is_a_client_that_can_be_asked(relay: RunningRelay) -> None:
-    """Inside the block it is its agent's session; after it, it is gone."""
-    async with open_echo_client(relay.sse_url("bert")):
+over_both = pytest.mark.parametrize("path", ["sse", "mcp"])
+
+
+@over_both
+async def test_it_is_a_client_that_can_be_asked(relay: RunningRelay, path: str) -> None:
+    """Inside the block its agent has a session, which takes turns over either transport."""
+    async with open_echo_client(f"{relay.origin}/{path}", token="token-bert"):
         assert (await relay.arrival(agent_id="bert")).can_sample
-    await relay.departure(agent_id="bert")
+    await relay.loss(agent_id="bert")
 
 
-async def test_it_repeats_what_the_caller_said(relay: RunningRelay) -> None:
+@over_both
+async def test_it_repeats_what_the_caller_said(relay: RunningRelay, path: str) -> None:
     """Each turn is answered with its own words, and counted."""
-    async with open_echo_client(relay.sse_url()) as client:
+    async with open_echo_client(f"{relay.origin}/{path}", token="token-anna") as client:
         await relay.arrival()
         for words in ("Hello?", 'What\'s "new"?\nGrüße, 你好 🙂'):
             assert (await relay.ask(words)).text == f"You said: {words}"
@@ -69,14 +75,46 @@ async def test_long_words_are_repeated_whole(relay: RunningRelay) -> None:
             assert (await relay.ask(words.strip())).text == f"You said: {words.strip()}"
 
 
-async def test_it_calls_tools(relay: RunningRelay) -> None:
+@over_both
+async def test_it_can_be_told_what_to_say(relay: RunningRelay, path: str) -> None:
+    """Whoever has it may answer the turns, and send pieces of an answer before the rest of it."""
+
+    async def hesitate(question: Question) -> str:
+        await question.say(1, "Well. ")
+        return f"Well. {question.words[::-1]}"
+
+    async with open_echo_client(f"{relay.origin}/{path}", token="token-anna", answer=hesitate):
+        await relay.arrival()
+        speech = await relay.ask("abc")
+    assert speech.pieces == ["Well. ", "cba"]
+
+
+@over_both
+async def test_it_may_be_one_that_is_not_asked(relay: RunningRelay, path: str) -> None:
+    """Without an answer to give it only calls tools."""
+    async with open_echo_client(f"{relay.origin}/{path}", token="token-anna", answer=None) as client:
+        assert "calls" in await client.call_tool("comms_list_calls", {})
+        with pytest.raises(ClientAbsent):
+            await relay.ask("Anybody?")
+
+
+async def test_it_may_have_no_standing_stream(relay: RunningRelay) -> None:
+    """As a client of later revisions has none; its tools work."""
+    async with open_echo_client(f"{relay.origin}/mcp", token="token-anna", answer=None, stands=False) as client:
+        assert "calls" in await client.call_tool("comms_list_calls", {})
+        (session,) = relay.app.sessions_of("anna")
+        assert session.outbox.closed
+
+
+@over_both
+async def test_it_calls_tools(relay: RunningRelay, path: str) -> None:
     """Results come back to whoever asked, in whichever order, while turns are answered too."""
     answers: dict[str, Any] = {}
 
     async def call(state: str) -> None:
         answers[state] = await client.call_tool("comms_list_calls", {"state": state})
 
-    async with open_echo_client(relay.sse_url()) as client:
+    async with open_echo_client(f"{relay.origin}/{path}", token="token-anna") as client:
         await relay.arrival()
         with trio.fail_after(10):
             async with trio.open_nursery() as calling:
@@ -109,6 +147,15 @@ async def test_a_stream_that_ends_leaves_nobody_waiting(relay: RunningRelay) -> 
                     await call_until_lost()
 
 
+async def test_long_words_of_many_alphabets_are_repeated_whole(relay: RunningRelay) -> None:
+    """A character whose bytes come in two pieces is put together as well."""
+    words = "你好🙂é" * 30_000
+    async with open_echo_client(relay.sse_url()):
+        await relay.arrival()
+        with trio.fail_after(10):
+            assert (await relay.ask(words)).text == f"You said: {words}"
+
+
 @pytest.mark.parametrize("url", ["https://127.0.0.1:1/sse?token=t", "127.0.0.1:1/sse", "http:///sse"])
 async def test_it_speaks_plain_http_only(url: str) -> None:
     """Another scheme, or no host, is refused before anything is connected."""
@@ -117,10 +164,11 @@ async def test_it_speaks_plain_http_only(url: str) -> None:
             pass
 
 
-async def test_a_wrong_token_is_said_to_be_one(relay: RunningRelay) -> None:
+@over_both
+async def test_a_wrong_token_is_said_to_be_one(relay: RunningRelay, path: str) -> None:
     """The relay's refusal comes out as one plain error that names the likely cause."""
     with pytest.raises(EchoFailed, match=r"answered 401; is the client's token right\?"):
-        async with open_echo_client(f"{relay.origin}/sse?token=wrong"):
+        async with open_echo_client(f"{relay.origin}/{path}", token="wrong"):
             pass
 
 
@@ -147,10 +195,11 @@ async def test_something_else_on_the_port_is_said_to_be(nursery: trio.Nursery) -
             pass
 
 
-async def test_nobody_there_is_an_operating_system_error(unused_port: int) -> None:
+@over_both
+async def test_nobody_there_is_an_operating_system_error(unused_port: int, path: str) -> None:
     """A port that nobody listens on is the operating system's own error."""
     with pytest.raises(OSError, match="connect"):
-        async with open_echo_client(f"http://127.0.0.1:{unused_port}/sse?token=t"):
+        async with open_echo_client(f"http://127.0.0.1:{unused_port}/{path}", token="t"):
             pass
 
 

@@ -192,3 +192,23 @@ async def test_a_change_that_cannot_be_is_refused(registry: AgentRegistry) -> No
     with pytest.raises(AgentError, match=r"E\.164"):
         await registry.change("my-client", number="hello", name="Ada")
     assert await registry.get("my-client") == agent
+
+
+async def test_fillers_come_back_as_they_were_given(registry: AgentRegistry) -> None:
+    """None, none at all and some are told apart, and words that cannot be stored are mended."""
+    agent, _token = await registry.add("my-client")
+    assert (agent.fillers, agent.long_filler) == (None, None)
+    assert await registry.get("my-client") == agent
+    silent = await registry.change("my-client", no_fillers=True)
+    assert (silent.fillers, silent.long_filler) == ((), "")
+    given = await registry.change("my-client", fillers=["Moment\ud800.", " "], long_filler="Gleich.")
+    assert (given.fillers, given.long_filler) == (("Moment\ufffd.",), "Gleich.")
+    assert await registry.change("my-client", fillers=[""], long_filler=" ") == agent
+
+
+async def test_an_agent_is_added_with_its_fillers(registry: AgentRegistry) -> None:
+    """What is returned is what is kept, also where nothing is to be said."""
+    for name, fillers in (("a", ["One.", "Two."]), ("b", None)):
+        agent, _token = await registry.add(name, fillers=fillers, no_fillers=True)
+        assert (agent.fillers, agent.long_filler) == (tuple(fillers or ()), "")
+        assert await registry.get(name) == agent

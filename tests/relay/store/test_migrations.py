@@ -78,6 +78,7 @@ async def test_call_records_keep_what_they_had(filled: str) -> None:
     assert unheard is not None
     assert (unheard.outcome, unheard.duration_seconds) == ("not_connected", 0)
     assert (agent.greeting, agent.name, agent.discloses) == ("Hi!", None, True)
+    assert (agent.fillers, agent.long_filler) == (None, None)
     assert [(each.speaker, each.text) for each in message.transcript] == [(Speaker.CALLER, "Call me.")]
 
 

@@ -1,0 +1,103 @@
+"""Asking one client for answers: its turns in hand, their pieces put in order, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import attrs
+import structlog
+import trio
+from mcp.server.connection import Connection
+from mcp.shared.dispatcher import CallOptions
+from mcp.shared.exceptions import MCPError
+from mcp_types import CONNECTION_CLOSED, METHOD_NOT_FOUND
+
+from actors.errors import ClientFailed, ClientLeft, ResponderError
+from relay.mcp.pieces import text_of, unsaid
+from relay.mcp.sampling_turn import Turn
+
+log = structlog.get_logger(__name__)
+
+Say = Callable[[str], Awaitable[None]]
+
+# A client that handles one request at a time (the 1.x Python SDK) goes on with a cancelled turn and answers no ping
+# until it is done; this is what a language model may take for it.
+ABANDONED_TURN = 60.0
+
+
+@attrs.define(eq=False)
+class Sampler:
+    """The sampling requests to one client. `on_refusal` is called when it turns out that it cannot; see `is_refused`.
+
+    `session` is the name of its session for logs, and `request_id` makes an id that was never used.
+    """
+
+    _connection: Connection
+    _session: str
+    _request_id: Callable[[], str]
+    _on_refusal: Callable[[], None]
+    is_refused: bool = attrs.field(default=False, init=False)
+    _turns: set[Turn] = attrs.field(factory=set, init=False)
+    _abandoned_at: float | None = attrs.field(default=None, init=False)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the client may be working on a turn, a cancelled one included."""
+        abandoned = self._abandoned_at is not None and trio.current_time() < self._abandoned_at + ABANDONED_TURN
+        return bool(self._turns) or abandoned
+
+    def hear(self) -> None:
+        """Take note that the client was heard of: it is done with turns that were cancelled."""
+        self._abandoned_at = None
+
+    async def sample(self, params: dict[str, Any], say: Say) -> None:
+        """Ask the client for one answer and say it: pieces in their order as they come, then the rest of the result.
+
+        `params` are those of `sampling/createMessage` as they go on the wire. The result is authoritative: when it does
+        not continue the pieces, it is said whole. Raises `ClientLeft` when the session ends, `ClientFailed` for an
+        error or an answer without text. Cancelling sends `notifications/cancelled` and returns at once. What `say`
+        raises comes out in an exception group.
+        """
+        turn = Turn()
+        self._turns.add(turn)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._ask, params, turn)
+                while text := await turn.next_text():
+                    await say(text)
+        finally:
+            self._turns.discard(turn)
+            if not turn.over:
+                self._abandoned_at = trio.current_time()
+        if turn.failure is not None:
+            raise turn.failure
+        final, said = text_of(turn.result), turn.pieces.said
+        if final is None or not (final + said).strip():
+            raise ClientFailed("the client's answer holds nothing that can be spoken")
+        rest = unsaid(final, said).rstrip()
+        if rest:
+            await say(rest)
+
+    async def _ask(self, params: dict[str, Any], turn: Turn) -> None:
+        options: CallOptions = {"request_id": self._request_id(), "on_progress": turn.take_piece}
+        with turn.asking:
+            try:
+                turn.result = await self._connection.send_raw_request("sampling/createMessage", params, options)
+            except MCPError as error:
+                turn.failure = self._explain(error.code)
+        turn.finish()
+
+    def lose_turns(self) -> None:
+        """Fail every turn in hand, because the stream that they were asked over has ended. Never waits."""
+        for turn in self._turns:
+            turn.lose(ClientLeft("the client's stream ended while it had the turn in hand"))
+
+    def _explain(self, code: int) -> ResponderError:
+        if code == CONNECTION_CLOSED:
+            return ClientLeft("the client's session ended while it had the turn in hand")
+        log.info("turn_refused", session=self._session, code=code)
+        if code == METHOD_NOT_FOUND:  # recognised wrongly: it never could
+            self.is_refused = True
+            self._on_refusal()
+        return ClientFailed(f"the client answered with error {code}")

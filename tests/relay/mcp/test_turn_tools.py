@@ -1,0 +1,323 @@
+"""Turn tools: a client that cannot be asked waits for a caller's words with a tool, and answers with the next call."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from actors.errors import ClientLeft
+from actors.messages import Availability
+from actors.phases import Phase
+from relay.mcp.client_responder import ClientResponder
+from tests.relay.mcp.http_client import standing_client
+from tests.relay.mcp.mcp_relay import RunningRelay, Speech, eventually, raw_client, turn
+from tests.relay.mcp.tool_client import EACH_WAY, SSE, Caller, ToolClient, code_of, staffing
+
+
+async def repeat(client: ToolClient) -> None:
+    """Staff the phone: repeat what each caller says."""
+    heard = await client.converse()
+    while True:
+        heard = await client.answer(heard, f"You said: {heard['caller']}")
+
+
+def is_here(relay: RunningRelay) -> bool:
+    return relay.presence.availability("anna") is Availability.HERE
+
+
+async def nobody_is_here(relay: RunningRelay) -> None:
+    await eventually(lambda: relay.presence.availability("anna") is Availability.AWAY)
+
+
+# ── a conversation ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@EACH_WAY
+async def test_call_of_three_turns(way: str, relay: RunningRelay) -> None:
+    """Each answer is spoken to the caller whose words it answers, and what they say next is returned."""
+    async with staffing(relay, way) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(repeat, client)
+        await eventually(lambda: is_here(relay))
+        caller = Caller(relay)
+        for words in ("Hello?", "Is it open?", "Thank you."):
+            assert await caller.say(words) == f"You said: {words}"
+        nursery.cancel_scope.cancel()
+
+
+async def test_first_turn_of_a_call_says_what_it_is_about(relay: RunningRelay) -> None:
+    """With it a client gets the system prompt and what was said before; later it gets only what is new."""
+    async with staffing(relay) as client, trio.open_nursery() as nursery:
+        caller = Caller(relay)
+        nursery.start_soon(caller.say, "Hello?")
+        first = await client.converse()
+        nursery.start_soon(caller.say_next, "Is it open?")
+        second = await client.answer(first, "Good morning.")
+        nursery.cancel_scope.cancel()
+    assert {
+        "callSid": "CA1",
+        "turn": 1,
+        "caller": "Hello?",
+        "from": "+15550001111",
+        "to": "+15550002222",
+        "direction": "inbound",
+        "callerVerified": False,
+        "waitingCalls": 0,
+        "history": [],
+    }.items() <= first.items()
+    assert "untrusted data" in first["systemPrompt"]
+    assert second["caller"] == "Is it open?"
+    assert second["turn"] == 2
+    assert not {"systemPrompt", "history"} & second.keys()
+
+
+@EACH_WAY
+async def test_several_calls_at_once(way: str, relay: RunningRelay) -> None:
+    """One client talks with several callers; the one who has waited longest comes first, and the others are counted."""
+    async with staffing(relay, way) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(Caller(relay, "CA9").say, "I am the first.")
+        await client.answer(await client.converse(), "Hello.", waitSeconds=0)
+        del relay.live_calls.calls["CA9"]
+        callers = [Caller(relay, f"CA{number}") for number in range(3)]
+        for caller in callers:
+            nursery.start_soon(caller.say, f"I am {caller.call_sid}.")
+            await wait_all_tasks_blocked()
+        heard = await client.converse()
+        order = []
+        for _ in range(3):
+            order.append((heard["callSid"], heard["waitingCalls"]))
+            heard = await client.answer(heard, f"Hello {heard['callSid']}.", waitSeconds=0)
+        assert order == [("CA0", 2), ("CA1", 1), ("CA2", 0)]
+        assert heard == {"waiting": True, "liveCalls": 3}
+        await eventually(lambda: all(each.heard for each in callers))
+    assert [each.heard for each in callers] == [["Hello CA0."], ["Hello CA1."], ["Hello CA2."]]
+
+
+async def test_pieces_are_spoken_as_they_come(relay: RunningRelay) -> None:
+    """With more, the tool returns at once and the turn stays open."""
+    async with staffing(relay) as client, trio.open_nursery() as nursery:
+        caller = Caller(relay)
+        nursery.start_soon(caller.say, "Is it open?")
+        heard = await client.converse()
+        said = await client.answer(heard, "Let me look. ", more=True)
+        assert said == {"callSid": "CA1", "turn": 1, "said": True}
+        await eventually(lambda: caller.speech.text == "Let me look. ")
+        await client.answer(heard, "It is.", waitSeconds=0)
+        await eventually(lambda: caller.heard == ["Let me look. It is."])
+
+
+async def test_words_whose_result_was_lost_are_given_again(relay: RunningRelay) -> None:
+    """Until they are answered; and an answer that is repeated is spoken once."""
+    async with staffing(relay) as client, trio.open_nursery() as nursery:
+        caller = Caller(relay)
+        nursery.start_soon(caller.say, "Hello?")
+        heard = await client.converse()
+        assert await client.converse(callSid="CA1", onlyThisCall=True) == heard
+        for _ in range(2):
+            assert await client.answer(heard, "Good morning.", waitSeconds=0) == {"waiting": True, "liveCalls": 1}
+        await eventually(lambda: caller.heard == ["Good morning."])
+
+
+async def test_late_answer_is_told_so(relay: RunningRelay) -> None:
+    """What a caller does not wait for any more is spoken to nobody, and the error says what to do."""
+    async with staffing(relay) as client:
+        caller = Caller(relay)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(caller.say, "Hello?")
+            heard = await client.converse()
+            nursery.cancel_scope.cancel()
+        late = await client.answer(heard, "Good morning.")
+    assert code_of(late) == "turn_over"
+    assert "without say" in late["error"]["message"]
+    assert caller.speech.text == ""
+
+
+async def test_wait_ends_without_words(relay: RunningRelay) -> None:
+    """The tool says that nobody has said anything; its client is expected back, so a caller may wait for it."""
+    async with staffing(relay) as client:
+        relay.live_calls.begin()
+        assert await client.converse(waitSeconds=0.02) == {"waiting": True, "liveCalls": 1}
+        assert relay.presence.availability("anna") is Availability.JUST_LOST
+
+
+# ── one call alone ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_one_call_is_waited_for_alone(relay: RunningRelay) -> None:
+    """Others wait meanwhile; when the call is over, the wait is too."""
+    async with staffing(relay) as client, trio.open_nursery() as nursery:
+        relay.live_calls.begin("anna", "CA2")
+        nursery.start_soon(Caller(relay).say, "Hello?")
+        heard = await client.converse(callSid="CA2", onlyThisCall=True, waitSeconds=0.05)
+        assert heard == {"waiting": True, "liveCalls": 2}
+
+        async def end() -> None:
+            await eventually(lambda: is_here(relay))
+            del relay.live_calls.calls["CA2"]
+            relay.app.on_call_over("anna", "CA2")
+
+        nursery.start_soon(end)
+        assert await client.converse(callSid="CA2", onlyThisCall=True) == {"callSid": "CA2", "over": True}
+        nursery.cancel_scope.cancel()
+
+
+async def test_answer_to_a_call_that_ends_with_it(relay: RunningRelay) -> None:
+    """Who answers and waits for that call alone learns that there is nothing to wait for."""
+    async with staffing(relay) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(Caller(relay).say, "Hello?")
+        heard = await client.converse()
+        del relay.live_calls.calls["CA1"]
+        assert await client.answer(heard, "Bye.", onlyThisCall=True) == {"callSid": "CA1", "over": True}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ({"callSid": "CA9", "onlyThisCall": True}, "unknown_call"),
+        ({"callSid": "CA2", "onlyThisCall": True}, "unknown_call"),
+        ({"onlyThisCall": True}, "bad_arguments"),
+        ({"say": "Hello."}, "bad_arguments"),
+        ({"say": "Hello.", "callSid": "CA1"}, "bad_arguments"),
+        ({"say": "Hello.", "callSid": "CA2", "turn": 1}, "turn_over"),
+        ({"agentId": "bert"}, "not_your_agent"),
+    ],
+)
+async def test_what_makes_no_sense_is_refused(arguments: dict[str, object], code: str, relay: RunningRelay) -> None:
+    """Also for the call of another agent, which is answered as one that does not exist."""
+    relay.live_calls.begin("anna", "CA1")
+    relay.live_calls.begin("bert", "CA2")
+    async with staffing(relay) as client:
+        assert code_of(await client.converse(**arguments)) == code
+
+
+# ── clients that go ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@EACH_WAY
+async def test_waiting_client_that_dies_is_away(way: str, relay: RunningRelay) -> None:
+    """Its tool call ends with its connection, and presence with that: nobody waits for it."""
+    async with trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            async with staffing(relay, way) as client:
+                await client.converse()
+
+        nursery.start_soon(wait)
+        await eventually(lambda: is_here(relay))
+        nursery.cancel_scope.cancel()
+    await nobody_is_here(relay)
+
+
+async def test_turn_fails_with_the_stream_of_its_client(relay: RunningRelay) -> None:
+    """Over SSE a client that is gone while it thinks is noticed at once."""
+    async with trio.open_nursery() as nursery:
+        async with raw_client(relay) as client:
+            await client.shake_hands(sampling=False)
+            failed = _fail(nursery, relay)
+            await client.request("tools/call", name="comms_converse", arguments={})
+        await failed.wait()
+    await nobody_is_here(relay)
+
+
+async def test_turn_fails_with_the_standing_stream_of_its_client(relay: RunningRelay) -> None:
+    """Over Streamable HTTP likewise, where the client has such a stream."""
+    async with trio.open_nursery() as nursery:
+        async with standing_client(relay, sampling=False) as (client, _stream):
+            failed = _fail(nursery, relay)
+            await client.request("tools/call", name="comms_converse", arguments={})
+        await failed.wait()
+    await nobody_is_here(relay)
+
+
+def _fail(nursery: trio.Nursery, relay: RunningRelay) -> trio.Event:
+    failed = trio.Event()
+
+    async def ask() -> None:
+        await eventually(lambda: is_here(relay))
+        with pytest.raises(ClientLeft):
+            await ClientResponder(relay.presence).respond(turn("anna", "Hello?"), Speech())
+        failed.set()
+
+    nursery.start_soon(ask)
+    return failed
+
+
+# ── several clients of an agent ─────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_call_is_taken_from_another_client(relay: RunningRelay) -> None:
+    """The claimer gets the words with all that was said; what the other one still says is an error that tells it."""
+    async with staffing(relay) as one, staffing(relay, SSE) as two, trio.open_nursery() as nursery:
+        caller = Caller(relay)
+        nursery.start_soon(caller.say, "Hello?")
+        heard = await one.converse()
+        nursery.start_soon(caller.say_next, "Who is there?")
+        await one.answer(heard, "Good morning.", waitSeconds=0)
+        second = await one.converse()
+        relay.live_calls.calls["CA1"].transcript = tuple(caller.history)
+        taken = await two.tool("comms_take_call", callSid="CA1")
+        assert taken["status"] == "yours"
+        assert [each["text"] for each in taken["transcript"]] == ["Hello?", "Good morning.", "Who is there?"]
+        refused = await one.answer(second, "Me.")
+        assert code_of(refused) == "taken_by_another_client"
+        theirs = await two.converse()
+        assert (theirs["callSid"], theirs["turn"], theirs["caller"]) == ("CA1", 2, "Who is there?")
+        assert [each["text"] for each in theirs["history"]] == ["Hello?", "Good morning."]
+        await two.answer(theirs, "Somebody else.", waitSeconds=0)
+        await eventually(lambda: caller.heard == ["Good morning.", "Somebody else."])
+
+
+@pytest.mark.parametrize(
+    ("phase", "status"), [(Phase.MACHINE_LISTENING, "yours"), (Phase.MACHINE_ANSWERING, "at_the_next_pause")]
+)
+@EACH_WAY
+async def test_call_is_taken_from_the_answering_machine(
+    way: str, phase: Phase, status: str, relay: RunningRelay
+) -> None:
+    """The client that takes it counts as here, so that the machine can hand it over."""
+    relay.live_calls.begin(phase=phase)
+    async with staffing(relay, way) as client:
+        taken = await client.tool("comms_take_call", callSid="CA1")
+        assert taken["status"] == status
+        assert (taken["from"], taken["to"]) == ("+15550001111", "+15550002222")
+        assert is_here(relay)
+        assert [call_sid for call_sid, _owner in relay.live_calls.taken] == ["CA1"]
+
+
+async def test_call_is_taken_by_a_session_that_is_asked(relay: RunningRelay) -> None:
+    """A client that samples gets the turns as it always does, before its newer sessions; a tool client is told so."""
+    async with staffing(relay) as tools, raw_client(relay) as mine, raw_client(relay) as newer:
+        await mine.shake_hands()
+        session = await relay.arrival()
+        caller = Caller(relay)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tools.converse)
+            await newer.shake_hands()
+            await relay.arrival(2)
+            nursery.cancel_scope.cancel()
+        taken = await mine.request("tools/call", name="comms_take_call", arguments={"callSid": "CA1"})
+        assert taken["result"]["structuredContent"]["status"] == "yours"
+        assert relay.presence.claimant("anna", "CA1") is session
+        assert relay.live_calls.taken == [("CA1", session.desk_key)]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(caller.say, "Hello?")
+            await mine.say(await mine.next_message("sampling/createMessage"), "Here.")
+        assert caller.heard == ["Here."]
+        refused = await tools.converse(callSid="CA1", turn=1, say="Me too.")
+        assert code_of(refused) == "taken_by_another_client"
+
+
+@pytest.mark.parametrize("phase", [Phase.UNAVAILABLE, Phase.GOODBYE, Phase.ENDING])
+async def test_call_that_ends_cannot_be_taken(phase: Phase, relay: RunningRelay) -> None:
+    """Its last words are being spoken."""
+    relay.live_calls.begin(phase=phase)
+    async with staffing(relay) as client:
+        assert code_of(await client.tool("comms_take_call", callSid="CA1")) == "call_ending"
+    assert relay.live_calls.taken == []
+
+
+async def test_call_of_another_agent_cannot_be_taken(relay: RunningRelay) -> None:
+    """It is answered as one that does not exist."""
+    relay.live_calls.begin("bert")
+    async with staffing(relay) as client:
+        assert code_of(await client.tool("comms_take_call", callSid="CA1")) == "unknown_call"

@@ -1,0 +1,131 @@
+"""A client that answers calls by tools, made of the MCP SDK in this process: over SSE, over /mcp, without a session.
+
+async with tool_client(origin, "token-anna", "mcp") as client:
+    heard = await client.tool("comms_converse")
+    await client.tool("comms_converse", callSid=heard["callSid"], turn=heard["turn"], say="Yes.")
+"""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any
+
+import attrs
+import httpx2
+import pytest
+from mcp import Client
+from mcp.client.sse import sse_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp_types import CallToolResult, Implementation
+
+from actors.messages import Line, Speaker, TurnRequest
+from relay.mcp.client_responder import ClientResponder
+from tests.relay.mcp.mcp_relay import NOW, RunningRelay, Speech, call_info, eventually
+
+SSE, HTTP, STATELESS = "sse", "mcp", "2026-07-28"
+EACH_WAY = pytest.mark.parametrize("way", [SSE, HTTP, STATELESS])
+"""Run a test with a client over each transport: two with a session, and the revision that has none."""
+
+
+@attrs.frozen(eq=False)
+class ToolClient:
+    """A connected client."""
+
+    mcp: Client
+
+    async def tool(self, name: str, **arguments: object) -> dict[str, Any]:
+        """Call a tool and return its structured content, which holds `error` when it failed."""
+        result = await self.mcp.call_tool(name, arguments)
+        assert isinstance(result, CallToolResult)
+        content = dict(result.structured_content or {})
+        assert bool(result.is_error) == ("error" in content)
+        return content
+
+    async def converse(self, **arguments: object) -> dict[str, Any]:
+        """Wait for a caller's words, after saying something if it is given."""
+        return await self.tool("comms_converse", **arguments)
+
+    async def answer(self, heard: dict[str, Any], text: str, **arguments: object) -> dict[str, Any]:
+        """Answer what was heard, and wait for the next words."""
+        return await self.converse(callSid=heard["callSid"], turn=heard["turn"], say=text, **arguments)
+
+
+def code_of(result: dict[str, Any]) -> str:
+    """Return the code of an error."""
+    return str(result["error"]["code"])
+
+
+@contextmanager
+def _overlooking_generators() -> Iterator[None]:
+    """Overlook what the SDK leaves to the garbage collector: the generators of its HTTP library, when it is cut off."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Async generator 'http", ResourceWarning)
+        try:
+            yield
+        finally:
+            gc.collect()
+
+
+@asynccontextmanager
+async def tool_client(
+    origin: str, token: str, way: str = HTTP, *, name: str = "tools", **options: Any
+) -> AsyncIterator[ToolClient]:
+    """Connect a client; `options` are the SDK's, such as `sampling_callback`."""
+    options["client_info"] = Implementation(name=name, version="1")
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_overlooking_generators())
+        if way == SSE:
+            transport: Any = sse_client(f"{origin}/sse?token={token}")
+        else:
+            headers = {"authorization": f"Bearer {token}"}
+            http = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, timeout=120))
+            transport = streamable_http_client(f"{origin}/mcp", http_client=http)
+        mode = way if way == STATELESS else "legacy"
+        mcp = await stack.enter_async_context(Client(transport, mode=mode, **options))
+        yield ToolClient(mcp)
+
+
+@asynccontextmanager
+async def staffing(relay: RunningRelay, way: str = HTTP, agent_id: str = "anna") -> AsyncIterator[ToolClient]:
+    """Connect a client that cannot sample to a relay of these tests."""
+    async with tool_client(relay.origin, f"token-{agent_id}", way) as client:
+        yield client
+
+
+@attrs.define(eq=False)
+class Caller:
+    """Somebody who calls anna: what they say is asked as a call would, once somebody is there for it.
+
+    `heard` are the answers, `speech` is the one that comes.
+    """
+
+    relay: RunningRelay
+    call_sid: str = "CA1"
+    history: list[Line] = attrs.field(factory=list)
+    heard: list[str] = attrs.field(factory=list)
+    speech: Speech = attrs.field(factory=Speech)
+    _turns: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.relay.live_calls.begin("anna", self.call_sid)
+
+    async def say(self, words: str) -> str:
+        """Say something and return the answer."""
+        await eventually(lambda: self.relay.presence.newest("anna", self.call_sid) is not None)
+        self._turns += 1
+        self.speech = Speech()
+        self.history.append(Line(Speaker.CALLER, words, NOW))
+        request = TurnRequest(call=call_info("anna", self.call_sid), turn=self._turns, history=tuple(self.history))
+        await ClientResponder(self.relay.presence).respond(request, self.speech)
+        self.history.append(Line(Speaker.AGENT, self.speech.text, NOW))
+        self.heard.append(self.speech.text)
+        return self.speech.text
+
+    async def say_next(self, words: str) -> str:
+        """Say something when the answer to what was said before has been heard."""
+        answered = len(self.heard)
+        await eventually(lambda: len(self.heard) > answered)
+        return await self.say(words)
