@@ -585,7 +585,7 @@ async def first_word(path: str, directory: Path) -> AsyncIterator[Round]:
 
 @asynccontextmanager
 async def lost_client(path: str, by: Way, directory: Path) -> AsyncIterator[Round]:
-    """Kill a client that has a turn in hand; until the caller hears what the relay has to say about it."""
+    """Kill a client that has a turn in hand, or is about to get one; until the caller hears that it is not there."""
     async with run_local_daemon(directory) as running, open_carrier(ACCOUNT, running.token, running.url) as carrier:
         access = await running.register(AGENT)
 
@@ -594,10 +594,13 @@ async def lost_client(path: str, by: Way, directory: Path) -> AsyncIterator[Roun
                 run_silent_client(f"{running.url}/{path}", access["token"], by=by) as client,
                 carrier.call(AGENT) as call,
             ):
-                await call.say(WORDS)
-                await client.asked()
-                client.kill()
+                if by != "waiting":
+                    await call.say(WORDS)
+                    await client.asked()
+                await client.kill()
                 killed = trio.current_time()
+                if by == "waiting":
+                    await call.say(WORDS)
                 token = await call.next_token()
                 if token.preemptible:
                     raise EchoFailed("the relay did not notice that its client was killed, and told the caller to wait")
@@ -631,7 +634,9 @@ ROWS = {
         Row("killed_mcp", "the same over Streamable HTTP", partial(lost_client, "mcp", "sampling"), rounds=1),
         Row("killed_tool_sse", "the same, words from a turn tool", partial(lost_client, "sse", "converse"), rounds=1),
         Row("killed_tool_mcp", "the same over Streamable HTTP", partial(lost_client, "mcp", "converse"), rounds=1),
-        Row("killed_tool_call", "the same, only a tool call open", partial(lost_client, "mcp", "waiting"), rounds=1),
+        Row(
+            "killed_waiting", "tool call that waits killed, and words", partial(lost_client, "mcp", "waiting"), rounds=1
+        ),
     )
 }
 

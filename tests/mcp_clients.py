@@ -107,17 +107,22 @@ def prepare(stock: StockClient) -> None:
 class Daemon(Protocol):
     """A whole relay, as far as its log is read here."""
 
-    async def events(self, name: str) -> list[dict[str, Any]]:
-        """Return the log's events of this name."""
+    async def events(self) -> list[dict[str, Any]]:
+        """Return the log's events."""
         ...
 
 
-async def session_of(agent_id: str, path: str, daemon: Daemon) -> None:
-    """Wait until a daemon has a session of an agent's client at /sse or /mcp that it can ask for answers."""
-    event = "session_ready" if path == "/sse" else "stream_opened"
+async def session_of(agent_id: str, daemon: Daemon) -> None:
+    """Wait until a daemon has a session of an agent's client that it can ask for answers."""
+
+    def can_be_asked(event: dict[str, Any]) -> bool:
+        # At /mcp the client is ready and its stream open in either order, and it can be asked with the second.
+        is_of_session = event["event"] in {"session_ready", "stream_opened"}
+        return is_of_session and event["agent_id"] == agent_id and event["can_sample"]
+
     with trio.fail_after(10):
         while True:
-            if any(each["agent_id"] == agent_id and each["can_sample"] for each in await daemon.events(event)):
+            if any(can_be_asked(each) for each in await daemon.events()):
                 return
             await trio.sleep(0.02)
 

@@ -161,7 +161,7 @@ class McpApp:
     def announce(self, agent_id: str) -> None:
         """Note that a message was left for an agent; each of its sessions tells its client. Never waits."""
         for session in self._registry.of_agent(agent_id):
-            session.waiting_changed.set()
+            session.announce()
 
     def wake(self, call: CallInfo) -> None:
         """Tell an agent's clients that a caller waits who only they can answer, by a tool call. Never waits."""

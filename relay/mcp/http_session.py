@@ -75,7 +75,7 @@ class HttpSession(McpSession):
         self.outbox = outbox
         self._had_stream = True
         self.show_presence()
-        self.waiting_changed.set()
+        self.announce()
         log.info("stream_opened", session=self.name, agent_id=self.agent_id, can_sample=self.can_sample)
         return outbox
 

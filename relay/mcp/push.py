@@ -1,8 +1,8 @@
 """Telling a client what waits for it: messages, at once when it becomes ready and whenever one is left, and callers.
 
 Told, not delivered: neither the log messages nor the announcement of the resource marks anything as read, because no
-host is known to show them to its model. They are a nudge to fetch. Each session has its own tasks here; whoever leaves
-a message, or wakes a client, only sets an event (see `app.McpApp.announce` and `wake`), so a client that reads slowly
+host is known to show them to its model. They are a nudge to fetch. Each session has one task here; whoever leaves a
+message, or wakes a client, only sets an event (see `app.McpApp.announce` and `wake`), so a client that reads slowly
 holds up nobody.
 """
 
@@ -42,43 +42,42 @@ _SEVERITY: tuple[LoggingLevel, ...] = (
 
 
 async def keep_informed(session: McpSession, messages: Messages) -> None:
-    """Tell a session, once it is ready, of what waits and of callers who do. Runs until cancelled."""
+    """Tell a session, once it is ready, of callers who wait and of messages that do. Runs until cancelled."""
     await session.ready.wait()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_tell_of_messages, session, messages)
-        nursery.start_soon(_tell_of_callers, session)
-
-
-async def _tell_of_messages(session: McpSession, messages: Messages) -> None:
-    """Tell of the oldest messages that wait, each once."""
-    told: set[str] = set()
+    told: frozenset[str] = frozenset()
     while True:
-        await session.waiting_changed.wait()
-        session.waiting_changed = trio.Event()
-        try:
-            waiting = await messages.peek(session.agent_id, AT_ONCE)
-        except STORE_FAILURES:
-            log.warning("waiting_messages_not_announced", session=session.name, agent_id=session.agent_id)
-            continue
-        if not waiting:
-            continue
-        await session.connection.send_resource_updated(RESOURCE_URI)
-        if _takes_notices(session):
-            await _log_each(session, [each for each in waiting if each.id not in told])
-        told = {each.id for each in waiting}
+        await session.news.wait()
+        session.news = trio.Event()
+        if session.unheard:
+            await _tell_of_callers(session)
+        if session.has_new_messages:
+            session.has_new_messages = False
+            told = await _tell_of_messages(session, messages, told)
 
 
 async def _tell_of_callers(session: McpSession) -> None:
     """Tell of calls that have words for a client which must come and fetch them."""
-    while True:
-        await session.woken.wait()
-        session.woken = trio.Event()
-        await session.connection.send_resource_updated(LIVE_CALLS)
-        while session.unheard:
-            call = session.unheard.popleft()
-            if session.takes_channel:
-                params = {"content": _KNOCK.format(call_sid=call.call_sid), "meta": {"callSid": call.call_sid}}
-                await session.connection.notify("notifications/claude/channel", params)
+    await session.connection.send_resource_updated(LIVE_CALLS)
+    while session.unheard:
+        call = session.unheard.popleft()
+        if session.takes_channel:
+            params = {"content": _KNOCK.format(call_sid=call.call_sid), "meta": {"callSid": call.call_sid}}
+            await session.connection.notify("notifications/claude/channel", params)
+
+
+async def _tell_of_messages(session: McpSession, messages: Messages, told: frozenset[str]) -> frozenset[str]:
+    """Tell of the oldest messages that wait, without those told before, and return which were told now or before."""
+    try:
+        waiting = await messages.peek(session.agent_id, AT_ONCE)
+    except STORE_FAILURES:
+        log.warning("waiting_messages_not_announced", session=session.name, agent_id=session.agent_id)
+        return told
+    if not waiting:
+        return told
+    await session.connection.send_resource_updated(RESOURCE_URI)
+    if _takes_notices(session):
+        await _log_each(session, [each for each in waiting if each.id not in told])
+    return frozenset(each.id for each in waiting)
 
 
 def _takes_notices(session: McpSession) -> bool:

@@ -78,10 +78,10 @@ class McpSession:
     closed: bool = attrs.field(default=False, init=False)
     heard_at: float = attrs.field(factory=trio.current_time, init=False)
     ready: trio.Event = attrs.field(factory=trio.Event, init=False)
-    waiting_changed: trio.Event = attrs.field(factory=trio.Event, init=False)
-    # Calls that have words for a client which must be woken, until it was told; see `push`.
+    # What its client is still to be told, and that there is something: see `push`.
+    news: trio.Event = attrs.field(factory=trio.Event, init=False)
+    has_new_messages: bool = attrs.field(default=False, init=False)
     unheard: deque[CallInfo] = attrs.field(factory=lambda: deque(maxlen=CALLS_TO_WAKE_FOR), init=False)
-    woken: trio.Event = attrs.field(factory=trio.Event, init=False)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     outbox: Outbox = attrs.field(init=False)
     connection: Connection = attrs.field(init=False)
@@ -217,7 +217,7 @@ class McpSession:
         self.ready.set()
         self.show_presence()
         log.info("session_ready", session=self.name, agent_id=self.agent_id, can_sample=self.can_sample)
-        self.waiting_changed.set()
+        self.announce()
 
     def show_presence(self) -> None:
         """Have presence count the session exactly when its client can take a turn, or be woken for one."""
@@ -230,7 +230,12 @@ class McpSession:
     def wake(self, call: CallInfo) -> None:
         """Have its client told that a caller waits for it. Never waits."""
         self.unheard.append(call)
-        self.woken.set()
+        self.news.set()
+
+    def announce(self) -> None:
+        """Have its client told of the messages that wait. Never waits."""
+        self.has_new_messages = True
+        self.news.set()
 
     def close(self, why: str) -> None:
         """End the session, whatever it is doing: no more turns, those in hand fail, its stream ends. Never waits."""

@@ -151,9 +151,10 @@ class Tool(ToolBase[ArgumentsT]):
 
 @attrs.frozen(kw_only=True)
 class TurnTool(ToolBase[ArgumentsT]):
-    """A tool that waits for a caller, so for long, and has a bound of its own for how many do."""
+    """A tool that needs to know which client asks. One that `waits` for a caller bounds itself how many calls do."""
 
     run: Callable[[ToolCall, ArgumentsT], Awaitable[Outcome]]
+    waits: bool = True
 
     async def perform(self, call: ToolCall, arguments: ArgumentsT) -> Outcome:
         """See `ToolBase.perform`."""
@@ -169,7 +170,8 @@ class Toolbox:
 
     def waits(self, name: str) -> bool:
         """Whether the tool of this name takes as long as a caller does."""
-        return isinstance(self._tools.get(name), TurnTool)
+        tool = self._tools.get(name)
+        return isinstance(tool, TurnTool) and tool.waits
 
     async def call(
         self, call: ToolCall, name: str, arguments: Mapping[str, Any]

@@ -155,6 +155,7 @@ def turn_tools(room: WaitingRoom, calls: LiveCalls, presence: Presence[Answering
                 read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True
             ),
             run=take_call,
+            waits=False,
         ),
     ]
 

@@ -95,7 +95,7 @@ class SseLink:
     async def open(self, nursery: trio.Nursery, taker: Taker, *, stands: bool) -> None:  # noqa: ARG002 - it always does
         """Listen until the relay says where to post, then shake hands."""
         nursery.start_soon(self._drain)
-        await nursery.start(self._listen, taker)
+        await nursery.start(self.run, taker)
         await taker.greet()
 
     async def post(self, message: Message, taker: Taker) -> None:  # noqa: ARG002 - answers come down the stream
@@ -113,7 +113,8 @@ class SseLink:
         async for _answers in self._posting:
             pass
 
-    async def _listen(self, taker: Taker, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, taker: Taker, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Hand over what comes until the stream ends; started once the relay has said where to post."""
         request = f"GET {self._path} HTTP/1.1\r\n{self._head}Accept: text/event-stream\r\n\r\n"
         # h11 must know of the request before it can read the answer; what it writes itself is the same.
         self._http.send(h11.Request(method="GET", target=self._path, headers=[("Host", "relay")]))
@@ -175,7 +176,7 @@ class HttpLink:
         """Shake hands, then listen, as the published clients do even if they cannot be asked."""
         await taker.greet()
         if stands:
-            await nursery.start(self._listen, taker)
+            await nursery.start(self.run, taker)
 
     async def post(self, message: Message, taker: Taker) -> None:
         """Send a message, and hand over all that is answered until the answer is complete."""
@@ -187,7 +188,8 @@ class HttpLink:
             else:
                 await self._read(response, taker)
 
-    async def _listen(self, taker: Taker, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, taker: Taker, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Hand over what comes on the standing stream until it ends; started once the relay has opened it."""
         async with self._ask("GET") as response:
             task_status.started()
             await self._read(response, taker)

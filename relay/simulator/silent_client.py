@@ -3,7 +3,7 @@
     async with run_silent_client(f"{origin}/mcp", token, by="converse") as client:
         ...                       somebody calls
         await client.asked()
-        client.kill()
+        await client.kill()
 
 A process, because what a killed one leaves behind is the operating system's work, and nothing that closing a connection
 in order shows. It is the echo client that runs there, since starting a published SDK takes longer than all else.
@@ -26,8 +26,9 @@ from relay.simulator.echo_client import EchoClient, EchoFailed, Question, open_e
 Way = Literal["sampling", "converse", "waiting"]
 """How it gets its turn, and what of its connections tells that it is gone.
 
-It is asked, or has the words from `comms_converse`, and its standing stream ends. Or it has none, like clients of the
-revisions without sessions, but is waiting for other callers meanwhile, and that tool call ends.
+It is asked, or has the words from `comms_converse`, and its standing stream ends. Or it has no stream, like clients of
+the revisions without sessions: then only a call of `comms_converse` that waits can tell, and it should be killed before
+anybody speaks.
 """
 
 READY, ASKED = "ready", "asked"
@@ -53,9 +54,10 @@ class SilentClient:
                 raise EchoFailed(f"the silent client ended before it was {what}")
             said += chunk
 
-    def kill(self) -> None:
-        """Kill it, without a word to the relay."""
+    async def kill(self) -> None:
+        """Kill it, without a word to the relay; when this returns it has no connections any more."""
         self._process.send_signal(signal.SIGKILL)
+        await self._process.wait()
 
 
 @asynccontextmanager
@@ -89,22 +91,16 @@ async def _be_silent(url: str, token: str, by: str) -> None:
         trio.open_nursery() as nursery,
     ):
         if by != "sampling":
-            nursery.start_soon(_listen, client, by == "waiting")
+            nursery.start_soon(_listen, client)
         await client.call_tool("comms_list_calls", {"limit": 1})  # answered when the relay knows of the rest
         print(READY, flush=True)
         await trio.sleep_forever()
 
 
-async def _listen(client: EchoClient, goes_on: bool) -> None:
+async def _listen(client: EchoClient) -> None:
     while "caller" not in await client.call_tool("comms_converse", {}):
         pass
-    if not goes_on:
-        print(ASKED, flush=True)
-        return
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(client.call_tool, "comms_converse", {})
-        await client.call_tool("comms_list_calls", {"limit": 1})  # answered when the relay knows of the other one
-        print(ASKED, flush=True)
+    print(ASKED, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A client is killed with a turn in hand: the caller hears the next rung as soon as the connection is gone.
+"""A client is killed: the caller hears the next rung as soon as the connection is gone.
 
 What tells the relay that a client is gone is the end of a connection: the SSE stream, the standing stream of a session
 at `/mcp`, a tool call that waits. The times here leave room for a busy machine; `scripts/bench.py` prints what it
@@ -52,7 +52,7 @@ async def lost(call: SimulatedCall, killed: float) -> None:
 async def test_a_client_that_was_asked(stock: StockClient, path: str, daemon: LocalDaemon, agent: Access) -> None:
     """The end of its stream ends its turn, and the answering machine says so without waiting for the limit."""
     async with start_client(stock, f"{daemon.url}{path}", f"--token={agent.token}", "--think", "30") as client:
-        await session_of(agent.agent_id, path, daemon)
+        await session_of(agent.agent_id, daemon)
         async with calling(daemon, agent) as call:
             await call.say("Hello?")
             await client.next("sampling")
@@ -79,16 +79,16 @@ async def test_a_client_of_the_turn_tools_that_thinks(
 
 @each_client(PYTHON_2, TYPESCRIPT_2_AUTO)
 async def test_a_client_without_a_session_that_waits(stock: StockClient, daemon: LocalDaemon, agent: Access) -> None:
-    """The end of a tool call that waits for other callers tells that its client is gone, and ends the turn in hand."""
+    """With the tool call that waited its client is gone: the next words are not kept for it."""
     async with start_client(stock, f"{daemon.url}/mcp", f"--token={agent.token}", *THINKING) as client:
         await at_the_desk(client)
         async with calling(daemon, agent) as call:
-            await call.say("Hello?")
-            assert (await client.next("heard"))["result"]["caller"] == "Hello?"
-            await client.call("comms_converse")
-            await at_the_desk(client)
             client.kill()
-            await lost(call, trio.current_time())
+            await client.process.wait()
+            killed = trio.current_time()
+            await call.say("Hello?")
+            await lost(call, killed)
+    assert (await message_left(daemon, agent)).reason is Reason.CLIENT_ABSENT
 
 
 @each_client(PYTHON_2)
@@ -134,7 +134,11 @@ async def test_a_silent_client_is_one(path: str, by: Way, daemon: LocalDaemon, a
         run_silent_client(f"{daemon.url}{path}", agent.token, by=by) as client,
         calling(daemon, agent) as call,
     ):
-        await call.say("Hello?")
-        await client.asked()
-        client.kill()
-        await lost(call, trio.current_time())
+        if by != "waiting":
+            await call.say("Hello?")
+            await client.asked()
+        await client.kill()
+        killed = trio.current_time()
+        if by == "waiting":
+            await call.say("Hello?")
+        await lost(call, killed)

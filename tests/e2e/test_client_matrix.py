@@ -133,7 +133,7 @@ async def answering(client: RunningClient, cell: Cell, daemon: LocalDaemon, agen
         await client.call("comms_list_calls")  # the answer shows that the relay has the call of the tool before it
         await client.next("tool")
     else:
-        await session_of(agent.agent_id, cell.path, daemon)
+        await session_of(agent.agent_id, daemon)
 
 
 async def hold_conversation(call: SimulatedCall, *, streamed: bool) -> None:

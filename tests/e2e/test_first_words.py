@@ -24,7 +24,7 @@ async def test_first_words_do_not_wait_for_the_rest(
     """Of an answer that takes three seconds the caller hears the beginning after less than half of one."""
     options = (f"--token={agent.token}", "--pieces", "--first", str(FIRST), "--think", str(WHOLE))
     async with start_client(stock, f"{daemon.url}{path}", *options):
-        await session_of(agent.agent_id, path, daemon)
+        await session_of(agent.agent_id, daemon)
         async with calling(daemon, agent) as call:
             asked = trio.current_time()
             await call.say("Hello?")

@@ -71,7 +71,8 @@ async def test_a_hundred_calls_leave_no_task_and_no_call(tmp_path: Path) -> None
     """When a hundred calls are over, the relay has as many tasks as before them, and no call object is left."""
     async with run_relay_here(tmp_path) as here:
         agent = await register(here)
-        async with open_echo_client(agent.sse_url):
+        async with open_echo_client(agent.sse_url) as client:
+            await client.call_tool("comms_list_calls", {})  # when it is answered, all tasks of its session are there
             await trio.testing.wait_all_tasks_blocked()
             before = trio.lowlevel.current_statistics().tasks_living
             await play(here, agent, 2)
