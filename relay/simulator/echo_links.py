@@ -183,16 +183,19 @@ class HttpLink:
         async with self._ask("POST", json=message) as response:
             if session := response.headers.get("mcp-session-id"):
                 self._http.headers["mcp-session-id"] = session
-            if response.headers.get("content-type", "").startswith("application/json"):
-                await taker.take(json.loads(await response.aread()))
-            else:
-                await self._read(response, taker)
+            is_answered = "method" not in message or "id" not in message
+            async for each in _messages(response):
+                is_answered = is_answered or each.get("id") == message["id"]
+                await taker.take(each)
+        if not is_answered:
+            raise EchoFailed("the relay ended the stream before the answer came")
 
     async def run(self, taker: Taker, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hand over what comes on the standing stream until it ends; started once the relay has opened it."""
         async with self._ask("GET") as response:
             task_status.started()
-            await self._read(response, taker)
+            async for each in _messages(response):
+                await taker.take(each)
         taker.end()
 
     @asynccontextmanager
@@ -207,11 +210,16 @@ class HttpLink:
         except httpx2.HTTPError as error:
             raise EchoFailed(f"the relay broke off: {error}") from error
 
-    async def _read(self, response: httpx2.Response, taker: Taker) -> None:
-        events = _Events()
-        async for piece in response.aiter_bytes():
-            for _name, data in events.read(piece):
-                await taker.take(json.loads(data))
+
+async def _messages(response: httpx2.Response) -> AsyncIterator[Message]:
+    """Read a response as it comes: one message, or events with one each, or nothing."""
+    if response.headers.get("content-type", "").startswith("application/json"):
+        yield json.loads(await response.aread())
+        return
+    events = _Events()
+    async for piece in response.aiter_bytes():
+        for _name, data in events.read(piece):
+            yield json.loads(data)
 
 
 def _refused(status: int) -> EchoFailed:

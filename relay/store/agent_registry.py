@@ -75,7 +75,7 @@ class AgentRegistry:
                 f"{agent_id!r} cannot be an agent's id: take 1 to 64 letters, digits, dots, dashes and underscores, "
                 "the first one a letter or a digit."
             ) from error
-        token = secrets.token_urlsafe(32)
+        token = _new_token()
 
         def work(connection: Connection) -> None:
             if _find(connection, agent_id) is not None:
@@ -172,7 +172,7 @@ class AgentRegistry:
 
     async def rotate(self, agent_id: str) -> str:
         """Give an agent a new token and return it; the old one is no good from now on. Raises `AgentError`."""
-        token = secrets.token_urlsafe(32)
+        token = _new_token()
 
         def work(connection: Connection) -> None:
             changed = connection.execute(
@@ -212,6 +212,12 @@ class AgentRegistry:
 def unknown_agent(agent_id: str) -> AgentError:
     """Build the error for an agent that is not there."""
     return AgentError(f"There is no agent {agent_id!r}. See those that there are with: relay agents list")
+
+
+def _new_token() -> str:
+    """Make a token that no command line takes for an option: it begins with a letter or a digit."""
+    token = secrets.token_urlsafe(32)
+    return token if token[0].isalnum() else _new_token()
 
 
 def _find(connection: Connection, agent_id: str) -> RowMapping | None:

@@ -95,7 +95,7 @@ async def test_a_client_of_the_newest_revision_is_asked_to_sample(daemon: LocalD
 
 async def test_a_client_learns_that_its_call_is_over(daemon: LocalDaemon, agent: Access) -> None:
     """Who waits for the words of one call alone does not wait for a caller who has hung up."""
-    async with staffing(daemon, agent) as client, trio.open_nursery() as nursery, calling(daemon, agent) as call:
+    async with staffing(daemon, agent) as client, calling(daemon, agent) as call, trio.open_nursery() as nursery:
         nursery.start_soon(call.say, "Hello?")
         heard = await client.converse()
 

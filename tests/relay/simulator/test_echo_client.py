@@ -156,6 +156,21 @@ async def test_long_words_of_many_alphabets_are_repeated_whole(relay: RunningRel
             assert (await relay.ask(words)).text == f"You said: {words}"
 
 
+async def test_an_answer_that_breaks_off_leaves_nobody_waiting(relay: RunningRelay) -> None:
+    """Without a standing stream, too, whoever waits for a tool is told when the relay goes away."""
+    async with open_echo_client(f"{relay.origin}/mcp", token="token-anna", answer=None, stands=False) as client:
+
+        async def wait_for_words() -> None:
+            with pytest.raises(EchoFailed, match="the relay"):
+                await client.call_tool("comms_converse", {})
+
+        with trio.fail_after(10):
+            async with trio.open_nursery() as waiting:
+                waiting.start_soon(wait_for_words)
+                await client.call_tool("comms_list_calls", {})
+                await relay.shut_down()
+
+
 @pytest.mark.parametrize("url", ["https://127.0.0.1:1/sse?token=t", "127.0.0.1:1/sse", "http:///sse"])
 async def test_it_speaks_plain_http_only(url: str) -> None:
     """Another scheme, or no host, is refused before anything is connected."""
