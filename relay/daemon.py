@@ -201,8 +201,6 @@ async def _open_vendors(settings: Settings, credentials: Credentials) -> AsyncIt
     reconciliation = Reconciliation()
     speech = SpeechOptions(
         kind=None if settings.relay_speech_engine == "auto" else EngineKind(settings.relay_speech_engine),
-        # The library behind espeak can bring its process down; this one has callers on the line.
-        isolated=True,
         elevenlabs_api_key=settings.elevenlabs_api_key,
         elevenlabs_base_url=settings.elevenlabs_base_url,
     )

@@ -26,13 +26,9 @@ class EngineKind(Enum):
 
 @attrs.frozen(kw_only=True)
 class SpeechOptions:
-    """What the settings say about speech. Without a `kind` it is ElevenLabs where there is a key, else espeak.
-
-    `isolated` gives each text that espeak speaks a process of its own, which a fault in its library then ends alone.
-    """
+    """What the settings say about speech. Without a `kind` it is ElevenLabs where there is a key, else espeak."""
 
     kind: EngineKind | None = None
-    isolated: bool = False
     elevenlabs_api_key: str | None = attrs.field(default=None, repr=False)
     elevenlabs_base_url: str = "https://api.elevenlabs.io"
 
@@ -52,7 +48,7 @@ async def open_engine(options: SpeechOptions) -> AsyncIterator[SpeechEngine | No
     """
     match options.chosen:
         case EngineKind.ESPEAK:
-            yield CachedEngine(EspeakEngine(isolated=options.isolated))
+            yield CachedEngine(EspeakEngine())
         case EngineKind.ELEVENLABS:
             if not options.elevenlabs_api_key:
                 raise SettingsError("ElevenLabs needs a key: set ELEVENLABS_API_KEY, or choose another speech engine.")

@@ -1,9 +1,9 @@
-"""libespeak-ng by ctypes: the only file that knows its calls. Everything here blocks, and belongs into a worker thread.
+"""libespeak-ng by ctypes: the only file that knows its calls. Everything here blocks: it runs in the worker's process.
 
     text ──guarded──▶ espeak_Synth ──callback, 60 ms a piece──▶ samples at 22,050 Hz
 
 The library and its data come in the wheel `espeakng-loader`. It keeps its state in globals, so there is one of it in a
-process, behind a lock. Calls and constants: espeak-ng's `speak_lib.h`, version 1.52.
+process, for one thread. Calls and constants: espeak-ng's `speak_lib.h`, version 1.52.
 
 A fault in it is a fault of the whole process, and there are such faults: random texts made the voices for Sinhala and
 Tatar write past a buffer and follow a null pointer. So a voice is offered only where hundreds of such texts did no
@@ -17,9 +17,7 @@ import ctypes
 import os
 import re
 import tempfile
-import threading
 import unicodedata
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -87,17 +85,12 @@ def guarded(text: str) -> str:
     return _TOO_LONG_WORD.sub(r"\1 ", visible)
 
 
-def speak(text: str, language: str, *, max_seconds: float, is_unwanted: Callable[[], bool]) -> Recording:
-    """Speak a text, and return all of it. Blocks until another thread's text is spoken.
+def speak(text: str, language: str, *, max_seconds: float) -> Recording:
+    """Speak a text, and return all of it.
 
-    `is_unwanted` is asked every 60 ms of speech: once it says yes, what was spoken until then is returned. Raises
-    `SpeechFailed` when there is no library, or when the speech gets longer than `max_seconds`.
+    Raises `SpeechFailed` when there is no library, or when the speech gets longer than `max_seconds`.
     """
-    with _LOCK:
-        return _library().speak(guarded(text), voice_for(language), max_seconds, is_unwanted)
-
-
-_LOCK = threading.Lock()
+    return _library().speak(guarded(text), voice_for(language), max_seconds)
 
 
 @cache
@@ -121,15 +114,13 @@ class _Library:
             raise _unusable(f"does not find its data in {data}")
         self._pieces: list[bytes] = []
         self._room = 0
-        self._is_unwanted: Callable[[], bool] = bool
         # Kept for as long as the library may call it: ctypes frees a callback that nobody holds.
         self._callback = _Callback(self._take)
         self._calls.espeak_SetSynthCallback(self._callback)
 
-    def speak(self, text: str, voice: str, max_seconds: float, is_unwanted: Callable[[], bool]) -> Recording:
+    def speak(self, text: str, voice: str, max_seconds: float) -> Recording:
         self._pieces = []
         self._room = int(max_seconds * self._rate)
-        self._is_unwanted = is_unwanted
         if self._calls.espeak_SetVoiceByName(voice.encode()) != 0:
             raise _unusable(f"has no voice {voice}")
         # A voice brings its own rate and volume.
@@ -153,7 +144,7 @@ class _Library:
         if samples is not None and count > 0:
             self._room -= count
             self._pieces.append(ctypes.string_at(samples, count * ctypes.sizeof(ctypes.c_short)))
-        return int(self._room < 0 or self._is_unwanted())
+        return int(self._room < 0)
 
 
 def _within_reach(data: Path) -> Path:

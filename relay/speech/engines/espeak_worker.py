@@ -1,22 +1,20 @@
-"""Speaking one text with espeak-ng from beginning to end: in a thread of the daemon, or as a process of its own.
+"""Speaking one text with espeak-ng from beginning to end, as a process of its own.
 
     text ──▶ espeak-ng (22,050 Hz) ──▶ resampled to 8 kHz ──▶ WAV
 
     {"text", "language"} ──▶ python -m relay.speech.engines.espeak_worker ──▶ WAV, exit status 0
                                                                           └─▶ {"code", "message"}, exit status 3
 
-Resampling is left to miniaudio, a wheel of 0.6 MB that runs outside Python's lock. A filter in Python would hold the
-lock, and with it every live call, for seconds after a long text; numpy would be a wheel of 17 MB for one loop; the
-standard library's audioop is gone since Python 3.13, and had no low-pass. What is left above 4 kHz and folds back is
-damped by 5 dB at 4.2 kHz, 12 at 5, 22 at 6 and 43 at 8 (measured with sines): the telephone's own filter, which ends at
-3.4 kHz, takes the rest.
+Resampling is left to miniaudio, a wheel of 0.6 MB. A filter in Python would take seconds after a long text; numpy would
+be a wheel of 17 MB for one loop; the standard library's audioop is gone since Python 3.13, and had no low-pass. What is
+left above 4 kHz and folds back is damped by 5 dB at 4.2 kHz, 12 at 5, 22 at 6 and 43 at 8 (measured with sines): the
+telephone's own filter, which ends at 3.4 kHz, takes the rest.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 
 import miniaudio  # type: ignore[import-untyped]
 
@@ -29,9 +27,9 @@ FAILED = 3
 _FORMAT = miniaudio.SampleFormat.SIGNED16
 
 
-def spoken(text: str, language: str, is_unwanted: Callable[[], bool] = bool) -> Audio:
-    """Speak a text. Blocks; returns early, with what there is, once `is_unwanted` says so. Raises `SpeechFailed`."""
-    recording = speak(text, language, max_seconds=MAX_SECONDS, is_unwanted=is_unwanted)
+def spoken(text: str, language: str) -> Audio:
+    """Speak a text. Blocks. Raises `SpeechFailed`."""
+    recording = speak(text, language, max_seconds=MAX_SECONDS)
     return audio_of(
         bytes(miniaudio.convert_frames(_FORMAT, 1, recording.rate, recording.samples, _FORMAT, 1, SAMPLE_RATE))
     )

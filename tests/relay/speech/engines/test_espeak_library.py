@@ -13,11 +13,6 @@ from relay.speech.engines.espeak_library import LONGEST_WORD, VOICES, guarded, s
 from relay.speech.engines.port import SpeechFailed
 
 
-def never() -> bool:
-    """Want the speech to the end."""
-    return False
-
-
 @pytest.mark.parametrize(
     ("language", "voice"),
     [
@@ -43,7 +38,7 @@ def test_a_language_has_a_voice(language: str, voice: str) -> None:
 
 def test_every_voice_of_the_table_speaks() -> None:
     """The library has each of the voices, and each says something."""
-    silent = [each for each in VOICES if not speak("1 2 3", each, max_seconds=60, is_unwanted=never).samples]
+    silent = [each for each in VOICES if not speak("1 2 3", each, max_seconds=60).samples]
     assert silent == []
 
 
@@ -65,26 +60,10 @@ def test_a_text_is_guarded(text: str, spoken: str) -> None:
     assert guarded(text) == spoken
 
 
-def test_speech_that_nobody_wants_any_more_stops() -> None:
-    """The library goes no further than the piece at which it is told."""
-    answers = iter([False, False, True])
-    recording = speak("one two three four five six", "en", max_seconds=60, is_unwanted=lambda: next(answers))
-    assert 0 < len(recording.samples) / 2 / recording.rate < 0.5
-
-
-def test_a_stopped_synthesis_leaves_nothing_behind() -> None:
-    """The text after one that was stopped sounds as it would have without it."""
-    undisturbed = speak("Hello there.", "en", max_seconds=60, is_unwanted=never)
-    speak("Guten Tag, wie geht es Ihnen?", "de", max_seconds=60, is_unwanted=lambda: True)
-    assert len(speak("Hello there.", "en", max_seconds=60, is_unwanted=never).samples) == pytest.approx(
-        len(undisturbed.samples), rel=0.02
-    )
-
-
 def test_speech_that_gets_too_long_is_refused() -> None:
     """The limit is on what is heard, however short the text."""
     with pytest.raises(SpeechFailed) as refusal:
-        speak("one two three four five six seven", "en", max_seconds=1, is_unwanted=never)
+        speak("one two three four five six seven", "en", max_seconds=1)
     assert refusal.value.code == "text_too_long"
 
 
@@ -95,7 +74,7 @@ def in_a_fresh_process(data: Path) -> subprocess.CompletedProcess[str]:
         "espeakng_loader.get_data_path = lambda: sys.argv[1]\n"
         "from relay.speech.engines.espeak_library import speak\n"
         "from relay.speech.engines.port import SpeechFailed\n"
-        "try: print(len(speak('Guten Tag', 'de', max_seconds=60, is_unwanted=lambda: False).samples))\n"
+        "try: print(len(speak('Guten Tag', 'de', max_seconds=60).samples))\n"
         "except SpeechFailed as failure: print(failure.code)\n"
     )
     return subprocess.run(
