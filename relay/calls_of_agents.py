@@ -19,9 +19,6 @@ from relay.store.call_record import CallState
 from relay.twilio.calls import CarrierCalls
 from relay.twilio.refusals import CarrierRefused
 
-# More than a daemon carries at once by default, so that no live call is missing from a client's list.
-LISTED_CALLS = 1000
-
 
 @attrs.frozen(kw_only=True)
 class CallsOfAgents:
@@ -31,10 +28,10 @@ class CallsOfAgents:
     journal: CallJournal
     carrier: CarrierCalls | None = None
 
-    async def list_calls(self, agent_id: str, state: str | None) -> list[dict[str, Any]]:
-        """List an agent's call records, newest first."""
+    async def list_calls(self, agent_id: str, state: str | None, limit: int) -> list[dict[str, Any]]:
+        """List up to `limit` of an agent's call records, newest first."""
         wanted = None if state is None else CallState(state)
-        records = await self.journal.list_calls(agent_id, wanted, limit=LISTED_CALLS)
+        records = await self.journal.list_calls(agent_id, wanted, limit)
         return [record.as_json() for record in records]
 
     async def end_call(self, agent_id: str, call_sid: str, say: str) -> None:

@@ -35,8 +35,9 @@ from relay.call_details import of_incoming, of_outgoing
 from relay.calls import CallProgress, OutgoingCall
 from relay.config import Settings
 from relay.expected_calls import ExpectedCall, ExpectedCalls
+from relay.faults import report
 from relay.store.call_journal import CallJournal
-from relay.store.call_record import CallRecord, CallState
+from relay.store.call_record import CallRecord
 from relay.web.ports import Admission, IncomingCall
 
 log = structlog.get_logger(__name__)
@@ -201,16 +202,15 @@ class Reception:
     async def progressed(self, agent_id: str, progress: CallProgress) -> None:
         """Take note of what the carrier says of a call, and forget one that is over; see `relay.web.ports.FrontDesk`.
 
-        Raises `StoreFailed`, or `DatabaseError`, when it could not be written down; the place is free even then.
+        Raises `StoreFailed` when it could not be written down; the place is free even then.
         """
         if (expected := self._expected.take(progress.order, agent_id)) is not None:
             self._name(expected, progress.call_sid)
         if progress.is_over:
             self._end(agent_id, progress.call_sid)
-        before = await self.journal.get(progress.call_sid) if progress.is_over and self.on_ended else None
-        await self.journal.note_progress(agent_id, progress)
-        if self.on_ended and before and before.agent_id == agent_id and before.state is CallState.LIVE:
-            await self.on_ended(before, progress)
+        ended = await self.journal.note_progress(agent_id, progress)
+        if self.on_ended is not None and ended is not None:
+            await self.on_ended(ended, progress)
 
     async def picked_up(self, agent_id: str, call_sid: str, callee: Callee) -> None:
         """Tell the call and its record who picked up. Raises `StoreFailed`; the call has been told by then."""
@@ -248,8 +248,8 @@ class Reception:
             log.warning("call_never_connected", call_sid=call_sid, agent_id=entry.admission.call_info.agent_id)
             try:
                 await self.journal.close_call(call_sid, CallSummary(outcome="not_connected"))
-            except StoreFailed:
-                log.exception("record_not_closed", call_sid=call_sid)
+            except StoreFailed as error:
+                report("record_not_closed", error, call_sid=call_sid)
 
     async def _announce(self, info: CallInfo) -> None:
         await self.journal.announce_call(info.call_sid, info.agent_id, info.direction, info.caller, info.called)

@@ -331,7 +331,7 @@ class Nowhere:
         await self.take()
         return "msg_0"
 
-    async def list_calls(self, _agent_id: str, _state: str | None) -> list[dict[str, Any]]:
+    async def list_calls(self, _agent_id: str, _state: str | None, _limit: int) -> list[dict[str, Any]]:
         """Know of no calls."""
         await self.take()
         return []

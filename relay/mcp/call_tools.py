@@ -11,6 +11,10 @@ from relay.agents import Agent
 from relay.mcp.ports import Calls
 from relay.mcp.tools import Arguments, Schema, Tool
 
+# More than a daemon carries at once by default, so that no live call is missing from a list of them.
+MOST_LISTED = 1000
+USUALLY_LISTED = 50
+
 
 class ListCalls(Arguments):
     """Arguments of `comms_list_calls`."""
@@ -18,7 +22,12 @@ class ListCalls(Arguments):
     state: Literal["live", "ended", "all"] = Field(
         default="all", description="live for calls going on now, ended for past ones, all for both."
     )
-    limit: int = Field(default=50, ge=1, le=1000, description="How many calls to list at most; the newest ones.")
+    limit: int | None = Field(
+        default=None,
+        ge=1,
+        le=MOST_LISTED,
+        description=f"How many calls to list, the newest ones. Left out: {USUALLY_LISTED}, or with state live all.",
+    )
 
 
 class EndCall(Arguments):
@@ -92,8 +101,8 @@ def call_tools(calls: Calls) -> list[Tool[Any]]:
 
     async def list_calls(agent: Agent, arguments: ListCalls) -> dict[str, Any]:
         state = None if arguments.state == "all" else arguments.state
-        listed = await calls.list_calls(agent.agent_id, state)
-        return {"calls": listed[: arguments.limit]}
+        limit = arguments.limit or (MOST_LISTED if state == "live" else USUALLY_LISTED)
+        return {"calls": await calls.list_calls(agent.agent_id, state, limit)}
 
     async def end_call(agent: Agent, arguments: EndCall) -> dict[str, Any]:
         await calls.end_call(agent.agent_id, arguments.call_sid, arguments.say)

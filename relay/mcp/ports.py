@@ -99,12 +99,15 @@ class Messages(Protocol):
 class Calls(Protocol):
     """The calls of an agent."""
 
-    async def list_calls(self, agent_id: str, state: str | None) -> list[dict[str, Any]]:
-        """List call records, newest first; `state` is `live`, `ended` or None for both."""
+    async def list_calls(self, agent_id: str, state: str | None, limit: int) -> list[dict[str, Any]]:
+        """List up to `limit` call records, newest first; `state` is `live`, `ended` or None for both."""
         ...
 
     async def end_call(self, agent_id: str, call_sid: str, say: str) -> None:
-        """Say `say` and end a live call. Raises `UnknownCall` for any call that is not a live one of this agent."""
+        """End a call of this agent that is not over, after saying `say` where somebody can hear it.
+
+        Raises `UnknownCall` for any other call, and `relay.errors.OutboundRefused` where the carrier would not end it.
+        """
         ...
 
 

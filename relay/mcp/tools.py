@@ -11,6 +11,7 @@ which of the agent's clients asks, and how to tell it that the wait goes on: see
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -93,7 +94,7 @@ class ToolCall:
 
 
 @attrs.frozen(kw_only=True)
-class ToolBase(Generic[ArgumentsT]):
+class ToolBase(ABC, Generic[ArgumentsT]):
     """What is known of any tool.
 
     `dry_run` describes what it returns instead of `result` when it is only asked what it would do, and `details` what
@@ -111,9 +112,9 @@ class ToolBase(Generic[ArgumentsT]):
     details: Schema | None = None
     alternatives: Sequence[Sequence[str]] = ()
 
+    @abstractmethod
     async def perform(self, call: ToolCall, arguments: ArgumentsT) -> Outcome:
         """Do what the tool is for. Raises `ToolError`, and what else `Toolbox.call` knows."""
-        raise NotImplementedError
 
     def definition(self) -> types.Tool:
         """Describe the tool as `tools/list` does."""

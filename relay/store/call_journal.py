@@ -143,10 +143,11 @@ class CallJournal:
 
         await self.database.write(work)
 
-    async def note_progress(self, agent_id: str, progress: CallProgress) -> None:
+    async def note_progress(self, agent_id: str, progress: CallProgress) -> CallRecord | None:
         """Take note of what the carrier says of a call, in any order and any number of times.
 
-        Opens the record of a call that is not known. Another agent's call is left as it is.
+        Opens the record of a call that is not known. Another agent's call is left as it is. Returns the record as it
+        was before to the one whose word ended the call, and None to all others.
         """
         now = self.now()
         facts = self._facts(agent_id, progress.direction, progress.caller, progress.called)
@@ -157,7 +158,10 @@ class CallJournal:
                 _change(connection, known, call_progress.progressed(known, progress, now))
             return known
 
-        self._report(agent_id, progress.call_sid, await self.database.write(work))
+        known = await self.database.write(work)
+        self._report(agent_id, progress.call_sid, known)
+        was_live = known["agent_id"] == agent_id and known["ended_at"] is None
+        return record_of(known) if was_live and progress.is_over else None
 
     async def note_picked_up(self, agent_id: str, call_sid: str, verdict: str) -> None:
         """Take note of who picked up a call that we made: `human`, `machine` or `unknown`."""

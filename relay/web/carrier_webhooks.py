@@ -26,7 +26,6 @@ from quart.typing import ResponseTypes
 from actors.errors import StoreFailed
 from relay.agents import Agent
 from relay.calls import CallProgress
-from relay.errors import DatabaseError
 from relay.twilio import twiml
 from relay.twilio.signatures import SignatureChecker
 from relay.web import carrier_forms
@@ -77,9 +76,7 @@ class CarrierWebhooks:
         TransferWebhooks(
             checker=self.checker, connector=self._connector, desk=self.desk, transfers=self.transfers
         ).add_to(routes)
-        # A write fails with the one, a read with the other; either way the carrier may say it again.
         routes.register_error_handler(StoreFailed, _not_kept)
-        routes.register_error_handler(DatabaseError, _not_kept)
         return routes
 
     async def voice(self, agent_id: str) -> Answer:
@@ -166,6 +163,6 @@ class CarrierWebhooks:
             log.warning("fault_not_noted", agent_id=agent.agent_id, call_sid=call_sid, error=why)
 
 
-async def _not_kept(error: StoreFailed | DatabaseError) -> ResponseTypes:
+async def _not_kept(error: StoreFailed) -> ResponseTypes:
     log.warning("webhook_not_kept", path=request.path, error=type(error).__name__)
     return await make_response(b"", 503, {"Content-Type": "text/plain"})

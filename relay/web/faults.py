@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 
-from relay.faults import report
-
-__all__ = ["SERVER_ERROR", "error_document", "report"]
-
 
 def error_document(code: str, message: str) -> bytes:
     """Return the JSON of an error; `code` is a snake_case word, `message` says what is wrong and what to do."""

@@ -16,9 +16,10 @@ import re
 
 import attrs
 
+from relay.faults import report
 from relay.twilio.phone_line import Message, Receive, Send
 from relay.web.audio import loggable
-from relay.web.faults import SERVER_ERROR, error_document, report
+from relay.web.faults import SERVER_ERROR, error_document
 from relay.web.ports import AGENT_ID, AsgiApp, Scope
 from relay.web.voice_socket import VoiceSocket, refuse
 

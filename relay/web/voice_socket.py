@@ -15,10 +15,10 @@ import structlog
 import trio
 
 from actors.messages import CallerGone, CallInfo, PhoneEvent
+from relay.faults import report
 from relay.twilio.frames import Setup
 from relay.twilio.phone_line import AsgiPhoneLine, Receive, Send
 from relay.twilio.signatures import SignatureChecker
-from relay.web.faults import report
 from relay.web.ports import FrontDesk, Scope
 
 log = structlog.get_logger(__name__)

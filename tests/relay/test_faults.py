@@ -1,4 +1,4 @@
-"""How failures are logged and answered: what and where, and nothing of what they were made of."""
+"""How failures are logged: what and where, and nothing of what they were made of."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import structlog
 
-from relay.web.faults import error_document, report
+from relay.faults import report
 
 
 def test_every_exception_of_a_group_is_named_with_its_place() -> None:
@@ -29,10 +29,3 @@ def test_the_place_of_an_exception_is_the_way_it_came() -> None:
             report("it_failed", error)
     assert logs[0]["errors"][0].startswith("JSONDecodeError at test_faults.py:")
     assert "decoder.py:" in logs[0]["errors"][0]
-
-
-def test_an_error_document_is_what_the_contract_says() -> None:
-    """A code for programs and a message for people."""
-    assert json.loads(error_document("not_found", "No such page.")) == {
-        "error": {"code": "not_found", "message": "No such page."}
-    }

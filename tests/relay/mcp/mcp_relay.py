@@ -155,9 +155,10 @@ class MemoryCalls:
     live: set[tuple[str, str]] = attrs.field(factory=set)
     ended: list[tuple[str, str, str]] = attrs.field(factory=list)
 
-    async def list_calls(self, agent_id: str, state: str | None) -> list[dict[str, Any]]:
+    async def list_calls(self, agent_id: str, state: str | None, limit: int) -> list[dict[str, Any]]:
         await trio.lowlevel.checkpoint()
-        return [] if state == "ended" else [{"callSid": sid, "state": "live"} for a, sid in self.live if a == agent_id]
+        live = [{"callSid": sid, "state": "live"} for a, sid in self.live if a == agent_id]
+        return [] if state == "ended" else live[:limit]
 
     async def end_call(self, agent_id: str, call_sid: str, say: str) -> None:
         await trio.lowlevel.checkpoint()

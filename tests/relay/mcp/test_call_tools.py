@@ -28,11 +28,17 @@ async def test_calls_of_the_agent_are_listed() -> None:
 
 
 async def test_no_more_calls_are_listed_than_wanted() -> None:
-    """The list is cut after its newest calls, at 50 unless told otherwise."""
+    """The list is cut after its newest calls, at 50 unless told otherwise; that of the live ones is whole."""
     calls = MemoryCalls(live={("anna", f"CA{number}") for number in range(60)})
-    everything = await calls.list_calls("anna", None)
-    for limit, listed in ((None, 50), (3, 3), (1000, 60)):
-        answer = await call(calls, "comms_list_calls", limit=limit)
+    everything = await calls.list_calls("anna", None, 100)
+    for state, limit, listed in (
+        ("all", None, 50),
+        ("all", 3, 3),
+        ("all", 1000, 60),
+        ("live", None, 60),
+        ("live", 3, 3),
+    ):
+        answer = await call(calls, "comms_list_calls", state=state, limit=limit)
         assert answer.structured_content == {"calls": everything[:listed]}
 
 
