@@ -321,3 +321,22 @@ async def test_the_carriers_own_error_goes_before_the_networks(journal: CallJour
     await journal.note_progress(OURS, progress("failed", error="64102"))
     await journal.note_progress(OURS, progress("failed", error="sip_486"))
     assert (await record(journal)).carrier_error == "64102"
+
+
+async def test_one_report_is_told_that_it_ended_the_call(tmp_path: Path) -> None:
+    """Of all that say that a call is over, repeated and at once, one gets the record as it was before."""
+    async with open_database(f"sqlite:///{tmp_path / 'relay.db'}") as database:
+        journal = CallJournal(database)
+        told: list[CallRecord | None] = []
+
+        async def report(agent_id: str, status: str) -> None:
+            told.append(await journal.note_progress(agent_id, progress(status)))
+
+        await report(OURS, "ringing")
+        await report(THEIRS, "busy")
+        assert told == [None, None]
+        async with trio.open_nursery() as nursery:
+            for status in ("busy", "busy", "completed"):
+                nursery.start_soon(report, OURS, status)
+        (before,) = (each for each in told if each is not None)
+        assert (before.call_sid, before.state) == ("CA1", CallState.LIVE)
