@@ -140,7 +140,7 @@ class AgentRegistry:
             rows = connection.execute(select(agents).order_by(agents.c.agent_id)).mappings()
             return tuple(_agent(row) for row in rows)
 
-        return await self.database.read(work)
+        return await self.database.read_many(work)
 
     async def get(self, agent_id: str) -> Agent | None:
         """Find an agent by its id."""

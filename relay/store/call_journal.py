@@ -220,7 +220,7 @@ class CallJournal:
                 wanted = wanted.where(here if state is CallState.LIVE else ~here)
             return tuple(record_of(row) for row in connection.execute(wanted).mappings())
 
-        return await self.database.read(work)
+        return await self.database.read_many(work)
 
     async def get(self, call_sid: str) -> CallRecord | None:
         """Find one call's record."""

@@ -89,7 +89,7 @@ class ConsentRegister:
         wanted = select(consents).order_by(consents.c.given_at.desc(), consents.c.number, consents.c.purpose)
         if agent_id is not None:
             wanted = wanted.where(consents.c.agent_id == agent_id)
-        return await self.database.read(
+        return await self.database.read_many(
             lambda connection: tuple(Consent(**row) for row in connection.execute(wanted).mappings())
         )
 

@@ -13,6 +13,14 @@ because it would make a stuck disk outlast every time limit of the asker.
 
 What may be lost in a crash without harm need not flush the disk by itself: `write_later` lets it ride with the next
 commit, which halves the flushes of a busy daemon.
+
+    read(work)       ──▶ one thread with a connection of its own: what is found by a key
+    read_many(work)  ──▶ another one: lists, however long they are
+
+Reads wait for no write and hold none up, because SQLite's readers see the last commit while the next one is written
+(https://www.sqlite.org/wal.html#concurrency), and PostgreSQL's do too. Look-ups and lists are apart, so that whoever
+asks for many long lists holds up only those who ask for lists: a token or an agent is found at once. More threads lost,
+because they would share one interpreter lock with the event loop.
 """
 
 from __future__ import annotations
@@ -41,8 +49,6 @@ WAITING_WRITES = 256
 BATCH_WRITES = 64
 # For how long a write that may wait does so when no other comes along.
 LINGER_SECONDS = 0.1
-# A commit waits for reads that came first and for another process's lock; beyond this the disk is stuck.
-COMMIT_SECONDS = 30.0
 # How long writes that were handed over may take when the actor is cancelled, and then the last one out of the thread:
 # what holds the thread for longer also holds the connections, and they end with the process.
 FLUSH_SECONDS = 5.0
@@ -61,27 +67,49 @@ class _Write(Generic[T]):
     watched: bool = True
 
 
+@attrs.define(eq=False)
+class _Reader:
+    """A connection that only reads, and the one thread at a time that may use it."""
+
+    limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
+    connection: Connection | None = attrs.field(default=None, init=False)
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        return await trio.to_thread.run_sync(self._run, work, limiter=self.limiter)
+
+    def _run(self, work: Callable[[Connection], T]) -> T:
+        if self.connection is None:
+            raise DatabaseError("The database is not open.")
+        try:
+            with self.connection.begin():
+                return work(self.connection)
+        except SQLAlchemyError as error:
+            raise DatabaseError(f"The database could not be read: {cause(error)}.") from error
+
+
 @attrs.define(eq=False, init=False)
 class Database:
-    """The one door to the database. Everybody may `read` and `write` while one task is in `serve`."""
+    """The one door to the database. Everybody may read and `write` while one task is in `serve`."""
 
     url: str
     _sender: trio.MemorySendChannel[_Write[Any]]
     _receiver: trio.MemoryReceiveChannel[_Write[Any]]
     # Taken out of the channel and not settled yet: kept here so that a cancelled `serve` does not lose them.
     _batch: list[_Write[Any]]
-    # One thread at a time: SQLite takes one writer, and the connections are not made for several threads.
+    # One thread at a time for each connection: SQLite takes one writer, and connections are not made for several.
     _limiter: trio.CapacityLimiter
     _engine: Engine | None
     _writer: Connection | None
-    _reader: Connection | None
+    _lookups: _Reader
+    _lists: _Reader
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._sender, self._receiver = trio.open_memory_channel[_Write[Any]](WAITING_WRITES)
         self._batch = []
         self._limiter = trio.CapacityLimiter(1)
-        self._engine = self._writer = self._reader = None
+        self._engine = self._writer = None
+        self._lookups, self._lists = _Reader(), _Reader()
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction and return its value once that is committed.
@@ -119,9 +147,14 @@ class Database:
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction that only reads, seeing all that is committed, and return its value.
 
-        Cancelling takes effect while it waits for its turn, not once it runs. Raises `DatabaseError`.
+        Meant for what is found by a key; `read_many` is for lists. Cancelling takes effect while it waits for its turn,
+        not once it runs. Raises `DatabaseError`.
         """
-        return await trio.to_thread.run_sync(self._read, work, limiter=self._limiter)
+        return await self._lookups.run(work)
+
+    async def read_many(self, work: Callable[[Connection], T]) -> T:
+        """Read as `read` does, in a thread of its own, where what takes long keeps nobody from looking something up."""
+        return await self._lists.run(work)
 
     async def serve(self, *, task_status: trio.TaskStatus[Database] = trio.TASK_STATUS_IGNORED) -> None:
         """Open the database, then write until `close` or until cancelled; what was handed over is written before.
@@ -139,7 +172,8 @@ class Database:
                 await self._write_all()
             self._refuse_the_rest()
             with trio.move_on_after(CLOSE_SECONDS, shield=True):
-                await trio.to_thread.run_sync(self._close, limiter=self._limiter)
+                async with self._lookups.limiter, self._lists.limiter:
+                    await trio.to_thread.run_sync(self._close, limiter=self._limiter)
 
     def close(self) -> None:
         """Take no more writes: `serve` ends when those that were handed over are committed. Twice is once."""
@@ -169,12 +203,8 @@ class Database:
                 break
 
     async def _commit(self) -> None:
-        """Settle the batch. Cancelled before the thread is free, the batch stays; once it runs, it runs to its end."""
-        with trio.move_on_after(COMMIT_SECONDS) as scope:
-            await trio.to_thread.run_sync(self._settle, self._batch, limiter=self._limiter)
-        if scope.cancelled_caught:
-            for write in self._batch:
-                write.error = StoreFailed("the database is stuck; nothing was written")
+        """Settle the batch. Cancelled before the thread runs, the batch stays; once it runs, it runs to its end."""
+        await trio.to_thread.run_sync(self._settle, self._batch, limiter=self._limiter)
         self._answer()
 
     def _answer(self) -> None:
@@ -198,24 +228,17 @@ class Database:
 
     def _open(self) -> None:
         self._engine = open_engine(self.url)
-        self._writer, self._reader = self._engine.connect(), read_only(self._engine).connect()
+        self._writer = self._engine.connect()
+        for each in (self._lookups, self._lists):
+            each.connection = read_only(self._engine).connect()
 
     def _close(self) -> None:
-        for each in (self._writer, self._reader):
-            if each is not None:
-                each.close()
-        self._writer = self._reader = None
+        for connection in (self._writer, self._lookups.connection, self._lists.connection):
+            if connection is not None:
+                connection.close()
+        self._writer = self._lookups.connection = self._lists.connection = None
         if self._engine is not None:
             self._engine.dispose()
-
-    def _read(self, work: Callable[[Connection], T]) -> T:
-        if self._reader is None:
-            raise DatabaseError("The database is not open.")
-        try:
-            with self._reader.begin():
-                return work(self._reader)
-        except SQLAlchemyError as error:
-            raise DatabaseError(f"The database could not be read: {cause(error)}.") from error
 
     def _settle(self, batch: Sequence[_Write[Any]]) -> None:
         assert self._writer is not None

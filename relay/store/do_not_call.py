@@ -90,7 +90,7 @@ class DoNotCallList:
         wanted = select(do_not_call).order_by(do_not_call.c.added_at.desc(), do_not_call.c.number)
         if agent_id is not None:
             wanted = wanted.where(do_not_call.c.agent_id.in_([agent_id, _EVERY_AGENT]))
-        return await self.database.read(
+        return await self.database.read_many(
             lambda connection: tuple(_entry(row) for row in connection.execute(wanted).mappings())
         )
 

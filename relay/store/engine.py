@@ -124,7 +124,7 @@ def _prepare_file(url: URL) -> None:
 def _connect_arguments(url: URL) -> dict[str, Any]:
     if url.get_backend_name() != "sqlite":
         return {}
-    # The limiter of `Database` keeps to one thread at a time, but Trio may give each job another one of its threads.
+    # `Database` uses each connection in one thread at a time, but Trio may give each job another one of its threads.
     return {"check_same_thread": False, "timeout": BUSY_SECONDS}
 
 

@@ -152,7 +152,7 @@ class WaitingMessages:
             found = (message_of(row, now) for row in connection.execute(wanted).mappings())
             return tuple(each for each in found if status in {None, each.status})
 
-        return await self.database.read(work)
+        return await self.database.read_many(work)
 
     async def get(self, message_id: str) -> WaitingMessage | None:
         """Find one message for the operator, whatever its status."""
