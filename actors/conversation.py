@@ -14,7 +14,8 @@ the call walks up again.
 
 *Taking a call back.* A client that comes back may take the call from the answering machine: at once while the machine
 listens, else when its turn is over, so that what it is just recording is recorded. Then the client is asked at once,
-with all that was said and a note that the call is its own, so that it can speak first; words go to it as before. What
+with all that was said and a note that the call is its own, so that it can speak first; what the caller said last is
+what it answers. Words go to it as before. What
 was left as a message stays one. A client that is away again by then has not taken anything. In any other phase there
 is nothing to take: the call is the client's already, or it is ending.
 
@@ -129,7 +130,7 @@ from actors.owed import Owed
 from actors.phases import MOVES, Phase
 from actors.playback import Playback
 from actors.policy import Policy
-from actors.transcript import Transcript
+from actors.transcript import Transcript, utterance_last
 
 # A reconnected call must not reuse the turn numbers of the connection before it; no connection comes near this many.
 TURNS_PER_CONNECTION = 100_000
@@ -253,7 +254,7 @@ class Conversation:
         note = self._call.note.strip()
         if not note:
             return []
-        self._transcript.add(Speaker.RELAY, note, self._wall())
+        self._transcript.add_note(note, self._wall())
         if self.phase is Phase.SCREENING:
             return []
         self._note_stands = True
@@ -457,12 +458,12 @@ class Conversation:
     def _close_cycle(self) -> list[Command]:
         return self._speak("", last=True) if self._playback.cycle_open else []
 
-    def _phrase(self, text: str, *, last: bool) -> list[Command]:
+    def _phrase(self, text: str, *, last: bool, speaker: Speaker = Speaker.RELAY) -> list[Command]:
         """Say one of the relay's own sentences, in the open talk cycle if there is one."""
         if not text:
             return self._close_cycle() if last else []
         spoken = f" {text}" if self._playback.cycle_open else text
-        self._transcript.continue_line(Speaker.MACHINE, f" {text}" if last else f" {text} ", self._wall())
+        self._transcript.continue_line(speaker, f" {text}" if last else f" {text} ", self._wall())
         return self._speak(spoken if last else f"{spoken} ", last=last)
 
     # ── turns ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -497,7 +498,7 @@ class Conversation:
             self._last_filler = ""
             return []
         self._last_filler = text
-        self._transcript.add(Speaker.MACHINE, text, self._wall())
+        self._transcript.add(Speaker.RELAY, text, self._wall())
         self._playback.fill(text, self._now)
         return [Speak(text, last=True, preemptible=True)]
 
@@ -514,10 +515,11 @@ class Conversation:
     def _start(self, number: int, by: By, said_already: str = "") -> list[Command]:
         self._silence_due = math.inf
         self._turn = _Turn(number, by)
+        history = self._transcript.window()
         request = TurnRequest(
             call=self._call,
             turn=number,
-            history=self._transcript.window(),
+            history=utterance_last(history) if by is By.CLIENT and self._owes_answer_to_utterance() else history,
             taken=self._owed.taken,
             preferences=self._owed.preferences,
             said_already=said_already,
@@ -634,7 +636,8 @@ class Conversation:
         if not self._policy.has_machine:
             return [*stored, *self._last_words(Phase.UNAVAILABLE, self._policy.phrases.unavailable, "unavailable")]
         apology = self._policy.phrases.apology
-        spoken = self._phrase(apology, last=False)
+        # The answering machine goes on from the apology in the same breath, so the line is its own.
+        spoken = self._phrase(apology, last=False, speaker=Speaker.MACHINE)
         return [*stored, *spoken, *self._ask_machine(apology)]
 
     def _leave(self, reason: Reason) -> list[Command]:
@@ -677,7 +680,7 @@ class Conversation:
         claimed, self._is_claimed = self._is_claimed, False
         if not claimed or self._availability is Availability.AWAY:
             return False
-        self._transcript.add(Speaker.RELAY, TAKEN_NOTE, self._wall())
+        self._transcript.add_note(TAKEN_NOTE, self._wall())
         self._note_stands = True
         self._reprompts = 0
         return True
@@ -737,9 +740,7 @@ class Conversation:
         stopped = self._stop_turn("hung_up")
         return [*stopped, *self._leave(reason), *self._last_words(Phase.GOODBYE, phrase, "farewell")]
 
-    def _last_words(
-        self, phase: Phase, text: str, outcome: str, *, speaker: Speaker = Speaker.MACHINE
-    ) -> list[Command]:
+    def _last_words(self, phase: Phase, text: str, outcome: str, *, speaker: Speaker = Speaker.RELAY) -> list[Command]:
         """Say the last sentence of the call and wait until it was heard."""
         self._go(phase)
         self._outcome = outcome
@@ -817,6 +818,10 @@ class Conversation:
         if self._turn.by is By.CLIENT:
             return [*self._stop_turn(Reason.CLIENT_TIMEOUT), *self._step_down(Reason.CLIENT_TIMEOUT)]
         return self._machine_failed("machine_timeout")
+
+    def _owes_answer_to_utterance(self) -> bool:
+        """Whether the client is to answer what the caller said: in hand, or said to the answering machine before."""
+        return self._owed.in_hand or (self._note_stands and self._owed.is_left)
 
     def _is_asked(self) -> bool:
         """Whether the client owes an answer, to words or to a note."""

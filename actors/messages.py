@@ -15,7 +15,11 @@ from attrs.validators import ge, instance_of, matches_re, min_len, optional
 
 
 class Speaker(StrEnum):
-    """Who said a line of the transcript. What `RELAY` says is a note to whoever answers; nobody heard it."""
+    """Who said a line of the transcript.
+
+    `MACHINE` is the answering machine. `RELAY` is the relay itself: its fillers, questions and goodbyes, and its notes
+    to whoever answers (`Line.is_note`), which the caller did not hear.
+    """
 
     CALLER = "caller"
     AGENT = "agent"
@@ -110,21 +114,31 @@ class CallInfo:
 
 @attrs.frozen
 class Line:
-    """One line of a transcript: who, what, and when (wall clock, with a zone)."""
+    """One line of a transcript: who, what, and when (wall clock, with a zone).
+
+    A note (`is_note`) is the relay's word to whoever answers the next turn; nobody on the telephone heard it.
+    """
 
     speaker: Speaker
     text: str = attrs.field(validator=instance_of(str))
     at: datetime = attrs.field(validator=instance_of(datetime))
+    is_note: bool = False
+
+    @property
+    def is_to_answer(self) -> bool:
+        """Whether the line asks for an answer: what the caller said, or a note. Everything else was spoken to them."""
+        return self.speaker is Speaker.CALLER or self.is_note
 
 
 @attrs.frozen(kw_only=True)
 class TurnRequest:
     """What a responder is given for one turn.
 
-    `turn` counts the call's turns from 1 and is never reused within the call. `history` is the bounded transcript, the
-    caller's newest words last. `taken` and `preferences` are what the answering machine has recorded so far;
-    `said_already` is what the relay itself has just said in this turn, so that the machine need not say it again.
-    `callee` is the carrier's verdict on who picked up, for calls that we make; None while there is none.
+    `turn` counts the call's turns from 1 and is never reused within the call. `history` is the bounded transcript. For
+    the client the utterance to be answered is its last line, or the note where no utterance waits for an answer.
+    `taken` and `preferences` are what the answering machine has recorded so far; `said_already` is what the relay
+    itself has just said in this turn, so that the machine need not say it again. `callee` is the carrier's verdict on
+    who picked up, for calls that we make; None while there is none.
     """
 
     call: CallInfo

@@ -45,6 +45,18 @@ def heard_part(said: str, heard: str, played: str = "") -> str:
     return report
 
 
+def utterance_last(lines: tuple[Line, ...]) -> tuple[Line, ...]:
+    """Return `lines` with the caller's last one moved to the end; unchanged where the caller has said nothing.
+
+    Fillers, a cut answer and notes may stand after an utterance that still waits for its answer. Whoever answers reads
+    the last line as what is to be answered, so it must be the caller's. Leaving out what stands behind it lost: the
+    caller has heard it, and a note says what happened.
+    """
+    newest_first = reversed(range(len(lines)))
+    place = next((each for each in newest_first if lines[each].speaker is Speaker.CALLER), None)
+    return lines if place is None else (*lines[:place], *lines[place + 1 :], lines[place])
+
+
 @attrs.define
 class Transcript:
     """Keep the newest lines, within a number of lines and a number of characters.
@@ -69,11 +81,17 @@ class Transcript:
             self.record.add(speaker, text, at)
         self._append(Line(speaker, text, at))
 
+    def add_note(self, text: str, at: datetime) -> None:
+        """Add a note of the relay's to whoever answers next."""
+        if self.record is not None:
+            self.record.add_note(text, at)
+        self._append(Line(Speaker.RELAY, text, at, is_note=True))
+
     def continue_line(self, speaker: Speaker, text: str, at: datetime) -> None:
         """Add to the last line when it is the same speaker's, else begin one."""
         if self.record is not None:
             self.record.continue_line(speaker, text, at)
-        if not self._lines or self._lines[-1].speaker is not speaker:
+        if not self._lines or self._lines[-1].speaker is not speaker or self._lines[-1].is_note:
             self._append(Line(speaker, text, at))
             return
         last = self._lines[-1]
@@ -84,12 +102,12 @@ class Transcript:
     def cut_to_heard(self, heard: str, played: str) -> None:
         """Shorten our last line to what was heard, or drop it; does nothing after the caller's own line.
 
-        A note of the relay may stand after it: nobody heard that, so it is neither shortened nor in the way.
+        A note may stand after it: nobody heard that, so it is neither shortened nor in the way.
         """
         if self.record is not None:
             self.record.cut_to_heard(heard, played)
         newest_first = reversed(range(len(self._lines)))
-        place = next((each for each in newest_first if self._lines[each].speaker is not Speaker.RELAY), None)
+        place = next((each for each in newest_first if not self._lines[each].is_note), None)
         if place is None or (line := self._lines[place]).speaker is Speaker.CALLER:
             return
         kept = heard_part(line.text, heard, played)

@@ -21,9 +21,6 @@ from actors.messages import Line, Speaker, TurnRequest
 CALL_CONNECTED = "(the call is connected)"
 CALLER_WAITS = "(the caller is waiting for you to go on)"
 
-# A note of the relay's tells the model what happened on the line; neither party said it.
-_USER = frozenset({Speaker.CALLER, Speaker.RELAY})
-
 _ROLE = """\
 You are the answering machine on the telephone line of an AI assistant named {agent}. The assistant cannot take this \
 call right now. A caller is on the line; what you write is read aloud to them.
@@ -103,7 +100,7 @@ def conversation(request: TurnRequest) -> list[MessageParam]:
     message, which they would have to continue.)
     """
     messages: list[MessageParam] = []
-    for is_user, lines in groupby(_spoken(request), key=lambda line: line.speaker in _USER):
+    for is_user, lines in groupby(_spoken(request), key=lambda line: line.is_to_answer):
         text = "\n".join(_worded(line) for line in lines)
         if is_user:
             messages.append(UserMessageParam(role="user", content=text))
@@ -118,7 +115,7 @@ def conversation(request: TurnRequest) -> list[MessageParam]:
 
 def _worded(line: Line) -> str:
     text = line.text.strip()
-    return f"({text})" if line.speaker is Speaker.RELAY else text
+    return f"({text})" if line.is_note else text
 
 
 def _spoken(request: TurnRequest) -> list[Line]:

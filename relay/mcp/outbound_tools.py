@@ -108,7 +108,7 @@ TRANSFER_CALL = (
     "Pass a live call of yours on to a person: the caller hears announcementText, then that person is called, and the "
     "two are connected. Returns at once, before it rings; what the caller says does not reach you from then on. If "
     "nobody takes the call (busy, no answer, declined), the caller comes back to you: the next sampling request of the "
-    "call says so in square brackets, and you go on, for instance by offering to take a message. `transfer` in "
+    "call says so in round brackets, and you go on, for instance by offering to take a message. `transfer` in "
     "comms_list_calls tells how it went. Cannot be taken back. unknown_call: you have no such live call, it may just "
     f"have ended; already_transferring: wait for the outcome. {_WHEN_REFUSED}"
 )

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.messages import CallInfo, Direction, Line, Speaker, TurnRequest
+from actors.messages import CallInfo, Direction, Line, TurnRequest
 
 MAX_TOKENS = 300
-# The protocol has two roles. What is there to be answered is the user's; what the caller heard is the assistant's.
-_USER = frozenset({Speaker.CALLER, Speaker.RELAY})
 
 
 def sampling_params(request: TurnRequest) -> dict[str, Any]:
@@ -23,7 +21,8 @@ def sampling_params(request: TurnRequest) -> dict[str, Any]:
     return {
         "messages": [
             {
-                "role": "user" if line.speaker in _USER else "assistant",
+                # The protocol has two roles: what is there to be answered, and what the caller heard.
+                "role": "user" if line.is_to_answer else "assistant",
                 "content": {"type": "text", "text": _text(line)},
             }
             for line in request.history
@@ -52,7 +51,7 @@ def system_prompt(call: CallInfo) -> str:
 
 def _text(line: Line) -> str:
     """Put a note of the relay in brackets, as stage directions are: nobody said it."""
-    return f"({line.text.strip()})" if line.speaker is Speaker.RELAY else line.text
+    return f"({line.text.strip()})" if line.is_note else line.text
 
 
 def _caution(call: CallInfo) -> str:

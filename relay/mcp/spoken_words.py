@@ -34,7 +34,7 @@ def heard(words: Utterance) -> dict[str, Any]:
         "callerVerified": call.verified,
         "waitingCalls": words.waiting,
     }
-    notes = " ".join(line.text for line in new if line.speaker is Speaker.RELAY)
+    notes = " ".join(line.text for line in new if line.is_note)
     if notes:
         result["note"] = notes
     if request.callee is not None:
@@ -50,13 +50,11 @@ def _since_the_client_spoke(history: Sequence[Line]) -> tuple[Sequence[Line], Se
     What the relay or its answering machine says in between (a filler, "are you still there") divides nothing.
     """
     for number in range(len(history), 0, -1):
-        match history[number - 1].speaker:
-            case Speaker.AGENT:
-                return history[:number], history[number:]
-            case Speaker.RELAY:
-                return history[: number - 1], history[number - 1 :]
-            case _:
-                continue
+        line = history[number - 1]
+        if line.is_note:
+            return history[: number - 1], history[number - 1 :]
+        if line.speaker is Speaker.AGENT:
+            return history[:number], history[number:]
     return (), history
 
 
@@ -90,8 +88,8 @@ TRANSCRIPT: Schema = {
         "type": "object",
         "properties": {
             "speaker": text(
-                "caller, agent (you, or another client of yours), machine (the answering machine) or relay (a note "
-                "to you that nobody heard)."
+                "caller, agent (you, or another client of yours), machine (the answering machine) or relay (what "
+                "the relay said while the caller waited, or a note to you that nobody heard)."
             ),
             "text": text("What was said; of an interrupted line, what was heard."),
         },

@@ -97,8 +97,8 @@ _WHAT_HAPPENED = {
 def note_for(outcome: TransferOutcome, number: str) -> str | None:
     """Word what whoever answers the caller next must know; None where the caller does not come back.
 
-    In English, whatever is spoken: it is for the client, and in brackets, since the caller did not say it.
+    In English, whatever is spoken: it is for the client. Without brackets: those are set where it is shown to a model.
     """
     what = _WHAT_HAPPENED.get(outcome)
     to = f" to {number}" if number else ""
-    return f"[The transfer{to} {what}. The caller is back on the line.]" if what else None
+    return f"The transfer{to} {what}. The caller is back on the line." if what else None

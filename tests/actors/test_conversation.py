@@ -383,7 +383,7 @@ def test_a_filler_is_the_relay_s_word() -> None:
     talk.caller("What time is it?", at=0.0)
     talk.wait()
     talk.answer("Nine.", at=3.0)
-    assert talk.history[1:] == [("machine", SHORT), ("agent", "Nine.")]
+    assert talk.history[1:] == [("relay", SHORT), ("agent", "Nine.")]
 
 
 @pytest.mark.parametrize(
@@ -465,7 +465,7 @@ def test_an_interruption_that_hit_only_a_filler_leaves_the_turn_running() -> Non
     talk.caller("What time is it?", at=0.0)
     talk.wait()
     assert talk(CallerInterrupted("One mo"), at=3.0) == []
-    assert talk.history[-1] == ("machine", "One mo")
+    assert talk.history[-1] == ("relay", "One mo")
     assert talk.call.deadline == 8.0
     talk.answer("Nine.", at=4.0)
     assert talk.of(CancelTurn) == []
@@ -501,7 +501,7 @@ def test_an_interruption_before_anything_but_the_filler_was_heard_leaves_the_wor
     talk.wait()
     talk(TurnSaid(talk.turn, "It is nine."), at=2.6)
     assert kinds(talk(CallerInterrupted("One mo"), at=2.7)) == [CancelTurn, NoteTurn]
-    assert talk.history[-1] == ("machine", SHORT)
+    assert talk.history[-1] == ("relay", SHORT)
     assert kinds(talk.wait()) == [StartTurn]
 
 
@@ -687,15 +687,15 @@ def with_the_machine(*, listening: bool = True) -> Talk:
 
 
 def test_a_client_takes_a_call_from_a_listening_machine_at_once() -> None:
-    """It is asked without new words of the caller, with all that was said, and is told that the call is its own."""
+    """It is asked without new words of the caller, about the last ones, and is told that the call is its own."""
     talk = with_the_machine()
     assert kinds(talk(TAKEN, at=3.0)) == [StartTurn]
     (*_, start) = talk.of(StartTurn)
     assert start.by is By.CLIENT
     assert [(line.speaker.value, line.text) for line in start.request.history] == [
-        ("caller", "Hello?"),
         ("machine", f"{talk.policy.phrases.apology} May I take a message?"),
         ("relay", TAKEN_NOTE),
+        ("caller", "Hello?"),
     ]
     assert talk.call.owner == "session 1"
 
@@ -1203,7 +1203,7 @@ def test_a_note_that_no_client_takes_is_no_word_of_the_caller() -> None:
     talk = back(AWAY)
     assert kinds(talk.commands) == [LeaveMessage, Speak, StartTurn]
     assert talk.message.body == ""
-    assert talk.message.transcript[1] == Line(Speaker.RELAY, NOTE, STARTED)
+    assert talk.message.transcript[1] == Line(Speaker.RELAY, NOTE, STARTED, is_note=True)
     talk.answer("May I take a message?")
     talk.caller("Call me back.")
     assert (talk.message.body, talk.message.reason) == ("Call me back.", Reason.CLIENT_ABSENT)

@@ -53,6 +53,7 @@ from actors.messages import (
     HangUpRequested,
     MessageTaken,
     Reason,
+    Speaker,
     SpeechPlayed,
     TransferRequested,
     TurnFailed,
@@ -122,6 +123,7 @@ class CallMachine(RuleBasedStateMachine):
         self.only_filler = self.client_has_begun = False
         self.call = Conversation(info, policy, availability=availability, now=self.now)
         self.running: int | None = None
+        self.by = By.CLIENT
         self.cycle_open = False
         self.said: list[str] = []
         self.settled: set[str] = set()
@@ -156,10 +158,13 @@ class CallMachine(RuleBasedStateMachine):
             case StartTurn():
                 assert self.running is None, "one turn at a time"
                 self.client_has_begun = False
-                self.running = command.request.turn
+                self.running, self.by = command.request.turn, command.by
                 if command.by is By.CLIENT:
                     spoken = {line.text for line in command.request.history}
                     assert set(self.held.values()) <= spoken, "the client is sent all that is owed"
+                    assert command.request.history[-1].is_to_answer, "what is to be answered comes last"
+                    if self.held:
+                        assert command.request.history[-1].speaker is Speaker.CALLER, "the caller before any note"
             case CancelTurn():
                 assert command.turn == self.running, "only the running turn is cancelled"
                 self.running = None
@@ -256,7 +261,7 @@ class CallMachine(RuleBasedStateMachine):
     @rule(text=st.sampled_from(["I will", " look into it.", " ", ""]))
     def turn_says(self, text: str) -> None:
         assert self.running is not None
-        self.client_has_begun = self.client_has_begun or bool(text.strip())
+        self.client_has_begun = self.client_has_begun or (self.by is By.CLIENT and bool(text.strip()))
         self.feed(TurnSaid(self.running, text))
 
     @precondition(lambda self: self.running is not None)

@@ -56,7 +56,7 @@ def test_a_note_is_not_in_the_way_of_a_cut() -> None:
     """Nobody heard the relay's note, so what is cut is our speech before it, and the note stays as it is."""
     transcript = Transcript(10, 1000)
     transcript.add(Speaker.MACHINE, "May I take a message?", STARTED)
-    transcript.add(Speaker.RELAY, "The client has come back.", STARTED)
+    transcript.add_note("The client has come back.", STARTED)
     transcript.cut_to_heard("May I", "")
     assert [line.text for line in transcript.window()] == ["May I", "The client has come back."]
 
@@ -64,7 +64,7 @@ def test_a_note_is_not_in_the_way_of_a_cut() -> None:
 def test_notes_alone_are_not_cut() -> None:
     """An interruption with nothing but a note before it changes nothing."""
     transcript = Transcript(10, 1000)
-    transcript.add(Speaker.RELAY, "The client has come back.", STARTED)
+    transcript.add_note("The client has come back.", STARTED)
     transcript.cut_to_heard("May I", "")
     assert [line.text for line in transcript.window()] == ["The client has come back."]
 

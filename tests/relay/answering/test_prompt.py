@@ -9,12 +9,15 @@ from actors.messages import Line, Speaker, TurnRequest
 from relay.answering.prompt import CALL_CONNECTED, CALLER_WAITS, TOOLS, RecordMessage, conversation, system_prompt
 from tests.fakes import STARTED, call_info
 
+FILLER = "One moment, please."
 CALLER, AGENT, MACHINE, RELAY = Speaker.CALLER, Speaker.AGENT, Speaker.MACHINE, Speaker.RELAY
 
 
 def a_turn(*lines: tuple[Speaker, str], **changes: object) -> TurnRequest:
     """Make the request of a turn after these lines."""
-    history = tuple(Line(speaker, text, STARTED) for speaker, text in lines)
+    history = tuple(
+        Line(speaker, text, STARTED, is_note=speaker is RELAY and text != FILLER) for speaker, text in lines
+    )
     return TurnRequest(**({"call": call_info(), "turn": 1, "history": history} | changes))  # type: ignore[arg-type]
 
 
@@ -30,6 +33,10 @@ def a_turn(*lines: tuple[Speaker, str], **changes: object) -> TurnRequest:
         ),
         ([(CALLER, "Hi"), (AGENT, "  "), (CALLER, "Anna?")], [("user", "Hi\nAnna?")]),
         ([(CALLER, "Hi"), (RELAY, "The line was lost.")], [("user", "Hi\n(The line was lost.)")]),
+        (
+            [(CALLER, "Hi"), (RELAY, FILLER), (MACHINE, "Sorry.")],
+            [("user", "Hi"), ("assistant", f"{FILLER}\nSorry."), ("user", CALLER_WAITS)],
+        ),
         ([], [("user", CALLER_WAITS)]),
     ],
 )

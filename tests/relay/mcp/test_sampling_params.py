@@ -16,19 +16,21 @@ def worded(turn: TurnRequest) -> CreateMessageRequestParams:
     return CreateMessageRequestParams.model_validate(sampling_params(turn), by_name=False)
 
 
-def request(*history: tuple[Speaker, str], **call: object) -> TurnRequest:
+def request(*lines: tuple[Speaker, str] | Line, **call: object) -> TurnRequest:
+    history = tuple(each if isinstance(each, Line) else Line(*each, NOW) for each in lines)
     info = CallInfo(**{"call_sid": "CA1", "agent_id": "anna", "started_at": NOW, **call})  # type: ignore[arg-type]
-    return TurnRequest(call=info, turn=3, history=tuple(Line(who, text, NOW) for who, text in history))
+    return TurnRequest(call=info, turn=3, history=history)
 
 
 def test_conversation_becomes_messages() -> None:
-    """The caller is the user, agent and machine are the assistant, and empty lines are left out."""
+    """The caller is the user; what the caller heard is the assistant's, whoever said it; empty lines are left out."""
     params = worded(
         request(
             (Speaker.AGENT, "Hello, how can I help you?"),
             (Speaker.CALLER, "Who is there?"),
             (Speaker.MACHINE, "Nobody, sorry."),
             (Speaker.AGENT, " "),
+            (Speaker.RELAY, "One moment, please."),
             (Speaker.CALLER, "And now?"),
         )
     )
@@ -37,6 +39,7 @@ def test_conversation_becomes_messages() -> None:
         ("assistant", "Hello, how can I help you?"),
         ("user", "Who is there?"),
         ("assistant", "Nobody, sorry."),
+        ("assistant", "One moment, please."),
         ("user", "And now?"),
     ]
     assert params.max_tokens == 300
@@ -70,7 +73,8 @@ def test_metadata_says_who_picked_up(callee: Callee) -> None:
 
 def test_a_note_of_the_relay_is_the_user_s_in_brackets() -> None:
     """What is told to the client, and not said by anybody, is there to be answered and marked as what it is."""
-    params = worded(request((Speaker.AGENT, "One moment."), (Speaker.RELAY, "The transfer was not answered.")))
+    note = Line(Speaker.RELAY, "The transfer was not answered.", NOW, is_note=True)
+    params = worded(request((Speaker.AGENT, "One moment."), note))
     assert params.messages[-1].role == "user"
     assert params.messages[-1].content == TextContent(type="text", text="(The transfer was not answered.)")
 

@@ -14,10 +14,11 @@ from relay.mcp.spoken_words import heard, live_call_json
 from tests.relay.mcp.mcp_relay import NOW, MemoryCall, call_info
 
 CALLER, AGENT, MACHINE, RELAY = Speaker.CALLER, Speaker.AGENT, Speaker.MACHINE, Speaker.RELAY
+FILLER = "One moment."
 
 
 def utterance(*history: tuple[Speaker, str], is_new: bool = True) -> Utterance:
-    lines = tuple(Line(who, text, NOW) for who, text in history)
+    lines = tuple(Line(who, text, NOW, is_note=who is RELAY and text != FILLER) for who, text in history)
     return Utterance(request=TurnRequest(call=call_info(), turn=3, history=lines), is_new=is_new, waiting=0)
 
 
@@ -27,10 +28,17 @@ def utterance(*history: tuple[Speaker, str], is_new: bool = True) -> Utterance:
         ([(CALLER, "Hello?")], [], "Hello?", None),
         ([(AGENT, "Good day."), (CALLER, "Hello?")], ["Good day."], "Hello?", None),
         ([(AGENT, "Yes?"), (CALLER, "One."), (CALLER, "Two.")], ["Yes?"], "One. Two.", None),
-        ([(AGENT, "Yes?"), (CALLER, "One."), (MACHINE, "One moment."), (CALLER, "Two.")], ["Yes?"], "One. Two.", None),
+        ([(AGENT, "Yes?"), (CALLER, "One."), (RELAY, FILLER), (CALLER, "Two.")], ["Yes?"], "One. Two.", None),
         ([(CALLER, "Anna?"), (MACHINE, "Away."), (RELAY, "Yours.")], ["Anna?", "Away."], "", "Yours."),
         ([(CALLER, "Anna?"), (RELAY, "It is yours."), (CALLER, "Hello?")], ["Anna?"], "Hello?", "It is yours."),
         ([(RELAY, "It is yours."), (AGENT, "Here."), (CALLER, "Ah.")], ["It is yours.", "Here."], "Ah.", None),
+        (
+            [(CALLER, "Anna?"), (MACHINE, "Away."), (RELAY, "Yours."), (CALLER, "Ah.")],
+            ["Anna?", "Away."],
+            "Ah.",
+            "Yours.",
+        ),
+        ([(AGENT, "Yes?"), (RELAY, FILLER), (CALLER, "One.")], ["Yes?"], "One.", None),
         ([], [], "", None),
     ],
 )

@@ -57,18 +57,18 @@ def test_the_caller_comes_back_exactly_when_there_is_somebody_to_come_back(
 @pytest.mark.parametrize(
     ("outcome", "note"),
     [
-        ("no_answer", "[The transfer to +15551234567 was not answered. The caller is back on the line.]"),
-        ("busy", "[The transfer to +15551234567 reached a line that is busy. The caller is back on the line.]"),
+        ("no_answer", "The transfer to +15551234567 was not answered. The caller is back on the line."),
+        ("busy", "The transfer to +15551234567 reached a line that is busy. The caller is back on the line."),
         (
             "declined",
             (
-                "[The transfer to +15551234567 was not taken: whoever picked up did not press 1. "
-                "The caller is back on the line.]"
+                "The transfer to +15551234567 was not taken: whoever picked up did not press 1. "
+                "The caller is back on the line."
             ),
         ),
         (
             "failed",
-            "[The transfer to +15551234567 failed: the number could not be reached. The caller is back on the line.]",
+            "The transfer to +15551234567 failed: the number could not be reached. The caller is back on the line.",
         ),
     ],
 )
@@ -79,9 +79,7 @@ def test_the_note_says_what_happened(outcome: str, note: str) -> None:
 
 def test_a_number_that_nobody_remembers_is_left_out() -> None:
     """The note makes sense without it."""
-    assert note_for(TransferOutcome.NO_ANSWER, "") == (
-        "[The transfer was not answered. The caller is back on the line.]"
-    )
+    assert note_for(TransferOutcome.NO_ANSWER, "") == ("The transfer was not answered. The caller is back on the line.")
 
 
 def course(announcement: str = "") -> Course:

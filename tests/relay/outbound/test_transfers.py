@@ -332,7 +332,7 @@ async def test_without_a_database_the_caller_comes_back_all_the_same(autojump_cl
     parties.records.failing = True
     async with transferring(parties) as transfers:
         note = await transfers.dialled(result("no-answer"))
-    assert note == "[The transfer was not answered. The caller is back on the line.]"
+    assert note == "The transfer was not answered. The caller is back on the line."
 
 
 async def test_another_agents_webhook_does_not_move_a_transfer(autojump_clock: MockClock) -> None:
@@ -354,5 +354,5 @@ async def test_another_agents_transfer_is_not_told(autojump_clock: MockClock) ->
     async with transferring(parties) as transfers:
         await transfers.transfer_call(agent(), wish())
         note = await transfers.dialled(result("no-answer", agent=agent(agent_id="another")))
-    assert note == "[The transfer was not answered. The caller is back on the line.]"
+    assert note == "The transfer was not answered. The caller is back on the line."
     assert parties.observer.transfers == []
