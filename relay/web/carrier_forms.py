@@ -116,13 +116,18 @@ def call_progress(form: Form) -> CallProgress | None:
 
 
 def transfer_result(agent: Agent, form: Form, *, caller_is_there: bool, confirm: bool) -> TransferResult:
-    """Return what the form of a `<Dial>` action says; a status that is not known counts as a failure."""
-    status = form.get("DialCallStatus", "")
+    """Return what the form of a `<Dial>` action says; a status that is not known counts as a failure.
+
+    Where `DialBridged` is missing, a completed leg with a duration was connected. Not so one that was to press a key:
+    its whisper lasts, too, whether or not the key was pressed.
+    """
+    status, duration = form.get("DialCallStatus", ""), form.get("DialCallDuration", "")
+    has_talked = not confirm and status == "completed" and _SECONDS.fullmatch(duration) and float(duration) > 0
     return TransferResult(
         agent=agent,
         call_sid=call_sid(form),
         status=status if status in _DIAL_STATUSES else "failed",
-        bridged=form.get("DialBridged") == "true",
+        bridged=form.get("DialBridged", "true" if has_talked else "false") == "true",
         caller_is_there=caller_is_there,
         confirm=confirm,
         error=_error(form),

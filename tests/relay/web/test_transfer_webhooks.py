@@ -99,6 +99,33 @@ async def test_how_it_went_is_told_as_the_form_says_it(
 
 
 @pytest.mark.parametrize(
+    ("duration", "status", "query", "bridged"),
+    [
+        ("41", "completed", "", True),
+        ("1", "completed", "", True),
+        ("0", "completed", "", False),
+        ("", "completed", "", False),
+        ("-3", "completed", "", False),
+        ("long", "completed", "", False),
+        ("41", "no-answer", "", False),
+        ("41", "busy", "", False),
+        ("41", "canceled", "", False),
+        ("41", "failed", "", False),
+        # The whisper lasts too, so that a duration does not tell whether the key was pressed.
+        ("41", "completed", "?confirm=1", False),
+    ],
+)
+async def test_a_completed_leg_with_a_duration_was_connected_where_the_carrier_does_not_say(
+    app: QuartTrio, transfers: FakeTransfers, *, duration: str, status: str, query: str, bridged: bool
+) -> None:
+    """A carrier that sends no `DialBridged` is understood by the length of the leg."""
+    form = {**DIALLED, "DialCallStatus": status, "DialCallDuration": duration, "CallStatus": "in-progress"}
+    form.pop("DialBridged", None)
+    await post_form(app, ENDED + query, form)
+    assert transfers.results[-1].bridged is bridged
+
+
+@pytest.mark.parametrize(
     ("fields", "query"),
     [
         ({"DialCallStatus": "unheard-of"}, ""),
