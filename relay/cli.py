@@ -24,6 +24,7 @@ from relay.commands.consents import consents
 from relay.commands.dnc import dnc
 from relay.commands.gate import gate
 from relay.commands.messages import messages
+from relay.commands.status import status
 from relay.errors import RelayError
 from relay.printing import json_option, print_json, print_line
 
@@ -61,7 +62,7 @@ def main() -> None:
     """A telephone for AI clients: callers speak, your MCP client answers."""
 
 
-for command in (agents, attach, calls, consents, dnc, gate, messages):
+for command in (agents, attach, calls, consents, dnc, gate, messages, status):
     main.add_command(command)
 
 
@@ -93,8 +94,8 @@ def serve(host: str | None, port: int | None, local: bool) -> None:
 def doctor(as_json: bool) -> None:
     """Check whether real calls can work: settings, database, public address, signatures, keys.
 
-    Run it where the daemon runs, with the same settings, while the daemon is up. It changes nothing but what every
-    command does: it brings the database's tables up to date.
+    Run it where the daemon runs, with the same settings, while the daemon is up; one that was started with --local is
+    checked as such. It changes nothing but what every command does: it brings the database's tables up to date.
     """
     # The vendors' libraries take a second to import.
     from relay.doctor.check import Verdict  # noqa: PLC0415

@@ -26,10 +26,12 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Any
 
 import attrs
 import structlog
@@ -67,6 +69,7 @@ from relay.outbound.transfers import Transfers
 from relay.outbound.undelivered import Undelivered
 from relay.outbound.voice_messages import VoiceMessages
 from relay.reception import Reception
+from relay.running import RunningDaemon, announce
 from relay.speech.agent_phrases import phrases_of
 from relay.speech.audio_store import AudioOptions, AudioStore
 from relay.speech.engines.choice import EngineKind, SpeechOptions, open_engine
@@ -78,6 +81,7 @@ from relay.store.call_journal import CallJournal
 from relay.store.client_hellos import ClientHellos
 from relay.store.database import Database, open_database
 from relay.store.retention import Retention
+from relay.store.schema import timestamp
 from relay.store.tenure import hold_tenure
 from relay.store.waiting_messages import WaitingMessages
 from relay.twilio.calls import CarrierCalls, CarrierOptions, open_carrier_calls
@@ -87,6 +91,7 @@ from relay.web.audio import AudioPages
 from relay.web.carrier_webhooks import CarrierWebhooks
 from relay.web.gateway import Gateway
 from relay.web.health import HealthPages
+from relay.web.operator import OperatorPages
 from relay.web.voice_socket import VoiceSocket
 
 log = structlog.get_logger(__name__)
@@ -117,21 +122,30 @@ async def serve(  # noqa: ASYNC128 - started in Relay.run
     logs.configure()
     credentials = _credentials(settings, local=local)
     async with AsyncExitStack() as stack:
+        # Before all else: a signal during the start, too, must not kill us half-way.
+        signals = stack.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
         database = await stack.enter_async_context(open_database(settings.database_url))
         stack.enter_context(hold_tenure(settings.database_url))
         vendors = await stack.enter_async_context(_open_vendors(settings, credentials))
-        # From here on a signal is ours to answer: during the start, too, it must not kill us half-way.
-        signals = stack.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
         listeners = await bind(settings.relay_host, settings.relay_port)
         for listener in listeners:
             stack.push_async_callback(listener.aclose)
         host, port = address_of(listeners)
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        daemon = RunningDaemon(
+            pid=os.getpid(), url=_reached_from_here(host, url), public_url=settings.public_url or url, is_local=local
+        )
         async with _unwrapped(), trio.open_nursery() as nursery:
-            relay = Relay(settings, credentials, database, vendors, public_url=settings.public_url or url)
+            relay = Relay(settings, credentials, database, vendors, daemon)
             nursery.start_soon(_obey, signals, relay)
             await relay.run(listeners, url, task_status=task_status)
             nursery.cancel_scope.cancel("stopped")
+
+
+def _reached_from_here(host: str, url: str) -> str:
+    """Return the address for this machine's own processes of a listener on `host`, which may be all addresses."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised, not bound
+    return url.replace(host, everywhere[host], 1) if host in everywhere else url
 
 
 class StoppedAtOnceError(RelayError):
@@ -257,13 +271,19 @@ class Relay:
     """The parts of a running relay, wired."""
 
     def __init__(
-        self, settings: Settings, credentials: Credentials, database: Database, vendors: Vendors, *, public_url: str
+        self,
+        settings: Settings,
+        credentials: Credentials,
+        database: Database,
+        vendors: Vendors,
+        daemon: RunningDaemon,
     ) -> None:
         self._settings = settings
         self._credentials = credentials
         self._database = database
         self._vendors = vendors
-        self._public_url = public_url
+        self._daemon = daemon
+        self._public_url = public_url = daemon.public_url
         self._stopping = trio.Event()
         self._agents = AgentRegistry(database)
         self._journal = CallJournal(database)
@@ -382,12 +402,13 @@ class Relay:
             async with trio.open_nursery() as listening:
                 await listening.start(partial(serve_on, listeners, self._app(), options, stop=stopped))
                 _settle_memory()
-                log.info("ready", url=url)
-                task_status.started(url)
-                await self._stopping.wait()
-                drained = await self.switchboard.drain(self._settings.relay_drain_seconds, FAREWELL_SECONDS)
-                with trio.move_on_after(LAST_WEBHOOK_SECONDS):
-                    await self._reception.all_ended()
+                with announce(self._settings.database_url, self._daemon):
+                    log.info("ready", url=url)
+                    task_status.started(url)
+                    await self._stopping.wait()
+                    drained = await self.switchboard.drain(self._settings.relay_drain_seconds, FAREWELL_SECONDS)
+                    with trio.move_on_after(LAST_WEBHOOK_SECONDS):
+                        await self._reception.all_ended()
                 self._clients.close_all()
                 stopped.set()
             nursery.cancel_scope.cancel("stopped")
@@ -417,8 +438,9 @@ class Relay:
         )
         health = HealthPages(readiness=_Readiness(self._database, self.switchboard), registry=self._meter.registry)
         audio = AudioPages(self._audio)
+        operator = OperatorPages(secret=self._daemon.secret, status=self._status)
         return Gateway(
-            pages=build_app([webhooks.blueprint(), audio.blueprint(), health.blueprint()]),
+            pages=build_app([webhooks.blueprint(), audio.blueprint(), health.blueprint(), operator.blueprint()]),
             voice=VoiceSocket(checker=checker, desk=self._reception, account_sid=self._credentials.account_sid),
             mcp=self._clients,
         )
@@ -436,6 +458,38 @@ class Relay:
             asks_not_to_be_called=partial(spoken_opt_out, language=call.language),
             keep_transcript=self._settings.relay_keep_transcripts,
         )
+
+    def _status(self) -> dict[str, Any]:
+        """Return what only the running daemon knows, as JSON; see `relay.commands.status`."""
+        return {
+            "draining": self.switchboard.draining,
+            "answeringMachine": self._vendors.machine is not None,
+            "clients": [
+                {
+                    "agentId": each.agent_id,
+                    "name": each.name,
+                    "version": each.version,
+                    "transport": each.transport,
+                    "answersBy": each.answers_by,
+                    "since": timestamp(each.since),
+                }
+                for each in self._clients.here()
+                if each.ready
+            ],
+            "waitingToolCalls": self._clients.all_waiting(),
+            "liveCalls": [
+                {
+                    "callSid": call.info.call_sid,
+                    "agentId": call.info.agent_id,
+                    "direction": call.info.direction.value,
+                    "from": call.info.caller,
+                    "to": call.info.called,
+                    "since": timestamp(call.info.started_at),
+                    "phase": call.phase.value,
+                }
+                for call in self.switchboard.live()
+            ],
+        }
 
     def _wake_client(self, call: CallInfo) -> None:
         self._clients.wake(call)

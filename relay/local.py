@@ -67,6 +67,17 @@ def carrier_token(settings: Settings) -> str:
     return token
 
 
+def find_carrier_token(settings: Settings) -> str | None:
+    """Return the secret that the simulated carrier signs with, or None where none was made yet.
+
+    Raises `SettingsError` when the file cannot be used.
+    """
+    if settings.twilio_auth_token:
+        return settings.twilio_auth_token
+    path = token_path(settings)
+    return _read(path) if path.exists() else None
+
+
 def _read(path: Path) -> str:
     try:
         token = path.read_text(encoding="ascii").strip()

@@ -13,6 +13,7 @@ from relay.commands.opened import with_database
 from relay.compliance.numbers import normalise
 from relay.config import Settings
 from relay.printing import json_option, print_json, print_record, print_table
+from relay.running import find_daemon
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import Database
 from relay.store.schema import timestamp
@@ -86,7 +87,7 @@ def add_agent(*, agent_id: str, as_json: bool, **described: Any) -> None:
         _agent, token = await AgentRegistry(database).add(agent_id, **described)
         return _addresses(settings, agent_id, token)
 
-    _print_access(with_database(work), as_json=as_json)
+    _print_access(with_database(work, creates=True), as_json=as_json)
 
 
 @agents.command("set")
@@ -188,9 +189,12 @@ def _readable(agent: Agent) -> dict[str, str | None]:
 
 def _addresses(settings: Settings, agent_id: str, token: str) -> dict[str, str]:
     """Give the addresses at which the agent's client and the carrier reach the relay."""
+    daemon = find_daemon(settings.database_url)
     # An IPv6 address stands in brackets in a URL (RFC 3986, section 3.2.2).
     host = f"[{settings.relay_host}]" if ":" in settings.relay_host else settings.relay_host
-    origin = settings.public_url or f"http://{host}:{settings.relay_port}"
+    configured = settings.public_url or f"http://{host}:{settings.relay_port}"
+    # What the daemon listens on need not be what the settings here say: it may have been started with --port.
+    origin = configured if daemon is None else daemon.public_url
     return {
         "agentId": agent_id,
         "token": token,

@@ -33,7 +33,7 @@ def add_number(number: str, agent: str | None, reason: str, as_json: bool) -> No
         await require_agent(database, agent)
         return await DoNotCallList(database).add(e164, agent_id=agent, reason=reason, added_by="operator")
 
-    added = with_database(work)
+    added = with_database(work, creates=True)
     if as_json:
         print_json({"number": e164, "agentId": agent, "added": added})
     else:

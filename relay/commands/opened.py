@@ -5,28 +5,43 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import click
 import trio
 
 from relay import config
 from relay.config import Settings
 from relay.store.agent_registry import AgentRegistry, unknown_agent
 from relay.store.database import Database, open_database
+from relay.store.engine import name_of, require_database
 
 T = TypeVar("T")
 
 
-def with_database(work: Callable[[Database, Settings], Awaitable[T]]) -> T:
+def with_database(work: Callable[[Database, Settings], Awaitable[T]], *, creates: bool = False) -> T:
     """Run `work` on the database that the settings name, and return its value.
 
-    Raises `SettingsError`, `DatabaseError`, or what `work` raised.
+    Which one that is goes to standard error, except with `--json`. A SQLite file is made only if `creates`: a command
+    in the wrong directory must not answer from an empty database of its own. Raises `SettingsError`, `DatabaseError`,
+    or what `work` raised.
     """
     settings = config.load()
+    if not creates:
+        require_database(settings.database_url)
 
     async def run() -> T:
         async with open_database(settings.database_url) as database:
             return await work(database, settings)
 
-    return trio.run(run)
+    value = trio.run(run)
+    _show_database(settings.database_url)
+    return value
+
+
+def _show_database(url: str) -> None:
+    """Print on standard error which database is asked, unless the command prints JSON."""
+    context = click.get_current_context(silent=True)
+    if context is None or not context.params.get("as_json"):
+        click.echo(f"Database: {name_of(url)}", err=True)
 
 
 async def require_agent(database: Database, agent_id: str | None) -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import attrs
 import trio
 from sqlalchemy import Connection, delete, false
 
 from actors.errors import StoreFailed
+from relay import local as local_mode
 from relay.config import Settings
 from relay.doctor import reach, vendors
 from relay.doctor.check import CannotTell, Check, Finding, Ill, Verdict
 from relay.errors import SettingsError
+from relay.running import find_daemon
 from relay.store import schema
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import open_database
-from relay.store.engine import shown
+from relay.store.engine import require_database, shown
 
 CHECK_SECONDS = 10.0
 
@@ -42,15 +45,28 @@ async def examine(
         for check in CHECKS[1:]:
             note(Finding(check.name, Verdict.SKIPPED, "Not asked before settings is ok."))
         return findings
+    settings = await trio.to_thread.run_sync(_as_local, settings)
     for check in CHECKS:
         passed = {each.check for each in findings if each.verdict is Verdict.OK}
         note(await check.run(settings, passed, patience))
     return findings
 
 
+def _as_local(settings: Settings) -> Settings:
+    """Return the settings that a daemon which was started with `--local` has made for itself, if one runs here."""
+    daemon = find_daemon(settings.database_url)
+    if daemon is None or not daemon.is_local:
+        return settings
+    return attrs.evolve(
+        settings, public_url=daemon.public_url, twilio_auth_token=local_mode.find_carrier_token(settings)
+    )
+
+
 async def _settings(settings: Settings) -> str:
-    """Look for what `relay serve` asks for without `--local`."""
-    await trio.lowlevel.checkpoint()
+    """Look for what `relay serve` asks for without `--local`; a daemon that runs with it needs nothing."""
+    daemon = await trio.to_thread.run_sync(find_daemon, settings.database_url)
+    if daemon is not None and daemon.is_local:
+        return "The daemon runs with --local: `relay call` and the simulated carrier reach it, real callers do not."
     missing = [
         f"{name} ({source})"
         for name, value, source in (
@@ -70,6 +86,7 @@ async def _settings(settings: Settings) -> str:
 
 async def _database(settings: Settings) -> str:
     """Bring the tables up to date, as every command does, and write."""
+    require_database(settings.database_url)
     try:
         async with open_database(settings.database_url) as database:
             await database.write(_delete_nothing)

@@ -47,7 +47,7 @@ from relay.mcp.http_session import HttpSession
 from relay.mcp.live_messages import LiveMessages
 from relay.mcp.message_tools import message_tools
 from relay.mcp.ports import STORE_FAILURES, Calls, Hellos, LiveCalls, Messages, TokenDirectory
-from relay.mcp.registry import Registry
+from relay.mcp.registry import ClientHere, Registry
 from relay.mcp.server import build_server, options_of
 from relay.mcp.session import McpSession
 from relay.mcp.sse import SseStream, come_back_later
@@ -146,6 +146,10 @@ class McpApp:
         """Return the open sessions of an agent, oldest first, ready or not."""
         return self._registry.of_agent(agent_id)
 
+    def here(self) -> list[ClientHere]:
+        """Describe the clients that have a session, ready or not, oldest first."""
+        return [ClientHere.of(session) for session in self._registry.everyone()]
+
     def agents(self) -> frozenset[str]:
         """Name the agents that have open sessions."""
         return frozenset(session.agent_id for session in self._registry.everyone())
@@ -157,6 +161,10 @@ class McpApp:
     def waiting(self, agent_id: str) -> int:
         """Count the tool calls of an agent that wait for callers."""
         return self._room.waiting(agent_id)
+
+    def all_waiting(self) -> dict[str, int]:
+        """Count the tool calls that wait for callers, by agent, where there are any."""
+        return self._room.all_waiting()
 
     def announce(self, agent_id: str) -> None:
         """Note that a message was left for an agent; each of its sessions tells its client. Never waits."""

@@ -7,9 +7,44 @@ sessions instead of filling the process: first those that nobody uses, which is 
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import attrs
 
+from relay.mcp.http_session import HttpSession
 from relay.mcp.session import McpSession
+
+_LONGEST_NAME = 100
+
+
+@attrs.frozen(kw_only=True)
+class ClientHere:
+    """A client as its session shows it to the operator; `name` and `version` are its own words, empty before them.
+
+    `answers_by` is `sampling`, or `turn tools` for a client that has to come and wait for callers.
+    """
+
+    agent_id: str
+    name: str
+    version: str
+    transport: str
+    answers_by: str
+    since: datetime
+    ready: bool
+
+    @classmethod
+    def of(cls, session: McpSession) -> ClientHere:
+        """Describe the client of a session."""
+        known = session.connection.client_params
+        return cls(
+            agent_id=session.agent_id,
+            name=known.client_info.name[:_LONGEST_NAME] if known is not None else "",
+            version=known.client_info.version[:_LONGEST_NAME] if known is not None else "",
+            transport="Streamable HTTP" if isinstance(session, HttpSession) else "SSE",
+            answers_by="sampling" if session.can_sample else "turn tools",
+            since=session.opened_at,
+            ready=session.ready.is_set() and not session.closed,
+        )
 
 
 @attrs.define(eq=False)

@@ -15,6 +15,7 @@ import math
 import secrets
 from collections import deque
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import anyio
@@ -76,6 +77,7 @@ class McpSession:
     level: LoggingLevel | None = attrs.field(default=None, init=False)
     tool_calls: int = attrs.field(default=0, init=False)
     closed: bool = attrs.field(default=False, init=False)
+    opened_at: datetime = attrs.field(factory=lambda: datetime.now(UTC), init=False)
     heard_at: float = attrs.field(factory=trio.current_time, init=False)
     ready: trio.Event = attrs.field(factory=trio.Event, init=False)
     # What its client is still to be told, and that there is something: see `push`.

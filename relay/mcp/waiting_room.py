@@ -48,6 +48,10 @@ class WaitingRoom:
         """Count the places of an agent that are taken."""
         return self._taken[agent_id]
 
+    def all_waiting(self) -> dict[str, int]:
+        """Count the places that are taken, by agent."""
+        return dict(self._taken)
+
     async def next_words(self, call: ToolCall, seconds: float, *, call_sid: str = "") -> Utterance | None:
         """Wait so long for words that the client may have, of one call if named; None when there are none.
 

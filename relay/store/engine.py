@@ -79,9 +79,36 @@ def shown(url: str) -> str:
         return "in DATABASE_URL"
 
 
+def name_of(url: str) -> str:
+    """Return what a person knows a database by: its absolute path, or its URL without the password."""
+    path = _file_of(url)
+    return str(path.absolute()) if path is not None else shown(url)
+
+
+def require_database(url: str) -> None:
+    """Raise `DatabaseError` where `url` names a SQLite file that does not exist."""
+    path = _file_of(url)
+    # Where the directory is missing too, opening says so.
+    if path is not None and path.parent.is_dir() and not path.exists():
+        raise DatabaseError(
+            f"There is no database at {path.absolute()}; start `relay serve` here, or set DATABASE_URL to the one that "
+            "the daemon uses."
+        )
+
+
 def cause(error: BaseException) -> str:
     """Name what the driver said, without the statement and its parameters."""
     return str(getattr(error, "orig", None) or error).partition("\n")[0].strip()
+
+
+def _file_of(url: str) -> Path | None:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return None  # which opening it explains
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in {None, "", ":memory:"}
+    # A URI of SQLite's own is no path, and says by itself whether to create the file.
+    return Path(parsed.database or "") if is_file and not parsed.query.get("uri") else None
 
 
 def _parse(url: str) -> URL:

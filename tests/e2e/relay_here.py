@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ import trio
 from relay.config import Settings
 from relay.daemon import Credentials, Relay, Vendors
 from relay.listener import address_of, bind
+from relay.running import RunningDaemon
 from relay.store.database import open_database
 
 
@@ -34,8 +36,9 @@ async def run_relay_here(directory: Path) -> AsyncIterator[RelayHere]:
     listeners = await bind("127.0.0.1", 0)
     host, port = address_of(listeners)
     url = f"http://{host}:{port}"
+    daemon = RunningDaemon(pid=os.getpid(), url=url, public_url=url, is_local=True)
     async with open_database(settings.database_url) as database, trio.open_nursery() as nursery:
-        relay = Relay(settings, Credentials(None, token, None), database, Vendors(), public_url=url)
+        relay = Relay(settings, Credentials(None, token, None), database, Vendors(), daemon)
         await nursery.start(relay.run, listeners, url)
         yield RelayHere(directory, url, token, relay)
         relay.stop()

@@ -32,13 +32,24 @@ Run: TypeAlias = Callable[..., Result]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command in a directory, and on a database, of its own."""
+def run_without_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command in an empty directory."""
     monkeypatch.chdir(tmp_path)
     for name in ("PUBLIC_URL", "RELAY_HOST", "RELAY_PORT", "DATABASE_URL"):
         monkeypatch.delenv(name, raising=False)
     runner = CliRunner()
     return lambda *arguments: runner.invoke(main, list(arguments))
+
+
+@pytest.fixture
+def run(run_without_database: Run) -> Run:
+    """Run a command in a directory, and on a database, of its own."""
+
+    async def nothing(_database: Database) -> None:
+        await trio.lowlevel.checkpoint()
+
+    with_database(nothing)
+    return run_without_database
 
 
 def printed(result: Result) -> Any:
@@ -68,6 +79,7 @@ def test_the_version_is_told(run: Run) -> None:
         [],
         ["serve"],
         ["doctor"],
+        ["status"],
         ["attach"],
         ["agents"],
         ["agents", "add"],
@@ -96,12 +108,49 @@ def test_the_version_is_told(run: Run) -> None:
     ],
     ids=" ".join,
 )
-def test_every_command_has_help(run: Run, command: list[str]) -> None:
+def test_every_command_has_help(run_without_database: Run, command: list[str]) -> None:
     """`--help` explains a command and touches nothing."""
-    result = run(*command, "--help")
+    result = run_without_database(*command, "--help")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.startswith("Usage:")
     assert not Path("relay.db").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["agents", "list"],
+        ["agents", "set", "a", "--name", "Ada"],
+        ["agents", "rotate", "a"],
+        ["agents", "remove", "a"],
+        ["messages", "list"],
+        ["messages", "list", "--json"],
+        ["messages", "show", "msg_1"],
+        ["calls", "list"],
+        ["calls", "show", "CA1"],
+        ["dnc", "list"],
+        ["dnc", "remove", "+14155550123"],
+        ["consents", "list"],
+        ["gate", "explain", "+14155550123"],
+        ["gate", "disable", "a"],
+        ["status"],
+        ["status", "--json"],
+    ],
+    ids=" ".join,
+)
+def test_no_database_is_made_by_asking(run_without_database: Run, command: list[str], tmp_path: Path) -> None:
+    """In a directory without a database a command says so in one line, and leaves the directory as it was."""
+    result = run_without_database(*command)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"Error: There is no database at {tmp_path / 'relay.db'}; start `relay serve` here")
+    assert len(result.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_says_which_database_it_asked(run: Run, tmp_path: Path) -> None:
+    """People learn on standard error where the answer is from; programs get nothing beside the document."""
+    assert run("agents", "list").stderr == f"Database: {tmp_path / 'relay.db'}\n"
+    assert run("agents", "list", "--json").stderr == ""
 
 
 @pytest.mark.parametrize(

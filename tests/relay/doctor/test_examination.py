@@ -15,6 +15,7 @@ from relay.errors import SettingsError
 from relay.simulator.local_daemon import ACCOUNT, run_local_daemon
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import open_database
+from relay.store.engine import open_engine
 from tests.relay.doctor.small_server import Reply, small_server
 
 pytestmark = pytest.mark.usefixtures("time_limit")
@@ -25,7 +26,9 @@ NAMES = ["settings", "database", "public_url", "signature", "upgrade", "carrier"
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Return settings with a database of their own and nothing else."""
-    return Settings(database_url=f"sqlite:///{tmp_path / 'relay.db'}")
+    url = f"sqlite:///{tmp_path / 'relay.db'}"
+    open_engine(url).dispose()
+    return Settings(database_url=url)
 
 
 async def findings_for(settings: Settings, patience: float = 10) -> dict[str, Finding]:
@@ -162,3 +165,14 @@ async def test_a_database_that_takes_no_writes_is_told(settings: Settings, tmp_p
     found = (await findings_for(Settings(database_url=reading)))["database"]
     assert found.verdict is Verdict.FAILED
     assert "right to write" in found.text
+
+
+async def test_a_local_daemon_is_checked_as_such(tmp_path: Path) -> None:
+    """Beside a daemon that was started with `--local` all that it needs is fine, at the address that it has."""
+    async with run_local_daemon(tmp_path) as daemon:
+        await daemon.register("my-client")
+        found = await findings_for(Settings(database_url=f"sqlite:///{tmp_path / 'relay.db'}"))
+    fine = {name for name, each in found.items() if each.verdict is Verdict.OK}
+    assert fine == {"settings", "database", "public_url", "signature", "upgrade", "agents"}
+    assert daemon.url in found["public_url"].text
+    assert "--local" in found["settings"].text
