@@ -71,13 +71,20 @@ def unsaid(final: str, said: str) -> str:
 
 
 def text_of(result: Mapping[str, Any]) -> str | None:
-    """Read the text of a sampling result: one text block or a list of them (MCP 2025-11-25), else None."""
+    """Return the text blocks of a sampling result, a line each; None if it has none.
+
+    Content is one block, or a list of them (MCP 2025-11-25). Whatever stands beside a text, a tool call or a block of a
+    kind that is not known yet, is the client's own business: the caller waits for the text.
+    """
     content = result.get("content")
-    texts = []
-    for block in content if isinstance(content, list) else [content]:
-        match block:
-            case {"type": "text", "text": str(text)}:
-                texts.append(text)
-            case _:
-                return None
-    return "\n".join(texts)
+    blocks = content if isinstance(content, list) else [content]
+    texts = [text for block in blocks if (text := _text_of_block(block)) is not None]
+    return "\n".join(texts) if texts else None
+
+
+def _text_of_block(block: object) -> str | None:
+    match block:
+        case {"type": "text", "text": str(text)}:
+            return text
+        case _:
+            return None

@@ -26,6 +26,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from relay.agents import Agent
 from relay.mcp.asgi import Head, Receive, Scope, Send, answer
 from relay.mcp.event_stream import FAREWELL
+from relay.mcp.pieces import text_of
 from relay.mcp.server import REQUESTER
 
 
@@ -69,7 +70,7 @@ class StatelessRevision:
         try:
             with responding:
                 await self._manager.handle_request(
-                    {**scope, REQUESTER: visitor}, _again(body, receive), _unbroken(send)
+                    {**scope, REQUESTER: visitor}, _again(_with_text_only(body), receive), _unbroken(send)
                 )
         finally:
             self._scopes.discard(responding)
@@ -99,6 +100,29 @@ def _steer(body: bytes) -> bytes | None:
     message = "Unsupported protocol version: this client can sample, and is asked to over a session with a handshake"
     error = {"code": UNSUPPORTED_PROTOCOL_VERSION, "message": message, "data": data}
     return json.dumps({"jsonrpc": "2.0", "id": request_id, "error": error}).encode()
+
+
+def _with_text_only(body: bytes) -> bytes:
+    """Return a body in which a sampled answer is its text alone.
+
+    The SDK refuses a request whole that holds a block of a kind it does not know, and the caller would wait in vain for
+    the text beside it.
+    """
+    if b'"inputResponses"' not in body:
+        return body
+    try:
+        message = json.loads(body)
+        match message:
+            case {"params": {"inputResponses": {**responses}}}:
+                pass
+            case _:
+                return body
+    except (ValueError, RecursionError):
+        return body
+    for response in responses.values():
+        if isinstance(response, dict) and "role" in response and "content" in response:
+            response["content"] = {"type": "text", "text": text_of(response) or ""}
+    return json.dumps(message).encode()
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

@@ -91,14 +91,33 @@ def test_white_space_trimmed_from_the_answer_does_not_count() -> None:
     [
         ({"type": "text", "text": "Hi"}, "Hi"),
         ([{"type": "text", "text": "Hi"}, {"type": "text", "text": "there"}], "Hi\nthere"),
-        ([], ""),
+        ([], None),
         ({"type": "image", "data": "", "mimeType": "image/png"}, None),
-        ([{"type": "text", "text": "Hi"}, {"type": "audio"}], None),
+        ([{"type": "text", "text": "Hi"}, {"type": "audio"}], "Hi"),
+        ([{"type": "text", "text": "Hi"}, {"type": "tool_use", "id": "1", "name": "x", "input": {}}], "Hi"),
+        ([{"type": "thinking", "thinking": "hidden"}, {"type": "text", "text": "Hi"}], "Hi"),
+        ([{"type": "redacted_thinking", "data": "eA=="}, {"type": "text", "text": "Hi"}], "Hi"),
+        ([{"type": "reasoning", "text": "hidden"}, {"type": "text", "text": "Hi"}], "Hi"),
+        ([{"type": "image", "data": "", "mimeType": "image/png"}, {"type": "text", "text": "Hi"}], "Hi"),
+        (
+            [
+                {"type": "text", "text": "Hi"},
+                {"type": "resource_link", "uri": "a:b"},
+                {"type": "text", "text": "there"},
+            ],
+            "Hi\nthere",
+        ),
+        ([{"type": "text", "text": "Hi"}, {"no": "type"}], "Hi"),
+        ([{"type": "text", "text": None}, {"type": "text", "text": "Hi"}], "Hi"),
+        ([None, 7, "a string", ["a list"], {"type": "text", "text": "Hi"}], "Hi"),
+        ([{"type": ["text"], "text": "hidden"}, {"type": "text", "text": "Hi"}], "Hi"),
+        ([{"type": "tool_use", "id": "1", "name": "x", "input": {}}], None),
+        ([{"type": "thinking", "thinking": "hidden"}], None),
         ({"type": "text", "text": 7}, None),
         ("Hi", None),
         (None, None),
     ],
 )
 def test_only_text_is_read(content: object, text: str | None) -> None:
-    """One text block or a list of them is an answer; anything else is none."""
+    """The text blocks are the answer, whatever stands beside them; without one there is none."""
     assert text_of({"content": content}) == text
