@@ -27,6 +27,12 @@ is here: then that one gets it, within the same limit.
 *How long.* The limit runs from the caller's newest words to the first piece of the answer, then from piece to piece.
 The answering machine has a limit of its own; when it fails, the fixed sentence ends the call.
 
+*What counts as said.* Words: a letter or a digit of any script. An answer of dots and dashes is silence on a telephone,
+so it is no answer, and the next path is walked.
+
+*What was recorded.* A caller whose message the answering machine has recorded is told so. If the machine says nothing
+after it, a sentence of the relay's does; if it fails, that sentence takes the place of the one that nobody is there.
+
 *One turn at a time.* Final words that arrive while a turn runs supersede it: the running turn is cancelled, and the
 new one carries both utterances, because the earlier one is still the last line of the history. Queueing lost: the
 answer to a question that the caller has already mended is noise. Answering both at once lost: answers overtake each
@@ -130,7 +136,7 @@ from actors.owed import Owed
 from actors.phases import MOVES, Phase
 from actors.playback import Playback
 from actors.policy import Policy
-from actors.transcript import Transcript, utterance_last
+from actors.transcript import Transcript, has_words, utterance_last
 
 # A reconnected call must not reuse the turn numbers of the connection before it; no connection comes near this many.
 TURNS_PER_CONNECTION = 100_000
@@ -187,6 +193,8 @@ class Conversation:
         self._opted_out = False
         # Whether the client has been told something, or is about to be, and has not answered it.
         self._note_stands = False
+        # Whether the answering machine has recorded a message and said nothing since.
+        self._is_unconfirmed = False
         # Who has taken the call last, and whether the answering machine is still to be relieved for that.
         self.owner = ""
         self._is_claimed = False
@@ -289,7 +297,7 @@ class Conversation:
             case AvailabilityChanged():
                 return self._availability_changed(event.availability)
             case HangUpRequested():
-                return self._hang_up(event.say.strip())
+                return self._hang_up(event.say.strip() if has_words(event.say) else "")
             case TransferRequested():
                 return self._transfer(event.handoff)
             case CallTaken():
@@ -544,12 +552,14 @@ class Conversation:
     def _turn_said(self, event: TurnSaid) -> list[Command]:
         turn = self._turn
         assert turn is not None
-        if not event.text or (not turn.said and not event.text.strip()):
+        is_audible = has_words(event.text)
+        if not event.text or not (turn.said or is_audible):
             return []
         speaker = Speaker.AGENT if turn.by is By.CLIENT else Speaker.MACHINE
         limit = self._policy.client_timeout if turn.by is By.CLIENT else self._policy.machine_timeout
-        if event.text.strip():
+        if is_audible:
             self._answer_due = self._now + limit
+            self._is_unconfirmed = self._is_unconfirmed and turn.by is By.CLIENT
         if not turn.said:
             turn.said = True
             turn.first_word = self._now - self._asked_at
@@ -567,6 +577,7 @@ class Conversation:
 
     def _message_taken(self, event: MessageTaken) -> list[Command]:
         self._owed.take(event.body, event.preferences)
+        self._is_unconfirmed = True
         self._answer_due = self._now + self._policy.machine_timeout
         return [self._message()]
 
@@ -578,17 +589,29 @@ class Conversation:
     def _turn_finished(self) -> list[Command]:
         turn = self._turn
         assert turn is not None
-        if not turn.said and not turn.goodbye:
+        confirmation = self._confirmation() if turn.by is By.MACHINE else ""
+        if not (turn.said or turn.goodbye or confirmation):
             return self._turn_failed(Reason.CLIENT_FAILED)
-        commands = [*self._note_turn("answered"), *self._close_cycle()]
+        commands = self._note_turn("answered")
+        if turn.goodbye:
+            commands += self._close_cycle()
+        else:
+            commands += self._phrase(confirmation, last=True)
         if turn.by is By.CLIENT:
             commands += self._release()
         elif self._is_taken_now():
             return [*commands, *self._ask_again()]
         if turn.goodbye:
-            return [*commands, *self._last_words(Phase.GOODBYE, "", "ended")]
+            # A machine that has said goodbye has told the caller what there was to tell.
+            sentence = self._policy.phrases.message_kept if confirmation and not turn.said else ""
+            return [*commands, *self._last_words(Phase.GOODBYE, sentence, "ended")]
         self._listen()
         return commands
+
+    def _confirmation(self) -> str:
+        """Return the sentence that is still due to a caller whose message was recorded, once; empty if none is."""
+        is_due, self._is_unconfirmed = self._is_unconfirmed, False
+        return self._policy.phrases.message_taken if is_due else ""
 
     def _turn_failed(self, reason: Reason) -> list[Command]:
         turn = self._turn
@@ -614,7 +637,9 @@ class Conversation:
         stopped = self._stop_turn(outcome)
         if self._is_taken_now():
             return [*stopped, *self._close_cycle(), *self._ask_again()]
-        return [*stopped, *self._last_words(Phase.UNAVAILABLE, self._policy.phrases.unavailable, "unavailable")]
+        phrases = self._policy.phrases
+        sentence = phrases.message_kept if self._owed.taken or self._confirmation() else phrases.unavailable
+        return [*stopped, *self._last_words(Phase.UNAVAILABLE, sentence, "unavailable")]
 
     def _release(self) -> list[Command]:
         self._note_stands = False

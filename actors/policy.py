@@ -13,12 +13,16 @@ class Phrases:
     """What the relay says in its own voice, in one language. An empty phrase is not said.
 
     `apology` opens the answering machine's first turn at once, so that no caller waits for a model's first word.
+    `message_taken` confirms a message after which the answering machine said nothing; `message_kept` does so and ends
+    the call of a caller whose message is recorded when the answering machine fails.
     `filler` are short sentences that are said by turns to a caller who waits for the client, `long_filler` one for a
     caller who waits longer; there are none without words for them.
     """
 
     apology: str = "I'm sorry, I can't get an answer for you right now."
     unavailable: str = "I'm sorry, nobody is available right now. Please call again later. Goodbye."
+    message_taken: str = "Thank you, I have written that down."
+    message_kept: str = "Thank you, your message has been recorded. Goodbye."
     callee_unavailable: str = "I'm sorry, the assistant who called you is not available any more. Goodbye."
     still_there: str = "Are you still there?"
     silence_goodbye: str = "I can't hear you, so I will hang up now. Goodbye."

@@ -20,6 +20,11 @@ _WORD = re.compile(r"\w+")
 _CLOSING = re.compile(r"[^\w\s]*")
 
 
+def has_words(text: str) -> bool:
+    """Return whether a text holds a letter or a digit of any script; without one a voice is silent."""
+    return any(map(str.isalnum, text))
+
+
 def heard_part(said: str, heard: str, played: str = "") -> str:
     """Return the part of `said` that the caller heard, given what the carrier reports.
 

@@ -35,6 +35,7 @@ from actors.pending_turns import CallMemory, CallOver, PendingTurn, TurnOver, Tu
 from actors.ports import Answer
 from actors.presence import AnsweringSession, Presence
 from actors.routing import Way
+from actors.transcript import has_words
 
 # Pieces of one answer that may wait to be spoken; a client with more of them waits for the caller to hear some.
 MAX_PIECES = 16
@@ -179,7 +180,7 @@ class AgentDesk:
         asked.given_at = trio.current_time()
         try:
             if text.strip():
-                asked.is_begun = True
+                asked.is_begun = asked.is_begun or has_words(text)
                 await asked.pieces.send(text)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise TurnOver("this turn takes no answer any more") from None

@@ -14,6 +14,7 @@ import attrs
 from actors.errors import UnknownCall
 from actors.switchboard import Switchboard
 from relay.errors import OutboundRefused
+from relay.speech.hygiene import clean
 from relay.store.call_journal import CallJournal
 from relay.store.call_record import CallState
 from relay.twilio.calls import CarrierCalls
@@ -39,8 +40,9 @@ class CallsOfAgents:
 
         Raises `UnknownCall`, `OutboundRefused` where the carrier would not end it, and the store's errors.
         """
-        if self.switchboard.find(agent_id, call_sid) is not None:
-            self.switchboard.hang_up(agent_id, call_sid, say)
+        live = self.switchboard.find(agent_id, call_sid)
+        if live is not None:
+            self.switchboard.hang_up(agent_id, call_sid, clean(say, live.info.language))
             return
         record = await self.journal.get(call_sid)
         if record is None or record.agent_id != agent_id or record.state is CallState.ENDED or self.carrier is None:

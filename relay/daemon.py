@@ -300,7 +300,7 @@ class Relay:
         self._meter = CallMeter(on_message_left=self._message_left, on_call_ended=self._call_ended)
         responders: dict[By, Responder] = {By.CLIENT: SpokenResponder(ClientResponder(presence))}
         if vendors.machine is not None:
-            responders[By.MACHINE] = SpokenResponder(vendors.machine)
+            responders[By.MACHINE] = vendors.machine
         services = CallServices(
             policy_for=self._policy_for,
             responders=responders,

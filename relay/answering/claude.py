@@ -32,6 +32,8 @@ from actors.errors import MachineFailed
 from actors.messages import TurnRequest
 from actors.ports import Answer
 from relay.answering.prompt import TOOLS, EndCall, RecordMessage, conversation, system_prompt
+from relay.speech.hygiene import SpeechFilter
+from relay.speech.spoken import SpokenAnswer
 
 log = structlog.get_logger(__name__)
 
@@ -79,12 +81,12 @@ class ClaudeAnsweringMachine:
     async def respond(self, request: TurnRequest, answer: Answer) -> None:
         """Answer one turn of the caller.
 
-        Raises `MachineFailed` when the service fails, refuses, breaks off or says nothing; what was said and recorded
-        until then stands. What `answer` raises comes out in an exception group. Cancelling closes the HTTP stream at
-        once.
+        Raises `MachineFailed` when the service fails, refuses, breaks off, or neither says nor records anything; what
+        was said and recorded until then stands. What `answer` raises comes out in an exception group. Cancelling closes
+        the HTTP stream at once.
         """
         try:
-            await self._converse(request, _Turn(answer))
+            await self._converse(request, _Turn(SpokenAnswer(answer, SpeechFilter(request.call.language))))
         except MachineFailed as failure:
             cause = failure.__cause__
             log.warning(
@@ -106,10 +108,11 @@ class ClaudeAnsweringMachine:
                 await turn.answer.say_goodbye()
                 return
             if not results:
-                break
+                if not turn.has_recorded:
+                    turn.require_speech()
+                return  # silent after a message: the call confirms it
             messages = [*messages, *results]
-        if not turn.has_spoken:
-            raise MachineFailed("the model said nothing")
+        turn.require_speech()
 
     async def _round(self, request: TurnRequest, messages: list[MessageParam], turn: _Turn) -> list[MessageParam]:
         """Make one request and perform what comes back. Returns the messages to go on with, none if all is said."""
@@ -132,8 +135,10 @@ class ClaudeAnsweringMachine:
                     await turn.say(event.text)
                 elif event.type == "input_json":
                     arguments.append(event.partial_json)
-                elif event.type == "content_block_stop" and event.content_block.type == "tool_use":
-                    results.append(await turn.perform(event.content_block, "".join(arguments) or "{}"))
+                elif event.type == "content_block_stop":
+                    await turn.answer.flush()
+                    if event.content_block.type == "tool_use":
+                        results.append(await turn.perform(event.content_block, "".join(arguments) or "{}"))
                 elif event.type == "message_stop":
                     reply = event.message
         if reply is None or reply.stop_reason is None:
@@ -179,22 +184,26 @@ async def _reading(asked: AsyncMessageStreamManager[None]) -> AsyncIterator[trio
 class _Turn:
     """What was said and done in one turn, over all its rounds."""
 
-    answer: Answer
-    has_spoken: bool = attrs.field(default=False, init=False)
+    answer: SpokenAnswer
+    has_recorded: bool = attrs.field(default=False, init=False)
     goodbye: bool = attrs.field(default=False, init=False)
     _gap_due: bool = attrs.field(default=False, init=False)
 
     def begin_block(self) -> None:
         """Note that what is said next is a block of its own: the model leaves no space between two."""
-        self._gap_due = self.has_spoken
+        self._gap_due = self.answer.has_spoken
 
     async def say(self, text: str) -> None:
         if not text:
             return
         gap = " " if self._gap_due and not text[0].isspace() else ""
         self._gap_due = False
-        self.has_spoken = self.has_spoken or bool(text.strip())
         await self.answer.say(f"{gap}{text}")
+
+    def require_speech(self) -> None:
+        """Raise `MachineFailed` if nothing of the turn could be heard."""
+        if not self.answer.has_spoken:
+            raise MachineFailed("the model said nothing")
 
     async def perform(self, call: ToolUseBlock, arguments: str) -> ToolResultBlockParam:
         """Do what the model asks for. What it got wrong goes back to it as an error that it can mend."""
@@ -203,10 +212,11 @@ class _Turn:
                 case "record_message":
                     given = RecordMessage.model_validate_json(arguments)
                     await self.answer.take_message(given.message, given.preferences)
+                    self.has_recorded = True
                     return _result(call, "Recorded. Confirm it in one sentence.")
                 case "end_call":
                     EndCall.model_validate_json(arguments)
-                    if not self.has_spoken:
+                    if not self.answer.has_spoken:
                         return _result(call, "Say one sentence of goodbye first.", is_error=True)
                     self.goodbye = True
                     return _result(call, "The call ends now, unless another tool reported an error.")

@@ -73,7 +73,7 @@ class Sampler:
         if turn.failure is not None:
             raise turn.failure
         final, said = text_of(turn.result), turn.pieces.said
-        if final is None or not (final + said).strip():
+        if final is None or not (final.strip() or said.strip()):
             raise ClientFailed("the client's answer holds nothing that can be spoken")
         rest = unsaid(final, said).rstrip()
         if rest:

@@ -15,6 +15,9 @@ from actors.messages import TurnRequest
 from actors.ports import Answer, Responder
 from relay.speech.hygiene import SpeechFilter
 
+# Opening quotes and brackets before a first word; more than that is no punctuation.
+MOST_WORDLESS = 100
+
 
 @attrs.frozen
 class SpokenResponder:
@@ -38,12 +41,18 @@ class SpokenResponder:
             raise failure
 
 
-@attrs.frozen
+@attrs.define
 class SpokenAnswer:
-    """Hand an answer on to `answer`, cleaned."""
+    """Hand an answer on to `answer`, cleaned.
+
+    Nothing is handed on before there is a word: a voice is silent at dots and dashes, so by themselves they are no
+    answer, and whoever waits for one need not be told of them.
+    """
 
     answer: Answer
     speech: SpeechFilter
+    has_spoken: bool = attrs.field(default=False, init=False)
+    _wordless: str = attrs.field(default="", init=False)
 
     async def say(self, text: str) -> None:
         """Speak what of the next piece can be spoken by now."""
@@ -60,9 +69,16 @@ class SpokenAnswer:
         await self.answer.say_goodbye()
 
     async def flush(self) -> None:
-        """Speak what was held back."""
+        """Speak what was held back, unless there was no word in all that."""
         await self._pass_on(self.speech.finish())
+        self._wordless = ""
 
     async def _pass_on(self, text: str) -> None:
-        if text:
+        if not self.has_spoken:
+            text = self._wordless + text
+            first = next((place for place, each in enumerate(text) if each.isalnum()), len(text))
+            self.has_spoken = first < len(text)
+            text = text[max(0, first - MOST_WORDLESS) :]
+            self._wordless = "" if self.has_spoken else text
+        if text and self.has_spoken:
             await self.answer.say(text)

@@ -671,6 +671,89 @@ def test_a_failing_machine_falls_to_the_fixed_sentence() -> None:
     assert len(talk.of(LeaveMessage)) == 1
 
 
+def recorded() -> Talk:
+    """Bring a call to the point where the answering machine has recorded a message and said nothing since."""
+    talk = Talk(AWAY)
+    talk.caller("The parcel is at the door.")
+    talk(TurnSaid(talk.turn, "One moment."))
+    talk(MessageTaken(talk.turn, "The parcel is at the door.", ""))
+    return talk
+
+
+def test_a_machine_that_is_silent_after_recording_has_the_relay_confirm_it() -> None:
+    """The caller is told that the message was taken, once, and may go on."""
+    talk = recorded()
+    talk(TurnFinished(talk.turn))
+    assert talk.of(Speak)[-1].text.strip() == talk.policy.phrases.message_taken
+    assert talk.call.phase is Phase.MACHINE_LISTENING
+    talk.caller("And it is heavy.")
+    talk.answer("I have added that.")
+    assert [each.text.strip() for each in talk.of(Speak)].count(talk.policy.phrases.message_taken) == 1
+
+
+def test_a_machine_that_confirms_by_itself_is_not_repeated() -> None:
+    """A sentence after the recording is confirmation enough; dots are none."""
+    talk = recorded()
+    talk.answer("I have noted it.")
+    assert talk.of(Speak)[-1].text == ""
+    silent = recorded()
+    silent.answer(" …")
+    assert silent.of(Speak)[-1].text.strip() == silent.policy.phrases.message_taken
+
+
+@pytest.mark.parametrize("failure", ["error", "time limit", "error while confirming", "error in a later turn"])
+def test_a_machine_that_fails_after_recording_leaves_no_doubt_about_the_message(failure: str) -> None:
+    """However it fails, and whenever: the caller hears that the message is kept, not that nobody is there."""
+    talk = recorded()
+    if failure == "error while confirming":
+        talk(TurnSaid(talk.turn, "I have no"))
+    if failure == "error in a later turn":
+        talk.answer("I have noted it.")
+        talk.caller("And it is heavy.")
+    if failure == "time limit":
+        talk.wait()
+    else:
+        talk(TurnFailed(talk.turn, Reason.CLIENT_FAILED))
+    assert talk.of(Speak)[-1].text.strip() == talk.policy.phrases.message_kept
+    assert talk.call.phase is Phase.UNAVAILABLE
+    assert talk.message.body.startswith("The parcel is at the door.")
+
+
+def test_a_machine_that_ends_the_call_in_silence_after_recording_leaves_no_doubt_either() -> None:
+    """A goodbye without a word is replaced by the relay's; one with words stands."""
+    for words, heard in (("…", "message_kept"), ("Noted. Goodbye.", "")):
+        talk = Talk(AWAY)
+        talk.caller("The parcel is at the door.")
+        talk(TurnSaid(talk.turn, words))
+        talk(MessageTaken(talk.turn, "The parcel is at the door.", ""))
+        talk(GoodbyeSaid(talk.turn))
+        talk(TurnFinished(talk.turn))
+        assert talk.of(Speak)[-1].text.strip() == (getattr(talk.policy.phrases, heard) if heard else "")
+        assert talk.call.phase is Phase.GOODBYE
+
+
+@pytest.mark.parametrize("wordless", ["...", "—", "(…)", "🙂", "?!", "。", "* * *", "¿?", "\u200b", "„“", "…\n…"])
+def test_an_answer_without_a_word_is_no_answer(wordless: str) -> None:
+    """Without a letter or digit nothing is heard: the message stays and the next path is walked."""
+    talk = Talk()
+    talk.caller("Hello?")
+    assert talk(TurnSaid(talk.turn, wordless)) == []
+    assert talk.call.deadline == Policy().filler_after or talk.call.deadline == Policy().client_timeout
+    talk(TurnFinished(talk.turn))
+    assert talk.message.reason is Reason.CLIENT_FAILED
+    assert talk.call.phase is Phase.MACHINE_ANSWERING
+
+
+@pytest.mark.parametrize("word", ["9", "はい", "Да.", "نعم", "好", "ใช่", "हाँ", "네", "Ω", "½", "é"])
+def test_a_letter_of_any_script_is_a_word(word: str) -> None:
+    """An answer of one letter or digit is an answer."""
+    talk = Talk()
+    talk.caller("Hello?")
+    talk.answer(word)
+    assert talk.of(Speak)[0].text == word
+    assert talk.call.phase is Phase.CLIENT_LISTENING
+
+
 # ── taking a call back ──────────────────────────────────────────────────────────────────────────────────────────────
 
 TAKEN = CallTaken("session 1")

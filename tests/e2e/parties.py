@@ -273,6 +273,18 @@ async def _sse_transport(url: str) -> AsyncIterator[Any]:
         nursery.cancel_scope.cancel("the session is closed")
 
 
+@attrs.frozen
+class Address:
+    """Where a client by hand finds a daemon."""
+
+    origin: str
+    token: str
+
+    def sse_url(self, agent_id: str = "") -> str:
+        """Return the address of the agent's stream, with its token."""
+        return f"{self.origin}/sse?token={self.token}"
+
+
 @asynccontextmanager
 async def session_address(daemon: Daemon, access: Access) -> AsyncIterator[str]:
     """Open an SSE stream by hand, read no further than its first event, and give the address to post to."""

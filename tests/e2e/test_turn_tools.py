@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import attrs
 import pytest
 import trio
 from mcp_types import CreateMessageRequestParams, CreateMessageResult, TextContent
 
 from actors.messages import Reason
 from relay.simulator.local_daemon import LocalDaemon
-from tests.e2e.parties import Access, Turn, ask, calling, connected, message_left, messages_of
+from tests.e2e.parties import Access, Address, Turn, ask, calling, connected, message_left, messages_of
 from tests.relay.mcp.mcp_relay import raw_client
 from tests.relay.mcp.tool_client import EACH_WAY, HTTP, SSE, STATELESS, ToolClient, code_of, tool_client
 
@@ -110,7 +109,7 @@ async def test_a_client_learns_that_its_call_is_over(daemon: LocalDaemon, agent:
 
 async def test_a_sleeping_client_is_woken(daemon: LocalDaemon, agent: Access) -> None:
     """A client that takes no sampling requests, but lets what it is told through to its model, can still be in time."""
-    address = _Address(daemon.url, agent.token)
+    address = Address(daemon.url, agent.token)
     async with raw_client(address) as client:
         await client.shake_hands(sampling=False, capabilities={"experimental": {"claude/channel": {}}})
         assert "result" in await client.request("ping")
@@ -123,17 +122,6 @@ async def test_a_sleeping_client_is_woken(daemon: LocalDaemon, agent: Access) ->
             answer = {"callSid": heard["callSid"], "turn": heard["turn"], "say": "Good morning.", "waitSeconds": 0}
             await client.request("tools/call", name="comms_converse", arguments=answer)
             assert (await call.hear()).text == "Good morning."
-
-
-@attrs.frozen
-class _Address:
-    """Where a client by hand finds the daemon."""
-
-    origin: str
-    token: str
-
-    def sse_url(self, agent_id: str = "") -> str:
-        return f"{self.origin}/sse?token={self.token}"
 
 
 # ── clients that go ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -16,6 +16,8 @@ from typing import Protocol
 import attrs
 from attrs.validators import gt, min_len
 
+from actors.transcript import has_words
+
 SAMPLE_RATE = 8000
 """Samples a second of all audio here."""
 
@@ -61,10 +63,10 @@ class SpeechEngine(Protocol):
 
 
 def checked_text(text: str) -> str:
-    """Return the text without blanks around it. Raises `SpeechFailed` when nothing is left, or too much."""
+    """Return the text without blanks around it. Raises `SpeechFailed` when there is no word in it, or too much."""
     stripped = text.strip()
-    if not stripped:
-        raise SpeechFailed("nothing_to_say", "The text is empty; say what shall be spoken.")
+    if not has_words(stripped):
+        raise SpeechFailed("nothing_to_say", "The text has no word that can be spoken; say what shall be spoken.")
     if len(stripped) > MAX_CHARACTERS:
         raise SpeechFailed(
             "text_too_long", f"The text has {len(stripped)} characters; at most {MAX_CHARACTERS} can be spoken. Cut it."

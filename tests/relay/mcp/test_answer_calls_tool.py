@@ -79,13 +79,13 @@ async def test_client_that_is_asked_anyhow_needs_nothing(relay: RunningRelay) ->
 # ── round by round ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def call(client: HttpClient, state: str | None = None, text: str | None = None) -> dict[str, Any]:
+async def call(client: HttpClient, state: str | None = None, text: Any = None) -> dict[str, Any]:
     """Send one round and return the message that answers it."""
     params: dict[str, Any] = {"name": "comms_answer_calls", "arguments": {"waitSeconds": 5}}
     if state is not None:
         params["requestState"] = state
     if text is not None:
-        content = {"type": "text", "text": text}
+        content = {"type": "text", "text": text} if isinstance(text, str) else text
         params["inputResponses"] = {"answer": {"role": "assistant", "model": "by hand", "content": content}}
     response = await ask_stateless(client, "tools/call", capabilities=SAMPLING, **params)
     message: dict[str, Any] = response.json()
@@ -124,11 +124,34 @@ async def test_same_answer_twice_is_spoken_once(relay: RunningRelay) -> None:
     assert caller.heard == ["Good morning."]
 
 
-async def test_round_without_an_answer_leaves_the_words_pending() -> None:
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"type": "tool_use", "id": "t1", "name": "x", "input": {}},
+        {"type": "thinking", "thinking": "hidden", "signature": "eA=="},
+        {"type": "not_invented_yet"},
+        {"type": "image", "data": "eA==", "mimeType": "image/png"},
+        {"type": "text"},
+        {},
+    ],
+    ids=["tool use", "thinking", "unknown", "image", "text without text", "nothing"],
+)
+async def test_text_is_spoken_whatever_stands_beside_it(beside: dict[str, Any], relay: RunningRelay) -> None:
+    """A block that the protocol does not know takes no answer from the caller."""
+    async with asked(relay) as (client, caller, question), trio.open_nursery() as nursery:
+        nursery.start_soon(call, client, question["requestState"], [beside, {"type": "text", "text": "Tuesday."}])
+        await eventually(lambda: caller.heard == ["Tuesday."])
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    "nothing", [" ", "...", [{"type": "thinking", "thinking": "hidden"}], {"type": "tool_use"}, [], "🙂"], ids=repr
+)
+async def test_round_without_an_answer_leaves_the_words_pending(nothing: Any) -> None:
     """A client that brings nothing that can be spoken is asked the same again."""
     options = DeskOptions(again=0.05)
     async with running_relay(desk_options=options) as relay, asked(relay) as (client, caller, question):
-        again = (await call(client, question["requestState"], " "))["result"]
+        again = (await call(client, question["requestState"], nothing))["result"]
         assert again["inputRequests"] == question["inputRequests"]
         assert caller.heard == []
 

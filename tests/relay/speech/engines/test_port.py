@@ -33,7 +33,13 @@ def test_a_text_is_stripped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "code"), [("", "nothing_to_say"), (" \n", "nothing_to_say"), ("x" * (MAX_CHARACTERS + 1), "text_too_long")]
+    ("text", "code"),
+    [
+        ("", "nothing_to_say"),
+        (" \n", "nothing_to_say"),
+        ("… — 🙂", "nothing_to_say"),
+        ("x" * (MAX_CHARACTERS + 1), "text_too_long"),
+    ],
 )
 def test_a_text_that_cannot_be_spoken_is_refused(text: str, code: str) -> None:
     """An empty text and one that is too long are refused by name."""
