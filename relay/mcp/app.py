@@ -19,8 +19,7 @@ from typing import Any
 
 import structlog
 import trio
-from mcp_types import jsonrpc_message_adapter
-from pydantic import ValidationError
+from mcp_types import JSONRPCMessage
 
 from actors.messages import CallInfo
 from actors.presence import AnsweringSession, Presence
@@ -36,12 +35,15 @@ from relay.mcp.asgi import (
     Scope,
     Send,
     answer,
+    answer_error,
     read_body,
     refuse,
 )
+from relay.mcp.bodies import Bodies, TooMuchUnderWay
 from relay.mcp.call_tools import call_tools
 from relay.mcp.event_stream import Timing
 from relay.mcp.hello import HelloBook
+from relay.mcp.http_body import MalformedError, read_message
 from relay.mcp.http_guard import RebindingGuard
 from relay.mcp.http_session import HttpSession
 from relay.mcp.live_messages import LiveMessages
@@ -92,6 +94,7 @@ class McpApp:
         self._presence = presence
         self._desks = TurnDesks(presence, desk_options or DeskOptions())
         self._timing = timing or Timing()
+        self._bodies = Bodies(self._timing.body_patience)
         self._registry = Registry(sessions_per_agent)
         self._room = WaitingRoom(self._desks)
         tools = Toolbox(
@@ -112,6 +115,7 @@ class McpApp:
             registry=self._registry,
             timing=self._timing,
             guard=RebindingGuard(public_url, allowed_hosts=allowed_hosts, allowed_origins=allowed_origins),
+            bodies=self._bodies,
         )
         self._closing = False
 
@@ -239,15 +243,8 @@ class McpApp:
         if not await self._may_post(head, session):
             await refuse(send, 403, "not_your_agent", "The token is not one of this session's agent.")
             return
-        try:
-            message = jsonrpc_message_adapter.validate_json(await read_body(receive, LONGEST_MESSAGE), by_name=False)
-        except Disconnected:
-            return
-        except BodyTooLarge:
-            await refuse(send, 413, "too_large", f"A message may have at most {LONGEST_MESSAGE} bytes.")
-            return
-        except ValidationError:
-            await refuse(send, 400, "malformed", "The body must be one JSON-RPC 2.0 message.")
+        message = await self._posted(session, receive, send)
+        if message is None:
             return
         # In the inbox before the answer, so that a client which posts one after the other keeps its order.
         if session.deliver_now(message):
@@ -255,6 +252,22 @@ class McpApp:
             return
         await answer(send, 202)
         await session.deliver_later(message)
+
+    async def _posted(self, session: McpSession, receive: Receive, send: Send) -> JSONRPCMessage | None:
+        """Read the message of a POST; None when it was refused or broke off."""
+        try:
+            with trio.move_on_after(self._bodies.patience), self._bodies.reading(session.agent_id) as note:
+                return read_message(await read_body(receive, LONGEST_MESSAGE, note))
+            await refuse(send, 408, "too_slow", "The body of the request did not come in time.")
+        except Disconnected:
+            pass
+        except BodyTooLarge:
+            await refuse(send, 413, "too_large", f"A message may have at most {LONGEST_MESSAGE} bytes.")
+        except TooMuchUnderWay:
+            await refuse(send, 429, "too_many_requests", "Your clients send too much at once; wait for some of it.")
+        except MalformedError as error:
+            await answer_error(send, 400, error.code, str(error), request_id=error.request_id)
+        return None
 
     async def _may_post(self, head: Head, session: McpSession) -> bool:
         token = head.token

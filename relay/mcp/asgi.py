@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import attrs
+from mcp_types import INTERNAL_ERROR, INVALID_REQUEST, RequestId
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -65,14 +66,18 @@ class Head:
         return all(ranges & {each, f"{each.partition('/')[0]}/*", "*/*"} for each in media_types)
 
 
-async def read_body(receive: Receive, limit: int) -> bytes:
-    """Read a whole body of at most `limit` bytes. Raises `BodyTooLarge` or `Disconnected`."""
+async def read_body(receive: Receive, limit: int, note: Callable[[int], None] = lambda _size: None) -> bytes:
+    """Read a whole body of at most `limit` bytes. Raises `BodyTooLarge` or `Disconnected`.
+
+    `note` is called with the number of bytes as they come; what it raises ends the reading.
+    """
     body = bytearray()
     while True:
         message = await receive()
         if message["type"] != "http.request":
             raise Disconnected
         body += message.get("body", b"")
+        note(len(message.get("body", b"")))
         if len(body) > limit:
             raise BodyTooLarge
         if not message.get("more_body", False):
@@ -89,4 +94,33 @@ async def answer(send: Send, status: int, body: bytes = b"", *headers: Header) -
 async def refuse(send: Send, status: int, code: str, message: str, *headers: Header) -> None:
     """Send an error in the contract's words: `code` for programs, `message` says what is wrong and what to do."""
     body = json.dumps({"error": {"code": code, "message": message}}).encode()
+    await answer(send, status, body, (b"content-type", b"application/json"), *headers)
+
+
+async def refuse_message(
+    send: Send, status: int, code: str, message: str, *headers: Header, request_id: RequestId | None = None
+) -> None:
+    """Send an error as the JSON-RPC answer to what was posted, in which form the SDKs show it to their users.
+
+    `code` is for programs, in `data`; the number is the one of JSON-RPC for the client's fault, or for ours. The id is
+    that of the request where it is known.
+    """
+    number = INVALID_REQUEST if status < 500 else INTERNAL_ERROR
+    await answer_error(send, status, number, message, *headers, request_id=request_id, data={"code": code})
+
+
+async def answer_error(
+    send: Send,
+    status: int,
+    number: int,
+    message: str,
+    *headers: Header,
+    request_id: RequestId | None = None,
+    data: dict[str, str] | None = None,
+) -> None:
+    """Send a JSON-RPC error as the answer to what was posted (JSON-RPC 2.0, section 5.1)."""
+    error: dict[str, Any] = {"code": number, "message": message}
+    if data is not None:
+        error["data"] = data
+    body = json.dumps({"jsonrpc": "2.0", "id": request_id, "error": error}).encode()
     await answer(send, status, body, (b"content-type", b"application/json"), *headers)

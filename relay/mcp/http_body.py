@@ -1,20 +1,57 @@
-"""The body of a POST to `/mcp`: one JSON-RPC message, or a batch of them. Pure: no I/O, no session."""
+"""The body of a client's POST: one JSON-RPC message, or a batch of them. Pure: no I/O, no session.
+
+    bytes ──how many values?──▶ JSON ──how many messages?──▶ each one's form ──▶ messages │ MalformedError
+
+Bounds come before work. All of this runs in the event loop, which every call shares, and some bytes cost a thousand
+times what others do: a megabyte of `[],` is a third of a million lists, each of which the garbage collector then visits
+again and again. So what a body holds is counted in its bytes before it is parsed, each message is checked against the
+one form that its members name (against the union of all forms a library words four complaints for each), and the first
+fault is the last one looked for. Nothing of a body is repeated in what is said about it but its id.
+"""
 
 from __future__ import annotations
 
-from mcp_types import INVALID_REQUEST, PARSE_ERROR, JSONRPCMessage, JSONRPCRequest, jsonrpc_message_adapter
-from pydantic import TypeAdapter, ValidationError
+import re
+from itertools import islice
+from typing import Any
+
+from mcp_types import (
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCNotification,
+    JSONRPCRequest,
+    JSONRPCResponse,
+    RequestId,
+)
+from pydantic import ValidationError
+from pydantic_core import from_json
 
 MOST_IN_A_BATCH = 100
-_batch_adapter: TypeAdapter[list[JSONRPCMessage]] = TypeAdapter(list[JSONRPCMessage])
+MOST_VALUES = 10_000
+"""Values in a body: texts, numbers, lists, objects. Messages have some tens, a full batch of them some thousands."""
+LONGEST_METHOD = 256
+LONGEST_ID = 256
+"""Characters of an id; it is kept, and repeated in the answer."""
+LARGEST_ID = 2**63
+LONGEST_HELLO = 64 * 1024
+"""Bytes of a body that begins a session: what it declares is kept as long as the session."""
+# Beyond what a double holds; the SDK turns the numbers of a progress notification into such.
+_LARGEST_NUMBER = 2**1023
+
+# What divides values, and texts, whose own commas and brackets divide nothing. Possessive, so that it never looks back.
+_DIVIDERS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[,\[{]', re.DOTALL)
+_TEXT = ord('"')
 
 
 class MalformedError(Exception):
-    """Say that a body is no message: a JSON-RPC error code and a sentence."""
+    """Say that a body is no message: a JSON-RPC error code, a sentence, and the id of the request if it has one."""
 
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, code: int, message: str, request_id: RequestId | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.request_id = request_id
 
 
 def read_messages(body: bytes) -> tuple[list[JSONRPCMessage], bool]:
@@ -22,18 +59,91 @@ def read_messages(body: bytes) -> tuple[list[JSONRPCMessage], bool]:
 
     Which revisions have batches is for the caller to know; that `initialize` is in none holds for all of them.
     """
-    is_batch = body.lstrip()[:1] == b"["
+    if _holds_too_many_values(body):
+        raise MalformedError(INVALID_REQUEST, f"A body may hold {MOST_VALUES} values at most; send less at a time.")
     try:
-        if is_batch:
-            messages = _batch_adapter.validate_json(body, by_name=False)
-        else:
-            messages = [jsonrpc_message_adapter.validate_json(body, by_name=False)]
-    except ValidationError as error:
-        if any(each["type"] == "json_invalid" for each in error.errors(include_url=False, include_input=False)):
-            raise MalformedError(PARSE_ERROR, "The body must be JSON.") from None
-        raise MalformedError(INVALID_REQUEST, "The body must be one JSON-RPC 2.0 message.") from None
-    if not 0 < len(messages) <= MOST_IN_A_BATCH:
+        given = from_json(body)
+    except ValueError:
+        raise MalformedError(PARSE_ERROR, "The body must be JSON.") from None
+    if not isinstance(given, list):
+        message = _message(given)
+        if len(body) > LONGEST_HELLO and _is_hello(message):
+            raise MalformedError(INVALID_REQUEST, f"An initialize request may have {LONGEST_HELLO} bytes at most.")
+        return [message], False
+    if not 0 < len(given) <= MOST_IN_A_BATCH:
         raise MalformedError(INVALID_REQUEST, f"A batch must have 1 to {MOST_IN_A_BATCH} messages.")
-    if is_batch and any(isinstance(each, JSONRPCRequest) and each.method == "initialize" for each in messages):
+    messages = [_message(each) for each in given]
+    if any(_is_hello(each) for each in messages):
         raise MalformedError(INVALID_REQUEST, "An initialize request must not be part of a batch.")
-    return messages, is_batch
+    return messages, True
+
+
+def read_message(body: bytes) -> JSONRPCMessage:
+    """Read the one message of a body, where batches are unknown. Raises `MalformedError`."""
+    messages, is_batch = read_messages(body)
+    if is_batch:
+        raise MalformedError(INVALID_REQUEST, "The body must be one JSON-RPC message: there are no batches here.")
+    return messages[0]
+
+
+def _is_hello(message: JSONRPCMessage) -> bool:
+    return isinstance(message, JSONRPCRequest) and message.method == "initialize"
+
+
+def _holds_too_many_values(body: bytes) -> bool:
+    """Count what divides values: roughly and at once first, and only where that is too much without the texts."""
+    if sum(body.count(each) for each in (b",", b"[", b"{")) < MOST_VALUES:
+        return False
+    # With each value comes one divider, itself as a text and a name for it at most; so with more than that, it is over.
+    most = 3 * MOST_VALUES
+    starts = [each.start() for each in islice(_DIVIDERS.finditer(body), most)]
+    return len(starts) == most or sum(body[each] != _TEXT for each in starts) >= MOST_VALUES
+
+
+def _message(given: Any) -> JSONRPCMessage:
+    if not isinstance(given, dict):
+        raise MalformedError(
+            INVALID_REQUEST,
+            'A message must be a JSON-RPC 2.0 object, such as {"jsonrpc": "2.0", "id": 1, "method": …}.',
+        )
+    known_id = given.get("id") if _is_id(given.get("id")) else None
+    kind = _kind(given)
+    # None is an id where the sender could not tell what it answers, and nowhere else.
+    if "id" in given and known_id is None and not (kind is JSONRPCError and given["id"] is None):
+        raise MalformedError(
+            INVALID_REQUEST,
+            f"An id must be a whole number or a text of {LONGEST_ID} characters at most; a message that wants no "
+            "answer has none.",
+        )
+    method = given.get("method")
+    if isinstance(method, str) and len(method) > LONGEST_METHOD:
+        raise MalformedError(INVALID_REQUEST, f"A method has {LONGEST_METHOD} characters at most.", known_id)
+    if kind is JSONRPCNotification and _has_endless_numbers(given.get("params")):
+        raise MalformedError(INVALID_REQUEST, "progress and total must be numbers of usual size.")
+    try:
+        return kind.model_validate(given, by_name=False)
+    except ValidationError as error:
+        place = error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
+        raise MalformedError(
+            INVALID_REQUEST, f"This is no JSON-RPC 2.0 message: {place[0]} is missing or not of its form.", known_id
+        ) from None
+
+
+def _kind(given: dict[str, Any]) -> type[JSONRPCMessage]:
+    """Return the form that an object has to be of, by its members; a null counts as left out, but for an id."""
+    if given.get("method") is not None:
+        return JSONRPCRequest if "id" in given else JSONRPCNotification
+    if given.get("error") is not None and given.get("result") is None:
+        return JSONRPCError
+    return JSONRPCResponse
+
+
+def _is_id(given: object) -> bool:
+    if isinstance(given, str):
+        return len(given) <= LONGEST_ID
+    return isinstance(given, int) and not isinstance(given, bool) and abs(given) < LARGEST_ID
+
+
+def _has_endless_numbers(params: object) -> bool:
+    given = [params.get(name) for name in ("progress", "total")] if isinstance(params, dict) else []
+    return any(isinstance(each, int) and abs(each) >= _LARGEST_NUMBER for each in given)

@@ -12,7 +12,7 @@ import trio
 from mcp.shared.dispatcher import coerce_request_id
 from mcp_types import ErrorData, JSONRPCError, JSONRPCMessage, JSONRPCResponse, RequestId
 
-from relay.mcp.asgi import Header, Receive, Send, answer, refuse
+from relay.mcp.asgi import Header, Receive, Send, answer, refuse_message
 from relay.mcp.event_stream import HEADERS, end_response, hang_up, write_events
 from relay.mcp.outbox import LIMIT, message_event, worded
 
@@ -31,6 +31,8 @@ class Exchange:
 
     unanswered: set[RequestId]
     is_batch: bool
+    request_id: RequestId | None = None
+    """The id of the one request, as its client wrote it; None for a batch."""
     _unsent: list[bytes] = attrs.field(factory=list, init=False)
     _size: int = attrs.field(default=0, init=False)
     _streams: bool = attrs.field(default=False, init=False)
@@ -85,7 +87,8 @@ class Exchange:
         if streamed:
             await end_response(send)
         elif here and self.unanswered:
-            await refuse(send, 404, "unknown_session", "This session is over; initialize a new one.")
+            message = "This session is over; initialize a new one."
+            await refuse_message(send, 404, "unknown_session", message, request_id=self.request_id)
         elif here:
             body = b"[" + b",".join(self._unsent) + b"]" if self.is_batch else b"".join(self._unsent)
             await answer(send, 200, body, (b"content-type", b"application/json"), *headers)

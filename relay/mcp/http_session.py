@@ -12,7 +12,7 @@ given up must not be asked again, and the answer to a request that broke off is 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -88,7 +88,7 @@ class HttpSession(McpSession):
 
     # ── its requests ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def begin_exchange(self, requests: Iterable[JSONRPCRequest], *, is_batch: bool) -> Exchange:
+    def begin_exchange(self, requests: Sequence[JSONRPCRequest], *, is_batch: bool) -> Exchange:
         """Have the answers to these requests collected, before they are delivered.
 
         Raises `RequestIdInUseError`, and then nothing is begun.
@@ -96,7 +96,8 @@ class HttpSession(McpSession):
         keys = [coerce_request_id(each.id) for each in requests]
         if len(set(keys)) < len(keys) or not self._exchanges.keys().isdisjoint(keys):
             raise RequestIdInUseError
-        exchange = Exchange(unanswered=set(keys), is_batch=is_batch)
+        only = None if is_batch else next((each.id for each in requests), None)
+        exchange = Exchange(unanswered=set(keys), is_batch=is_batch, request_id=only)
         if self.closed:  # while the body of the request was read
             exchange.end()
         self._exchanges.update(dict.fromkeys(keys, exchange))

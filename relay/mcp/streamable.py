@@ -16,14 +16,13 @@ ends.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import structlog
 import trio
 from mcp.server.lowlevel import Server
 from mcp.server.runner import serve_connection
-from mcp_types import INVALID_REQUEST, JSONRPCMessage, JSONRPCRequest
+from mcp_types import INVALID_REQUEST, JSONRPCMessage, JSONRPCRequest, RequestId
 
 from actors.turn_desks import TurnDesks
 from relay.agents import Agent
@@ -31,19 +30,18 @@ from relay.faults import report
 from relay.mcp import tokens
 from relay.mcp.asgi import (
     LONGEST_MESSAGE,
-    BodyTooLarge,
-    Disconnected,
     Head,
     Header,
     Receive,
     Scope,
     Send,
     answer,
-    read_body,
+    answer_error,
     refuse,
+    refuse_message,
 )
+from relay.mcp.bodies import Bodies, receive_messages
 from relay.mcp.event_stream import Timing
-from relay.mcp.http_body import MalformedError, read_messages
 from relay.mcp.http_guard import RebindingGuard
 from relay.mcp.http_session import HttpSession, RequestIdInUseError
 from relay.mcp.http_stream import stand
@@ -58,9 +56,9 @@ log = structlog.get_logger(__name__)
 # The one revision with batches, which a server has to take (MCP 2025-03-26, basic, "Batching").
 _REVISION_WITH_BATCHES = "2025-03-26"
 _SESSION_HEADER = b"mcp-session-id"
-_JSON = "application/json"
 _EVENTS = "text/event-stream"
 _RETRY_AFTER = (b"retry-after", b"1")
+_NO_BATCHES = "The body must be one JSON-RPC message: this revision has no batches."
 
 
 class StreamableHttp:
@@ -76,8 +74,9 @@ class StreamableHttp:
         registry: Registry,
         timing: Timing,
         guard: RebindingGuard,
+        bodies: Bodies,
     ) -> None:
-        """Bundle the parts; `registry` also holds the sessions of the other transport."""
+        """Bundle the parts; `registry` also holds the sessions of the other transport, and `bodies` counts for both."""
         self._directory = directory
         self._server = server
         self._options = options_of(server)
@@ -86,6 +85,7 @@ class StreamableHttp:
         self._registry = registry
         self._timing = timing
         self._guard = guard
+        self._bodies = bodies
         self._stateless = StatelessRevision(server, LONGEST_MESSAGE)
         self._sessions: trio.Nursery | None = None
 
@@ -117,7 +117,7 @@ class StreamableHttp:
     async def __call__(self, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request to `/mcp`; for a GET that takes as long as its stream lives."""
         if (refusal := self._guard.refusal(head)) is not None:
-            await refuse(send, refusal.status, refusal.code, refusal.message)
+            await _refuse(head, send, refusal.status, refusal.code, refusal.message)
             return
         if head.method not in {"GET", "POST", "DELETE"}:
             await refuse(send, 405, "method_not_allowed", "Use POST, GET or DELETE.", (b"allow", b"GET, POST, DELETE"))
@@ -127,11 +127,11 @@ class StreamableHttp:
         if agent is None:
             return
         if is_stateless(head):
-            await self._serve_stateless(agent, scope, receive, send)
+            await self._serve_stateless(agent, head, scope, receive, send)
         elif "mcp-session-id" not in head.headers:
             await self._serve_newcomer(agent, head, receive, send)
         elif not isinstance(session, HttpSession) or session.agent_id != agent.agent_id or session.closed:
-            await refuse(send, 404, "unknown_session", "There is no such session; initialize a new one.")
+            await _refuse(head, send, 404, "unknown_session", "There is no such session; initialize a new one.")
         else:
             with session.used():
                 await self._serve_session(session, head, receive, send)
@@ -140,7 +140,7 @@ class StreamableHttp:
         """Find out whose the request is; None when it was refused."""
         token = head.bearer
         if token is None:
-            await tokens.unauthorized(send, "A token is needed: Authorization: Bearer …")
+            await _refuse(head, send, 401, "unauthorized", tokens.NEEDED, tokens.CHALLENGE)
             return None
         # Not looked up each time: pieces of an answer come as a POST each. A changed token ends its sessions.
         if session is not None and tokens.is_same(token, session.token_digest):
@@ -149,40 +149,52 @@ class StreamableHttp:
             agent = await self._directory.by_token(token)
         except STORE_FAILURES:
             log.warning("token_not_looked_up")
-            await _come_back_later(send)
+            await _come_back_later(head, send)
             return None
         if agent is None:
-            await tokens.unauthorized(send, tokens.UNKNOWN)
+            await _refuse(head, send, 401, "unauthorized", tokens.UNKNOWN, tokens.CHALLENGE)
         return agent
 
-    async def _serve_stateless(self, agent: Agent, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_stateless(self, agent: Agent, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
         if self._sessions is None:
-            await _come_back_later(send)
-        elif (body := await self._body(receive, send)) is not None:
-            await self._stateless.serve(agent, body, scope, receive, send)
+            await _come_back_later(head, send)
+            return
+        body = b""
+        if head.method == "POST":
+            # Read here too, for its bounds; the SDK reads what is within them once more.
+            received = await receive_messages(self._bodies, agent.agent_id, head, receive, send)
+            if received is None:
+                return
+            body, _messages, is_batch = received
+            if is_batch:
+                await _invalid(send, _NO_BATCHES)
+                return
+        await self._stateless.serve(agent, body, scope, receive, send)
 
     async def _serve_newcomer(self, agent: Agent, head: Head, receive: Receive, send: Send) -> None:
         """Open a session for who sends `initialize`, and for nobody else."""
         if head.method != "POST":
             await refuse(send, 400, "session_needed", "Mcp-Session-Id is missing; POST an initialize request first.")
             return
-        received = await self._received(head, receive, send)
+        received = await receive_messages(self._bodies, agent.agent_id, head, receive, send)
         if received is None:
             return
-        messages, is_batch = received
+        _body, messages, is_batch = received
         first = messages[0]
         if is_batch or not isinstance(first, JSONRPCRequest) or first.method != "initialize":
-            await _invalid(send, INVALID_REQUEST, "Mcp-Session-Id is missing; only an initialize request has none.")
+            message = "Mcp-Session-Id is missing; only an initialize request has none."
+            await _invalid(send, message, _id_of(messages, is_batch=is_batch))
             return
         if self._sessions is None:
-            await _come_back_later(send)
+            await _come_back_later(head, send, first.id)
             return
         token = head.bearer or ""
         session = HttpSession(agent=agent, desks=self._desks, token_digest=tokens.digest(token))
         self._registry.add(session)
         self._sessions.start_soon(self._run_session, session)
         with session.used():
-            await self._exchange(session, received, receive, send, (_SESSION_HEADER, session.session_id.encode()))
+            header = (_SESSION_HEADER, session.session_id.encode())
+            await self._exchange(session, messages, receive, send, header, is_batch=is_batch)
         if session.connection.client_params is None:
             session.close("no_handshake")
 
@@ -215,17 +227,15 @@ class StreamableHttp:
                 await self._take(session, head, receive, send)
 
     async def _take(self, session: HttpSession, head: Head, receive: Receive, send: Send) -> None:
-        received = await self._received(head, receive, send)
+        received = await receive_messages(self._bodies, session.agent_id, head, receive, send)
         if received is None:
             return
-        messages, is_batch = received
+        _body, messages, is_batch = received
         if is_batch and session.connection.protocol_version != _REVISION_WITH_BATCHES:
-            await _invalid(
-                send, INVALID_REQUEST, "The body must be one JSON-RPC message: this revision has no batches."
-            )
+            await _invalid(send, _NO_BATCHES)
             return
         if any(isinstance(each, JSONRPCRequest) for each in messages):
-            await self._exchange(session, received, receive, send)
+            await self._exchange(session, messages, receive, send, is_batch=is_batch)
             return
         # In the inbox before the answer, so that a client which posts one after the other keeps its order.
         late = [each for each in messages if not session.deliver_now(each)]
@@ -236,17 +246,18 @@ class StreamableHttp:
     async def _exchange(
         self,
         session: HttpSession,
-        received: tuple[list[JSONRPCMessage], bool],
+        messages: list[JSONRPCMessage],
         receive: Receive,
         send: Send,
         *headers: Header,
+        is_batch: bool,
     ) -> None:
-        messages, is_batch = received
         requests = [each for each in messages if isinstance(each, JSONRPCRequest)]
         try:
             exchange = session.begin_exchange(requests, is_batch=is_batch)
         except RequestIdInUseError:
-            await _invalid(send, INVALID_REQUEST, "The id of this request is that of one that is not answered yet.")
+            message = "The id of this request is that of one that is not answered yet; give each its own."
+            await _invalid(send, message, _id_of(messages, is_batch=is_batch))
             return
         try:
             for each in messages:
@@ -256,44 +267,33 @@ class StreamableHttp:
         finally:
             session.end_exchange(exchange)
 
-    # ── bodies ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _received(self, head: Head, receive: Receive, send: Send) -> tuple[list[JSONRPCMessage], bool] | None:
-        """Read the messages of a POST, and whether they came as a batch; None when it was refused."""
-        if head.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
-            await refuse(send, 415, "unsupported_media_type", f"Content-Type must be {_JSON}.")
-            return None
-        if not head.accepts(_JSON, _EVENTS):
-            await refuse(send, 406, "not_acceptable", f"Accept must name both {_JSON} and {_EVENTS}.")
-            return None
-        body = await self._body(receive, send)
-        if body is None:
-            return None
-        try:
-            return read_messages(body)
-        except MalformedError as error:
-            await _invalid(send, error.code, str(error))
-            return None
-
-    async def _body(self, receive: Receive, send: Send) -> bytes | None:
-        """Read a body; None when it was refused or broke off."""
-        try:
-            with trio.move_on_after(self._timing.body_patience):
-                return await read_body(receive, LONGEST_MESSAGE)
-        except Disconnected:
-            return None
-        except BodyTooLarge:
-            await refuse(send, 413, "too_large", f"A message may have at most {LONGEST_MESSAGE} bytes.")
-            return None
-        await refuse(send, 408, "too_slow", "The body of the request did not come in time.")
-        return None
+def _id_of(messages: list[JSONRPCMessage], *, is_batch: bool) -> RequestId | None:
+    """Return the id under which a refusal of these messages is looked for; None where that is no single one."""
+    first = messages[0]
+    return first.id if isinstance(first, JSONRPCRequest) and not is_batch else None
 
 
-async def _invalid(send: Send, code: int, message: str) -> None:
-    """Refuse a body in the words of JSON-RPC, which clients read here."""
-    error = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message}}
-    await answer(send, 400, json.dumps(error).encode(), (b"content-type", _JSON.encode()))
+async def _refuse(
+    head: Head,
+    send: Send,
+    status: int,
+    code: str,
+    message: str,
+    *headers: Header,
+    request_id: RequestId | None = None,
+) -> None:
+    """Refuse a request: what was posted in the words of JSON-RPC, which clients read there, any other as elsewhere."""
+    if head.method == "POST":
+        await refuse_message(send, status, code, message, *headers, request_id=request_id)
+    else:
+        await refuse(send, status, code, message, *headers)
 
 
-async def _come_back_later(send: Send) -> None:
-    await refuse(send, 503, "try_again", "The relay cannot take this now; try again in a moment.", _RETRY_AFTER)
+async def _invalid(send: Send, message: str, request_id: RequestId | None = None) -> None:
+    await answer_error(send, 400, INVALID_REQUEST, message, request_id=request_id)
+
+
+async def _come_back_later(head: Head, send: Send, request_id: RequestId | None = None) -> None:
+    message = "The relay cannot take this now; try again in a moment."
+    await _refuse(head, send, 503, "try_again", message, _RETRY_AFTER, request_id=request_id)

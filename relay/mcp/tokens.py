@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 
-from relay.mcp.asgi import Send, refuse
+from relay.mcp.asgi import Header, Send, refuse
 
+NEEDED = "A token is needed: Authorization: Bearer …"
 UNKNOWN = "This token is not known. `relay agents rotate ID` gives an agent a new one."
+
+CHALLENGE: Header = (b"www-authenticate", b"Bearer")
 
 
 def digest(token: str) -> bytes:
@@ -22,4 +25,4 @@ def is_same(token: str, known: bytes) -> bool:
 
 async def unauthorized(send: Send, message: str) -> None:
     """Refuse a request without a token, or with one that nobody has."""
-    await refuse(send, 401, "unauthorized", message, (b"www-authenticate", b"Bearer"))
+    await refuse(send, 401, "unauthorized", message, CHALLENGE)

@@ -81,6 +81,9 @@ async def test_session_ids_are_never_alike(relay: RunningRelay) -> None:
         b'{"jsonrpc": "1.0", "id": 1, "method": "ping"}',
         b'{"jsonrpc": "2.0", "id": 1, "method": 5}',
         b'[{"jsonrpc": "2.0", "id": 1, "method": "ping"}]',
+        b'{"jsonrpc": "2.0", "id": {}, "method": "ping"}',
+        b'{"jsonrpc": "2.0", "id": null, "method": "ping"}',
+        b"[" + b"[]," * 300_000 + b"[]]",
     ],
     ids=lambda body: body[:24].decode("latin-1"),
 )
@@ -89,7 +92,7 @@ async def test_malformed_message_is_refused_and_harms_nobody(relay: RunningRelay
     async with raw_client(relay) as client:
         refused = await client.post(body)
         assert refused.status_code == 400
-        assert refused.json()["error"]["code"] == "malformed"
+        assert refused.json()["error"]["code"] in {-32600, -32700}
         await client.shake_hands()
 
 
@@ -100,7 +103,6 @@ async def test_malformed_message_is_refused_and_harms_nobody(relay: RunningRelay
         {"jsonrpc": "2.0", "id": 1, "method": "logging/setLevel", "params": {"level": "loud"}},
         {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}},
         {"jsonrpc": "2.0", "id": 1, "method": "no/such/method"},
-        {"jsonrpc": "2.0", "id": {}, "method": "ping"},
         {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": "x", "progress": "y"}},
         {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": []}},
         {"jsonrpc": "2.0", "id": "never asked", "result": {}},

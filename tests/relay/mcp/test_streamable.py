@@ -49,7 +49,8 @@ async def test_nobody_comes_in_without_a_token(
         refused = await client.post(initialize(), mcp_protocol_version=version, **headers)
     assert refused.status_code == 401
     assert refused.headers["www-authenticate"] == "Bearer"
-    assert refused.json()["error"]["code"] == "unauthorized"
+    assert refused.json()["jsonrpc"] == "2.0"
+    assert refused.json()["error"]["data"] == {"code": "unauthorized"}
     assert len(relay.app) == 0
 
 
@@ -68,7 +69,8 @@ async def test_session_of_another_agent_does_not_exist(relay: RunningRelay, meth
         his.headers["mcp-session-id"] = hers.headers["mcp-session-id"]
         refused = await (his.post(PING) if method == "POST" else his.send(method))
         assert refused.status_code == 404
-        assert refused.json()["error"]["code"] == "unknown_session"
+        error = refused.json()["error"]
+        assert (error["data"] if method == "POST" else error)["code"] == "unknown_session"
         assert "result" in await hers.request("ping")
 
 
@@ -224,12 +226,12 @@ async def test_stream_must_be_accepted(relay: RunningRelay) -> None:
         (b"", -32700),
         (b"{", -32700),
         (b"\xff\xfe", -32700),
-        (b"[" * 100_000, -32700),
+        (b"[" * 5_000, -32700),
+        (b"[" * 100_000, -32600),
         (b"[]", -32600),
         (b"null", -32600),
         (b'"x"', -32600),
-        (b'{"jsonrpc": "1.0", "id": 1, "method": "ping"}', -32600),
-        (b'{"jsonrpc": "2.0", "id": 1, "method": 5}', -32600),
+        (b'{"jsonrpc": "1.0", "method": "ping"}', -32600),
         (b'[{"jsonrpc": "2.0", "id": 1, "method": "ping"}]', -32600),
     ],
     ids=lambda value: value[:24].decode("latin-1") if isinstance(value, bytes) else "",
@@ -243,6 +245,53 @@ async def test_malformed_message_is_refused_and_harms_nobody(relay: RunningRelay
         assert refused.json()["id"] is None
         assert refused.json()["error"]["code"] == code
         assert "result" in await client.request("ping")
+
+
+@pytest.mark.parametrize("odd", [None, 1.0, 1.5, True, False, {}, [], {"a": 1}, [1], 10**30, -0.25])
+async def test_odd_id_is_refused_whatever_the_revision(relay: RunningRelay, odd: object) -> None:
+    """A request whose id is none is neither swallowed nor answered without one, with a session or without."""
+    request = {"jsonrpc": "2.0", "id": odd, "method": "tools/list"}
+    async with http_client(relay) as client:
+        refused = [await client.post(request)]
+        refused.append(await client.post(request, mcp_protocol_version="2026-07-28", mcp_method="tools/list"))
+        await client.shake_hands()
+        refused.append(await client.post(request))
+        assert "result" in await client.request("ping")
+    for each in refused:
+        assert each.status_code == 400
+        assert each.json()["error"]["code"] == -32600
+        assert "id must be" in each.json()["error"]["message"]
+
+
+async def test_refusal_of_what_was_posted_is_an_answer_to_it(relay: RunningRelay) -> None:
+    """SDKs show their users a JSON-RPC error and nothing else, so each says what to do, under the request's id."""
+    async with http_client(relay) as client:
+        without_session = await client.post(PING)
+        too_rich = await client.post(b"[" + b"1," * 500_000 + b"1]")
+        relay.directory.broken = True
+        later = await client.post(initialize())
+        relay.directory.broken = False
+        await client.shake_hands()
+        batch = await client.post([PING])
+        client.headers["mcp-session-id"] = "gone"
+        gone = await client.post(PING)
+        large = await client.post(b" " * (LONGEST_MESSAGE + 1), mcp_session_id=None)
+        wrong_type = await client.post(PING, mcp_session_id=None, content_type="text/plain")
+    for refused, status, request_id, words in (
+        (without_session, 400, PING["id"], "initialize"),
+        (too_rich, 400, None, "values"),
+        (later, 503, None, "try again"),
+        (batch, 400, None, "no batches"),
+        (gone, 404, None, "initialize a new one"),
+        (large, 413, None, "bytes"),
+        (wrong_type, 415, None, "application/json"),
+    ):
+        assert refused.status_code == status
+        assert refused.headers["content-type"] == "application/json"
+        answer = refused.json()
+        assert (answer["jsonrpc"], answer["id"]) == ("2.0", request_id)
+        assert words in answer["error"]["message"]
+        assert isinstance(answer["error"]["code"], int)
 
 
 @pytest.mark.parametrize(
