@@ -14,7 +14,8 @@ class Agent:
 
     `name` is on whose behalf it calls, as the disclosure that opens its calls says it; `discloses` is whether it does.
     `fillers` are said by turns to a caller who waits for the client, `long_filler` to one who waits longer. None means
-    the words of the call's language, an empty tuple or text that nothing is said.
+    the words of the call's language, an empty tuple or text that nothing is said. An empty `voice` is the carrier's
+    own.
     """
 
     agent_id: str = attrs.field(validator=matches_re(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"))

@@ -9,6 +9,7 @@ goes to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -77,14 +78,15 @@ def serve(host: str | None, port: int | None, local: bool) -> None:
     # The daemon imports all there is; the other commands need not wait for that.
     from relay.daemon import serve as run_daemon  # noqa: PLC0415
 
-    settings = config.load(local=local)
+    warnings: list[str] = []
+    settings = config.load(local=local, warn=warnings.append)
     if host is not None:
         settings = attrs.evolve(settings, relay_host=host)
     if port is not None:
         settings = attrs.evolve(settings, relay_port=port)
 
     async def run() -> None:
-        await run_daemon(settings, local=local)
+        await run_daemon(settings, local=local, warnings=warnings)
 
     trio.run(run)
 
@@ -106,7 +108,8 @@ def doctor(as_json: bool) -> None:
             print_line(f"{finding.verdict.value:<7}  {finding.check:<10}  {finding.text}")
 
     async def run() -> list[Finding]:
-        return await examine(config.load, tell)
+        warnings: list[str] = []
+        return await examine(partial(config.load, warn=warnings.append), tell, warnings=warnings)
 
     findings = trio.run(run)
     failed = [each.check for each in findings if each.verdict is Verdict.FAILED]

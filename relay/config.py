@@ -1,27 +1,29 @@
 """The settings, from the environment and an `.env` file: every knob documented once, here.
 
 The environment wins over the file. An unknown `RELAY_*` name is an error, because a misspelt limit that is silently
-ignored is worse than a daemon that does not start. A field's name in capitals is its variable's name.
+ignored is worse than a daemon that does not start; a name near another setting's gets a warning, because it may be
+somebody else's. A field's name in capitals is its variable's name.
 """
 
 from __future__ import annotations
 
 import difflib
-import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 import attrs
-import dotenv
 import typed_settings as ts
 from attrs.validators import and_, ge, gt, in_, le, min_len
 from typed_settings.types import LoadedSettings, LoaderMeta, OptionList, SettingsClass, SettingsDict
 
+from relay import setting_forms as forms
 from relay.compliance.calling_hours import CallingHours
 from relay.errors import SettingsError
+from relay.given_settings import Given, gather, is_invisible
+from relay.setting_forms import listed
+from relay.speech.languages import lacking
 
 if TYPE_CHECKING:
     from relay.compliance.verdict import GateRules
@@ -39,85 +41,67 @@ LOCAL_DEFAULTS: dict[str, str] = {
 }
 
 
-def listed(text: str) -> list[str]:
-    """Take a list apart that is written with commas."""
-    return [each for each in (part.strip() for part in text.split(",")) if each]
-
-
-def _origin(_settings: object, attribute: attrs.Attribute[Any], value: str | None) -> None:
-    if value is None:
-        return
-    parts = urlsplit(value)
-    # `port` raises ValueError by itself where it is no number, or too large.
-    has_server = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    if not has_server or parts.path or parts.query or parts.fragment:
-        raise ValueError(f"{attribute.name} must be an origin such as https://voice.example.com, not {value!r}")
-
-
-def _origins(settings: object, attribute: attrs.Attribute[Any], value: str) -> None:
-    for each in listed(value):
-        _origin(settings, attribute, each)
-
-
-def _e164(_settings: object, attribute: attrs.Attribute[str | None], value: str | None) -> None:
-    if value is not None and not re.fullmatch(r"\+[1-9]\d{1,14}", value, re.ASCII):
-        raise ValueError(f"{attribute.name} must be a number such as +14155552671")
-
-
-def _calling_hours(_settings: object, _attribute: object, value: str) -> None:
-    CallingHours.parse(value)
-
-
-def _countries(_settings: object, _attribute: object, value: str) -> None:
-    for each in listed(value):
-        if not re.fullmatch(r"[A-Za-z]{2}|001", each):
-            raise ValueError("countries are codes of two letters, separated by commas, such as US,CA")
-
-
-def _origin_of(value: str) -> str:
-    return value.rstrip("/")
-
-
-def _trimmed(value: str | None) -> str | None:
-    return value.rstrip("/") if value else None
+# What `relay attach` reads, so that no command takes it for a mistake.
+OF_ATTACH = ("COMMS_TOKEN", "COMMS_URL")
+# An empty one of these is a choice, and not as good as none.
+_MAY_BE_EMPTY = frozenset({"DEFAULT_VOICE_ID"})
+# A person's words, in which any character may be meant.
+_WORDS = frozenset({"DEFAULT_VOICE_GREETING"})
+_USER = re.compile(r"(?<=//)[^/@\s]*@")
+# What somebody pasted into the wrong line: a key of a vendor, or anything else that long and without a gap.
+_LIKE_A_SECRET = re.compile(r"\b(sk|sk-ant|xi)[-_]|[A-Za-z0-9+/=_-]{24,}", re.ASCII)
 
 
 @attrs.frozen(kw_only=True)
 class Settings:
     """What the daemon was told. Times in seconds; secrets do not show in the repr."""
 
-    twilio_account_sid: str | None = ts.option(default=None, help="the account at the carrier")
+    twilio_account_sid: str | None = ts.option(default=None, validator=forms.secret, help="the account at the carrier")
     twilio_auth_token: str | None = ts.option(
-        default=None, repr=False, help="the account's token; signatures are checked with it too"
+        default=None,
+        repr=False,
+        validator=forms.secret,
+        help="the account's token; signatures are checked with it too",
     )
     twilio_api_base_url: str | None = ts.option(
         default=None,
-        converter=_trimmed,
-        validator=_origin,
+        converter=forms.lowered_origin,
+        validator=forms.origin,
         help="another origin for the carrier's REST API, such as http://127.0.0.1:9000",
     )
     twilio_phone_number: str | None = ts.option(
         default=None,
-        validator=_e164,
+        validator=forms.e164,
         help="the number from which agents without one of their own call out, such as +14155552671",
     )
     public_url: str | None = ts.option(
         default=None,
-        converter=_trimmed,
-        validator=_origin,
+        converter=forms.lowered_origin,
+        validator=forms.origin,
         help="the origin at which the carrier reaches this daemon, such as https://voice.example.com; signatures are "
         "checked over it",
     )
-    anthropic_api_key: str | None = ts.option(default=None, repr=False, help="enables the answering machine")
-    anthropic_base_url: str | None = ts.option(default=None, help="another address of Anthropic's API")
+    anthropic_api_key: str | None = ts.option(
+        default=None, repr=False, validator=forms.secret, help="enables the answering machine"
+    )
+    anthropic_base_url: str | None = ts.option(
+        default=None, validator=forms.address, help="another address of Anthropic's API, such as http://127.0.0.1:9001"
+    )
     answering_machine_model: str = ts.option(
         default="claude-haiku-4-5", validator=min_len(1), help="the Claude model that takes messages"
     )
     default_voice_greeting: str = ts.option(
         default="Hello, how can I help you today?", help="what a caller hears first"
     )
-    default_voice_id: str = ts.option(default="EXAVITQu4vr4xnSDxMaL", validator=min_len(1), help="an ElevenLabs voice")
-    default_voice_language: str = ts.option(default="en-US", validator=min_len(2), help="a BCP 47 tag, such as en-US")
+    default_voice_id: str = ts.option(
+        default="EXAVITQu4vr4xnSDxMaL",
+        converter=forms.voice_of,
+        validator=forms.voice,
+        help="an ElevenLabs voice; an empty one is the carrier's own for the language",
+    )
+    default_voice_language: str = ts.option(
+        default="en-US", converter=forms.usual_case, validator=forms.language, help="a BCP 47 tag, such as en-US"
+    )
     database_url: str = ts.option(
         default="sqlite:///relay.db", repr=False, help="where messages, calls and agents are kept"
     )
@@ -141,7 +125,7 @@ class Settings:
     )
     relay_allowed_origins: str = ts.option(
         default="",
-        validator=_origins,
+        validator=forms.origins,
         help="origins of web pages that may use /mcp, such as https://a.example,https://b.example",
     )
     relay_max_calls: int = ts.option(
@@ -159,12 +143,12 @@ class Settings:
     )
     relay_allowed_countries: str = ts.option(
         default="",
-        validator=_countries,
+        validator=forms.countries,
         help="countries that may be dialled, by codes of two letters such as US,CA; empty allows all",
     )
     relay_calling_hours: str = ts.option(
         default="08:00-21:00",
-        validator=_calling_hours,
+        validator=forms.calling_hours,
         help="when people may be called, by their own clock, such as 08:00-21:00",
     )
     relay_require_consent: bool = ts.option(
@@ -190,9 +174,14 @@ class Settings:
         validator=in_(("auto", "espeak", "elevenlabs", "carrier")),
         help="who speaks voice messages: espeak, elevenlabs, carrier, or auto (elevenlabs where there is a key)",
     )
-    elevenlabs_api_key: str | None = ts.option(default=None, repr=False, help="enables ElevenLabs for voice messages")
+    elevenlabs_api_key: str | None = ts.option(
+        default=None, repr=False, validator=forms.secret, help="enables ElevenLabs for voice messages"
+    )
     elevenlabs_base_url: str = ts.option(
-        default="https://api.elevenlabs.io", converter=_origin_of, validator=_origin, help="another origin of its API"
+        default="https://api.elevenlabs.io",
+        converter=forms.origin_of,
+        validator=forms.origin,
+        help="another origin of its API",
     )
     relay_audio_seconds: float = ts.option(
         default=3600.0, validator=gt(0), help="seconds, more than 0, for which the audio of a message can be fetched"
@@ -204,6 +193,18 @@ class Settings:
     )
     relay_keep_transcripts: bool = ts.option(
         default=False, help="true or false: whether what was said is kept of every call, not only where a message waits"
+    )
+    relay_log_level: str = ts.option(
+        default="info",
+        converter=str.lower,
+        validator=in_(("debug", "info", "warning", "error")),
+        help="the least that is logged: debug, info, warning or error",
+    )
+    relay_log_format: str = ts.option(
+        default="auto",
+        converter=str.lower,
+        validator=in_(("auto", "json", "console")),
+        help="json, console (for people), or auto: console on a terminal, else json",
     )
 
     def gate_rules(self) -> GateRules:
@@ -232,25 +233,38 @@ def documented() -> Iterator[tuple[str, object, str]]:
 
 
 def load(
-    environment: Mapping[str, str] | None = None, env_file: Path | None = None, *, local: bool = False
+    environment: Mapping[str, str] | None = None,
+    env_file: Path | None = None,
+    *,
+    local: bool = False,
+    warn: Callable[[str], None] | None = None,
 ) -> Settings:
     """Read the settings; the environment wins over `env_file` (`.env` in the working directory unless given).
 
-    An empty value is as good as none. With `local` what is not given is as `LOCAL_DEFAULTS` has it. Raises
-    `SettingsError`, which says what is wrong and what to do.
+    An empty value is as good as none, but for that of `DEFAULT_VOICE_ID`. With `local` what is not given is as
+    `LOCAL_DEFAULTS` has it. `warn` gets a sentence for each name that is probably misspelt. Raises `SettingsError`,
+    which says what is wrong, where, and what to do; never the value of a secret.
     """
-    path = env_file or Path(".env")
-    try:
-        from_file = dotenv.dotenv_values(path, interpolate=False) if path.is_file() else {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"The settings file {path} cannot be read ({error}); mend or remove it.") from error
-    given = {**from_file, **(os.environ if environment is None else environment)}
-    values = (LOCAL_DEFAULTS if local else {}) | {name: value for name, value in given.items() if value}
-    _refuse_unknown(values)
-    try:
-        return ts.load_settings(Settings, [_Environment(values)])
-    except ts.exceptions.TsError as error:
-        raise SettingsError(f"{_explain(values)} Mend it in the environment or in {path}.") from error
+    known = {name for name, _default, _help in documented()}
+    given = gather(known.union(OF_ATTACH), environment, env_file)
+    values = (LOCAL_DEFAULTS if local else {}) | {
+        name: value for name, value in given.values.items() if value or name in _MAY_BE_EMPTY
+    }
+    _refuse_unknown(values, known, given)
+    wrong = [
+        sentence
+        for name, _default, help_ in documented()
+        if (sentence := _fault(name, help_, values, given)) is not None
+    ]
+    if wrong:
+        raise SettingsError(" ".join(wrong))
+    settings = ts.load_settings(Settings, [_Environment(values)])
+    if warn is not None:
+        for warning in given.warnings:
+            warn(warning)
+        if gaps := lacking(settings.default_voice_language):
+            warn(f"Calls in DEFAULT_VOICE_LANGUAGE may fail at once: {gaps}.")
+    return settings
 
 
 class _Environment:
@@ -266,28 +280,47 @@ class _Environment:
         return LoadedSettings(chosen, LoaderMeta(self))
 
 
-def _refuse_unknown(values: Mapping[str, str]) -> None:
-    known = {name for name, _default, _help in documented()}
+def _refuse_unknown(values: Mapping[str, str], known: set[str], given: Given) -> None:
     for name in sorted(values):
         if name.startswith("RELAY_") and name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"Did you mean {near[0]}?" if near else "The README has a table of all settings."
-            raise SettingsError(f"{name} is not a setting of the relay. {hint}")
+            raise SettingsError(f"{name} is not a setting of the relay ({given.places[name]}). {hint}")
 
 
-def _explain(values: Mapping[str, str]) -> str:
-    """Name each setting that cannot be used. The library's own text names fields, loaders and exception classes."""
-    wrong = [
-        f"{name} cannot be {values[name]!r} ({meaning})."
-        for name, _default, meaning in documented()
-        if name in values and not _is_usable(name, values[name])
-    ]
-    return " ".join(wrong)
+def _fault(name: str, meaning: str, values: Mapping[str, str], given: Given) -> str | None:
+    """Say what is wrong with a setting, if anything. The library's own text names fields, loaders and exceptions."""
+    if name not in values:
+        return None
+    value, why = values[name], ""
+    if name not in _WORDS and any(is_invisible(each) and each != " " for each in value):
+        why = "It has an invisible character in its middle; type it again."
+    else:
+        try:
+            ts.load_settings(Settings, [_Environment({name: value})])
+        except ts.exceptions.TsError:
+            why = _reason(name, value)
+        else:
+            return None
+    shown = _shown(name, value)
+    fix = f"Fix it in {given.places[name]}."
+    return " ".join(each for each in (f"{name} cannot be {shown} ({meaning}).", why, fix) if each)
 
 
-def _is_usable(name: str, value: str) -> bool:
+def _reason(name: str, value: str) -> str:
+    """Return what our own rule says of a value; empty where it was refused by the library, which keeps no cause."""
     try:
-        ts.load_settings(Settings, [_Environment({name: value})])
-    except ts.exceptions.TsError:
-        return False
-    return True
+        Settings(**{name.lower(): value})  # type: ignore[arg-type]
+    except forms.Unusable as error:
+        return str(error)
+    except (TypeError, ValueError):
+        return ""
+    return ""
+
+
+def _shown(name: str, value: str) -> str:
+    """Show a value, unless it is a secret or may be one that was put in the wrong place."""
+    field = next(each for each in attrs.fields(Settings) if each.name.upper() == name)
+    if not field.repr or _LIKE_A_SECRET.search(value):
+        return "what it is"
+    return repr(_USER.sub("…@", value))

@@ -51,7 +51,7 @@ from relay import logs
 from relay.calls_of_agents import CallsOfAgents
 from relay.compliance.dialling import DiallingGate
 from relay.compliance.opt_out import spoken_opt_out
-from relay.config import Settings, listed
+from relay.config import Settings
 from relay.errors import RelayError, SettingsError
 from relay.files import beside_database
 from relay.listener import ListenerOptions, address_of, bind, serve_on
@@ -70,6 +70,7 @@ from relay.outbound.undelivered import Undelivered
 from relay.outbound.voice_messages import VoiceMessages
 from relay.reception import Reception
 from relay.running import RunningDaemon, announce
+from relay.setting_forms import listed
 from relay.speech.agent_phrases import phrases_of
 from relay.speech.audio_store import AudioOptions, AudioStore
 from relay.speech.engines.choice import EngineKind, SpeechOptions, open_engine
@@ -112,14 +113,20 @@ TOKEN_WATCH_SECONDS = 2.0
 
 
 async def serve(  # noqa: ASYNC128 - started in Relay.run
-    settings: Settings, *, local: bool = False, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
+    settings: Settings,
+    *,
+    local: bool = False,
+    warnings: Sequence[str] = (),
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run the daemon until SIGTERM or SIGINT; the started value is its URL.
+    """Run the daemon until SIGTERM or SIGINT; the started value is its URL. `warnings` about the settings are logged.
 
     Raises `RelayError` for what the operator can mend: a missing credential, a taken port, a broken database. On
     cancellation live calls store what they owe, within their epilogue's time.
     """
-    logs.configure()
+    logs.configure(settings.relay_log_level.upper(), logs.LogFormat(settings.relay_log_format))
+    for warning in warnings:
+        log.warning("setting_doubtful", why=warning)
     credentials = _credentials(settings, local=local)
     async with AsyncExitStack() as stack:
         # Before all else: a signal during the start, too, must not kill us half-way.

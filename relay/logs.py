@@ -1,4 +1,4 @@
-"""Logging: JSON lines on standard error, without secrets, telephone numbers or message bodies.
+"""Logging on standard error, without secrets, telephone numbers or message bodies: JSON lines, or words on a terminal.
 
 What must not be logged is not passed to the logger in the first place: events carry ids. As a second net a processor
 blanks the values of keys that could only hold such things, and long digit runs that look like a telephone number, in
@@ -9,9 +9,11 @@ no access log is kept.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
+from enum import Enum
 from typing import Any
 
 import structlog
@@ -21,6 +23,15 @@ _PRIVATE = frozenset(
 )
 _NUMBER = re.compile(r"\+\d{6,15}")
 _WITHHELD = "[withheld]"
+_NEXT_STEPS = """
+    Next, in another terminal:
+      relay agents add ID             registers an agent, and prints its token
+      relay attach --token TOKEN      answers its calls from the keyboard
+      relay call ID                   calls it, without a telephone
+      relay doctor                    says whether real calls can work
+    Ctrl-C lets live calls finish, and stops."""
+# JSON escapes what could steer a terminal; here only the lines of a traceback may break.
+_NO_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 _QUERY_TOKEN = re.compile(r"(token=)[^&\s\"']+")
 
 
@@ -47,8 +58,19 @@ def _without_private_values(value: Any) -> Any:
             return _QUERY_TOKEN.sub(rf"\1{_WITHHELD}", _NUMBER.sub("[number]", text))
 
 
-def configure(level: int = logging.INFO) -> None:
-    """Send structlog's events and the standard library's records to standard error, one JSON object a line."""
+class LogFormat(Enum):
+    """How an event is written. `AUTO` is `CONSOLE` where standard error is a terminal, else `JSON`."""
+
+    AUTO = "auto"
+    JSON = "json"
+    CONSOLE = "console"
+
+
+def configure(level: int | str = logging.INFO, log_format: LogFormat = LogFormat.AUTO) -> None:
+    """Send structlog's events and the standard library's records to standard error, an event a line.
+
+    `level` is a number or a name of the standard library's. On a terminal the line "ready" says what can be done next.
+    """
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -73,7 +95,7 @@ def configure(level: int = logging.INFO) -> None:
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(sort_keys=True),
+                _renderer(log_format),
             ],
         )
     )
@@ -83,3 +105,23 @@ def configure(level: int = logging.INFO) -> None:
     # These log each request, with its query; a failing one is reported by whoever made it.
     for chatty in ("httpx2", "httpcore2", "hypercorn", "mcp", "anthropic", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _renderer(log_format: LogFormat) -> structlog.types.Processor:
+    is_terminal = sys.stderr.isatty()
+    if log_format is LogFormat.JSON or (log_format is LogFormat.AUTO and not is_terminal):
+        return structlog.processors.JSONRenderer(sort_keys=True)
+    console = structlog.dev.ConsoleRenderer(
+        colors=is_terminal and "NO_COLOR" not in os.environ, exception_formatter=structlog.dev.plain_traceback
+    )
+
+    def render(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+        steps = _NEXT_STEPS if event.get("event") == "ready" and event.get("level") == "info" else ""
+        for key, value in event.items():
+            if isinstance(value, str):
+                event[key] = _NO_CONTROL.sub(" ", value)
+        # The day is known to whoever watches.
+        event["timestamp"] = str(event.get("timestamp", ""))[11:19]
+        return f"{console(logger, method, event)}{steps}"
+
+    return render

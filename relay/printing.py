@@ -25,6 +25,11 @@ def print_line(text: str) -> None:
     click.echo(_printable(text))
 
 
+def warn(text: str) -> None:
+    """Print a warning on standard error, where it spoils no data."""
+    click.echo(f"Warning: {_printable(text)}", err=True)
+
+
 def print_record(record: dict[str, Any], *, as_json: bool) -> None:
     """Print one thing, a line for each of its fields; a list is a transcript of `at`, `speaker` and `text`."""
     if as_json:

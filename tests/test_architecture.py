@@ -37,6 +37,7 @@ LONG_FILES = {
     "scripts/bench.py": "one table of rows, each with the few lines that make its work",
     "actors/conversation.py": "every transition of a call is in one file, so that the rules can be read as one text",
     "actors/messages.py": "all that can happen to a call, on one page: values without behaviour",
+    "relay/config.py": "one entry for each setting: its default, its rule, what it means",
     "relay/daemon.py": "the one file that knows every part, and puts them together",
     "relay/listener.py": "the one port: accept loop and guarded stream lean on the same internals of Hypercorn",
     "relay/simulator/call.py": "the carrier's half of a call and the script's share its state",

@@ -12,8 +12,11 @@ from relay.agents import Agent
 from relay.commands.opened import with_database
 from relay.compliance.numbers import normalise
 from relay.config import Settings
-from relay.printing import json_option, print_json, print_record, print_table
+from relay.errors import AgentError
+from relay.printing import json_option, print_json, print_record, print_table, warn
 from relay.running import find_daemon
+from relay.speech.languages import lacking, read_language
+from relay.speech.voices import read_voice
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import Database
 from relay.store.schema import timestamp
@@ -28,6 +31,30 @@ def agents() -> None:
 def _normalised(_context: click.Context, _option: click.Parameter, number: str | None) -> str | None:
     """Put a number into E.164 form, before the database is opened for it; an empty one stays empty."""
     return normalise(number) if number else number
+
+
+def _checked(read: Callable[[str], str]) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """Have an option checked before the database is opened for it; an empty one stays empty."""
+
+    def check(_context: click.Context, option: click.Parameter, given: str | None) -> str | None:
+        try:
+            return read(given) if given else given
+        except ValueError as error:
+            raise AgentError(f"{option.opts[0]} cannot be used: {error}") from error
+
+    return check
+
+
+def _voice(given: str) -> str:
+    read_voice(given.strip())
+    return given.strip()
+
+
+def _language(given: str) -> str:
+    tag = read_language(given.strip())
+    if gaps := lacking(tag):
+        warn(f"A call in {tag} may fail at once: {gaps}. Voice messages may still do.")
+    return tag
 
 
 def _given(_context: click.Context, _option: click.Parameter, sentences: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -45,8 +72,18 @@ _DESCRIPTION = (
     ),
     click.option("--greeting", metavar="TEXT", help="What a caller hears first, instead of DEFAULT_VOICE_GREETING."),
     click.option("--system-prompt", metavar="TEXT", help="What its client is told with each turn."),
-    click.option("--voice", metavar="VOICE", help="An ElevenLabs voice, instead of DEFAULT_VOICE_ID."),
-    click.option("--language", metavar="TAG", help="Such as en-US, instead of DEFAULT_VOICE_LANGUAGE."),
+    click.option(
+        "--voice",
+        metavar="VOICE",
+        callback=_checked(_voice),
+        help="An ElevenLabs voice, instead of DEFAULT_VOICE_ID; none is the carrier's own for the language.",
+    ),
+    click.option(
+        "--language",
+        metavar="TAG",
+        callback=_checked(_language),
+        help="Such as en-US, instead of DEFAULT_VOICE_LANGUAGE.",
+    ),
     click.option(
         "--name", metavar="TEXT", help='On whose behalf it calls, as its calls say first, such as "Ada\'s office".'
     ),
@@ -184,7 +221,11 @@ def _description(agent: Agent) -> dict[str, Any]:
 def _readable(agent: Agent) -> dict[str, str | None]:
     """Word for people what programs get as a list, or as a text that may be empty."""
     short = agent.fillers if agent.fillers is None else " | ".join(agent.fillers) or "none"
-    return {"fillers": short, "longFiller": "none" if agent.long_filler == "" else agent.long_filler}
+    return {
+        "voice": "none" if agent.voice == "" else agent.voice,
+        "fillers": short,
+        "longFiller": "none" if agent.long_filler == "" else agent.long_filler,
+    }
 
 
 def _addresses(settings: Settings, agent_id: str, token: str) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -15,8 +14,10 @@ import attrs
 import click
 import trio
 
-from relay.config import Settings
+from relay.config import OF_ATTACH, Settings, documented
 from relay.errors import RelayError
+from relay.given_settings import Given, cleaned, gather
+from relay.printing import warn
 
 if TYPE_CHECKING:
     from relay.attach.report import Report
@@ -25,8 +26,15 @@ if TYPE_CHECKING:
 _MODEL = str(attrs.fields(Settings).answering_machine_model.default)
 
 
-def _origin(_context: click.Context, _option: click.Parameter, value: str) -> str:
-    parts = urlsplit(value)
+_URL = "http://127.0.0.1:8080"
+
+
+def _origin(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    return None if value is None else _checked_origin(value)
+
+
+def _checked_origin(value: str) -> str:
+    parts = urlsplit(value.strip())
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"} or parts.query:
         raise click.BadParameter("it must be the relay's origin, such as http://127.0.0.1:8080, without a path")
     return f"{parts.scheme}://{parts.netloc}"
@@ -35,20 +43,14 @@ def _origin(_context: click.Context, _option: click.Parameter, value: str) -> st
 @click.command()
 @click.option(
     "--url",
-    default="http://127.0.0.1:8080",
-    show_default=True,
-    envvar="COMMS_URL",
-    show_envvar=True,
     metavar="ORIGIN",
     callback=_origin,
-    help="Where the relay is.",
+    help=f"Where the relay is, instead of COMMS_URL, or else {_URL}.",
 )
 @click.option(
     "--token",
-    envvar="COMMS_TOKEN",
-    show_envvar=True,
     metavar="TOKEN",
-    help="The agent's. On a command line other users of the machine can see it.",
+    help="The agent's, instead of COMMS_TOKEN. On a command line other users of the machine can see it.",
 )
 @click.option(
     "--token-file",
@@ -70,7 +72,7 @@ def _origin(_context: click.Context, _option: click.Parameter, value: str) -> st
 @click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines.")
 def attach(
     *,
-    url: str,
+    url: str | None,
     token: str | None,
     token_file: Path | None,
     transport: str,
@@ -83,7 +85,7 @@ def attach(
     """Answer an agent's calls: with a program, with Claude, or from the keyboard.
 
     Connects to a running relay, comes back when the connection is lost, fetches and confirms waiting messages, and
-    runs until SIGINT or SIGTERM.
+    runs until SIGINT or SIGTERM. COMMS_URL, COMMS_TOKEN and ANTHROPIC_API_KEY may stand in the environment or in .env.
     """
     if command is not None and claude:
         raise click.UsageError("give --command or --claude, not both")
@@ -97,29 +99,50 @@ def attach(
     # They log each loss of the connection with its traceback; the report says it in a sentence.
     for chatty in ("mcp.client.sse", "mcp.client.streamable_http"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
-    known = _token(token, token_file)
+    given = gather([*OF_ATTACH, *(name for name, _default, _help in documented())])
+    for warning in given.warnings:
+        warn(warning)
+    origin = url or _origin_of(given)
+    known = _token(token, token_file, given)
     report = JsonReport() if as_json else PersonReport()
-    opener = _brain(report, command, _MODEL if model is None else model, claude=claude)
+    opener = _brain(report, command, _MODEL if model is None else model, given, claude=claude)
     reached = Transport.HTTP if transport == "http" else Transport.SSE
 
     async def work() -> None:
-        await run(opener, report, url=url, token=known, transport=reached, fetches=not no_messages)
+        await run(opener, report, url=origin, token=known, transport=reached, fetches=not no_messages)
 
     trio.run(work)
 
 
-def _token(given: str | None, file: Path | None) -> str:
+def _origin_of(given: Given) -> str:
+    """Return where the relay is, by what is given beside the command line."""
+    value = given.values.get("COMMS_URL")
+    try:
+        return _checked_origin(value) if value else _URL
+    except click.BadParameter as error:
+        raise click.UsageError(f"COMMS_URL ({given.places['COMMS_URL']}) cannot be used: {error.message}") from error
+
+
+def _token(option: str | None, file: Path | None, given: Given) -> str:
+    """Return the agent's token: of the file, else of the command line, else of what is given beside it."""
     if file is not None:
-        given = file.read_text().strip()
-    if not given:
+        try:
+            token, place = cleaned(file.read_text(encoding="utf-8-sig")), str(file)
+        except (OSError, UnicodeDecodeError) as error:
+            raise click.UsageError(f"the token in {file} cannot be read") from error
+    elif option:
+        token, place = cleaned(option), "--token"
+    else:
+        token, place = given.values.get("COMMS_TOKEN", ""), given.places.get("COMMS_TOKEN", "")
+    if not token:
         raise click.UsageError("give the agent's token with --token-file, COMMS_TOKEN or --token")
-    if not given.isascii() or not given.isprintable() or " " in given:
-        raise click.UsageError("that is no token of the relay's")
-    return given
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise click.UsageError(f"that is no token of the relay's ({place}); copy it again")
+    return token
 
 
 def _brain(
-    report: Report, command: str | None, model: str, *, claude: bool
+    report: Report, command: str | None, model: str, given: Given, *, claude: bool
 ) -> Callable[[Callable[[], None]], AbstractAsyncContextManager[Brain]]:
     """Say how to open the brain that was asked for. Raises `RelayError` for what is known to be missing."""
     if command is not None:
@@ -131,10 +154,11 @@ def _brain(
         # The vendor's library takes a second to import.
         from relay.attach.claude import open_claude_brain  # noqa: PLC0415
 
-        key = os.environ.get("ANTHROPIC_API_KEY")
+        key = given.values.get("ANTHROPIC_API_KEY")
         if not key:
-            raise RelayError("--claude needs ANTHROPIC_API_KEY in the environment.")
-        return lambda _leave: open_claude_brain(model=model, api_key=key)
+            raise RelayError("--claude needs ANTHROPIC_API_KEY in the environment or in .env.")
+        base_url = given.values.get("ANTHROPIC_BASE_URL") or None
+        return lambda _leave: open_claude_brain(model=model, api_key=key, base_url=base_url)
     from relay.attach.person import open_person_brain  # noqa: PLC0415
 
     return lambda leave: open_person_brain(sys.stdin.fileno(), report, leave)

@@ -10,6 +10,7 @@ import trio
 
 from relay import config
 from relay.config import Settings
+from relay.printing import warn
 from relay.store.agent_registry import AgentRegistry, unknown_agent
 from relay.store.database import Database, open_database
 from relay.store.engine import name_of, require_database
@@ -24,7 +25,7 @@ def with_database(work: Callable[[Database, Settings], Awaitable[T]], *, creates
     in the wrong directory must not answer from an empty database of its own. Raises `SettingsError`, `DatabaseError`,
     or what `work` raised.
     """
-    settings = config.load()
+    settings = config.load(warn=warn)
     if not creates:
         require_database(settings.database_url)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 import trio
@@ -10,11 +10,14 @@ from sqlalchemy import Connection, delete, false
 
 from actors.errors import StoreFailed
 from relay import local as local_mode
+from relay.agents import Agent
 from relay.config import Settings
 from relay.doctor import reach, vendors
 from relay.doctor.check import CannotTell, Check, Finding, Ill, Verdict
 from relay.errors import SettingsError
 from relay.running import find_daemon
+from relay.speech.languages import lacking, read_language
+from relay.speech.voices import read_voice
 from relay.store import schema
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import open_database
@@ -24,11 +27,16 @@ CHECK_SECONDS = 10.0
 
 
 async def examine(
-    load: Callable[[], Settings], tell: Callable[[Finding], None], *, patience: float = CHECK_SECONDS
+    load: Callable[[], Settings],
+    tell: Callable[[Finding], None],
+    *,
+    patience: float = CHECK_SECONDS,
+    warnings: Sequence[str] = (),
 ) -> list[Finding]:
     """Run all checks in order, telling each finding as soon as it is there; return all of them.
 
-    `load` gives the settings or raises `SettingsError`; `patience` is how many seconds each check may take. Only
+    `load` gives the settings or raises `SettingsError`, and fills `warnings`, which the finding about the
+    settings repeats; `patience` is how many seconds each check may take. Only
     opening a database cannot be cut short: SQLite gives up after some seconds, PostgreSQL as `connect_timeout` in its
     URL says. Cancelling closes all that was opened.
     """
@@ -48,7 +56,10 @@ async def examine(
     settings = await trio.to_thread.run_sync(_as_local, settings)
     for check in CHECKS:
         passed = {each.check for each in findings if each.verdict is Verdict.OK}
-        note(await check.run(settings, passed, patience))
+        finding = await check.run(settings, passed, patience)
+        if check.name == "settings" and warnings:
+            finding = attrs.evolve(finding, mend=" ".join(each for each in (finding.mend, *warnings) if each))
+        note(finding)
     return findings
 
 
@@ -109,6 +120,32 @@ async def _agents(settings: Settings) -> str:
     return f"Registered: {len(registered)}."
 
 
+async def _voices(settings: Settings) -> str:
+    """Look whether each agent's language and voice, or those of the settings, can be used in a conversation."""
+    async with open_database(settings.database_url) as database:
+        registered = await AgentRegistry(database).list()
+    wrong = [sentence for agent in registered for sentence in _unusable(agent)]
+    if wrong:
+        raise Ill(" ".join(wrong), "Set others with: relay agents set ID --language TAG --voice VOICE")
+    own = {each.agent_id: each.language for each in registered if each.language}
+    doubts = [f"{agent_id} ({tag}): {gaps}." for agent_id, tag in own.items() if (gaps := lacking(tag))]
+    if gaps := lacking(settings.default_voice_language):
+        doubts.append(f"DEFAULT_VOICE_LANGUAGE ({settings.default_voice_language}): {gaps}.")
+    if doubts:
+        raise CannotTell(f"Calls may fail at once in the language of {' '.join(doubts)}", "Only a call can show.")
+    return "Every language and voice has the form that the carrier takes."
+
+
+def _unusable(agent: Agent) -> Iterator[str]:
+    """Say what an earlier version let through, or a hand in the database wrote."""
+    for name, value, read in (("language", agent.language, read_language), ("voice", agent.voice, read_voice)):
+        try:
+            if value:
+                read(value)
+        except ValueError as error:
+            yield f"{agent.agent_id}'s {name} cannot be used: {error}"
+
+
 CHECKS = (
     Check(name="settings", look=_settings),
     Check(name="database", look=_database),
@@ -129,5 +166,6 @@ CHECKS = (
         silence=CannotTell,
     ),
     Check(name="agents", look=_agents, after="database"),
+    Check(name="voices", look=_voices, after="agents"),
 )
 """In the order in which they are told; a check comes later than the one that it depends on."""

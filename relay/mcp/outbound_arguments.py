@@ -6,7 +6,7 @@ more than a pattern could.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
@@ -15,23 +15,38 @@ from pydantic_core import PydanticCustomError
 from relay.calls import OnVoicemail
 from relay.mcp.tools import Arguments
 from relay.speech.engines.port import MAX_CHARACTERS
+from relay.speech.languages import LONGEST_TAG, LanguageError, is_beyond_conversation, lacking, read_language
+from relay.speech.voices import read_message_voice, read_voice
 
-# The form of a BCP 47 tag (RFC 5646, section 2.1), without the registry: which languages there are, the carrier knows.
+# The form of a BCP 47 tag (RFC 5646, section 2.1), for clients that check it; which tags exist is checked here.
 _LANGUAGE = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$"
-_LONGEST_TAG = 35  # RFC 5646, section 4.4.1
 
 
-def _language_tag(given: str) -> str:
-    if len(given) > _LONGEST_TAG or re.fullmatch(_LANGUAGE, given) is None:
-        raise PydanticCustomError("language_tag", "Input should be a BCP 47 language tag, such as en-US or de-DE")
-    return given
+def _checked(read: Callable[[str], str]) -> Callable[[str], str]:
+    """Turn what a reader raises into the library's own kind of error, whose text reaches the client."""
+
+    def check(given: str) -> str:
+        try:
+            return read(given)
+        except ValueError as error:
+            raise PydanticCustomError("unreadable", "{why}", {"why": str(error)}) from error
+
+    return check
 
 
-Language = Annotated[
-    str,
-    AfterValidator(_language_tag),
-    WithJsonSchema({"type": "string", "pattern": _LANGUAGE, "maxLength": _LONGEST_TAG}),
-]
+def _language_of_a_call(given: str) -> str:
+    tag = read_language(given)
+    if is_beyond_conversation(tag):
+        raise LanguageError(f"no conversation can be held in it: {lacking(tag)}. Leave it out, or choose another one.")
+    return tag
+
+
+_LANGUAGE_SCHEMA = WithJsonSchema({"type": "string", "pattern": _LANGUAGE, "maxLength": LONGEST_TAG})
+_VOICE_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 100})
+Language = Annotated[str, AfterValidator(_checked(read_language)), _LANGUAGE_SCHEMA]
+LanguageOfCall = Annotated[str, AfterValidator(_checked(_language_of_a_call)), _LANGUAGE_SCHEMA]
+Voice = Annotated[str, AfterValidator(_checked(read_message_voice)), _VOICE_SCHEMA]
+VoiceOfCall = Annotated[str, AfterValidator(_checked(read_voice)), _VOICE_SCHEMA]
 # Written out, because an enum of its own would stand behind a $ref, which some clients do not follow.
 Voicemail = Annotated[OnVoicemail, WithJsonSchema({"type": "string", "enum": [each.value for each in OnVoicemail]})]
 CallSid = Annotated[str, Field(max_length=64)]
@@ -41,7 +56,10 @@ _TO = (
     "The number to dial, with its country code, such as +14155552671. Spaces, dashes, dots and brackets do no harm; "
     "words and extensions do."
 )
-_VOICE = "The voice, by the name that the speech service has for it. Leave it out for your usual one."
+_VOICE = (
+    "The voice: the id of an ElevenLabs voice, such as EXAVITQu4vr4xnSDxMaL, or none for the telephone service's own. "
+    "Leave it out for your usual one."
+)
 
 
 class Dial(Arguments):
@@ -99,8 +117,8 @@ class MakeCall(Dial):
             "The systemPrompt of this call's sampling requests: who you are in it and what you want. Left out: yours."
         ),
     )
-    voice: str | None = Field(default=None, min_length=1, max_length=100, description=_VOICE)
-    language: Language | None = Field(
+    voice: VoiceOfCall | None = Field(default=None, description=_VOICE)
+    language: LanguageOfCall | None = Field(
         default=None,
         description="The language of both sides, as a BCP 47 tag such as de-DE. Leave it out for your usual one.",
     )
@@ -141,7 +159,7 @@ class SendVoiceMessage(Dial):
         max_length=MAX_CHARACTERS,
         description="What is said, in plain words as they are to be spoken: no markdown, no links, no emoji.",
     )
-    voice: str | None = Field(default=None, min_length=1, max_length=100, description=_VOICE)
+    voice: Voice | None = Field(default=None, description=_VOICE)
     language: Language | None = Field(
         default=None,
         description="The language of the text, as a BCP 47 tag such as de-DE. Leave it out for your usual one.",

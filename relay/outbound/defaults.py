@@ -49,7 +49,8 @@ class Defaults:
         """Choose for one call. Raises `OutboundRefused` where there is no number to call from, or no such ring time."""
         return Chosen(
             caller=self._caller(agent),
-            voice=wish.voice or agent.voice or self.voice,
+            # An empty voice is a choice: the carrier's own.
+            voice=next(each for each in (wish.voice, agent.voice, self.voice) if each is not None),
             language=wish.language or agent.language or self.language,
             ring_seconds=self.ring_time(wish),
         )

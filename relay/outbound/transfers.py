@@ -157,8 +157,8 @@ class Transfers:
             info = call.info
             return _Caller(_our_number(info), info.language, info.voice, info.connection - 1)
         record = await self._on_record(agent.agent_id, call_sid)
-        language, voice = agent.language or self.defaults.language, agent.voice or self.defaults.voice
-        return _Caller(_our_number(record), language, voice, _AFTER_A_LOST_LINE)
+        voice = self.defaults.voice if agent.voice is None else agent.voice
+        return _Caller(_our_number(record), agent.language or self.defaults.language, voice, _AFTER_A_LOST_LINE)
 
     async def _on_record(self, agent_id: str, call_sid: str) -> CallOnRecord:
         record = await self.records.get(call_sid)

@@ -257,7 +257,7 @@ _KINDS: dict[str, _Kind] = {
 
 _VOICES: dict[str, Check] = {
     "elevenlabs": _matching(
-        r"[A-Za-z0-9]{20}(-(flash|turbo)_v2(_5)?)?(-\d\.\d+_\d\.\d+_\d\.\d+)?", "an ElevenLabs voice"
+        r"[A-Za-z0-9]{20}(-(flash|turbo)_v\d(_\d)?)?(-\d\.\d+_\d\.\d+_\d\.\d+)?", "an ElevenLabs voice"
     ),
     "google": _matching(r"(?!Google\.)[a-z]{2,3}-\S+", "a Google voice, without the prefix that belongs to <Say>"),
     "amazon": _matching(

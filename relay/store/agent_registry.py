@@ -19,6 +19,7 @@ from sqlalchemy import Connection, RowMapping, and_, delete, func, insert, not_,
 
 from relay.agents import Agent
 from relay.errors import AgentError
+from relay.speech.voices import NO_VOICE
 from relay.store.database import Database
 from relay.store.recovery import LINE_IS_OPEN
 from relay.store.schema import agents, calls, held_words, messages, storable, utc_now
@@ -63,7 +64,7 @@ class AgentRegistry:
                 number=number,
                 greeting=greeting,
                 system_prompt=system_prompt,
-                voice=voice,
+                voice=_voice(voice),
                 language=language,
                 name=name,
                 discloses=discloses,
@@ -105,7 +106,8 @@ class AgentRegistry:
     ) -> Agent:
         """Change what is given of an agent and return it as it is then; None leaves a thing as it is.
 
-        An empty text takes it away, so that it is as the settings say again; fillers that are all empty, too.
+        An empty text takes it away, so that it is as the settings say again; fillers that are all empty, too. The voice
+        `NO_VOICE` is the carrier's own.
         `no_fillers` has its callers wait in silence, but for the fillers given with it. Calls that are up go on as they
         began.
         Raises `AgentError` for an unknown agent, or a number that is none.
@@ -114,11 +116,12 @@ class AgentRegistry:
             "number": _e164(number) if number else number,
             "greeting": greeting,
             "system_prompt": system_prompt,
-            "voice": voice,
             "language": language,
             "name": name,
         }
         changes: dict[str, object] = {column: text or None for column, text in texts.items() if text is not None}
+        if voice is not None:
+            changes["voice"] = _voice(voice)
         if discloses is not None:
             changes["discloses"] = discloses
         changes |= _fillers(fillers, long_filler, none=no_fillers)
@@ -227,6 +230,11 @@ def _find(connection: Connection, agent_id: str) -> RowMapping | None:
 def _agent(row: RowMapping) -> Agent:
     fields = {name: value for name, value in row.items() if name not in {"token_hash", "fillers"}}
     return Agent(**fields, fillers=None if row["fillers"] is None else tuple(row["fillers"]))
+
+
+def _voice(given: str | None) -> str | None:
+    """Return what is kept of a voice: None for that of the settings, empty for the carrier's own."""
+    return "" if given == NO_VOICE else given or None
 
 
 def _fillers(short: Iterable[str] | None, long: str | None, *, none: bool) -> dict[str, Any]:

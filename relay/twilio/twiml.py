@@ -20,6 +20,8 @@ from typing import Any
 
 from twilio.twiml.voice_response import Connect, Dial, Gather, VoiceResponse  # type: ignore[import-untyped]
 
+from relay.speech.voices import SAY_VOICE, SAY_VOICES_OF_ALL
+
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # How long the person at a transfer's end may take to press a key, from the end of what they are told.
 _KEY_SECONDS = 10
@@ -40,9 +42,6 @@ _SAY_USUAL = {
     "ar": "arb", "cmn": "cmn-CN", "de": "de-DE", "en": "en-US", "es": "es-ES", "fr": "fr-FR", "iw": "he-IL",
     "nl": "nl-NL", "nn": "nb-NO", "no": "nb-NO", "pt": "pt-BR", "tl": "fil-PH", "zh": "zh-CN",
 }  # fmt: skip
-# A voice with the prefix of its maker has a language, and is refused together with another one.
-_SAY_VOICE_OF_A_LANGUAGE = re.compile(r"(Polly|Google)\.[A-Za-z0-9][A-Za-z0-9-]*")
-_SAY_VOICES_OF_ALL = frozenset({"alice", "man", "woman"})
 
 
 def conversation_relay(
@@ -189,10 +188,10 @@ def _say(parent: Any, text: str, language: str, voice: str = "") -> None:
     spoken = _legal(text)
     if not spoken.strip():
         return  # the carrier takes a <Say> without a word for a fault of the document (13520)
-    if _SAY_VOICE_OF_A_LANGUAGE.fullmatch(voice):
+    if SAY_VOICE.fullmatch(voice):
         parent.say(spoken, voice=voice)
     else:
-        parent.say(spoken, language=_say_language(language), voice=voice if voice in _SAY_VOICES_OF_ALL else None)
+        parent.say(spoken, language=_say_language(language), voice=voice if voice in SAY_VOICES_OF_ALL else None)
 
 
 def _say_language(language: str) -> str | None:

@@ -97,6 +97,14 @@ async def test_an_agent_sounds_as_its_owner_wants(daemon: LocalDaemon) -> None:
         assert call.attributes["language"] == "de-AT"
 
 
+async def test_without_a_voice_the_carrier_uses_its_own(daemon: LocalDaemon) -> None:
+    """The TwiML of an agent that asks for no voice has no such attribute; that of another has the settings' voice."""
+    for voice, attribute in (("none", None), (None, "EXAVITQu4vr4xnSDxMaL")):
+        agent = await register(daemon, voice=voice, language="de-DE")
+        async with calling(daemon, agent) as call:
+            assert call.attributes.get("voice") == attribute
+
+
 async def test_keys_are_one_utterance(daemon: LocalDaemon, agent: Access) -> None:
     """Keys pressed one after the other reach the client together, as what the caller said."""
     async with connected(agent) as client, calling(daemon, agent) as call:

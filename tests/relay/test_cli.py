@@ -30,6 +30,8 @@ from tests.contracts.message_store import call, draft
 
 Run: TypeAlias = Callable[..., Result]
 
+VOICE = "XB0fDUnXU5powFXDhCwa"
+
 
 @pytest.fixture
 def run_without_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
@@ -201,7 +203,13 @@ def test_the_addresses_are_the_public_ones(run: Run, monkeypatch: pytest.MonkeyP
 
 def test_an_agent_is_listed_as_it_was_added(run: Run) -> None:
     """The list has all that was given, how many messages wait, and no token."""
-    given = {"number": "+14155552671", "greeting": "Hi!", "system-prompt": "Be brief.", "voice": "v", "language": "de"}
+    given = {
+        "number": "+14155552671",
+        "greeting": "Hi!",
+        "system-prompt": "Be brief.",
+        "voice": VOICE,
+        "language": "de",
+    }
     token = printed(
         run(
             "agents",
@@ -222,7 +230,7 @@ def test_an_agent_is_listed_as_it_was_added(run: Run) -> None:
         "discloses": True,
         "greeting": "Hi!",
         "systemPrompt": "Be brief.",
-        "voice": "v",
+        "voice": VOICE,
         "language": "de",
         "fillers": None,
         "longFiller": None,
@@ -398,7 +406,7 @@ def test_the_doctor_prints_a_line_a_check(run: Run) -> None:
         ("skipped", "public_url"),
     ]
     assert "relay serve --local" in lines[0][2]
-    assert len(lines) == 8
+    assert len(lines) == 9
     assert result.stderr == "Error: Mend what failed, then ask again: settings, agents.\n"
 
 
@@ -409,7 +417,7 @@ def test_the_doctor_prints_json(run: Run) -> None:
     assert result.exit_code == 1
     report = json.loads(result.stdout)
     assert report["healthy"] is False
-    assert report["checks"][-1] == {
+    assert report["checks"][-2] == {
         "check": "agents",
         "status": "failed",
         "detail": "No agent is registered, so no number can be answered.",
@@ -421,7 +429,7 @@ def test_the_doctor_ends_with_0_when_nothing_failed(run: Run, monkeypatch: pytes
     """What was skipped or could not be told is no failure."""
     verdicts = [Verdict.OK, Verdict.SKIPPED, Verdict.UNKNOWN]
 
-    async def examine(_load: object, tell: Callable[[Finding], None]) -> list[Finding]:
+    async def examine(_load: object, tell: Callable[[Finding], None], **_more: object) -> list[Finding]:
         await trio.lowlevel.checkpoint()
         return [Finding("a", each, "A sentence.") for each in verdicts]
 
@@ -438,10 +446,12 @@ class Daemon(ModuleType):
         super().__init__("relay.daemon")
         self.error = error
         self.started: list[tuple[Settings, bool]] = []
+        self.warnings: list[str] = []
 
-    async def serve(self, settings: Settings, *, local: bool) -> None:
+    async def serve(self, settings: Settings, *, local: bool, warnings: list[str]) -> None:
         await trio.lowlevel.checkpoint()
         self.started.append((settings, local))
+        self.warnings = warnings
         if self.error is not None:
             raise self.error
 
@@ -503,3 +513,43 @@ def test_the_program_runs_as_a_module(tmp_path: Path) -> None:
     again = relay("agents", "add", "my-client")
     assert (again.returncode, again.stdout) == (1, "")
     assert again.stderr.startswith("Error: There is an agent my-client already.")
+
+
+NEAR = "ANTROPIC_API_KEY (.env, line 2) is not a setting, and is ignored. Did you mean ANTHROPIC_API_KEY?"
+
+
+def test_a_name_that_is_nearly_a_setting_s_is_warned_of(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands say it on standard error, the daemon in its log, the doctor with the settings."""
+    for name in ("ANTHROPIC_API_KEY", "TWILIO_AUTH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    Path(".env").write_text("# keys\nANTROPIC_API_KEY=sk-ant-hidden\n")
+    listed = run("agents", "list", "--json")
+    assert (listed.exit_code, json.loads(listed.stdout)) == (0, {"agents": []})
+    assert listed.stderr == f"Warning: {NEAR}\n"
+    monkeypatch.setitem(sys.modules, "relay.daemon", daemon := Daemon())
+    assert run("serve", "--local").exit_code == 0
+    assert daemon.warnings == [NEAR]
+    examined = json.loads(run("doctor", "--json").stdout)["checks"][0]
+    assert (examined["check"], NEAR in examined["mend"]) == ("settings", True)
+    assert "sk-ant-hidden" not in listed.stderr + str(daemon.warnings) + str(examined)
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ("COMMS_TOKEN=a b\n", "that is no token of the relay's (.env, line 1); copy it again"),
+        ("COMMS_URL=relay.lan\nCOMMS_TOKEN=t\n", "COMMS_URL (.env, line 1) cannot be used"),
+        ("COMS_TOKEN=t\n", "Did you mean COMMS_TOKEN?"),
+        ("", "give the agent's token"),
+    ],
+)
+def test_attaching_reads_the_settings_file(
+    run: Run, monkeypatch: pytest.MonkeyPatch, lines: str, sentence: str
+) -> None:
+    """What stands in `.env` is read, and what is wrong with it is told with its line."""
+    for name in ("COMMS_TOKEN", "COMMS_URL"):
+        monkeypatch.delenv(name, raising=False)
+    Path(".env").write_text(lines)
+    result = run("attach")
+    assert result.exit_code == 2
+    assert sentence in result.stderr

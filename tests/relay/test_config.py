@@ -22,7 +22,7 @@ GIVEN: dict[str, tuple[str, object]] = {
     "ANTHROPIC_BASE_URL": ("http://127.0.0.1:9001", "http://127.0.0.1:9001"),
     "ANSWERING_MACHINE_MODEL": ("claude-sonnet-4-5", "claude-sonnet-4-5"),
     "DEFAULT_VOICE_GREETING": ("Good morning.", "Good morning."),
-    "DEFAULT_VOICE_ID": ("voice-1", "voice-1"),
+    "DEFAULT_VOICE_ID": ("XB0fDUnXU5powFXDhCwa", "XB0fDUnXU5powFXDhCwa"),
     "DEFAULT_VOICE_LANGUAGE": ("de-DE", "de-DE"),
     "DATABASE_URL": ("sqlite:///other.db", "sqlite:///other.db"),
     "RELAY_HOST": ("::1", "::1"),
@@ -49,6 +49,8 @@ GIVEN: dict[str, tuple[str, object]] = {
     "RELAY_AUDIO_SECONDS": ("60", 60.0),
     "RELAY_RETENTION_DAYS": ("0", 0),
     "RELAY_KEEP_TRANSCRIPTS": ("true", True),
+    "RELAY_LOG_LEVEL": ("WARNING", "warning"),
+    "RELAY_LOG_FORMAT": ("console", "console"),
 }
 
 VARIABLES = [name for name, _default, _help in documented()]
@@ -121,8 +123,8 @@ def test_a_missing_file_is_no_error(env_file: Path) -> None:
 
 def test_a_file_that_cannot_be_read_is_named(env_file: Path) -> None:
     """A file in no known encoding is refused as a whole, by its name."""
-    env_file.write_bytes(b"RELAY_HOST=\xff\xfe\n")
-    with pytest.raises(SettingsError, match=r"\.env cannot be read .*; mend or remove it"):
+    env_file.write_bytes(b"RELAY_HOST=caf\xe9\n")
+    with pytest.raises(SettingsError, match=r"\.env cannot be read: it is not UTF-8 text. Fix or remove it\."):
         load({}, env_file)
 
 
@@ -182,13 +184,14 @@ def test_a_name_like_no_other_is_refused_with_a_pointer(env_file: Path) -> None:
     ],
 )
 def test_a_value_that_cannot_be_is_refused(env_file: Path, variable: str, text: str, hint: str) -> None:
-    """The variable, its value and what it takes are said, and where to mend it."""
+    """The variable, its value and what it takes are said, and where to fix it."""
     with pytest.raises(SettingsError) as refusal:
         load({variable: text}, env_file)
     sentence = str(refusal.value)
     assert sentence.startswith(f"{variable} cannot be '{text}' (")
     assert hint in sentence
-    assert sentence.endswith(f"Mend it in the environment or in {env_file}.")
+    assert sentence.endswith("Fix it in the environment.")
+    assert "\n" not in sentence
 
 
 def test_all_wrong_values_are_named_at_once(env_file: Path) -> None:
@@ -260,3 +263,240 @@ def test_a_country_that_does_not_exist_is_refused(env_file: Path) -> None:
     """Two letters that name no country are an error that names the setting."""
     with pytest.raises(SettingsError, match="RELAY_ALLOWED_COUNTRIES"):
         load({"RELAY_ALLOWED_COUNTRIES": "XX"}, env_file).gate_rules()
+
+
+SECRETS = ["TWILIO_AUTH_TOKEN", "ANTHROPIC_API_KEY", "ELEVENLABS_API_KEY", "TWILIO_ACCOUNT_SID"]
+
+
+@pytest.mark.parametrize("variable", SECRETS)
+@pytest.mark.parametrize(
+    "around",
+    [
+        "{}\n",
+        "{}\r\n",
+        " {} ",
+        "\t{}",
+        "\ufeff{}",
+        "{}\u200b",
+        "\u00a0{}\u00a0",
+        "{}\u2060\u00ad",
+        '"{}"',
+        "'{}'",
+        ' "{}"\n',
+        "“{}”",
+        "{}\0",
+    ],
+)
+def test_what_copying_leaves_around_a_secret_is_taken_away(env_file: Path, variable: str, around: str) -> None:
+    """Line breaks, blanks, invisible characters and quotes around a value never reach a vendor."""
+    secret = "0123456789abcdef0123456789abcdef"
+    assert value_of(load({variable: around.format(secret)}, env_file), variable) == secret
+
+
+@pytest.mark.parametrize("variable", SECRETS)
+@pytest.mark.parametrize(
+    "inside", ["abc def", "abc\ndef", "abc\u200bdef", "abc\u00a0def", "abc…def", 'abc"def', '"abcdef', "аbcdef"]
+)
+def test_a_secret_with_something_in_its_middle_is_refused_by_name(env_file: Path, variable: str, inside: str) -> None:
+    """What is not one word of plain characters was not copied whole; nothing of it is repeated."""
+    with pytest.raises(SettingsError) as refusal:
+        load({variable: inside}, env_file)
+    sentence = str(refusal.value)
+    assert sentence.startswith(f"{variable} cannot be ")
+    assert sentence.endswith("Fix it in the environment.")
+    assert "\n" not in sentence
+    if variable != "TWILIO_ACCOUNT_SID":
+        assert "def" not in sentence
+
+
+@pytest.mark.parametrize("blank", [" ", "\n", "\u200b", '""', "''", "\ufeff"])
+def test_a_blank_secret_is_none(env_file: Path, blank: str) -> None:
+    """Nothing between quotes or blanks is as good as nothing."""
+    assert load({"ANTHROPIC_API_KEY": blank}, env_file).anthropic_api_key is None
+
+
+FILES = {
+    "a byte order mark": b"\xef\xbb\xbfTWILIO_AUTH_TOKEN=abc\nRELAY_PORT=9000\n",
+    "line ends of Windows": b"TWILIO_AUTH_TOKEN=abc\r\nRELAY_PORT=9000\r\n",
+    "line ends of Windows after quotes": b'TWILIO_AUTH_TOKEN="abc"\r\nRELAY_PORT="9000"\r\n',
+    "UTF-16": "TWILIO_AUTH_TOKEN=abc\r\nRELAY_PORT=9000\r\n".encode("utf-16"),
+    "quotes in quotes": b"TWILIO_AUTH_TOKEN='\"abc\"'\nRELAY_PORT=9000\n",
+    "blanks around": b"TWILIO_AUTH_TOKEN = abc  \nRELAY_PORT=  9000\n",
+    "a comment behind": b"TWILIO_AUTH_TOKEN=abc  # the live one\nRELAY_PORT=9000 # free\n",
+    "export": b"export TWILIO_AUTH_TOKEN=abc\nexport RELAY_PORT=9000\n",
+    "no line end": b"RELAY_PORT=9000\nTWILIO_AUTH_TOKEN=abc",
+    "an invisible character at a name": "\u200bTWILIO_AUTH_TOKEN=abc\nRELAY_PORT=9000\n".encode(),
+}
+
+
+@pytest.mark.parametrize("content", FILES.values(), ids=FILES)
+def test_files_of_all_editors_are_read(env_file: Path, content: bytes) -> None:
+    """Whatever wrote the file, the values are the same."""
+    env_file.write_bytes(content)
+    settings = load({}, env_file)
+    assert (settings.twilio_auth_token, settings.relay_port) == ("abc", 9000)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("ANTROPIC_API_KEY", "ANTHROPIC_API_KEY"),
+        ("TWILIO_AUTHTOKEN", "TWILIO_AUTH_TOKEN"),
+        ("TWILLIO_AUTH_TOKEN", "TWILIO_AUTH_TOKEN"),
+        ("TWILIO_TOKEN", "TWILIO_AUTH_TOKEN"),
+        ("TWILIO_SID", "TWILIO_ACCOUNT_SID"),
+        ("TWILIO_ACCOUNT_ID", "TWILIO_ACCOUNT_SID"),
+        ("ELEVEN_LABS_API_KEY", "ELEVENLABS_API_KEY"),
+        ("PUBLIC_URI", "PUBLIC_URL"),
+        ("PUBLICURL", "PUBLIC_URL"),
+        ("DATABASE_URI", "DATABASE_URL"),
+        ("DEFAULT_VOICE", "DEFAULT_VOICE_ID"),
+        ("DEFAULT_LANGUAGE", "DEFAULT_VOICE_LANGUAGE"),
+        ("anthropic_api_key", "ANTHROPIC_API_KEY"),
+        ("COMM_TOKEN", "COMMS_TOKEN"),
+    ],
+)
+@pytest.mark.parametrize("where", ["environment", "file"])
+def test_a_name_near_a_setting_s_is_warned_of(env_file: Path, name: str, meant: str, where: str) -> None:
+    """The warning has the name, where it stands, and what was meant; the value is not in it, and is not used."""
+    warnings: list[str] = []
+    env_file.write_text(f"# mine\n\n{name}=hidden\n" if where == "file" else "")
+    settings = load({name: "hidden"} if where == "environment" else {}, env_file, warn=warnings.append)
+    place = "the environment" if where == "environment" else f"{env_file}, line 3"
+    assert warnings == [f"{name} ({place}) is not a setting, and is ignored. Did you mean {meant}?"]
+    assert settings == Settings()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "TWILIO_API_KEY",
+        "TWILIO_API_SECRET",
+        "TWILIO_EDGE",
+        "TWILIO_REGION",
+        "ANTHROPIC_AUTH_TOKEN",
+        "ANTHROPIC_MODEL",
+        "OPENAI_API_KEY",
+        "GITHUB_TOKEN",
+        "TEST_DATABASE_URL",
+        "DATABASE_HOST",
+        "PUBLIC_DIR",
+        "PATH",
+        "LANGUAGE",
+        "COMMS_TOKEN",
+    ],
+)
+def test_names_of_others_are_left_alone(env_file: Path, name: str) -> None:
+    """What other programs read gets no warning, however near it is."""
+    warnings: list[str] = []
+    assert load({name: "x"}, env_file, warn=warnings.append) == Settings()
+    assert warnings == []
+
+
+def test_what_is_set_rightly_too_is_not_missed(env_file: Path) -> None:
+    """A second name beside the right one, such as that of another account, is somebody's own affair."""
+    warnings: list[str] = []
+    load({"TWILIO_AUTH_TOKEN": "a", "TWILIO_AUTH_TOKEN2": "b"}, env_file, warn=warnings.append)
+    assert warnings == []
+
+
+def test_a_line_that_is_no_setting_is_warned_of(env_file: Path) -> None:
+    """A line that cannot be read does not vanish; its text may be a secret, so only its place is told."""
+    env_file.write_text("RELAY_PORT=9000\nTWILIO_AUTH_TOKEN: hidden\nRELAY_HOST=::1\n")
+    warnings: list[str] = []
+    settings = load({}, env_file, warn=warnings.append)
+    assert (settings.relay_port, settings.relay_host) == (9000, "::1")
+    assert warnings == [f"{env_file}, line 2 is not NAME=value, and is ignored."]
+
+
+@pytest.mark.parametrize(
+    ("given", "origin"),
+    [
+        ("HTTPS://VOICE.EXAMPLE.COM", "https://voice.example.com"),
+        ("https://Voice.Example.com/", "https://voice.example.com"),
+        ("Http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        (" https://voice.example.com\n", "https://voice.example.com"),
+        ("https://[2001:DB8::1]:8443/", "https://[2001:db8::1]:8443"),
+        ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example"),
+    ],
+)
+def test_an_origin_is_written_in_one_way(env_file: Path, given: str, origin: str) -> None:
+    """Scheme and server are the same in capitals, and a slash at the end is none of the origin's."""
+    assert load({"PUBLIC_URL": given}, env_file).public_url == origin
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ("https://ada:sesame@voice.example.com", "user name or a password"),
+        ("https://ada@voice.example.com", "user name or a password"),
+        ("https://voice .example.com", "blank"),
+        ("https://voice.exa\u200bmple.com", "invisible character"),
+        ("https://bücher.example", "xn--"),
+        ("https:/voice.example.com", "must begin with https://"),
+        ("voice.example.com:443", "must begin with https://"),
+        ("ftp://voice.example.com", "must begin with https://"),
+        ("https://voice.example.com:port", "port"),
+        ("https://voice.example.com/webhooks/a/voice", "Leave out what follows"),
+        ("https://voice.example.com#x", "Leave out what follows"),
+        ("https://[::1", "bracket"),
+    ],
+)
+def test_a_public_url_that_cannot_be_is_refused_with_advice(env_file: Path, given: str, advice: str) -> None:
+    """One line says what is wrong with it, and repeats no password."""
+    with pytest.raises(SettingsError) as refusal:
+        load({"PUBLIC_URL": given}, env_file)
+    sentence = str(refusal.value)
+    assert sentence.startswith("PUBLIC_URL cannot be ")
+    assert advice in sentence
+    assert "sesame" not in sentence
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize("variable", ["RELAY_PORT", "RELAY_CALLING_HOURS", "TWILIO_PHONE_NUMBER", "PUBLIC_URL"])
+@pytest.mark.parametrize("secret", ["sk-ant-api03-hidden", "0123456789abcdef0123456789abcdef", "sk_hidden"])
+def test_a_secret_in_the_wrong_place_is_not_repeated(env_file: Path, variable: str, secret: str) -> None:
+    """A key that was pasted into another line stays off the screen."""
+    with pytest.raises(SettingsError) as refusal:
+        load({variable: secret}, env_file)
+    assert secret not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("klingon", "such as en-US"),
+        ("en US", "Did you mean en-US?"),
+        ("english", "Did you mean en-US?"),
+        ("de_DE", "Did you mean de-DE?"),
+    ],
+)
+def test_a_language_is_checked_where_it_is_set(env_file: Path, given: str, hint: str) -> None:
+    """A language that is none is refused at the start, and not by the carrier at the first call."""
+    with pytest.raises(SettingsError, match=r"DEFAULT_VOICE_LANGUAGE cannot be .* Fix it in") as refusal:
+        load({"DEFAULT_VOICE_LANGUAGE": given}, env_file)
+    assert hint in str(refusal.value)
+
+
+def test_a_language_nobody_may_speak_is_warned_of(env_file: Path) -> None:
+    """It is used all the same: the lists of languages grow."""
+    warnings: list[str] = []
+    assert load({"DEFAULT_VOICE_LANGUAGE": "eu-es"}, env_file, warn=warnings.append).default_voice_language == "eu-ES"
+    assert len(warnings) == 1
+    assert "DEFAULT_VOICE_LANGUAGE" in warnings[0]
+
+
+@pytest.mark.parametrize("given", ["", "none", " ", '""'])
+def test_no_voice_can_be_set(env_file: Path, given: str) -> None:
+    """An empty voice is a choice, the carrier's own; it also switches off what the file names."""
+    assert load({"DEFAULT_VOICE_ID": given}, env_file).default_voice_id == ""
+    env_file.write_text("DEFAULT_VOICE_ID=XB0fDUnXU5powFXDhCwa\n")
+    assert load({"DEFAULT_VOICE_ID": given}, env_file).default_voice_id == ""
+    assert load({}, env_file).default_voice_id == "XB0fDUnXU5powFXDhCwa"
+
+
+@pytest.mark.parametrize("given", ["Sarah", "EXAVITQu4vr4xnSDxMa", "Joanna-Neural", "EXAVITQu4vr4xnSDxMaL-9.0_0.5_0.5"])
+def test_a_voice_that_is_none_is_refused(env_file: Path, given: str) -> None:
+    """The carrier would drop each call for it."""
+    with pytest.raises(SettingsError, match="DEFAULT_VOICE_ID cannot be"):
+        load({"DEFAULT_VOICE_ID": given}, env_file)

@@ -141,3 +141,78 @@ def test_ids_go_in(logged: Read) -> None:
     structlog.get_logger("relay.test").info("message_left", **ids)
     (event,) = logged()
     assert event | ids == event
+
+
+@pytest.fixture
+def on_a_terminal() -> Iterator[Callable[..., str]]:
+    """Log as on a terminal, and give what was written."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def written(emit: Callable[[], object], **options: Any) -> str:
+        screen = Terminal()
+        with contextlib.redirect_stderr(screen):
+            logs.configure(**options)
+            emit()
+        return screen.getvalue()
+
+    yield written
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def test_a_terminal_gets_words(on_a_terminal: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event is a line with its time, level, name and facts; private values are withheld there, too."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    line = on_a_terminal(lambda: structlog.get_logger("t").info("call_ended", call_sid="CA1", caller=NUMBER))
+    assert "call_ended" in line
+    assert "call_sid=CA1" in line
+    assert NUMBER not in line
+    assert not line.startswith("{")
+    assert line.count("\n") == 1
+
+
+def test_ready_says_what_comes_next(on_a_terminal: Callable[..., str]) -> None:
+    """Whoever starts the daemon at a terminal for the first time sees what to type now."""
+    shown = on_a_terminal(lambda: structlog.get_logger("t").info("ready", url="http://127.0.0.1:8080"))
+    for command in ("relay agents add", "relay attach", "relay call", "relay doctor", "Ctrl-C"):
+        assert command in shown
+    assert "relay agents add" not in on_a_terminal(lambda: structlog.get_logger("t").info("draining"))
+
+
+def test_json_can_be_had_on_a_terminal_and_words_in_a_pipe(on_a_terminal: Callable[..., str], logged: Read) -> None:
+    """The setting wins over what standard error is."""
+    emit = lambda: structlog.get_logger("t").info("ready", url="u")  # noqa: E731 - the same twice
+    assert json.loads(on_a_terminal(emit, log_format=logs.LogFormat.JSON))["event"] == "ready"
+    screen = io.StringIO()
+    with contextlib.redirect_stderr(screen):
+        logs.configure(log_format=logs.LogFormat.CONSOLE)
+        emit()
+    assert screen.getvalue()[0] != "{"
+    assert "\x1b" not in screen.getvalue()
+    assert logged() == []
+
+
+def test_a_log_does_not_steer_the_terminal(on_a_terminal: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control characters in what others sent are not obeyed."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown = on_a_terminal(lambda: logging.getLogger("x").error("\x1b[2Jgone\r %s", "\x9b31m"))
+    assert "gone" in shown
+    assert not {"\x1b", "\r", "\x9b"} & set(shown)
+
+
+def test_a_level_silences_what_is_below(on_a_terminal: Callable[..., str]) -> None:
+    """Only what is as grave as the level is written."""
+
+    def emit() -> None:
+        structlog.get_logger("t").info("ready", url="u")
+        structlog.get_logger("t").error("broken")
+
+    shown = on_a_terminal(emit, level="WARNING")
+    assert "broken" in shown
+    assert "ready" not in shown

@@ -35,17 +35,15 @@ from relay.speech.engines.port import (
     audio_of,
     checked_text,
 )
+from relay.speech.voices import ELEVENLABS_VOICE
 
 log = structlog.get_logger(__name__)
 
 MOST_BYTES = int(MAX_SECONDS * SAMPLE_RATE * SAMPLE_BYTES)
 _MOST_ERROR_BYTES = 64 * 1024
 
-_VOICE = re.compile(
-    r"(?P<id>[A-Za-z0-9]{10,40})"
-    r"(-(?P<model>(flash|turbo)_v2(_5)?))?"
-    r"(-(?P<speed>\d(\.\d+)?)_(?P<stability>\d(\.\d+)?)_(?P<similarity>\d(\.\d+)?))?"
-)
+# The carrier's default on its page about `<ConversationRelay>`, which has no voice of its own here.
+_USUAL_VOICE = "UgBBYS2sOqTuMpoF3BR0"
 _STATUS_WORD = re.compile(r"[a-z0-9_]{1,60}")
 
 # What to do, by the service's own word for what is wrong; it sends some of them with more than one HTTP status.
@@ -123,7 +121,7 @@ class ElevenLabsEngine:
 
     def _request(self, text: str, voice: str, language: str) -> tuple[str, dict[str, Any]]:
         """Return the voice's id and the request's body."""
-        parts = _VOICE.fullmatch(voice)
+        parts = ELEVENLABS_VOICE.fullmatch(voice or _USUAL_VOICE)
         if parts is None:
             raise SpeechFailed(
                 "voice_unknown", "This is not the id of an ElevenLabs voice. Leave voice out, or give an id."

@@ -14,6 +14,8 @@ from relay.cli import main
 
 Run: TypeAlias = Callable[..., Result]
 
+VOICE = "XB0fDUnXU5powFXDhCwa"
+
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
@@ -51,7 +53,7 @@ def test_an_agent_introduces_itself_unless_told_otherwise(run: Run) -> None:
 
 def test_setting_changes_what_is_given(run: Run) -> None:
     """What is not given stays as it was, and the agent is printed as it is then."""
-    run("agents", "add", "my-client", "--greeting", "Hi!", "--voice", "v", "--no-disclosure")
+    run("agents", "add", "my-client", "--greeting", "Hi!", "--voice", VOICE, "--no-disclosure")
     before = listed(run)
     change = ("--number", "+1 (415) 555-2671", "--name", "Ada's office", "--disclosure", "--language", "de-DE")
     after = printed(run("agents", "set", "my-client", *change, "--json"))
@@ -64,7 +66,7 @@ def test_setting_changes_what_is_given(run: Run) -> None:
 
 def test_an_empty_text_takes_a_thing_away(run: Run) -> None:
     """What is cleared is as the settings say again."""
-    given = ("--number", "+14155552671", "--greeting", "Hi!", "--system-prompt", "p", "--voice", "v", "--name", "Ada")
+    given = ("--number", "+14155552671", "--greeting", "Hi!", "--system-prompt", "p", "--voice", VOICE, "--name", "Ada")
     run("agents", "add", "my-client", *given, "--language", "de")
     cleared = [
         each
@@ -119,7 +121,7 @@ def test_fillers_are_given_one_by_one(run: Run) -> None:
     run("agents", "remove", "other")
     run("agents", "add", "my-client", *FILLERS)
     assert fillers(listed(run)) == (["One second.", "Let me look."], "Nearly there.")
-    assert "One second. | Let me look." in run("agents", "set", "my-client", "--voice", "v").stdout
+    assert "One second. | Let me look." in run("agents", "set", "my-client", "--voice", VOICE).stdout
 
 
 @pytest.mark.parametrize(
@@ -145,5 +147,54 @@ def test_fillers_are_changed(run: Run, change: list[str], expected: tuple[list[s
 def test_an_agent_without_fillers_is_told_from_one_with_the_languages(run: Run) -> None:
     """People read `none` where nothing is said, and nothing where the language's own words are."""
     run("agents", "add", "my-client")
-    assert "none" not in run("agents", "set", "my-client", "--voice", "v").stdout
+    assert "none" not in run("agents", "set", "my-client", "--voice", VOICE).stdout
     assert run("agents", "set", "my-client", "--no-fillers").stdout.count("none") == 2
+
+
+@pytest.mark.parametrize("command", ["add", "set"])
+@pytest.mark.parametrize(
+    ("option", "value", "hint"),
+    [
+        ("--language", "klingon", "such as en-US or de-DE"),
+        ("--language", "en US", "Did you mean en-US?"),
+        ("--language", "english", "Did you mean en-US?"),
+        ("--language", "de_DE", "Did you mean de-DE?"),
+        ("--voice", "Sarah", "Did you mean EXAVITQu4vr4xnSDxMaL?"),
+        ("--voice", "Google.en-US-Journey-O", "speak in no conversation"),
+        ("--voice", "EXAVITQu4vr4xnSDxMa", "this id has 19. Copy it again."),
+        ("--voice", "EXAVITQu4vr4xnSDxMaL-1.0_2.0_0.5", "stability"),
+    ],
+)
+def test_a_language_or_voice_that_is_none_is_refused(
+    run: Run, command: str, option: str, value: str, hint: str
+) -> None:
+    """The option is named with what was probably meant, and nothing is added or changed."""
+    if command == "set":
+        run("agents", "add", "my-client")
+    result = run("agents", command, "my-client", option, value)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"Error: {option} cannot be used: ")
+    assert hint in result.stderr
+    found = printed(run("agents", "list", "--json"))["agents"]
+    assert [(each["voice"], each["language"]) for each in found] == ([(None, None)] if command == "set" else [])
+
+
+def test_a_language_that_the_carrier_may_not_have_is_taken_with_a_warning(run: Run) -> None:
+    """A list of languages grows, so an operator who knows better is only warned."""
+    result = run("agents", "add", "my-client", "--language", "EU-es")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("Warning: A call in eu-ES may fail at once: the voice service (ElevenLabs)")
+    assert listed(run)["language"] == "eu-ES"
+
+
+def test_a_voice_is_as_usual_or_the_carrier_s_own(run: Run) -> None:
+    """`none` is no voice at all, which an empty text takes back to that of the settings."""
+    run("agents", "add", "my-client", "--voice", "none")
+    assert listed(run)["voice"] == ""
+    assert "none" in run("agents", "set", "my-client", "--name", "Ada").stdout
+    run("agents", "set", "my-client", "--voice", "")
+    assert listed(run)["voice"] is None
+    run("agents", "set", "my-client", "--voice", "none")
+    assert listed(run)["voice"] == ""
+    run("agents", "set", "my-client", "--voice", f" {VOICE} ")
+    assert listed(run)["voice"] == VOICE

@@ -20,7 +20,7 @@ from tests.relay.doctor.small_server import Reply, small_server
 
 pytestmark = pytest.mark.usefixtures("time_limit")
 
-NAMES = ["settings", "database", "public_url", "signature", "upgrade", "carrier", "anthropic", "agents"]
+NAMES = ["settings", "database", "public_url", "signature", "upgrade", "carrier", "anthropic", "agents", "voices"]
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ async def test_missing_settings_are_named_with_the_way_out(settings: Settings) -
 async def test_what_a_missing_setting_is_needed_for_is_skipped(settings: Settings) -> None:
     """Without an address and credentials nothing is asked of anybody; it is said what a missing key means."""
     found = await findings_for(settings)
-    assert {name for name, each in found.items() if each.verdict is Verdict.SKIPPED} == set(NAMES[2:7])
+    assert {name for name, each in found.items() if each.verdict is Verdict.SKIPPED} == {*NAMES[2:7], "voices"}
     assert found["public_url"].text == "Not set: PUBLIC_URL."
     assert "nobody is available" in found["anthropic"].text
 
@@ -173,6 +173,35 @@ async def test_a_local_daemon_is_checked_as_such(tmp_path: Path) -> None:
         await daemon.register("my-client")
         found = await findings_for(Settings(database_url=f"sqlite:///{tmp_path / 'relay.db'}"))
     fine = {name for name, each in found.items() if each.verdict is Verdict.OK}
-    assert fine == {"settings", "database", "public_url", "signature", "upgrade", "agents"}
+    assert fine == {"settings", "database", "public_url", "signature", "upgrade", "agents", "voices"}
     assert daemon.url in found["public_url"].text
     assert "--local" in found["settings"].text
+
+
+async def test_languages_and_voices_of_all_agents_are_looked_at(settings: Settings) -> None:
+    """What an earlier version let through is named by its agent; what may only be unknown to us is left open."""
+    async with open_database(settings.database_url) as database:
+        registry = AgentRegistry(database)
+        await registry.add("anna", language="de-DE", voice="EXAVITQu4vr4xnSDxMaL")
+        await registry.add("bert", voice="none")
+        found = (await findings_for(settings))["voices"]
+        assert found.verdict is Verdict.OK
+        await registry.add("carl", language="eu-ES")
+        found = (await findings_for(settings))["voices"]
+        assert (found.verdict, "carl (eu-ES)" in found.detail) == (Verdict.UNKNOWN, True)
+        await registry.add("dora", language="english")
+        await registry.add("emil", voice="Joanna")
+        found = (await findings_for(settings))["voices"]
+    assert found.verdict is Verdict.FAILED
+    assert "dora's language" in found.detail
+    assert "Did you mean en-US?" in found.detail
+    assert "emil's voice" in found.detail
+    assert "anna" not in found.detail
+    assert "relay agents set ID" in found.mend
+
+
+async def test_warnings_about_the_settings_are_in_the_report(settings: Settings) -> None:
+    """A name that is nearly a setting's is told of with the settings, which are no failure for it."""
+    complete = attrs.evolve(settings, twilio_account_sid="AC1", twilio_auth_token="t", public_url="https://127.0.0.1:1")
+    findings = await examine(lambda: complete, lambda _: None, warnings=["ANTROPIC_API_KEY is not a setting."])
+    assert (findings[0].verdict, findings[0].mend) == (Verdict.OK, "ANTROPIC_API_KEY is not a setting.")

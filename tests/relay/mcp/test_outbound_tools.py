@@ -21,6 +21,7 @@ from relay.mcp.tools import Toolbox
 from tests.relay.mcp.mcp_relay import NOW, RunningRelay, called
 from tests.relay.mcp.memory_outbound import VERDICT, MemoryOutbound
 
+VOICE = "XB0fDUnXU5powFXDhCwa"
 ANNA = Agent(agent_id="anna", created_at=NOW)
 BERLIN = "+4930123456"
 CALL: dict[str, Any] = {"to": BERLIN}
@@ -72,7 +73,7 @@ async def test_call_is_wished_for_as_it_was_asked() -> None:
         to="+49 30 123456",
         greeting="Good morning.",
         systemPrompt="You remind people.",
-        voice="Rachel",
+        voice=VOICE,
         language="de-DE",
         waitForHuman=True,
         onVoicemail="leave_message",
@@ -86,7 +87,7 @@ async def test_call_is_wished_for_as_it_was_asked() -> None:
         to="+49 30 123456",
         greeting="Good morning.",
         system_prompt="You remind people.",
-        voice="Rachel",
+        voice=VOICE,
         language="de-DE",
         wait_for_human=True,
         on_voicemail=OnVoicemail.LEAVE_MESSAGE,
@@ -105,7 +106,7 @@ async def test_voice_message_is_wished_for_as_it_was_asked() -> None:
         outbound,
         "comms_send_voice_message",
         **MESSAGE,
-        voice="Rachel",
+        voice=VOICE,
         language="en-US",
         ringSeconds=5,
         timeZone="Europe/Berlin",
@@ -115,7 +116,7 @@ async def test_voice_message_is_wished_for_as_it_was_asked() -> None:
     wish = VoiceMessageWish(
         to=BERLIN,
         text="Hello.",
-        voice="Rachel",
+        voice=VOICE,
         language="en-US",
         ring_seconds=5,
         zone="Europe/Berlin",
@@ -263,12 +264,87 @@ async def test_bad_arguments_name_the_field_and_do_nothing(name: str, arguments:
     assert (outbound.wishes, outbound.stopped) == ([], [])
 
 
-@pytest.mark.parametrize("tag", ["de", "multi", "es-419", "zh-Hant-TW", "EN-us"])
-async def test_language_tags_of_all_forms_are_accepted(tag: str) -> None:
-    """A tag may have a script, a region by number, or any case."""
+@pytest.mark.parametrize(
+    ("given", "tag"),
+    [("de", "de"), ("multi", "multi"), ("es-419", "es-419"), ("zh-Hant-TW", "zh-Hant-TW"), ("EN-us", "en-US")],
+)
+async def test_language_tags_of_all_forms_are_accepted(given: str, tag: str) -> None:
+    """A tag may have a script, a region by number, or any case; it goes on in its usual one."""
     outbound = a_telephone()
-    await call(outbound, "comms_make_call", {**CALL, "language": tag})
+    await call(outbound, "comms_make_call", {**CALL, "language": given})
     assert outbound.wishes == [("anna", CallWish(to=BERLIN, language=tag))]
+
+
+@pytest.mark.parametrize("name", ["comms_make_call", "comms_send_voice_message"])
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("klingon", "such as en-US or de-DE"),
+        ("en US", "Did you mean en-US?"),
+        ("english", "Did you mean en-US?"),
+        ("de_DE", "Did you mean de-DE?"),
+        ("jp", "Did you mean ja-JP?"),
+        ("", "such as en-US or de-DE"),
+        ("{why}", "such as en-US or de-DE"),
+    ],
+)
+async def test_a_language_that_is_none_is_told_with_the_nearest(name: str, given: str, meant: str) -> None:
+    """A model learns which tag it should have given, before anybody's telephone rings."""
+    outbound = a_telephone()
+    arguments = MESSAGE if "voice" in name else CALL
+    told = await error(outbound, name, **arguments, language=given)
+    assert told["code"] == "bad_arguments"
+    assert "language" in told["message"]
+    assert meant in told["message"]
+    assert outbound.wishes == []
+
+
+async def test_a_call_in_a_language_that_nobody_has_is_not_placed() -> None:
+    """A language that is neither spoken nor understood would cut the call; a voice message may do."""
+    outbound = a_telephone()
+    told = await error(outbound, "comms_make_call", **CALL, language="eu-ES")
+    assert "no conversation can be held in it" in told["message"]
+    assert outbound.wishes == []
+    await content(outbound, "comms_send_voice_message", **MESSAGE, language="eu-ES")
+    await content(outbound, "comms_make_call", **CALL, language="ca-ES")
+    assert [wish.language for _agent, wish in outbound.wishes] == ["eu-ES", "ca-ES"]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [(VOICE, VOICE), (f"{VOICE}-turbo_v4-1.0_0.5_0.75", f"{VOICE}-turbo_v4-1.0_0.5_0.75"), ("none", "")],
+)
+async def test_the_voice_of_a_call_is_an_id_or_none(given: str, kept: str) -> None:
+    """An id goes on as it is, with what follows it; `none` is the telephone service's own, which is an empty voice."""
+    outbound = a_telephone()
+    await content(outbound, "comms_make_call", **CALL, voice=given)
+    assert [wish.voice for _agent, wish in outbound.wishes] == [kept]
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("", "20 letters and digits"),
+        ("Sarah", "Did you mean EXAVITQu4vr4xnSDxMaL?"),
+        ("Polly.Joanna", "speak in no conversation"),
+        (VOICE[:-1], "this id has 19"),
+        (f"{VOICE}-2.0_0.5_0.5", "speed"),
+        (f"{VOICE} ", "20 letters and digits"),
+    ],
+)
+async def test_a_voice_that_is_none_is_told_with_a_hint(given: str, hint: str) -> None:
+    """A voice that would drop the call at once is refused before it is placed."""
+    outbound = a_telephone()
+    assert hint in (await error(outbound, "comms_make_call", **CALL, voice=given))["message"]
+    assert outbound.wishes == []
+
+
+@pytest.mark.parametrize("voice", ["Polly.Joanna-Neural", "Google.de-DE-Wavenet-A", "alice", VOICE])
+async def test_a_voice_message_may_have_a_voice_of_the_carrier(voice: str) -> None:
+    """Where the carrier speaks messages, its own voices are as good as the conversation's."""
+    outbound = a_telephone()
+    await content(outbound, "comms_send_voice_message", **MESSAGE, voice=voice)
+    assert [wish.voice for _agent, wish in outbound.wishes] == [voice]
 
 
 @pytest.mark.parametrize(("name", "arguments"), [*DIALLING, ("comms_stop_calling", {"number": BERLIN})])
