@@ -187,7 +187,10 @@ def test_ready_says_what_comes_next(on_a_terminal: Callable[..., str]) -> None:
 
 def test_json_can_be_had_on_a_terminal_and_words_in_a_pipe(on_a_terminal: Callable[..., str], logged: Read) -> None:
     """The setting wins over what standard error is."""
-    emit = lambda: structlog.get_logger("t").info("ready", url="u")  # noqa: E731 - the same twice
+
+    def emit() -> None:
+        structlog.get_logger("t").info("ready", url="u")
+
     assert json.loads(on_a_terminal(emit, log_format=logs.LogFormat.JSON))["event"] == "ready"
     screen = io.StringIO()
     with contextlib.redirect_stderr(screen):

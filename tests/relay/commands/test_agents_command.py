@@ -169,14 +169,13 @@ def test_a_language_or_voice_that_is_none_is_refused(
     run: Run, command: str, option: str, value: str, hint: str
 ) -> None:
     """The option is named with what was probably meant, and nothing is added or changed."""
-    if command == "set":
-        run("agents", "add", "my-client")
+    run("agents", "add", "other" if command == "add" else "my-client")
     result = run("agents", command, "my-client", option, value)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith(f"Error: {option} cannot be used: ")
     assert hint in result.stderr
-    found = printed(run("agents", "list", "--json"))["agents"]
-    assert [(each["voice"], each["language"]) for each in found] == ([(None, None)] if command == "set" else [])
+    (kept,) = printed(run("agents", "list", "--json"))["agents"]
+    assert (kept["agentId"] == "other", kept["voice"], kept["language"]) == (command == "add", None, None)
 
 
 def test_a_language_that_the_carrier_may_not_have_is_taken_with_a_warning(run: Run) -> None:
