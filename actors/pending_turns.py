@@ -69,10 +69,14 @@ class PendingTurn:
 
 @attrs.define(eq=False)
 class CallMemory:
-    """What is remembered of a call beyond its turns: who leads it, who has followed it, and who answered what."""
+    """What is remembered of a call beyond its turns: who leads it, who has followed it, and who answered what.
+
+    `displaced` is who led it before it was claimed.
+    """
 
     owner: str = ""
     is_claimed: bool = False
+    displaced: str = ""
     follower: str = ""
     answered: dict[int, str] = attrs.field(factory=dict)
 

@@ -10,6 +10,10 @@ desk of an agent is a session in `Presence` while somebody waits at it, and for 
 because whoever thinks about an answer is not at the desk. Who stops waiting without words will most likely be back in a
 moment, and is waited for; whose tool call was cut off is not, because nothing reconnects by itself there.
 
+Some clients come under a new key with each tool call, because they open a session for each or have none. Between two
+of them such a client has *parted*: nothing shows whether it is there, so it is believed to be for the grace, and the
+next client of the agent that names its turn may answer it.
+
 *Who gets what.* Whoever waits gets the words of the call that has waited longest. A call stays with the client that it
 last talked to while that one is around, for `patience` seconds: another has not followed the memory. Words that
 were given to a client are not lost with it: unanswered, they are given again, to the same client after `again` seconds
@@ -168,7 +172,7 @@ class AgentDesk:
         memory = self._memories.get(call_sid)
         asked = self._turns.get(call_sid)
         if memory is not None and turn in memory.answered:
-            if memory.answered[turn] != client:
+            if memory.answered[turn] != client and not self._attendance.has_parted(memory.answered[turn]):
                 raise TurnTaken("another client of your agent has answered this turn")
             return False
         if self._is_others(client, call_sid):
@@ -196,10 +200,12 @@ class AgentDesk:
         counts as around, so that the answering machine can hand the call over. To be forgotten later, as with `open`.
         """
         memory = self._memories.setdefault(call_sid, CallMemory())
+        turn = self._turns.get(call_sid)
+        if (leader := self._leader(call_sid)) != client and not self._attendance.has_parted(leader):
+            memory.displaced = leader
         memory.owner, memory.is_claimed = client, True
         self._presence.claim(self, call_sid)
         self._see(client)
-        turn = self._turns.get(call_sid)
         if turn is not None and turn.holder not in {"", client}:
             turn.holder, turn.given_at = "", -math.inf
             if turn.is_begun:
@@ -214,6 +220,18 @@ class AgentDesk:
                 turn.abandon()
         self._stir()
         self.settle()
+
+    def part(self, client: str) -> None:
+        """Take note that a client comes under another key next time. What it took stays with the agent for the grace.
+
+        Idempotent; no-op if the client has taken or said nothing within the grace.
+        """
+        self._attendance.part(client)
+        self._stir()
+
+    def is_engaged(self, client: str) -> bool:
+        """Whether a client waits, or has words in hand."""
+        return self._attendance.waits(client) or any(turn.holder == client for turn in self._turns.values())
 
     @property
     def waiting_calls(self) -> int:
@@ -254,12 +272,13 @@ class AgentDesk:
         """Say from when on a client may have a turn; infinite for not as things are."""
         if turn.is_answered or turn.is_abandoned:
             return math.inf
-        if turn.holder == client:
+        has_parted = self._attendance.has_parted
+        if turn.holder == client or has_parted(turn.holder):
             return -math.inf if is_named else turn.given_at + self._options.again
         if turn.holder:
             return self._attendance.gone_at(turn.holder)
         memory = self._memory(turn)
-        if memory.owner in {"", client}:
+        if memory.owner in {"", client} or has_parted(memory.owner):
             return -math.inf
         gone = self._attendance.gone_at(memory.owner)
         return gone if memory.is_claimed else min(gone, turn.asked_at + self._options.patience)
@@ -268,9 +287,17 @@ class AgentDesk:
         """Whether a call is that of another client: of one that is asked directly, or of one around here."""
         if self._presence.claimant(self.agent_id, call_sid) not in {None, self}:
             return True
+        leader = self._leader(call_sid)
+        if leader in {"", client} or not self._attendance.is_around(leader):
+            return False
+        # From whom the call was taken is not the one who took it and comes back under another key.
+        memory = self._memories.get(call_sid)
+        return not self._attendance.has_parted(leader) or (memory is not None and memory.displaced == client)
+
+    def _leader(self, call_sid: str) -> str:
+        """Return who has the words of a call that are waited for, else who had the last ones; empty for nobody."""
         turn, memory = self._turns.get(call_sid), self._memories.get(call_sid)
-        leader = (turn.holder if turn else "") or (memory.owner if memory else "")
-        return leader not in {"", client} and self._attendance.is_around(leader)
+        return (turn.holder if turn else "") or (memory.owner if memory else "")
 
     def _give(self, turn: PendingTurn, client: str) -> Utterance:
         memory = self._memory(turn)

@@ -43,6 +43,17 @@ class TurnDesks:
         if desk is not None:
             desk.leave(client)
 
+    def part(self, agent_id: str, client: str) -> None:
+        """Take note that a client comes under another key next time: see `AgentDesk.part`."""
+        desk = self._known.get(agent_id)
+        if desk is not None:
+            desk.part(client)
+
+    def is_engaged(self, agent_id: str, client: str) -> bool:
+        """Whether a client waits at its desk, or has taken words from it that are not answered."""
+        desk = self._known.get(agent_id)
+        return desk is not None and desk.is_engaged(client)
+
     async def run(self) -> None:
         """End the graces of clients that are not around any more. Runs until cancelled, at any point."""
         while True:

@@ -58,6 +58,12 @@ PYTHON_1 = StockClient(
 )
 FASTMCP = StockClient("fastmcp-4.1", (_python(".venv-fastmcp"), str(CLIENTS / "fastmcp4.py")), needs="fastmcp")
 FASTMCP_PINNED = StockClient("fastmcp-4.1-pinned", (*FASTMCP.command, "--mode", NEWEST), needs="fastmcp")
+LANGCHAIN = StockClient(
+    "langchain-0.3", (_python(".venv-mcp126"), str(CLIENTS / "langchain_tools.py")), needs="langchain"
+)
+LLAMAINDEX = StockClient(
+    "llamaindex-0.6", (_python(".venv-fastmcp"), str(CLIENTS / "llamaindex_tools.py")), needs="llamaindex"
+)
 TYPESCRIPT_1 = _node("typescript-1.32", "typescript1.mjs")
 TYPESCRIPT_2 = _node("typescript-2.4", "typescript2.mjs")
 TYPESCRIPT_2_AUTO = _node("typescript-2.4-auto", "typescript2.mjs", "--mode", "auto")
@@ -150,10 +156,11 @@ class RunningClient:
         """Return all its reports of this kind so far."""
         return [each for each in self.events if each["event"] == event]
 
-    async def call(self, tool: str) -> None:
-        """Have it call a tool without arguments; it reports `tool` or `error`."""
+    async def call(self, tool: str, **arguments: object) -> None:
+        """Have it call a tool; it reports `tool` or `error`. The TypeScript ones take no arguments."""
         assert self.process.stdin is not None
-        await self.process.stdin.send_all(f"{tool}\n".encode())
+        order = f"{tool} {json.dumps(arguments)}" if arguments else tool
+        await self.process.stdin.send_all(f"{order}\n".encode())
 
     def kill(self) -> None:
         """Kill it, without a word to the relay."""

@@ -38,6 +38,7 @@ LONG_FILES = {
     "actors/conversation.py": "every transition of a call is in one file, so that the rules can be read as one text",
     "actors/messages.py": "all that can happen to a call, on one page: values without behaviour",
     "relay/config.py": "one entry for each setting: its default, its rule, what it means",
+    "actors/turn_desk.py": "who gets which words and whose answer counts is one set of rules over one state",
     "relay/daemon.py": "the one file that knows every part, and puts them together",
     "relay/listener.py": "the one port: accept loop and guarded stream lean on the same internals of Hypercorn",
     "relay/simulator/call.py": "the carrier's half of a call and the script's share its state",

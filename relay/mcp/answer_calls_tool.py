@@ -63,7 +63,7 @@ def answer_calls_tool(room: WaitingRoom, calls: LiveCalls) -> TurnTool[AnswerCal
 
     async def answer_calls(call: ToolCall, arguments: AnswerCalls) -> Outcome:
         _require_questions(call)
-        with room.place(call.agent.agent_id):
+        with room.place(call.agent.agent_id), room.visit(call):
             so_far = _Progress.read(call.state)
             if so_far.rounds:
                 so_far = await _say(room, call, so_far)

@@ -15,6 +15,7 @@ is bounded behind it: sessions for each agent, tool calls for each session, byte
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -50,6 +51,7 @@ from relay.mcp.live_messages import LiveMessages
 from relay.mcp.message_tools import message_tools
 from relay.mcp.ports import STORE_FAILURES, Calls, Hellos, LiveCalls, Messages, TokenDirectory
 from relay.mcp.registry import ClientHere, Registry
+from relay.mcp.returning_clients import ReturningClients
 from relay.mcp.server import build_server, options_of
 from relay.mcp.session import McpSession
 from relay.mcp.sse import SseStream, come_back_later
@@ -95,6 +97,7 @@ class McpApp:
         self._desks = TurnDesks(presence, desk_options or DeskOptions())
         self._timing = timing or Timing()
         self._bodies = Bodies(self._timing.body_patience)
+        self._returning = ReturningClients()
         self._registry = Registry(sessions_per_agent)
         self._room = WaitingRoom(self._desks)
         tools = Toolbox(
@@ -111,7 +114,7 @@ class McpApp:
             directory=directory,
             server=self._server,
             messages=self._messages,
-            desks=self._desks,
+            new_session=partial(HttpSession, desks=self._desks, returning=self._returning),
             registry=self._registry,
             timing=self._timing,
             guard=RebindingGuard(public_url, allowed_hosts=allowed_hosts, allowed_origins=allowed_origins),
@@ -219,7 +222,9 @@ class McpApp:
         if head.query.get("agentId", agent.agent_id) != agent.agent_id:
             await refuse(send, 403, "not_your_agent", "agentId is not the token's agent; leave it out or mend it.")
             return
-        session = McpSession(agent=agent, desks=self._desks, token_digest=tokens.digest(token))
+        session = McpSession(
+            agent=agent, desks=self._desks, returning=self._returning, token_digest=tokens.digest(token)
+        )
         stream = SseStream(
             session=session,
             head=head,

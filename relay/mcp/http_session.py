@@ -67,7 +67,8 @@ class HttpSession(McpSession):
 
         In place of, because a client that comes back is often here before its former connection is known to be dead.
         """
-        self.detach(self.outbox)
+        if self.reachable:  # else there is nothing to lose, but a tool call may have words in hand already
+            self.detach(self.outbox)
         outbox = Outbox(lambda: self.detach(outbox))
         if self.closed:
             outbox.close()
@@ -82,7 +83,7 @@ class HttpSession(McpSession):
     def detach(self, outbox: Outbox) -> None:
         """End the standing stream, unless another one has taken its place: turns in hand fail. Never waits."""
         outbox.close()
-        if outbox is self.outbox:
+        if outbox is self.outbox and not self.closed:  # else its end has been dealt with, and was perhaps in order
             self.show_presence()
             self.lose_turns()
 
@@ -131,9 +132,9 @@ class HttpSession(McpSession):
 
     # ── its end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def close(self, why: str) -> None:
+    def close(self, why: str, *, in_order: bool = False) -> None:
         """End the session: see `McpSession.close`. The responses that its requests wait for end too."""
-        super().close(why)
+        super().close(why, in_order=in_order)
         for exchange in set(self._exchanges.values()):
             exchange.end()
 

@@ -42,6 +42,7 @@ from actors.routing import Way
 from actors.turn_desks import TurnDesks
 from relay.agents import Agent
 from relay.mcp.outbox import Outbox, WayOut
+from relay.mcp.returning_clients import ReturningClients, SessionUse
 from relay.mcp.sampler import Sampler
 from relay.mcp.sampling_params import sampling_params
 
@@ -76,6 +77,8 @@ class McpSession:
     client_key: str = attrs.field(factory=lambda: secrets.token_urlsafe(16), init=False)
     level: LoggingLevel | None = attrs.field(default=None, init=False)
     tool_calls: int = attrs.field(default=0, init=False)
+    returning: ReturningClients = attrs.field(factory=ReturningClients)
+    use: SessionUse = attrs.field(init=False)
     closed: bool = attrs.field(default=False, init=False)
     opened_at: datetime = attrs.field(factory=lambda: datetime.now(UTC), init=False)
     heard_at: float = attrs.field(factory=trio.current_time, init=False)
@@ -95,6 +98,7 @@ class McpSession:
     _numbers: Iterator[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.use = SessionUse(self.returning)
         self.outbox = Outbox(lambda: self.close("slow_reader"))
         self._inbox, self._unread = anyio.create_memory_object_stream[SessionMessage | Exception](INBOX_CAPACITY)
         # `initialize` inline, so that a client which sends its next request along with it is not refused.
@@ -169,6 +173,8 @@ class McpSession:
         """
         self.heard_at = trio.current_time()
         self.sampler.hear()
+        if isinstance(message, JSONRPCRequest) and message.method == "tools/call":
+            self.use.tool_calls += 1
         if self._candidate is not None:
             if isinstance(message, JSONRPCRequest) and message.method == "initialize":
                 self._candidate = None  # a fresh client after all: it says itself what it can do
@@ -239,13 +245,16 @@ class McpSession:
         self.has_new_messages = True
         self.news.set()
 
-    def close(self, why: str) -> None:
-        """End the session, whatever it is doing: no more turns, those in hand fail, its stream ends. Never waits."""
+    def close(self, why: str, *, in_order: bool = False) -> None:
+        """End the session, whatever it is doing: no more turns, those in hand fail, its stream ends. Never waits.
+
+        `in_order` says that its client wanted that: see `lose_turns`.
+        """
         if self.closed:
             return
         self.closed = True
         self.desks.presence.leave(self)
-        self.lose_turns()
+        self.lose_turns(in_order=in_order)
         self.outbox.close()
         self._inbox.close()
         self._unread.close()
@@ -258,10 +267,20 @@ class McpSession:
         """Have the client answer a turn of a call; see `Sampler.sample`."""
         await self.sampler.sample(sampling_params(request), answer.say)
 
-    def lose_turns(self) -> None:
-        """Fail every turn in hand, because the stream that shows that the client is there has ended. Never waits."""
+    def lose_turns(self, *, in_order: bool = False) -> None:
+        """Fail every turn in hand, because the stream that shows that the client is there has ended. Never waits.
+
+        Words that a tool call had taken stay with the agent when the session has ended in order, because the client may
+        answer them in its next session. That it has is known when the client said so, else seen from what it did.
+        """
         self.sampler.lose_turns()
-        self.desks.leave(self.agent_id, self.desk_key)
+        hello = self.connection.client_params
+        info = None if hello is None else hello.client_info
+        is_engaged = self.desks.is_engaged(self.agent_id, self.desk_key)
+        if self.use.is_over(self.agent_id, info, in_order=in_order, is_engaged=is_engaged):
+            self.desks.part(self.agent_id, self.desk_key)
+        else:
+            self.desks.leave(self.agent_id, self.desk_key)
 
     async def answers_ping(self, timeout: float) -> bool:
         """Ask for a sign of life; anything heard within `timeout` seconds is one, an error too."""

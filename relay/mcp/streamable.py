@@ -16,6 +16,7 @@ ends.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -24,7 +25,6 @@ from mcp.server.lowlevel import Server
 from mcp.server.runner import serve_connection
 from mcp_types import INVALID_REQUEST, JSONRPCMessage, JSONRPCRequest, RequestId
 
-from actors.turn_desks import TurnDesks
 from relay.agents import Agent
 from relay.faults import report
 from relay.mcp import tokens
@@ -70,18 +70,18 @@ class StreamableHttp:
         directory: TokenDirectory,
         server: Server[Any],
         messages: Messages,
-        desks: TurnDesks,
+        new_session: Callable[..., HttpSession],
         registry: Registry,
         timing: Timing,
         guard: RebindingGuard,
         bodies: Bodies,
     ) -> None:
-        """Bundle the parts; `registry` also holds the sessions of the other transport, and `bodies` counts for both."""
+        """Bundle the parts; `new_session` takes an agent and a digest; `registry` and `bodies` serve all transports."""
         self._directory = directory
         self._server = server
         self._options = options_of(server)
         self._messages = messages
-        self._desks = desks
+        self._new_session = new_session
         self._registry = registry
         self._timing = timing
         self._guard = guard
@@ -189,7 +189,7 @@ class StreamableHttp:
             await _come_back_later(head, send, first.id)
             return
         token = head.bearer or ""
-        session = HttpSession(agent=agent, desks=self._desks, token_digest=tokens.digest(token))
+        session = self._new_session(agent=agent, token_digest=tokens.digest(token))
         self._registry.add(session)
         self._sessions.start_soon(self._run_session, session)
         with session.used():
@@ -217,7 +217,7 @@ class StreamableHttp:
     async def _serve_session(self, session: HttpSession, head: Head, receive: Receive, send: Send) -> None:
         match head.method:
             case "DELETE":
-                session.close("client_left")
+                session.close("client_left", in_order=True)
                 await answer(send, 204)
             case "GET" if head.accepts(_EVENTS):
                 await stand(session, self._messages, self._timing, receive, send)

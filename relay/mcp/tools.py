@@ -92,6 +92,11 @@ class ToolCall:
     state: str | None = None
     answers: Mapping[str, types.InputResponse] = attrs.field(factory=dict)
 
+    @property
+    def shows_its_end(self) -> bool:
+        """Whether its client has a stream open, whose end will show that the client is gone."""
+        return self.session is not None and self.session.reachable
+
 
 @attrs.frozen(kw_only=True)
 class ToolBase(ABC, Generic[ArgumentsT]):

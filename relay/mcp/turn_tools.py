@@ -69,7 +69,7 @@ def turn_tools(room: WaitingRoom, calls: LiveCalls, presence: Presence[Answering
     """Make the tools over the turn desks and the live calls."""
 
     async def converse(call: ToolCall, arguments: Converse) -> Outcome:
-        with room.place(call.agent.agent_id):
+        with room.place(call.agent.agent_id), room.visit(call):
             if arguments.say is not None and await _say(room, call, arguments):
                 return {"callSid": arguments.call_sid, "turn": arguments.turn, "said": True}
             return await _listen(room, calls, call, arguments)
@@ -88,7 +88,8 @@ def turn_tools(room: WaitingRoom, calls: LiveCalls, presence: Presence[Answering
             presence.claim(session, call_sid)
             desk.hand_over(call_sid)
         else:
-            desk.claim(call.client, call_sid)
+            with room.visit(call):
+                desk.claim(call.client, call_sid)
         is_free = live.phase is not Phase.MACHINE_ANSWERING
         calls.take(agent_id, call_sid, call.client)
         return {
@@ -164,6 +165,8 @@ async def _say(room: WaitingRoom, call: ToolCall, arguments: Converse) -> bool:
     """Speak an answer; return whether that was all that was asked for."""
     if not arguments.call_sid or arguments.turn is None or arguments.say is None:
         raise ToolError("bad_arguments", "say needs the callSid and the turn of the words that you answer.")
+    if call.session is not None:
+        call.session.use.note_answer()
     desk = room.desks.of(call.agent.agent_id)
     try:
         await desk.say(call.client, arguments.call_sid, arguments.turn, arguments.say, more=arguments.more)

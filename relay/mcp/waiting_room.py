@@ -52,6 +52,15 @@ class WaitingRoom:
         """Count the places that are taken, by agent."""
         return dict(self._taken)
 
+    @contextmanager
+    def visit(self, call: ToolCall) -> Iterator[None]:
+        """Let a client come to its desk for the length of a block; one that is not seen to leave has parted then."""
+        try:
+            yield
+        finally:
+            if not call.shows_its_end:
+                self.desks.part(call.agent.agent_id, call.client)
+
     async def next_words(self, call: ToolCall, seconds: float, *, call_sid: str = "") -> Utterance | None:
         """Wait so long for words that the client may have, of one call if named; None when there are none.
 

@@ -44,3 +44,28 @@ async def test_who_is_forgotten_is_gone_at_once_unless_it_waits() -> None:
     attendance.forget("two")
     attendance.forget("three")
     assert [attendance.is_around(each) for each in ("one", "two", "three")] == [False, True, False]
+
+
+async def test_who_has_parted_is_around_for_the_grace(autojump_clock: MockClock) -> None:
+    """It was seen before, does not wait now, and has not been seen again under the same key."""
+    attendance = Attendance(grace=10)
+    attendance.part("one")
+    assert not attendance.has_parted("one")
+    attendance.see("one")
+    attendance.part("one")
+    assert attendance.has_parted("one")
+    assert attendance.is_around("one")
+    attendance.begin_wait("one")
+    assert not attendance.has_parted("one")
+    attendance.end_wait("one")
+    assert attendance.has_parted("one")
+    attendance.see("one")
+    assert not attendance.has_parted("one")
+    attendance.part("one")
+    await trio.sleep(11)
+    attendance.empty_at()
+    assert not attendance.has_parted("one")
+    attendance.see("two")
+    attendance.part("two")
+    attendance.forget("two")
+    assert not attendance.has_parted("two")

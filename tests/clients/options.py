@@ -3,8 +3,8 @@
 Each client connects to a URL, over Streamable HTTP when its path is /mcp and else over SSE, answers sampling by
 repeating what the caller said last, and prints one JSON object a line: `ready`, `sampling`, `cancelled`,
 `notification`, `tool`, `heard`, `error`. It lives until it is killed or its input ends, so that none outlives the test
-that started it. A line of its input is the name of a tool, which it calls without arguments, and without waiting for
-the tools before.
+that started it. A line of its input is the name of a tool and its arguments as JSON, if any; it calls the tool without
+waiting for those before.
 
 Besides, or instead, it answers calls with a turn tool: `heard` is the result of each `comms_converse`, whose words it
 repeats with the next call of the tool, and `tool` that of each `comms_answer_calls`, in which it is asked to sample.
@@ -73,8 +73,9 @@ async def live(options: argparse.Namespace, call_tool: CallTool) -> None:
         if options.answer_calls:
             tasks.start_soon(_answer_calls, call_tool)
         while True:
-            name = await anyio.to_thread.run_sync(_orders.get, abandon_on_cancel=True)
-            tasks.start_soon(_try, call_tool, name, {})
+            order = await anyio.to_thread.run_sync(_orders.get, abandon_on_cancel=True)
+            name, _, arguments = order.partition(" ")
+            tasks.start_soon(_try, call_tool, name, json.loads(arguments or "{}"))
 
 
 async def _converse(options: argparse.Namespace, call_tool: CallTool) -> None:

@@ -4,6 +4,9 @@ In each cell a message was left before the client came; the client fetches and c
 of a call. `MATRIX` is the table: a cell names the revision of the protocol that client and relay agree on, or says why
 there is no such way; then the test is that the caller, or the client's host, is not left without an answer.
 
+Clients that open a session for each tool call are not in the table: their ways are `comms_converse` over both paths,
+with a last test of their own.
+
 *sampling*: the relay asks, and the client streams its answer word by word. *comms_converse*: a client without sampling
 calls a tool that waits for the caller. *comms_answer_calls*: a client that can sample calls a tool, and is asked in the
 result of it.
@@ -25,6 +28,8 @@ from tests.e2e.parties import Access, ask, calling, messages_of
 from tests.mcp_clients import (
     FASTMCP,
     FASTMCP_PINNED,
+    LANGCHAIN,
+    LLAMAINDEX,
     PYTHON_1,
     PYTHON_2,
     PYTHON_2_LEGACY,
@@ -35,6 +40,7 @@ from tests.mcp_clients import (
     TYPESCRIPT_2_PINNED,
     RunningClient,
     StockClient,
+    each_client,
     marks_of,
     session_of,
     start_client,
@@ -199,3 +205,24 @@ async def test_a_client_that_cannot_connect_says_so(cell: Cell, daemon: LocalDae
     assert client.seen("ready") == []
     if cell.outcome is STEERED:
         assert "this client can sample, and is asked to over a session with a handshake" in error["message"]
+
+
+@pytest.mark.parametrize("path", ["/sse", "/mcp"])
+@each_client(LANGCHAIN, LLAMAINDEX)
+async def test_a_client_with_a_session_for_each_tool_call(
+    stock: StockClient, path: str, daemon: LocalDaemon, agent: Access
+) -> None:
+    """It fetches and confirms its message, and all three turns are answered by it, each in another session."""
+    await leave_word(daemon, agent)
+    url = f"{daemon.url}{path}"
+    async with start_client(stock, url, f"--token={agent.token}", "--fetch", *OPTIONS["comms_converse"]) as client:
+        await client.next("ready", within=30)
+        message = await fetched(client)
+        await client.call(
+            "comms_converse", waitSeconds=0
+        )  # once it has waited in vain, callers are kept waiting for it
+        assert "waiting" in (await client.next("tool"))["result"]
+        async with calling(daemon, agent) as call:
+            await hold_conversation(call, streamed=False)
+    (kept,) = await messages_of(daemon, agent)
+    assert (kept.id, kept.status) == (message["id"], MessageStatus.ACKNOWLEDGED)

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
 import trio
 from mcp_types import CreateMessageRequestParams, CreateMessageResult, TextContent
 
@@ -127,15 +126,28 @@ async def test_a_sleeping_client_is_woken(daemon: LocalDaemon, agent: Access) ->
 # ── clients that go ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("way", [SSE, HTTP])
-async def test_a_client_that_is_gone_is_not_waited_for(way: str, daemon: LocalDaemon, agent: Access) -> None:
+async def test_a_client_that_is_gone_is_not_waited_for(daemon: LocalDaemon, agent: Access) -> None:
     """A client that leaves with words in hand leaves them to the answering machine at once, and as a message."""
     async with calling(daemon, agent) as call:
-        async with staffing(daemon, agent, way) as client:
+        async with staffing(daemon, agent, SSE) as client:
             await call.say("Please tell them I called.")
             await client.converse()
         assert (await call.hear()).text
         assert (await message_left(daemon, agent)).reason is Reason.CLIENT_LEFT
+
+
+async def test_words_of_a_session_that_was_closed_stay_with_the_agent(daemon: LocalDaemon, agent: Access) -> None:
+    """A client may answer in another session what it was told in one that it has closed with a message."""
+    async with calling(daemon, agent) as call:
+        async with staffing(daemon, agent) as client:
+            await call.say("Hello?")
+            heard = await client.converse()
+        async with (
+            staffing(daemon, agent, is_expected=False) as client,
+            at_the_same_time(client.answer, heard, "Good morning."),
+        ):
+            assert (await call.hear()).text == "Good morning."
+    assert await messages_of(daemon, agent) == ()
 
 
 async def test_a_client_that_only_waited_is_not_waited_for(daemon: LocalDaemon, agent: Access) -> None:

@@ -1,0 +1,66 @@
+"""Which clients open a session for each tool call, as far as their sessions have shown it.
+
+When a stream ends without a message, a program that was killed and one that has closed its session look alike on the
+wire: over HTTP+SSE there is no other way to close one. So what the client did before decides. Its session was one of
+many, each for one tool call, when its first tool call went on with a call that an earlier session had begun, or when
+the session before it ended after one tool call at most with nothing in hand (that is how a client lists the tools, or
+has waited in vain). A session that was used for several tool calls was meant to stay.
+
+That a client opened one session for a single call and was killed in it is no sign by itself: else each crash of a
+program that always crashes at its first words would cost a caller the whole time limit.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import attrs
+from mcp_types import Implementation
+
+CLIENTS = 1024
+"""How many are remembered, those seen last; a client that is forgotten shows the sign again."""
+
+
+@attrs.define(eq=False)
+class ReturningClients:
+    """Remember the clients of all agents that open a session for each tool call, by agent and by their own name."""
+
+    limit: int = CLIENTS
+    _known: OrderedDict[tuple[str, str], None] = attrs.field(factory=OrderedDict, init=False)
+
+    def note(self, agent_id: str, name: str, *, returns: bool) -> None:
+        """Remember a client, or forget it when its session was meant to stay."""
+        self._known.pop((agent_id, name), None)
+        if returns:
+            self._known[agent_id, name] = None
+            if len(self._known) > self.limit:
+                self._known.popitem(last=False)
+
+    def knows(self, agent_id: str, name: str) -> bool:
+        """Whether a client of that name was last seen to open a session for each tool call."""
+        return (agent_id, name) in self._known
+
+
+@attrs.define(eq=False)
+class SessionUse:
+    """What one session was used for: how many tool calls, and whether its first went on with an earlier session's."""
+
+    _returning: ReturningClients
+    tool_calls: int = attrs.field(default=0, init=False)
+    goes_on: bool = attrs.field(default=False, init=False)
+
+    def note_answer(self) -> None:
+        """Take note that a tool call of the session, just begun, answers words of a caller."""
+        self.goes_on = self.goes_on or self.tool_calls == 1
+
+    def is_over(self, agent_id: str, info: Implementation | None, *, in_order: bool, is_engaged: bool) -> bool:
+        """Take note that the session has ended, and return whether its client will be back in another one.
+
+        `info` is what the client says of itself, `in_order` whether it has closed the session by a message, and
+        `is_engaged` whether it waited for words or had some in hand.
+        """
+        name = "" if info is None else f"{info.name} {info.version}"
+        is_one_of_many = self.tool_calls <= 1 and (self.goes_on or self._returning.knows(agent_id, name))
+        if self.tool_calls > 1 or in_order or is_one_of_many or not is_engaged:
+            self._returning.note(agent_id, name, returns=self.tool_calls <= 1)
+        return in_order or is_one_of_many
