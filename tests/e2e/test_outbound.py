@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import trio
 
 from relay.simulator.callee import Answers, Refused, Unanswered
 from tests.e2e.calling_out import CALLEE, OWN_NUMBER, Outside, ended_record, record_of
-from tests.e2e.parties import Access, connected, message_left, register, stay_silent
+from tests.e2e.parties import Access, calling, connected, message_left, register, stay_silent
 
 APPOINTMENT = "Hi, this is your AI assistant calling about your appointment."
 # ElevenLabs voices are ids of twenty letters and digits.
@@ -170,6 +172,31 @@ async def test_whoever_says_so_is_not_called_again(outside: Outside, dialling_ag
         assert again["error"]["code"] == "do_not_call"
         await client.tool("comms_end_call", callSid=call.call_sid)
         await ended_record(client, call.call_sid)
+
+
+async def test_an_opt_out_is_heard_in_each_language(outside: Outside) -> None:
+    """A caller who asks not to be called is on the do-not-call list, whichever language the call is in."""
+    said = {
+        "en-US": ("uh look I'm at work please just lose my number", "do not call me before nine"),
+        "en-IN": ("kindly do not call on this number", "don't stop calling me"),
+        "es-US": ("ya no me llamen por favor", "no me llame antes de las nueve"),
+        "fr-CA": ("ne me rappelez pas", "n'hésitez pas à me rappeler"),
+        "de-AT": ("keine Anrufe mehr", "rufen Sie mich heute nicht mehr an"),
+        "pt-BR": ("me tira da lista", "não me ligue mais tarde"),
+        "it-IT": ("cancellate il mio numero", "non mi chiami prima delle nove"),
+        "nl-BE": ("ik wil niet gebeld worden", "bel me niet voor negen uur"),
+    }
+    for place, (language, utterances) in enumerate(said.items()):
+        agent = await register(outside.daemon, language=language)
+        for asks, words in enumerate(reversed(utterances)):
+            async with calling(outside.daemon, agent, caller=f"+1555987{asks}{place:03}") as call:
+                await call.say(words)
+    listed = json.loads(await outside.daemon.command("dnc", "list", "--json"))["numbers"]
+    numbers = {
+        each["number"] for each in listed if each["number"].startswith("+1555987") and each["addedBy"] == "caller"
+    }
+    assert {f"+15559871{place:03}" for place in range(len(said))} <= numbers
+    assert not {f"+15559870{place:03}" for place in range(len(said))} & numbers
 
 
 async def test_a_client_can_promise_not_to_call_again(outside: Outside, dialling_agent: Access) -> None:
