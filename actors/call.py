@@ -96,6 +96,8 @@ class Call:
     services: CallServices
     availability: Availability = Availability.AWAY
     inbox: Inbox[Event] = attrs.field(factory=Inbox, init=False)
+    # What the caller is owed whose line was lost: a message, unless they come back. Set when the call session is over.
+    unanswered: LeaveMessage | None = attrs.field(default=None, init=False)
     _machine: Conversation = attrs.field(init=False)
     _nursery: trio.Nursery = attrs.field(init=False)
     _turn_scopes: dict[int, trio.CancelScope] = attrs.field(factory=dict, init=False)
@@ -117,6 +119,11 @@ class Call:
         return self._machine.owner
 
     @property
+    def may_return(self) -> bool:
+        """Whether the line broke while the call went on: the caller may be back on a new one."""
+        return self._machine.may_return
+
+    @property
     def transcript(self) -> tuple[Line, ...]:
         """What was said so far."""
         return self._machine.transcript
@@ -127,7 +134,7 @@ class Call:
         return self._machine.summary
 
     async def run(self) -> None:
-        """Live through the call; return when it is over and everything owed is stored.
+        """Live through the call; return when it is over and everything owed is stored, or stands in `unanswered`.
 
         Raises nothing but `trio.Cancelled`: errors are reported to the observer. On cancellation the epilogue still
         runs, for at most `EPILOGUE_SECONDS`.
@@ -227,6 +234,8 @@ class Call:
                 await services.journal.hold_words(self.info.call_sid, command.turn, command.text)
             case ReleaseWords():
                 await services.journal.release_words(self.info.call_sid, command.through_turn)
+            case LeaveMessage() if command.unless_back is not None:
+                self.unanswered = command
             case LeaveMessage():
                 message_id = await services.messages.leave(command.draft)
                 services.observer.message_left(self.info, command.draft.reason, message_id)

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import attrs
 
-from actors.messages import MessageDraft, TurnRequest
+from actors.messages import MessageDraft, TurnRequest, UnansweredUtterance
 
 
 class By(StrEnum):
@@ -64,9 +64,14 @@ class ReleaseWords:
 
 @attrs.frozen
 class LeaveMessage:
-    """Make what is owed to the client durable as a waiting message."""
+    """Make what is owed to the client durable as a waiting message.
+
+    With `unless_back` (possibly empty) the line was lost and the caller may be back in a moment: then these utterances
+    are asked again instead. They are held until it is known.
+    """
 
     draft: MessageDraft
+    unless_back: tuple[UnansweredUtterance, ...] | None = None
 
 
 @attrs.frozen

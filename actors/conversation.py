@@ -71,6 +71,10 @@ phase in which words are heard, the last words included; what is said about it i
 Whatever is to be heard is heard first: the session is ended when the carrier has reported our speech as played, or
 when it must have been. What the caller says meanwhile is kept, except after the client itself has hung up.
 When the line is gone, whatever is still owed is left as a message, with the reason.
+
+*A lost line.* The carrier says only afterwards whether a line that broke was a caller who hung up or one who comes back
+on a new line. So what is owed then becomes a message only when the caller is not back in time. On the new line the
+question is asked again before anything else, with what was heard of its answer; the caller need not repeat it.
 """
 
 from __future__ import annotations
@@ -78,6 +82,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import assert_never
 
 import attrs
@@ -130,6 +135,7 @@ from actors.messages import (
     TurnFinished,
     TurnRequest,
     TurnSaid,
+    UnansweredUtterance,
     Voicemail,
 )
 from actors.owed import Owed
@@ -182,6 +188,8 @@ class Conversation:
         self._record = Transcript(RECORD_LINES, RECORD_CHARACTERS) if policy.keep_transcript else None
         self._transcript = Transcript(policy.history_lines, policy.history_characters, self._record)
         self._owed = Owed(call)
+        for each in call.unanswered:
+            self._owed.hold(each.turn, each.text)
         self._turn: _Turn | None = None
         self._turns = (call.connection - 1) * TURNS_PER_CONNECTION
         self._turns_by: dict[str, int] = {}
@@ -189,6 +197,9 @@ class Conversation:
         self._asked_at = now
         self._caller_was_heard = bool(call.opened_by)
         self._client_ended_it = False
+        # Whether the line broke while the call went on, so that the caller may be back on a new one.
+        self.may_return = False
+        self._is_left_unless_back = False
         self._callee: Callee | None = None
         self._opted_out = False
         # Whether the client has been told something, or is about to be, and has not answered it.
@@ -252,21 +263,20 @@ class Conversation:
         return CallSummary(
             outcome=self._outcome,
             turns_by=dict(self._turns_by),
-            left_message=self._owed.is_left,
+            left_message=self._owed.is_left and not self._is_left_unless_back,
             transcript=() if self._record is None else self._record.window(),
         )
 
     def start(self, now: float) -> list[Command]:
-        """Return what to do first, once: a connection that comes back with a note begins with a turn about it."""
+        """Return what to do first, once: a call that comes back begins with a turn about what stood unanswered."""
         self._now = now
         note = self._call.note.strip()
-        if not note:
-            return []
-        self._transcript.add_note(note, self._wall())
+        if note:
+            self._transcript.add_note(note, self._wall())
         if self.phase is Phase.SCREENING:
             return []
-        self._note_stands = True
-        return self._ask_again()
+        self._note_stands = _ends_with_a_note(self._transcript.window())
+        return self._ask_again() if self._is_asked() else []
 
     def handle(self, event: Event, now: float) -> list[Command]:  # noqa: C901, PLR0911, PLR0912 - one case a kind
         """Take one event and return what to do, in order. Never raises for any event in any phase."""
@@ -293,7 +303,7 @@ class Conversation:
             case FrameRejected():
                 return self._frame_rejected()
             case CallerGone():
-                return self._line_gone()
+                return self._line_gone(may_return=event.may_return)
             case AvailabilityChanged():
                 return self._availability_changed(event.availability)
             case HangUpRequested():
@@ -668,12 +678,15 @@ class Conversation:
     def _leave(self, reason: Reason) -> list[Command]:
         return self._leave_at_once(reason) if self._owed.in_hand else []
 
-    def _leave_at_once(self, reason: Reason) -> list[Command]:
+    def _leave_at_once(
+        self, reason: Reason, *, unless_back: tuple[UnansweredUtterance, ...] | None = None
+    ) -> list[Command]:
+        self._is_left_unless_back = unless_back is not None and not self._owed.is_left
         self._owed.leave(reason)
-        return [self._message()]
+        return [self._message(unless_back)]
 
-    def _message(self) -> LeaveMessage:
-        return LeaveMessage(self._owed.draft(self._transcript.window()))
+    def _message(self, unless_back: tuple[UnansweredUtterance, ...] | None = None) -> LeaveMessage:
+        return LeaveMessage(self._owed.draft(self._transcript.window()), unless_back)
 
     def _availability_changed(self, availability: Availability) -> list[Command]:
         self._availability = availability
@@ -788,7 +801,11 @@ class Conversation:
         self._ending_due = self._now + self._policy.line_close_cap
         return [EndSession(self._handoff)]
 
-    def _line_gone(self) -> list[Command]:
+    def _line_gone(self, *, may_return: bool = False) -> list[Command]:
+        self.may_return = may_return = may_return and self.phase not in _LAST_WORDS and self.phase is not Phase.ENDING
+        if may_return and self._turn is not None and self._turn.said:
+            # What is asked again is asked with what was heard of the answer, as after an interruption.
+            self._transcript.cut_to_heard("", self._playback.played)
         commands = self._stop_turn("hung_up")
         unfinished = " ".join(each for each in (self._partial, self._digits) if each)
         commands += self._opt_out(unfinished) if unfinished else []
@@ -799,14 +816,19 @@ class Conversation:
                 self._owed.add(unfinished)
                 commands.append(self._message())
             else:
-                self._owed.hold(self._next_turn(), unfinished)
+                number = self._next_turn()
+                self._owed.hold(number, unfinished)
+                # A message has its words in it; what waits for the caller's return must be durable meanwhile.
+                commands += [HoldWords(number, unfinished)] if may_return else []
+        utterances = self._owed.utterances if may_return else None
         absent = self._availability is not Availability.HERE
         unheard = self._note_stands or not self._caller_was_heard
         if self._owed.in_hand:
-            commands += self._leave(Reason.CLIENT_ABSENT if absent else Reason.UNANSWERED)
+            reason = Reason.CLIENT_ABSENT if absent else Reason.UNANSWERED
+            commands += self._leave_at_once(reason, unless_back=utterances)
         elif unheard and absent and self._call.direction is Direction.INBOUND and not self._owed.is_left:
             # Nobody spoke and nobody could have answered: that somebody called is still worth knowing.
-            commands += self._leave_at_once(Reason.CLIENT_ABSENT)
+            commands += self._leave_at_once(Reason.CLIENT_ABSENT, unless_back=utterances)
         self._go(Phase.OVER)
         self._call_due = self._answer_due = self._silence_due = self._digits_due = math.inf
         self._ending_due = self._screening_due = math.inf
@@ -883,3 +905,8 @@ class Conversation:
 
     def _wall(self) -> datetime:
         return self._call.started_at + timedelta(seconds=self._now - self._born)
+
+
+def _ends_with_a_note(lines: tuple[Line, ...]) -> bool:
+    """Whether a note came after everything that either party said, so that nobody has taken it up yet."""
+    return any(line.is_note for line in takewhile(lambda line: line.speaker is Speaker.RELAY, reversed(lines)))

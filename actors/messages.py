@@ -79,7 +79,8 @@ class CallInfo:
     `verified` is true only for a number that its carrier vouches for in full; `attestation` is the letter (A, B, C)
     or empty. `started_at` is wall-clock time with a zone. `greeting` was spoken by the carrier when it connected.
     `connection` counts the sockets of the call from 1, and `opened_by` is what the transcript held before this one: a
-    call whose socket was lost continues where it was. `note` is what happened in between (a transfer that nobody
+    call whose socket was lost continues where it was. `unanswered` are the utterances of that call session which the
+    client had in hand then: they are asked again. `note` is what happened in between (a transfer that nobody
     answered, say), one sentence without brackets: whoever answers is told of it as the first turn, the caller never.
 
     For calls that we make: with `screened` nothing is said before somebody is known to be there, and then `greeting`,
@@ -101,6 +102,7 @@ class CallInfo:
     started_at: datetime = attrs.field(validator=instance_of(datetime))
     connection: int = attrs.field(default=1, validator=ge(1))
     opened_by: tuple[Line, ...] = ()
+    unanswered: tuple[UnansweredUtterance, ...] = ()
     note: str = ""
     screened: bool = False
     voicemail: Voicemail = Voicemail.HANG_UP
@@ -128,6 +130,14 @@ class Line:
     def is_to_answer(self) -> bool:
         """Whether the line asks for an answer: what the caller said, or a note. Everything else was spoken to them."""
         return self.speaker is Speaker.CALLER or self.is_note
+
+
+@attrs.frozen
+class UnansweredUtterance:
+    """What the caller said in a turn that no answer covers yet; `turn` is the number it is held under."""
+
+    turn: int = attrs.field(validator=ge(1))
+    text: str = attrs.field(repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -256,9 +266,18 @@ class FrameRejected:
 
 @attrs.frozen
 class CallerGone:
-    """The line is closed, by whichever side; `code` is the close code where one is known."""
+    """The line is closed, by whichever side; `code` is the close code where one is known.
+
+    Only 1000 is an orderly end (RFC 6455, 7.4.1). After anything else the caller may still be there, and come back on a
+    new line as soon as the carrier asks what to do.
+    """
 
     code: int | None = attrs.field(default=None, validator=optional(instance_of(int)))
+
+    @property
+    def may_return(self) -> bool:
+        """Whether the call can go on with another line."""
+        return self.code != 1000
 
 
 # ── from the supervisors and the client's tools ─────────────────────────────────────────────────────────────────────

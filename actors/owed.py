@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import attrs
 
-from actors.messages import CallInfo, Line, MessageDraft, Reason
+from actors.messages import CallInfo, Line, MessageDraft, Reason, UnansweredUtterance
 
 
 @attrs.define
@@ -17,7 +17,7 @@ class Owed:
     """Account for the caller's words."""
 
     call: CallInfo
-    _in_hand: list[tuple[int, str]] = attrs.field(factory=list, init=False)
+    _in_hand: list[UnansweredUtterance] = attrs.field(factory=list, init=False)
     _left: list[str] = attrs.field(factory=list, init=False)
     _through_turn: int = attrs.field(default=0, init=False)
     taken: str = attrs.field(default="", init=False)
@@ -34,21 +34,26 @@ class Owed:
         """Whether a waiting message exists for this call."""
         return self.reason is not None
 
+    @property
+    def utterances(self) -> tuple[UnansweredUtterance, ...]:
+        """What is in hand, oldest first."""
+        return tuple(self._in_hand)
+
     def hold(self, turn: int, text: str) -> None:
         """Count words that a client is about to get."""
-        self._in_hand.append((turn, text))
+        self._in_hand.append(UnansweredUtterance(turn, text))
 
     def answered(self) -> int | None:
         """Let go of the words in hand; return the last turn they came in, or None when there were none."""
-        through = max((turn for turn, _text in self._in_hand), default=None)
+        through = max((each.turn for each in self._in_hand), default=None)
         self._in_hand.clear()
         return through
 
     def leave(self, reason: Reason) -> None:
         """Turn the words in hand into words left; the first reason of a call is the one that is kept."""
         self.reason = self.reason or reason
-        self._through_turn = max((turn for turn, _text in self._in_hand), default=self._through_turn)
-        self._left += [text for _turn, text in self._in_hand]
+        self._through_turn = max((each.turn for each in self._in_hand), default=self._through_turn)
+        self._left += [each.text for each in self._in_hand]
         self._in_hand.clear()
 
     def add(self, text: str) -> None:

@@ -39,6 +39,7 @@ class Switchboard:
     presence: Presence  # type: ignore[type-arg]  # whatever a session is, only its availability matters here
     max_calls: int
     draining: bool = attrs.field(default=False, init=False)
+    _says_farewell: bool = attrs.field(default=False, init=False)
     _calls: dict[str, Call] = attrs.field(factory=dict, init=False)
     _reserved: set[str] = attrs.field(factory=set, init=False)
     # Who picked up, of calls whose line is still to come.
@@ -58,6 +59,13 @@ class Switchboard:
                 raise CallRefused(
                     "full", f"all {self.max_calls} places are taken; RELAY_MAX_CALLS says how many there are"
                 )
+        self._reserved.add(call_sid)
+
+    def keep_place(self, call_sid: str) -> None:
+        """Keep the place of a call whose line was lost, until `release`: its caller may be back in a moment.
+
+        Also while draining: such a call is one of those that may finish.
+        """
         self._reserved.add(call_sid)
 
     def release(self, call_sid: str) -> None:
@@ -85,6 +93,8 @@ class Switchboard:
             self._reserved.discard(info.call_sid)
             if (callee := self._recognised.pop(info.call_sid, None)) is not None:
                 call.inbox.post(CalleeRecognised(callee))
+            if self._says_farewell:
+                call.inbox.post(DrainRequested())
             try:
                 await call.run()
             finally:
@@ -93,13 +103,15 @@ class Switchboard:
         return call
 
     async def _succeed(self, info: CallInfo) -> CallInfo:
-        """End the older connection of this call, if there is one, and continue its transcript."""
+        """End the older connection of this call, if there is one, and go on with its transcript and its question."""
         while (old := self._calls.get(info.call_sid)) is not None:
             if info.connection <= old.info.connection:
                 raise CallRefused("already_here", "this call has an open line already")
             old.inbox.post(CallerGone())
             await self._left.wait()
-            info = attrs.evolve(info, opened_by=old.transcript)
+            owed = old.unanswered
+            unanswered = owed.unless_back if owed is not None and owed.unless_back else info.unanswered
+            info = attrs.evolve(info, opened_by=old.transcript, unanswered=unanswered)
         return info
 
     def live(self, agent_id: str | None = None) -> list[Call]:
@@ -157,6 +169,7 @@ class Switchboard:
         with trio.move_on_after(patience):
             while self.occupied():
                 await self._left.wait()
+        self._says_farewell = True
         for call in self.live():
             call.inbox.post(DrainRequested())
         with trio.move_on_after(farewell):

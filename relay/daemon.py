@@ -104,6 +104,9 @@ FAREWELL_SECONDS = 15.0
 # For the carrier to ask, when a call is over, what comes next. It asks at once, and a caller whose carrier finds nobody
 # hears of an error; but its last webhook may not be configured, and is not worth a longer stop.
 LAST_WEBHOOK_SECONDS = 2.0
+# For messages to be stored of callers whose line was lost and who are not back. A database that does not answer within
+# it is down; what they said is held in it, and becomes messages at the next start.
+LAST_MESSAGES_SECONDS = 3.0
 # What connections may still do after that: a webhook's answer, the end of a stream.
 LISTENER_GRACE = 1.0
 # When a caller who still waits is told so again, in more words.
@@ -319,7 +322,7 @@ class Relay:
         )
         self._presence = presence
         self.switchboard = Switchboard(services, presence, settings.relay_max_calls)
-        self._reception = Reception(settings, self.switchboard, self._journal)
+        self._reception = Reception(settings, self.switchboard, self._journal, on_left=self._message_left)
         self._defaults = Defaults(
             greeting=settings.default_voice_greeting,
             voice=settings.default_voice_id,
@@ -416,6 +419,8 @@ class Relay:
                     drained = await self.switchboard.drain(self._settings.relay_drain_seconds, FAREWELL_SECONDS)
                     with trio.move_on_after(LAST_WEBHOOK_SECONDS):
                         await self._reception.all_ended()
+                    with trio.move_on_after(LAST_MESSAGES_SECONDS):
+                        await self._reception.settle()
                 self._clients.close_all()
                 stopped.set()
             nursery.cancel_scope.cancel("stopped")

@@ -9,6 +9,9 @@ One entry a call, from the announcement until the carrier says that it is over. 
 answered with, and what was said, so that a call whose socket was lost goes on where it was. Entries whose ticket nobody
 used, and those of calls that the carrier never closed, are removed by `run` when their time is over.
 
+The question that a lost line leaves unanswered goes to the next line; it becomes a message when the call is over, or
+when nobody is back in time. Its words are held in the journal meanwhile, so that a crash loses none.
+
 A call that we make has no name until the carrier has taken it on, and the carrier may report on it, or even connect it,
 before it has answered our request. So it is expected under an order of ours, and whichever comes first gives it its
 name: the answer, a status callback that carries the order, or the ticket.
@@ -26,6 +29,7 @@ import attrs
 import structlog
 import trio
 
+from actors.commands import LeaveMessage
 from actors.errors import CallRefused, StoreFailed
 from actors.messages import Callee, CallInfo, CallSummary, Line
 from actors.ports import PhoneLine
@@ -48,6 +52,8 @@ TICKET_SECONDS = 60.0
 RETURN_SECONDS = 60.0
 # The carrier's last word on a call is often said twice, to the action URL and to the status callback after it.
 LAST_WORD_SECONDS = 0.5
+# A message that could not be stored is tried again after this.
+RETRY_SECONDS = 1.0
 
 
 @attrs.define(eq=False)
@@ -61,6 +67,8 @@ class _Entry:
     # Whether the call ever came to a line, with this ticket or an earlier one.
     reached: bool = False
     said: tuple[Line, ...] = ()
+    # What its lost line left unanswered: asked again on the next line, else a message.
+    owed: LeaveMessage | None = None
     # Until when the caller may come back from a transfer.
     stays: float = 0.0
 
@@ -85,10 +93,15 @@ class Reception:
     on_over: Callable[[str], None] = _nobody
     # Given the record of a call that has just ended, as it was before, once. May raise `StoreFailed`.
     on_ended: Callable[[CallRecord, CallProgress], Awaitable[None]] | None = None
+    # Told of whose message was left after a call. Must not wait, and must not raise.
+    on_left: Callable[[str], None] = _nobody
     _entries: dict[str, _Entry] = attrs.field(factory=dict, init=False)
     _expected: ExpectedCalls = attrs.field(factory=ExpectedCalls, init=False)
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
     _forgotten: trio.Event = attrs.field(factory=trio.Event, init=False)
+    # Messages of callers who are not coming back, until they are stored. One a call that has just ended, so few.
+    _to_leave: list[tuple[CallInfo, LeaveMessage]] = attrs.field(factory=list, init=False)
+    _stored: trio.Event = attrs.field(factory=trio.Event, init=False)
     _last_word_by: float = attrs.field(default=-math.inf, init=False)
 
     async def register(self, call: IncomingCall) -> Admission:
@@ -107,9 +120,12 @@ class Reception:
         entry = _Entry(call.agent, admission, call.idempotency_token, call.attempt, expires)
         if known is not None:
             entry.reached = known.reached
-            # What was said to one agent is no other agent's business, even when the carrier hands the call on.
-            entry.said = known.said if known.admission.call_info.agent_id == info.agent_id else ()
             entry.stays = known.stays
+            # What was said to one agent is no other agent's business, even when the carrier hands the call on.
+            if known.admission.call_info.agent_id == info.agent_id:
+                entry.said, entry.owed = known.said, known.owed
+            else:
+                self._leave(known)
         self._entries[call.call_sid] = entry
         self._wake.set()
         try:
@@ -179,7 +195,9 @@ class Reception:
             return None
         entry.used = entry.reached = True
         entry.expires = math.inf
-        return attrs.evolve(info, started_at=self.clock(), opened_by=entry.said)
+        owed, entry.owed = entry.owed, None
+        unanswered = () if owed is None or owed.unless_back is None else owed.unless_back
+        return attrs.evolve(info, started_at=self.clock(), opened_by=entry.said, unanswered=unanswered)
 
     async def connect(self, info: CallInfo, line: PhoneLine) -> None:
         """Run the call on its line; lets nothing out but a cancellation."""
@@ -190,14 +208,19 @@ class Reception:
             await line.close(1008)
             return
         entry = self._entries.get(info.call_sid)
-        if entry is None:
+        if entry is None or entry.admission.call_info.agent_id != info.agent_id:
+            self._leave_later(info, call.unanswered)
             return
         latest = entry.admission.call_info
-        if latest.agent_id == info.agent_id:
-            entry.said = call.transcript
+        entry.said = call.transcript
         if latest.connection <= info.connection:
             entry.expires = max(trio.current_time() + RETURN_SECONDS, entry.stays)
             self._wake.set()
+        if latest.connection <= info.connection or not entry.used:
+            entry.owed = call.unanswered
+            if call.may_return:
+                self.switchboard.keep_place(info.call_sid)
+        # Else the next line has come before this one was known to be lost, and has taken the question with it.
 
     async def progressed(self, agent_id: str, progress: CallProgress) -> None:
         """Take note of what the carrier says of a call, and forget one that is over; see `relay.web.ports.FrontDesk`.
@@ -223,13 +246,25 @@ class Reception:
             await self._forgotten.wait()
         await trio.sleep_until(self._last_word_by)
 
+    async def settle(self) -> None:
+        """Leave as messages what callers are owed who have not come back; for the end of the daemon.
+
+        Waits until `run` has stored them all. Cancelled, the words that are still held become messages at the next
+        start.
+        """
+        for entry in self._entries.values():
+            self._leave(entry)
+        while self._to_leave:
+            await self._stored.wait()
+
     async def run(self) -> None:
         """Remove what has expired. Runs until cancelled, and may be cancelled at any point."""
         while True:
             self._wake = trio.Event()
             await self._expire()
+            again = math.inf if await self._store_messages() else trio.current_time() + RETRY_SECONDS
             first = min((entry.expires for entry in self._entries.values()), default=math.inf)
-            with trio.move_on_at(min(first, self._expected.next_expiry)):
+            with trio.move_on_at(min(first, self._expected.next_expiry, again)):
                 await self._wake.wait()
 
     async def _expire(self) -> None:
@@ -239,7 +274,8 @@ class Reception:
             self.switchboard.release(each.call.order)
         expired = [each for each in self._entries.items() if each[1].expires <= now]
         # All of them before the first record is closed: meanwhile a call may end or come back.
-        for call_sid, _entry in expired:
+        for call_sid, entry in expired:
+            self._leave(entry)
             self._forget(call_sid)
             self.switchboard.release(call_sid)
         for call_sid, entry in expired:
@@ -261,8 +297,36 @@ class Reception:
             return
         self.switchboard.release(call_sid)
         if entry is not None:
+            self._leave(entry)
             self._forget(call_sid)
         self.on_over(call_sid)
+
+    def _leave(self, entry: _Entry) -> None:
+        """Let what a caller is owed become a message, because they are not coming back."""
+        owed, entry.owed = entry.owed, None
+        self._leave_later(entry.admission.call_info, owed)
+
+    def _leave_later(self, info: CallInfo, owed: LeaveMessage | None) -> None:
+        if owed is not None:
+            self._to_leave.append((info, owed))
+            self._wake.set()
+
+    async def _store_messages(self) -> bool:
+        """Store the messages that are to be left; return whether none is left to do."""
+        services = self.switchboard.services
+        while self._to_leave:
+            info, owed = self._to_leave[0]
+            try:
+                message_id = await services.messages.leave(owed.draft)
+            except StoreFailed as error:
+                report("message_not_left", error, call_sid=info.call_sid)
+                return False
+            self._to_leave.pop(0)
+            stored, self._stored = self._stored, trio.Event()
+            stored.set()
+            services.observer.message_left(info, owed.draft.reason, message_id)
+            self.on_left(info.agent_id)
+        return True
 
     def _name(self, expected: ExpectedCall, call_sid: str) -> _Entry:
         """Give an expected call its name; from then on it is like any other."""

@@ -7,8 +7,8 @@
                                      └──recover, at the next start──▶ a waiting message
 
 Words are held before a client is asked, so whatever ends the process in between, somebody still learns what was said.
-A connection's turns and parts are its own: when a call is opened again, what the connection before it left is sealed
-and words that it still held become a message, so a new connection that counts from 1 overwrites nothing.
+A connection's turns and parts are its own: when a call is opened again, what the connection before it left is sealed,
+and words that it still held become a message unless the new one has them in hand.
 
 A record is over when whoever knows it first says so: the line's end, unless the caller is being passed on, or the
 carrier. What each of the two says is kept by itself, so the record is the same whichever came first.
@@ -94,7 +94,9 @@ class CallJournal:
             if known is None:
                 known = _insert(connection, call.call_sid, facts, now)
             elif known["connected_at"] is not None:
-                recovery.settle_connection(connection, known, Reason.UNANSWERED, now)
+                recovery.seal_messages(connection, call.call_sid)
+                if not call.unanswered:  # else the words are in hand again, under the turns that they were held in
+                    recovery.settle_words(connection, known, Reason.UNANSWERED, now)
             _change(connection, known, call_progress.opened(known, facts, call.started_at))
 
         await self.database.write(work)

@@ -38,7 +38,8 @@ def recover(connection: Connection, boot: str, now: datetime) -> Recovery:
     )
     rows = connection.execute(silenced).mappings().all()
     for row in rows:
-        settle_connection(connection, row, Reason.RELAY_RESTARTED, now)
+        seal_messages(connection, row["call_sid"])
+        settle_words(connection, row, Reason.RELAY_RESTARTED, now)
     at = literal(now, UtcDateTime)
     closed = connection.execute(
         update(calls)
@@ -52,10 +53,14 @@ def recover(connection: Connection, boot: str, now: datetime) -> Recovery:
     return Recovery(messages=len(rows), calls=closed.rowcount)
 
 
-def settle_connection(connection: Connection, call: RowMapping, reason: Reason, now: datetime) -> None:
-    """Let nothing change any more that a lost connection left, and make a message of the words that it still held."""
-    of_call = messages.c.call_sid == call["call_sid"]
+def seal_messages(connection: Connection, call_sid: str) -> None:
+    """Let nothing change any more that the call sessions so far have left."""
+    of_call = messages.c.call_sid == call_sid
     connection.execute(update(messages).where(of_call, messages.c.sealed.is_(False)).values(sealed=True))
+
+
+def settle_words(connection: Connection, call: RowMapping, reason: Reason, now: datetime) -> None:
+    """Make a message of the words that a lost call session still held; nothing where there are none."""
     held = held_words.c.call_sid == call["call_sid"]
     words = connection.execute(select(held_words).where(held).order_by(held_words.c.turn)).mappings().all()
     if not words:

@@ -337,10 +337,10 @@ class CallMachine(RuleBasedStateMachine):
         if not really:
             self.feed(DrainRequested())
 
-    @rule(really=st.integers(0, 9))
-    def line_goes(self, really: int) -> None:
+    @rule(really=st.integers(0, 9), code=st.sampled_from([1000, 1006, None]))
+    def line_goes(self, really: int, code: int | None) -> None:
         if not really:
-            self.feed(CallerGone(1000))
+            self.feed(CallerGone(code))
 
     @invariant()
     def a_deadline_exists_exactly_while_the_call_lives(self) -> None:

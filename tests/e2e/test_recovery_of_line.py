@@ -6,9 +6,28 @@ import trio
 
 from actors.messages import Reason
 from relay.simulator.local_daemon import LocalDaemon
-from tests.e2e.parties import Access, Turn, ask, calling, connected, message_left, repeat, stay_silent
+from relay.store.call_journal import CallJournal
+from tests.e2e.parties import (
+    Access,
+    Turn,
+    ask,
+    calling,
+    connected,
+    database_of,
+    eventually,
+    message_left,
+    messages_of,
+    repeat,
+    stay_silent,
+)
 
 CUT_OFF = "I'm sorry, we were cut off. Please go on."
+
+
+async def has_ended(daemon: LocalDaemon, call_sid: str) -> bool:
+    async with database_of(daemon) as database:
+        record = await CallJournal(database).get(call_sid)
+    return record is not None and record.ended_at is not None
 
 
 async def test_a_broken_line_is_replaced(daemon: LocalDaemon, agent: Access) -> None:
@@ -38,20 +57,31 @@ async def test_the_client_gets_the_whole_conversation(daemon: LocalDaemon, agent
     assert (second.params.metadata or {})["turn"] > (first.params.metadata or {})["turn"]
 
 
-async def test_words_on_the_broken_line_are_kept(daemon: LocalDaemon, agent: Access) -> None:
-    """Words that had no answer when the line broke become a message, although the call goes on."""
+async def test_a_question_on_the_broken_line_is_asked_again(daemon: LocalDaemon, agent: Access) -> None:
+    """A caller who is back need not repeat what nobody had answered when the line broke, and leaves no message."""
     lost = trio.Event()
 
     async def miss_the_first(turn: Turn) -> str:
         return await (repeat(turn) if lost.is_set() else stay_silent(turn))
 
     async with connected(agent, miss_the_first) as client, calling(daemon, agent) as call:
-        await call.say("The key is under the mat.")
+        await call.say("Which day is the delivery?")
         await client.asked.receive()
         lost.set()
         await call.break_line()
+        assert (await call.hear()).text == "You said: Which day is the delivery?"
+        assert await ask(call, "Thank you.") == "You said: Thank you."
+    await eventually(lambda: has_ended(daemon, call.call_sid))
+    assert await messages_of(daemon, agent) == ()
+
+
+async def test_a_question_of_a_caller_who_does_not_come_back_is_kept(daemon: LocalDaemon, agent: Access) -> None:
+    """The line breaks and then the call is over: the question becomes a message as soon as the carrier says so."""
+    async with connected(agent, stay_silent) as client:
+        async with calling(daemon, agent) as call:
+            await call.say("The key is under the mat.")
+            await client.asked.receive()
         message = await message_left(daemon, agent)
-        assert await ask(call, "Did you hear me?") == "You said: Did you hear me?"
     assert (message.reason, message.body) == (Reason.UNANSWERED, "The key is under the mat.")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -14,8 +15,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors.call import CallServices
 from actors.commands import By
 from actors.errors import CallRefused
-from actors.messages import Callee, CallerGone, CallerSpoke, CallSummary, Direction, Voicemail
-from actors.policy import Policy
+from actors.messages import Callee, CallerGone, CallerSpoke, CallSummary, Direction, TurnRequest, Voicemail
+from actors.phases import Phase
+from actors.policy import Phrases, Policy
+from actors.ports import Answer
 from actors.presence import Presence
 from actors.switchboard import Switchboard
 from relay.agents import Agent
@@ -26,7 +29,7 @@ from relay.store.call_journal import CallJournal
 from relay.store.call_record import CallRecord, CallState
 from relay.store.database import open_database
 from relay.web.ports import Admission, IncomingCall
-from tests.fakes import MemoryLine, RecordingObserver, ScriptedResponder, saying
+from tests.fakes import MemoryLine, RecordingObserver, Script, ScriptedResponder, saying
 from tests.fakes_store import MemoryJournal, MemoryMessageStore, WallClock
 
 AGENT = Agent(agent_id="my-client", created_at=datetime(2026, 11, 1, tzinfo=UTC))
@@ -43,9 +46,11 @@ class Desk:
     """A reception with all that stands behind it; the client of both agents answers "Yes."."""
 
     journal: MemoryJournal
+    store: MemoryMessageStore
     board: Switchboard
     reception: Reception
     nursery: trio.Nursery
+    told: list[str]
 
     async def announce(self, call_sid: str = "CA1", **changes: object) -> Admission:
         return await self.reception.register(incoming(call_sid, **changes))
@@ -63,6 +68,11 @@ class Desk:
     async def talk(self, line: MemoryLine, words: str) -> None:
         line.carrier_says(CallerSpoke(words))
         await line.hear()
+
+    async def ask(self, line: MemoryLine, words: str) -> None:
+        """Say something and wait for nothing: nobody answers."""
+        line.carrier_says(CallerSpoke(words))
+        await wait_all_tasks_blocked()
 
     async def lose(self, line: MemoryLine) -> None:
         line.carrier_says(CallerGone(1006))
@@ -94,12 +104,15 @@ def build_desk(
     journal: MemoryJournal | None = None,
     max_calls: int = 10,
     settings: Settings | None = None,
+    script: Script | None = None,
 ) -> Desk:
     journal = journal or MemoryJournal()
+    store = MemoryMessageStore(journal)
+    told: list[str] = []
     services = CallServices(
         policy_for=lambda _call: Policy(),
-        responders={By.CLIENT: ScriptedResponder(saying("Yes."))},
-        messages=MemoryMessageStore(journal),
+        responders={By.CLIENT: ScriptedResponder(script or saying("Yes."))},
+        messages=store,
         journal=journal,
         observer=RecordingObserver(),
     )
@@ -107,9 +120,13 @@ def build_desk(
     for agent in (AGENT, OTHER):
         presence.arrive(Session(agent.agent_id))
     board = Switchboard(services, presence, max_calls)
-    reception = Reception(settings or Settings(), board, cast("CallJournal", journal), WallClock())
+    reception = Reception(settings or Settings(), board, cast("CallJournal", journal), WallClock(), on_left=told.append)
     nursery.start_soon(reception.run)
-    return Desk(journal=journal, board=board, reception=reception, nursery=nursery)
+    return Desk(journal=journal, store=store, board=board, reception=reception, nursery=nursery, told=told)
+
+
+async def never(_request: TurnRequest, _answer: Answer) -> None:
+    await trio.sleep_forever()
 
 
 @pytest.fixture
@@ -466,6 +483,165 @@ async def test_one_line_too_many_is_closed(desk: Desk) -> None:
     assert len(desk.board.live()) == 1
 
 
+# ── what a lost line left unanswered ────────────────────────────────────────────────────────────────────────────────
+
+
+QUESTION = "Which day is the delivery?"
+
+
+@pytest.fixture
+def slow(nursery: trio.Nursery) -> Desk:
+    """A desk whose client never answers."""
+    return build_desk(nursery, script=never)
+
+
+def messages_at(desk: Desk) -> list[str]:
+    return [draft.body for draft in desk.store.messages.values()]
+
+
+async def test_a_question_goes_to_the_next_line(slow: Desk) -> None:
+    """The new session has it in hand from the start, its words stay durable, and nothing is left as a message."""
+    line = await slow.bring(await slow.announce())
+    await slow.ask(line, QUESTION)
+    await slow.lose(line)
+    await slow.bring(await slow.announce(attempt=1))
+    (call,) = slow.board.live()
+    assert [each.text for each in call.info.unanswered] == [QUESTION]
+    assert call.phase is Phase.CLIENT_ANSWERING
+    assert list(slow.journal.held["CA1"].values()) == [QUESTION]
+    assert messages_at(slow) == []
+
+
+@pytest.mark.parametrize("when", ["announced first", "both lines open"])
+async def test_a_question_goes_along_in_whatever_order_the_lines_change(slow: Desk, when: str) -> None:
+    """The carrier often asks for the next line, or opens it, before the old one is known to be lost."""
+    line = await slow.bring(await slow.announce())
+    await slow.ask(line, QUESTION)
+    second = await slow.announce(attempt=1)
+    if when == "announced first":
+        await slow.lose(line)
+    await slow.bring(second)
+    (call,) = slow.board.live()
+    assert [each.text for each in call.info.unanswered] == [QUESTION]
+    assert messages_at(slow) == []
+
+
+async def test_a_question_whose_caller_hung_up_becomes_a_message_at_once(slow: Desk) -> None:
+    """As soon as the carrier says that the call is over, and the client is told."""
+    line = await slow.bring(await slow.announce())
+    await slow.ask(line, QUESTION)
+    await slow.lose(line)
+    assert messages_at(slow) == []
+    await slow.reception.progressed("my-client", over("CA1"))
+    await wait_all_tasks_blocked()
+    assert messages_at(slow) == [QUESTION]
+    assert slow.journal.held["CA1"] == {}
+    assert slow.told == ["my-client"]
+
+
+async def test_the_carrier_may_say_that_it_is_over_before_the_loss_is_noticed(slow: Desk) -> None:
+    """Then there is nothing to wait for when it is."""
+    line = await slow.bring(await slow.announce())
+    await slow.ask(line, QUESTION)
+    await slow.reception.progressed("my-client", over("CA1"))
+    await slow.lose(line)
+    assert messages_at(slow) == [QUESTION]
+
+
+async def test_a_question_of_a_caller_who_is_not_back_in_time_becomes_a_message(
+    slow: Desk, autojump_clock: MockClock
+) -> None:
+    """The carrier said nothing for a minute: the caller is taken for gone."""
+    line = await slow.bring(await slow.announce())
+    await slow.ask(line, QUESTION)
+    await slow.lose(line)
+    await trio.sleep(RETURN_SECONDS - 1)
+    assert messages_at(slow) == []
+    await trio.sleep(2)
+    assert messages_at(slow) == [QUESTION]
+
+
+async def test_a_question_is_not_asked_of_another_agent(slow: Desk) -> None:
+    """A call that the carrier hands to another agent leaves what it asked with the first one."""
+    line = await slow.bring(await slow.announce())
+    await slow.ask(line, QUESTION)
+    await slow.lose(line)
+    await slow.bring(await slow.announce(agent=OTHER))
+    (call,) = slow.board.live()
+    assert call.info.unanswered == ()
+    assert messages_at(slow) == [QUESTION]
+
+
+async def test_a_message_that_cannot_be_stored_is_tried_again(slow: Desk, autojump_clock: MockClock) -> None:
+    """A database that is away for a moment loses nothing."""
+    line = await slow.bring(await slow.announce())
+    await slow.ask(line, QUESTION)
+    await slow.lose(line)
+    slow.store.failing = True
+    await slow.reception.progressed("my-client", over("CA1"))
+    await trio.sleep(5)
+    assert messages_at(slow) == []
+    slow.store.failing = False
+    with trio.fail_after(5):
+        await slow.reception.settle()
+    assert messages_at(slow) == [QUESTION]
+
+
+async def test_what_is_owed_is_left_when_the_daemon_stops(slow: Desk) -> None:
+    """Who is not back by then comes back to a relay that knows nothing of the call."""
+    line = await slow.bring(await slow.announce())
+    await slow.ask(line, QUESTION)
+    await slow.lose(line)
+    await slow.reception.settle()
+    assert messages_at(slow) == [QUESTION]
+
+
+async def test_a_lost_call_keeps_its_place(nursery: trio.Nursery) -> None:
+    """Whoever was cut off goes before whoever calls now."""
+    desk = build_desk(nursery, max_calls=1)
+    line = await desk.bring(await desk.announce())
+    await desk.lose(line)
+    with pytest.raises(CallRefused) as refused:
+        await desk.announce("CA2")
+    assert refused.value.code == "full"
+    assert (await desk.announce(attempt=1)).call_info.connection == 2
+
+
+async def test_a_line_that_is_lost_while_draining_is_resumed(desk: Desk, autojump_clock: MockClock) -> None:
+    """Live calls may finish, on whatever line; new ones are refused; the drain waits for the one that comes back."""
+    line = await desk.bring(await desk.announce())
+    drained: list[bool] = []
+
+    async def drain() -> None:
+        drained.append(await desk.board.drain(patience=20, farewell=20))
+
+    desk.nursery.start_soon(drain)
+    await wait_all_tasks_blocked()
+    await desk.lose(line)
+    await trio.sleep(1)
+    assert drained == []
+    back = await desk.bring(await desk.announce(attempt=1))
+    await desk.talk(back, "Are you there?")
+    assert desk.said()[-1] == "Yes."
+    with pytest.raises(CallRefused):
+        await desk.announce("CA2")
+    await desk.lose(back)
+    await desk.reception.progressed("my-client", over("CA1"))
+    await wait_all_tasks_blocked()
+    assert drained == [True]
+
+
+async def test_a_call_that_comes_back_during_the_farewell_hears_it_too(desk: Desk, autojump_clock: MockClock) -> None:
+    """Nobody is left on a line that is about to be cut."""
+    line = await desk.bring(await desk.announce())
+    second = await desk.announce(attempt=1)
+    desk.nursery.start_soon(partial(desk.board.drain, patience=0, farewell=20))
+    await wait_all_tasks_blocked()
+    await desk.lose(line)
+    back = await desk.bring(second)
+    assert Phrases().drain_goodbye in [text for kind, text, _last in back.frames if kind == "text"]
+
+
 # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -498,10 +674,10 @@ async def test_a_call_that_was_to_come_back_is_closed_once(desk: Desk) -> None:
 
 
 async def test_a_call_that_the_carrier_never_closes_is_forgotten(desk: Desk, autojump_clock: MockClock) -> None:
-    """A lost call may come back for a while; then it is gone even without the carrier's word."""
+    """A lost call may come back for a while, to its place; then it is gone even without the carrier's word."""
     await desk.lose(await desk.bring(await desk.announce()))
     await trio.sleep(RETURN_SECONDS - 1)
-    assert desk.entries() == (1, 0, 0)
+    assert desk.entries() == (1, 1, 0)
     await trio.sleep(2)
     assert desk.entries() == (0, 0, 0)
 

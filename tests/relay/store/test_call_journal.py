@@ -5,10 +5,11 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from actors.messages import CallSummary, Direction, Line, Reason, Speaker
+from actors.messages import CallSummary, Direction, Line, Reason, Speaker, UnansweredUtterance
 from relay.calls import CallKind, TransferOutcome
 from relay.store.call_journal import CallJournal
 from relay.store.call_record import CallRecord, CallState
+from relay.store.database import Database
 from relay.store.waiting_messages import WaitingMessages
 from tests.contracts.message_store import call, draft
 from tests.fakes_store import WallClock
@@ -183,6 +184,28 @@ async def test_a_resumed_call_overwrites_nothing(journal: CallJournal, waiting: 
         ("still in flight", Reason.UNANSWERED),
         ("second connection", Reason.CLIENT_ABSENT),
     ]
+
+
+async def test_words_in_the_next_session_s_hand_stay_held(journal: CallJournal, waiting: WaitingMessages) -> None:
+    """A call that is resumed with its question makes no message of it; what it answers lets go of the old turn."""
+    await journal.open_call(call())
+    await journal.hold_words("CA1", 1, "Which day?")
+    await journal.open_call(attrs.evolve(call(), connection=2, unanswered=(UnansweredUtterance(1, "Which day?"),)))
+    assert await waiting.list_all() == ()
+    await journal.release_words("CA1", 1)
+    await journal.open_call(attrs.evolve(call(), connection=3))
+    assert await waiting.list_all() == ()
+
+
+async def test_words_in_the_next_session_s_hand_survive_a_crash(
+    journal: CallJournal, database: Database, waiting: WaitingMessages
+) -> None:
+    """A daemon that dies then leaves them as a message at its next start."""
+    await journal.open_call(call())
+    await journal.hold_words("CA1", 1, "Which day?")
+    await journal.open_call(attrs.evolve(call(), connection=2, unanswered=(UnansweredUtterance(1, "Which day?"),)))
+    await CallJournal(database).recover()
+    assert [(each.body, each.reason) for each in await waiting.list_all()] == [("Which day?", Reason.RELAY_RESTARTED)]
 
 
 async def test_calls_are_listed_newest_first(journal: CallJournal, clock: WallClock) -> None:
