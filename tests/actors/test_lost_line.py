@@ -29,11 +29,11 @@ from actors.messages import (
 from tests.actors.test_conversation import Talk, kinds
 
 
-def returned(talk: Talk, availability: Availability = Availability.HERE, **call: object) -> Talk:
+def returned(talk: Talk, availability: Availability = Availability.HERE, greeting: str = "") -> Talk:
     """Bring the caller of a lost line back on a new one."""
     lost = talk.of(LeaveMessage)[-1].unless_back
     assert lost is not None
-    back = Talk(availability, connection=2, opened_by=talk.call.transcript, unanswered=lost, **call)
+    back = Talk(availability, connection=2, opened_by=talk.call.transcript, unanswered=lost, greeting=greeting)
     for command in back.call.start(0.0):
         back.commands.append(command)
         if isinstance(command, StartTurn):
