@@ -120,6 +120,16 @@ class Settings:
         validator=ge(0),
         help="seconds after which a caller who waits for the client is told so; 0 is never",
     )
+    relay_silence_seconds: float = ts.option(
+        default=15.0,
+        validator=gt(0),
+        help="seconds, more than 0, that a caller may say nothing before being asked whether they are still there",
+    )
+    relay_silence_questions: int = ts.option(
+        default=2,
+        validator=ge(0),
+        help="how often a silent caller is asked before the call is ended; 0 ends it without a question",
+    )
     relay_allowed_hosts: str = ts.option(
         default="", help="host names by which clients may reach /mcp besides PUBLIC_URL's, separated by commas"
     )

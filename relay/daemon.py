@@ -465,6 +465,8 @@ class Relay:
             client_timeout=self._settings.relay_client_timeout,
             max_seconds=self._settings.relay_max_call_seconds,
             filler_after=first_filler,
+            silence=self._settings.relay_silence_seconds,
+            reprompts=self._settings.relay_silence_questions,
             long_filler_after=max(LONG_FILLER_SECONDS, 2 * first_filler),
             phrases=phrases_for(call.language) if agent is None else phrases_of(agent, call.language),
             asks_not_to_be_called=partial(spoken_opt_out, language=call.language),

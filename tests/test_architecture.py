@@ -22,7 +22,9 @@ REPOSITORY = Path(__file__).parents[1]
 # What decides in a call, and performs nothing: it may be read, tested and replayed without a loop, a clock or a disk.
 _PURE = ("commands", "conversation", "errors", "messages", "owed", "phases", "playback", "policy", "transcript")
 PURE = frozenset(f"actors.{name}" for name in _PURE)
-PURE_MAY_IMPORT = frozenset({"__future__", "attrs", "collections", "datetime", "enum", "math", "re", "types", "typing"})
+PURE_MAY_IMPORT = frozenset(
+    {"__future__", "attrs", "collections", "datetime", "enum", "itertools", "math", "re", "types", "typing"}
+)
 
 # Parts that meet only in `relay.daemon`; what they need of each other they say as a protocol in their own `ports`.
 STRANGERS = frozenset({"relay.twilio", "relay.mcp", "relay.answering", "relay.store"})

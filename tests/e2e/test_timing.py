@@ -5,12 +5,14 @@ The upper bounds leave room for a busy machine; what the relay itself needs is s
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import trio
 
 from actors.messages import Reason
 from relay.simulator.claude import Behaviour, ClaudeStandIn
-from relay.simulator.local_daemon import LocalDaemon
+from relay.simulator.local_daemon import LocalDaemon, run_local_daemon
 from tests.e2e.conftest import IMPATIENCE
 from tests.e2e.parties import Access, Turn, ask, calling, connected, message_left, register, stay_silent
 from tests.mcp_clients import PYTHON_2, start_client
@@ -120,3 +122,13 @@ async def test_a_client_that_comes_back_in_time_answers(daemon: LocalDaemon, age
         await call.say("Are you there?")
         async with connected(agent):
             assert (await call.hear()).text == "You said: Are you there?"
+
+
+async def test_the_settings_say_how_a_silent_caller_is_asked(tmp_path: Path) -> None:
+    """RELAY_SILENCE_SECONDS and RELAY_SILENCE_QUESTIONS: one question, then a goodbye, and the relay hangs up."""
+    settings = {"RELAY_SILENCE_SECONDS": "0.3", "RELAY_SILENCE_QUESTIONS": "1", "DEFAULT_VOICE_GREETING": "Yes?"}
+    async with run_local_daemon(tmp_path, settings) as daemon:
+        agent = await register(daemon)
+        async with connected(agent), calling(daemon, agent) as call:
+            await call.wait_ended()
+    assert call.heard == ("Yes?", "Are you still there?", "I can't hear you, so I will hang up now. Goodbye.")
