@@ -37,12 +37,14 @@ SIMULATOR_MAY_IMPORT = frozenset(
 LONGEST = 300
 LONG_FILES = {
     "scripts/bench.py": "one table of rows, each with the few lines that make its work",
+    "actors/call.py": "one actor: its reader, loop, turn, firewall and epilogue share its state",
     "actors/conversation.py": "every transition of a call is in one file, so that the rules can be read as one text",
     "actors/messages.py": "all that can happen to a call, on one page: values without behaviour",
     "relay/config.py": "one entry for each setting: its default, its rule, what it means",
     "actors/turn_desk.py": "who gets which words and whose answer counts is one set of rules over one state",
     "relay/daemon.py": "the one file that knows every part, and puts them together",
     "relay/listener.py": "the one port: accept loop and guarded stream lean on the same internals of Hypercorn",
+    "relay/reception.py": "all that happens to a call outside its line, on one set of entries",
     "relay/simulator/call.py": "the carrier's half of a call and the script's share its state",
     "relay/simulator/claude.py": "a whole stand-in service: what is asked, what is answered, the rule, the service",
     "relay/simulator/twiml.py": "mostly lists of the verbs and attributes that exist",
