@@ -22,7 +22,8 @@ from actors.transcript import has_words
 from relay.mcp.pieces import text_of
 from relay.mcp.ports import LiveCalls
 from relay.mcp.sampling_params import sampling_params
-from relay.mcp.tools import Arguments, Outcome, ToolCall, ToolError, TurnTool
+from relay.mcp.tool_arguments import Arguments
+from relay.mcp.tools import Outcome, ToolCall, ToolError, TurnTool
 from relay.mcp.waiting_room import DEFAULT_WAIT, LONGEST_WAIT, WaitingRoom
 
 MOST_ROUNDS = 8

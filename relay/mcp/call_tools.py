@@ -9,7 +9,8 @@ from pydantic import Field
 
 from relay.agents import Agent
 from relay.mcp.ports import Calls
-from relay.mcp.tools import Arguments, Schema, Tool
+from relay.mcp.tool_arguments import Arguments
+from relay.mcp.tools import Schema, Tool, nullable
 
 # More than a daemon carries at once by default, so that no live call is missing from a list of them.
 MOST_LISTED = 1000
@@ -40,7 +41,8 @@ class EndCall(Arguments):
 
 
 def _text(description: str, *, may_be_null: bool = False) -> Schema:
-    return {"type": ["string", "null"] if may_be_null else "string", "description": description}
+    schema = {"type": "string", "description": description}
+    return nullable(schema) if may_be_null else schema
 
 
 CALL: Schema = {
@@ -56,7 +58,7 @@ CALL: Schema = {
         "state": _text("live or ended."),
         "startedAt": _text("When it was first heard of, in UTC (ISO 8601)."),
         "endedAt": _text("When it ended, in UTC (ISO 8601).", may_be_null=True),
-        "durationSeconds": {"type": ["number", "null"], "description": "How long the line was connected."},
+        "durationSeconds": nullable({"type": "number", "description": "How long the line was connected."}),
         "outcome": _text(
             "How it ended: completed (the other party hung up, or a voice message was played), ended (you or the "
             "answering machine did), transferred (passed on to a person), voicemail (a machine picked up), busy, "
@@ -67,19 +69,21 @@ CALL: Schema = {
         "pickedUpBy": _text(
             "Who picked up a call that you made, as far as can be told: human, machine or unknown.", may_be_null=True
         ),
-        "transfer": {
-            "type": ["object", "null"],
-            "description": "The last attempt to pass the call on; null when there was none.",
-            "properties": {
-                "to": _text("The number it was to be passed on to.", may_be_null=True),
-                "outcome": _text(
-                    "dialling (not known yet), answered, busy, no_answer, declined (the key was not pressed), failed, "
-                    "caller_gone (hung up before anybody answered) or lost (could not be handed over).",
-                    may_be_null=True,
-                ),
-            },
-            "required": ["to", "outcome"],
-        },
+        "transfer": nullable(
+            {
+                "type": "object",
+                "description": "The last attempt to pass the call on; null when there was none.",
+                "properties": {
+                    "to": _text("The number it was to be passed on to.", may_be_null=True),
+                    "outcome": _text(
+                        "dialling (not known yet), answered, busy, no_answer, declined (the key was not pressed), "
+                        "failed, caller_gone (hung up before anybody answered) or lost (could not be handed over).",
+                        may_be_null=True,
+                    ),
+                },
+                "required": ["to", "outcome"],
+            }
+        ),
         "carrierStatus": _text(
             "The carrier's own word for the call: queued, initiated, ringing, in-progress, completed, busy, failed, "
             "no-answer or canceled.",
@@ -123,6 +127,7 @@ def call_tools(calls: Calls) -> list[Tool[Any]]:
             },
             annotations=types.ToolAnnotations(read_only_hint=True, open_world_hint=False),
             run=list_calls,
+            lists=True,
         ),
         Tool(
             name="comms_end_call",

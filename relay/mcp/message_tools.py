@@ -9,7 +9,8 @@ from pydantic import Field
 
 from relay.agents import Agent
 from relay.mcp.ports import Messages
-from relay.mcp.tools import Arguments, Schema, Tool
+from relay.mcp.tool_arguments import Arguments
+from relay.mcp.tools import Schema, Tool
 
 MOST_AT_ONCE = 100
 MessageId = Annotated[str, Field(min_length=1, max_length=100)]
@@ -114,6 +115,7 @@ def message_tools(messages: Messages) -> list[Tool[Any]]:
                 read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False
             ),
             run=get,
+            lists=True,
         ),
         Tool(
             name="comms_acknowledge_messages",

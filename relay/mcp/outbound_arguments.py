@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from relay.calls import OnVoicemail
-from relay.mcp.tools import Arguments
+from relay.mcp.tool_arguments import Arguments
 from relay.speech.engines.port import MAX_CHARACTERS
 from relay.speech.languages import LONGEST_TAG, LanguageError, is_beyond_conversation, lacking, read_language
 from relay.speech.voices import read_message_voice, read_voice

@@ -18,13 +18,14 @@ from relay.agents import Agent
 from relay.calls import CallWish, TransferWish, VoiceMessageWish
 from relay.mcp.outbound_arguments import MakeCall, SendVoiceMessage, StopCalling, TransferCall
 from relay.mcp.ports import Outbound
-from relay.mcp.tools import Schema, Tool, ToolError
+from relay.mcp.tools import Schema, Tool, ToolError, nullable
 
 # ── results ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _text(description: str, *, may_be_null: bool = False) -> Schema:
-    return {"type": ["string", "null"] if may_be_null else "string", "description": description}
+    schema = {"type": "string", "description": description}
+    return nullable(schema) if may_be_null else schema
 
 
 _REFUSALS: Schema = {
@@ -199,10 +200,12 @@ def outbound_tools(outbound: Outbound) -> list[Tool[Any]]:
                         "Where the carrier fetches the audio; it expires. null where the carrier speaks by itself.",
                         may_be_null=True,
                     ),
-                    "durationSeconds": {
-                        "type": ["number", "null"],
-                        "description": "How long the audio plays. null where the carrier speaks by itself.",
-                    },
+                    "durationSeconds": nullable(
+                        {
+                            "type": "number",
+                            "description": "How long the audio plays. null where the carrier speaks by itself.",
+                        }
+                    ),
                 },
                 "required": ["callSid", "status", "audioUrl", "durationSeconds"],
             },

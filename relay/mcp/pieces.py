@@ -6,6 +6,7 @@ dispatcher starts a task for each. The final answer is authoritative; the pieces
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,10 @@ import attrs
 # at the end, out of the final answer.
 PIECES_HELD_BACK = 64
 CHARACTERS_WAITING = 16_000
+# An hour of speech. What has been said is compared with the final answer, in the event loop.
+CHARACTERS_SAID = 64_000
+
+_WORD = re.compile(r"\S+")
 
 
 @attrs.define(eq=False)
@@ -35,7 +40,7 @@ class Pieces:
         if number % 1 != 0 or number < self._next or int(number) in self._early:
             return
         too_many = number != self._next and len(self._early) >= PIECES_HELD_BACK
-        if too_many or self._waiting + len(text) > CHARACTERS_WAITING:
+        if too_many or self._waiting + len(text) > CHARACTERS_WAITING or len(self.said) > CHARACTERS_SAID:
             return
         self._early[int(number)] = text
         self._waiting += len(text)
@@ -57,15 +62,18 @@ def unsaid(final: str, said: str) -> str:
 
     White space does not count in the comparison, because clients trim their final answers.
     """
-    position = 0
-    for wanted in said:
-        if wanted.isspace():
-            continue
-        while position < len(final) and final[position].isspace():
-            position += 1
-        if position == len(final) or final[position] != wanted:
+    wanted = "".join(said.split())
+    position = found = 0
+    for word in _WORD.finditer(final):
+        if found == len(wanted):
+            break
+        taken = min(len(word[0]), len(wanted) - found)
+        if not wanted.startswith(word[0][:taken], found):
             return f" {final}"
-        position += 1
+        found += taken
+        position = word.start() + taken
+    if found < len(wanted):
+        return f" {final}"
     rest = final[position:]
     return rest.lstrip() if said[-1:].isspace() else rest
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 
 import attrs
 import mcp_types as types
+import trio
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.models import InitializationOptions
@@ -29,11 +30,15 @@ from relay.mcp.ports import STORE_FAILURES, LiveCalls, Messages
 from relay.mcp.push import AT_ONCE, LIVE_CALLS, RESOURCE_URI
 from relay.mcp.session import CHANNEL, McpSession
 from relay.mcp.spoken_words import live_call_json
+from relay.mcp.tool_arguments import shortened
 from relay.mcp.tools import Toolbox, ToolCall, failure
+from relay.mcp.under_way import TooManyUnderWay, UnderWay
 
-# More than any host has in flight; each waits for the database or for the client to read.
+# More than all hosts of an agent have in flight; each waits for the database or for the client to read.
 TOOL_CALLS_AT_ONCE = 32
 
+# Characters of what a user types into the form of the prompt.
+_LONGEST_WISHES = 4_000
 # Of the name that a client gives itself; those in use have some twenty characters.
 _LONGEST_NAME = 64
 
@@ -45,9 +50,6 @@ Context = ServerRequestContext[dict[str, Any], Any]
 
 class Requester(Protocol):
     """Who a request is from: a session, or the clients of an agent that have none."""
-
-    tool_calls: int
-    """How many are under way."""
 
     @property
     def agent(self) -> Agent:
@@ -86,8 +88,8 @@ _STATE_SECONDS = 600.0
 
 
 def build_server(toolbox: Toolbox, messages: Messages, calls: LiveCalls) -> Server[dict[str, Any]]:
-    """Make the server. It keeps nothing about any client."""
-    handlers = _Handlers(toolbox, messages, calls)
+    """Make the server. Of its clients it keeps how many tool calls of each agent are under way, and nothing else."""
+    handlers = _Handlers(toolbox, messages, calls, UnderWay(TOOL_CALLS_AT_ONCE))
     server: Server[dict[str, Any]] = Server(
         "relay",
         version=__version__,
@@ -127,6 +129,7 @@ class _Handlers:
     toolbox: Toolbox
     messages: Messages
     calls: LiveCalls
+    under_way: UnderWay
 
     async def list_tools(self, _ctx: Context, _params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         return types.ListToolsResult(tools=self.toolbox.definitions)
@@ -139,15 +142,20 @@ class _Handlers:
         if self.toolbox.waits(params.name):
             # Not counted: many may wait for callers, and none of them may keep the client from its other tools.
             return await self.toolbox.call(_tool_call(ctx, params), params.name, arguments)
-        if requester.tool_calls >= TOOL_CALLS_AT_ONCE:
-            return failure("too_many_requests", "Too many tool calls are under way; wait for some to finish.")
-        requester.tool_calls += 1
+        agent_id = requester.agent.agent_id
         try:
-            # Before, not after: what is fetched is held for this client, so it should have read what it got before.
-            await requester.room()
-            return await self.toolbox.call(_tool_call(ctx, params), params.name, arguments)
-        finally:
-            requester.tool_calls -= 1
+            with self.under_way.counted(agent_id):
+                # Before, not after: what is fetched is held for this client, so it should have read what it got before.
+                await requester.room()
+                if not self.toolbox.lists(params.name):
+                    return await self.toolbox.call(_tool_call(ctx, params), params.name, arguments)
+                async with self.under_way.alone(agent_id):
+                    result = await self.toolbox.call(_tool_call(ctx, params), params.name, arguments)
+                    # A long result is worded again on its way out: before that others have their turn.
+                    await trio.lowlevel.checkpoint()
+                    return result
+        except TooManyUnderWay:
+            return failure("too_many_requests", "Too many tool calls are under way; wait for some to finish.")
 
     async def list_resources(
         self, _ctx: Context, _params: types.PaginatedRequestParams | None
@@ -162,15 +170,23 @@ class _Handlers:
     async def read_resource(self, ctx: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
         _check(ctx, params.uri)
         requester = _requester(ctx)
-        await requester.room()
         agent_id = requester.agent.agent_id
-        if params.uri == LIVE_CALLS:
-            shown: Mapping[str, Any] = {"calls": [live_call_json(each) for each in self.calls.live(agent_id)]}
-        else:
-            shown = {"messages": await self._waiting(agent_id)}
+        try:
+            with self.under_way.counted(agent_id):
+                await requester.room()
+                async with self.under_way.alone(agent_id):
+                    shown = await self._shown(agent_id, params.uri)
+        except TooManyUnderWay:
+            message = "Too many requests are under way; wait for some to finish."
+            raise MCPError(code=types.INTERNAL_ERROR, message=message) from None
         text = json.dumps(shown, ensure_ascii=False)
         contents = types.TextResourceContents(uri=params.uri, mime_type="application/json", text=text)
         return types.ReadResourceResult(contents=[contents])
+
+    async def _shown(self, agent_id: str, uri: str) -> Mapping[str, Any]:
+        if uri == LIVE_CALLS:
+            return {"calls": [live_call_json(each) for each in self.calls.live(agent_id)]}
+        return {"messages": await self._waiting(agent_id)}
 
     async def _waiting(self, agent_id: str) -> list[dict[str, Any]]:
         try:
@@ -195,7 +211,11 @@ class _Handlers:
         if params.name != guidance.PROMPT.name:
             message = f"There is no such prompt; {guidance.PROMPT.name} is the only one."
             raise MCPError(code=types.INVALID_PARAMS, message=message)
-        return guidance.answer_the_phone((params.arguments or {}).get(guidance.WISHES, ""))
+        wishes = (params.arguments or {}).get(guidance.WISHES, "")
+        if len(wishes) > _LONGEST_WISHES:
+            message = f"{guidance.WISHES} may have {_LONGEST_WISHES} characters at most."
+            raise MCPError(code=types.INVALID_PARAMS, message=message)
+        return guidance.answer_the_phone(wishes)
 
     async def set_level(self, ctx: Context, params: types.SetLevelRequestParams) -> types.EmptyResult:
         _session(ctx).level = params.level
@@ -247,4 +267,4 @@ def _check(ctx: Context, uri: str) -> None:
         # Until MCP 2025-11-25 it had a code of its own; both: server/resources, "Error Handling".
         code = types.INVALID_PARAMS if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS else -32002
         message = f"There is no such resource; there are {' and '.join(_RESOURCES)}."
-        raise MCPError(code=code, message=message, data={"uri": uri})
+        raise MCPError(code=code, message=message, data={"uri": shortened(uri)})

@@ -76,7 +76,6 @@ class McpSession:
     name: str = attrs.field(factory=lambda: secrets.token_hex(4), init=False)
     client_key: str = attrs.field(factory=lambda: secrets.token_urlsafe(16), init=False)
     level: LoggingLevel | None = attrs.field(default=None, init=False)
-    tool_calls: int = attrs.field(default=0, init=False)
     returning: ReturningClients = attrs.field(factory=ReturningClients)
     use: SessionUse = attrs.field(init=False)
     closed: bool = attrs.field(default=False, init=False)

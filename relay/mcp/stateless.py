@@ -35,7 +35,6 @@ class Visitor:
     """The clients of one agent that are here without a session, as far as the server's handlers need to know them."""
 
     agent: Agent
-    tool_calls: int = attrs.field(default=0, init=False)
     requests: int = attrs.field(default=0, init=False)
 
     async def room(self) -> None:

@@ -13,15 +13,14 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import attrs
 import mcp_types as types
 import structlog
 import trio
 from mcp.shared.exceptions import MCPError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
@@ -31,6 +30,7 @@ from relay.errors import OutboundRefused
 from relay.faults import report
 from relay.mcp.ports import STORE_FAILURES
 from relay.mcp.session import McpSession
+from relay.mcp.tool_arguments import ArgumentsT, explain, shortened
 
 log = structlog.get_logger(__name__)
 
@@ -43,28 +43,6 @@ class ToolError(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
-
-
-class Arguments(BaseModel):
-    """Base of every tool's arguments: names in camelCase, nothing unknown, null as good as left out.
-
-    A type with None is for what has no value of its own that means "left out"; the schema does not show the None.
-    """
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, frozen=True)
-
-    agent_id: str = Field(
-        default="", description="Leave it out: your token says which agent you act for. Another agent's is an error."
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, given: dict[str, Any]) -> dict[str, Any]:
-        # Models fill in null for what they leave out, also where the schema has no null.
-        return {name: value for name, value in given.items() if value is not None}
-
-
-ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
 
 
 Outcome = dict[str, Any] | types.InputRequiredResult
@@ -104,7 +82,8 @@ class ToolBase(ABC, Generic[ArgumentsT]):
 
     `dry_run` describes what it returns instead of `result` when it is only asked what it would do, and `details` what
     its errors carry for programs beside code and message; None where there is no such thing. A result that may lack
-    what `result` requires has the fields of one of `alternatives` instead.
+    what `result` requires has the fields of one of `alternatives` instead. One that `lists` may have much to tell: an
+    agent gets one such result at a time.
     """
 
     name: str
@@ -116,6 +95,7 @@ class ToolBase(ABC, Generic[ArgumentsT]):
     dry_run: Schema | None = None
     details: Schema | None = None
     alternatives: Sequence[Sequence[str]] = ()
+    lists: bool = False
 
     @abstractmethod
     async def perform(self, call: ToolCall, arguments: ArgumentsT) -> Outcome:
@@ -179,13 +159,18 @@ class Toolbox:
         tool = self._tools.get(name)
         return isinstance(tool, TurnTool) and tool.waits
 
+    def lists(self, name: str) -> bool:
+        """Whether the tool of this name may have much to tell."""
+        tool = self._tools.get(name)
+        return tool is not None and tool.lists
+
     async def call(
         self, call: ToolCall, name: str, arguments: Mapping[str, Any]
     ) -> types.CallToolResult | types.InputRequiredResult:
         """Run a tool for an agent. Raises `MCPError` for a name that is no tool; all else is in the result."""
         agent, tool = call.agent, self._tools.get(name)
         if tool is None:
-            raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {name}")
+            raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {shortened(name)}")
         try:
             outcome = await tool.perform(call, _checked(tool, agent, arguments))
             return outcome if isinstance(outcome, types.InputRequiredResult) else _result(outcome)
@@ -227,21 +212,24 @@ def _result(content: dict[str, Any], *, is_error: bool = False) -> types.CallToo
 
 
 def _checked(tool: ToolBase[ArgumentsT], agent: Agent, arguments: Mapping[str, Any]) -> ArgumentsT:
+    # Before anything else is looked at: thousands of names that are none would each be complained about.
+    unknown = tool.arguments.first_unknown(arguments)
+    if unknown is not None:
+        known = ", ".join(str(field.alias) for field in tool.arguments.model_fields.values())
+        raise ToolError("bad_arguments", f"There is no argument {shortened(unknown)}. There are: {known}.")
     try:
         checked = tool.arguments.model_validate(arguments)
     except ValidationError as error:
-        raise ToolError("bad_arguments", _explain(error)) from None
+        raise ToolError("bad_arguments", explain(error)) from None
     if checked.agent_id not in {"", agent.agent_id}:
         raise ToolError("not_your_agent", "agentId names another agent than your token's; leave it out.")
     return checked
 
 
-def _explain(error: ValidationError) -> str:
-    problems = []
-    for each in error.errors(include_url=False, include_context=False, include_input=False):
-        field = ".".join(str(part) for part in each["loc"]) or "arguments"
-        problems.append(f"{field}: {each['msg']}")
-    return "; ".join(problems)
+def nullable(schema: Schema) -> Schema:
+    """Describe what may also be null. By `anyOf`: a list of types is legal, and breaks some hosts."""
+    kind = {name: value for name, value in schema.items() if name != "description"}
+    return {"anyOf": [kind, {"type": "null"}], "description": schema["description"]}
 
 
 def _error_schema(details: Schema | None) -> Schema:

@@ -20,7 +20,8 @@ from actors.presence import AnsweringSession, Presence
 from relay.mcp.answer_calls_tool import answer_calls_tool
 from relay.mcp.ports import LiveCalls
 from relay.mcp.spoken_words import HEARD, TRANSCRIPT, heard, lines, text
-from relay.mcp.tools import Arguments, Outcome, ToolBase, ToolCall, ToolError, TurnTool
+from relay.mcp.tool_arguments import Arguments
+from relay.mcp.tools import Outcome, ToolBase, ToolCall, ToolError, TurnTool
 from relay.mcp.waiting_room import DEFAULT_WAIT, LONGEST_WAIT, WaitingRoom
 
 _MACHINE = frozenset({Phase.MACHINE_ANSWERING, Phase.MACHINE_LISTENING})

@@ -31,7 +31,8 @@ from relay.mcp.client_responder import ClientResponder
 from relay.mcp.event_stream import Timing
 from relay.mcp.outbound_tools import outbound_tools
 from relay.mcp.session import McpSession
-from relay.mcp.tools import Arguments, Tool, Toolbox, ToolCall
+from relay.mcp.tool_arguments import Arguments
+from relay.mcp.tools import Tool, Toolbox, ToolCall
 from tests.relay.mcp.memory_outbound import MemoryOutbound
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

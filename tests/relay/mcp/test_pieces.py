@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.mcp.pieces import CHARACTERS_WAITING, PIECES_HELD_BACK, Pieces, text_of, unsaid
+from relay.mcp.pieces import CHARACTERS_SAID, CHARACTERS_WAITING, PIECES_HELD_BACK, Pieces, text_of, unsaid
 
 
 @given(
@@ -79,6 +79,37 @@ def test_answer_that_does_not_continue_the_pieces_is_said_whole() -> None:
 def test_answer_shorter_than_the_pieces_is_said_whole() -> None:
     """A final answer that stops before the pieces do is no continuation of them."""
     assert unsaid("Yes", "Yes, of course") == " Yes"
+
+
+@pytest.mark.parametrize(
+    ("final", "said", "rest"),
+    [
+        ("Hello world.", "", "Hello world."),
+        (" Hello", "  ", "Hello"),
+        ("Hello world.", "Hel", "lo world."),
+        ("Hello world.", "Hello", " world."),
+        ("Hello world.", "Hello ", "world."),
+        ("Hello  world.", "Hello\nwor", "ld."),
+        ("Hello world.", "Helloworld", "."),
+        ("a" + " " * 900_000 + "b", "ab", ""),
+        ("a " * 450_000, "a a", " " + "a " * 449_998),
+        ("Hello world.", "Hello there", " Hello world."),
+        ("", "x", " "),
+    ],
+    ids=range(11),
+)
+def test_rest_begins_where_the_pieces_end(final: str, said: str, rest: str) -> None:
+    """What was said is found in the answer whatever its white space, and what is left is left as it is."""
+    assert unsaid(final, said) == rest
+
+
+def test_said_is_bounded() -> None:
+    """A client that streams without end is heard up to a bound; the rest would come with its final answer."""
+    pieces = Pieces()
+    for number in range(1, 12):
+        pieces.add(number, "x" * CHARACTERS_WAITING)
+        pieces.take()
+    assert CHARACTERS_SAID < len(pieces.said) <= CHARACTERS_SAID + CHARACTERS_WAITING
 
 
 def test_white_space_trimmed_from_the_answer_does_not_count() -> None:

@@ -9,7 +9,7 @@ import trio
 
 from actors.phases import Phase
 from relay.mcp.server import TOOL_CALLS_AT_ONCE
-from tests.relay.mcp.mcp_relay import RunningRelay, raw_client
+from tests.relay.mcp.mcp_relay import RunningRelay, WaitingTool, eventually, raw_client, running_relay
 
 URI, LIVE_CALLS = "comms://waiting-messages", "comms://live-calls"
 
@@ -116,17 +116,34 @@ async def test_session_acts_for_its_own_agent_whatever_the_arguments(relay: Runn
     assert relay.calls.ended == []
 
 
-async def test_tool_calls_at_once_are_bounded(relay: RunningRelay) -> None:
-    """A client that calls without waiting gets errors that say so, and can go on afterwards."""
-    async with raw_client(relay) as client:
-        await client.shake_hands()
-        session = await relay.arrival()
-        session.tool_calls = TOOL_CALLS_AT_ONCE
-        refused = await client.request("tools/call", name="comms_list_calls", arguments={})
-        session.tool_calls = 0
-        served = await client.request("tools/call", name="comms_list_calls", arguments={})
-    assert refused["result"]["structuredContent"]["error"]["code"] == "too_many_requests"
-    assert served["result"]["structuredContent"] == {"calls": []}
+async def test_tool_calls_at_once_are_bounded() -> None:
+    """An agent that calls without waiting gets errors that say so, in each of its sessions; another agent does not."""
+    tool = WaitingTool()
+    async with (
+        running_relay(more_tools=[tool.tool()]) as relay,
+        raw_client(relay) as one,
+        raw_client(relay) as two,
+        raw_client(relay, "bert") as other,
+    ):
+        for client in (one, two, other):
+            await client.shake_hands()
+        async with trio.open_nursery() as nursery:
+            for number in range(TOOL_CALLS_AT_ONCE):
+                client = (one, two)[number % 2]
+                request = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": {"name": "wait"}}
+                nursery.start_soon(client.post, request)
+            await eventually(lambda: tool.begun == TOOL_CALLS_AT_ONCE)
+            listing = ("tools/call", {"name": "comms_list_calls", "arguments": {}})
+            for client in (one, two):
+                refused = await client.request(listing[0], **listing[1])
+                assert refused["result"]["structuredContent"]["error"]["code"] == "too_many_requests"
+                unread = await client.request("resources/read", uri="comms://waiting-messages")
+                assert "under way" in unread["error"]["message"]
+            served = await other.request(listing[0], **listing[1])
+            assert served["result"]["structuredContent"] == {"calls": []}
+            tool.finish.set()
+        served = await one.request(listing[0], **listing[1])
+        assert served["result"]["structuredContent"] == {"calls": []}
 
 
 async def test_large_results_of_several_calls_arrive(relay: RunningRelay) -> None:

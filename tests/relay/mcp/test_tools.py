@@ -22,10 +22,11 @@ from relay.errors import DatabaseError, OutboundRefused
 from relay.mcp.call_tools import call_tools
 from relay.mcp.message_tools import message_tools
 from relay.mcp.outbound_tools import outbound_tools
-from relay.mcp.tools import Arguments, Tool, Toolbox
+from relay.mcp.tool_arguments import Arguments
+from relay.mcp.tools import Tool, Toolbox
 from relay.mcp.turn_tools import turn_tools
 from relay.mcp.waiting_room import WaitingRoom
-from tests.relay.mcp.mcp_relay import NOW, MemoryCalls, MemoryLiveCalls, MemoryMessages, called
+from tests.relay.mcp.mcp_relay import NOW, MemoryCalls, MemoryLiveCalls, MemoryMessages, Record, called
 from tests.relay.mcp.memory_outbound import MemoryOutbound
 
 ANNA = Agent(agent_id="anna", created_at=NOW)
@@ -113,6 +114,143 @@ async def test_bad_arguments_name_the_field(name: str, arguments: dict[str, Any]
     assert field in message
 
 
+LISTS = [
+    (each.name, name)
+    for each in all_tools().definitions
+    for name, field in each.input_schema["properties"].items()
+    if field["type"] == "array"
+]
+
+
+def test_there_are_lists_among_the_arguments() -> None:
+    """The next tests have something to try."""
+    assert LISTS == [("comms_get_waiting_messages", "acknowledge"), ("comms_acknowledge_messages", "ids")]
+
+
+@pytest.mark.parametrize(("name", "field"), LISTS)
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ('["m1","m2"]', ["m1", "m2"]),
+        ('["m1"]', ["m1"]),
+        (' [ "m1" , "m2" ]\n', ["m1", "m2"]),
+        ("m1", ["m1"]),
+        (" msg_0123456789abcdef ", ["msg_0123456789abcdef"]),
+        ('["m\\u0031"]', ["m1"]),
+        (json.dumps([f"msg_{n:016x}" for n in range(100)]), [f"msg_{n:016x}" for n in range(100)]),
+    ],
+    ids=["two", "one", "spaced", "bare", "bare-spaced", "escaped", "hundred"],
+)
+async def test_list_may_come_as_text(name: str, field: str, text: str, ids: list[str]) -> None:
+    """Hosts that send a list as JSON text, or a list of one as its element, are understood."""
+    messages = MemoryMessages([Record(each, "anna", "Hello.") for each in ids])
+    result = await called(Toolbox(message_tools(messages)), ANNA, name, {field: text})
+    assert not result.is_error
+    assert messages.confirmed == set(ids)
+
+
+@pytest.mark.parametrize(("name", "field"), LISTS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "m1, m2",
+        "m1 m2",
+        "m1\nm2",
+        '["m1"',
+        "[m1]",
+        "['m1']",
+        '{"ids": ["m1"]}',
+        "[" + "[]," * 300_000 + "1]",
+        "[[]]",
+        "[5]",
+    ],
+    ids=["commas", "spaces", "lines", "cut", "bare", "quotes", "object", "endless", "nested", "number"],
+)
+async def test_text_that_is_no_list_is_refused_with_the_form_shown(name: str, field: str, text: str) -> None:
+    """What cannot be told for sure is not guessed at, and what is said about it is short."""
+    messages = MemoryMessages()
+    code, message = error_of(await called(Toolbox(message_tools(messages)), ANNA, name, {field: text}))
+    assert code == "bad_arguments"
+    assert message.startswith(field)
+    assert len(message) < 400
+    assert messages.confirmed == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("comms_get_waiting_messages", {"limit": "5"}),
+        ("comms_get_waiting_messages", {"limit": " 5 "}),
+        ("comms_get_waiting_messages", {"limit": "5.0"}),
+        ("comms_get_waiting_messages", {"limit": 5.0}),
+        ("comms_get_waiting_messages", {"limit": "", "acknowledge": ""}),
+        ("comms_get_waiting_messages", {"agentId": "", "limit": None}),
+        ("comms_list_calls", {"state": "", "limit": "20"}),
+        ("comms_converse", {"waitSeconds": "0", "onlyThisCall": "false", "more": "False", "turn": ""}),
+        ("comms_converse", {"waitSeconds": "0.5", "more": "no", "onlyThisCall": 0}),
+        ("comms_make_call", {"to": "+4930123456", "dryRun": "true", "ringSeconds": "20", "onVoicemail": ""}),
+        ("comms_make_call", {"to": "+4930123456", "dryRun": "True", "waitForHuman": "1"}),
+        ("comms_send_voice_message", {"to": "+4930123456", "text": "5", "dryRun": "yes", "ringSeconds": "30"}),
+    ],
+)
+async def test_numbers_and_truth_may_come_as_text(name: str, arguments: dict[str, Any]) -> None:
+    """Hosts whose forms hold text only are understood, and an empty field counts as left out."""
+    result = await called(all_tools(), ANNA, name, arguments)
+    assert not result.is_error, result.structured_content
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("comms_get_waiting_messages", {"limit": "five"}),
+        ("comms_get_waiting_messages", {"limit": "5.5"}),
+        ("comms_get_waiting_messages", {"limit": "0x5"}),
+        ("comms_converse", {"waitSeconds": "soon"}),
+        ("comms_converse", {"waitSeconds": "nan"}),
+        ("comms_converse", {"more": "perhaps"}),
+        ("comms_make_call", {"to": ""}),
+        ("comms_make_call", {"to": 4930123456}),
+        ("comms_end_call", {"callSid": ""}),
+        ("comms_make_call", {"to": "+4930123456", "ringSeconds": "9" * 5000}),
+    ],
+)
+async def test_text_that_is_no_number_is_refused(name: str, arguments: dict[str, Any]) -> None:
+    """What is not plainly a number or a truth value is an error that names the field."""
+    code, message = error_of(await called(all_tools(), ANNA, name, arguments))
+    assert code == "bad_arguments"
+    assert list(arguments)[-1] in message
+    assert len(message) < 400
+
+
+@pytest.mark.parametrize("name", [each.name for each in all_tools().definitions])
+async def test_foreign_input_is_never_explained_at_length(name: str) -> None:
+    """However much is wrong, the first fault suffices, and nothing that was sent comes back but a name, shortened."""
+    needed = NEEDED.get(name, {})
+    for arguments in (
+        {f"secret{number}": "secret" for number in range(9_000)},
+        {"x" * 500_000: 1},
+        {**needed, "agentId": {"secret": ["secret"] * 9_000}},
+        {each: ["secret"] * 9_000 for each in all_arguments(name)},
+        dict.fromkeys(all_arguments(name), "secret" * 100000),
+    ):
+        code, message = error_of(await called(all_tools(), ANNA, name, arguments))
+        assert code == "bad_arguments"
+        assert len(message) < 600
+        assert message.count("secret") <= 1
+
+
+def all_arguments(name: str) -> list[str]:
+    definition = next(each for each in all_tools().definitions if each.name == name)
+    return list(definition.input_schema["properties"])
+
+
+async def test_unknown_tool_is_named_in_short() -> None:
+    """A name that is no tool is repeated only as far as a person would read it."""
+    with pytest.raises(MCPError) as caught:
+        await called(all_tools(), ANNA, "x" * 900_000, {})
+    assert len(str(caught.value)) < 200
+
+
 @pytest.mark.parametrize("name", [each.name for each in all_tools().definitions])
 async def test_no_tool_acts_for_another_agent(name: str) -> None:
     """Naming another agent is an error of its own, whatever else is asked."""
@@ -181,12 +319,14 @@ def fields(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[s
         yield from fields(field, f"{path}.{name}")
     if "items" in schema:
         yield from fields(schema["items"], f"{path}[]")
+    for each in schema.get("anyOf", ()):
+        yield from fields(each, path)
 
 
 def test_walk_finds_nested_fields() -> None:
     """The next test looks at every level."""
     inner: dict[str, Any] = {"properties": {"c": {}}}
-    schema = {"properties": {"a": {"items": inner}, "b": inner}}
+    schema = {"properties": {"a": {"items": inner}, "b": {"anyOf": [inner, {}]}}}
     assert [path for path, _ in fields(schema)] == [".a", ".a[].c", ".b", ".b.c"]
 
 
@@ -199,9 +339,47 @@ def test_definition_describes_every_field(definition: types.Tool) -> None:
     assert definition.output_schema is not None
     for schema in (definition.input_schema, definition.output_schema):
         jsonschema.Draft202012Validator.check_schema(schema)
-        assert not {"$ref", "$defs", "anyOf", "allOf"} & set(re.findall(r"[$\w]+", json.dumps(schema)))
+        assert not {"$ref", "$defs", "allOf"} & set(re.findall(r"[$\w]+", json.dumps(schema)))
         assert [path for path, field in fields(schema) if not field.get("description")] == []
-        assert all("type" in field for _, field in fields(schema))
+        assert all(("type" in field) != ("anyOf" in field) for _, field in fields(schema))
+    assert "anyOf" not in json.dumps(definition.input_schema)
+
+
+def types_in(schema: object) -> Iterator[object]:
+    """Walk every `type` of a schema, wherever it stands."""
+    if isinstance(schema, dict):
+        yield from ([schema["type"]] if isinstance(schema.get("type"), str | list) else [])
+        for each in schema.values():
+            yield from types_in(each)
+    elif isinstance(schema, list):
+        for each in schema:
+            yield from types_in(each)
+
+
+@pytest.mark.parametrize("definition", all_tools().definitions, ids=lambda each: each.name)
+def test_type_is_one_type(definition: types.Tool) -> None:
+    """A list of types is legal JSON Schema that breaks hosts, so what may be null is said by `anyOf`."""
+    found = [*types_in(definition.input_schema), *types_in(definition.output_schema)]
+    assert len(found) > 4
+    assert [each for each in found if not isinstance(each, str)] == []
+
+
+def test_walk_finds_lists_of_types() -> None:
+    """The test before looks at every level."""
+    schema = {"properties": {"type": {"type": ["string", "null"]}, "b": {"anyOf": [{"items": {"type": "null"}}]}}}
+    assert list(types_in(schema)) == [["string", "null"], "null"]
+
+
+def test_null_is_described_beside_the_type() -> None:
+    """What may be null says so, and what it is else."""
+    output = all_tools().definitions
+    calls = next(each for each in output if each.name == "comms_list_calls").output_schema
+    assert calls is not None
+    call = calls["properties"]["calls"]["items"]["properties"]
+    assert call["endedAt"]["anyOf"] == [{"type": "string"}, {"type": "null"}]
+    assert call["transfer"]["anyOf"][0]["properties"]["to"]["anyOf"][1] == {"type": "null"}
+    jsonschema.validate({"to": None, "outcome": "busy"}, call["transfer"])
+    jsonschema.validate(None, call["transfer"])
 
 
 async def test_error_keeps_to_the_output_schema() -> None:

@@ -1,0 +1,91 @@
+"""What tools can be told: the base of their arguments, which takes them as hosts send them, and what is said of faults.
+
+Whatever a client sends, what is said about it is short: the first faults, and nothing of the values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic_core import from_json
+
+# Characters of a list that comes as JSON text: a hundred ids of the longest kind, and some room.
+_LONGEST_LIST = 16_384
+_MOST_FAULTS = 3
+_LONGEST_NAME = 64
+
+
+class Arguments(BaseModel):
+    """Base of every tool's arguments: names in camelCase, nothing unknown, null as good as left out.
+
+    A type with None is for what has no value of its own that means "left out"; the schema does not show the None.
+
+    Hosts and models send values as text, so each argument is taken in that form too: a number ("5") and a truth value
+    ("true") as pydantic reads them, a list as JSON text ('["m1", "m2"]') or as its only element ("m1"). An empty text
+    for what is no text, or one of a choice of words, counts as left out: forms send it.
+    """
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, frozen=True)
+
+    agent_id: str = Field(
+        default="", description="Leave it out: your token says which agent you act for. Another agent's is an error."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_meant(cls, given: dict[str, Any]) -> dict[str, Any]:
+        # Models fill in null for what they leave out, also where the schema has no null.
+        meant = {name: value for name, value in given.items() if value is not None}
+        for field in cls.model_fields.values():
+            text = meant.get(str(field.alias))
+            if not isinstance(text, str) or _takes_any_text(field.annotation):
+                continue
+            if not text.strip():
+                del meant[str(field.alias)]
+            elif get_origin(field.annotation) is list:
+                meant[str(field.alias)] = _list_in(text.strip())
+        return meant
+
+    @classmethod
+    def first_unknown(cls, given: Mapping[str, Any]) -> str | None:
+        """Return the first of these names that is none of its arguments, or None."""
+        known = {field.alias for field in cls.model_fields.values()}
+        return next((name for name in given if name not in known), None)
+
+
+ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
+
+
+def _takes_any_text(annotation: object) -> bool:
+    if annotation is str or get_origin(annotation) is list:
+        return annotation is str
+    return any(_takes_any_text(each) for each in get_args(annotation))
+
+
+def _list_in(text: str) -> object:
+    """Return the list that a text stands for, or the text itself where that cannot be told."""
+    if text.startswith("["):
+        try:
+            return from_json(text) if len(text) <= _LONGEST_LIST else text
+        except ValueError:
+            return text
+    # What looks like several is not guessed at: which of them are ids, only the sender knows.
+    return text if any(each in text for each in ", \n\t;") else [text]
+
+
+def explain(error: ValidationError) -> str:
+    """Name the first faults; of what was sent nothing is repeated."""
+    problems = []
+    for each in error.errors(include_url=False, include_context=False, include_input=False)[:_MOST_FAULTS]:
+        field = ".".join(str(part) for part in each["loc"]) or "arguments"
+        form = ', such as ["id-1", "id-2"]' if each["type"] == "list_type" else ""
+        problems.append(f"{field}: {each['msg']}{form}")
+    return "; ".join(problems)
+
+
+def shortened(name: str) -> str:
+    """Shorten a name that a client made up, to be repeated to it."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
