@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+
+WIDE = 140
+"""Columns of a terminal that all columns of a table fit on, mostly."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 
@@ -30,6 +30,15 @@ def warn(text: str) -> None:
     click.echo(f"Warning: {_printable(text)}", err=True)
 
 
+def without_formulas(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula: what a caller said must not run in the operator's.
+
+    Source: OWASP's page "CSV Injection". A telephone number keeps its plus sign.
+    """
+    is_number = text[:1] == "+" and text[1:].isdigit()
+    return text if is_number or text[:1] not in {"=", "+", "-", "@", "\t", "\r"} else f"'{text}"
+
+
 def print_record(record: dict[str, Any], *, as_json: bool) -> None:
     """Print one thing, a line for each of its fields; a list is a transcript of `at`, `speaker` and `text`."""
     if as_json:
@@ -45,25 +54,50 @@ def print_record(record: dict[str, Any], *, as_json: bool) -> None:
             click.echo(f"{name:<{width}}{_cell(value)}")
 
 
-def print_table(records: Sequence[dict[str, Any]], columns: Sequence[str], *, empty: str) -> None:
-    """Print a row for each record, or the sentence `empty` when there is none."""
+def print_table(
+    records: Sequence[dict[str, Any]], columns: Sequence[str], *, empty: str, narrow: Sequence[str] = ()
+) -> None:
+    """Print a row for each record, or the sentence `empty` when there is none. The first column is never cut or folded.
+
+    `narrow` are the columns that fit a terminal of fewer than `WIDE` columns; the others are for wider ones and pipes.
+    """
+    # A third of what most commands take to start, and needed by tables alone.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     if not records:
         click.echo(empty)
         return
-    table = Table(*columns, box=None, pad_edge=False)
-    for record in records:
-        table.add_row(*(Text(_cell(record[name]), overflow="fold") for name in columns))
     console = Console(markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
         # Nobody looks: a row stays one line for grep and cut, however long.
         console.width = 10_000
+    shown = narrow if narrow and console.width < WIDE else columns
+    table = Table(box=None, pad_edge=False)
+    for index, name in enumerate(shown):
+        # An id is for copying: whole, and on one line.
+        table.add_column(
+            name, no_wrap=index == 0, min_width=max(len(_cell(each[name])) for each in records) if index == 0 else None
+        )
+    for record in records:
+        table.add_row(*(Text(_cell(record[name]), overflow="fold") for name in shown))
     console.print(table)
+    if shown is not columns:
+        click.echo(
+            f"(Narrow terminal: {len(columns) - len(shown)} columns are left out; show ID or --json has all.)", err=True
+        )
 
 
 def _cell(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}: {each}" for name, each in value.items())
     return "" if value is None else _printable(str(value))
+
+
+def example(*lines: str) -> str:
+    """Return the end of a help text: commands that can be pasted. Not wrapped by click, which `\b` asks of it."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def _printable(text: str) -> str:

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
-from relay.agents import Agent
+from relay.commands.groups import HelpGroup
+from relay.commands.hosts import HOSTS
 from relay.commands.opened import with_database
-from relay.compliance.numbers import normalise
-from relay.config import Settings
 from relay.errors import AgentError
-from relay.printing import json_option, print_json, print_record, print_table, warn
-from relay.running import find_daemon
-from relay.speech.languages import lacking, read_language
-from relay.speech.voices import read_voice
-from relay.store.agent_registry import AgentRegistry
-from relay.store.database import Database
-from relay.store.schema import timestamp
-from relay.store.waiting_messages import WaitingMessages
+from relay.printing import example, json_option, print_json, print_record, print_table, warn
+
+if TYPE_CHECKING:
+    from relay.agents import Agent
+    from relay.config import Settings
+    from relay.store.database import Database
 
 
-@click.group()
+@click.group(cls=HelpGroup, epilog=example("relay agents add my-client --for vscode"))
 def agents() -> None:
     """Register and change agents, and manage their tokens."""
 
 
 def _normalised(_context: click.Context, _option: click.Parameter, number: str | None) -> str | None:
     """Put a number into E.164 form, before the database is opened for it; an empty one stays empty."""
+    from relay.compliance.numbers import normalise
+
     return normalise(number) if number else number
 
 
@@ -46,11 +45,15 @@ def _checked(read: Callable[[str], str]) -> Callable[[click.Context, click.Param
 
 
 def _voice(given: str) -> str:
+    from relay.speech.voices import read_voice
+
     read_voice(given.strip())
     return given.strip()
 
 
 def _language(given: str) -> str:
+    from relay.speech.languages import lacking, read_language
+
     tag = read_language(given.strip())
     if gaps := lacking(tag):
         warn(f"A call in {tag} may fail at once: {gaps}. Voice messages may still do.")
@@ -61,6 +64,8 @@ def _given(_context: click.Context, _option: click.Parameter, sentences: tuple[s
     """Tell an option that may be repeated and was not given at all, as the others do: with None."""
     return sentences or None
 
+
+_NARROW = ("agentId", "number", "language", "waitingMessages")
 
 # What can be said of an agent, when it is added and later.
 _DESCRIPTION = (
@@ -106,7 +111,15 @@ def _describing(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@agents.command("add")
+_for_host = click.option(
+    "--for",
+    "host",
+    type=click.Choice(sorted(HOSTS)),
+    help="Print what to paste for this host, with the token in it.",
+)
+
+
+@agents.command("add", epilog=example("relay agents add my-client --for vscode"))
 @click.argument("agent_id", metavar="ID")
 @_describing
 @click.option(
@@ -116,18 +129,21 @@ def _describing(command: Callable[..., None]) -> Callable[..., None]:
     show_default=True,
     help="Whether calls that it makes open with the sentence that a machine is calling.",
 )
+@_for_host
 @json_option
-def add_agent(*, agent_id: str, as_json: bool, **described: Any) -> None:
+def add_agent(*, agent_id: str, host: str | None, as_json: bool, **described: Any) -> None:
     """Register an agent and print its token, which is shown only now."""
+
+    from relay.store.agent_registry import AgentRegistry
 
     async def work(database: Database, settings: Settings) -> dict[str, str]:
         _agent, token = await AgentRegistry(database).add(agent_id, **described)
         return _addresses(settings, agent_id, token)
 
-    _print_access(with_database(work, creates=True), as_json=as_json)
+    _print_access(with_database(work, creates=True), host, as_json=as_json)
 
 
-@agents.command("set")
+@agents.command("set", epilog=example("relay agents set my-client --language de-DE --voice none"))
 @click.argument("agent_id", metavar="ID")
 @_describing
 @click.option(
@@ -143,6 +159,8 @@ def set_agent(*, agent_id: str, as_json: bool, no_fillers: bool, **described: An
     An empty text takes a thing away: --greeting "" brings the greeting of the settings back, --filler "" the fillers of
     the call's language.
     """
+    from relay.store.agent_registry import AgentRegistry
+
     if not no_fillers and all(each is None for each in described.values()):
         raise click.UsageError("Say what to change, such as --name or --number. See: relay agents set --help")
 
@@ -153,22 +171,28 @@ def set_agent(*, agent_id: str, as_json: bool, no_fillers: bool, **described: An
     print_record(_description(changed) if as_json else _description(changed) | _readable(changed), as_json=as_json)
 
 
-@agents.command("rotate")
+@agents.command("rotate", epilog=example("relay agents rotate my-client --for claude-code"))
 @click.argument("agent_id", metavar="ID")
+@_for_host
 @json_option
-def rotate_agent(agent_id: str, as_json: bool) -> None:
+def rotate_agent(agent_id: str, host: str | None, as_json: bool) -> None:
     """Give an agent a new token; the old one is no good from then on."""
+
+    from relay.store.agent_registry import AgentRegistry
 
     async def work(database: Database, settings: Settings) -> dict[str, str]:
         return _addresses(settings, agent_id, await AgentRegistry(database).rotate(agent_id))
 
-    _print_access(with_database(work), as_json=as_json)
+    _print_access(with_database(work), host, as_json=as_json)
 
 
-@agents.command("list")
+@agents.command("list", epilog=example("relay agents list"))
 @json_option
 def list_agents(as_json: bool) -> None:
     """List the agents."""
+
+    from relay.store.agent_registry import AgentRegistry
+    from relay.store.waiting_messages import WaitingMessages
 
     async def work(database: Database, _settings: Settings) -> list[dict[str, Any]]:
         waiting = WaitingMessages(database)
@@ -182,15 +206,17 @@ def list_agents(as_json: bool) -> None:
         print_json({"agents": found})
     else:
         columns = ["agentId", "number", "name", "discloses", "voice", "language", "waitingMessages", "createdAt"]
-        print_table(found, columns, empty="No agents. Add one with: relay agents add ID")
+        print_table(found, columns, empty="No agents. Add one with: relay agents add ID", narrow=_NARROW)
 
 
-@agents.command("remove")
+@agents.command("remove", epilog=example("relay agents remove my-client"))
 @click.argument("agent_id", metavar="ID")
 @click.option("--discard-messages", is_flag=True, help="Throw away the messages that wait for it.")
 @json_option
 def remove_agent(agent_id: str, discard_messages: bool, as_json: bool) -> None:
     """Forget an agent: its token, messages and ended calls. Refused while messages wait for it."""
+
+    from relay.store.agent_registry import AgentRegistry
 
     async def work(database: Database, _settings: Settings) -> None:
         await AgentRegistry(database).remove(agent_id, discard_messages=discard_messages)
@@ -203,6 +229,8 @@ def remove_agent(agent_id: str, discard_messages: bool, as_json: bool) -> None:
 
 
 def _description(agent: Agent) -> dict[str, Any]:
+    from relay.store.schema import timestamp
+
     return {
         "agentId": agent.agent_id,
         "number": agent.number,
@@ -230,6 +258,8 @@ def _readable(agent: Agent) -> dict[str, str | None]:
 
 def _addresses(settings: Settings, agent_id: str, token: str) -> dict[str, str]:
     """Give the addresses at which the agent's client and the carrier reach the relay."""
+    from relay.running import find_daemon
+
     daemon = find_daemon(settings.database_url)
     # An IPv6 address stands in brackets in a URL (RFC 3986, section 3.2.2).
     host = f"[{settings.relay_host}]" if ":" in settings.relay_host else settings.relay_host
@@ -246,7 +276,17 @@ def _addresses(settings: Settings, agent_id: str, token: str) -> dict[str, str]:
     }
 
 
-def _print_access(access: dict[str, str], *, as_json: bool) -> None:
-    if not as_json:
-        click.echo("Keep the token: it is not shown again.\n")
-    print_record(access, as_json=as_json)
+def _print_access(access: dict[str, str], host: str | None, *, as_json: bool) -> None:
+    if host is None:
+        if not as_json:
+            click.echo("Keep the token: it is not shown again.\n")
+        print_record(access, as_json=as_json)
+        return
+    chosen = HOSTS[host]
+    paste = chosen.lines(access["mcpUrl"].removesuffix("/mcp"), access["token"])
+    if as_json:
+        print_json(access | {"for": host, "where": chosen.where, "paste": paste, "then": chosen.then})
+        return
+    click.echo("Keep the token: it is not shown again.\n")
+    print_record(access, as_json=False)
+    click.echo(f"\nPaste {chosen.where}:\n\n{paste}\n\n{chosen.then}")

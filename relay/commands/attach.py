@@ -92,9 +92,9 @@ def attach(
     if model is not None and not claude:
         raise click.UsageError("--model is for --claude")
     # The MCP SDK takes a while to import, which the other commands need not wait for.
-    from relay.attach.attachment import attach as run  # noqa: PLC0415
-    from relay.attach.link import Transport  # noqa: PLC0415
-    from relay.attach.report import JsonReport, PersonReport  # noqa: PLC0415
+    from relay.attach.attachment import attach as run
+    from relay.attach.link import Transport
+    from relay.attach.report import JsonReport, PersonReport
 
     # They log each loss of the connection with its traceback; the report says it in a sentence.
     for chatty in ("mcp.client.sse", "mcp.client.streamable_http"):
@@ -146,19 +146,19 @@ def _brain(
 ) -> Callable[[Callable[[], None]], AbstractAsyncContextManager[Brain]]:
     """Say how to open the brain that was asked for. Raises `RelayError` for what is known to be missing."""
     if command is not None:
-        from relay.attach.command import open_command_brain, split_command  # noqa: PLC0415
+        from relay.attach.command import open_command_brain, split_command
 
         words = split_command(command)
         return lambda _leave: open_command_brain(words, report)
     if claude:
         # The vendor's library takes a second to import.
-        from relay.attach.claude import open_claude_brain  # noqa: PLC0415
+        from relay.attach.claude import open_claude_brain
 
         key = given.values.get("ANTHROPIC_API_KEY")
         if not key:
             raise RelayError("--claude needs ANTHROPIC_API_KEY in the environment or in .env.")
         base_url = given.values.get("ANTHROPIC_BASE_URL") or None
         return lambda _leave: open_claude_brain(model=model, api_key=key, base_url=base_url)
-    from relay.attach.person import open_person_brain  # noqa: PLC0415
+    from relay.attach.person import open_person_brain
 
     return lambda leave: open_person_brain(sys.stdin.fileno(), report, leave)

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from relay.commands.groups import HelpGroup
 from relay.commands.opened import require_agent, with_database
-from relay.compliance.numbers import normalise
-from relay.config import Settings
 from relay.errors import RelayError
-from relay.printing import json_option, print_json, print_table
-from relay.store.database import Database
-from relay.store.do_not_call import DoNotCallList
+from relay.printing import example, json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from relay.config import Settings
+    from relay.store.database import Database
 
 
-@click.group()
+@click.group(cls=HelpGroup, epilog=example("relay dnc add +14155552671 --reason 'asked on the telephone'"))
 def dnc() -> None:
     """Keep the list of numbers that must not be called."""
 
 
-@dnc.command("add")
+@dnc.command("add", epilog=example("relay dnc add +14155552671 --reason 'asked on the telephone'"))
 @click.argument("number")
 @click.option("--agent", metavar="ID", help="Only this agent must not call it, instead of all.")
 @click.option("--reason", metavar="TEXT", default="", help="Why; kept with the entry.")
 @json_option
 def add_number(number: str, agent: str | None, reason: str, as_json: bool) -> None:
     """Put a number on the list. It holds from the next call on; one that is up goes on."""
+    from relay.compliance.numbers import normalise
+    from relay.store.do_not_call import DoNotCallList
+
     e164 = normalise(number)
 
     async def work(database: Database, _settings: Settings) -> bool:
@@ -40,12 +44,15 @@ def add_number(number: str, agent: str | None, reason: str, as_json: bool) -> No
         click.echo(f"{e164} {'is' if added else 'was already'} on the list of {_whose(agent)}.")
 
 
-@dnc.command("remove")
+@dnc.command("remove", epilog=example("relay dnc remove +14155552671"))
 @click.argument("number")
 @click.option("--agent", metavar="ID", help="Take it off this agent's list, instead of off that for all.")
 @json_option
 def remove_number(number: str, agent: str | None, as_json: bool) -> None:
     """Take a number off the list."""
+    from relay.compliance.numbers import normalise
+    from relay.store.do_not_call import DoNotCallList
+
     e164 = normalise(number)
 
     async def work(database: Database, _settings: Settings) -> None:
@@ -59,11 +66,13 @@ def remove_number(number: str, agent: str | None, as_json: bool) -> None:
         click.echo(f"{e164} is no longer on the list of {_whose(agent)}.")
 
 
-@dnc.command("list")
+@dnc.command("list", epilog=example("relay dnc list"))
 @click.option("--agent", metavar="ID", help="Only what holds for this agent.")
 @json_option
 def list_numbers(agent: str | None, as_json: bool) -> None:
     """List the numbers, newest first."""
+
+    from relay.store.do_not_call import DoNotCallList
 
     async def work(database: Database, _settings: Settings) -> list[dict[str, Any]]:
         listed = await DoNotCallList(database).list_all(agent)

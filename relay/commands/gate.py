@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from relay.commands.groups import HelpGroup
 from relay.commands.opened import require_agent, with_database
-from relay.compliance.dialling import DiallingGate
-from relay.compliance.verdict import DialKind, Rule, Verdict
-from relay.config import Settings
-from relay.printing import json_option, print_json, print_record, print_table
-from relay.store.database import Database
-from relay.store.outbound_switches import OutboundSwitches
+from relay.printing import example, json_option, print_json, print_record, print_table
+
+if TYPE_CHECKING:
+    from relay.compliance.verdict import Verdict
+    from relay.config import Settings
+    from relay.store.database import Database
+
+
+# As `DialKind` has them: with it the numbers' metadata would be loaded for a help text.
+KINDS = ("call", "voice_message", "transfer")
 
 
 class _Instant(click.ParamType[datetime]):
@@ -35,20 +40,23 @@ class _Instant(click.ParamType[datetime]):
         return at
 
 
-@click.group()
+@click.group(cls=HelpGroup, epilog=example("relay gate explain +14155552671 --agent my-client"))
 def gate() -> None:
     """Ask whether a number may be dialled; stop an agent from dialling."""
 
 
-@gate.command("explain")
+@gate.command("explain", epilog=example("relay gate explain +14155552671 --agent my-client"))
 @click.argument("number")
 @click.option("--agent", metavar="ID", help="As this agent's call; without it the rules about agents are left out.")
-@click.option("--kind", type=click.Choice([each.value for each in DialKind]), default="call", show_default=True)
+@click.option("--kind", type=click.Choice(KINDS), default="call", show_default=True)
 @click.option("--zone", metavar="IANA", help="Where the callee is, such as Europe/Berlin, instead of all candidates.")
 @click.option("--at", metavar="ISO", type=_Instant(), help="At this time, such as 2026-11-22T09:00Z, instead of now.")
 @json_option
 def explain(*, number: str, agent: str | None, kind: str, zone: str | None, at: datetime | None, as_json: bool) -> None:
     """Print what each rule says to a number, and what would lift it. Nothing is dialled or counted."""
+
+    from relay.compliance.dialling import DiallingGate
+    from relay.compliance.verdict import DialKind
 
     async def work(database: Database, settings: Settings) -> Verdict:
         await require_agent(database, agent)
@@ -67,12 +75,14 @@ def explain(*, number: str, agent: str | None, kind: str, zone: str | None, at: 
     print_table(rules, ["rule", "result", "sentence", "liftedBy"], empty="")
 
 
-@gate.command("disable")
+@gate.command("disable", epilog=example("relay gate disable my-client --reason 'under repair'"))
 @click.argument("agent_id", metavar="ID")
 @click.option("--reason", metavar="TEXT", default="", help="Why; kept until it is enabled.")
 @json_option
 def disable(agent_id: str, reason: str, as_json: bool) -> None:
     """Stop an agent from dialling, at once. Calls that are up go on, and it is still called."""
+
+    from relay.store.outbound_switches import OutboundSwitches
 
     async def work(database: Database, _settings: Settings) -> None:
         await require_agent(database, agent_id)
@@ -82,11 +92,13 @@ def disable(agent_id: str, reason: str, as_json: bool) -> None:
     _print_switch(agent_id, enabled=False, as_json=as_json)
 
 
-@gate.command("enable")
+@gate.command("enable", epilog=example("relay gate enable my-client"))
 @click.argument("agent_id", metavar="ID")
 @json_option
 def enable(agent_id: str, as_json: bool) -> None:
     """Let an agent dial again."""
+
+    from relay.store.outbound_switches import OutboundSwitches
 
     async def work(database: Database, _settings: Settings) -> None:
         await require_agent(database, agent_id)
@@ -104,6 +116,8 @@ def _print_switch(agent_id: str, *, enabled: bool, as_json: bool) -> None:
 
 
 def _results(verdict: Verdict) -> list[dict[str, Any]]:
+    from relay.compliance.verdict import Rule
+
     refused = {each.name: each for each in verdict.refusals}
     results = []
     for rule in Rule:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
-import trio
 
-from relay import config
-from relay.config import Settings
 from relay.printing import warn
-from relay.store.agent_registry import AgentRegistry, unknown_agent
-from relay.store.database import Database, open_database
-from relay.store.engine import name_of, require_database
+
+if TYPE_CHECKING:
+    from relay.config import Settings
+    from relay.store.database import Database
 
 T = TypeVar("T")
 
@@ -25,6 +23,13 @@ def with_database(work: Callable[[Database, Settings], Awaitable[T]], *, creates
     in the wrong directory must not answer from an empty database of its own. Raises `SettingsError`, `DatabaseError`,
     or what `work` raised.
     """
+    import trio
+
+    from relay import config
+
+    from relay.store.database import open_database
+    from relay.store.engine import require_database
+
     settings = config.load(warn=warn)
     if not creates:
         require_database(settings.database_url)
@@ -40,6 +45,8 @@ def with_database(work: Callable[[Database, Settings], Awaitable[T]], *, creates
 
 def _show_database(url: str) -> None:
     """Print on standard error which database is asked, unless the command prints JSON."""
+    from relay.store.engine import name_of
+
     context = click.get_current_context(silent=True)
     if context is None or not context.params.get("as_json"):
         click.echo(f"Database: {name_of(url)}", err=True)
@@ -50,5 +57,7 @@ async def require_agent(database: Database, agent_id: str | None) -> None:
 
     Asked only when nothing was found: what a removed agent left is still listed.
     """
+    from relay.store.agent_registry import AgentRegistry, unknown_agent
+
     if agent_id is not None and await AgentRegistry(database).get(agent_id) is None:
         raise unknown_agent(agent_id)

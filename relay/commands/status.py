@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from relay import __version__
 from relay.commands.opened import with_database
-from relay.config import Settings
 from relay.errors import RelayError
-from relay.printing import json_option, print_json, print_record, print_table
-from relay.running import RunningDaemon, find_daemon
-from relay.store.agent_registry import AgentRegistry
-from relay.store.database import Database
-from relay.store.engine import name_of
-from relay.store.waiting_messages import WaitingMessages
+from relay.printing import example, json_option, print_json, print_record, print_table
+
+if TYPE_CHECKING:
+    from relay.config import Settings
+    from relay.running import RunningDaemon
+    from relay.store.database import Database
 
 _NOBODY = {"name": "", "version": "", "transport": "", "answersBy": "", "since": ""}
 
 
-@click.command()
+@click.command(epilog=example("relay status"))
 @json_option
 def status(as_json: bool) -> None:
     """Show the running daemon: its address, who is connected, live calls, waiting messages.
 
     Exits 1 when no daemon serves this database; the agents and their waiting messages are shown all the same.
     """
+
+    from relay.running import find_daemon
+    from relay.store.agent_registry import AgentRegistry
+    from relay.store.engine import name_of
+    from relay.store.waiting_messages import WaitingMessages
 
     async def work(database: Database, settings: Settings) -> tuple[dict[str, Any], RunningDaemon | None]:
         waiting = WaitingMessages(database)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
+import click
 import pytest
 import trio
 from click.testing import CliRunner, Result
@@ -17,7 +20,7 @@ from click.testing import CliRunner, Result
 from actors.messages import CallSummary
 from relay import __version__
 from relay.agents import Agent
-from relay.cli import main
+from relay.cli import COMMANDS, main
 from relay.config import Settings
 from relay.doctor import examination
 from relay.doctor.check import Finding, Verdict
@@ -104,6 +107,9 @@ def test_the_version_is_told(run: Run) -> None:
         ["messages"],
         ["messages", "list"],
         ["messages", "show"],
+        ["messages", "confirm"],
+        ["messages", "export"],
+        ["completion"],
         ["calls"],
         ["calls", "list"],
         ["calls", "show"],
@@ -163,6 +169,10 @@ def test_a_command_says_which_database_it_asked(run: Run, tmp_path: Path) -> Non
         ["messages", "list", "--status", "lost"],
         ["calls", "list", "--limit", "0"],
         ["serve", "--port", "70000"],
+        ["messages", "confirm"],
+        ["messages", "export", "--csv", "--json"],
+        ["completion", "powershell"],
+        ["agents", "add", "a", "--for", "notepad"],
         ["attach"],
         ["attach", "--token", "t", "--command", "true", "--claude"],
     ],
@@ -553,3 +563,142 @@ def test_attaching_reads_the_settings_file(
     result = run("attach")
     assert result.exit_code == 2
     assert sentence in result.stderr
+
+
+def all_commands() -> list[list[str]]:
+    """Return the words of each command and group."""
+    found: list[list[str]] = []
+
+    def walk(command: click.Command, words: list[str]) -> None:
+        found.append(words)
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                inner = command.get_command(context, name)
+                assert inner is not None
+                walk(inner, [*words, name])
+
+    walk(main, [])
+    return found
+
+
+@pytest.mark.parametrize("command", all_commands(), ids=" ".join)
+def test_every_help_fits_a_terminal_and_has_an_example(run: Run, command: list[str]) -> None:
+    """No line is longer than 80 columns but those of examples, no summary is cut, and there is something to paste."""
+    if command in (["attach"], ["call"]):
+        return  # their examples are on docs/attach.md and in the README
+    text, _mark, pasted = run(*command, "--help").stdout.partition("Example:")
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert "..." not in text.replace("ID...", "").replace("[ARGS]...", "")
+    assert pasted.split()[0] in {"relay", "eval"}
+
+
+def test_summaries_are_those_of_the_commands_themselves() -> None:
+    """What `relay --help` says of a command, without loading it, is the first sentence of its own help."""
+    context = click.Context(main)
+    for name, summary in COMMANDS.items():
+        command = main.get_command(context, name)
+        assert command is not None
+        assert command.get_short_help_str(limit=1000) == summary
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["agents", "add", "--help"], ["messages", "list", "--help"], ["--version"]]
+)
+def test_help_does_not_wait_for_what_the_work_needs(words: list[str]) -> None:
+    """Neither the database's libraries nor Trio are loaded to print a help text."""
+    program = (
+        "import sys; from relay.cli import main\n"
+        f"try: main({words!r})\n"
+        "except SystemExit: pass\n"
+        "heavy = {'sqlalchemy', 'alembic', 'trio', 'rich', 'phonenumbers', 'mcp', 'twilio', 'typed_settings'}\n"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or None)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_can_complete_commands(run: Run, shell: str) -> None:
+    """The script names the variable by which the command itself is asked."""
+    script = run("completion", shell).stdout
+    assert "_RELAY_COMPLETE" in script
+    assert "relay" in script
+
+
+def test_commands_are_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the script asks is answered, for commands that are loaded only when used, too."""
+    asked = CliRunner().invoke(
+        main,
+        prog_name="relay",
+        env={"_RELAY_COMPLETE": "bash_complete", "COMP_WORDS": "relay messages co", "COMP_CWORD": "2"},
+    )
+    assert asked.stdout.split() == ["plain,confirm"]
+
+
+def test_messages_are_confirmed_by_the_beginnings_of_their_ids(run: Run) -> None:
+    """Any part of an id that tells it apart will do; one that does not confirms none, and says which there are."""
+    first, second = leave_two(run)
+    told = printed(run("messages", "show", second[:-3], "--json"))
+    assert told["id"] == second
+    several = run("messages", "confirm", second, "msg_")
+    assert (several.exit_code, several.stdout) == (1, "")
+    assert first in several.stderr
+    assert second in several.stderr
+    assert printed(run("messages", "show", second, "--json"))["status"] == "waiting"
+    assert run("messages", "confirm", second, "nothing").exit_code == 1
+    assert run("messages", "confirm", "").exit_code == 1
+    assert printed(run("messages", "confirm", second[:-2], second, first, "--json")) == {
+        "acknowledged": [second, first]
+    }
+    assert printed(run("messages", "show", second, "--json"))["status"] == "acknowledged"
+    assert f"{second} is confirmed." in run("messages", "confirm", second).stdout
+
+
+def test_messages_are_exported_whole(run: Run) -> None:
+    """As JSON they are what `list` has; as CSV each is a row, whatever the caller said."""
+    run("agents", "add", "my-client")
+    said = '=HYPERLINK("http://x.example"), "quoted";\r\nsecond line, naïve 😀'
+    with_database(lambda database: WaitingMessages(database).leave(draft(body=said)))
+    assert json.loads(run("messages", "export").stdout) == printed(run("messages", "list", "--json"))
+    (row,) = csv.DictReader(io.StringIO(run("messages", "export", "--csv").stdout, newline=""))
+    (message,) = printed(run("messages", "export", "--json"))["messages"]
+    assert row["id"] == message["id"]
+    assert row["body"] == f"'{said}"
+    assert row["from"] == message["from"]
+    assert row["transcript"].startswith("caller: ")
+    assert list(csv.reader(io.StringIO(run("messages", "export", "--csv", "--status", "held").stdout)))[1:] == []
+
+
+def test_calls_are_shown_by_the_beginning_of_their_sid(run: Run) -> None:
+    """A call is found by a part of its SID that no other begins with."""
+    run("agents", "add", "my-client")
+
+    async def work(database: Database) -> None:
+        for sid in ("CA1a", "CA1b", "CA2"):
+            await CallJournal(database).open_call(call(sid))
+
+    with_database(work)
+    assert printed(run("calls", "show", "CA2", "--json"))["callSid"] == "CA2"
+    assert printed(run("calls", "show", "CA1a", "--json"))["callSid"] == "CA1a"
+    several = run("calls", "show", "CA1")
+    assert (several.exit_code, several.stdout) == (1, "")
+    assert "CA1a" in several.stderr
+    assert "CA1b" in several.stderr
+
+
+def test_tables_fit_a_terminal_of_eighty_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal no line is longer than it is wide, and the ids stand first, whole, on one line."""
+    ids = leave_two(run)
+    sid = "CA" + "0123456789abcdef" * 2
+
+    async def work(database: Database) -> None:
+        await CallJournal(database).open_call(call(sid))
+
+    with_database(work)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    for words, wanted in ((("messages", "list"), ids), (("calls", "list"), [sid]), (("agents", "list"), ["a", "b"])):
+        lines = [click.unstyle(line) for line in run(*words).stdout.splitlines()]
+        assert max(len(line) for line in lines) <= 80
+        assert [each for each in wanted if any(line.startswith(each) for line in lines)] == list(wanted)

@@ -1,0 +1,44 @@
+"""`relay doctor`: can real calls work?"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from relay.errors import RelayError
+from relay.printing import example, json_option, print_json, print_line
+
+if TYPE_CHECKING:
+    from relay.doctor.check import Finding
+
+
+@click.command(epilog=example("relay doctor"))
+@json_option
+def doctor(as_json: bool) -> None:
+    """Check whether real calls can work: settings, database, public address, signatures, keys.
+
+    Run it where the daemon runs, with the same settings, while the daemon is up; one that was started with --local is
+    checked as such. It changes nothing but what every command does: it brings the database's tables up to date.
+    """
+    import trio
+
+    from relay import config
+    from relay.doctor.check import Verdict
+    from relay.doctor.examination import examine
+
+    def tell(finding: Finding) -> None:
+        if not as_json:
+            print_line(f"{finding.verdict.value:<7}  {finding.check:<10}  {finding.text}")
+
+    async def run() -> list[Finding]:
+        warnings: list[str] = []
+        return await examine(partial(config.load, warn=warnings.append), tell, warnings=warnings)
+
+    findings = trio.run(run)
+    failed = [each.check for each in findings if each.verdict is Verdict.FAILED]
+    if as_json:
+        print_json({"healthy": not failed, "checks": [each.as_json() for each in findings]})
+    if failed:
+        raise RelayError(f"Mend what failed, then ask again: {', '.join(failed)}.")
