@@ -26,7 +26,6 @@ def with_database(work: Callable[[Database, Settings], Awaitable[T]], *, creates
     import trio
 
     from relay import config
-
     from relay.store.database import open_database
     from relay.store.engine import require_database
 

@@ -661,7 +661,8 @@ def test_messages_are_exported_whole(run: Run) -> None:
     said = '=HYPERLINK("http://x.example"), "quoted";\r\nsecond line, naïve 😀'
     with_database(lambda database: WaitingMessages(database).leave(draft(body=said)))
     assert json.loads(run("messages", "export").stdout) == printed(run("messages", "list", "--json"))
-    (row,) = csv.DictReader(io.StringIO(run("messages", "export", "--csv").stdout, newline=""))
+    exported = run("messages", "export", "--csv").stdout_bytes.decode()
+    (row,) = csv.DictReader(io.StringIO(exported, newline=""))
     (message,) = printed(run("messages", "export", "--json"))["messages"]
     assert row["id"] == message["id"]
     assert row["body"] == f"'{said}"
