@@ -50,7 +50,7 @@ from relay import local as local_mode
 from relay import logs
 from relay.calls_of_agents import CallsOfAgents
 from relay.compliance.dialling import DiallingGate
-from relay.compliance.opt_out import spoken_opt_out
+from relay.compliance.opt_out import opt_out_listener
 from relay.config import Settings
 from relay.errors import RelayError, SettingsError
 from relay.files import beside_database
@@ -469,7 +469,7 @@ class Relay:
             reprompts=self._settings.relay_silence_questions,
             long_filler_after=max(LONG_FILLER_SECONDS, 2 * first_filler),
             phrases=phrases_for(call.language) if agent is None else phrases_of(agent, call.language),
-            asks_not_to_be_called=partial(spoken_opt_out, language=call.language),
+            asks_not_to_be_called=opt_out_listener(call.language),
             keep_transcript=self._settings.relay_keep_transcripts,
         )
 

@@ -13,7 +13,8 @@ A language model would understand more, but this must work when none answers, wi
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
+from functools import cache, partial
 
 from relay.compliance.opt_out_rules import Rules, load_rules
 
@@ -29,14 +30,34 @@ def spoken_opt_out(text: str, language: str) -> bool:
     `multi`) all are heard. A third language is not guessed at. Takes time in proportion to the text, and looks at
     the last `MAX_CHARACTERS` of it.
     """
-    primary = language.replace("_", "-").partition("-")[0].lower()
-    heard = {"en", primary} if primary in LANGUAGES else LANGUAGES.keys()
+    heard = _heard_in(language)
     sentences = _SENTENCE.findall(text[-MAX_CHARACTERS:])
-    return any(LANGUAGES[each].asks(sentence) for sentence in sentences for each in heard)
+    return any(rules_of(each).asks(sentence) for sentence in sentences for each in heard)
 
 
-# A stop or a comma between figures is part of a time of day: "before 9.30".
-_SENTENCE = re.compile(r"(?:[^.!?;…\n]|(?<=\d)\.(?=\d))+[.!?;…]*")
+def opt_out_listener(language: str) -> Callable[[str], bool]:
+    """Return `spoken_opt_out` for calls in `language`, with the rules loaded now and not at the first utterance.
 
-LANGUAGES: Mapping[str, Rules] = {each: load_rules(each) for each in ("en", "de", "fr", "es", "it", "pt", "nl")}
-"""The rules of each language that is listened to, by its primary subtag."""
+    Loading takes some 50 ms a language, once in a process.
+    """
+    for each in _heard_in(language):
+        rules_of(each)
+    return partial(spoken_opt_out, language=language)
+
+
+@cache
+def rules_of(language: str) -> Rules:
+    """Return the rules of one of `LANGUAGES`; they are read once."""
+    return load_rules(language)
+
+
+def _heard_in(language: str) -> Iterable[str]:
+    primary = language.replace("_", "-").partition("-")[0].lower()
+    return {"en", primary} if primary in LANGUAGES else LANGUAGES
+
+
+# A full stop between figures is part of a time of day: "before 9.30".
+_SENTENCE = re.compile(r"(?:[^.!?;…]|(?<=\d)\.(?=\d))+[.!?;…]*")
+
+LANGUAGES = ("en", "de", "fr", "es", "it", "pt", "nl")
+"""The primary subtags of the languages that are listened to."""

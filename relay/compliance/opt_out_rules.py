@@ -19,44 +19,58 @@ within a word any rest of it. `?` is a question mark. A word in capitals stands 
 A sentence is read from its beginning. What is found first counts, and where a remark and a wish begin with the same
 word, the remark. `^` is the beginning of the sentence, `$` its end.
 
-Nothing repeats without a bound, so the time is in proportion to the words.
+To compare them fast, each word that the phrases know is a letter, and any other word is one of a few: a sentence is
+then a short text, a choice of words a set of letters, and the whole file one regular expression. Nothing in it repeats
+without a bound, so the time is in proportion to the words.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 
 import attrs
+
+from relay.compliance.opt_out_phrases import EDGES, Group, Letters, Notation, Phrase, Replacements, fold, words_of
 
 
 @attrs.frozen
 class Rules:
     """One language. Made by `load_rules`."""
 
-    spellings: Mapping[str, str]
     fillers: frozenset[str]
-    apostrophe: str
-    _said_for_nothing: re.Pattern[str]
-    _spelled: re.Pattern[str]
+    anchors: Mapping[str, frozenset[frozenset[frozenset[str]]]]
+    """For the cheap look: one of these words is in whatever asks, and of one of its collections, a word of each set."""
+    _apostrophe: str
+    _for_nothing: Replacements
+    _spelled: Replacements
+    _letters: Letters
     _wishes: re.Pattern[str]
-    anchors: frozenset[str]
-    """One of these words occurs in every sentence that asks. Derived from the phrases, for the cheap look."""
 
     def asks(self, sentence: str) -> bool:
         """Return whether a sentence asks not to be called again."""
         words = self.normalise(sentence)
-        if self.anchors.isdisjoint(words.split()):
+        if not self.may_ask(words):
             return False
-        return any(match["remark"] is match["unless"] is None for match in self._wishes.finditer(words))
+        text = self._letters.write(words)
+        return any(match["remark"] is match["unless"] is None for match in self._wishes.finditer(text))
 
-    def normalise(self, sentence: str) -> str:
-        """Return a sentence as the phrases are compared with it: words with a space after each, `?` one of them."""
-        words = self._said_for_nothing.sub("", _fold(sentence, self.apostrophe))
-        return self._spelled.sub(lambda match: self.spellings[match.group()], words)
+    def normalise(self, sentence: str) -> list[str]:
+        """Return a sentence as the phrases are compared with it: spelled alike, without fillers, `?` a word too."""
+        words = fold(sentence, self._apostrophe)
+        # Twice, because a filler may stand within another one: "por eh favor".
+        return self._spelled.apply(self._for_nothing.apply(self._for_nothing.apply(words)))
+
+    def may_ask(self, words: Iterable[str]) -> bool:
+        """Return False where no phrase can be in these words, at a fraction of what comparing them costs."""
+        said = set(words)
+        return any(
+            all(not need.isdisjoint(said) for need in needs)
+            for word in said & self.anchors.keys()
+            for needs in self.anchors[word]
+        )
 
 
 def load_rules(language: str) -> Rules:
@@ -71,150 +85,66 @@ def load_rules(language: str) -> Rules:
 def compile_rules(data: Mapping[str, object]) -> Rules:
     """Compile the content of a rules file. Raises `ValueError` naming a phrase that could never be heard."""
     apostrophe = _text(data, "apostrophe")
-    fillers = _variants(_text(data, "fillers"), apostrophe)
-    spellings = {
-        variant: _fold(reading, apostrophe)
-        for reading, variants in _table(data, "spelled").items()
-        for variant in _variants(variants, apostrophe)
-    }
-    notation = _Notation(spellings, fillers, _table(data, "names"), apostrophe)
+    fillers = dict.fromkeys(_variants(_text(data, "fillers")), "")
+    spelled = {each: reading for reading, text in _table(data, "spelled").items() for each in _variants(text)}
+    for_nothing, spellings = (Replacements.of(each, apostrophe) for each in (fillers, spelled))
+    notation = Notation(for_nothing, spellings, _table(data, "names"), apostrophe)
     lists = _table(data, "phrases")
     phrases = {each: notation.parse(_text(lists, each)) for each in _LISTS}
+    letters = Letters.of(word for each in phrases.values() for phrase in each for word in words_of(phrase))
     asks, alone, follows, goes_on, unless_next, unless_after, remarks = (
-        [_expression(line) for line in phrases[each]] for each in _LISTS
+        [letters.expression(phrase) for phrase in phrases[each]] for each in _LISTS
     )
     # What may follow is taken whole and not given back, so that what comes next is really next: in "do not call me
     # again before nine", "again" must not become what comes next. A phrase is taken as it was first found, likewise.
     tail = f"(?>(?:{'|'.join(follows)}){{0,6}})(?!{'|'.join(unless_next)})"
     openly = f"(?:{'|'.join(f'(?>{each})' for each in asks)}){tail}"
-    alone_ = f"(?:{'|'.join(alone)}){tail}(?={'|'.join(goes_on)}|\\? |$)"
+    # A question mark ends a sentence as well.
+    end = f"{letters.expression(['?'])}|$"
+    closed = f"(?:{'|'.join(alone)}){tail}(?={'|'.join(goes_on)}|{end})"
     # What must not stand before is taken along where there is no other way to read it, so that the phrase is not found
     # again without it: in "I don't want any more calls", the "don't" belongs to the phrase.
     before = f"(?P<unless>{'|'.join(unless_after)})??"
     return Rules(
-        spellings,
-        fillers,
+        frozenset(" ".join(fold(each, apostrophe)) for each in fillers),
+        _anchors(phrase for each in ("asks", "asks_alone") for phrase in phrases[each]),
         apostrophe,
-        _any_of(fillers),
-        _any_of(spellings),
-        re.compile(rf"(?<!\S)(?:(?P<remark>{'|'.join(remarks)})|{before}(?:{openly}|{alone_}))"),
-        frozenset().union(*(_anchors(line) for each in ("asks", "asks_alone") for line in phrases[each])),
+        for_nothing,
+        spellings,
+        letters,
+        re.compile(f"(?P<remark>{'|'.join(remarks)})|{before}(?:{openly}|{closed})"),
     )
 
 
 _LISTS = ("asks", "asks_alone", "may_follow", "goes_on", "unless_next", "unless_after", "remarks")
 
 
-@attrs.frozen
-class _Group:
-    ways: list[_Phrase]
-    is_optional: bool
-
-
-_Phrase = list["str | _Group"]
-
-
-@attrs.frozen
-class _Notation:
-    spellings: Mapping[str, str]
-    fillers: frozenset[str]
-    names: Mapping[str, str]
-    apostrophe: str
-
-    def parse(self, text: str) -> list[_Phrase]:
-        """Return the phrases of a list, one a line."""
-        return [self._phrase(line.strip()) for line in text.splitlines() if line.strip() and line.strip()[0] != "#"]
-
-    def _phrase(self, line: str) -> _Phrase:
-        expanded = line
-        for _ in range(_DEEPEST):
-            expanded = _NAME.sub(lambda name: f"({_text(self.names, name.group())})", expanded)
-        signs = iter([*_TOKEN.findall(expanded), ")"])
-        ways = self._ways(signs)
-        if next(signs, None) is not None:
-            raise ValueError(f"a bracket is closed that was not opened in {line!r}")
-        phrase: _Phrase = ways[0] if len(ways) == 1 else [_Group(ways, is_optional=False)]
-        if all(isinstance(each, _Group) and each.is_optional for each in phrase):
-            raise ValueError(f"nothing needs to be said in {line!r}")
-        return phrase
-
-    def _ways(self, signs: Iterator[str]) -> list[_Phrase]:
-        ways: list[_Phrase] = [[]]
-        for sign in signs:
-            if sign in ")]":
-                return ways
-            if sign in "([":
-                ways[-1].append(_Group(self._ways(signs), is_optional=sign == "["))
-            elif sign == "|":
-                ways.append([])
-            else:
-                ways[-1] += self._words(sign)
-        raise ValueError("a bracket is not closed")
-
-    def _words(self, sign: str) -> list[str]:
-        if "*" in sign:
-            return _fold(sign, self.apostrophe, keep="*").split()
-        if sign in _EDGES:
-            return [sign]
-        words = _fold(sign, self.apostrophe)
-        if words in self.fillers:
-            raise ValueError(f"{sign!r} is a filler, and left out of what is said, so it can never be heard")
-        return self.spellings.get(words, words).split()
-
-
-# A name may stand in another one's words, and so on as often as this.
-_DEEPEST = 4
-_EDGES = {"^": r"\A", "$": r"\Z"}
-_NAME = re.compile(r"\b[A-Z][A-Z_]+\b")
-_TOKEN = re.compile(r"[()\[\]|?^$]|[^()\[\]|?^$\s]+")
-
-
-def _expression(phrase: _Phrase) -> str:
-    return "".join(
-        f"(?:{'|'.join(map(_expression, each.ways))}){'?' if each.is_optional else ''}"
-        if isinstance(each, _Group)
-        else _EDGES[each]
-        if each in _EDGES
-        else re.escape(each).replace(r"\*", r"[a-z0-9]*" if len(each) > 1 else "[a-z0-9]+") + " "
-        for each in phrase
-    )
-
-
-def _anchors(phrase: _Phrase) -> frozenset[str]:
-    """Return words, one of which is in whatever a phrase matches; none where there are no such words.
+def _anchors(phrases: Iterable[Phrase]) -> dict[str, frozenset[frozenset[frozenset[str]]]]:
+    """Return the anchors of `Rules`. Raises `ValueError` for a phrase that has no word of its own.
 
     Of the places in a phrase that are always filled, the one with the longest words is taken: long words are rare.
     """
-    filled = [found for each in phrase if (found := _anchors_of(each))]
-    return max(filled, key=lambda words: min(map(len, words)), default=frozenset())
+    anchors: dict[str, set[frozenset[frozenset[str]]]] = {}
+    for phrase in phrases:
+        filled = [words for each in phrase if (words := _filled_by(each))]
+        if not filled:
+            raise ValueError("a phrase needs a word that must be said")
+        rarest = max(filled, key=lambda words: min(map(len, words)))
+        for word in rarest:
+            anchors.setdefault(word, set()).add(frozenset(each for each in filled if each is not rarest))
+    return {word: frozenset(needs) for word, needs in anchors.items()}
 
 
-def _anchors_of(element: str | _Group) -> frozenset[str]:
+def _filled_by(element: str | Group) -> frozenset[str]:
+    """Return words, one of which is said wherever this is; none where it may be left out, or be any word."""
     if isinstance(element, str):
-        return frozenset() if "*" in element or element in _EDGES else frozenset({element})
-    ways = [_anchors(way) for way in element.ways]
-    return frozenset() if element.is_optional or not all(ways) else frozenset().union(*ways)
+        return frozenset() if "*" in element or element in EDGES else frozenset({element})
+    ways = [max(map(_filled_by, way), key=len, default=frozenset()) for way in element.ways]
+    return frozenset() if element.is_optional or not all(ways) else frozenset[str]().union(*ways)
 
 
-def _variants(text: str, apostrophe: str) -> frozenset[str]:
-    return frozenset(_fold(each, apostrophe) for each in re.split(r"[|\n]", text) if each.strip())
-
-
-def _any_of(phrases: Iterable[str]) -> re.Pattern[str]:
-    # The longer first, as the first that fits is taken; letters, figures and spaces need no escape.
-    return re.compile(rf"(?<!\S)(?:{'|'.join(sorted(phrases, key=len, reverse=True)) or '(?!)'})")
-
-
-def _fold(text: str, apostrophe: str, *, keep: str = "") -> str:
-    lower = text.casefold()
-    if not lower.isascii():
-        decomposed = unicodedata.normalize("NFKD", lower)
-        lower = "".join(each for each in decomposed if not unicodedata.combining(each))
-    words = re.findall(rf"[a-z0-9{keep}]+|\?", _APOSTROPHE.sub(apostrophe, lower))
-    return "".join(f"{each} " for each in words)
-
-
-_APOSTROPHE = re.compile(r"['\u2018\u2019\u02bc`]")
+def _variants(text: str) -> list[str]:
+    return [each for each in re.split(r"[|\n]", text) if each.strip()]
 
 
 def _text(data: Mapping[str, object], name: str) -> str:
