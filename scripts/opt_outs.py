@@ -4,8 +4,9 @@
     scripts/opt_outs.py [--missed] [--json] [--sets DIRECTORY] [LANGUAGE ...]
 
 The sentences are in tests/relay/compliance/opt_outs, a file a language. `develop` was at hand when the rules were
-written; `held_out` was not. *Asks* are wishes and how many of them are heard; *guards* sound like a wish and are none,
-and *false* is how many of those are heard all the same.
+written; `held_out` was not, and `later` is what they were tried with afterwards: each file says how they did then.
+*Asks* are wishes and how many of them are heard; *guards* sound like a wish and are none, and *false* is how many of
+those are heard all the same.
 
 Run it with the project's environment: .venv/bin/python scripts/opt_outs.py
 """
@@ -23,7 +24,7 @@ import click
 from relay.compliance.opt_out import LANGUAGES, spoken_opt_out
 
 SETS = Path(__file__).parents[1] / "tests" / "relay" / "compliance" / "opt_outs"
-PARTS = ("develop", "held_out")
+PARTS = ("develop", "held_out", "later")
 
 
 @attrs.frozen
@@ -68,7 +69,9 @@ def _read(path: Path) -> Iterator[SentenceSet]:
             asks, guards = (tuple(data[kind][part].split("\n")) for kind in ("asks", "does_not_ask"))
             yield SentenceSet(path.stem, part, tuple(filter(None, asks)), tuple(filter(None, guards)))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path} needs asks and does_not_ask, each with develop and held_out: {error}") from error
+        raise ValueError(
+            f"{path} needs asks and does_not_ask, each with develop, held_out and later: {error}"
+        ) from error
 
 
 def measure(sentences: SentenceSet) -> Result:

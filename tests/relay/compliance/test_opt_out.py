@@ -341,7 +341,7 @@ def test_what_is_no_wish_is_none_where_the_language_is_unknown(sentences: Senten
 def test_the_sets_are_large() -> None:
     """Each language has at least 300 wishes and 200 that are none, a third of which the rules were not made with."""
     for language in LANGUAGES:
-        develop, held_out = read_sets(SETS, [language])
+        develop, held_out, _later = read_sets(SETS, [language])
         assert len({*develop.asks, *held_out.asks}) >= 300, language
         assert len({*develop.guards, *held_out.guards}) >= 200, language
         assert min(len(held_out.asks), len(held_out.guards)) >= 90, language
@@ -478,9 +478,11 @@ SMALL_SET = """
 [asks]
 develop = "stop calling me\\nI am fine"
 held_out = "stop calling me"
+later = ""
 [does_not_ask]
 develop = "hello"
 held_out = "never call me again"
+later = ""
 """
 
 
@@ -492,12 +494,12 @@ def test_the_script_shows_what_is_missed(tmp_path: Path) -> None:
     assert "en        develop      2      1       1     50.0       1      0" in shown
     assert "en develop missed: I am fine" in shown
     assert "en held_out false: never call me again" in shown
-    first, second = json.loads(runner.invoke(main, ["en", "--sets", str(tmp_path), "--json"]).stdout)
+    first, second, _third = json.loads(runner.invoke(main, ["en", "--sets", str(tmp_path), "--json"]).stdout)
     assert (first["missed"], first["heard"], second["false"]) == (["I am fine"], 50.0, ["never call me again"])
     (tmp_path / "en.toml").write_text("[asks]")
     broken = runner.invoke(main, ["en", "--sets", str(tmp_path)])
     assert broken.exit_code == 1
-    assert "develop and held_out" in broken.output
+    assert "develop, held_out and later" in broken.output
 
 
 @settings(deadline=None)
