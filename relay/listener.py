@@ -1,78 +1,46 @@
-"""The one port: Hypercorn's protocol code behind an accept loop of our own.
+"""The one port: an accept loop of our own, which keeps its connections apart.
 
-    socket ─▶ accept ─▶ Connection (Hypercorn's TCPServer) ─▶ ASGI app
-                            │
-                            └─ GuardedStream: notices a peer that left, or that does not read
+    socket ─▶ accept ─▶ Connection ─▶ ASGI app        relay.connection: the protocol, and whose turn it is
+                │  ▲
+                ▼  │ who waits for its peer
+           IdleConnections                            relay.idle_connections: who gives way
 
-Hypercorn speaks HTTP and WebSocket well, but its own server lets one connection harm all others: any exception while
-reading a request (one byte too early, one non-ASCII header) ends the process, and a peer that does not read keeps it
-from ever stopping. So the accept loop, the nurseries and the time limits are ours, and each connection is its own
-compartment:
+Hypercorn, whose classes the connection is built from, has a server too, which lets one connection harm all others: any
+exception while reading a request (one byte too early, one non-ASCII header) ends the process, and a peer that does not
+read keeps it from ever stopping. Running it and restarting it after a crash was the alternative; it drops every live
+call each time. So the accept loop, the nurseries and the time limits are ours, and each connection is its own
+compartment: an error in it is logged and ends it, nothing else.
 
-* an error in it is logged and ends it, nothing else;
-* a peer that takes no bytes for `peer_patience` seconds is cut off;
-* a connection that sends no request within `first_request_within` seconds is closed;
-* a handler whose peer has left gets `handler_patience` seconds to finish, then it is cancelled; with the handler ends
-  everything Hypercorn keeps for the connection (its ping and keep-alive timers would stay until they expire).
-
-Running Hypercorn's worker and restarting it after a crash was the alternative; it drops every live call each time.
-`TCPServer`, `WorkerContext` and `ASGIWrapper`'s protocol are Hypercorn's internals: the version is pinned, and the test
-that throws hostile inputs at this module is the alarm.
+When places or file descriptors are short, a connection that waits for its peer is closed for the next one. So who
+only holds connections open keeps nobody out.
 """
 
 from __future__ import annotations
 
 import errno
-import math
 import socket
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import attrs
-import h11
 import structlog
 import trio
-from attrs.validators import ge, gt
 from hypercorn.config import Config
-from hypercorn.events import Closed, Event, RawData
-from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ConnectionState
 
+from relay.connection import AsgiApp, Connection, ListenerOptions, hypercorn_config, kinds
 from relay.errors import RelayError
+from relay.idle_connections import IdleConnections
+
+__all__ = ["AsgiApp", "ListenError", "ListenerOptions", "address_of", "bind", "serve", "serve_on"]
 
 log = structlog.get_logger(__name__)
 
-AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
-"""An ASGI 3 application: (scope, receive, send). Frameworks disagree about the types of the three, so they are open."""
-
-_MESSAGE_TOO_BIG = b"\x88\x02\x03\xf1"
-"""A WebSocket Close frame with code 1009 and no reason, as a server writes it (RFC 6455, 5.5.1 and 7.4.1)."""
+_SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+# Until the connection that gave way has closed its descriptor; or, if none did, until one ends by itself.
+_SHORTAGE_PAUSE = 0.05
 
 
 class ListenError(RelayError):
     """Say why the address cannot be listened on, and what to do."""
-
-
-@attrs.frozen(kw_only=True)
-class ListenerOptions:
-    """The limits of the port; sizes in bytes, times in seconds."""
-
-    backlog: int = attrs.field(default=512, validator=gt(0))
-    max_connections: int = attrs.field(default=10_000, validator=gt(0))
-    """More are accepted and closed at once: a refused connection tells a proxy more than one that hangs."""
-    max_header_bytes: int = attrs.field(default=16 * 1024, validator=gt(0))
-    max_message_bytes: int = attrs.field(default=64 * 1024, validator=gt(0))
-    """The largest WebSocket message; the carrier's are a few hundred bytes."""
-    ping_interval: float = attrs.field(default=20.0, validator=gt(0))
-    keep_alive: float = attrs.field(default=3600.0, validator=gt(0))
-    """Long, because a client posts its answers over pooled connections, and a server that closes one under its hand
-    loses the answer. `max_connections` bounds what idle connections can cost."""
-    first_request_within: float = attrs.field(default=20.0, validator=gt(0))
-    peer_patience: float = attrs.field(default=5.0, validator=gt(0))
-    handler_patience: float = attrs.field(default=30.0, validator=gt(0))
-    grace: float = attrs.field(default=5.0, validator=ge(0))
-    """How long connections may go on after `stop`."""
 
 
 async def serve(  # noqa: ASYNC128 - started in serve_on
@@ -108,186 +76,103 @@ async def serve_on(
     request belongs into the caller's nursery.
     """
     address = address_of(listeners)
-    context = WorkerContext(None)
-    acceptor = _Acceptor(app, options, _hypercorn_config(options), context)
+    acceptor = _Acceptor(app, options, hypercorn_config(options))
     async with trio.open_nursery() as own, trio.open_nursery() as connections:
         accepting = trio.CancelScope()
 
         async def end() -> None:
             await stop.wait()
             accepting.cancel("stopped")
-            await context.terminated.set()  # Hypercorn closes its idle keep-alive connections on this
+            acceptor.stop()
             connections.cancel_scope.deadline = trio.current_time() + options.grace
 
         own.start_soon(end)
         with accepting:
             task_status.started(address)
-            await trio.serve_listeners(acceptor.accept, list(listeners), handler_nursery=connections)
+            yielding = [_YieldingListener(each, acceptor) for each in listeners]
+            await trio.serve_listeners(acceptor.accept, yielding, handler_nursery=connections)
     log.info("listener_stopped", port=address[1])
 
 
-@attrs.define
+@attrs.define(eq=False)
 class _Acceptor:
-    """Takes connections in: counts them, refuses what is too many, and keeps each one's errors inside it."""
+    """Takes connections in: counts them, has one give way to the next, and keeps each one's errors inside it."""
 
     _app: AsgiApp
     _options: ListenerOptions
     _config: Config
-    _context: WorkerContext
-    _open: int = 0
-    _refused: int = 0
+    _idle: IdleConnections = attrs.field(factory=IdleConnections, init=False)
+    _connections: set[Connection] = attrs.field(factory=set, init=False)
+    _stopping: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _refused: int = attrs.field(default=0, init=False)
 
     async def accept(self, stream: trio.SocketStream) -> None:
         """Serve one connection from accept to close; nothing but cancellation comes out of here."""
-        if self._open >= self._options.max_connections:
-            self._note_refusal()
+        if len(self._connections) >= self._options.max_connections and not self.make_room():
+            self.note_refusal()
             return
-        self._open += 1
+        connection = Connection(
+            self._app, self._options, self._config, stream, idle=self._idle, stopping=self._stopping
+        )
+        self._connections.add(connection)
         try:
-            await Connection(self._app, self._options, self._config, self._context, stream).run()
+            await connection.run()
+        except* OSError:
+            log.debug("connection_lost")  # before it was served, or while its peer was being looked at
         except* Exception as group:  # noqa: BLE001 - the firewall: whatever broke, broke this connection only
             # The texts of these errors repeat the peer's bytes, so only their kinds are logged.
-            log.warning("connection_failed", errors=_kinds(group))
+            log.warning("connection_failed", errors=kinds(group))
         finally:
-            self._open -= 1
+            self._connections.discard(connection)
             self._note_room()
 
-    def _note_refusal(self) -> None:
+    def make_room(self) -> bool:
+        """Close a connection that waits for its peer, if there is one. Return whether there was."""
+        return self._idle.make_room()
+
+    def stop(self) -> None:
+        """Close idle connections, and the others after their next answer. Never waits."""
+        self._stopping.set()
+        for each in self._connections:
+            each.stop()
+
+    def note_refusal(self) -> None:
+        """Note that there was no place for somebody."""
         if not self._refused:  # one line when it begins and one when it is over: a flood must not fill the log too
-            log.error("listener_full", connections=self._open)
+            log.error("listener_full", connections=len(self._connections))
         self._refused += 1
 
     def _note_room(self) -> None:
-        if self._refused and self._open < self._options.max_connections * 0.9:
+        if self._refused and len(self._connections) < self._options.max_connections * 0.9:
             log.warning("listener_has_room", refused=self._refused)
             self._refused = 0
 
 
-class Connection(TCPServer):
-    """One connection: Hypercorn's protocol code, under a deadline that follows from who is still there."""
+@attrs.frozen(eq=False)
+class _YieldingListener(trio.abc.Listener[trio.SocketStream]):
+    """A listening socket that has a connection give way when there is no file descriptor for the next one.
 
-    def __init__(
-        self,
-        app: AsgiApp,
-        options: ListenerOptions,
-        config: Config,
-        context: WorkerContext,
-        stream: trio.SocketStream,
-    ) -> None:
-        self._asgi = app
-        self._options = options
-        self._scope = trio.CancelScope(deadline=trio.current_time() + options.first_request_within)
-        self._peer_left = False
-        self._handlers = 0
-        guarded: Any = GuardedStream(stream, options.peer_patience, self._note_peer_left)
-        # Hypercorn declares the TLS stream only; it takes a plain one when that has no `do_handshake`.
-        super().__init__(self._handle_request, config, context, ConnectionState({}), guarded)
+    Trio's own loop waits then, and reports it ten times a second; as long as nobody leaves, nobody is let in.
+    """
 
-    async def run(self) -> None:
-        """Serve the connection until it is closed. Raises whatever Hypercorn stumbles over."""
-        with self._scope:
-            await super().run()
+    _inner: trio.SocketListener
+    _acceptor: _Acceptor
 
-    async def protocol_send(self, event: Event) -> None:
-        """Perform what the protocol code wants sent, and hang up on a peer whose message was too big.
-
-        Hypercorn only writes the Close frame: it would go on collecting the message, as long as the peer likes, and
-        never tell the handler.
-        """
-        await super().protocol_send(event)
-        if isinstance(event, RawData) and event.data == _MESSAGE_TOO_BIG:
-            await super().protocol_send(Closed())
-
-    async def _handle_request(
-        self,
-        scope: Any,
-        receive: Any,
-        send: Any,
-        sync_spawn: object,  # noqa: ARG002 - for WSGI apps, as is the next; Hypercorn passes both
-        call_soon: object,  # noqa: ARG002
-    ) -> None:
-        self._handlers += 1
-        self._scope.deadline = self._due()
-        try:
-            await self._asgi(scope, receive, send)
-        except* h11.LocalProtocolError:
-            # The answer does not fit what the peer has sent since (CONNECT, a reset): its fault, so no traceback.
-            log.warning("answer_not_sendable", protocol=scope["type"])
-        except* Exception as group:
-            # Swallowed here, because Hypercorn logs on its own channel; it then answers 500 or closes with 1011.
-            log.error("handler_failed", protocol=scope["type"], errors=_kinds(group), exc_info=True)
-        finally:
-            self._handlers -= 1
-            self._scope.deadline = self._due()
-
-    def _note_peer_left(self) -> None:
-        if not self._peer_left:
-            self._peer_left = True
-            self._scope.deadline = self._due()
-
-    def _due(self) -> float:
-        if not self._peer_left:
-            return math.inf
-        return trio.current_time() + (self._options.handler_patience if self._handlers else 0)
-
-
-class GuardedStream(trio.abc.HalfCloseableStream):
-    """A socket that says when its peer has left, and that counts a peer which does not read as one that left."""
-
-    def __init__(self, inner: trio.SocketStream, patience: float, note_peer_left: Callable[[], None]) -> None:
-        self._inner = inner
-        self._patience = patience
-        self._note_peer_left = note_peer_left
-
-    @property
-    def socket(self) -> trio.socket.SocketType:
-        """The socket underneath, of which Hypercorn asks the addresses."""
-        return self._inner.socket
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send all of it. Raises `BrokenResourceError` when the peer is gone or has not read for the patience."""
-        with trio.move_on_after(self._patience) as limit:  # inside Hypercorn's shield, which hides outer deadlines only
-            await self._inner.send_all(data)
-        if limit.cancelled_caught:
-            await trio.aclose_forcefully(self._inner)
-            self._note_peer_left()
-            raise trio.BrokenResourceError("the peer does not read")
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """Wait until a small send would go through."""
-        await self._inner.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """Receive what is there, empty at the end. Raises `BrokenResourceError` or `ClosedResourceError`."""
-        try:
-            data = await self._inner.receive_some(max_bytes)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._note_peer_left()
-            raise
-        if not data:
-            self._note_peer_left()
-        return data
-
-    async def send_eof(self) -> None:
-        """Close the sending half."""
-        await self._inner.send_eof()
+    async def accept(self) -> trio.SocketStream:
+        """Wait for the next connection."""
+        while True:
+            try:
+                return await self._inner.accept()
+            except OSError as error:
+                if error.errno not in _SHORTAGE:
+                    raise
+                if not self._acceptor.make_room():
+                    self._acceptor.note_refusal()
+            await trio.sleep(_SHORTAGE_PAUSE)
 
     async def aclose(self) -> None:
-        """Close both halves."""
+        """Close the listening socket."""
         await self._inner.aclose()
-
-
-def _hypercorn_config(options: ListenerOptions) -> Config:
-    config = Config()
-    config.accesslog = None
-    config.errorlog = None  # standard error carries our JSON lines only
-    config.include_server_header = False
-    config.h11_max_incomplete_size = options.max_header_bytes
-    config.websocket_max_message_size = options.max_message_bytes
-    config.websocket_ping_interval = options.ping_interval
-    config.keep_alive_timeout = options.keep_alive
-    config.keep_alive_max_requests = 10**9  # the default of 1,000 closes a busy client's connection under its hand
-    return config
 
 
 async def bind(host: str, port: int, *, backlog: int = 512) -> list[trio.SocketListener]:
@@ -342,11 +227,3 @@ def _set_socket_options(listening: trio.socket.SocketType) -> None:
     for name, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 2), ("TCP_USER_TIMEOUT", 8_000)):
         if hasattr(socket, name):
             listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-
-def _kinds(group: BaseExceptionGroup[Any]) -> list[str]:
-    """Name the kinds of the errors in a group, however deep."""
-    kinds: set[str] = set()
-    for each in group.exceptions:
-        kinds.update(_kinds(each) if isinstance(each, BaseExceptionGroup) else [type(each).__name__])
-    return sorted(kinds)

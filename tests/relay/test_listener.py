@@ -222,7 +222,7 @@ async def test_more_connections_than_the_limit_are_closed_at_once() -> None:
 async def test_a_connection_that_asks_nothing_is_closed() -> None:
     """A connection that sends no complete request in time is closed."""
     async with (
-        listening(first_request_within=0.1) as served,
+        listening(head_within=0.1) as served,
         await trio.open_tcp_stream(served.host, served.port) as silent,
     ):
         await silent.send_all(b"GET / HTTP/1.1\r\nHost:")
@@ -231,7 +231,7 @@ async def test_a_connection_that_asks_nothing_is_closed() -> None:
 
 async def test_a_connection_that_has_asked_may_stay() -> None:
     """The time limit for the first request does not end a connection that is in use."""
-    async with listening(first_request_within=0.1) as served, served.caller() as connection:
+    async with listening(head_within=0.1) as served, served.caller() as connection:
         await trio.sleep(0.2)
         assert await echoes(connection)
 
