@@ -1,0 +1,127 @@
+"""Real reverse proxies in front of a daemon, on loopback, with pooled connections to it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from relay.simulator.local_daemon import LocalDaemon
+from tests.e2e.calling_out import free_port
+
+START_SECONDS = 15.0
+
+
+def need(program: str) -> str:
+    """Return where a program is; skip the test where it is not installed, but never in CI."""
+    found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if found is None:
+        assert not os.environ.get("CI"), f"CI must have {program}"
+        pytest.skip(f"{program} is not installed: apt-get install {program}")
+    return found
+
+
+def nginx(directory: Path, port: int, upstream: str) -> list[str]:
+    """Configure nginx as its manual has it for pooled upstream connections and WebSockets; return the command."""
+    temporary = "\n".join(
+        f"    {name}_temp_path {directory}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (directory / "nginx.conf").write_text(
+        f"""
+daemon off;
+master_process off;
+pid {directory}/nginx.pid;
+error_log {directory}/nginx.log;
+events {{ worker_connections 512; }}
+http {{
+    access_log off;
+{temporary}
+    map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
+    upstream relay {{ server {upstream}; keepalive 8; }}
+    server {{
+        listen 127.0.0.1:{port};
+        client_max_body_size 8m;
+        location / {{
+            proxy_pass http://relay;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $connection_upgrade;
+            proxy_set_header Host $http_host;
+            proxy_next_upstream off;
+            proxy_read_timeout 10s;
+        }}
+        location /unbuffered/ {{
+            proxy_pass http://relay/;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_request_buffering off;
+            proxy_set_header Host $http_host;
+            proxy_next_upstream off;
+            proxy_read_timeout 10s;
+        }}
+    }}
+}}
+"""
+    )
+    return [need("nginx"), "-p", str(directory), "-e", f"{directory}/nginx.log", "-c", f"{directory}/nginx.conf"]
+
+
+def haproxy(directory: Path, port: int, upstream: str) -> list[str]:
+    """Configure HAProxy to share its server connections between all its clients; return the command."""
+    (directory / "haproxy.cfg").write_text(
+        f"""
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 20s
+    timeout server 10s
+    retries 0
+    http-reuse always
+frontend public
+    bind 127.0.0.1:{port}
+    http-request set-path %[path,regsub(^/unbuffered/,/)]
+    default_backend relay
+backend relay
+    server relay {upstream} pool-max-conn 8
+"""
+    )
+    return [need("haproxy"), "-db", "-q", "-f", str(directory / "haproxy.cfg")]
+
+
+Configure = Callable[[Path, int, str], list[str]]
+
+
+@asynccontextmanager
+async def behind(proxy: Configure, daemon: LocalDaemon, directory: Path) -> AsyncIterator[str]:
+    """Run a proxy in front of a daemon for the length of the block; the value is its origin."""
+    port = free_port()
+    command = proxy(directory, port, daemon.url.removeprefix("http://"))
+    async with await trio.open_file(directory / "proxy.out", "wb") as output:
+        process = await trio.lowlevel.open_process(
+            command, stdin=subprocess.DEVNULL, stdout=output.fileno(), stderr=subprocess.STDOUT
+        )
+    try:
+        with trio.fail_after(START_SECONDS):
+            while not await _answers(port):
+                assert process.poll() is None, (directory / "proxy.out").read_text()
+                await trio.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        with trio.move_on_after(START_SECONDS, shield=True):
+            await process.wait()
+
+
+async def _answers(port: int) -> bool:
+    try:
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+    except OSError:
+        return False
+    await stream.aclose()
+    return True
