@@ -114,7 +114,7 @@ class Connection:
         config: Config,
         stream: trio.SocketStream,
         *,
-        idle: IdleConnections,
+        idle: IdleConnections[Connection],
         stopping: trio.Event,
     ) -> None:
         """Take over an accepted socket. `idle` is told whenever it becomes, or ceases to be, the peer's turn."""
@@ -225,7 +225,7 @@ class Connection:
                 if not self._drop(len(data)):
                     return
             elif self._exchange is not None and self._exchange.is_upgrade:
-                await self._hand_over(self._exchange, Data(_STREAM, data))
+                await self._take_frames(self._exchange, data)
             else:
                 self._http.receive_data(data)
                 await self._advance()
@@ -280,7 +280,7 @@ class Connection:
             await self._end_if_closed(exchange)
             trailing = self._http.trailing_data[0]
             if exchange.is_upgrade and trailing and exchange is self._exchange:
-                await self._hand_over(exchange, Data(_STREAM, trailing))
+                await self._take_frames(exchange, trailing)
 
     def _make_exchange(self, request: h11.Request) -> _Exchange:
         is_upgrade = _is_upgrade(request)
@@ -302,6 +302,13 @@ class Connection:
             stream_id=_STREAM,
         )
         return exchange
+
+    async def _take_frames(self, exchange: _Exchange, data: bytes) -> None:
+        if self._http.our_state is h11.SWITCHED_PROTOCOL:
+            await self._hand_over(exchange, Data(_STREAM, data))
+        elif self._http.our_state is h11.SEND_RESPONSE:
+            # Hypercorn refuses it as well, but lets the app answer meanwhile.
+            await self._reject(400, "Nothing may be sent before the upgrade was answered.")
 
     async def _take_body(self, data: bytes | bytearray) -> None:
         self._unread -= len(data)
@@ -418,6 +425,7 @@ class Connection:
 
     async def _reject(self, status: int, message: str) -> None:
         """Answer what cannot be served, if nothing was answered yet, and take no more."""
+        await self._abandon_exchange()  # first, so that its app says nothing in between
         if self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             body = json.dumps({"error": {"code": "bad_request", "message": message}}).encode()
             headers = [

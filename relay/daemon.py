@@ -46,8 +46,8 @@ from actors.policy import Policy
 from actors.ports import Responder
 from actors.presence import AnsweringSession, Presence
 from actors.switchboard import Switchboard
+from relay import descriptors, logs
 from relay import local as local_mode
-from relay import logs
 from relay.calls_of_agents import CallsOfAgents
 from relay.compliance.dialling import DiallingGate
 from relay.compliance.opt_out import opt_out_listener
@@ -57,6 +57,7 @@ from relay.files import beside_database
 from relay.listener import ListenerOptions, address_of, bind, serve_on
 from relay.mcp.app import McpApp
 from relay.mcp.client_responder import ClientResponder
+from relay.mcp.http_guard import RebindingGuard
 from relay.mcp.outbound_tools import outbound_tools
 from relay.metering import CallMeter
 from relay.outbound.conversations import Conversations
@@ -90,6 +91,7 @@ from relay.twilio.signatures import SignatureChecker
 from relay.web.app import build_app
 from relay.web.audio import AudioPages
 from relay.web.carrier_webhooks import CarrierWebhooks
+from relay.web.cors import Cors
 from relay.web.gateway import Gateway
 from relay.web.health import HealthPages
 from relay.web.operator import OperatorPages
@@ -130,6 +132,7 @@ async def serve(  # noqa: ASYNC128 - started in Relay.run
     logs.configure(settings.relay_log_level.upper(), logs.LogFormat(settings.relay_log_format))
     for warning in warnings:
         log.warning("setting_doubtful", why=warning)
+    _raise_descriptor_limit(settings.relay_max_calls)
     credentials = _credentials(settings, local=local)
     async with AsyncExitStack() as stack:
         # Before all else: a signal during the start, too, must not kill us half-way.
@@ -156,6 +159,14 @@ def _reached_from_here(host: str, url: str) -> str:
     """Return the address for this machine's own processes of a listener on `host`, which may be all addresses."""
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised, not bound
     return url.replace(host, everywhere[host], 1) if host in everywhere else url
+
+
+def _raise_descriptor_limit(max_calls: int) -> None:
+    got, needed = descriptors.raise_limit(), descriptors.needed_for(max_calls)
+    if got < needed:
+        log.warning(
+            "few_descriptors", limit=got, needed=needed, why="RELAY_MAX_CALLS calls need more; see relay doctor"
+        )
 
 
 class StoppedAtOnceError(RelayError):
@@ -343,6 +354,11 @@ class Relay:
         )
         self._reception.on_over = self._transfers.over
         self._reception.on_ended = Undelivered(messages, self._message_left).note
+        self._guard = RebindingGuard(
+            public_url,
+            allowed_hosts=listed(settings.relay_allowed_hosts),
+            allowed_origins=listed(settings.relay_allowed_origins),
+        )
         self._clients = McpApp(
             self._agents,
             ClientHellos(database),
@@ -351,9 +367,7 @@ class Relay:
             presence,
             live_calls=self.switchboard,
             more_tools=outbound_tools(self._outbound_desk()),
-            public_url=public_url,
-            allowed_hosts=listed(settings.relay_allowed_hosts),
-            allowed_origins=listed(settings.relay_allowed_origins),
+            guard=self._guard,
         )
         self._meter.live_calls.set_function(lambda: len(self.switchboard.live()))
         self._meter.places_taken.set_function(self.switchboard.occupied)
@@ -408,7 +422,9 @@ class Relay:
         stopped = trio.Event()
         async with trio.open_nursery() as nursery:
             await self._start_supervisors(nursery)
-            options = ListenerOptions(grace=LISTENER_GRACE)
+            options = ListenerOptions(
+                grace=LISTENER_GRACE, max_connections=descriptors.connections_for(descriptors.limit())
+            )
             async with trio.open_nursery() as listening:
                 await listening.start(partial(serve_on, listeners, self._app(), options, stop=stopped))
                 _settle_memory()
@@ -455,6 +471,7 @@ class Relay:
             pages=build_app([webhooks.blueprint(), audio.blueprint(), health.blueprint(), operator.blueprint()]),
             voice=VoiceSocket(checker=checker, desk=self._reception, account_sid=self._credentials.account_sid),
             mcp=self._clients,
+            cors=Cors(self._guard.allows),
         )
 
     def _policy_for(self, call: CallInfo) -> Policy:

@@ -35,8 +35,10 @@ __all__ = ["AsgiApp", "ListenError", "ListenerOptions", "address_of", "bind", "s
 log = structlog.get_logger(__name__)
 
 _SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-# Until the connection that gave way has closed its descriptor; or, if none did, until one ends by itself.
-_SHORTAGE_PAUSE = 0.05
+# A place becomes free when a connection has its answer, which takes milliseconds: it is looked for, not announced.
+_LOOK_INTERVAL = 0.02
+# Meanwhile newcomers wait in the kernel's queue, where they cost no descriptor.
+_LOOKS = 50
 
 
 class ListenError(RelayError):
@@ -101,16 +103,18 @@ class _Acceptor:
     _app: AsgiApp
     _options: ListenerOptions
     _config: Config
-    _idle: IdleConnections = attrs.field(factory=IdleConnections, init=False)
+    _idle: IdleConnections[Connection] = attrs.field(factory=IdleConnections, init=False)
     _connections: set[Connection] = attrs.field(factory=set, init=False)
+    arriving: int = attrs.field(default=0, init=False)
+    """Accepted, with their tasks about to begin."""
     _stopping: trio.Event = attrs.field(factory=trio.Event, init=False)
     _refused: int = attrs.field(default=0, init=False)
 
     async def accept(self, stream: trio.SocketStream) -> None:
         """Serve one connection from accept to close; nothing but cancellation comes out of here."""
-        if len(self._connections) >= self._options.max_connections and not self.make_room():
-            self.note_refusal()
-            return
+        self.arriving -= 1
+        if len(self._connections) >= self._options.max_connections:
+            return  # nobody could give way
         connection = Connection(
             self._app, self._options, self._config, stream, idle=self._idle, stopping=self._stopping
         )
@@ -126,9 +130,27 @@ class _Acceptor:
             self._connections.discard(connection)
             self._note_room()
 
-    def make_room(self) -> bool:
-        """Close a connection that waits for its peer, if there is one. Return whether there was."""
-        return self._idle.make_room()
+    def has_room(self) -> bool:
+        """Whether there is a place for one more."""
+        return len(self._connections) + self.arriving < self._options.max_connections
+
+    async def make_room(self) -> None:
+        """Have a connection give way: a stranger's, or after a second without one that can, a known peer's."""
+        for _ in range(_LOOKS):
+            if self._spare(known=False):
+                return
+            await trio.sleep(_LOOK_INTERVAL)
+            if self.has_room():
+                return
+        if not self._spare(known=True):
+            self.note_refusal()
+
+    def _spare(self, *, known: bool) -> bool:
+        spared = self._idle.spare(known=known)
+        if spared is None:
+            return False
+        self._connections.discard(spared)  # its place is free now, its descriptor as soon as its task runs
+        return True
 
     def stop(self) -> None:
         """Close idle connections, and the others after their next answer. Never waits."""
@@ -150,9 +172,9 @@ class _Acceptor:
 
 @attrs.frozen(eq=False)
 class _YieldingListener(trio.abc.Listener[trio.SocketStream]):
-    """A listening socket that has a connection give way when there is no file descriptor for the next one.
+    """A listening socket that has a connection give way when there is no place or descriptor for the next one.
 
-    Trio's own loop waits then, and reports it ten times a second; as long as nobody leaves, nobody is let in.
+    Without a descriptor Trio's own loop waits and reports it ten times a second, and lets nobody in until one leaves.
     """
 
     _inner: trio.SocketListener
@@ -161,14 +183,19 @@ class _YieldingListener(trio.abc.Listener[trio.SocketStream]):
     async def accept(self) -> trio.SocketStream:
         """Wait for the next connection."""
         while True:
+            await trio.lowlevel.wait_readable(self._inner.socket)
+            if not self._acceptor.has_room():
+                await self._acceptor.make_room()
             try:
-                return await self._inner.accept()
+                stream = await self._inner.accept()
             except OSError as error:
                 if error.errno not in _SHORTAGE:
                     raise
-                if not self._acceptor.make_room():
-                    self._acceptor.note_refusal()
-            await trio.sleep(_SHORTAGE_PAUSE)
+                await self._acceptor.make_room()
+                await trio.sleep(_LOOK_INTERVAL)
+            else:
+                self._acceptor.arriving += 1
+                return stream
 
     async def aclose(self) -> None:
         """Close the listening socket."""

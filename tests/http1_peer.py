@@ -82,8 +82,8 @@ class Peer:
         return not self._unread and not await self._receive()
 
     async def has_ended(self) -> bool:
-        """Whether the server has closed by now, as far as can be seen at once."""
-        with trio.move_on_after(0):
+        """Whether the server closes within a moment."""
+        with trio.move_on_after(0.01):
             return await self.is_closed()
         return False
 

@@ -1,6 +1,7 @@
 """The doctor: one finding for each thing that must be right before a caller can be answered, and how to mend it.
 
-    settings ─┬─▶ database ───▶ agents ────▶ voices
+    settings ─┬─▶ descriptors
+              ├─▶ database ───▶ agents ────▶ voices
               ├─▶ public_url ─▶ signature ─▶ upgrade      asked of the running daemon, over its public address
               └─▶ carrier, anthropic                      asked of the vendors: is the key good?
 

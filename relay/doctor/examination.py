@@ -9,6 +9,7 @@ import trio
 from sqlalchemy import Connection, delete, false
 
 from actors.errors import StoreFailed
+from relay import descriptors
 from relay import local as local_mode
 from relay.agents import Agent
 from relay.config import Settings
@@ -146,8 +147,21 @@ def _unusable(agent: Agent) -> Iterator[str]:
             yield f"{agent.agent_id}'s {name} cannot be used: {error}"
 
 
+async def _descriptors(settings: Settings) -> str:
+    """Compare what the daemon may raise its limit to with what as many calls as it takes need."""
+    await trio.lowlevel.checkpoint()
+    got, needed = descriptors.attainable(), descriptors.needed_for(settings.relay_max_calls)
+    if got < needed:
+        raise Ill(
+            f"A process may have {got} file descriptors here; {settings.relay_max_calls} calls at once need {needed}.",
+            "Raise the hard limit (ulimit -Hn; LimitNOFILE= of a systemd unit), or lower RELAY_MAX_CALLS.",
+        )
+    return f"A process may have {got} here; {settings.relay_max_calls} calls at once need {needed}."
+
+
 CHECKS = (
     Check(name="settings", look=_settings),
+    Check(name="descriptors", look=_descriptors),
     Check(name="database", look=_database),
     Check(
         name="public_url",

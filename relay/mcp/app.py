@@ -81,14 +81,11 @@ class McpApp:
         timing: Timing | None = None,
         sessions_per_agent: int = SESSIONS_PER_AGENT,
         more_tools: Iterable[Tool[Any]] = (),
-        public_url: str | None = None,
-        allowed_hosts: Iterable[str] = (),
-        allowed_origins: Iterable[str] = (),
+        guard: RebindingGuard | None = None,
     ) -> None:
         """Bundle the parts; `more_tools` are offered beside the message and call tools.
 
-        `/mcp` may be reached by the host name of `public_url`, by loopback and by `allowed_hosts`; from web pages only
-        by those of the same origins and of `allowed_origins`. See `http_guard`.
+        `guard` says by which names and from which web pages `/mcp` may be reached; without one, by loopback only.
         """
         self._directory = directory
         self._book = HelloBook(hellos)
@@ -117,7 +114,7 @@ class McpApp:
             new_session=partial(HttpSession, desks=self._desks, returning=self._returning),
             registry=self._registry,
             timing=self._timing,
-            guard=RebindingGuard(public_url, allowed_hosts=allowed_hosts, allowed_origins=allowed_origins),
+            guard=guard or RebindingGuard(None),
             bodies=self._bodies,
         )
         self._closing = False
@@ -136,13 +133,13 @@ class McpApp:
         match head.path, head.method:
             case "/sse", "GET":
                 await self._open(head, scope, receive, send)
-            case "/messages" | "/messages/", "POST":
+            case "/messages", "POST":
                 await self._post(head, receive, send)
             case "/mcp", _:
                 await self._http(head, scope, receive, send)
             case "/sse", _:
                 await refuse(send, 405, "method_not_allowed", "Open /sse with GET.", (b"allow", b"GET"))
-            case "/messages" | "/messages/", _:
+            case "/messages", _:
                 await refuse(send, 405, "method_not_allowed", "Use POST on /messages.", (b"allow", b"POST"))
             case _:
                 await refuse(send, 404, "not_found", "MCP clients connect to /mcp or /sse.")

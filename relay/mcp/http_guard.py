@@ -59,11 +59,14 @@ class RebindingGuard:
         name = None if _NOT_IN_A_HOST.search(host) else _split(f"//{host}").hostname
         if not name or not (_is_loopback(name) or name in self._hosts):
             return _WRONG_HOST
-        if "origin" not in head.headers:
+        if "origin" not in head.headers or self.allows(head.headers["origin"]):
             return None
-        origin = _split(head.headers["origin"])
-        allowed = _origin(origin) in self._origins or (origin.scheme in {"http", "https"} and _is_loopback_url(origin))
-        return None if allowed else _WRONG_ORIGIN
+        return _WRONG_ORIGIN
+
+    def allows(self, origin: str) -> bool:
+        """Whether pages of an origin, as their browser words it, may use the relay."""
+        parts = _split(origin)
+        return _origin(parts) in self._origins or (parts.scheme in {"http", "https"} and _is_loopback_url(parts))
 
 
 def _split(url: str) -> SplitResult:

@@ -95,17 +95,20 @@ class LocalDaemon:
 
 @asynccontextmanager
 async def run_local_daemon(
-    directory: Path, settings: Mapping[str, str] | None = None, *, port: int = 0
+    directory: Path, settings: Mapping[str, str] | None = None, *, port: int = 0, descriptors: int | None = None
 ) -> AsyncIterator[LocalDaemon]:
     """Run a daemon in `directory` for the length of the block, then stop it.
 
-    A second daemon in the same directory finds the database of the first. Raises `DaemonFailed` when it does not get
-    ready, or stops with an error that nobody asked for; on cancellation it is killed.
+    `descriptors` is how many files and sockets it may have open at most. A second daemon in the same directory finds
+    the database of the first. Raises `DaemonFailed` when it does not get ready, or stops with an error that nobody
+    asked for; on cancellation it is killed.
     """
     given = settings or {}
     log = trio.Path(directory / "daemon.log")
     began = len(await log.read_bytes()) if await log.exists() else 0
     command = [sys.executable, "-m", "relay", "serve", "--local", "--port", str(port)]
+    if descriptors is not None:
+        command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
     async with await log.open("ab") as errors:
         process = await trio.lowlevel.open_process(
             command, cwd=directory, env=_environment(given), stdin=subprocess.DEVNULL, stderr=errors.fileno()

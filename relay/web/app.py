@@ -38,7 +38,8 @@ def build_app(blueprints: Iterable[Blueprint]) -> QuartTrio:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["BODY_TIMEOUT"] = BODY_SECONDS
     app.url_map.converters["agent_id"] = _AgentId
-    # A redirect would lose the carrier's form, so a path with a slash too many is not found.
+    # A redirect would lose the carrier's form: so a slash at the end makes no difference, and one within is not found.
+    app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     for each in blueprints:
         app.register_blueprint(each)

@@ -1,9 +1,16 @@
 """The one ASGI app of the daemon: it sends each connection to its handler, by path.
 
-    /sse, /messages, /mcp        ──▶ the MCP app
+    /sse, /messages, /mcp         ──▶ the MCP app, with what browsers need around it
+    what clients ask of OAuth     ──▶ told that there is none
     WS /webhooks/{agent}/voice-ws ──▶ the voice socket
-    every other socket           ──▶ refused before the upgrade
-    everything else              ──▶ the Quart-Trio app
+    every other socket            ──▶ refused before the upgrade
+    everything else               ──▶ the Quart-Trio app
+
+A slash at the end of a path makes no difference: people paste addresses, and a redirect would lose a POST's body. The
+carrier signs the address as it was configured, slash included, so only what is signed with it is taken with it.
+
+A good answer where a token or signature is needed shows that the peer is the carrier or a client; the listener is told,
+so that the connection is the last to give way when places are short.
 
 The long-lived connections stay outside Quart, which cuts streams by its response timeout and hides a hang-up from its
 handlers. This is also the firewall of a request: an exception that comes this far is logged and answered, and touches
@@ -16,14 +23,18 @@ import re
 
 import attrs
 
+from relay.connection import KNOWN_PEER
 from relay.faults import report
 from relay.twilio.phone_line import Message, Receive, Send
+from relay.web import no_oauth
 from relay.web.audio import loggable
+from relay.web.cors import Cors
 from relay.web.faults import SERVER_ERROR, error_document
 from relay.web.ports import AGENT_ID, AsgiApp, Scope
 from relay.web.voice_socket import VoiceSocket, refuse
 
-_VOICE_SOCKET = re.compile(rf"/webhooks/({AGENT_ID})/voice-ws")
+_VOICE_SOCKET = re.compile(rf"/webhooks/({AGENT_ID})/voice-ws/?")
+_CLIENT_PATHS = frozenset({"/sse", "/messages", "/mcp"})
 _NO_SOCKET = error_document("not_found", "No socket is served at this path.")
 
 
@@ -34,46 +45,69 @@ class Gateway:
     pages: AsgiApp
     voice: VoiceSocket
     mcp: AsgiApp | None = None
+    cors: Cors = attrs.field(factory=lambda: Cors(lambda _origin: False))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or the server's lifespan. Lets nothing out but a cancellation, or a broken `send`."""
         if scope["type"] == "lifespan":
             await _live(receive, send)
             return
-        answer = _Answer(send)
+        path = scope["path"]
+        if scope["type"] == "http":
+            path = path.removesuffix("/") or "/"
+            if self._is_open_to_pages(path):
+                send = self.cors.answering(scope, send)
+        answer = _Answer(scope, send)
         try:
-            await self._route(scope, receive, answer)
+            await self._route(path, scope, receive, answer)
         except* Exception as group:  # noqa: BLE001 - the firewall: whatever it was, it stays this connection's
             report("request_failed", group, type=scope["type"], path=loggable(scope["path"]))
             # What was begun cannot be taken back, and a socket that was given no answer is closed by the server.
             if scope["type"] == "http" and not answer.begun:
                 await _fail(send)
 
-    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"]
+    async def _route(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             if voice := _VOICE_SOCKET.fullmatch(path):
                 await self.voice(voice[1], scope, receive, send)
             else:
                 await refuse(scope, send, 404, _NO_SOCKET)
-        elif self.mcp is not None and (
-            path == "/mcp" or (scope["method"], path) in {("GET", "/sse"), ("POST", "/messages")}
-        ):
-            await self.mcp(scope, receive, send)
+        elif self._is_open_to_pages(path) and (leave := self.cors.preflight(scope)) is not None:
+            await send({"type": "http.response.start", "status": 204, "headers": leave})
+            await send({"type": "http.response.body", "body": b""})
+        elif self.mcp is not None and path in _CLIENT_PATHS:
+            await self.mcp({**scope, "path": path}, receive, send)
+        elif (status := no_oauth.status_for(path)) is not None:
+            await no_oauth.refuse(send, status)
         else:
             await self.pages(scope, receive, send)
+
+    def _is_open_to_pages(self, path: str) -> bool:
+        return (self.mcp is not None and path in _CLIENT_PATHS) or no_oauth.status_for(path) is not None
 
 
 @attrs.define(eq=False)
 class _Answer:
-    """The way out of one connection, which knows whether anything went out."""
+    """The way out of one connection, which knows whether anything went out, and whose a well-answered request is."""
 
+    _scope: Scope
     _send: Send
     begun: bool = False
 
     async def __call__(self, message: Message) -> None:
         self.begun = True
+        if message["type"] == "http.response.start" and self._shows_who_asks(message["status"]):
+            self._scope.get("extensions", {}).get(KNOWN_PEER, _ignore)()
         await self._send(message)
+
+    def _shows_who_asks(self, status: int) -> bool:
+        path = self._scope["path"]
+        is_guarded = path.startswith("/webhooks/") or path.removesuffix("/") in _CLIENT_PATHS
+        return is_guarded and 200 <= status < 300 and self._scope["method"] != "OPTIONS"
+
+
+def _ignore() -> None:
+    """Do nothing: other servers than ours keep no connection for anybody."""
 
 
 async def _fail(send: Send) -> None:

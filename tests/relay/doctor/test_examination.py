@@ -20,7 +20,10 @@ from tests.relay.doctor.small_server import Reply, small_server
 
 pytestmark = pytest.mark.usefixtures("time_limit")
 
-NAMES = ["settings", "database", "public_url", "signature", "upgrade", "carrier", "anthropic", "agents", "voices"]
+NAMES = [
+    *("settings", "descriptors", "database", "public_url", "signature", "upgrade", "carrier", "anthropic", "agents"),
+    "voices",
+]
 
 
 @pytest.fixture
@@ -79,7 +82,7 @@ async def test_missing_settings_are_named_with_the_way_out(settings: Settings) -
 async def test_what_a_missing_setting_is_needed_for_is_skipped(settings: Settings) -> None:
     """Without an address and credentials nothing is asked of anybody; it is said what a missing key means."""
     found = await findings_for(settings)
-    assert {name for name, each in found.items() if each.verdict is Verdict.SKIPPED} == {*NAMES[2:7], "voices"}
+    assert {name for name, each in found.items() if each.verdict is Verdict.SKIPPED} == {*NAMES[3:8], "voices"}
     assert found["public_url"].text == "Not set: PUBLIC_URL."
     assert "nobody is available" in found["anthropic"].text
 
@@ -173,7 +176,7 @@ async def test_a_local_daemon_is_checked_as_such(tmp_path: Path) -> None:
         await daemon.register("my-client")
         found = await findings_for(Settings(database_url=f"sqlite:///{tmp_path / 'relay.db'}"))
     fine = {name for name, each in found.items() if each.verdict is Verdict.OK}
-    assert fine == {"settings", "database", "public_url", "signature", "upgrade", "agents", "voices"}
+    assert fine == {"settings", "descriptors", "database", "public_url", "signature", "upgrade", "agents", "voices"}
     assert daemon.url in found["public_url"].text
     assert "--local" in found["settings"].text
 
@@ -205,3 +208,11 @@ async def test_warnings_about_the_settings_are_in_the_report(settings: Settings)
     complete = attrs.evolve(settings, twilio_account_sid="AC1", twilio_auth_token="t", public_url="https://127.0.0.1:1")
     findings = await examine(lambda: complete, lambda _: None, warnings=["ANTROPIC_API_KEY is not a setting."])
     assert (findings[0].verdict, findings[0].mend) == (Verdict.OK, "ANTROPIC_API_KEY is not a setting.")
+
+
+async def test_calls_that_need_more_descriptors_than_there_are_is_told(settings: Settings) -> None:
+    """Where no process may have as many open sockets as the calls need, the doctor says how to raise that."""
+    found = (await findings_for(attrs.evolve(settings, relay_max_calls=10_000_000)))["descriptors"]
+    assert found.verdict is Verdict.FAILED
+    assert "LimitNOFILE" in found.text
+    assert (await findings_for(attrs.evolve(settings, relay_max_calls=1)))["descriptors"].verdict is Verdict.OK

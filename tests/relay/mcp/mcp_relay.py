@@ -29,6 +29,7 @@ from relay.listener import ListenerOptions, serve
 from relay.mcp.app import McpApp
 from relay.mcp.client_responder import ClientResponder
 from relay.mcp.event_stream import Timing
+from relay.mcp.http_guard import RebindingGuard
 from relay.mcp.outbound_tools import outbound_tools
 from relay.mcp.session import McpSession
 from relay.mcp.tool_arguments import Arguments
@@ -357,7 +358,7 @@ async def running_relay(
         timing=timing,
         sessions_per_agent=sessions_per_agent,
         more_tools=[*outbound_tools(outbound), *more_tools],
-        public_url=public_url,
+        guard=RebindingGuard(public_url),
     )
     options = ListenerOptions(grace=0.2, peer_patience=peer_patience)
     stop = trio.Event()
