@@ -40,7 +40,7 @@ class Peer:
         await self.stream.send_all(data)
 
     async def answer(self, method: str = "GET") -> Answer:
-        """Read the next whole answer, to a request of this method. Raises `Cut`."""
+        """Read the next whole answer, to a request of this method. Raises `Cut`; cancelling loses nothing."""
         client = h11.Connection(h11.CLIENT)
         client.send(h11.Request(method=method, target="/", headers=[("Host", "relay")]))
         client.send(h11.EndOfMessage())
@@ -55,6 +55,7 @@ class Peer:
                     data = bytes(await self._receive())
                     if not data:
                         raise Cut
+                    self._unread += data
                     client.receive_data(data)
                 case h11.Response():
                     head = event

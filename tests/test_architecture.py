@@ -44,7 +44,6 @@ LONG_FILES = {
     "actors/turn_desk.py": "who gets which words and whose answer counts is one set of rules over one state",
     "relay/daemon.py": "the one file that knows every part, and puts them together",
     "relay/connection.py": "whose turn it is on a connection, and until when, is one state for both directions",
-    "relay/connection.py": "whose turn it is on a connection, and until when, is one state for both directions",
     "relay/reception.py": "all that happens to a call outside its line, on one set of entries",
     "relay/simulator/call.py": "the carrier's half of a call and the script's share its state",
     "relay/simulator/claude.py": "a whole stand-in service: what is asked, what is answered, the rule, the service",

@@ -28,6 +28,9 @@ IMPATIENCE = 0.5
 """RELAY_CLIENT_TIMEOUT of the daemon that does not wait eight seconds for a silent client."""
 
 
+ALLOWED_ORIGIN = "https://inspector.example"
+"""A web page that may use the daemon of default settings."""
+
 MOST_SECONDS = 120
 """What a test may take before it counts as hanging."""
 
@@ -94,8 +97,9 @@ def machine(stand_in: ClaudeStandIn) -> dict[str, str]:
 def daemon(
     portal: BlockingPortal, machine: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LocalDaemon]:
-    """Run a daemon as it is by default, with an answering machine."""
-    with portal.wrap_async_context_manager(run_local_daemon(tmp_path_factory.mktemp("daemon"), machine)) as daemon:
+    """Run a daemon as it is by default, with an answering machine, and one web page allowed."""
+    settings = machine | {"RELAY_ALLOWED_ORIGINS": ALLOWED_ORIGIN}
+    with portal.wrap_async_context_manager(run_local_daemon(tmp_path_factory.mktemp("daemon"), settings)) as daemon:
         yield daemon
 
 

@@ -18,12 +18,18 @@ from tests.e2e.calling_out import free_port
 START_SECONDS = 15.0
 
 
-def need(program: str) -> str:
-    """Return where a program is; skip the test where it is not installed, but never in CI."""
-    found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-    if found is None:
-        assert not os.environ.get("CI"), f"CI must have {program}"
-        pytest.skip(f"{program} is not installed: apt-get install {program}")
+_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+
+
+def marks_of(program: str) -> list[pytest.MarkDecorator]:
+    """Return the marks of a test that starts a program: skipped where it is not installed, but never on CI."""
+    is_missing = shutil.which(program, path=_PATH) is None and os.environ.get("CI") != "true"
+    return [pytest.mark.skipif(is_missing, reason=f"{program} is not installed: apt-get install {program}")]
+
+
+def _find(program: str) -> str:
+    found = shutil.which(program, path=_PATH)
+    assert found is not None, f"{program} is not installed"
     return found
 
 
@@ -69,7 +75,7 @@ http {{
 }}
 """
     )
-    return [need("nginx"), "-p", str(directory), "-e", f"{directory}/nginx.log", "-c", f"{directory}/nginx.conf"]
+    return [_find("nginx"), "-p", str(directory), "-e", f"{directory}/nginx.log", "-c", f"{directory}/nginx.conf"]
 
 
 def haproxy(directory: Path, port: int, upstream: str) -> list[str]:
@@ -91,7 +97,7 @@ backend relay
     server relay {upstream} pool-max-conn 8
 """
     )
-    return [need("haproxy"), "-db", "-q", "-f", str(directory / "haproxy.cfg")]
+    return [_find("haproxy"), "-db", "-q", "-f", str(directory / "haproxy.cfg")]
 
 
 Configure = Callable[[Path, int, str], list[str]]

@@ -16,7 +16,7 @@ import trio
 from relay.simulator.local_daemon import ACCOUNT, LocalDaemon
 from relay.simulator.signing import sign
 from tests.e2e.parties import Access
-from tests.e2e.proxies import Configure, behind, haproxy, nginx
+from tests.e2e.proxies import Configure, behind, haproxy, marks_of, nginx
 from tests.http1_peer import CHUNKED, chunk, head, peer
 
 REQUESTS = 1000
@@ -24,7 +24,7 @@ AT_ONCE = 12
 FORM = "Content-Type: application/x-www-form-urlencoded"
 
 
-@pytest.mark.parametrize("proxy", [nginx, haproxy])
+@pytest.mark.parametrize("proxy", [pytest.param(each, marks=marks_of(each.__name__)) for each in (nginx, haproxy)])
 async def test_no_good_request_is_lost_among_bad_ones(
     daemon: LocalDaemon, agent: Access, proxy: Configure, tmp_path: Path
 ) -> None:
