@@ -136,7 +136,7 @@ class Settings:
     relay_allowed_origins: str = ts.option(
         default="",
         validator=forms.origins,
-        help="origins of web pages that may use /mcp, such as https://a.example,https://b.example",
+        help="origins of web pages that may use /mcp, /sse and /messages, such as https://a.example,https://b.example",
     )
     relay_max_calls: int = ts.option(
         default=1000, validator=ge(1), help="calls at once, 1 or more; further ones hear an apology"

@@ -410,7 +410,8 @@ class Connection:
             if self._http.their_state is not h11.ERROR:
                 raise
         else:
-            await self._write(data or b"")
+            if data:  # what ends an answer of a known length is no byte
+                await self._write(data)
         self._note_turn()
 
     async def _write(self, data: bytes) -> None:

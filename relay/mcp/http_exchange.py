@@ -82,8 +82,7 @@ class Exchange:
                 await write_events(self, send, comment_interval)
             here = True
             nursery.cancel_scope.cancel("answered")
-        # What ends the response is sent out of reach of the watch, which the server wakes when it is sent: cancelled in
-        # its last steps, the server would forget to wait for the connection's next request.
+        # What ends the response is sent out of reach of the watch, which the server wakes when it is sent.
         if streamed:
             await end_response(send)
         elif here and self.unanswered:

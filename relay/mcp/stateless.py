@@ -138,10 +138,7 @@ def _again(body: bytes, receive: Receive) -> Receive:
 
 
 def _unbroken(send: Send) -> Send:
-    """Shield what ends a response from the SDK's watch for a hang-up, which the server wakes when it is sent.
-
-    Cancelled in its last steps, the server would forget to wait for the connection's next request.
-    """
+    """Shield what ends a response from the SDK's watch for a hang-up, which the server wakes when it is sent."""
 
     async def send_unbroken(message: MutableMapping[str, Any]) -> None:
         is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
