@@ -51,6 +51,7 @@ from actors.messages import (
     DeadlinePassed,
     Event,
     FrameRejected,
+    FrameUnknown,
     GoodbyeSaid,
     Line,
     MessageTaken,
@@ -184,6 +185,8 @@ class Call:
                 self.services.observer.carrier_failed(self.info, event.description)
             case FrameRejected():
                 self.services.observer.frame_rejected(self.info, event.why)
+            case FrameUnknown():
+                self.services.observer.frame_unknown(self.info, event.kind)
             case _:
                 return
 

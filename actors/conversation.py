@@ -123,6 +123,7 @@ from actors.messages import (
     Event,
     FrameAccepted,
     FrameRejected,
+    FrameUnknown,
     GoodbyeSaid,
     HangUpRequested,
     Line,
@@ -302,6 +303,9 @@ class Conversation:
                 return self._accepted([])
             case FrameRejected():
                 return self._frame_rejected()
+            case FrameUnknown():
+                # Neither here nor there: it says nothing, and is no sign of a carrier that has gone mad.
+                return []
             case CallerGone():
                 return self._line_gone(may_return=event.may_return)
             case AvailabilityChanged():

@@ -265,6 +265,13 @@ class FrameRejected:
 
 
 @attrs.frozen
+class FrameUnknown:
+    """A frame came of a type that the carrier has added since; `kind` is its name, empty where it is none."""
+
+    kind: str = ""
+
+
+@attrs.frozen
 class CallerGone:
     """The line is closed, by whichever side; `code` is the close code where one is known.
 
@@ -383,6 +390,7 @@ PhoneEvent = (
     | CarrierFailed
     | FrameAccepted
     | FrameRejected
+    | FrameUnknown
     | CallerGone
 )
 TurnEvent = TurnSaid | MessageTaken | GoodbyeSaid | TurnFinished | TurnFailed

@@ -126,6 +126,10 @@ class Observer(Protocol):
         """Hear of a frame that was dropped."""
         ...
 
+    def frame_unknown(self, call: CallInfo, kind: str) -> None:
+        """Hear of a frame of a type that is not known; `kind` may be empty."""
+        ...
+
     def carrier_failed(self, call: CallInfo, description: str) -> None:
         """Hear what the carrier refused."""
         ...

@@ -65,6 +65,9 @@ class CallMeter:
             "relay_transfers", "Transfers that are over, by outcome", ["outcome"], registry=self.registry
         )
         self._rejected = Counter("relay_frames_rejected", "Frames dropped as not of their form", registry=self.registry)
+        self._unknown = Counter(
+            "relay_frames_unknown", "Frames of a type that is not known, which change nothing", registry=self.registry
+        )
         self._refused = Counter("relay_carrier_errors", "Frames that the carrier refused", registry=self.registry)
         self._crashes = Counter(
             "relay_crashes", "Errors stopped at a call's firewall, by stage", ["stage"], registry=self.registry
@@ -103,6 +106,11 @@ class CallMeter:
         """Count a dropped frame, and log it."""
         self._rejected.inc()
         log.warning("frame_rejected", call_sid=call.call_sid, why=why)
+
+    def frame_unknown(self, call: CallInfo, kind: str) -> None:
+        """Count a frame of a type that is not known, and log it: the carrier has something new."""
+        self._unknown.inc()
+        log.info("frame_unknown", call_sid=call.call_sid, kind=kind)
 
     def carrier_failed(self, call: CallInfo, description: str) -> None:
         """Count what the carrier refused, and log it loudly: a wrong voice or provider shows up only here."""

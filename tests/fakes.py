@@ -161,6 +161,7 @@ class RecordingObserver:
     left: list[tuple[str, Reason]] = attrs.field(factory=list)
     refused: list[str] = attrs.field(factory=list)
     rejected: list[str] = attrs.field(factory=list)
+    unknown: list[str] = attrs.field(factory=list)
     ended: list[tuple[CallSummary, float]] = attrs.field(factory=list)
     crashes: list[tuple[str, BaseException]] = attrs.field(factory=list)
 
@@ -169,6 +170,9 @@ class RecordingObserver:
 
     def message_left(self, call: CallInfo, reason: Reason, message_id: str) -> None:
         self.left.append((message_id, reason))
+
+    def frame_unknown(self, call: CallInfo, kind: str) -> None:
+        self.unknown.append(kind)
 
     def frame_rejected(self, call: CallInfo, why: str) -> None:
         self.rejected.append(why)

@@ -32,6 +32,9 @@ from relay.simulator.websocket import WebSocket, WebSocketRefused
 MAX_DOCUMENTS = 30
 """TwiML documents that one call may go through."""
 
+MAX_RECONNECTS = 3
+"""How often a lost socket is opened again with `applicationReconnect`; the carrier names no number."""
+
 UNHEARD_TOKENS = 10_000
 """Text frames that may wait for a script that does not listen; a minute of fast speech is a few hundred."""
 
@@ -422,11 +425,12 @@ class SimulatedCall:
         noun = verb.children[0]
         session_id = "VX" + secrets.token_hex(16)
         began = trio.current_time()
-        try:
-            async with self._account.open_socket(noun.attributes["url"]) as socket:
-                outcome = await self._converse(socket, noun, session_id)
-        except WebSocketRefused as refusal:
-            outcome = Outcome("failed", error_code="64102", error_message=f"Unable to connect to WebSocket: {refusal}")
+        outcome = await self._serve(noun, session_id)
+        reconnects = MAX_RECONNECTS if noun.attributes.get("applicationReconnect") == "true" else 0
+        # A socket that the relay has closed itself was not lost; 1006 is no code that anybody sends (RFC 6455, 7.4.1).
+        while reconnects and outcome.status == "failed" and outcome.close_code in {None, 1006} and not self._hung_up:
+            reconnects -= 1
+            outcome = await self._serve(noun, session_id)
         self.outcomes.append(outcome)
         if not self._asks:
             self._asks = True
@@ -446,6 +450,14 @@ class SimulatedCall:
             fields |= {"ErrorCode": outcome.error_code, "ErrorMessage": outcome.error_message}
         status = "completed" if outcome.status == "completed" else "in-progress"
         return await fetch_twiml(self._account, self.facts, action, status=status, extra=fields)
+
+    async def _serve(self, noun: Verb, session_id: str) -> Outcome:
+        """Open the socket that the TwiML names and serve the session on it."""
+        try:
+            async with self._account.open_socket(noun.attributes["url"]) as socket:
+                return await self._converse(socket, noun, session_id)
+        except WebSocketRefused as refusal:
+            return Outcome("failed", error_code="64102", error_message=f"Unable to connect to WebSocket: {refusal}")
 
     async def _converse(self, socket: WebSocket, noun: Verb, session_id: str) -> Outcome:
         given = [child.attributes for child in noun.children if child.name == "Parameter"]

@@ -73,6 +73,7 @@ class Session:
     digits: str = ""
     _bad_in_a_row: int = 0
     _hung_up: bool = False
+    _guess: str = ""
     _thaw: trio.Event | None = None
     _playback: Playback = attrs.field(init=False)
     _reading: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -106,8 +107,16 @@ class Session:
         language = self.attributes.get("transcriptionLanguage") or self.attributes.get("language", "en-US")
         await self._inform("speaker-events", "clientSpeaking", "on")
         await self._tell({"type": "prompt", "voicePrompt": words, "lang": language, "last": last})
+        self._guess = "" if last else words
         if last:
             await self._inform("speaker-events", "clientSpeaking", "off")
+
+    async def switch_provider(self, value: object) -> None:
+        """Have the carrier go over to another provider of speech, and say so where the TwiML asks for that event.
+
+        The form of `value` is not published.
+        """
+        await self._inform("config-updated", "configUpdated", value)
 
     async def press(self, keys: str) -> None:
         """Press keys, one frame each. Raises `ScriptError` where the TwiML does not ask for them."""
@@ -141,7 +150,12 @@ class Session:
         await self._deliver(message)
 
     async def hang_up(self) -> None:
-        """Put the phone down: the carrier closes the socket normally."""
+        """Put the phone down: the carrier closes the socket normally.
+
+        With `partialPromptOnHangup` what the caller had begun to say comes first, as a prompt like any other.
+        """
+        if self._guess and self.attributes.get("partialPromptOnHangup") == "true":
+            await self.say(self._guess)
         self._hung_up = True
         self._end_freeze()
         self._reading.deadline = trio.current_time() + CLOSE_PATIENCE
@@ -236,7 +250,7 @@ class Session:
     async def _report_played(self, text: str) -> None:
         await self._inform("tokens-played", "tokensPlayed", text)
 
-    async def _inform(self, event: str, name: str, value: str) -> None:
+    async def _inform(self, event: str, name: str, value: object) -> None:
         wanted = f"{self.attributes.get('events', '')} {self.attributes.get('debug', '')}".split()
         if event in wanted:
             await self._tell({"type": "info", "name": name, "value": value})

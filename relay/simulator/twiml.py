@@ -106,7 +106,7 @@ _INTERRUPTION = _one_of("none", "dtmf", "speech", "any", "true", "false")
 _PROVIDER = _one_of("Google", "Amazon", "ElevenLabs", ignore_case=True)
 _EAR = _one_of("Google", "Deepgram", ignore_case=True)
 _NORMALIZATION = _one_of("on", "auto", "off")
-_EVENTS = ("speaker-events", "tokens-played")
+_EVENTS = ("speaker-events", "tokens-played", "config-updated")
 _DIAL_RECORD = _one_of(
     *("do-not-record", "record-from-answer", "record-from-answer-dual"),
     *("record-from-ringing", "record-from-ringing-dual", "true", "false"),
@@ -181,7 +181,12 @@ _KINDS: dict[str, _Kind] = {
         inside=frozenset({"Connect", "Say", "Play", "Pause", "Hangup", "Reject", "Redirect", "Dial", "Gather", "Start"})
     ),
     "Connect": _Kind({"action": _ADDRESS, "method": _METHOD}, frozenset({"ConversationRelay"})),
-    "ConversationRelay": _Kind(_RELAY_ATTRIBUTES, frozenset({"Language", "Parameter"}), frozenset({"url"})),
+    "ConversationRelay": _Kind(_RELAY_ATTRIBUTES, frozenset({"Language", "Parameter", "Failover"}), frozenset({"url"})),
+    # New since November 2026. Its attributes are not published; these are what a provider is chosen by elsewhere.
+    "Failover": _Kind(
+        {"ttsProvider": _PROVIDER, "voice": _any, "transcriptionProvider": _EAR, "speechModel": _any},
+        frozenset({"Language"}),
+    ),
     "Language": _Kind(
         {
             "code": _LANGUAGE,
@@ -274,7 +279,7 @@ def _verb(element: ET.Element, parent: str, secure: bool) -> Verb:
         raise TwimlRefused(12200, f"<{parent}> cannot hold <{element.tag}>, or this simulator does not perform it")
     kind = _KINDS[element.tag]
     # The carrier names the attributes of a session with its own error; elsewhere it is a fault of the document.
-    code = 64101 if element.tag in {"ConversationRelay", "Language", "Parameter"} else 12200
+    code = 64101 if element.tag in {"ConversationRelay", "Language", "Parameter", "Failover"} else 12200
     for name in sorted(kind.required - element.attrib.keys()):
         raise TwimlRefused(code, f"<{element.tag}> needs {name}")
     for name, value in element.attrib.items():

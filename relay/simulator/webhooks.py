@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Protocol
+from xml.sax.saxutils import escape
 
 import attrs
 import httpx2
@@ -96,12 +97,17 @@ class CallFacts:
 async def fetch_twiml(
     account: Account, facts: CallFacts, url: str, *, status: str = "in-progress", extra: Mapping[str, str] | None = None
 ) -> str:
-    """Post a webhook and return the TwiML it answers with. Raises `WebhookFailed` for anything else than TwiML."""
+    """Post a webhook and return the TwiML it answers with; plain text is read aloud, as the carrier does.
+
+    Raises `WebhookFailed` for anything else.
+    """
     response = await account.post(url, {**facts.fields(account.account_sid, status), **(extra or {})})
     code, text = response.status_code, response.text
     if code != 200:
         raise WebhookFailed(url, code, f"answered {code} (error 11200)", text)
     kind = response.headers.get("content-type", "").partition(";")[0]
+    if kind == "text/plain" and text.strip():
+        return f"<Response><Say>{escape(text.strip())}</Say></Response>"
     if kind not in {"text/xml", "application/xml"}:
         raise WebhookFailed(url, code, f"answered with the content type {kind!r} (error 12300)", text)
     return text

@@ -4,7 +4,8 @@
     carrier ◀──text frame── text(), end(), play(), send_digits(), language()
 
 Reading is tolerant where the carrier is known to vary: keys it adds without notice, optional keys it leaves out, null
-for an empty string, a number where older pages show a string and the other way round. Everything else is
+for an empty string, a number where older pages show a string and the other way round; a field that nothing depends on
+and that is not of its form counts as left out; a type that it has added since is `FrameUnknown`. Everything else is
 `FrameRejected`, a value like any other: the reader of a socket has nobody to raise to. Parsing and typing are one pass
 of pydantic's Rust parser, which bounds the nesting and knows lone surrogates and infinities; `json.loads` and checks by
 hand lost, because each of those needs remembering there.
@@ -23,6 +24,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import attrs
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails, from_json
 
 from actors.messages import (
     AgentSpeaking,
@@ -33,6 +35,7 @@ from actors.messages import (
     DigitPressed,
     FrameAccepted,
     FrameRejected,
+    FrameUnknown,
     PhoneEvent,
     SpeechPlayed,
 )
@@ -41,6 +44,10 @@ from actors.messages import (
 MAX_FRAME_CHARACTERS = 65_536
 
 _DIGITS = re.compile(r"[0-9w#*]+")
+# What a frame is nothing without: whose call it is, what was said, whether that is all of it, which key was pressed.
+_NEEDED = frozenset({"type", "callSid", "voicePrompt", "last", "digit"})
+# What may be logged of a type that is not known.
+_TYPE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 
 
 @attrs.frozen(kw_only=True)
@@ -68,8 +75,8 @@ class Setup:
 def parse(data: str | bytes) -> Setup | PhoneEvent:
     """Read one frame.
 
-    Never raises. Bytes, and text that is too long or not a frame of a known form, give `FrameRejected` with a word
-    that holds nothing of the frame's content.
+    Never raises. Bytes, and text that is too long or not a frame of the form of its type, give `FrameRejected` with a
+    word that holds nothing of the frame's content.
     """
     if isinstance(data, bytes):
         return FrameRejected("binary")
@@ -78,8 +85,40 @@ def parse(data: str | bytes) -> Setup | PhoneEvent:
     try:
         frame = _FRAMES.validate_json(data)
     except ValidationError as error:
-        return FrameRejected(_why(error))
+        return _parse_odd(data, error)
     return frame.event()
+
+
+def _parse_odd(data: str, error: ValidationError) -> Setup | PhoneEvent:
+    """Read a frame once more without the fields that are not of their form, if nothing depends on them.
+
+    Only frames with a fault pay for this second pass.
+    """
+    fault, *_ = faults = error.errors(include_url=False, include_context=False, include_input=False)
+    rejected = FrameRejected(_why(fault))
+    if fault["type"] == "union_tag_invalid" and isinstance(kind := from_json(data)["type"], str):
+        return FrameUnknown(kind if _TYPE_NAME.fullmatch(kind) else "")
+    if not fault["loc"]:  # no frame at all
+        return rejected
+    frame = from_json(data)
+    for each in faults:
+        place = each["loc"][1:]
+        if not place or place[0] in _NEEDED:
+            return rejected
+        _leave_out(frame, place)
+    try:
+        return _FRAMES.validate_python(frame).event()
+    except ValidationError:
+        return rejected
+
+
+def _leave_out(frame: dict[str, Any], place: tuple[str | int, ...]) -> None:
+    """Drop a field, or of the custom parameters the one that is wrong: the ticket may stand beside it."""
+    field = frame.get(str(place[0]))
+    if place[0] == "customParameters" and len(place) > 1 and isinstance(field, dict):
+        field.pop(str(place[1]), None)
+    else:
+        frame.pop(str(place[0]), None)
 
 
 def text(
@@ -133,9 +172,8 @@ def _sendable(value: object) -> object:
     return value.encode("utf-8", "ignore").decode("utf-8") if isinstance(value, str) else value
 
 
-def _why(error: ValidationError) -> str:
-    """Name the first fault as `frame.field:fault`; deeper places are left out, since the sender chose their names."""
-    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+def _why(fault: ErrorDetails) -> str:
+    """Name a fault as `frame.field:fault`; deeper places are left out, since the sender chose their names."""
     place = ".".join(str(part) for part in fault["loc"][:2])
     return f"{place}:{fault['type']}" if place else fault["type"]
 

@@ -77,10 +77,13 @@ def conversation_relay(
         transcription_provider="Deepgram",
         # No speech model: the carrier's choice follows the language, and a model that lacks it drops the call.
         deepgramSmartFormat=True,
-        profanity_filter=False,  # a message is taken down as it was said
+        # No profanity filter: no page of the carrier's says what it would do to a message.
         speechTimeout="auto",
         # A guess of what the caller is saying is all there is if the caller hangs up in mid-sentence.
         partial_prompts=True,
+        partial_prompt_on_hangup=True,
+        # On a loudspeaker the caller's side hears the agent; without it those words come back as the caller's.
+        echo_prompt_filtering=True,
         interruptible="any",
         # At "high" a noisy room interrupts every answer; "low" makes a caller shout.
         interrupt_sensitivity="medium",

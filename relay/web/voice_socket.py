@@ -14,7 +14,7 @@ import attrs
 import structlog
 import trio
 
-from actors.messages import CallerGone, CallInfo, PhoneEvent
+from actors.messages import CallerGone, CallInfo, FrameUnknown, PhoneEvent
 from relay.faults import report
 from relay.twilio.frames import Setup
 from relay.twilio.phone_line import AsgiPhoneLine, Receive, Send
@@ -72,6 +72,8 @@ class VoiceSocket:
         first: Setup | PhoneEvent | None = None
         with trio.move_on_after(SETUP_SECONDS):
             first = await line.receive_setup()
+            while isinstance(first, FrameUnknown):  # whatever the carrier has added since, the setup follows
+                first = await line.receive_setup()
         match first:
             case Setup() as setup:
                 pass

@@ -41,6 +41,7 @@ from actors.messages import (
     Event,
     FrameAccepted,
     FrameRejected,
+    FrameUnknown,
     GoodbyeSaid,
     HangUpRequested,
     Line,
@@ -1129,6 +1130,17 @@ def test_ten_rejected_frames_in_a_row_end_the_call() -> None:
         assert talk(FrameRejected("not json")) == []
     assert kinds(talk(FrameRejected("not json"))) == [EndSession]
     assert talk.call.summary.outcome == "failed"
+
+
+def test_frames_of_unknown_types_neither_end_a_call_nor_excuse_bad_ones() -> None:
+    """A carrier with something new may send a hundred of them; a row of bad frames goes on over them."""
+    talk = Talk()
+    for _ in range(100):
+        assert talk(FrameUnknown("configUpdated")) == []
+    for _ in range(9):
+        talk(FrameRejected("not json"))
+        talk(FrameUnknown("configUpdated"))
+    assert kinds(talk(FrameRejected("not json"))) == [EndSession]
 
 
 # ── calls that we make, and calls that are passed on ────────────────────────────────────────────────────────────────

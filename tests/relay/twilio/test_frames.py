@@ -18,12 +18,17 @@ from actors.messages import (
     DigitPressed,
     FrameAccepted,
     FrameRejected,
+    FrameUnknown,
     PhoneEvent,
     SpeechPlayed,
 )
 from relay.twilio import frames
 from relay.twilio.frames import Setup, parse
 from tests.hostile_inputs import MALFORMED_FRAMES, MalformedFrame
+
+CUT_AT_HELLO = CallerInterrupted("hello", 0)
+WITH_TICKET = Setup(call_sid="CA1", custom_parameters={"ticket": "t"})
+OF_ACCOUNT_7 = Setup(call_sid="CA1", account_sid="7", custom_parameters={"ticket": "t"})
 
 
 @pytest.mark.parametrize(
@@ -110,6 +115,54 @@ def test_the_carriers_known_variations_are_taken(frame: str, event: Setup | Phon
 
 
 @pytest.mark.parametrize(
+    ("frame", "event"),
+    [
+        ('{"type":"interrupt","utteranceUntilInterrupt":"hello","durationUntilInterruptMs":-5}', CUT_AT_HELLO),
+        ('{"type":"interrupt","utteranceUntilInterrupt":"hello","durationUntilInterruptMs":"1.2 s"}', CUT_AT_HELLO),
+        ('{"type":"interrupt","utteranceUntilInterrupt":"hello","durationUntilInterruptMs":1e999}', CUT_AT_HELLO),
+        ('{"type":"interrupt","utteranceUntilInterrupt":"hello","durationUntilInterruptMs":NaN}', CUT_AT_HELLO),
+        ('{"type":"interrupt","utteranceUntilInterrupt":"hello","durationUntilInterruptMs":[]}', CUT_AT_HELLO),
+        ('{"type":"interrupt","utteranceUntilInterrupt":["hello"]}', CallerInterrupted("", 0)),
+        ('{"type":"interrupt","utteranceUntilInterrupt":false,"durationUntilInterruptMs":{}}', CallerInterrupted()),
+        ('{"type":"prompt","voicePrompt":"Hi","lang":["de-DE"]}', CallerSpoke("Hi")),
+        ('{"type":"prompt","voicePrompt":"Hi","lang":true,"last":false}', CallerSpoke("Hi", final=False)),
+        ('{"type":"error","description":{"code":64107}}', CarrierFailed("")),
+        ('{"type":"info","name":["agentSpeaking"],"value":"on"}', FrameAccepted()),
+        ('{"type":"setup","callSid":"CA1","from":["+1"]}', Setup(call_sid="CA1")),
+        ('{"type":"setup","callSid":"CA1","callerName":false,"direction":{}}', Setup(call_sid="CA1")),
+        ('{"type":"setup","callSid":"CA1","customParameters":[]}', Setup(call_sid="CA1")),
+        ('{"type":"setup","callSid":"CA1","customParameters":{"ticket":"t","vip":true}}', WITH_TICKET),
+        ('{"type":"setup","callSid":"CA1","customParameters":{"a":[],"ticket":"t","b":{"c":1}}}', WITH_TICKET),
+        ('{"type":"setup","callSid":"CA1","customParameters":{"ticket":["t"]}}', Setup(call_sid="CA1")),
+        ('{"type":"setup","callSid":"CA1","accountSid":7,"to":1e999,"customParameters":{"ticket":"t"}}', OF_ACCOUNT_7),
+    ],
+)
+def test_a_field_that_nothing_depends_on_spoils_no_frame(frame: str, event: Setup | PhoneEvent) -> None:
+    """It counts as left out, whatever is in it, and the rest of the frame says what it says."""
+    assert parse(frame) == event
+
+
+@pytest.mark.parametrize(
+    ("frame", "kind"),
+    [
+        ('{"type":"connected"}', "connected"),
+        ('{"type":"configUpdated","value":{}}', "configUpdated"),
+        ('{"type":"turn-state"}', "turn-state"),
+        ('{"type":"x","voicePrompt":"Hi"}', "x"),
+        ('{"type":""}', ""),
+        ('{"type":"two words"}', ""),
+        ('{"type":"<script>"}', ""),
+        ('{"type":"Setup","callSid":"CA1"}', "Setup"),
+        ('{"type":"prompt "}', ""),
+        ('{"type":"' + "a" * 41 + '"}', ""),
+    ],
+)
+def test_a_type_that_is_not_known_is_told_apart_from_a_fault(frame: str, kind: str) -> None:
+    """The carrier adds types; only a name of a usual form is repeated."""
+    assert parse(frame) == FrameUnknown(kind)
+
+
+@pytest.mark.parametrize(
     ("frame", "why"),
     [
         ("", "json_invalid"),
@@ -122,11 +175,8 @@ def test_the_carriers_known_variations_are_taken(frame: str, event: Setup | Phon
         ("{}", "union_tag_not_found"),
         ('{"type":null}', "union_tag_invalid"),
         ('{"type":["setup"]}', "union_tag_invalid"),
-        ('{"type":"connected"}', "union_tag_invalid"),
         ('{"type":"setup"}', "setup.callSid:missing"),
         ('{"type":"setup","callSid":null}', "setup.callSid:string_too_short"),
-        ('{"type":"setup","callSid":"CA1","customParameters":[]}', "setup.customParameters:dict_type"),
-        ('{"type":"setup","callSid":"CA1","customParameters":{"secret":[]}}', "setup.customParameters:string_type"),
         ('{"type":"prompt"}', "prompt.voicePrompt:missing"),
         ('{"type":"prompt","voicePrompt":true}', "prompt.voicePrompt:string_type"),
         ('{"type":"prompt","voicePrompt":["Hi"]}', "prompt.voicePrompt:string_type"),
@@ -134,9 +184,6 @@ def test_the_carriers_known_variations_are_taken(frame: str, event: Setup | Phon
         ('{"type":"prompt","voicePrompt":"\\ud800"}', "json_invalid"),
         ('{"type":"prompt","voicePrompt":"\ud800"}', "string_unicode"),
         ('{"type":"prompt","voicePrompt":"Hi","last":"perhaps"}', "prompt.last:bool_parsing"),
-        ('{"type":"interrupt","durationUntilInterruptMs":1e999}', "interrupt.durationUntilInterruptMs:finite_number"),
-        ('{"type":"interrupt","durationUntilInterruptMs":-1}', "interrupt.durationUntilInterruptMs:greater_than_equal"),
-        ('{"type":"interrupt","durationUntilInterruptMs":[]}', "interrupt.durationUntilInterruptMs:float_type"),
         ('{"type":"dtmf"}', "dtmf.digit:missing"),
         ('{"type":"dtmf","digit":"55"}', "dtmf.digit:string_pattern_mismatch"),
         ('{"type":"dtmf","digit":"5\\n"}', "dtmf.digit:string_pattern_mismatch"),

@@ -73,6 +73,8 @@ def test_only_attributes_of_the_carriers_table_are_emitted() -> None:
         "interruptible": "any",
         "reportInputDuringAgentSpeech": "any",
         "preemptible": "false",
+        "partialPromptOnHangup": "true",
+        "echoPromptFiltering": "true",
         "dtmfDetection": "true",
         "events": "speaker-events tokens-played",
     }.items() <= emitted.items()
