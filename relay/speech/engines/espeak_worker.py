@@ -18,6 +18,7 @@ import sys
 
 import miniaudio  # type: ignore[import-untyped]
 
+from relay.speech.engines.confinement import confine
 from relay.speech.engines.espeak_library import speak
 from relay.speech.engines.port import MAX_SECONDS, SAMPLE_RATE, Audio, SpeechFailed, audio_of
 
@@ -37,6 +38,7 @@ def spoken(text: str, language: str) -> Audio:
 
 def main() -> int:
     """Speak what comes in, and return the exit status."""
+    confine()
     asked = json.load(sys.stdin)
     try:
         audio = spoken(asked["text"], asked["language"])
