@@ -45,6 +45,7 @@ LONG_FILES = {
     "relay/daemon.py": "the one file that knows every part, and puts them together",
     "relay/connection.py": "whose turn it is on a connection, and until when, is one state for both directions",
     "relay/reception.py": "all that happens to a call outside its line, on one set of entries",
+    "relay/mcp/session.py": "what a client can do now is one state, which all that happens to its session changes",
     "relay/simulator/call.py": "the carrier's half of a call and the script's share its state",
     "relay/simulator/claude.py": "a whole stand-in service: what is asked, what is answered, the rule, the service",
     "relay/simulator/twiml.py": "mostly lists of the verbs and attributes that exist",

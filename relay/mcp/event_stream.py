@@ -2,7 +2,7 @@
 
 outbox ──▶ write_events ──▶ the response      idle for a while: a comment line, so that dead paths show themselves
 receive ──▶ hang_up ──▶ ends                  the client hung up
-ping_while_quiet ──▶ False                    the client answers no ping
+ping_while_quiet ──▶ returns                  the client has been silent for too long
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Timing:
     """How long sessions and their streams wait for what, in seconds.
 
     `comment_interval` of silence puts a comment on the wire. `ping_interval` after it was last heard a client is asked
-    for a sign of life, and has `ping_timeout` to give one. A session must be ready `handshake_timeout` after it began.
+    for a sign of life; when it has not given one after `ping_timeout` it gets no turns until it does. Nothing heard for
+    `silence_timeout` from then on ends its session. A session must be ready `handshake_timeout` after it began.
     A client that looks like a known one is given `reconnect_patience` to shake hands before it is taken for that one.
 
     Over Streamable HTTP only: a session that nobody has used for `idle_timeout` is over; one that could be asked to
@@ -40,7 +41,12 @@ class Timing:
 
     comment_interval: float = attrs.field(default=10.0, validator=gt(0))
     ping_interval: float = attrs.field(default=20.0, validator=gt(0))
-    ping_timeout: float = attrs.field(default=10.0, validator=gt(0))
+    # Well below what a caller waits for an answer: a client that needs longer for a ping would answer nobody in time.
+    ping_timeout: float = attrs.field(default=3.0, validator=gt(0))
+    # A client whose connection lives is slow, not dead: the 1.x Python SDK reads nothing while its model thinks, and
+    # most programs on it do not come back once their session is gone. The kernel finds dead peers, see `listener`; this
+    # bounds what is neither: a client that has lost its voice, or one that died behind a proxy which has not noticed.
+    silence_timeout: float = attrs.field(default=300.0, validator=gt(0))
     handshake_timeout: float = attrs.field(default=30.0, validator=gt(0))
     reconnect_patience: float = attrs.field(default=1.0, validator=gt(0))
     # The SDK's own server waits as long; a client without a stream gives no other sign that it is still there.
@@ -87,15 +93,23 @@ async def hang_up(receive: Receive) -> None:
 
 
 async def ping_while_quiet(session: McpSession, timing: Timing) -> None:
-    """Ask a client that has not been heard of for a sign of life, again and again; return when it gives none.
+    """Ask a client that has not been heard of for a sign of life, again and again; return when it is given up.
 
-    A client that has a turn in hand is not asked: one that handles one request at a time could not answer.
+    A client that has a turn in hand is not asked: one that handles one request at a time could not answer. It is asked
+    soon after a turn was cancelled, because such a client goes on with that one and should get no other meanwhile.
     """
     asked_at = session.heard_at
     while True:
-        await trio.sleep_until(max(session.heard_at, asked_at) + timing.ping_interval)
-        if session.heard_at + timing.ping_interval > trio.current_time():
+        due = max(session.heard_at, asked_at) + timing.ping_interval
+        if session.sampler.free_at > asked_at:
+            due = min(due, session.sampler.free_at)
+        if trio.current_time() < due:
+            with trio.move_on_at(due):
+                await session.sampler.wait_for_cancelled_turn()
             continue
         asked_at = trio.current_time()
-        if not session.busy and not await session.answers_ping(timing.ping_timeout):
+        if session.busy or await session.answers_ping(timing.ping_timeout):
+            continue
+        session.fall_silent()
+        if trio.current_time() >= max(session.silent_since, session.heard_at) + timing.silence_timeout:
             return

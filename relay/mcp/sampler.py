@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -21,9 +22,9 @@ log = structlog.get_logger(__name__)
 
 Say = Callable[[str], Awaitable[None]]
 
-# A client that handles one request at a time (the 1.x Python SDK) goes on with a cancelled turn and answers no ping
-# until it is done; this is what a language model may take for it.
-ABANDONED_TURN = 60.0
+# What a client may take to let go of a cancelled turn. One that handles one request at a time (the 1.x Python SDK) goes
+# on with it to its end and answers nothing before, so then it is asked for a sign of life.
+LETTING_GO = 1.0
 
 
 @attrs.define(eq=False)
@@ -40,16 +41,26 @@ class Sampler:
     is_refused: bool = attrs.field(default=False, init=False)
     _turns: set[Turn] = attrs.field(factory=set, init=False)
     _abandoned_at: float | None = attrs.field(default=None, init=False)
+    _abandoned: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     @property
     def is_busy(self) -> bool:
-        """Whether the client may be working on a turn, a cancelled one included."""
-        abandoned = self._abandoned_at is not None and trio.current_time() < self._abandoned_at + ABANDONED_TURN
-        return bool(self._turns) or abandoned
+        """Whether the client works on a turn, or has not had the time to let go of a cancelled one."""
+        return bool(self._turns) or trio.current_time() < self.free_at
 
-    def hear(self) -> None:
-        """Take note that the client was heard of: it is done with turns that were cancelled."""
+    @property
+    def free_at(self) -> float:
+        """When it should have let go of a cancelled turn; minus infinity when it has answered since."""
+        return -math.inf if self._abandoned_at is None else self._abandoned_at + LETTING_GO
+
+    def note_answer(self) -> None:
+        """Take note that the client has answered something: it is done with turns that were cancelled."""
         self._abandoned_at = None
+
+    async def wait_for_cancelled_turn(self) -> None:
+        """Wait until a turn is cancelled whose answer is not there. Cancelling loses nothing: see `free_at`."""
+        self._abandoned = trio.Event()
+        await self._abandoned.wait()
 
     async def sample(self, params: dict[str, Any], say: Say) -> None:
         """Ask the client for one answer and say it: pieces in their order as they come, then the rest of the result.
@@ -70,6 +81,7 @@ class Sampler:
             self._turns.discard(turn)
             if not turn.over:
                 self._abandoned_at = trio.current_time()
+                self._abandoned.set()
         if turn.failure is not None:
             raise turn.failure
         final, said = text_of(turn.result), turn.pieces.said

@@ -31,8 +31,10 @@ from mcp_types import (
     CONNECTION_CLOSED,
     REQUEST_TIMEOUT,
     InitializeRequestParams,
+    JSONRPCError,
     JSONRPCMessage,
     JSONRPCRequest,
+    JSONRPCResponse,
     LoggingLevel,
 )
 
@@ -81,6 +83,9 @@ class McpSession:
     closed: bool = attrs.field(default=False, init=False)
     opened_at: datetime = attrs.field(factory=lambda: datetime.now(UTC), init=False)
     heard_at: float = attrs.field(factory=trio.current_time, init=False)
+    # When it last answered what it was asked, and since when it owes an answer to a ping (`inf` if it does not).
+    answered_at: float = attrs.field(default=-math.inf, init=False)
+    silent_since: float = attrs.field(default=math.inf, init=False)
     ready: trio.Event = attrs.field(factory=trio.Event, init=False)
     # What its client is still to be told, and that there is something: see `push`.
     news: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -148,7 +153,12 @@ class McpSession:
 
     @property
     def way(self) -> Way | None:
-        """How its client can be reached now; None for one that takes no turns and cannot be woken for any."""
+        """How its client can be reached now; None for one that takes no turns and cannot be woken for any.
+
+        One that owes a sign of life gets no turn until it has given it: it would cost a caller the whole time limit.
+        """
+        if self.is_silent:
+            return None
         if self.can_sample:
             return Way.SAMPLING
         is_up = self.ready.is_set() and self.reachable and not self.closed
@@ -156,8 +166,13 @@ class McpSession:
 
     @property
     def busy(self) -> bool:
-        """Whether the client may be unable to answer a ping because it works on a turn, a cancelled one included."""
+        """Whether the client may be unable to answer a ping because it works on a turn."""
         return self.sampler.is_busy
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the client has not answered a ping in time, and nothing since."""
+        return self.silent_since < math.inf
 
     async def room(self) -> None:
         """Wait until the client has read most of what was sent; a request's answer is prepared only then."""
@@ -171,7 +186,8 @@ class McpSession:
         A message for a session that has ended goes nowhere.
         """
         self.heard_at = trio.current_time()
-        self.sampler.hear()
+        if isinstance(message, JSONRPCResponse | JSONRPCError):
+            self._note_answer()
         if isinstance(message, JSONRPCRequest) and message.method == "tools/call":
             self.use.tool_calls += 1
         if self._candidate is not None:
@@ -230,9 +246,26 @@ class McpSession:
         """Have presence count the session exactly when its client can take a turn, or be woken for one."""
         way = self.way
         if way is None:
-            self.desks.presence.leave(self)
+            # Who is silent has not just been lost: nobody knows when it will be done.
+            self.desks.presence.leave(self, is_lost=not self.is_silent)
         else:
             self.desks.presence.arrive(self, way)
+
+    def fall_silent(self) -> None:
+        """Take note that the client has not answered a ping in time: it gets no turns until it answers something."""
+        if not self.is_silent:
+            self.silent_since = trio.current_time()
+            log.info("client_silent", session=self.name, agent_id=self.agent_id)
+            self.show_presence()
+
+    def _note_answer(self) -> None:
+        self.answered_at = self.heard_at
+        self.sampler.note_answer()
+        if self.is_silent:
+            self.silent_since = math.inf
+            log.info("client_answers_again", session=self.name, agent_id=self.agent_id)
+            self.show_presence()
+            self.announce()
 
     def wake(self, call: CallInfo) -> None:
         """Have its client told that a caller waits for it. Never waits."""
@@ -282,12 +315,12 @@ class McpSession:
             self.desks.leave(self.agent_id, self.desk_key)
 
     async def answers_ping(self, timeout: float) -> bool:
-        """Ask for a sign of life; anything heard within `timeout` seconds is one, an error too."""
+        """Ask for a sign of life; anything answered within `timeout` seconds is one, an error too."""
         asked_at = trio.current_time()
         try:
             await self.connection.ping(opts={"request_id": self._request_id(), "timeout": timeout})
         except MCPError as error:
-            return error.code not in {REQUEST_TIMEOUT, CONNECTION_CLOSED} or self.heard_at > asked_at
+            return error.code not in {REQUEST_TIMEOUT, CONNECTION_CLOSED} or self.answered_at > asked_at
         return True
 
     def _request_id(self) -> str:

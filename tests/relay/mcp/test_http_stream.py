@@ -136,8 +136,8 @@ async def test_idle_stream_carries_comments() -> None:
 
 
 async def test_client_that_answers_no_ping_is_closed() -> None:
-    """A client that listens but has gone mute is noticed without a turn being lost on it."""
-    timing = Timing(ping_interval=0.05, ping_timeout=0.1)
+    """A client that listens but has gone mute for long is given up without a turn being lost on it."""
+    timing = Timing(ping_interval=0.05, ping_timeout=0.1, silence_timeout=0.2)
     async with running_relay(timing=timing) as relay, standing_client(relay) as (client, stream):
         await stream.next_message("ping")
         await stream.ended.wait()

@@ -53,8 +53,8 @@ async def test_error_in_one_session_ends_that_session_only() -> None:
 
 
 async def test_client_that_answers_no_ping_is_closed() -> None:
-    """A client that reads but has gone mute is noticed without a turn being lost on it."""
-    timing = Timing(ping_interval=0.05, ping_timeout=0.1)
+    """A client that reads but has gone mute for long is given up without a turn being lost on it."""
+    timing = Timing(ping_interval=0.05, ping_timeout=0.1, silence_timeout=0.2)
     async with running_relay(timing=timing) as relay, raw_client(relay) as client:
         await client.shake_hands()
         await client.next_message("ping")
