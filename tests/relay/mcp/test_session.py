@@ -112,7 +112,6 @@ async def test_list_of_texts_is_an_answer(relay: RunningRelay) -> None:
         text(" \n"),
         [],
         {"type": "image", "data": "AA==", "mimeType": "image/png"},
-        [text("Look:"), {"type": "image", "data": "AA==", "mimeType": "image/png"}],
         "words",
         None,
     ],
