@@ -50,7 +50,8 @@ LONG_FILES = {
     "relay/simulator/claude.py": "a whole stand-in service: what is asked, what is answered, the rule, the service",
     "relay/simulator/twiml.py": "mostly lists of the verbs and attributes that exist",
     "relay/speech/phrases.py": "a table of sentences, the same ones in each language",
-    "relay/speech/hygiene.py": "one filter over one stream: each marker is a rule of a few lines",
+    "relay/speech/asides.py": "one filter over one stream: the marks of all models, and a span for each kind",
+    "relay/speech/layout.py": "one filter over one stream: each marker is a rule of a few lines",
 }
 
 

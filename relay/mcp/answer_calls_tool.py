@@ -25,6 +25,7 @@ from relay.mcp.sampling_params import sampling_params
 from relay.mcp.tool_arguments import Arguments
 from relay.mcp.tools import Outcome, ToolCall, ToolError, TurnTool
 from relay.mcp.waiting_room import DEFAULT_WAIT, LONGEST_WAIT, WaitingRoom
+from relay.speech.asides import without_lead
 
 MOST_ROUNDS = 8
 _QUESTION = "answer"
@@ -118,7 +119,7 @@ async def _say(room: WaitingRoom, call: ToolCall, so_far: _Progress) -> _Progres
     if final is None or not has_words(final):
         return so_far
     try:
-        await room.desks.of(call.agent.agent_id).say(call.client, so_far.call_sid, so_far.turn, final)
+        await room.desks.of(call.agent.agent_id).say(call.client, so_far.call_sid, so_far.turn, without_lead(final))
     except (TurnOver, TurnTaken):
         return so_far
     return attrs.evolve(so_far, answered=so_far.answered + 1)

@@ -12,6 +12,8 @@ from typing import Any
 
 import attrs
 
+from relay.speech.hygiene import MOST_READ
+
 # Nine inversions in sixty pieces were seen at worst, each by a few places. What is dropped beyond these bounds is said
 # at the end, out of the final answer.
 PIECES_HELD_BACK = 64
@@ -79,7 +81,7 @@ def unsaid(final: str, said: str) -> str:
 
 
 def text_of(result: Mapping[str, Any]) -> str | None:
-    """Return the text blocks of a sampling result, a line each; None if it has none.
+    """Return the text blocks of a sampling result, a line each, as far as they are read; None if it has none.
 
     Content is one block, or a list of them (MCP 2025-11-25). Whatever stands beside a text, a tool call or a block of a
     kind that is not known yet, is the client's own business: the caller waits for the text.
@@ -87,7 +89,7 @@ def text_of(result: Mapping[str, Any]) -> str | None:
     content = result.get("content")
     blocks = content if isinstance(content, list) else [content]
     texts = [text for block in blocks if (text := _text_of_block(block)) is not None]
-    return "\n".join(texts) if texts else None
+    return "\n".join(texts)[:MOST_READ] if texts else None
 
 
 def _text_of_block(block: object) -> str | None:

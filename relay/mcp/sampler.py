@@ -17,6 +17,7 @@ from mcp_types import CONNECTION_CLOSED, METHOD_NOT_FOUND
 from actors.errors import ClientFailed, ClientLeft, ResponderError
 from relay.mcp.pieces import text_of, unsaid
 from relay.mcp.sampling_turn import Turn
+from relay.speech.asides import without_lead
 
 log = structlog.get_logger(__name__)
 
@@ -87,7 +88,7 @@ class Sampler:
         final, said = text_of(turn.result), turn.pieces.said
         if final is None or not (final.strip() or said.strip()):
             raise ClientFailed("the client's answer holds nothing that can be spoken")
-        rest = unsaid(final, said).rstrip()
+        rest = unsaid(final, said).rstrip() if said else without_lead(final)
         if rest:
             await say(rest)
 

@@ -41,6 +41,11 @@ def word_for_and(language: str) -> str:
     return _AND.get(_primary(language), _AND["en"])
 
 
+def word_for_less_than(language: str) -> str:
+    """Return how `<` is said before a number in a language; after the number where it begins with an ellipsis."""
+    return _LESS_THAN.get(_primary(language), _LESS_THAN["en"])
+
+
 def _choose(language: str) -> tuple[Phrases, CarrierPhrases]:
     tag = language.replace("_", "-").lower()
     return _BY_LANGUAGE.get(tag) or _BY_LANGUAGE.get(_primary(tag)) or _BY_LANGUAGE["en"]
@@ -57,6 +62,12 @@ _SAME_AS = {"no": "nb", "nn": "nb", "cmn": "zh"}
 _AND = {
     "da": "og", "de": "und", "en": "and", "es": "y", "fi": "ja", "fr": "et", "it": "e", "ja": "と", "ko": "그리고",
     "nb": "og", "nl": "en", "pl": "i", "pt": "e", "sv": "och", "zh": "和",
+}  # fmt: skip
+
+_LESS_THAN = {
+    "da": "mindre end", "de": "weniger als", "en": "less than", "es": "menos de", "fi": "alle", "fr": "moins de",
+    "it": "meno di", "ja": "…未満", "ko": "… 미만", "nb": "mindre enn", "nl": "minder dan", "pl": "mniej niż",
+    "pt": "menos de", "sv": "mindre än", "zh": "小于",
 }  # fmt: skip
 
 _BY_LANGUAGE = {

@@ -9,11 +9,12 @@ wrapping is done where the daemon puts a responder together.
 from __future__ import annotations
 
 import attrs
+import trio
 
 from actors.errors import ResponderError
 from actors.messages import TurnRequest
 from actors.ports import Answer, Responder
-from relay.speech.hygiene import SpeechFilter
+from relay.speech.hygiene import SpeechFilter, slices
 
 # Opening quotes and brackets before a first word; more than that is no punctuation.
 MOST_WORDLESS = 100
@@ -55,8 +56,11 @@ class SpokenAnswer:
     _wordless: str = attrs.field(default="", init=False)
 
     async def say(self, text: str) -> None:
-        """Speak what of the next piece can be spoken by now."""
-        await self._pass_on(self.speech.feed(text))
+        """Speak what of the next piece can be spoken by now; others have their turn between the parts of a long one."""
+        for part in slices(text):
+            await self._pass_on(self.speech.feed(part))
+            if part is not text:
+                await trio.lowlevel.checkpoint()
 
     async def take_message(self, body: str, preferences: str) -> None:
         """Record the message as it is: it will be read, not heard. What was said before it is spoken first."""

@@ -94,6 +94,35 @@ async def test_pieces_without_words_are_no_answer(daemon: LocalDaemon, agent: Ac
         assert (await message_left(daemon, agent)).body == "When?"
 
 
+async def test_thoughts_are_not_heard_however_they_are_sent(daemon: LocalDaemon, agent: Access) -> None:
+    """What a client's model writes to itself reaches no frame to the carrier, in one piece or in many."""
+    whole = "<think>\nDo not say 4711.\n</think>\n\nWe open at nine [1] (<5 minutes)."
+    heard = "We open at nine (less than 5 minutes)."
+    async with answering_by_hand(daemon, agent) as (client, call):
+        await answer(client, call, {"type": "text", "text": whole})
+        assert (await call.hear()).text == heard
+        await answer(client, call, {"type": "text", "text": "Do not say 4711.</think>We open."})
+        assert (await call.hear()).text == "We open."
+        for size in (3, 7):
+            await call.say("When?")
+            request = await client.next_message("sampling/createMessage")
+            token = request["params"]["_meta"]["progressToken"]
+            for number, start in enumerate(range(0, len(whole), size), 1):
+                piece = whole[start : start + size]
+                await client.notify("notifications/progress", progressToken=token, progress=number, message=piece)
+            await client.say(request, whole)
+            assert (await call.hear()).text == heard
+    assert not any("4711" in line for line in call.heard)
+
+
+async def test_an_answer_of_thoughts_alone_is_none(daemon: LocalDaemon, agent: Access) -> None:
+    """Where nothing is meant for the caller the answering machine takes over."""
+    async with answering_by_hand(daemon, agent) as (client, call):
+        await answer(client, call, {"type": "text", "text": "<think>Do not say 4711, and then"})
+        assert (await call.hear()).text.startswith(PHRASES.apology)
+        assert (await message_left(daemon, agent)).body == "When?"
+
+
 async def test_a_tool_client_that_says_dots_has_not_answered(daemon: LocalDaemon, agent: Access) -> None:
     """By `comms_converse` too, an answer without a word leaves the caller to the answering machine."""
     async with connected(agent), raw_client(Address(daemon.url, agent.token)) as client:
