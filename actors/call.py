@@ -9,6 +9,9 @@ handler that stops reading never notices a hang-up. The *loop* takes one event, 
 says, each command to its end before the next. The *turn* runs the current responder; what it says comes back through
 the inbox and is dropped by its number when the turn is not the current one any more.
 
+A store that stalls or fails cuts nobody: it is waited for only a moment (`actors.ports.Journal`), and what it refuses
+is tried again at the end. Only the claim that a message was recorded waits for it (`Answer.take_message`).
+
 Every exception inside a call stops here, at its firewall: it is reported with the call's id, the line is closed with
 1011, and the epilogue still runs. The epilogue is shielded and time-boxed: it makes durable what is owed and closes the
 record, also when the daemon is being cancelled around it.
@@ -18,6 +21,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import assert_never
 
 import attrs
@@ -52,23 +56,21 @@ from actors.messages import (
     Event,
     FrameRejected,
     FrameUnknown,
-    GoodbyeSaid,
     Line,
     MessageTaken,
     Reason,
     TurnFailed,
     TurnFinished,
-    TurnSaid,
 )
 from actors.phases import Phase
 from actors.policy import Policy
 from actors.ports import Journal, MessageStore, Observer, OptOuts, PhoneLine, Responder
+from actors.turn_answer import Receipt, TurnAnswer
 
 # How long the epilogue may take. A database that does not answer within it is down, and holding the daemon's shutdown
 # for it would lose the other calls' messages too.
 EPILOGUE_SECONDS = 5.0
-# Rows that were not stored are tried again this often within that time; a lock is over in milliseconds.
-RETRY_SECONDS = 0.25
+RETRY_SECONDS = 0.25  # how often what was not stored is tried again within that time
 
 
 @attrs.frozen(kw_only=True)
@@ -104,6 +106,11 @@ class Call:
     _turn_scopes: dict[int, trio.CancelScope] = attrs.field(factory=dict, init=False)
     _pending: deque[Command] = attrs.field(factory=deque, init=False)
     _postponed: list[Command] = attrs.field(factory=list, init=False)
+    _receipts: dict[int, Receipt] = attrs.field(factory=dict, init=False)
+    # Messages, counted. Each holds all that was left before it, so the newest that is stored says it for all.
+    _left: int = attrs.field(default=0, init=False)
+    _stored: int = attrs.field(default=0, init=False)
+    _is_over: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         policy = self.services.policy_for(self.info)
@@ -158,6 +165,7 @@ class Call:
             if box.cancelled_caught:
                 late = StoreFailed(f"the epilogue took longer than {EPILOGUE_SECONDS} s")
                 self.services.observer.call_crashed(self.info, late, "epilogue")
+            self._is_over = True
             self.services.observer.call_ended(self.info, self._machine.summary, trio.current_time() - began)
 
     async def _read(self) -> None:
@@ -168,7 +176,10 @@ class Call:
                 return
 
     async def _loop(self) -> None:
-        await self.services.journal.open_call(self.info)
+        try:
+            await self.services.journal.open_call(self.info)
+        except StoreFailed as error:  # the caller is there, with a record or without
+            self.services.observer.call_crashed(self.info, error, "store")
         self._pending.extend(self._machine.start(trio.current_time()))
         await self._perform_pending()
         while self._machine.phase is not Phase.OVER:
@@ -178,6 +189,8 @@ class Call:
             self._report(event)
             self._pending.extend(self._machine.handle(event, trio.current_time()))
             await self._perform_pending()
+            if isinstance(event, MessageTaken) and event.turn in self._receipts:
+                self._receipts[event.turn].is_due(self._left, self._stored)
 
     def _report(self, event: Event) -> None:
         match event:
@@ -199,10 +212,8 @@ class Call:
                 # The reader will say so too, but perhaps only when the carrier's side times out.
                 self.inbox.post(CallerGone())
             except StoreFailed as error:
-                if not isinstance(self._pending[0], StopCalling):
-                    raise
-                # Nothing is said that depends on it, so the caller may talk on; the epilogue tries again.
-                self.services.observer.call_crashed(self.info, error, "opt_out")
+                # Nothing is said that claims it, so the caller may talk on; the epilogue tries again.
+                self.services.observer.call_crashed(self.info, error, "store")
                 self._postponed.append(self._pending[0])
             self._pending.popleft()
 
@@ -240,17 +251,25 @@ class Call:
             case LeaveMessage() if command.unless_back is not None:
                 self.unanswered = command
             case LeaveMessage():
-                message_id = await services.messages.leave(command.draft)
-                services.observer.message_left(self.info, command.draft.reason, message_id)
+                self._left += 1
+                on_stored = partial(self._on_stored, self._left, command.draft.reason)
+                await services.messages.leave(command.draft, on_stored)
             case StopCalling():
                 if services.opt_outs is not None:
                     await services.opt_outs.stop_calling(self.info)
             case _:
                 assert_never(command)
 
+    def _on_stored(self, number: int, reason: Reason, message_id: str) -> None:
+        self._stored = max(self._stored, number)
+        self.services.observer.message_left(self.info, reason, message_id, late=self._is_over)
+        for receipt in self._receipts.values():
+            receipt.is_stored(self._stored)
+
     async def _run_turn(self, start: StartTurn, scope: trio.CancelScope) -> None:
         number = start.request.turn
-        answer = _TurnAnswer(number, self.inbox)
+        receipt = self._receipts[number] = Receipt()
+        answer = TurnAnswer(number, self.inbox, receipt)
         with scope:
             try:
                 await self.services.responders[start.by].respond(start.request, answer)
@@ -262,15 +281,20 @@ class Call:
                 outcome = TurnFailed(number, Reason.CLIENT_FAILED)
             self._turn_scopes.pop(number, None)
             await self.inbox.send(outcome)
+        self._receipts.pop(number, None)
 
     async def _epilogue(self, closing: int) -> None:
-        owed = [*self._pending, *self._machine.fail(trio.current_time()), *self._postponed]
-        # Words to hold are not stored here: when their turn never came they are part of a message by now. Who asked not
-        # to be called comes last: if that list alone is broken, it must not take the time of everything else.
+        owed = [*self._postponed, *self._pending, *self._machine.fail(trio.current_time())]
+        # Words to hold are in a message by now, and each message is in the next. Who asked not to be called comes last:
+        # if that list alone is broken, it must not take the time of everything else.
+        newest = {each.unless_back is None: each for each in owed if isinstance(each, LeaveMessage)}.values()
         for command in owed:
-            if isinstance(command, LeaveMessage | ReleaseWords):
+            if isinstance(command, ReleaseWords) or (isinstance(command, LeaveMessage) and command in newest):
                 await self._store_stubbornly(command)
-        await self._close_record()
+        try:
+            await self.services.journal.close_call(self.info.call_sid, self._machine.summary)
+        except StoreFailed as error:
+            self.services.observer.call_crashed(self.info, error, "epilogue")
         await self.line.close(closing)
         for command in owed:
             if isinstance(command, StopCalling):
@@ -286,26 +310,3 @@ class Call:
                 await trio.sleep(RETRY_SECONDS)
             else:
                 return
-
-    async def _close_record(self) -> None:
-        try:
-            await self.services.journal.close_call(self.info.call_sid, self._machine.summary)
-        except StoreFailed as error:
-            self.services.observer.call_crashed(self.info, error, "epilogue")
-
-
-@attrs.frozen
-class _TurnAnswer:
-    """The `Answer` of one turn: everything said goes through the inbox, under the turn's number."""
-
-    _turn: int
-    _inbox: Inbox[Event]
-
-    async def say(self, text: str) -> None:
-        await self._inbox.send(TurnSaid(self._turn, text))
-
-    async def take_message(self, body: str, preferences: str) -> None:
-        await self._inbox.send(MessageTaken(self._turn, body, preferences))
-
-    async def say_goodbye(self) -> None:
-        await self._inbox.send(GoodbyeSaid(self._turn))

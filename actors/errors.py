@@ -60,7 +60,7 @@ class StoreFailed(CallError):
 
 
 class CallRefused(CallError):
-    """Say that a call was not admitted; `code` is `full`, `draining`, `already_here` or `no_record`."""
+    """Say that a call was not admitted; `code` is `full`, `draining`, `already_here`, `no_record` or `over`."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

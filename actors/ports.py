@@ -5,6 +5,7 @@ A fake passes the same checks as the real thing: see `tests/contracts/`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from actors.commands import NoteTurn
@@ -49,8 +50,8 @@ class Answer(Protocol):
         """Speak the next piece, as it comes: no need for whole words, markdown is taken out later."""
         ...
 
-    async def take_message(self, body: str, preferences: str) -> None:
-        """Record the caller's message; it is durable before anything said after this is spoken."""
+    async def take_message(self, body: str, preferences: str) -> bool:
+        """Record the caller's message; return whether it is durable. If not, nothing may be said that claims it."""
         ...
 
     async def say_goodbye(self) -> None:
@@ -73,12 +74,15 @@ class Responder(Protocol):
 class MessageStore(Protocol):
     """Where what a caller leaves is kept until the client has confirmed it."""
 
-    async def leave(self, draft: MessageDraft) -> str:
-        """Make a message durable and return its id.
+    async def leave(self, draft: MessageDraft, on_stored: Callable[[str], None] | None = None) -> str:
+        """Make a message durable and return its id; an empty one when that takes longer than a caller should wait.
 
+        Then the store keeps the message until it can make it durable. `on_stored` gets the id once it is, also
+        when the call is over by then; it must neither wait nor raise.
         The same key (`call_sid`, `part`) again replaces the stored one and keeps its id, unless a client was shown it
         already: then it becomes a new message. In the same transaction the journal lets go of the call's words up to
-        `draft.through_turn`. Raises `StoreFailed`; cancelling never leaves it half done.
+        `draft.through_turn`. Raises `StoreFailed` when the message is not even kept; cancelling leaves nothing half
+        done.
         """
         ...
 
@@ -92,7 +96,11 @@ class OptOuts(Protocol):
 
 
 class Journal(Protocol):
-    """What is in flight: calls that are open, and words that a client has in hand. Read again after a restart."""
+    """What is in flight: calls that are open, and words that a client has in hand. Read again after a restart.
+
+    Each method makes something durable. When that takes longer than a caller should wait, it returns all the same, and
+    the journal keeps it, in order, until it can. `StoreFailed` means that it is not even kept.
+    """
 
     async def open_call(self, call: CallInfo) -> None:
         """Record that a call is here; for a call that is known already it is opened again. Raises `StoreFailed`."""
@@ -118,8 +126,8 @@ class Observer(Protocol):
         """Hear how a turn went."""
         ...
 
-    def message_left(self, call: CallInfo, reason: Reason, message_id: str) -> None:
-        """Hear that a waiting message is durable."""
+    def message_left(self, call: CallInfo, reason: Reason, message_id: str, *, late: bool = False) -> None:
+        """Hear that a waiting message is durable; `late` if the call has ended before that."""
         ...
 
     def frame_rejected(self, call: CallInfo, why: str) -> None:
@@ -139,5 +147,5 @@ class Observer(Protocol):
         ...
 
     def call_crashed(self, call: CallInfo, error: BaseException, stage: str) -> None:
-        """Hear of an error that stopped at the firewall (`stage`: `call`, `turn`, `opt_out`, `epilogue`)."""
+        """Hear of an error that stopped at the firewall (`stage`: `call`, `turn`, `store`, `epilogue`)."""
         ...

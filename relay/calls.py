@@ -43,7 +43,7 @@ class TransferOutcome(StrEnum):
 
     `DIALLING` until it is known. `DECLINED` is a callee who did not press the key that accepts; `CALLER_GONE` a caller
     who hung up before anybody answered; `FAILED` a number that could not be reached; `LOST` a call that could not be
-    handed over at all.
+    handed over at all, or of whose transfer nothing was heard again.
     """
 
     DIALLING = "dialling"

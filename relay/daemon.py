@@ -40,7 +40,6 @@ from sqlalchemy import text
 
 from actors.call import CallServices
 from actors.commands import By
-from actors.errors import StoreFailed
 from actors.messages import CallInfo
 from actors.policy import Policy
 from actors.ports import Responder
@@ -54,12 +53,14 @@ from relay.compliance.opt_out import opt_out_listener
 from relay.config import Settings
 from relay.errors import RelayError, SettingsError
 from relay.files import beside_database
+from relay.known_agents import KnownAgents
 from relay.listener import ListenerOptions, address_of, bind, serve_on
 from relay.mcp.app import McpApp
 from relay.mcp.client_responder import ClientResponder
 from relay.mcp.http_guard import RebindingGuard
 from relay.mcp.outbound_tools import outbound_tools
 from relay.metering import CallMeter
+from relay.outbound import undelivered
 from relay.outbound.conversations import Conversations
 from relay.outbound.defaults import Addresses, Defaults
 from relay.outbound.desk import OutboundDesk
@@ -67,7 +68,6 @@ from relay.outbound.dialler import Dialler
 from relay.outbound.do_not_call_wishes import DoNotCallWishes, HeardOptOuts
 from relay.outbound.reconciliation import Reconciliation
 from relay.outbound.transfers import Transfers
-from relay.outbound.undelivered import Undelivered
 from relay.outbound.voice_messages import VoiceMessages
 from relay.reception import Reception
 from relay.running import RunningDaemon, announce
@@ -113,6 +113,8 @@ LAST_MESSAGES_SECONDS = 3.0
 LISTENER_GRACE = 1.0
 # When a caller who still waits is told so again, in more words.
 LONG_FILLER_SECONDS = 5.0
+# Less than whoever asks whether we are ready waits for the answer.
+DATABASE_CHECK_SECONDS = 2.0
 # How soon a changed token ends the sessions that were opened with the old one.
 TOKEN_WATCH_SECONDS = 2.0
 
@@ -137,7 +139,7 @@ async def serve(  # noqa: ASYNC128 - started in Relay.run
     async with AsyncExitStack() as stack:
         # Before all else: a signal during the start, too, must not kill us half-way.
         signals = stack.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
-        database = await stack.enter_async_context(open_database(settings.database_url))
+        database = await stack.enter_async_context(open_database(settings.database_url, sole=True))
         stack.enter_context(hold_tenure(settings.database_url))
         vendors = await stack.enter_async_context(_open_vendors(settings, credentials))
         listeners = await bind(settings.relay_host, settings.relay_port)
@@ -307,6 +309,7 @@ class Relay:
         self._public_url = public_url = daemon.public_url
         self._stopping = trio.Event()
         self._agents = AgentRegistry(database)
+        self._known_agents = KnownAgents(self._agents)
         self._journal = CallJournal(database)
         self._gate = DiallingGate(database, settings.gate_rules())
         self._retention = Retention(database)
@@ -353,12 +356,12 @@ class Relay:
             observer=self._meter,
         )
         self._reception.on_over = self._transfers.over
-        self._reception.on_ended = Undelivered(messages, self._message_left).note
         self._guard = RebindingGuard(
             public_url,
             allowed_hosts=listed(settings.relay_allowed_hosts),
             allowed_origins=listed(settings.relay_allowed_origins),
         )
+        self._reception.message_for = undelivered.message_for
         self._clients = McpApp(
             self._agents,
             ClientHellos(database),
@@ -419,6 +422,7 @@ class Relay:
         recovered = await self._journal.recover()
         if recovered.calls or recovered.messages:
             log.warning("recovered", calls=recovered.calls, messages=recovered.messages)
+        await self._known_agents.load()
         stopped = trio.Event()
         async with trio.open_nursery() as nursery:
             await self._start_supervisors(nursery)
@@ -457,7 +461,7 @@ class Relay:
         checker = SignatureChecker(self._credentials.auth_token, self._public_url)
         webhooks = CarrierWebhooks(
             checker=checker,
-            agents=self._agents,
+            agents=self._known_agents,
             desk=self._reception,
             transfers=self._transfers,
             phrases=carrier_phrases_for,
@@ -570,8 +574,12 @@ class _Readiness:
         }
 
     async def _database_fault(self) -> str | None:
-        try:
-            await self._database.read(lambda connection: connection.execute(text("SELECT 1")))
-        except (RelayError, StoreFailed):
-            return "the database cannot be read"
-        return None
+        if (trouble := self._database.trouble) is not None:
+            return f"nothing can be written: {trouble}; {self._database.kept} changes are kept until it can"
+        with trio.move_on_after(DATABASE_CHECK_SECONDS):
+            try:
+                await self._database.read(lambda connection: connection.execute(text("SELECT 1")))
+            except RelayError:
+                return "the database cannot be read"
+            return None
+        return "the database does not answer"

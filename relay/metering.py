@@ -89,10 +89,12 @@ class CallMeter:
             first_word=None if note.first_word is None else round(note.first_word, 3),
         )
 
-    def message_left(self, call: CallInfo, reason: Reason, message_id: str) -> None:
-        """Count a waiting message, and log it."""
+    def message_left(self, call: CallInfo, reason: Reason, message_id: str, *, late: bool = False) -> None:
+        """Count a waiting message, and log it; one that is `late` was not there yet when its call ended."""
         self._left.labels(reason).inc()
         log.info("message_left", call_sid=call.call_sid, agent_id=call.agent_id, message_id=message_id, reason=reason)
+        if late and self._on_message_left is not None:
+            self._on_message_left(call.agent_id)
 
     def dialled(self, kind: str, outcome: str) -> None:
         """Count an attempt to dial: `kind` is what for (a call, a voice message), `outcome` what came of it."""

@@ -22,8 +22,9 @@ from __future__ import annotations
 import hmac
 import math
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import attrs
 import structlog
@@ -31,7 +32,7 @@ import trio
 
 from actors.commands import LeaveMessage
 from actors.errors import CallRefused, StoreFailed
-from actors.messages import Callee, CallInfo, CallSummary, Line
+from actors.messages import Callee, CallInfo, CallSummary, Line, MessageDraft
 from actors.ports import PhoneLine
 from actors.switchboard import Switchboard
 from relay.agents import Agent
@@ -77,7 +78,11 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _nobody(_call_sid: str) -> None:
+def _nobody(_id: str) -> None:
+    return None
+
+
+def _nothing(_record: CallRecord, _progress: CallProgress) -> MessageDraft | None:
     return None
 
 
@@ -91,8 +96,8 @@ class Reception:
     clock: Callable[[], datetime] = _now
     # Told of every call that the carrier says is over. Must not wait, and must not raise.
     on_over: Callable[[str], None] = _nobody
-    # Given the record of a call that has just ended, as it was before, once. May raise `StoreFailed`.
-    on_ended: Callable[[CallRecord, CallProgress], Awaitable[None]] | None = None
+    # What a call leaves for its client that the carrier says is over. Must not raise.
+    message_for: Callable[[CallRecord, CallProgress], MessageDraft | None] = _nothing
     # Told of whose message was left after a call. Must not wait, and must not raise.
     on_left: Callable[[str], None] = _nobody
     _entries: dict[str, _Entry] = attrs.field(factory=dict, init=False)
@@ -113,8 +118,8 @@ class Reception:
         if known is not None and self._is_repeat(known, call):
             return attrs.evolve(known.admission, repeat=True)
         self.switchboard.reserve(call.call_sid)
-        before = None if known is None else known.admission.call_info
-        info = of_incoming(call, self.settings, before, at=self.clock())
+        earlier = None if known is None else known.admission.call_info
+        info = of_incoming(call, self.settings, earlier, at=self.clock())
         admission = Admission(ticket=secrets.token_urlsafe(32), call_info=info)
         expires = trio.current_time() + TICKET_SECONDS
         entry = _Entry(call.agent, admission, call.idempotency_token, call.attempt, expires)
@@ -129,10 +134,13 @@ class Reception:
         self._entries[call.call_sid] = entry
         self._wake.set()
         try:
-            await self._announce(info)
+            before = await self._announce(info)
         except StoreFailed as error:
             self._end(info.agent_id, call.call_sid)
             raise CallRefused("no_record", "the call's record could not be opened") from error
+        if known is None and before is not None and before.is_over(call.attempt):
+            self._end(info.agent_id, call.call_sid)
+            raise CallRefused("over", "the call has ended")
         return admission
 
     def expect(self, call: OutgoingCall) -> str:
@@ -231,9 +239,7 @@ class Reception:
             self._name(expected, progress.call_sid)
         if progress.is_over:
             self._end(agent_id, progress.call_sid)
-        ended = await self.journal.note_progress(agent_id, progress)
-        if self.on_ended is not None and ended is not None:
-            await self.on_ended(ended, progress)
+        await self.journal.note_progress(agent_id, progress, message_for=self.message_for, on_message_left=self.on_left)
 
     async def picked_up(self, agent_id: str, call_sid: str, callee: Callee) -> None:
         """Tell the call and its record who picked up. Raises `StoreFailed`; the call has been told by then."""
@@ -287,8 +293,8 @@ class Reception:
             except StoreFailed as error:
                 report("record_not_closed", error, call_sid=call_sid)
 
-    async def _announce(self, info: CallInfo) -> None:
-        await self.journal.announce_call(info.call_sid, info.agent_id, info.direction, info.caller, info.called)
+    async def _announce(self, info: CallInfo) -> CallRecord | None:
+        return await self.journal.announce_call(info.call_sid, info.agent_id, info.direction, info.caller, info.called)
 
     def _end(self, agent_id: str, call_sid: str) -> None:
         """Forget a call that is over. Another agent's call is not: its carrier's webhooks come to its own address."""
@@ -317,16 +323,18 @@ class Reception:
         while self._to_leave:
             info, owed = self._to_leave[0]
             try:
-                message_id = await services.messages.leave(owed.draft)
+                await services.messages.leave(owed.draft, partial(self._on_stored, info, owed))
             except StoreFailed as error:
                 report("message_not_left", error, call_sid=info.call_sid)
                 return False
             self._to_leave.pop(0)
             stored, self._stored = self._stored, trio.Event()
             stored.set()
-            services.observer.message_left(info, owed.draft.reason, message_id)
-            self.on_left(info.agent_id)
         return True
+
+    def _on_stored(self, info: CallInfo, owed: LeaveMessage, message_id: str) -> None:
+        self.switchboard.services.observer.message_left(info, owed.draft.reason, message_id)
+        self.on_left(info.agent_id)
 
     def _name(self, expected: ExpectedCall, call_sid: str) -> _Entry:
         """Give an expected call its name; from then on it is like any other."""

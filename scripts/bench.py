@@ -322,11 +322,16 @@ class Nowhere:
         """Take anything."""
         await trio.lowlevel.checkpoint()
 
-    say = take_message = say_goodbye = take
+    say = say_goodbye = take
     open_call = hold_words = release_words = close_call = take
     end_call = take
 
-    async def leave(self, _draft: MessageDraft) -> str:
+    async def take_message(self, _body: str, _preferences: str) -> bool:
+        """Take a message from the answering machine."""
+        await self.take()
+        return True
+
+    async def leave(self, draft: MessageDraft, on_stored: Callable[[str], None] | None = None) -> str:  # noqa: ARG002
         """Take a message."""
         await self.take()
         return "msg_0"

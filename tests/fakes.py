@@ -168,7 +168,7 @@ class RecordingObserver:
     def turn_ended(self, call: CallInfo, note: NoteTurn) -> None:
         self.turns.append(note)
 
-    def message_left(self, call: CallInfo, reason: Reason, message_id: str) -> None:
+    def message_left(self, call: CallInfo, reason: Reason, message_id: str, *, late: bool = False) -> None:
         self.left.append((message_id, reason))
 
     def frame_unknown(self, call: CallInfo, kind: str) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import attrs
@@ -74,7 +75,7 @@ class MemoryJournal:
         if call_sid in self.calls or call_sid in self.announced:
             self.closed.setdefault(call_sid, summary)
 
-    async def note_progress(self, agent_id: str, progress: CallProgress) -> None:
+    async def note_progress(self, agent_id: str, progress: CallProgress, **_what_it_leaves: object) -> None:
         await self._reach()
         self.announced.setdefault(progress.call_sid, agent_id)
         if progress.is_over:
@@ -110,13 +111,15 @@ class MemoryMessageStore:
     messages: dict[str, MessageDraft] = attrs.field(factory=dict)
     shown: set[str] = attrs.field(factory=set)
 
-    async def leave(self, draft: MessageDraft) -> str:
+    async def leave(self, draft: MessageDraft, on_stored: Callable[[str], None] | None = None) -> str:
         await trio.lowlevel.checkpoint()
         if self.failing:
             raise StoreFailed("the store is told to fail")
         message_id = self._same_key(draft) or f"msg_{len(self.messages) + 1}"
         self.messages[message_id] = draft
         self.journal.let_go(draft.call_sid, draft.through_turn)
+        if on_stored is not None:
+            on_stored(message_id)
         return message_id
 
     def _same_key(self, draft: MessageDraft) -> str | None:

@@ -42,6 +42,7 @@ LONG_FILES = {
     "actors/messages.py": "all that can happen to a call, on one page: values without behaviour",
     "relay/config.py": "one entry for each setting: its default, its rule, what it means",
     "actors/turn_desk.py": "who gets which words and whose answer counts is one set of rules over one state",
+    "relay/store/database.py": "one queue and the one task that empties it share their state",
     "relay/daemon.py": "the one file that knows every part, and puts them together",
     "relay/connection.py": "whose turn it is on a connection, and until when, is one state for both directions",
     "relay/reception.py": "all that happens to a call outside its line, on one set of entries",

@@ -51,6 +51,12 @@ _MAX_RETRIES = 1
 # An event holds a token at least; a handful frame each block. A service that sends more than it was asked for fails.
 _MOST_EVENTS = 2 * MAX_TOKENS
 
+# Not an error: it is kept and will be recorded, and a model that is told of an error records again and again.
+_NOT_YET_RECORDED = (
+    "It could not be written down for certain yet; the relay keeps trying. Do not say that it is recorded. Say in one "
+    "sentence that you have heard it and will try to pass it on, and that the caller may also call again later."
+)
+
 # What the vendor's library raises when the service fails, and when what it sends is not of its own protocol.
 _SERVICE_ERRORS = (anthropic.AnthropicError, httpx2.HTTPError, ValueError, LookupError, RuntimeError)
 
@@ -211,9 +217,11 @@ class _Turn:
             match call.name:
                 case "record_message":
                     given = RecordMessage.model_validate_json(arguments)
-                    await self.answer.take_message(given.message, given.preferences)
-                    self.has_recorded = True
-                    return _result(call, "Recorded. Confirm it in one sentence.")
+                    # What fails after it must not take the confirmation away, nor confirm what is not durable.
+                    if await self.answer.take_message(given.message, given.preferences):
+                        self.has_recorded = True
+                        return _result(call, "Recorded. Confirm it in one sentence.")
+                    return _result(call, _NOT_YET_RECORDED)
                 case "end_call":
                     EndCall.model_validate_json(arguments)
                     if not self.answer.has_spoken:

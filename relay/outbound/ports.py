@@ -156,7 +156,7 @@ class Records(Protocol):
 
     async def announce_call(
         self, call_sid: str, agent_id: str, direction: Direction, caller: str, called: str, *, kind: CallKind
-    ) -> None:
+    ) -> object:
         """Open the record of a call that was placed."""
         ...
 

@@ -1,18 +1,13 @@
 """Voice messages that reached nobody: their client is told, by a message that waits for it like any other.
 
-    carrier ──busy, no answer, failed──▶ reception ──VoiceMessage's record──▶ note ──send_failed──▶ waiting messages
+    carrier ──busy, no answer, failed──▶ reception ──▶ journal: record, and in the same transaction send_failed
 
 The tool has long returned when the telephone stops ringing, and a client that has gone meanwhile would never know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import attrs
-
 from actors.messages import MessageDraft, Reason
-from actors.ports import MessageStore
 from relay.calls import CallKind, CallProgress
 from relay.store.call_record import CallRecord
 
@@ -24,27 +19,21 @@ _WHY = {
 }
 
 
-@attrs.frozen
-class Undelivered:
-    """Leave a message for each voice message that was not heard. `on_left` is told of whose; it must not wait."""
+def message_for(record: CallRecord, progress: CallProgress) -> MessageDraft | None:
+    """Return the message that a call leaves which is over now, None for all but a voice message that was not heard.
 
-    messages: MessageStore
-    on_left: Callable[[str], None]
-
-    async def note(self, record: CallRecord, progress: CallProgress) -> None:
-        """Take note that a call is over, once; `record` is as it was before. Raises `StoreFailed`."""
-        why = _WHY.get(progress.status)
-        if why is None or record.kind is not CallKind.VOICE_MESSAGE:
-            return
-        draft = MessageDraft(
-            call_sid=record.call_sid,
-            part=1,
-            agent_id=record.agent_id,
-            direction=record.direction,
-            reason=Reason.SEND_FAILED,
-            caller=record.caller,
-            called=record.called,
-            body=f"The voice message was not delivered: {why}.",
-        )
-        await self.messages.leave(draft)
-        self.on_left(record.agent_id)
+    `record` is as it was before.
+    """
+    why = _WHY.get(progress.status)
+    if why is None or record.kind is not CallKind.VOICE_MESSAGE:
+        return None
+    return MessageDraft(
+        call_sid=record.call_sid,
+        part=1,
+        agent_id=record.agent_id,
+        direction=record.direction,
+        reason=Reason.SEND_FAILED,
+        caller=record.caller,
+        called=record.called,
+        body=f"The voice message was not delivered: {why}.",
+    )

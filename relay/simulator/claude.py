@@ -77,6 +77,11 @@ class ToolResultBlock(_Strict):
     content: str | list[TextBlock] = ""
     is_error: bool = False
 
+    @property
+    def text(self) -> str:
+        """Return what it says."""
+        return self.content if isinstance(self.content, str) else "".join(block.text for block in self.content)
+
 
 Block = Annotated[TextBlock | ToolUseBlock | ToolResultBlock, pydantic.Field(discriminator="type")]
 
@@ -167,8 +172,11 @@ class Reply:
 ASK = "May I take a message for them?"
 CONFIRM = "Thank you, I have written that down. Is there anything else?"
 GOODBYE = "Thank you for calling. Goodbye."
+UNSURE = "I have heard you, and I try to pass it on. You may also call again later. Is there anything else?"
 SORRY = "I am sorry, I could not write that down. Please say it once more."
 
+# A result that is no error and no success either.
+_NOT_YET = "Do not say that it is recorded"
 # Only the beginning: what the caller talked over is cut off in the transcript.
 _ASKED = "May I take"
 _NOTE = re.compile(r"^\(.*\)$")
@@ -200,7 +208,9 @@ def take_message(request: MessagesRequest) -> Reply:
     if newest.results:
         if any(result.is_error for result in newest.results):
             return Reply(Say(SORRY))
-        return _take_leave() if leaving else Reply(Say(CONFIRM))
+        if leaving:
+            return _take_leave()
+        return Reply(Say(UNSURE if any(_NOT_YET in result.text for result in newest.results) else CONFIRM))
     if not any(not _is_closing(sentence) for sentence in last):
         return _take_leave() if leaving else Reply(Say(ASK))
     message = [sentence for sentences in said for sentence in sentences if not _is_closing(sentence)]

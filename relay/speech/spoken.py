@@ -62,10 +62,10 @@ class SpokenAnswer:
             if part is not text:
                 await trio.lowlevel.checkpoint()
 
-    async def take_message(self, body: str, preferences: str) -> None:
+    async def take_message(self, body: str, preferences: str) -> bool:
         """Record the message as it is: it will be read, not heard. What was said before it is spoken first."""
         await self.flush()
-        await self.answer.take_message(body, preferences)
+        return await self.answer.take_message(body, preferences)
 
     async def say_goodbye(self) -> None:
         """End the call once everything was heard, the last held piece included."""

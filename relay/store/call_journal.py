@@ -24,13 +24,14 @@ import attrs
 import structlog
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
 
-from actors.messages import CallInfo, CallSummary, Direction, Line, Reason
-from relay.calls import CallKind, CallProgress, TransferOutcome
+from actors.messages import CallInfo, CallSummary, Direction, Line, MessageDraft, Reason
+from relay.calls import ENDED_STATUSES, CallKind, CallProgress, TransferOutcome
 from relay.store import call_progress, recovery, transcripts
 from relay.store.call_record import CallRecord, CallState, record_of
 from relay.store.database import Database
 from relay.store.recovery import Recovery
 from relay.store.schema import calls, held_words, upsert, utc_now
+from relay.store.waiting_messages import insert_message, new_message_id
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +42,10 @@ _RELEASE = delete(held_words).where(
 )
 
 
+def _no_message(_record: CallRecord, _progress: CallProgress) -> MessageDraft | None:
+    return None
+
+
 def _new_boot() -> str:
     return secrets.token_hex(8)
 
@@ -49,8 +54,10 @@ def _new_boot() -> str:
 class CallJournal:
     """The calls of all agents; implements `actors.ports.Journal`. `now` is the wall clock, with a zone.
 
-    `boot` names this run of the daemon: one journal a run. Each method is one transaction. Those that change something
-    raise `StoreFailed`, those that only read `DatabaseError`; cancelling never leaves anything half done.
+    `boot` names this run of the daemon: one journal a run. Each method is one transaction. What changes something is
+    durable when it returns, unless the database is in trouble: then it returns after a moment, and the database keeps
+    the change until it can be made (`Database.keep`). It raises `StoreFailed` when there is no room for that, or the
+    change is refused. Those that only read raise `DatabaseError`; cancelling never leaves anything half done.
     """
 
     database: Database
@@ -66,23 +73,26 @@ class CallJournal:
         called: str,
         *,
         kind: CallKind = CallKind.CALL,
-    ) -> None:
-        """Record a call when it is first heard of, before its line is connected.
+    ) -> CallRecord | None:
+        """Record a call when it is first heard of, before its line is connected; return its record as it was before.
 
-        To a call that is known already only what was not known of it is added: the carrier may report on a call that we
-        make before we can announce it. Of another agent's call nothing changes.
+        That is None for a new call, and while the database cannot say. To a call that is known already only what was
+        not known of it is added: the carrier may report on a call that we make before we can announce it. Of another
+        agent's call nothing changes. Raises `StoreFailed` when there is no room to keep it.
         """
         facts = self._facts(agent_id, direction, caller, called) | {"kind": kind.value}
         now = self.now()
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> RowMapping | None:
             known = _find(connection, call_sid)
             if known is None:
                 _insert(connection, call_sid, facts, now)
             elif known["agent_id"] == agent_id:
                 _change(connection, known, call_progress.announced(known, kind, caller, called))
+            return known
 
-        await self.database.write(work)
+        before = await self.database.keep(work, for_new_call=True)
+        return None if before is None else record_of(before)
 
     async def open_call(self, call: CallInfo) -> None:
         """Record that a call's line is connected, for the first time or again."""
@@ -99,7 +109,7 @@ class CallJournal:
                     recovery.settle_words(connection, known, Reason.UNANSWERED, now)
             _change(connection, known, call_progress.opened(known, facts, call.started_at))
 
-        await self.database.write(work)
+        await self.database.keep(work)
 
     async def hold_words(self, call_sid: str, turn: int, text: str) -> None:
         """Make the caller's words of one turn durable; the same turn again replaces them.
@@ -111,7 +121,7 @@ class CallJournal:
         def work(connection: Connection) -> None:
             connection.execute(_HOLD[connection.dialect.name], row)
 
-        await self.database.write(work)
+        await self.database.keep(work)
 
     async def release_words(self, call_sid: str, through_turn: int) -> None:
         """Let go of a call's words, up to and with a turn.
@@ -124,7 +134,7 @@ class CallJournal:
         def work(connection: Connection) -> None:
             connection.execute(_RELEASE, row)
 
-        await self.database.write_later(work)
+        await self.database.keep_later(work)
 
     async def close_call(self, call_sid: str, summary: CallSummary) -> None:
         """Note the end of a call's line, which ends the call too unless its outcome is `transferred`.
@@ -143,27 +153,44 @@ class CallJournal:
             if summary.transcript:
                 transcripts.append(connection, call_sid, summary.transcript, now)
 
-        await self.database.write(work)
+        await self.database.keep(work)
 
-    async def note_progress(self, agent_id: str, progress: CallProgress) -> CallRecord | None:
+    async def note_progress(
+        self,
+        agent_id: str,
+        progress: CallProgress,
+        *,
+        message_for: Callable[[CallRecord, CallProgress], MessageDraft | None] = _no_message,
+        on_message_left: Callable[[str], None] | None = None,
+    ) -> None:
         """Take note of what the carrier says of a call, in any order and any number of times.
 
-        Opens the record of a call that is not known. Another agent's call is left as it is. Returns the record as it
-        was before to the one whose word ended the call, and None to all others.
+        Opens the record of a call that is not known. Another agent's call is left as it is. The first word of the
+        carrier that the call is over leaves the message that `message_for` makes of the record as it was before and of
+        that word, in the same transaction; `on_message_left` is then called with the agent's id, and must not wait.
         """
-        now = self.now()
+        now, message_id = self.now(), new_message_id()
         facts = self._facts(agent_id, progress.direction, progress.caller, progress.called)
 
-        def work(connection: Connection) -> RowMapping:
+        def work(connection: Connection) -> tuple[RowMapping, bool]:
             known = _find(connection, progress.call_sid) or _insert(connection, progress.call_sid, facts, now)
-            if known["agent_id"] == agent_id:
-                _change(connection, known, call_progress.progressed(known, progress, now))
-            return known
+            if known["agent_id"] != agent_id:
+                return known, False
+            _change(connection, known, call_progress.progressed(known, progress, now))
+            # By the carrier's word alone: a start has ended the records of calls that rang while we were away.
+            is_news = progress.is_over and known["carrier_status"] not in ENDED_STATUSES
+            draft = message_for(record_of(known), progress) if is_news else None
+            if draft is not None:
+                insert_message(connection, draft, part=draft.part, now=now, message_id=message_id)
+            return known, draft is not None
 
-        known = await self.database.write(work)
-        self._report(agent_id, progress.call_sid, known)
-        was_live = known["agent_id"] == agent_id and known["ended_at"] is None
-        return record_of(known) if was_live and progress.is_over else None
+        def written(outcome: tuple[RowMapping, bool]) -> None:
+            known, has_left = outcome
+            self._report(agent_id, progress.call_sid, known)
+            if has_left and on_message_left is not None:
+                on_message_left(agent_id)
+
+        await self.database.keep(work, on_written=written)
 
     async def note_picked_up(self, agent_id: str, call_sid: str, verdict: str) -> None:
         """Take note of who picked up a call that we made: `human`, `machine` or `unknown`."""
@@ -189,7 +216,7 @@ class CallJournal:
                 _change(connection, known, changes(known))
             return known
 
-        self._report(agent_id, call_sid, await self.database.write(work))
+        await self.database.keep(work, on_written=lambda known: self._report(agent_id, call_sid, known))
 
     def _report(self, agent_id: str, call_sid: str, known: RowMapping | None) -> None:
         if known is None:

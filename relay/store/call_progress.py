@@ -74,6 +74,10 @@ def progressed(call: RowMapping, progress: CallProgress, now: datetime) -> Chang
         ended_at = min(_told(call["carrier_ended_at"], progress.at), default=None)
         changes["carrier_ended_at"] = ended_at
         changes |= ended(call, ended_at or call["ended_at"] or now)
+        if call["transfer_outcome"] == TransferOutcome.DIALLING.value:
+            # Whoever watched the transfer may have ended with an earlier run. What the dial itself reports counts more,
+            # whichever is heard first.
+            changes["transfer_outcome"] = TransferOutcome.CALLER_GONE.value
     return changes
 
 

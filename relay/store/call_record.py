@@ -37,7 +37,8 @@ class CallRecord:
     for a call that never had one `busy`, `no_answer`, `canceled`, `failed`, `not_connected`, and `completed` for a
     voice message that was played. A call that is `transferred` is live until the carrier says that it is over.
     `picked_up_by` is the carrier's verdict on who picked up a call that we made, `transfer_to` the number of the last
-    transfer. `carrier_status` and `carrier_error` are in the carrier's own words.
+    transfer; `had_line` whether the call was ever connected. `carrier_status` and `carrier_error` are in the carrier's
+    own words.
     """
 
     call_sid: str
@@ -56,11 +57,22 @@ class CallRecord:
     transfer_outcome: TransferOutcome | None
     carrier_status: str | None
     carrier_error: str | None
+    had_line: bool = False
 
     @property
     def state(self) -> CallState:
         """Say whether the call is still here."""
         return CallState.LIVE if self.ended_at is None else CallState.ENDED
+
+    def is_over(self, attempt: int) -> bool:
+        """Return whether a webhook for a connection (counted from 0) comes too late, or was sent again by somebody.
+
+        The carrier's word is final. Ours is not: a line that broke, or a restart, ends a record whose caller is still
+        there and comes back by the action URL. But a first connection comes once only.
+        """
+        if self.carrier_status in ENDED_STATUSES:
+            return True
+        return attempt == 0 and self.had_line and self.state is CallState.ENDED
 
     def as_json(self) -> dict[str, object]:
         """Give the record as tools and commands print it."""
@@ -109,6 +121,7 @@ def record_of(row: RowMapping) -> CallRecord:
         transfer_outcome=None if transfer is None else TransferOutcome(transfer),
         carrier_status=row["carrier_status"],
         carrier_error=row["carrier_error"],
+        had_line=row["connected_at"] is not None,
     )
 
 

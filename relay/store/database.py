@@ -1,17 +1,24 @@
 """The database actor: everything is written by one task, many writes to one commit.
 
-    write(work) ──bounded channel──▶ serve: takes all that wait ──one thread hop──▶ BEGIN, work, work, …, COMMIT
-         ◀──────────value or error, once committed───────────────────┘
+    write(work) ──bounded queue──▶ serve: takes all that wait ──one thread hop──▶ BEGIN, work, work, …, COMMIT
+         ◀──────────value or error, once committed────────────────┘
+    keep(work) ──the same queue──▶ tried until it is committed, whoever has gone meanwhile
 
 A durable commit costs a disk flush however little is in it, so writes that arrive while one is under way share the
 next. If a batch fails, each of its writes is tried again alone: only the guilty one fails. A `work` may therefore run
-twice, and must do nothing but use its connection.
+several times, and must do nothing but use its connection.
 
 A write belongs to this actor from the moment it is handed over, not to the task that asked for it. That is why `write`
 needs no shield: whoever is cancelled while waiting walks away, the transaction does not. A shield around the wait lost,
 because it would make a stuck disk outlast every time limit of the asker.
 
-What may be lost in a crash without harm need not flush the disk by itself: `write_later` lets it ride with the next
+A database can be locked, full, gone, or not answer (`relay.store.trouble`). Then what is only wanted (`write`) fails,
+and what must not be lost (`keep`: words, messages, records, opt-outs) stays here, in order, and is tried again until it
+is committed. Nobody waits for that longer than a moment: a call goes on. There is room for `KEPT_WRITES`; the second
+half of it is for calls that are up, so that new ones are refused before the words of old ones are. What is kept is lost
+only with the process: at its end the database gets `FLUSH_SECONDS`, and what is still here then is counted in the log.
+
+What may be lost in a crash without harm need not flush the disk by itself: `keep_later` lets it ride with the next
 commit, which halves the flushes of a busy daemon.
 
     read(work)       ──▶ one thread with a connection of its own: what is found by a key
@@ -25,30 +32,43 @@ because they would share one interpreter lock with the event loop.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Any, Generic, TypeVar, cast
 
 import attrs
 import structlog
 import trio
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection
 
 from actors.errors import StoreFailed
 from relay.errors import DatabaseError
-from relay.store.engine import cause, open_engine, read_only
+from relay.store.connections import Connections, Outcome, Reader
+from relay.store.trouble import DatabaseInTrouble
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
-# A call has at most one write under way and supervisors a few, so a hundred waiting writes are a busy daemon with a
-# slow disk. More of them wait in `write`, where their own time limits hold.
+# Supervisors, tools and commands have a few writes under way, so a hundred are a busy daemon with a slow disk. More of
+# them wait in `write`, where their own time limits hold.
 WAITING_WRITES = 256
+# Some 1 kB each: what ten calls that talk without a pause leave in an hour, or a thousand in half a minute.
+KEPT_WRITES = 20_000
 # Bounds the work that is repeated one by one when a batch fails.
 BATCH_WRITES = 64
 # For how long a write that may wait does so when no other comes along.
 LINGER_SECONDS = 0.1
+# After how long a commit counts as stuck: a disk flushes in milliseconds, and a caller waits for it.
+STALL_SECONDS = 0.5
+# How long whoever is not a call waits for a write or a read, beyond which the database does not answer.
+WRITE_SECONDS = 12.0
+READ_SECONDS = 5.0
+# How often a database in trouble is tried again, and an idle one is looked after.
+RETRY_SECONDS = 0.5
+LOOK_SECONDS = 2.0
 # How long writes that were handed over may take when the actor is cancelled, and then the last one out of the thread:
 # what holds the thread for longer also holds the connections, and they end with the process.
 FLUSH_SECONDS = 5.0
@@ -60,67 +80,125 @@ class _Write(Generic[T]):
     """One write on its way: what to do, and how it went once `settled` is set."""
 
     work: Callable[[Connection], T]
+    kept: bool = False
     may_wait: bool = False
+    on_written: Callable[[T], None] | None = None
     settled: trio.Event = attrs.field(factory=trio.Event)
     value: T | None = None
     error: Exception | None = None
     watched: bool = True
 
 
-@attrs.define(eq=False)
-class _Reader:
-    """A connection that only reads, and the one thread at a time that may use it."""
-
-    limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
-    connection: Connection | None = attrs.field(default=None, init=False)
-
-    async def run(self, work: Callable[[Connection], T]) -> T:
-        return await trio.to_thread.run_sync(self._run, work, limiter=self.limiter)
-
-    def _run(self, work: Callable[[Connection], T]) -> T:
-        if self.connection is None:
-            raise DatabaseError("The database is not open.")
-        try:
-            with self.connection.begin():
-                return work(self.connection)
-        except SQLAlchemyError as error:
-            raise DatabaseError(f"The database could not be read: {cause(error)}.") from error
-
-
 @attrs.define(eq=False, init=False)
 class Database:
-    """The one door to the database. Everybody may read and `write` while one task is in `serve`."""
+    """The one door to the database. Everybody may read and write while one task is in `serve`."""
 
     url: str
-    _sender: trio.MemorySendChannel[_Write[Any]]
-    _receiver: trio.MemoryReceiveChannel[_Write[Any]]
-    # Taken out of the channel and not settled yet: kept here so that a cancelled `serve` does not lose them.
-    _batch: list[_Write[Any]]
+    _connections: Connections
+    # What was handed over and is not settled, in order.
+    _queue: deque[_Write[Any]]
+    _room: trio.Semaphore
+    _kept: int
+    _arrived: trio.Event
+    _closed: bool
+    # Bounds what is still done after `close`.
+    _work: trio.CancelScope
+    _trouble: str | None
+    _stall_is_logged: bool
+    # Since when the thread has what it has; infinite while it has nothing.
+    _busy_since: float
     # One thread at a time for each connection: SQLite takes one writer, and connections are not made for several.
-    _limiter: trio.CapacityLimiter
-    _engine: Engine | None
-    _writer: Connection | None
-    _lookups: _Reader
-    _lists: _Reader
+    _writing: trio.CapacityLimiter
+    _looking_up: trio.CapacityLimiter
+    _listing: trio.CapacityLimiter
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, sole: bool = False) -> None:
         self.url = url
-        self._sender, self._receiver = trio.open_memory_channel[_Write[Any]](WAITING_WRITES)
-        self._batch = []
-        self._limiter = trio.CapacityLimiter(1)
-        self._engine = self._writer = None
-        self._lookups, self._lists = _Reader(), _Reader()
+        self._connections = Connections(url, sole=sole)
+        self._queue = deque()
+        self._room = trio.Semaphore(WAITING_WRITES)
+        self._kept = 0
+        self._arrived = trio.Event()
+        self._closed = False
+        self._work = trio.CancelScope(shield=True, deadline=math.inf)  # `close` sets an end to it
+        self._trouble = None
+        self._stall_is_logged = False
+        self._busy_since = math.inf
+        self._writing, self._looking_up, self._listing = (trio.CapacityLimiter(1) for _each in range(3))
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be written now; None while all is well."""
+        if self._trouble is None and self._is_stalled(STALL_SECONDS):
+            return "it does not answer"
+        return self._trouble
+
+    @property
+    def kept(self) -> int:
+        """How many writes are not committed yet that must not be lost."""
+        return self._kept
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction and return its value once that is committed.
 
-        `work` runs in a worker thread, perhaps twice, perhaps in one transaction with others; what it raises undoes
-        its own changes only. Raises `StoreFailed` when the database refuses, or whatever `work` raised. Cancelled
-        before there was room to hand the write over, nothing is written; cancelled later, it is written or refused as
-        a whole although nobody waits for it (a refusal is then logged).
+        `work` runs in a worker thread, perhaps several times, perhaps in one transaction with others; what it raises
+        undoes its own changes only. Raises `StoreFailed` when the database refuses or is in trouble, or whatever `work`
+        raised; after `WRITE_SECONDS` without an answer it may be written all the same. Cancelled before there was room
+        to hand the write over, nothing is written; cancelled later, it is written or refused as a whole although nobody
+        waits for it (a refusal is then logged).
         """
-        write = _Write(work)
-        await self._hand_over(write)
+        with trio.move_on_after(WRITE_SECONDS):
+            await self._room.acquire()
+            try:
+                write = self._hand_over(_Write(work))
+            except StoreFailed:
+                self._room.release()
+                raise
+            return await self._settled(write)
+        raise StoreFailed("the database does not answer; perhaps it is written later")
+
+    async def keep(
+        self,
+        work: Callable[[Connection], T],
+        *,
+        on_written: Callable[[T], None] | None = None,
+        for_new_call: bool = False,
+    ) -> T | None:
+        """Write what must not be lost; return its value once it is committed, or None when that takes long.
+
+        With None it is tried until it is written, whatever becomes of the asker. `on_written` gets the value once it
+        is; it must neither wait nor raise. Raises `StoreFailed` when there is no room to keep it (only half the room is
+        `for_new_call`), or when the database refuses it as it would at any time. Cancelled before it was handed over,
+        nothing is written; later it is written all the same.
+        """
+        await trio.lowlevel.checkpoint()
+        write = self._hand_over(_Write(work, kept=True, on_written=on_written), for_new_call=for_new_call)
+        with trio.move_on_after(0 if self.trouble is not None else STALL_SECONDS):
+            return await self._settled(write)
+        self._note_stall()
+        return None
+
+    async def keep_later(self, work: Callable[[Connection], object]) -> None:
+        """Hand `work` over as `keep` does, but wait for nothing: it is committed with the next write, or soon.
+
+        That is `LINGER_SECONDS` later. In order with all other writes. A crash until then undoes it, and a refusal is
+        only logged. Raises `StoreFailed` when the database is closed, or there is no room.
+        """
+        await trio.lowlevel.checkpoint()
+        self._hand_over(_Write(work, kept=True, may_wait=True, watched=False))
+
+    def _hand_over(self, write: _Write[T], *, for_new_call: bool = False) -> _Write[T]:
+        if self._closed:
+            raise StoreFailed("the database is closed; nothing was written")
+        if write.kept:
+            if self._kept >= (KEPT_WRITES // 2 if for_new_call else KEPT_WRITES):
+                raise StoreFailed("too much waits for the database already; nothing was written")
+            self._kept += 1
+        self._queue.append(write)
+        self._arrived.set()
+        return write
+
+    async def _settled(self, write: _Write[T]) -> T:
         try:
             await write.settled.wait()
         except trio.Cancelled:
@@ -130,150 +208,153 @@ class Database:
             raise write.error
         return cast("T", write.value)
 
-    async def write_later(self, work: Callable[[Connection], object]) -> None:
-        """Hand `work` over without waiting for it: it is committed with the next write, or `LINGER_SECONDS` later.
-
-        In order with all other writes. A crash until then undoes it, and a refusal is only logged. Raises `StoreFailed`
-        when the database is closed. Cancelled before there was room to hand it over, nothing is written.
-        """
-        await self._hand_over(_Write(work, may_wait=True, watched=False))
-
-    async def _hand_over(self, write: _Write[Any]) -> None:
-        try:
-            await self._sender.send(write)
-        except (trio.ClosedResourceError, trio.BrokenResourceError) as error:
-            raise StoreFailed("the database is closed; nothing was written") from error
-
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction that only reads, seeing all that is committed, and return its value.
 
-        Meant for what is found by a key; `read_many` is for lists. Cancelling takes effect while it waits for its turn,
-        not once it runs. Raises `DatabaseError`.
+        Meant for what is found by a key; `read_many` is for lists. Raises `DatabaseError`, also when there is no answer
+        within `READ_SECONDS`. Cancelling takes effect at once; the thread then ends by itself.
         """
-        return await self._lookups.run(work)
+        return await self._read(self._connections.lookups, self._looking_up, work)
 
     async def read_many(self, work: Callable[[Connection], T]) -> T:
         """Read as `read` does, in a thread of its own, where what takes long keeps nobody from looking something up."""
-        return await self._lists.run(work)
+        return await self._read(self._connections.lists, self._listing, work)
+
+    async def _read(self, reader: Reader, limiter: trio.CapacityLimiter, work: Callable[[Connection], T]) -> T:
+        with trio.move_on_after(READ_SECONDS):
+            return await trio.to_thread.run_sync(reader.run, work, limiter=limiter, abandon_on_cancel=True)
+        raise DatabaseError(f"The database did not answer within {READ_SECONDS:g} seconds.")
 
     async def serve(self, *, task_status: trio.TaskStatus[Database] = trio.TASK_STATUS_IGNORED) -> None:
         """Open the database, then write until `close` or until cancelled; what was handed over is written before.
 
         Reports itself through `task_status` when the tables are up to date. Raises `DatabaseError` when the database
-        cannot be opened. Runs once.
+        cannot be opened. Runs once. Cancelled, it ends within `FLUSH_SECONDS` and `CLOSE_SECONDS`.
         """
-        await trio.to_thread.run_sync(self._open, limiter=self._limiter)
+        await trio.to_thread.run_sync(self._connections.open, limiter=self._writing, abandon_on_cancel=True)
         try:
             task_status.started(self)
-            await self._write_all()
+            done = trio.Event()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write_all, done)
+                try:
+                    await done.wait()
+                finally:
+                    self.close()
         finally:
-            self.close()
-            with trio.move_on_after(FLUSH_SECONDS, shield=True):
-                await self._write_all()
             self._refuse_the_rest()
             with trio.move_on_after(CLOSE_SECONDS, shield=True):
-                async with self._lookups.limiter, self._lists.limiter:
-                    await trio.to_thread.run_sync(self._close, limiter=self._limiter)
+                async with self._looking_up, self._listing:
+                    await trio.to_thread.run_sync(
+                        self._connections.close, limiter=self._writing, abandon_on_cancel=True
+                    )
 
     def close(self) -> None:
-        """Take no more writes: `serve` ends when those that were handed over are committed. Twice is once."""
-        self._sender.close()
+        """Take no more writes: `serve` ends when those that were handed over are committed, or in `FLUSH_SECONDS`."""
+        if not self._closed:
+            self._closed = True
+            self._work.deadline = trio.current_time() + FLUSH_SECONDS
+            self._arrived.set()
 
-    async def _write_all(self) -> None:
-        while True:
-            try:
-                await self._take()
-            except trio.EndOfChannel:
-                break
-            await self._commit()
-        if self._batch:
-            await self._commit()
+    async def _write_all(self, done: trio.Event) -> None:
+        with self._work:
+            while (batch := await self._take()) is not None:
+                await self._commit(batch)
+                if self._trouble is not None:
+                    await trio.sleep(RETRY_SECONDS)
+        done.set()
 
-    async def _take(self) -> None:
-        """Fill the batch with what waits, at least one write. Raises `trio.EndOfChannel`; cancelling loses nothing."""
-        if not self._batch:
-            self._batch.append(await self._receiver.receive())
+    async def _take(self) -> list[_Write[Any]] | None:
+        """Return what waits, nothing when it is time to look after the database, and None at the end of all."""
+        if not self._queue and not self._closed:
+            with trio.move_on_after(LOOK_SECONDS):
+                await self._arrival()
         with trio.move_on_after(LINGER_SECONDS):
-            while self._batch[-1].may_wait and len(self._batch) < BATCH_WRITES:
-                self._batch.append(await self._receiver.receive())
-        while len(self._batch) < BATCH_WRITES:
-            try:
-                self._batch.append(self._receiver.receive_nowait())
-            except trio.WouldBlock:
-                break
+            while self._queue and self._queue[-1].may_wait and len(self._queue) < BATCH_WRITES and not self._closed:
+                await self._arrival()
+        if not self._queue and self._closed:
+            return None
+        return list(islice(self._queue, BATCH_WRITES))
 
-    async def _commit(self) -> None:
-        """Settle the batch. Cancelled before the thread runs, the batch stays; once it runs, it runs to its end."""
-        await trio.to_thread.run_sync(self._settle, self._batch, limiter=self._limiter)
-        self._answer()
+    async def _arrival(self) -> None:
+        self._arrived = trio.Event()
+        await self._arrived.wait()
 
-    def _answer(self) -> None:
-        for write in self._batch:
-            if write.error is not None and not write.watched:
-                log.warning("write_failed", error=type(write.error).__name__, cause=str(write.error))
-            write.settled.set()
-        self._batch = []
+    async def _commit(self, batch: list[_Write[Any]]) -> None:
+        """Try to commit the batch, which is the head of the queue; what is to be tried again stays there."""
+        self._busy_since = trio.current_time()
+        try:
+            outcomes, trouble = await trio.to_thread.run_sync(
+                self._connections.settle, batch, limiter=self._writing, abandon_on_cancel=True
+            )
+        finally:
+            self._busy_since = math.inf
+        self._note(trouble)
+        tried = [(self._queue.popleft(), outcome) for outcome in outcomes]
+        again = [write for write, outcome in tried if outcome is None]
+        self._queue.extendleft(reversed(again))
+        for write, outcome in tried:
+            if outcome is not None:
+                self._settle(write, outcome)
+        if trouble is not None:
+            refusal = Outcome(error=StoreFailed(f"the database refused the write: {trouble}"))
+            wanted = [write for write in self._queue if not write.kept]
+            self._queue = deque(write for write in self._queue if write.kept)
+            for write in wanted:
+                self._settle(write, refusal)
+
+    def _settle(self, write: _Write[Any], outcome: Outcome) -> None:
+        if write.kept:
+            self._kept -= 1
+        else:
+            self._room.release()
+        write.value, write.error = outcome.value, outcome.error
+        if write.error is None and write.on_written is not None:
+            write.on_written(write.value)
+        if write.error is not None and not write.watched:
+            log.warning("write_failed", error=type(write.error).__name__, cause=_loggable(write.error))
+        write.settled.set()
+
+    def _note(self, trouble: DatabaseInTrouble | None) -> None:
+        text = None if trouble is None else str(trouble)
+        if text is not None and text != self._trouble:
+            log.error("database_in_trouble", cause=text, kept=self._kept)
+        elif text is None and (self._trouble is not None or self._stall_is_logged):
+            log.warning("database_works_again", kept=self._kept)
+        self._trouble = text
+        self._stall_is_logged = False
+
+    def _note_stall(self) -> None:
+        if self._trouble is None and not self._stall_is_logged and self._is_stalled(STALL_SECONDS):
+            self._stall_is_logged = True
+            log.error("database_in_trouble", cause="it does not answer", kept=self._kept)
+
+    def _is_stalled(self, seconds: float) -> bool:
+        return trio.current_time() - self._busy_since >= seconds
 
     def _refuse_the_rest(self) -> None:
         """Leave no asker without an answer when the flush took too long. Usually there is nothing left."""
-        with self._receiver:
-            with suppress(trio.WouldBlock, trio.EndOfChannel):
-                while True:
-                    self._batch.append(self._receiver.receive_nowait())
-            for write in self._batch:
-                write.error = StoreFailed("the database was closed before this was written")
-            self._answer()
-
-    # ── in the worker thread ────────────────────────────────────────────────────────────────────────────────────────
-
-    def _open(self) -> None:
-        self._engine = open_engine(self.url)
-        self._writer = self._engine.connect()
-        for each in (self._lookups, self._lists):
-            each.connection = read_only(self._engine).connect()
-
-    def _close(self) -> None:
-        for connection in (self._writer, self._lookups.connection, self._lists.connection):
-            if connection is not None:
-                connection.close()
-        self._writer = self._lookups.connection = self._lists.connection = None
-        if self._engine is not None:
-            self._engine.dispose()
-
-    def _settle(self, batch: Sequence[_Write[Any]]) -> None:
-        assert self._writer is not None
-        begun = False
-        try:
-            with self._writer.begin():
-                begun = True
-                values = [write.work(self._writer) for write in batch]
-        except Exception as error:  # noqa: BLE001 - each asker gets its own; this task serves all of them
-            if begun and len(batch) > 1:
-                for write in batch:
-                    self._settle([write])
-                return
-            for write in batch:
-                write.error = _refusal(error)
-        else:
-            for write, value in zip(batch, values, strict=True):
-                write.value = value
+        if self._kept:
+            log.error("kept_writes_lost", writes=self._kept)
+        while self._queue:
+            write = self._queue.popleft()
+            write.watched = write.watched or write.kept
+            self._settle(write, Outcome(error=StoreFailed("the database was closed before this was written")))
 
 
-def _refusal(error: Exception) -> Exception:
-    if not isinstance(error, SQLAlchemyError):
-        return error
-    refusal = StoreFailed(f"the database refused the write: {cause(error)}")
-    refusal.__cause__ = error
-    return refusal
+def _loggable(error: Exception) -> str:
+    # Ours hold no value that was to be written; what else a `work` raises may.
+    return str(error) if isinstance(error, StoreFailed) else ""
 
 
 @asynccontextmanager
-async def open_database(url: str) -> AsyncIterator[Database]:
+async def open_database(url: str, *, sole: bool = False) -> AsyncIterator[Database]:
     """Give a running `Database` for the length of the block; its end waits until all that was handed over is committed.
 
+    With `sole` a PostgreSQL database is held against every other daemon; for SQLite `relay.store.tenure` does that.
     Raises `DatabaseError` when it cannot be opened, and what the block raised as it is, not wrapped in a group.
     """
-    database = Database(url)
+    database = Database(url, sole=sole)
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         try:

@@ -64,7 +64,8 @@ class DoNotCallList:
     async def add(self, number: str, *, agent_id: str | None, reason: str, added_by: str) -> bool:
         """Put a number on the list, for one agent or (None) for all; False where it was there already.
 
-        Cancelled once it waits for the disk, the number is listed all the same.
+        While the database is in trouble it is kept and listed later, and that is True: no dial is counted before it, as
+        both are writes and in order. Cancelled once it waits for the disk, the number is listed all the same.
         """
         row = {
             "number": number,
@@ -73,9 +74,10 @@ class DoNotCallList:
             "added_at": self.now(),
             "added_by": added_by,
         }
-        return await self.database.write(
+        added = await self.database.keep(
             lambda connection: connection.execute(_ADD[connection.dialect.name], row).first() is not None
         )
+        return added is not False
 
     async def remove(self, number: str, *, agent_id: str | None) -> bool:
         """Take a number off the list of one agent, or (None) off that for all; False where it was not there.

@@ -14,17 +14,35 @@ from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 from typing import Any
 
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from relay.errors import DatabaseError
+from relay.store.trouble import cause
+
+log = structlog.get_logger(__name__)
 
 # How long one process waits for another's write lock. A command writes for milliseconds; only a stuck one takes longer.
 BUSY_SECONDS = 5.0
 _READS_ONLY = "relay_reads_only"
+# Who may look into a file of ours besides its owner: nobody. SQLite gives what lies beside it the same mode.
+_FOREIGN = 0o077
+_BESIDE = ("", "-wal", "-shm")
+# A server that accepts no connection for so many seconds is down; what keeps a dead one from being waited for longer.
+_POSTGRESQL = {
+    "connect_timeout": 5,
+    "application_name": "relay",
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "options": "-c lock_timeout=5000 -c statement_timeout=20000",
+}
+# Both locks are in PostgreSQL's own space of numbers, by database. Any number will do that nobody else takes.
+SOLE_LOCK, _MIGRATION_LOCK = 7_352_901, 7_352_902
 # Alembic hands a migration its context through module globals, so one process migrates one database at a time.
 _MIGRATING = threading.Lock()
 
@@ -50,6 +68,8 @@ def open_engine(url: str) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
     try:
         with engine.begin() as connection, _MIGRATING:
+            if engine.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             _migrate(connection)
     except DatabaseError:
         engine.dispose()
@@ -81,34 +101,19 @@ def shown(url: str) -> str:
 
 def name_of(url: str) -> str:
     """Return what a person knows a database by: its absolute path, or its URL without the password."""
-    path = _file_of(url)
+    path = file_of(url)
     return str(path.absolute()) if path is not None else shown(url)
 
 
 def require_database(url: str) -> None:
     """Raise `DatabaseError` where `url` names a SQLite file that does not exist."""
-    path = _file_of(url)
+    path = file_of(url)
     # Where the directory is missing too, opening says so.
     if path is not None and path.parent.is_dir() and not path.exists():
         raise DatabaseError(
             f"There is no database at {path.absolute()}; start `relay serve` here, or set DATABASE_URL to the one that "
             "the daemon uses."
         )
-
-
-def cause(error: BaseException) -> str:
-    """Name what the driver said, without the statement and its parameters."""
-    return str(getattr(error, "orig", None) or error).partition("\n")[0].strip()
-
-
-def _file_of(url: str) -> Path | None:
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        return None  # which opening it explains
-    is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in {None, "", ":memory:"}
-    # A URI of SQLite's own is no path, and says by itself whether to create the file.
-    return Path(parsed.database or "") if is_file and not parsed.query.get("uri") else None
 
 
 def _parse(url: str) -> URL:
@@ -146,11 +151,40 @@ def _prepare_file(url: URL) -> None:
             f"The database {path} cannot be opened for writing ({error.strerror}). "
             "Give the relay's user the right to write there, or set DATABASE_URL to another place."
         ) from error
+    _tighten(path)
+
+
+def file_of(url: str) -> Path | None:
+    """Return the file of a SQLite database; None for a server, a URI of SQLite's own, and what is no URL."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return None  # which opening it explains
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in {None, "", ":memory:"}
+    # A URI of SQLite's own is no path, and says by itself whether to create the file.
+    return Path(parsed.database or "") if is_file and not parsed.query.get("uri") else None
+
+
+def exposed_files(path: Path) -> list[Path]:
+    """Return what of a database's files others than their owner may look into."""
+    files = [path.with_name(f"{path.name}{suffix}") for suffix in _BESIDE]
+    return [each for each in files if each.exists() and each.stat().st_mode & _FOREIGN]
+
+
+def _tighten(path: Path) -> None:
+    """Close files that an older version, or a copy, has left open to others: they hold what callers said."""
+    for each in exposed_files(path):
+        try:
+            each.chmod(0o600)
+        except OSError as error:
+            log.warning("file_open_to_others", file=each.name, why=error.strerror)
+        else:
+            log.warning("file_closed_to_others", file=each.name)
 
 
 def _connect_arguments(url: URL) -> dict[str, Any]:
     if url.get_backend_name() != "sqlite":
-        return {}
+        return {key: value for key, value in _POSTGRESQL.items() if key not in url.query}
     # `Database` uses each connection in one thread at a time, but Trio may give each job another one of its threads.
     return {"check_same_thread": False, "timeout": BUSY_SECONDS}
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import attrs
 from sqlalchemy import Connection, RowMapping, and_, case, delete, func, literal, or_, select, update
 
 from actors.messages import Direction, Line, MessageDraft, Reason, Speaker
+from relay.calls import TransferOutcome
 from relay.store.schema import UtcDateTime, calls, held_words, messages
 from relay.store.waiting_messages import insert_message
 
 # The outcome of a call that an earlier run of the daemon left open.
 OUTCOME_RELAY_RESTARTED = "relay_restarted"
+# The carrier ends a call after 24 hours at most.
+LONGEST_CALL = timedelta(hours=24)
 # Drafts count their parts from 1, so nothing that a call leaves ever replaces a message with this one.
 _RECOVERED_PART = 0
 
@@ -30,7 +33,9 @@ class Recovery:
 def recover(connection: Connection, boot: str, now: datetime) -> Recovery:
     """Make messages of the words that runs other than `boot` held, and close the calls and lines that they had open.
 
-    A call that was being passed on keeps that as its outcome: its line had ended well.
+    A call that was being passed on keeps that as its outcome: its line had ended well. Its transfer goes on at the
+    carrier, which will say how it ended; one of which nothing was heard for longer than any call lasts is lost. What
+    the carrier says later of a call that is closed here still counts.
     """
     lost = calls.c.boot != boot
     silenced = (
@@ -50,6 +55,12 @@ def recover(connection: Connection, boot: str, now: datetime) -> Recovery:
             outcome=func.coalesce(calls.c.outcome, OUTCOME_RELAY_RESTARTED),
         )
     )
+    unheard = and_(
+        lost,
+        calls.c.transfer_outcome == TransferOutcome.DIALLING.value,
+        calls.c.opened_at < literal(now - LONGEST_CALL, UtcDateTime),
+    )
+    connection.execute(update(calls).where(unheard).values(transfer_outcome=TransferOutcome.LOST.value))
     return Recovery(messages=len(rows), calls=closed.rowcount)
 
 

@@ -47,10 +47,16 @@ class Acknowledgement:
     unknown: tuple[str, ...]
 
 
-def insert_message(connection: Connection, draft: MessageDraft, *, part: int, now: datetime) -> str:
+def new_message_id() -> str:
+    """Make an id: 64 random bits, short enough for a language model to repeat without a slip."""
+    return f"msg_{secrets.token_hex(8)}"
+
+
+def insert_message(
+    connection: Connection, draft: MessageDraft, *, part: int, now: datetime, message_id: str | None = None
+) -> str:
     """Store a draft as a new message of the call's `part` and return its id."""
-    # 64 random bits: short enough for a language model to repeat without a slip.
-    message_id = f"msg_{secrets.token_hex(8)}"
+    message_id = message_id or new_message_id()
     row = {
         "id": message_id,
         "agent_id": draft.agent_id,
@@ -76,9 +82,10 @@ class WaitingMessages:
     database: Database
     now: Callable[[], datetime] = utc_now
 
-    async def leave(self, draft: MessageDraft) -> str:
+    async def leave(self, draft: MessageDraft, on_stored: Callable[[str], None] | None = None) -> str:
         """Make a message durable and let go of the call's words up to its turn, as `MessageStore.leave` says."""
-        now = self.now()
+        # The id is made here and not in the transaction, which may run again.
+        now, new_id = self.now(), new_message_id()
 
         def work(connection: Connection) -> str:
             row = connection.execute(
@@ -90,7 +97,7 @@ class WaitingMessages:
                 )
             ).one_or_none()
             if row is None:
-                message_id = insert_message(connection, draft, part=draft.part, now=now)
+                message_id = insert_message(connection, draft, part=draft.part, now=now, message_id=new_id)
             else:
                 message_id = row.id
                 connection.execute(update(messages).where(messages.c.position == row.position).values(_contents(draft)))
@@ -101,7 +108,7 @@ class WaitingMessages:
             )
             return message_id
 
-        return await self.database.write(work)
+        return await self.database.keep(work, on_written=on_stored) or ""
 
     async def fetch(self, agent_id: str, limit: int = 50, acknowledge: Sequence[str] = ()) -> Batch:
         """Confirm the ids in `acknowledge`, then hand over up to `limit` messages, oldest first.

@@ -7,7 +7,8 @@
     POST /webhooks/{agent}/transfer-ended, /whisper, /whisper-answer: see relay/web/transfer_webhooks.py
 
 The signature is checked before anything else is said, even whether the agent exists. To the carrier a refusal is an
-empty body with a status; a caller hears it only where TwiML says it. What could not be made durable is a 503.
+empty body with a status; a caller hears it only where TwiML says it. What could not even be kept is a 503; while
+nobody can be looked up, a caller hears an apology.
 
 A session that broke while the call is up is resumed by the same TwiML with a new ticket, three times at most, so that
 a relay which crashes with every socket does not make an endless, billed call.
@@ -26,6 +27,8 @@ from quart.typing import ResponseTypes
 from actors.errors import StoreFailed
 from relay.agents import Agent
 from relay.calls import CallProgress
+from relay.errors import DatabaseError
+from relay.faults import report
 from relay.twilio import twiml
 from relay.twilio.signatures import SignatureChecker
 from relay.web import carrier_forms
@@ -37,6 +40,9 @@ from relay.web.transfer_webhooks import NoTransfers, TransferWebhooks
 log = structlog.get_logger(__name__)
 
 MAX_RESUMES = 3
+
+# Webhooks that nobody listens to.
+_TOLD_ONLY = frozenset({"call-status", "answered-by"})
 
 # What the same TwiML would meet again: invalid attributes (64101, 64106), the longest call (64104), too many sessions
 # (64109), an account without the feature (64110), a voice that its provider refuses (64111).
@@ -77,6 +83,7 @@ class CarrierWebhooks:
             checker=self.checker, connector=self._connector, desk=self.desk, transfers=self.transfers
         ).add_to(routes)
         routes.register_error_handler(StoreFailed, _not_kept)
+        routes.register_error_handler(DatabaseError, self._not_found_out)
         return routes
 
     async def voice(self, agent_id: str) -> Answer:
@@ -161,6 +168,16 @@ class CarrierWebhooks:
             # The call goes on, which counts for more than what its record says of a line that broke.
             call_sid, why = progress.call_sid, type(error).__name__
             log.warning("fault_not_noted", agent_id=agent.agent_id, call_sid=call_sid, error=why)
+
+    async def _not_found_out(self, error: DatabaseError) -> ResponseTypes:
+        """Answer while the database cannot be read: with an apology where there is a caller to hear it."""
+        report("webhook_without_database", error, path=request.path)
+        name = request.path.rpartition("/")[2]
+        if name in _TOLD_ONLY:
+            return await make_response(b"", 503, {"Content-Type": "text/plain"})
+        # As where a call is refused: an error's own TwiML is played for a new call only.
+        answer = self._connector.plain_apology(503 if name == "voice" else 200)
+        return await make_response(*answer)
 
 
 async def _not_kept(error: StoreFailed) -> ResponseTypes:

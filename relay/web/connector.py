@@ -64,6 +64,8 @@ class Connector:
             admission = await self.desk.register(call)
         except CallRefused as refusal:
             log.warning("call_refused", agent_id=agent_id, call_sid=call.call_sid, code=refusal.code)
+            if refusal.code == "over":
+                return twiml_answer(twiml.empty())
             return self.apology(call.agent, refused_status)
         log.info(
             "call_admitted", agent_id=agent_id, call_sid=call.call_sid, attempt=call.attempt, repeat=admission.repeat
@@ -83,6 +85,10 @@ class Connector:
     def apology(self, agent: Agent, status: int = 200) -> Answer:
         """Order the carrier to say that nobody can be reached, and to hang up."""
         return twiml_answer(twiml.apology(self.phrases_of(agent).busy, self.language_of(agent)), status)
+
+    def plain_apology(self, status: int) -> Answer:
+        """Order the same where it is not known whose call it is."""
+        return twiml_answer(twiml.apology(self.phrases(self.default_language).busy, self.default_language), status)
 
     def phrases_of(self, agent: Agent) -> CarrierPhrases:
         """Return what the carrier says for this agent."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import attrs
 import pytest
@@ -33,6 +34,7 @@ from actors.messages import (
 from actors.phases import Phase
 from actors.policy import Phrases, Policy
 from actors.ports import Answer
+from actors.turn_answer import RECEIPT_SECONDS
 from tests.fakes import (
     MemoryLine,
     RecordingObserver,
@@ -48,15 +50,22 @@ from tests.fakes_store import MemoryJournal, MemoryMessageStore
 
 @attrs.define(eq=False)
 class SlowStore(MemoryMessageStore):
-    """A store that takes its time, and says when it was asked."""
+    """A store that takes its time, and says when it was asked. With `later` it keeps messages and stores them there."""
 
     seconds: float = 0
+    later: trio.Nursery | None = None
     asked: trio.Event = attrs.field(factory=trio.Event)
 
-    async def leave(self, draft: MessageDraft) -> str:
+    async def leave(self, draft: MessageDraft, on_stored: Callable[[str], None] | None = None) -> str:
         self.asked.set()
+        if self.later is not None:
+            self.later.start_soon(self._store, draft, on_stored)
+            return ""
+        return await self._store(draft, on_stored)
+
+    async def _store(self, draft: MessageDraft, on_stored: Callable[[str], None] | None) -> str:
         await trio.sleep(self.seconds)
-        return await super().leave(draft)
+        return await super().leave(draft, on_stored)
 
 
 @attrs.define(eq=False, slots=False)
@@ -459,7 +468,7 @@ async def test_a_list_that_fails_for_a_while_does_not_end_the_call(autojump_cloc
         both.start_soon(here.call().run)
         here.line.carrier_says(PLEASE)
         assert await here.line.hear() == "Understood."
-        assert [stage for stage, _error in here.observer.crashes] == ["opt_out"]
+        assert [stage for stage, _error in here.observer.crashes] == ["store"]
         here.opt_outs.failing = False
         here.line.carrier_says(CallerGone(1000))
     assert here.opt_outs.calls == ["CA1"]
@@ -542,7 +551,7 @@ async def test_a_flood_ends_this_call_and_keeps_its_words(autojump_clock: MockCl
 
 
 async def test_a_store_that_fails_once_loses_nothing(autojump_clock: MockClock) -> None:
-    """The call ends, because the caller must not be told of a message that is not there; the epilogue stores it."""
+    """The caller is told that nobody is there, as ever, and the epilogue stores what was said."""
     here = desk()
     call = here.call(Availability.AWAY)
     here.messages.failing = True
@@ -551,8 +560,43 @@ async def test_a_store_that_fails_once_loses_nothing(autojump_clock: MockClock) 
         here.line.carrier_says(CallerSpoke("Remember me."))
         await trio.testing.wait_all_tasks_blocked()
         here.messages.failing = False
-    assert here.line.speech == ""
+    assert here.line.speech.startswith(here.policy.phrases.apology)
     assert here.bodies() == ["Remember me."]
+
+
+async def test_a_store_that_refuses_everything_cuts_nobody(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Without a record, and without its words held, the client is asked and the caller hears the answer."""
+    here = desk(saying("Here I am."))
+    here.journal.failing = here.messages.failing = True
+    nursery.start_soon(here.call().run)
+    for words in ("Hello?", "Still there?", "And now?"):
+        here.line.carrier_says(CallerSpoke(words))
+        assert await here.line.hear() == "Here I am."
+    assert {stage for stage, _error in here.observer.crashes} == {"store"}
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0, 2.9, 3.1, 60.0])
+async def test_only_a_durable_message_is_confirmed(
+    nursery: trio.Nursery, autojump_clock: MockClock, seconds: float
+) -> None:
+    """The answering machine hears whether its message is durable, and is not kept waiting longer than a caller is."""
+    heard: list[bool] = []
+
+    async def record(_request: TurnRequest, answer: Answer) -> None:
+        heard.append(await answer.take_message("Call me.", ""))
+        await answer.say("Done." if heard[-1] else "I try.")
+
+    here = desk(machine=record)
+    here.messages.seconds, here.messages.later = seconds, nursery
+    nursery.start_soon(here.call(Availability.AWAY).run)
+    here.line.carrier_says(CallerSpoke("Call me."))
+    expected = "Done." if seconds < RECEIPT_SECONDS else "I try."
+    assert (await here.line.hear()).endswith(expected)
+    assert heard == [seconds < RECEIPT_SECONDS]
+    await trio.sleep(seconds)
+    assert here.bodies() == ["Call me."]
+    nursery.cancel_scope.cancel()
 
 
 async def test_a_store_that_never_answers_holds_the_end_for_a_bounded_time(autojump_clock: MockClock) -> None:

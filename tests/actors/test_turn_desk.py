@@ -40,7 +40,7 @@ class Ear:
             await self.deaf.wait()
         self.heard.append(text)
 
-    async def take_message(self, body: str, preferences: str) -> None:
+    async def take_message(self, body: str, preferences: str) -> bool:
         raise AssertionError
 
     async def say_goodbye(self) -> None:

@@ -261,7 +261,7 @@ class Speech:
         await trio.lowlevel.checkpoint()
         self.pieces.append(text)
 
-    async def take_message(self, body: str, preferences: str) -> None:
+    async def take_message(self, body: str, preferences: str) -> bool:
         raise AssertionError("a client leaves no messages")
 
     async def say_goodbye(self) -> None:

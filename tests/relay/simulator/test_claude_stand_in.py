@@ -12,11 +12,13 @@ import httpx2
 import pytest
 import trio
 
+from relay.answering.claude import _NOT_YET_RECORDED
 from relay.simulator.claude import (
     ASK,
     CONFIRM,
     GOODBYE,
     SORRY,
+    UNSURE,
     Behaviour,
     ClaudeStandIn,
     MessagesRequest,
@@ -34,9 +36,10 @@ HELLO = {"role": "assistant", "content": "Hello"}
 CALL = {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "note", "input": {}}]}
 
 
-def result(call: str = "t1", *, is_error: bool = False) -> dict[str, Any]:
+def result(call: str = "t1", *, is_error: bool = False, text: str = "") -> dict[str, Any]:
     """Make a user message with the result of a tool call."""
-    return {"role": "user", "content": [{"type": "tool_result", "tool_use_id": call, "is_error": is_error}]}
+    block = {"type": "tool_result", "tool_use_id": call, "is_error": is_error, "content": text}
+    return {"role": "user", "content": [block]}
 
 
 def body(*messages: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -242,6 +245,7 @@ LEAVE = Reply(Say(GOODBYE), UseTool("end_call"))
         (spoken("Hi", ASK, "I will take care of that, tell them"), recorded("I will take care of that, tell them")),
         (spoken("Hi", ASK, "(the caller is waiting)"), Reply(Say(ASK))),
         ([*spoken("Hi", ASK, "I come."), CALL, result()], Reply(Say(CONFIRM))),
+        ([*spoken("Hi", ASK, "I come."), CALL, result(text=_NOT_YET_RECORDED)], Reply(Say(UNSURE))),
         ([*spoken("Hi", ASK, "I come. Bye."), CALL, result()], LEAVE),
         ([*spoken("Hi", ASK, "I come."), CALL, result(is_error=True)], Reply(Say(SORRY))),
     ],

@@ -19,16 +19,21 @@ GOODBYE = "the call ends"
 
 @attrs.define(eq=False)
 class RecordedAnswer:
-    """Keep every call as an entry of `log`: pieces of speech as text, messages as `Taken`, the end as `GOODBYE`."""
+    """Keep every call as an entry of `log`: pieces of speech as text, messages as `Taken`, the end as `GOODBYE`.
 
+    `durable` is what is said of messages.
+    """
+
+    durable: bool = True
     log: list[str | Taken] = attrs.field(factory=list)
     _grown: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     async def say(self, text: str) -> None:
         await self._keep(text)
 
-    async def take_message(self, body: str, preferences: str) -> None:
+    async def take_message(self, body: str, preferences: str) -> bool:
         await self._keep(Taken(body, preferences))
+        return self.durable
 
     async def say_goodbye(self) -> None:
         await self._keep(GOODBYE)

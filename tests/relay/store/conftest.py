@@ -7,12 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from relay.store import database as database_module
 from relay.store.agent_registry import AgentRegistry
 from relay.store.call_journal import CallJournal
 from relay.store.client_hellos import ClientHellos
 from relay.store.database import Database, open_database
 from relay.store.waiting_messages import WaitingMessages
 from tests.fakes_store import WallClock
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no busy machine pass for a database in trouble."""
+    monkeypatch.setattr(database_module, "STALL_SECONDS", 30.0)
 
 
 @pytest.fixture

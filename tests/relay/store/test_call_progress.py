@@ -15,12 +15,13 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actors.messages import CallSummary, Direction
+from actors.messages import CallSummary, Direction, MessageDraft
 from relay.calls import CallKind, CallProgress, TransferOutcome
 from relay.store.call_journal import CallJournal
 from relay.store.call_record import CallRecord, CallState
 from relay.store.database import open_database
-from tests.contracts.message_store import call
+from relay.store.waiting_messages import WaitingMessages
+from tests.contracts.message_store import call, draft
 from tests.fakes_store import WallClock
 
 OURS, THEIRS = "my-client", "other"
@@ -323,20 +324,58 @@ async def test_the_carriers_own_error_goes_before_the_networks(journal: CallJour
     assert (await record(journal)).carrier_error == "64102"
 
 
-async def test_one_report_is_told_that_it_ended_the_call(tmp_path: Path) -> None:
-    """Of all that say that a call is over, repeated and at once, one gets the record as it was before."""
+async def test_one_report_leaves_the_message(tmp_path: Path) -> None:
+    """Of all that say that a call is over, repeated and at once, the first leaves what there is to leave."""
+    asked: list[CallRecord] = []
+    told: list[str] = []
+
+    def message_for(record: CallRecord, _progress: CallProgress) -> MessageDraft:
+        asked.append(record)
+        return draft(agent_id=OURS)
+
     async with open_database(f"sqlite:///{tmp_path / 'relay.db'}") as database:
         journal = CallJournal(database)
-        told: list[CallRecord | None] = []
 
         async def report(agent_id: str, status: str) -> None:
-            told.append(await journal.note_progress(agent_id, progress(status)))
+            await journal.note_progress(
+                agent_id, progress(status), message_for=message_for, on_message_left=told.append
+            )
 
         await report(OURS, "ringing")
         await report(THEIRS, "busy")
-        assert told == [None, None]
+        assert asked == []
         async with trio.open_nursery() as nursery:
             for status in ("busy", "busy", "completed"):
                 nursery.start_soon(report, OURS, status)
-        (before,) = (each for each in told if each is not None)
-        assert (before.call_sid, before.state) == ("CA1", CallState.LIVE)
+        assert len(await WaitingMessages(database).list_all()) == len(told) == 1
+        assert {(each.call_sid, each.state) for each in asked} == {("CA1", CallState.LIVE)}
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("status", ["completed", "busy", "no-answer", "failed", "canceled"])
+@pytest.mark.parametrize("first", ["call", "dial"])
+async def test_a_transfer_does_not_dial_for_ever(journal: CallJournal, restarts: bool, status: str, first: str) -> None:
+    """When the call is over, so is its transfer; what the dial itself reports holds, whichever comes first."""
+    await journal.announce_call("CA1", OURS, Direction.INBOUND, "+1", "+2")
+    await journal.note_transfer(OURS, "CA1", "+3", TransferOutcome.DIALLING)
+    if restarts:
+        journal = CallJournal(journal.database, journal.now)
+        await journal.recover()
+    assert (await record(journal)).transfer_outcome is TransferOutcome.DIALLING
+    if first == "call":
+        await journal.note_progress(OURS, progress(status))
+        assert (await record(journal)).transfer_outcome is TransferOutcome.CALLER_GONE
+    await journal.note_transfer(OURS, "CA1", None, TransferOutcome.ANSWERED)
+    await journal.note_progress(OURS, progress(status))
+    assert (await record(journal)).transfer_outcome is TransferOutcome.ANSWERED
+
+
+async def test_a_transfer_of_which_nothing_is_heard_is_given_up(journal: CallJournal, clock: WallClock) -> None:
+    """A start finds those that no call can be waiting for any more."""
+    for sid, wait in (("CA1", 25), ("CA2", 1)):
+        await journal.announce_call(sid, OURS, Direction.INBOUND, "+1", "+2")
+        await journal.note_transfer(OURS, sid, "+3", TransferOutcome.DIALLING)
+        clock.turn(seconds=wait * 3600)
+    await CallJournal(journal.database, journal.now).recover()
+    outcomes = {each.call_sid: each.transfer_outcome for each in await journal.list_calls()}
+    assert outcomes == {"CA1": TransferOutcome.LOST, "CA2": TransferOutcome.DIALLING}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,9 @@ from relay.errors import AgentError, DatabaseError
 from relay.store import database as database_module
 from relay.store import engine as engine_module
 from relay.store.database import BATCH_WRITES, WAITING_WRITES, Database, open_database
+from relay.store.do_not_call import DoNotCallList
+from relay.store.waiting_messages import WaitingMessages
+from tests.contracts.message_store import draft
 
 Work = Callable[[Connection], None]
 Hold = Callable[[Work], Awaitable[None]]
@@ -186,9 +190,9 @@ async def test_a_failure_that_nobody_waits_for_is_logged(database: Database) -> 
 
 async def test_a_later_write_keeps_its_place(database: Database) -> None:
     """Writes that may wait are committed in order with those that do not."""
-    await database.write_later(note("a"))
+    await database.keep_later(note("a"))
     await database.write(note("b"))
-    await database.write_later(note("c"))
+    await database.keep_later(note("c"))
     await database.write(note("d"))
     assert await database.read(names) == ["a", "b", "c", "d"]
 
@@ -201,7 +205,7 @@ async def test_a_later_write_does_not_wait_for_ever(database: Database) -> None:
         _note(connection, "a")
         trio.from_thread.run_sync(written.set)
 
-    await database.write_later(work)
+    await database.keep_later(work)
     with trio.fail_after(5):
         await written.wait()
     await commits(database)
@@ -211,8 +215,8 @@ async def test_a_later_write_does_not_wait_for_ever(database: Database) -> None:
 async def test_a_later_write_that_is_refused_is_logged(database: Database) -> None:
     """Nobody waits for it, so the log is the only one to tell."""
     with structlog.testing.capture_logs() as logs:
-        await database.write_later(note("twice"))
-        await database.write_later(note("twice"))
+        await database.keep_later(note("twice"))
+        await database.keep_later(note("twice"))
         await database.write(note("a"))
     assert [each["event"] for each in logs] == ["write_failed"]
     assert await database.read(names) == ["twice", "a"]
@@ -221,7 +225,7 @@ async def test_a_later_write_that_is_refused_is_logged(database: Database) -> No
 async def test_closing_commits_what_was_handed_over(database_url: str) -> None:
     """The end of the block waits for the writes that nobody else waits for."""
     async with open_database(database_url) as database:
-        await database.write_later(note("a"))
+        await database.keep_later(note("a"))
     async with open_database(database_url) as database:
         assert await database.read(names) == ["a"]
 
@@ -233,7 +237,7 @@ async def test_cancelling_commits_what_was_handed_over(database_url: str, linger
     async with trio.open_nursery() as nursery:
         await nursery.start(database.serve)
         for name in ("a", "b"):
-            await database.write_later(note(name))
+            await database.keep_later(note(name))
         if lingering:
             await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
@@ -248,7 +252,7 @@ async def test_a_closed_database_takes_nothing(database_url: str) -> None:
     with pytest.raises(StoreFailed, match="closed"):
         await database.write(note("a"))
     with pytest.raises(StoreFailed, match="closed"):
-        await database.write_later(note("a"))
+        await database.keep_later(note("a"))
     with pytest.raises(DatabaseError, match="not open"):
         await database.read(names)
 
@@ -331,6 +335,10 @@ async def test_a_flush_that_takes_too_long_answers_all(database_url: str, monkey
         except StoreFailed as error:
             refused.append(str(error))
 
+    async def held(work: Work) -> None:
+        with suppress(StoreFailed):  # it may be done in time
+            await database.write(work)
+
     stop = trio.CancelScope()
 
     async def serve(*, task_status: trio.TaskStatus[Database]) -> None:
@@ -340,9 +348,266 @@ async def test_a_flush_that_takes_too_long_answers_all(database_url: str, monkey
 
     async with trio.open_nursery() as nursery:
         await nursery.start(serve)
-        async with trio.open_nursery() as askers, busy(database.write):
+        async with trio.open_nursery() as askers, busy(held):
             for index in range(3):
                 askers.start_soon(write, str(index))
             await trio.testing.wait_all_tasks_blocked()
             stop.cancel()
     assert refused == ["the database was closed before this was written"] * 3
+
+
+# ── what must not be lost ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a database that is in trouble be noticed, and tried again, soon."""
+    monkeypatch.setattr(engine_module, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(database_module, "STALL_SECONDS", 0.02)
+    monkeypatch.setattr(database_module, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(database_module, "LOOK_SECONDS", 0.05)
+
+
+def file_of(database: Database) -> Path:
+    return Path(database.url.removeprefix("sqlite:///"))
+
+
+async def until_kept(database: Database, number: int) -> None:
+    """Wait until only so many writes are kept."""
+    with trio.fail_after(10):
+        while database.kept > number:  # noqa: ASYNC110 - nobody announces it
+            await trio.sleep(0.01)
+
+
+async def until_well(database: Database) -> None:
+    with trio.fail_after(10):
+        while database.trouble is not None:  # noqa: ASYNC110 - nobody announces it
+            await trio.sleep(0.01)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_what_must_not_be_lost_outlasts_a_lock(database_url: str) -> None:
+    """Its asker goes on at once, what is only wanted is refused, and all that was kept is committed in order."""
+    written: list[None] = []
+    async with open_database(database_url) as database:
+        with closing(sqlite3.connect(file_of(database), isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for index in range(3 * BATCH_WRITES):
+                await database.keep(note(f"{index:03}"), on_written=written.append)
+            await database.keep_later(note("later"))
+            with pytest.raises(StoreFailed, match="locked"):
+                await database.write(note("only wanted"))
+            assert "locked" in (database.trouble or "")
+            assert (database.kept, written) == (3 * BATCH_WRITES + 1, [])
+            other.execute("ROLLBACK")
+        await until_kept(database, 0)
+        assert await database.read(names) == [*(f"{index:03}" for index in range(3 * BATCH_WRITES)), "later"]
+        assert len(written) == 3 * BATCH_WRITES
+        await until_well(database)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_what_must_not_be_lost_outlasts_a_full_disk(database_url: str) -> None:
+    """A write that finds no room is tried until there is some; those behind it keep their place."""
+    room = threading.Event()
+
+    def work(connection: Connection) -> None:
+        pages = 1_000_000 if room.is_set() else connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+        _note(connection, "x" * 100_000)
+
+    async with open_database(database_url) as database:
+        await database.keep(work)
+        await database.keep(note("b"))
+        with pytest.raises(StoreFailed, match="full"):
+            await database.write(note("only wanted"))
+        room.set()
+        await until_kept(database, 0)
+        assert [name[0] for name in await database.read(names)] == ["x", "b"]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_the_room_for_what_is_kept_is_bounded(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of it is for new calls, all of it for those that are up; then there is a refusal."""
+    monkeypatch.setattr(database_module, "KEPT_WRITES", 6)
+    async with open_database(database_url) as database:
+        with closing(sqlite3.connect(file_of(database), isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for index in range(3):
+                await database.keep(note(str(index)), for_new_call=True)
+            with pytest.raises(StoreFailed, match="too much waits"):
+                await database.keep(note("new"), for_new_call=True)
+            for index in range(3, 6):
+                await database.keep(note(str(index)))
+            for refused in (database.keep, database.keep_later):
+                with pytest.raises(StoreFailed, match="too much waits"):
+                    await refused(note("no room"))
+            other.execute("ROLLBACK")
+        await until_kept(database, 0)
+        assert await database.read(names) == ["0", "1", "2", "3", "4", "5"]
+
+
+async def test_what_breaks_a_rule_is_refused_and_not_kept(database: Database) -> None:
+    """A write that can never be made is its asker's error, at once, and nothing waits behind it."""
+    await database.keep(note("twice"))
+    with pytest.raises(StoreFailed, match="UNIQUE"):
+        await database.keep(note("twice"))
+    assert (database.kept, database.trouble) == (0, None)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_what_is_kept_at_the_end_is_counted(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that ends while its database is locked says how much is lost with it, once, and does not hang."""
+    monkeypatch.setattr(database_module, "FLUSH_SECONDS", 0.1)
+    with (
+        closing(sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)) as other,
+        structlog.testing.capture_logs() as logs,
+    ):
+        with trio.fail_after(10):
+            async with open_database(database_url) as database:
+                other.execute("BEGIN IMMEDIATE")
+                for index in range(3):
+                    await database.keep(note(str(index)))
+    assert [each for each in logs if each["event"] == "kept_writes_lost"] == [
+        {"event": "kept_writes_lost", "writes": 3, "log_level": "error"}
+    ]
+
+
+# ── the file is gone ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def delete_all(path: Path) -> None:
+    for each in path.parent.glob(f"{path.name}*"):
+        each.unlink()
+
+
+def move_away(path: Path) -> None:
+    path.rename(path.with_name("elsewhere.db"))
+
+
+def leave_the_log(path: Path) -> None:
+    path.unlink()
+
+
+def empty_one(path: Path) -> None:
+    delete_all(path)
+    path.touch()
+
+
+def fresh_one(path: Path) -> None:
+    """As a command does that is run in between."""
+    delete_all(path)
+    engine_module.open_engine(f"sqlite:///{path}").dispose()
+
+
+def take_directory(path: Path) -> None:
+    path.rename(path.with_name(f"{path.name}-gone"))
+
+
+def give_directory(path: Path) -> None:
+    path.mkdir()
+
+
+def truncate(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(0)
+
+
+def saved_files(database: Database) -> list[Path]:
+    return list(file_of(database).parent.glob("*.saved-*"))
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("loss", [delete_all, move_away, leave_the_log, empty_one, fresh_one])
+@pytest.mark.parametrize("idle", [False, True])
+async def test_a_lost_file_is_put_back(database_url: str, loss: Callable[[Path], None], idle: bool) -> None:
+    """Whatever was in it is there again, with what was written after the loss, also for another process."""
+    async with open_database(database_url) as database:
+        path = file_of(database)
+        await database.write(note("before"))
+        assert await database.read(names) == ["before"]
+        with structlog.testing.capture_logs() as logs:
+            loss(path)
+            if idle:
+                with trio.fail_after(10):
+                    while not any(each["event"] == "database_file_put_back" for each in logs):  # noqa: ASYNC110
+                        await trio.sleep(0.01)
+            await database.keep(note("after"))
+            await until_kept(database, 0)
+        assert {"database_file_lost", "database_file_put_back"} <= {each["event"] for each in logs}
+        assert await database.read(names) == await database.read_many(names) == ["before", "after"]
+        assert path.stat().st_mode & 0o777 == 0o600
+        with closing(sqlite3.connect(path)) as other:
+            assert other.execute("SELECT count(*) FROM agents").fetchone() == (2,)
+    async with open_database(database_url) as again:
+        assert await again.read(names) == ["before", "after"]
+    assert saved_files(database) == []
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_file_that_cannot_be_put_back_is_trouble_until_it_can(database_url: str, tmp_path: Path) -> None:
+    """Without its directory nothing counts as written; with it, all that was kept is."""
+    async with open_database(database_url) as database:
+        await database.write(note("before"))
+        take_directory(tmp_path)
+        await database.keep(note("after"))
+        await trio.sleep(0.1)
+        assert (database.kept, "put back" in (database.trouble or "")) == (1, True)
+        give_directory(tmp_path)
+        await until_kept(database, 0)
+        await until_well(database)
+        assert await database.read(names) == ["before", "after"]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_file_that_is_no_database_is_not_touched(database_url: str) -> None:
+    """What somebody put in its place stays, nothing counts as written, and a database in its place heals it."""
+    async with open_database(database_url) as database:
+        path = file_of(database)
+        await database.write(note("before"))
+        path.unlink()
+        path.write_text("this is no database " * 1000)
+        await database.keep(note("after"))
+        await trio.sleep(0.1)
+        assert (database.kept, "no database" in (database.trouble or "")) == (1, True)
+        assert path.read_text().startswith("this is no database")
+        path.unlink()
+        await until_kept(database, 0)
+        assert await database.read(names) == ["before", "after"]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_another_database_in_its_place_gets_what_waits(database_url: str, tmp_path: Path) -> None:
+    """Its agents are kept, messages that nobody has confirmed come over, and the old database stays beside it."""
+    async with open_database(f"sqlite:///{tmp_path / 'other.db'}") as other:
+        await other.write(note("theirs"))
+    async with open_database(database_url) as database:
+        await database.write(note("ours"))
+        waiting = WaitingMessages(database)
+        await waiting.leave(draft(body="confirmed"))
+        await until_kept(database, 0)
+        (confirmed,) = await waiting.list_all()
+        await waiting.acknowledge("my-client", [confirmed.id])
+        await waiting.leave(draft(call_sid="CA2", body="waits"))
+        await DoNotCallList(database).add("+14155552671", agent_id=None, reason="asked", added_by="caller")
+        await until_kept(database, 0)
+        delete_all(file_of(database))
+        (tmp_path / "other.db").rename(file_of(database))
+        await waiting.leave(draft(call_sid="CA3", body="later"))
+        await until_kept(database, 0)
+        assert await database.read(names) == ["theirs"]
+        assert [each.body for each in await waiting.list_all()] == ["waits", "later"]
+        assert len(await DoNotCallList(database).list_all()) == 1
+    (saved,) = saved_files(database)
+    with closing(sqlite3.connect(saved)) as old:
+        assert old.execute("SELECT count(*) FROM messages").fetchone() == (2,)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_file_that_was_emptied_in_place_gets_its_tables_again(database_url: str) -> None:
+    """What was in it is gone with it; what is kept is stored as soon as there are tables."""
+    async with open_database(database_url) as database:
+        await database.write(note("before"))
+        truncate(file_of(database))
+        await database.keep(note("after"))
+        await until_kept(database, 0)

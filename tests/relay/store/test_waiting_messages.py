@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,8 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.errors import StoreFailed
 from actors.messages import Line, Speaker
+from relay.store import database as database_module
 from relay.store.database import open_database
 from relay.store.message_record import HOLD_SECONDS, MessageStatus, WaitingMessage
 from relay.store.waiting_messages import Acknowledgement, WaitingMessages
@@ -201,12 +203,21 @@ async def test_a_negative_limit_is_refused(waiting: WaitingMessages) -> None:
         await waiting.fetch(MINE, limit=-1)
 
 
-async def test_leaving_fails_loudly_when_the_disk_is_full(waiting: WaitingMessages) -> None:
-    """A message that is not durable is never reported as taken."""
-    await waiting.database.write(lambda connection: connection.exec_driver_sql("PRAGMA max_page_count=1"))
-    with pytest.raises(StoreFailed, match="full"):
-        await waiting.leave(draft(body="x" * 100_000))
-    assert await waiting.list_all() == ()
+async def test_a_message_waits_for_another_process(
+    waiting: WaitingMessages, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it cannot be stored nobody is told that it is; once it can be, it is stored and told of."""
+    monkeypatch.setattr(database_module, "STALL_SECONDS", 0.01)
+    stored: list[str] = []
+    with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert await waiting.leave(draft(body="Call me"), stored.append) == ""
+        assert await waiting.leave(draft(body="Call me back"), stored.append) == ""
+        assert (await waiting.list_all(), stored, waiting.database.kept) == ((), [], 2)
+        other.execute("ROLLBACK")
+    await waiting.database.write(lambda _connection: None)
+    (message,) = await waiting.list_all()
+    assert (message.body, stored, waiting.database.kept) == ("Call me back", [message.id] * 2, 0)
 
 
 async def test_many_calls_leave_messages_at_once(waiting: WaitingMessages) -> None:

@@ -1,0 +1,57 @@
+"""The agents as the carrier's webhooks look them up: in the database, and in memory while that does not answer.
+
+A caller cannot wait for a database: the carrier gives up on a webhook after 15 s, and plays an error of its own. An
+agent that has been looked up before is known well enough to take a call; a change of it counts again once the database
+answers.
+"""
+
+from __future__ import annotations
+
+import attrs
+import structlog
+import trio
+
+from relay.agents import Agent
+from relay.errors import DatabaseError
+from relay.store.agent_registry import AgentRegistry
+
+log = structlog.get_logger(__name__)
+
+# A look-up takes a millisecond.
+PATIENCE_SECONDS = 2.0
+
+
+@attrs.define(eq=False)
+class KnownAgents:
+    """Find agents; implements `relay.web.ports.AgentDirectory`. Remembers as many as are registered."""
+
+    registry: AgentRegistry
+    _known: dict[str, Agent] = attrs.field(factory=dict, init=False)
+
+    async def load(self) -> None:
+        """Remember all that are registered now. Raises `DatabaseError`."""
+        self._known = {agent.agent_id: agent for agent in await self.registry.list()}
+
+    async def get(self, agent_id: str) -> Agent | None:
+        """Return the agent, as it is or as it was last seen; None where there is none.
+
+        Raises `DatabaseError` when the database cannot be asked and the agent was never seen.
+        """
+        failure: DatabaseError | None = None
+        with trio.move_on_after(PATIENCE_SECONDS):
+            try:
+                return self._remember(agent_id, await self.registry.get(agent_id))
+            except DatabaseError as error:
+                failure = error
+        known = self._known.get(agent_id)
+        if known is None:
+            raise failure or DatabaseError("The database did not say in time whether there is such an agent.")
+        log.warning("agent_from_memory", agent_id=agent_id)
+        return known
+
+    def _remember(self, agent_id: str, agent: Agent | None) -> Agent | None:
+        if agent is None:
+            self._known.pop(agent_id, None)
+        else:
+            self._known[agent_id] = agent
+        return agent

@@ -1,0 +1,281 @@
+"""The connections behind the database actor: one that writes, two that only read, and what is done when they break.
+
+    settle(writes) ─▶ sound? (open, ours alone, still the file of that name) ─▶ BEGIN, work, work, …, COMMIT ─▶ sound?
+                        └── no: opened anew, put back: `relay.store.lost_file`                                   │
+                                                                      what is in no file any more counts as unwritten
+
+Everything here blocks and runs in worker threads, one at a time for each connection; the two locks say so for the few
+moments in which the writer's thread closes what the readers' threads use.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from sqlite3 import Connection as SqliteConnection
+from typing import Any, Protocol, TypeVar, cast
+
+import attrs
+import structlog
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from actors.errors import StoreFailed
+from relay.errors import DatabaseError
+from relay.store import lost_file
+from relay.store.engine import SOLE_LOCK, file_of, open_engine, read_only
+from relay.store.trouble import DatabaseInTrouble, cause, trouble_of
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+# A read that takes longer holds up the opening anew, which is tried again.
+_READ_ENDS_SECONDS = 2.0
+
+
+class Work(Protocol):
+    """Something to be written; `work` may run several times."""
+
+    @property
+    def work(self) -> Callable[[Connection], Any]: ...
+
+
+@attrs.frozen
+class Outcome:
+    """How one write went: its value, or why it was refused."""
+
+    value: Any = None
+    error: Exception | None = None
+
+
+@attrs.define(eq=False)
+class Reader:
+    """A connection that only reads; it is opened when it is first used, and anew after it broke."""
+
+    _connections: Connections
+    lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
+    connection: Connection | None = attrs.field(default=None, init=False)
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in a transaction that only reads. Raises `DatabaseError`."""
+        with self.lock:
+            try:
+                if self.connection is None:
+                    self.connection = self._connections.new_reader()
+                with self.connection.begin():
+                    return work(self.connection)
+            except SQLAlchemyError as error:
+                trouble = trouble_of(error)
+                if trouble is not None and trouble.reopen:
+                    self._drop()
+                raise DatabaseError(f"The database could not be read: {cause(error)}.") from error
+
+    def close(self) -> None:
+        """Close the connection. The caller holds the lock."""
+        if self.connection is not None:
+            self.connection.close()
+        self.connection = None
+
+    def _drop(self) -> None:
+        if self.connection is not None:
+            self.connection.invalidate()
+        self.close()
+
+
+class Connections:
+    """What is open of one database. With `sole` it is held against every other daemon; a server's lock says so."""
+
+    def __init__(self, url: str, *, sole: bool = False) -> None:
+        self.url = url
+        self.lookups, self.lists = Reader(self), Reader(self)
+        self._sole = sole
+        self._path: Path | None = None
+        self._identity: lost_file.Identity | None = None
+        # What was saved of a lost file, until it is in its place.
+        self._saved: Path | None = None
+        self._is_fresh = True
+        self._engine: Engine | None = None
+        self._writer: Connection | None = None
+
+    def open(self) -> None:
+        """Open the writer. Raises `DatabaseError`."""
+        self._engine = open_engine(self.url)
+        self._path = file_of(self.url)
+        self._identity = None if self._path is None else lost_file.identity(self._path)
+        try:
+            self._writer = self._engine.connect()
+            if self._sole and self._engine.dialect.name == "postgresql":
+                self._hold()
+        except SQLAlchemyError as error:
+            self._abandon()
+            raise DatabaseError(f"The database could not be opened: {cause(error)}.") from error
+        except DatabaseError:
+            self._abandon()
+            raise
+
+    def close(self) -> None:
+        """Close all connections; the caller sees to it that none is used."""
+        for reader in (self.lookups, self.lists):
+            reader.close()
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None
+        if self._engine is not None:
+            self._engine.dispose()
+        self._engine = None
+
+    def new_reader(self) -> Connection:
+        """Open a connection that only reads. Raises `DatabaseError`, or what SQLAlchemy raises."""
+        engine = self._engine
+        if engine is None:
+            raise DatabaseError("The database is not open.")
+        return read_only(engine).connect()
+
+    def settle(self, writes: Sequence[Work]) -> tuple[list[Outcome | None], DatabaseInTrouble | None]:
+        """Commit the writes, in order; return how each went, None for those that must be tried again, and why.
+
+        Without writes it only looks whether all is well.
+        """
+        nothing: list[Outcome | None] = [None] * len(writes)
+        try:
+            self._make_sound()
+            outcomes, trouble = self._commit(writes) if writes else (nothing, self._probe())
+            # What was committed to a file that is gone is safe only once it is back.
+            self._make_sound()
+        except DatabaseInTrouble as error:
+            outcomes, trouble = nothing, error
+        except Exception as error:  # noqa: BLE001 - each asker gets its own; the actor serves all of them
+            return [Outcome(error=_refusal(error)) for _each in writes], None
+        if trouble is not None and trouble.reopen:
+            self._let_go()
+        return outcomes, trouble
+
+    def _let_go(self) -> None:
+        """Close what is broken. A file that has no name any more lives in its connection: that one stays open."""
+        with suppress(DatabaseInTrouble):
+            if self._saved is not None or not self._is_lost():
+                self._break()
+
+    # ── sound ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _make_sound(self) -> None:
+        """Open what is not open, and put a lost file back. Raises `DatabaseInTrouble`."""
+        if self._path is not None and (self._saved is not None or self._is_lost()):
+            self._heal(self._path)
+        if self._writer is None:
+            self._open_anew()
+
+    def _is_lost(self) -> bool:
+        return self._writer is not None and self._path is not None and lost_file.identity(self._path) != self._identity
+
+    def _heal(self, path: Path) -> None:
+        if self._saved is None:
+            self._is_fresh = not lost_file.has_contents(path)
+            self._saved = lost_file.save(self._raw(), path)
+            log.error("database_file_lost", replaced=not self._is_fresh)
+        with self._no_reads():
+            # Before another file has the name: SQLite deletes the log of that name when it closes the last connection.
+            self.close()
+            if self._is_fresh and self._saved.exists():
+                lost_file.put_back(self._saved, path)
+            self._open_anew()
+            if not self._is_fresh:
+                lost_file.carry_over(self._saved, self._raw())
+        log.warning("database_file_put_back", kept_beside=None if self._is_fresh else self._saved.name)
+        self._saved = None
+
+    def _open_anew(self) -> None:
+        try:
+            self.open()
+        except DatabaseError as error:
+            # Its text may name the file or the server, and what is in trouble is told to anybody.
+            log.warning("database_not_opened", cause=str(error))
+            raise DatabaseInTrouble("it cannot be opened, and the log says why", reopen=True) from error
+
+    def _break(self) -> None:
+        """Close everything, once no thread reads any more. Raises `DatabaseInTrouble` when one does not end."""
+        if self._engine is not None and self._engine.dialect.name == "postgresql":
+            # A reader whose connection is lost notices by itself, and one that hangs must not hold up the writer.
+            self._abandon()
+            return
+        with self._no_reads():
+            self.close()
+
+    @contextmanager
+    def _no_reads(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for reader in (self.lookups, self.lists):
+                if not reader.lock.acquire(timeout=_READ_ENDS_SECONDS):
+                    raise DatabaseInTrouble("a read does not end", reopen=True)
+                stack.callback(reader.lock.release)
+            yield
+
+    def _abandon(self) -> None:
+        writer, engine, self._writer, self._engine = self._writer, self._engine, None, None
+        if writer is not None:
+            writer.invalidate()
+            writer.close()
+        if engine is not None:
+            engine.dispose()
+
+    def _hold(self) -> None:
+        assert self._writer is not None
+        # On the connection that writes, so that whoever has lost the lock cannot write either.
+        with self._writer.begin():
+            mine = self._writer.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": SOLE_LOCK}).scalar_one()
+        if not mine:
+            raise DatabaseError(
+                "Another relay serves this PostgreSQL database. Stop it first, or give this one a DATABASE_URL of its "
+                "own."
+            )
+
+    def _raw(self) -> SqliteConnection:
+        assert self._writer is not None
+        return cast("SqliteConnection", self._writer.connection.driver_connection)
+
+    # ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _probe(self) -> DatabaseInTrouble | None:
+        assert self._writer is not None
+        try:
+            with self._writer.begin():
+                self._writer.execute(text("SELECT 1"))
+        except SQLAlchemyError as error:
+            return trouble_of(error)
+        return None
+
+    def _commit(self, writes: Sequence[Work]) -> tuple[list[Outcome | None], DatabaseInTrouble | None]:
+        assert self._writer is not None
+        begun = False
+        try:
+            with self._writer.begin():
+                begun = True
+                values = [write.work(self._writer) for write in writes]
+        except Exception as error:  # noqa: BLE001 - each asker gets its own; this thread serves all of them
+            trouble = trouble_of(error)
+            if trouble is not None:
+                return [None] * len(writes), trouble
+            if not begun or len(writes) == 1:
+                return [Outcome(error=_refusal(error)) for _each in writes], None
+        else:
+            return [Outcome(value) for value in values], None
+        return self._commit_singly(writes)
+
+    def _commit_singly(self, writes: Sequence[Work]) -> tuple[list[Outcome | None], DatabaseInTrouble | None]:
+        outcomes: list[Outcome | None] = []
+        for write in writes:
+            (outcome,), trouble = self._commit([write])
+            if trouble is not None:
+                return outcomes + [None] * (len(writes) - len(outcomes)), trouble
+            outcomes.append(outcome)
+        return outcomes, None
+
+
+def _refusal(error: Exception) -> Exception:
+    if not isinstance(error, SQLAlchemyError):
+        return error
+    refusal = StoreFailed(f"the database refused the write: {cause(error)}")
+    refusal.__cause__ = error
+    return refusal
