@@ -18,6 +18,7 @@ from relay.printing import example
 COMMANDS = {
     "agents": "Register and change agents, and manage their tokens.",
     "attach": "Answer an agent's calls: with a program, with Claude, or from the keyboard.",
+    "call": "Call an agent and talk with whoever answers, without a telephone and free of charge.",
     "calls": "Look at the records of calls.",
     "completion": "Print a script that completes commands and options in a shell.",
     "consents": "Record who agreed to be called.",
@@ -34,7 +35,7 @@ COMMANDS = {
     cls=LazyGroup,
     lazy={name: LazyCommand(f"relay.commands.{name}", summary) for name, summary in COMMANDS.items()},
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=example("relay serve --local", "relay agents add my-client", "relay doctor"),
+    epilog=example("relay serve --local", "relay agents add my-client", "relay call my-client"),
 )
 @click.version_option(__version__, prog_name="relay")
 def main() -> None:

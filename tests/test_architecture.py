@@ -121,10 +121,19 @@ def test_strangers_do_not_meet() -> None:
     assert {module: parts for module, parts in met.items() if parts and _part(module) in STRANGERS} == {}
 
 
-def test_the_product_does_not_need_the_simulator() -> None:
-    """Nothing outside the simulated carrier imports anything of it."""
+def test_only_the_caller_needs_the_simulator() -> None:
+    """Of the product only `relay call` uses the simulated carrier, and only what it rings with."""
     product = [module for module in RELAY if _part(module) != "relay.simulator"]
-    assert [module for module in product if "relay.simulator" in _imported_parts(module)] == []
+    users = [module for module in product if "relay.simulator" in _imported_parts(module)]
+    assert {_part(module) for module in users} == {"relay.caller"}
+    used = {name for module in users for name in _imports(_modules()[module]) if name.startswith("relay.simulator")}
+    assert used <= {f"relay.simulator.{name}" for name in ("call", "callee", "carrier", "dialling", "faults", "twiml")}
+
+
+def test_only_the_command_needs_the_caller() -> None:
+    """The caller is imported by `relay call` alone."""
+    importers = {m for m in RELAY if _part(m) != "relay.caller" and "relay.caller" in _imported_parts(m)}
+    assert importers == {"relay.commands.call"}
 
 
 def test_the_simulator_does_not_check_the_product_with_the_product() -> None:

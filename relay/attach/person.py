@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
@@ -13,8 +12,7 @@ import trio
 from relay.attach.answer_lines import Lines
 from relay.attach.report import Report
 from relay.attach.turn import BrainFailed, Say, Turn
-
-_MOST_READ = 65_536
+from relay.standard_input import read_some
 
 
 @asynccontextmanager
@@ -58,9 +56,13 @@ class PersonBrain:
     async def listen(self) -> None:
         """Take what is typed until the end of input, or until cancelled."""
         lines = Lines()
-        while chunk := await self._read():
-            for line in lines.feed(chunk):
+        while True:
+            chunk = await read_some(self._keyboard)
+            # The last line of a pipe need not end with a newline.
+            for line in lines.feed(chunk or b"\n"):
                 self._take(line.decode(errors="replace").strip())
+            if not chunk:
+                break
         if self._waiting is not None:
             self._waiting.set()
         self._leave()
@@ -73,11 +75,3 @@ class PersonBrain:
             return
         self._typed = line
         self._waiting.set()
-
-    async def _read(self) -> bytes:
-        # Not in a thread: one that is left in the middle of reading would swallow the next line typed in this terminal.
-        # A file is no stream that can be waited for, and never blocks.
-        with suppress(PermissionError):
-            await trio.lowlevel.wait_readable(self._keyboard)
-        await trio.lowlevel.checkpoint()
-        return os.read(self._keyboard, _MOST_READ)

@@ -8,16 +8,17 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import attrs
 import click
 import trio
 
 from relay.config import OF_ATTACH, Settings, documented
-from relay.errors import RelayError
+from relay.errors import RelayError, SettingsError
 from relay.given_settings import Given, cleaned, gather
+from relay.origin import checked_origin, origin_option
 from relay.printing import warn
+from relay.running import find_daemon
 
 if TYPE_CHECKING:
     from relay.attach.report import Report
@@ -29,23 +30,12 @@ _MODEL = str(attrs.fields(Settings).answering_machine_model.default)
 _URL = "http://127.0.0.1:8080"
 
 
-def _origin(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
-    return None if value is None else _checked_origin(value)
-
-
-def _checked_origin(value: str) -> str:
-    parts = urlsplit(value.strip())
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"} or parts.query:
-        raise click.BadParameter("it must be the relay's origin, such as http://127.0.0.1:8080, without a path")
-    return f"{parts.scheme}://{parts.netloc}"
-
-
 @click.command()
 @click.option(
     "--url",
     metavar="ORIGIN",
-    callback=_origin,
-    help=f"Where the relay is, instead of COMMS_URL, or else {_URL}.",
+    callback=origin_option,
+    help=f"Where the relay is, instead of COMMS_URL, or else the daemon of DATABASE_URL, or else {_URL}.",
 )
 @click.option(
     "--token",
@@ -118,9 +108,15 @@ def _origin_of(given: Given) -> str:
     """Return where the relay is, by what is given beside the command line."""
     value = given.values.get("COMMS_URL")
     try:
-        return _checked_origin(value) if value else _URL
+        if value:
+            return checked_origin(value)
     except click.BadParameter as error:
         raise click.UsageError(f"COMMS_URL ({given.places['COMMS_URL']}) cannot be used: {error.message}") from error
+    try:
+        daemon = find_daemon(given.values.get("DATABASE_URL") or str(attrs.fields(Settings).database_url.default))
+    except SettingsError:
+        daemon = None  # the database is the daemon's affair: a client may run anywhere
+    return _URL if daemon is None else daemon.url
 
 
 def _token(option: str | None, file: Path | None, given: Given) -> str:

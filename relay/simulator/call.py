@@ -143,6 +143,21 @@ class SimulatedCall:
         return self._over
 
     @property
+    def is_connected(self) -> bool:
+        """Whether a session is live: somebody hears what the caller says."""
+        return self._live
+
+    @property
+    def is_speaking(self) -> bool:
+        """Whether the caller hears the relay, or is about to."""
+        return self._live and self.sessions[-1].is_speaking
+
+    @property
+    def was_hung_up(self) -> bool:
+        """Whether the caller put the phone down."""
+        return self._hung_up
+
+    @property
     def ended(self) -> str | None:
         """The last `handoffData` with which the relay ended a session; None when it ended none, or gave none."""
         return next((each.handoff for each in reversed(self.outcomes) if each.status == "ended"), None)

@@ -45,6 +45,7 @@ async def open_carrier(
     speech_rate: float | None = None,
     via: str | None = None,
     dial_status: str = "completed",
+    everybody: Callee | None = None,
 ) -> AsyncIterator[Carrier]:
     """Open an account at the simulated carrier, with its connection pool and the nursery of its calls.
 
@@ -52,7 +53,7 @@ async def open_carrier(
     `wss` socket. `via` is another origin to connect to, for a daemon whose public name does not lead to it from here.
     `speech_rate` is in characters per second, None for speech that takes no time. `dial_status` is how a dialled call
     ends, in the carrier's words (completed, busy, no-answer, failed, canceled), unless `callees` says otherwise of its
-    number.
+    number; `everybody` is who is at all other numbers, with more to say than that.
     """
     async with (
         # The wait for a free connection is the simulator's own, and no answer that the relay is late with.
@@ -61,7 +62,9 @@ async def open_carrier(
         ) as client,
         trio.open_nursery() as nursery,
     ):
-        yield Carrier(account_sid, auth_token, base_url.rstrip("/"), speech_rate, via, dial_status, client, nursery)
+        yield Carrier(
+            account_sid, auth_token, base_url.rstrip("/"), speech_rate, via, dial_status, client, nursery, everybody
+        )
 
 
 @attrs.frozen
@@ -76,6 +79,7 @@ class Carrier:
     dial_status: str
     _client: httpx2.AsyncClient
     _nursery: trio.Nursery
+    everybody: Callee | None = None
     callees: dict[str, Callee] = attrs.field(factory=dict)
     calls: dict[str, SimulatedCall] = attrs.field(factory=dict)
 
@@ -127,7 +131,7 @@ class Carrier:
     def callee(self, number: str) -> Callee:
         """Say who is at the other end of a number."""
         usual = Answers() if self.dial_status == "completed" else Unanswered(self.dial_status)
-        return self.callees.get(number, usual)
+        return self.callees.get(number, self.everybody or usual)
 
     async def fetch_audio(self, url: str) -> Audio | None:
         """Fetch and measure what `<Play>` names, where that is the relay's: nothing else is connected to, ever.

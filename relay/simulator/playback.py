@@ -90,6 +90,11 @@ class Playback:
         self._close_line(heard)
         return Cut(heard, after, spoke)
 
+    @property
+    def can_be_cut(self) -> bool:
+        """Whether something is playing or about to, so that a caller would talk over it."""
+        return self.speaking or self._current is not None or bool(self._queue)
+
     async def quiet(self) -> None:
         """Wait until all that was queued has been played."""
         while self._queue or self._current or (self.speaking and not self._cycle_open):

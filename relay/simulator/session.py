@@ -83,6 +83,11 @@ class Session:
         self._playback = Playback(self._speech_rate, reports)
         self._playback.add(self.attributes.get("welcomeGreeting", ""), last=True, announced=False)
 
+    @property
+    def is_speaking(self) -> bool:
+        """Whether the caller hears something, or is about to."""
+        return self._playback.can_be_cut
+
     async def open(self) -> None:
         """Send `setup`, the first frame."""
         await self._tell(self._setup)

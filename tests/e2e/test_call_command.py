@@ -1,0 +1,309 @@
+"""`relay call` as it is used: at a terminal, with a script, and where nobody answers."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from relay.simulator.claude import serve_stand_in
+from relay.simulator.local_daemon import run_local_daemon
+from relay.standard_input import read_some
+from tests.e2e.parties import AiClient, Turn, connected, message_left, register, repeat
+
+SECONDS = 110
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """Give the environment of a user who has set nothing else."""
+    foreign = ("TWILIO_", "RELAY_", "DATABASE_URL", "PUBLIC_URL", "COMMS_", "ANTHROPIC_", "NO_COLOR")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return kept | {"TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1"} | settings
+
+
+def command(agent_id: str, *options: str) -> list[str]:
+    return [sys.executable, "-m", "relay", "call", agent_id, *options]
+
+
+async def script(
+    directory: Path, agent_id: str, lines: str, *options: str, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Pipe lines into `relay call`; return what it printed and its exit status."""
+    done = await trio.run_process(
+        command(agent_id, *options),
+        stdin=lines.encode(),
+        cwd=directory,
+        env=environment(**settings),
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+    )
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def events_in(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+# ── at a terminal ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@attrs.define(eq=False)
+class Terminal:
+    """A terminal with a command in it, and all that has been shown since it was opened, without its colours."""
+
+    process: trio.Process
+    _master: int
+    _shown: bytes = b""
+
+    @property
+    def shown(self) -> str:
+        return re.sub(rb"\x1b(\[[0-9;?]*[A-Za-z]|[=>])|\r", b"", self._shown).decode(errors="replace")
+
+    async def until(self, wanted: str, *, times: int = 1) -> None:
+        """Read on until this has been shown so often."""
+        # An OSError is how Linux says that the other side has closed it.
+        with trio.move_on_after(SECONDS / 2), suppress(OSError):
+            while self.shown.count(wanted) < times:
+                self._shown += await read_some(self._master)
+        assert self.shown.count(wanted) >= times, f"{wanted!r} was not shown in {self.shown!r}"
+
+    def enter(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    async def exit_status(self) -> int:
+        """Read on until the command has ended; return its status."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._read_on)
+            status = await self.process.wait()
+            nursery.cancel_scope.cancel()
+        return status
+
+    async def _read_on(self) -> None:
+        with suppress(OSError):
+            while True:
+                self._shown += await read_some(self._master)
+
+
+def take_terminal() -> None:
+    """Let standard input be the terminal of this process, so that Ctrl-C in it is its signal."""
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+@asynccontextmanager
+async def terminal(directory: Path, words: list[str]) -> AsyncIterator[Terminal]:
+    """Run a command in a terminal of 100 columns for as long as the block lasts."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    process = await trio.lowlevel.open_process(
+        words,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        cwd=directory,
+        env=environment(),
+        preexec_fn=take_terminal,
+    )
+    os.close(slave)
+    try:
+        yield Terminal(process, master)
+    finally:
+        process.kill()
+        with trio.move_on_after(10, shield=True):
+            await process.wait()
+        os.close(master)
+
+
+async def test_a_conversation_at_the_keyboard(tmp_path: Path) -> None:
+    """Words are answered, Enter and new words interrupt, keys are pressed, and Ctrl-D hangs up, with exit status 0."""
+    with trio.fail_after(SECONDS):
+        async with run_local_daemon(tmp_path) as daemon:
+            agent = await register(daemon)
+            async with connected(agent), terminal(tmp_path, command(agent.agent_id, "--pace", "100")) as user:
+                await user.until("Hello, how can I help you today?")
+                user.enter("Which day is it?\r")
+                await user.until("relay  You said: Which day is it?\n   you  ", times=2)  # while it is said, and after
+                user.enter("Tell me " + "a long story " * 40 + "\r")
+                await user.until("relay  …")
+                await trio.sleep(0.5)  # fifty characters of five hundred, or more on a busy machine
+                user.enter("\r")
+                await user.until("you interrupted here")
+                user.enter("/keys 12#\r")
+                await user.until("You said: 12")
+                user.enter("7\r")
+                await user.until("You said: 7")
+                user.enter("/nonsense\r")
+                await user.until("/keys 12#", times=2)
+                user.enter("\x04")
+                status = await user.exit_status()
+    assert status == 0
+    assert "You hung up." in user.shown
+    assert "Traceback" not in user.shown
+
+
+@pytest.mark.parametrize("leave", ["\x03", "SIGTERM"])
+async def test_ways_to_hang_up(tmp_path: Path, leave: str) -> None:
+    """Ctrl-C and SIGTERM put the phone down, in one line and with exit status 0."""
+    with trio.fail_after(SECONDS):
+        async with run_local_daemon(tmp_path) as daemon:
+            agent = await register(daemon)
+            async with connected(agent), terminal(tmp_path, command(agent.agent_id)) as user:
+                await user.until("you  ")
+                await user.until("Hello, how can I help you today?")
+                if leave == "SIGTERM":
+                    user.process.send_signal(signal.SIGTERM)
+                else:
+                    user.enter(leave)
+                assert await user.exit_status() == 0
+    assert "You hung up." in user.shown
+    assert "Traceback" not in user.shown
+
+
+# ── with a script ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_script_waits_for_each_answer(tmp_path: Path) -> None:
+    """Each line is said when the one before has been answered; the last needs no newline; the end hangs up."""
+    with trio.fail_after(SECONDS):
+        async with run_local_daemon(tmp_path) as daemon:
+            agent = await register(daemon)
+            async with connected(agent):
+                done = await script(tmp_path, agent.agent_id, "Hello?\n\n/keys 42#\n/wrong\nAnd\ttomorrow?")
+                told = await script(tmp_path, agent.agent_id, "Hello?\n/hangup\nNever said.\n", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    spoken = [
+        line.split(maxsplit=1) for line in done.stdout.splitlines() if line.strip().startswith(("you ", "relay "))
+    ]
+    assert spoken == [
+        ["relay", "Hello, how can I help you today?"],
+        ["you", "Hello?"],
+        ["relay", "You said: Hello?"],
+        ["you", "[42#]"],
+        ["relay", "You said: 42"],
+        ["you", "And tomorrow?"],
+        ["relay", "You said: And tomorrow?"],
+    ]
+    events = events_in(told)
+    kinds = [each["event"] for each in events if each["event"] != "piece"]
+    assert kinds == ["ringing", "connected", "greeting", "heard", "said", "heard", "ended"]
+    pieces = [each["text"] for each in events if each["event"] == "piece" and not each["filler"]]
+    assert "".join(pieces).strip() == "You said: Hello?"
+    assert events[-1] == {"event": "ended", "by": "you", "answered": True, "why": ""}
+
+
+async def test_a_client_that_dies_in_mid_turn(tmp_path: Path) -> None:
+    """The caller sees that the answering machine takes over; the client finds the message when it is back."""
+    with trio.fail_after(SECONDS):
+        async with trio.open_nursery() as nursery:
+            claude = await nursery.start(serve_stand_in)
+            settings = {"ANTHROPIC_API_KEY": "test", "ANTHROPIC_BASE_URL": claude.url}
+            async with run_local_daemon(tmp_path, settings) as daemon:
+                agent = await register(daemon)
+                dying = trio.Event()
+
+                async def die(_turn: Turn) -> str:
+                    dying.set()
+                    await trio.sleep_forever()
+                    raise AssertionError
+
+                async def be_the_client() -> None:
+                    async with connected(agent, die):
+                        ready.set()
+                        await dying.wait()
+
+                ready = trio.Event()
+                nursery.start_soon(be_the_client)
+                await ready.wait()
+                words = "The parcel is here.\nPlease call me back after 8.\nNo, that is all. Goodbye.\n"
+                done = await script(tmp_path, agent.agent_id, words)
+                await message_left(daemon, agent)
+                async with connected(agent) as client:
+                    (message,) = await client.fetch()
+            nursery.cancel_scope.cancel()
+    assert done.returncode == 0, done.stderr
+    assert "the answering machine has taken over" in done.stdout
+    assert "The relay hung up." in done.stdout
+    assert "parcel" in json.dumps(message)
+
+
+async def passing_on(turn: Turn, clients: list[AiClient], agent_id: str) -> str:
+    """Answer, and pass the caller on."""
+    if "person" not in turn.words:
+        return await repeat(turn)
+    await clients[0].tool(
+        "comms_transfer_call",
+        agentId=agent_id,
+        callSid=(turn.params.model_dump(by_alias=True).get("metadata") or {})["callSid"],
+        to="+14155550177",
+        announcementText="One moment, I connect you.",
+    )
+    return ""
+
+
+@pytest.mark.parametrize("outcome", ["busy", "failed"])
+async def test_a_transfer_that_comes_back(tmp_path: Path, outcome: str) -> None:
+    """The caller sees who rings, why nobody is there, and goes on talking with the client."""
+    with trio.fail_after(SECONDS):
+        async with run_local_daemon(tmp_path, {"RELAY_RING_SECONDS": "5"}) as daemon:
+            agent = await register(daemon, number="+14155550100")
+            clients: list[AiClient] = []
+            async with connected(agent, lambda turn: passing_on(turn, clients, agent.agent_id)) as client:
+                clients.append(client)
+                done = await script(
+                    tmp_path, agent.agent_id, "A person, please.\nStill there?\n", "--json", "--transfer", outcome
+                )
+    events = events_in(done)
+    assert done.returncode == 0, done.stderr
+    assert [each["to"] for each in events if each["event"] == "dialling"] == ["+14155550177"]
+    assert [each["status"] for each in events if each["event"] == "transfer_over"] == [outcome]
+    assert "You said: Still there?" in [each["text"] for each in events if each["event"] == "heard"]
+
+
+# ── where nobody answers ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_nobody_answered(tmp_path: Path) -> None:
+    """Whatever is the reason, it is one line on standard error with what to do, and exit status 1."""
+
+    def reason(done: subprocess.CompletedProcess[str]) -> str:
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("Error: ")
+        return line
+
+    nowhere = tmp_path / "nowhere"
+    nowhere.mkdir()
+    with trio.fail_after(SECONDS):
+        async with run_local_daemon(tmp_path) as daemon:
+            agent = await register(daemon)
+            assert "no client answers" in reason(await script(tmp_path, agent.agent_id, "Hello?\n"))
+            assert "relay agents list" in reason(await script(tmp_path, "nobody", "Hello?\n"))
+            wrong = await script(tmp_path, agent.agent_id, "", TWILIO_AUTH_TOKEN="another")
+            assert "TWILIO_AUTH_TOKEN" in reason(wrong)
+            assert "relay serve --local" in reason(await script(nowhere, agent.agent_id, ""))
+            no_secret = await script(nowhere, agent.agent_id, "", "--url", daemon.url)
+            assert "no secret" in reason(no_secret)
+            with_secret = await script(
+                nowhere, agent.agent_id, "", "--url", f"{daemon.url}/", TWILIO_AUTH_TOKEN=daemon.token
+            )
+            assert with_secret.returncode == 0
+            assert "No daemon answers" in reason(
+                await script(tmp_path, agent.agent_id, "", "--url", "http://127.0.0.1:1")
+            )
+    assert list(nowhere.iterdir()) == []
