@@ -135,10 +135,13 @@ async def serve(  # noqa: ASYNC128 - started in Relay.run
     for warning in warnings:
         log.warning("setting_doubtful", why=warning)
     _raise_descriptor_limit(settings.relay_max_calls)
-    credentials = _credentials(settings, local=local)
     async with AsyncExitStack() as stack:
-        # Before all else: a signal during the start, too, must not kill us half-way.
+        # Before all else: a signal during the start, too, must not kill us half-way. One that comes while the receiver
+        # is being closed is handed to whoever handled it before, so that has to be nobody: the process is at its end.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         signals = stack.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
+        credentials = _credentials(settings, local=local)
         database = await stack.enter_async_context(open_database(settings.database_url, sole=True))
         stack.enter_context(hold_tenure(settings.database_url))
         vendors = await stack.enter_async_context(_open_vendors(settings, credentials))

@@ -10,9 +10,13 @@ and runs this as a module, so that its parts find each other.
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":  # Ctrl-C while the rest is imported, which takes seconds, ends this without a word
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import os
 import subprocess
-import sys
 import tempfile
 import warnings
 from collections.abc import AsyncIterator
@@ -24,11 +28,12 @@ import click
 import trio
 from mcp import Client
 
+from relay.one_line import in_one_line
 from relay.simulator.call import SimulatedCall
 from relay.simulator.callee import Answers
 from relay.simulator.carrier import Carrier
 from relay.simulator.claude import serve_stand_in
-from relay.simulator.faults import CallOver, reasons_in
+from relay.simulator.faults import CallOver
 from relay.simulator.local_daemon import DaemonFailed, run_local_world
 from relay.simulator.rest import RestApi
 from scripts.demo_attach import attach_brain
@@ -48,7 +53,10 @@ _world = partial(run_local_world, speech_rate=SPEECH_RATE)
 def main(talk: bool) -> None:
     """Show the relay at work, without any account: calls that come in, and what a client can do by itself."""
     warnings.simplefilter("ignore")  # a later revision of MCP has no progress from clients; this one does
-    with tempfile.TemporaryDirectory(prefix="relay-demo-") as directory:
+    with (
+        in_one_line(DaemonFailed, subprocess.CalledProcessError),
+        tempfile.TemporaryDirectory(prefix="relay-demo-") as directory,
+    ):
         trio.run(_talk if talk else _demo, Path(directory))
 
 
@@ -82,20 +90,11 @@ async def _demo(directory: Path) -> None:
 
 
 async def _talk(directory: Path) -> None:
-    async with _claude() as claude, _world(directory, claude) as (daemon, carrier, _rest):
+    async with _claude() as claude, _world(directory, claude) as (daemon, _carrier, _rest):
         access = await daemon.register(AGENT)
-        async with open_client(access["sseUrl"]), carrier.call(AGENT) as call, trio.open_nursery() as nursery:
-            title("You are the caller. Type what you say; an empty line hangs up")
-            nursery.start_soon(_print_words, call)
-            while not call.over:
-                words = await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
-                if not words.strip():
-                    break
-                try:
-                    await call.say(words.strip())
-                except CallOver:
-                    break
-            nursery.cancel_scope.cancel()
+        async with open_client(access["sseUrl"]):
+            title("You are the caller")
+            await daemon.interact("call", AGENT)
 
 
 # ── Claude ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -205,23 +204,11 @@ async def _transfer(client: Client, carrier: Carrier) -> None:
         raise click.ClickException("the caller was not connected")
 
 
-async def _print_words(call: SimulatedCall) -> None:
-    said("relay", call.greeting)
-    while True:
-        try:
-            heard = await call.hear()
-        except CallOver:
-            return
-        said("relay", heard.text)
-
-
 def _moved(address: str, url: str) -> str:
     """Give the client's address at another daemon: port 0 picks another one each time."""
     return url + address[address.index("/sse") :]
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except* (DaemonFailed, subprocess.CalledProcessError, click.ClickException) as group:
-        sys.exit("; ".join(reasons_in(group)))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    main()

@@ -16,13 +16,19 @@ Run it with the project's environment (`scripts/environment` makes it): .venv/bi
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":  # Ctrl-C while the rest is imported ends this without a word
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import json
 import logging
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import click
@@ -31,12 +37,14 @@ import trio
 from rich.console import Console
 
 from relay import config, logs
+from relay.caller.caller import explain
 from relay.errors import RelayError
-from relay.local import carrier_token
+from relay.local import find_carrier_token, token_path
+from relay.one_line import in_one_line, leaves_of
 from relay.simulator.carrier import open_carrier
 from relay.simulator.costs import Costs, DaemonMeter, cpu_of, memory_of_idle_call, run_metered_load
 from relay.simulator.echo_client import EchoFailed, open_echo_client
-from relay.simulator.faults import reasons_in
+from relay.simulator.faults import WebhookFailed
 from relay.simulator.load import LoadPlan
 from relay.simulator.load_report import LoadReport, Progress
 from relay.simulator.outbound_load import CalledElsewhere, OutboundReport, run_outbound_load
@@ -48,6 +56,9 @@ IDLE_SECONDS = 2.0
 """How long idle calls stay open before the daemon's memory is read."""
 
 REST = "TWILIO_API_BASE_URL=http://127.0.0.1:{port}"
+
+
+Outcome: TypeAlias = "tuple[LoadReport | OutboundReport, Costs, Sequence[TurnToolClient]]"
 
 
 @attrs.frozen(kw_only=True)
@@ -141,9 +152,9 @@ def main(
     logs.configure(logging.WARNING)
     phrases = phrases_for(language)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    try:
+    with in_one_line(EchoFailed, CalledElsewhere, httpx2.HTTPError, OSError, trio.TooSlowError):
         load = LoadPlan(
-            auth_token=auth_token or carrier_token(config.load()),
+            auth_token=auth_token or _secret(),
             phrases={"machine": [phrases.apology], "unavailable": [phrases.unavailable]},
             **plan,
         )
@@ -156,9 +167,9 @@ def main(
             rest_port=rest_port or 0,
             numbers=tuple(each.strip() for each in numbers.split(",") if each.strip()),
         )
-        report, costs, clients = trio.run(_run, run, console)
-    except* (RelayError, EchoFailed, CalledElsewhere, httpx2.HTTPError, OSError) as group:
-        raise click.ClickException("; ".join(reasons_in(group))) from group
+        report, costs, clients = trio.run(_run_until_stopped, run, console)
+    if (why := _why_nothing_was_said(report, load)) is not None:
+        raise click.ClickException(why)
     if as_json:
         click.echo(json.dumps(report.as_json() | {"costs": attrs.asdict(costs)} | _by_turn_tools(clients), indent=2))
     else:
@@ -174,7 +185,51 @@ def main(
     sys.exit(0 if report.clean else 1)
 
 
-async def _run(run: Run, console: Console) -> tuple[LoadReport | OutboundReport, Costs, Sequence[TurnToolClient]]:
+def _secret() -> str:
+    """Return the secret that `relay serve --local` keeps beside its database. Raises `click.UsageError`."""
+    settings = config.load()
+    secret = find_carrier_token(settings)
+    if secret is None:
+        raise click.UsageError(
+            f"There is no secret to sign the calls with at {token_path(settings).absolute()}. Run this where "
+            "`relay serve --local` runs, set DATABASE_URL to its database, or give --auth-token."
+        )
+    return secret
+
+
+def _why_nothing_was_said(report: LoadReport | OutboundReport, plan: LoadPlan) -> str | None:
+    """Say why not one call came about, where the relay's answer to all of them tells."""
+    if isinstance(report, OutboundReport) or report.turns:
+        return None
+    refusals = [re.fullmatch(r"webhook voice (\d+|unanswered)", kind) for kind in report.errors]
+    if not refusals or refusals[0] is None:
+        return None
+    status = 0 if refusals[0][1] == "unanswered" else int(refusals[0][1])
+    return explain(WebhookFailed("/voice", status, f"answered {status}"), plan.agent_id, plan.url)
+
+
+async def _run_until_stopped(run: Run, console: Console) -> Outcome:
+    """Carry out the plan. Ctrl-C cuts it off, and what was seen so far is reported; before the calls it ends all."""
+    stop, outcome = trio.Event(), None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_obey_signals, stop, console, nursery.cancel_scope)
+        outcome = await _run(run, console, stop)
+        nursery.cancel_scope.cancel("done")
+    if outcome is None:
+        raise click.Abort
+    return outcome
+
+
+async def _obey_signals(stop: trio.Event, console: Console, everything: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _signal in signals:
+            if stop.is_set():
+                everything.cancel("told to stop at once")
+            stop.set()
+            console.print("stopping; a second Ctrl-C prints nothing more")
+
+
+async def _run(run: Run, console: Console, stop: trio.Event) -> Outcome:
     plan = run.plan
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx2.AsyncClient(base_url=plan.url, timeout=10))
@@ -188,10 +243,10 @@ async def _run(run: Run, console: Console) -> tuple[LoadReport | OutboundReport,
             client = await stack.enter_async_context(open_echo_client(f"{plan.url}/sse?token={run.client_token}"))
         if run.idle:
             console.print(f"opening {plan.calls} idle calls")
-            memory = await memory_of_idle_call(plan, meter, IDLE_SECONDS)
+            memory = await _memory_unless_stopped(plan, meter, stop)
         if client is None or not run.outbound:
             status = stack.enter_context(console.status("calling"))
-            inbound, cpu = await run_metered_load(plan, meter, _shown(status.update))
+            inbound, cpu = await run_metered_load(plan, meter, _shown(status.update), stop)
             return inbound, Costs(cpu_ms_per_turn=cpu, kb_per_idle_call=memory), clients
         carrier = await stack.enter_async_context(open_carrier(plan.account_sid, plan.auth_token, plan.url))
         rest = await stack.enter_async_context(open_rest(carrier, port=run.rest_port))
@@ -199,11 +254,32 @@ async def _run(run: Run, console: Console) -> tuple[LoadReport | OutboundReport,
         status = stack.enter_context(console.status("calling"))
         outbound, seconds = await cpu_of(
             meter,
-            lambda: run_outbound_load(plan, client, rest, numbers=run.numbers, progress=_shown(status.update)),
+            lambda: run_outbound_load(
+                plan, client, rest, numbers=run.numbers, progress=_shown(status.update), stop=stop
+            ),
         )
         turns = outbound.load.turns
         each = None if seconds is None or not turns else seconds * 1000 / turns
         return outbound, Costs(cpu_ms_per_turn=each, kb_per_idle_call=None), ()
+
+
+async def _memory_unless_stopped(plan: LoadPlan, meter: DaemonMeter, stop: trio.Event) -> float | None:
+    """Measure the memory of idle calls; None where that is stopped. Raises `RelayError` where no call comes about."""
+    memory: float | None = None
+
+    async def cut_off(measuring: trio.CancelScope) -> None:
+        await stop.wait()
+        measuring.cancel("stopped")
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cut_off, nursery.cancel_scope)
+            memory = await memory_of_idle_call(plan, meter, IDLE_SECONDS)
+            nursery.cancel_scope.cancel("measured")
+    except* WebhookFailed as group:
+        failure = next(each for each in leaves_of(group) if isinstance(each, WebhookFailed))
+        raise RelayError(explain(failure, plan.agent_id, plan.url)) from None
+    return memory
 
 
 def _shown(update: Callable[[str], None]) -> Callable[[Progress], None]:
@@ -228,4 +304,5 @@ def _number(value: float | None) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     main()

@@ -139,7 +139,11 @@ class Caller:
                     self._call = call
                     await self._converse(call)
             except (WebhookFailed, TwimlRefused, EndlessCall) as failure:
-                return Ended("failure", answered=self._told_sessions > 0, why=_explain(failure, dialled))
+                return Ended(
+                    "failure",
+                    answered=self._told_sessions > 0,
+                    why=explain(failure, dialled.agent_id, dialled.via or dialled.url),
+                )
             return self._ending(call)
 
     async def _converse(self, call: SimulatedCall) -> None:
@@ -328,9 +332,8 @@ def _state_of(call: SimulatedCall) -> tuple[object, ...]:
     return len(call.transcript), len(call.sessions), len(call.played), legs
 
 
-def _explain(failure: Exception, dialled: Dialled) -> str:
-    """Say in a sentence why a call failed, and what to do."""
-    where = dialled.via or dialled.url
+def explain(failure: Exception, agent_id: str, where: str) -> str:
+    """Say in a sentence why a call to an agent of the daemon at `where` failed, and what to do."""
     match failure:
         case WebhookFailed(status=0):
             return f"No daemon answers at {where}. Start one with `relay serve --local`, or name another with --url."
@@ -340,7 +343,7 @@ def _explain(failure: Exception, dialled: Dialled) -> str:
                 "its PUBLIC_URL; for a daemon that runs with --local, run this where its database is."
             )
         case WebhookFailed(status=404):
-            return f"There is no agent {dialled.agent_id} at {where}. See those that there are with: relay agents list"
+            return f"There is no agent {agent_id} at {where}. See those that there are with: relay agents list"
         case WebhookFailed(status=503):
             return f"The relay takes no calls now. It said: {_spoken_in(failure.body) or 'nothing'}"
         case _:

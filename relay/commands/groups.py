@@ -6,16 +6,12 @@ relay ──LazyGroup──▶ "agents" ──import relay.commands.agents──
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import click
 
-from actors.errors import StoreFailed
-from relay.errors import RelayError
-
-# Both carry a text that is made for the operator.
-_EXPECTED = (RelayError, StoreFailed)
+from relay.one_line import in_one_line
 
 
 class HelpGroup(click.Group):
@@ -43,7 +39,7 @@ class LazyCommand(NamedTuple):
 class LazyGroup(HelpGroup):
     """The outermost group: its commands are imported when they are used.
 
-    A command ends with exit code 1 and one sentence when the relay refuses something. In `relay.commands.<module>` it
+    A command ends with exit code 1 and one sentence when the relay refuses something, and in a line on Ctrl-C. In `relay.commands.<module>` it
     has the name that it has on the command line.
     """
 
@@ -69,17 +65,5 @@ class LazyGroup(HelpGroup):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. Anything else than an expected error keeps its traceback: it is a fault of ours."""
-        try:
+        with in_one_line():
             return super().invoke(ctx)
-        except _EXPECTED as error:
-            raise click.ClickException(str(error)) from error
-        except ExceptionGroup as group:
-            expected, others = group.split(_EXPECTED)
-            if expected is None or others is not None:
-                raise
-            raise click.ClickException("\n".join(_texts(expected))) from group
-
-
-def _texts(group: BaseExceptionGroup[BaseException]) -> Iterable[str]:
-    for error in group.exceptions:
-        yield from _texts(error) if isinstance(error, BaseExceptionGroup) else [str(error)]

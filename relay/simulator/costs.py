@@ -58,14 +58,17 @@ class DaemonMeter:
 
 
 async def run_metered_load(
-    plan: LoadPlan, meter: DaemonMeter, progress: Callable[[Progress], None] | None = None
+    plan: LoadPlan,
+    meter: DaemonMeter,
+    progress: Callable[[Progress], None] | None = None,
+    stop: trio.Event | None = None,
 ) -> tuple[LoadReport, float | None]:
     """Carry out a plan as `run_load` does; return its report and the daemon's CPU for each turn, in milliseconds.
 
     The beginning and the end of each call are in it, shared out over the call's turns. Raises `httpx2.HTTPError` when
     the daemon's metrics cannot be had.
     """
-    report, seconds = await cpu_of(meter, lambda: run_load(plan, progress))
+    report, seconds = await cpu_of(meter, lambda: run_load(plan, progress, stop))
     return report, None if seconds is None or not report.turns else seconds * 1000 / report.turns
 
 

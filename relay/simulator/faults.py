@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
 from urllib.parse import urlsplit
 
 
@@ -42,12 +40,3 @@ class CallOver(Exception):
     def __init__(self, why: str, unfinished: str = "") -> None:
         super().__init__(f"the call is over: {why}")
         self.unfinished = unfinished
-
-
-def reasons_in(group: BaseExceptionGroup[Any]) -> Sequence[str]:
-    """Give the text of each error in a group, however deep, once: what a script prints before it gives up."""
-    found: dict[str, None] = {}
-    for each in group.exceptions:
-        inner = reasons_in(each) if isinstance(each, BaseExceptionGroup) else [str(each) or type(each).__name__]
-        found |= dict.fromkeys(inner)
-    return [*found]

@@ -64,9 +64,12 @@ class LoadPlan:
         return ramp + self.turns * (self.think + self.answer_within + SETTLE) + 60
 
 
-async def run_load(plan: LoadPlan, progress: Callable[[Progress], None] | None = None) -> LoadReport:
+async def run_load(
+    plan: LoadPlan, progress: Callable[[Progress], None] | None = None, stop: trio.Event | None = None
+) -> LoadReport:
     """Carry out a plan and report; a run that exceeds `plan.at_most` is cut off, which is an error in the report.
 
+    `stop` cuts it off before its time: what was seen until then is reported, and turns under way count for nothing.
     Raises nothing for what the relay does wrong: that is what the report is for. Cancelling breaks all calls off.
     """
     tally = Tally(plan)
@@ -76,7 +79,7 @@ async def run_load(plan: LoadPlan, progress: Callable[[Progress], None] | None =
             async with carrier.call(plan.agent_id, caller=number_of(number)) as call:
                 await tally.converse(call, number)
 
-        await tally.run(call_in, progress)
+        await tally.run(call_in, progress, stop)
     return tally.report()
 
 
@@ -100,9 +103,13 @@ class Tally:
     malformed: int = 0
     seconds: float = 0.0
     run_id: str = attrs.field(factory=lambda: secrets.token_hex(4))
+    _is_stopped: bool = attrs.field(default=False, init=False)
 
     async def run(
-        self, call: Callable[[int], Awaitable[None]], progress: Callable[[Progress], None] | None = None
+        self,
+        call: Callable[[int], Awaitable[None]],
+        progress: Callable[[Progress], None] | None = None,
+        stop: trio.Event | None = None,
     ) -> None:
         """Have each call of the plan made, at its rate and within its time; `call` gets the number of each, from 0.
 
@@ -113,13 +120,17 @@ class Tally:
             async with trio.open_nursery() as watching:
                 if progress:
                     watching.start_soon(self._watch, progress)
+                if stop is not None:
+                    watching.start_soon(self._stop_at, stop, watching.cancel_scope)
                 async with trio.open_nursery() as calls:
                     for number in range(self.plan.calls):
                         if self.plan.rate:
                             await trio.sleep_until(began + number / self.plan.rate)
                         calls.start_soon(self._count, call, number)
                 watching.cancel_scope.cancel()
-        if limit.cancelled_caught:
+        if self._is_stopped:
+            self.errors["stopped before the end"] += 1
+        elif limit.cancelled_caught:
             self.errors["time limit of the run"] += 1
         self.seconds = trio.current_time() - began
 
@@ -132,6 +143,11 @@ class Tally:
                 await self._take_turn(call, number, turn)
         finally:
             self.malformed += call.malformed
+
+    async def _stop_at(self, stop: trio.Event, run: trio.CancelScope) -> None:
+        await stop.wait()
+        self._is_stopped = True
+        run.cancel("stopped")
 
     async def _watch(self, progress: Callable[[Progress], None]) -> None:
         while True:
@@ -160,6 +176,8 @@ class Tally:
         finally:
             if answered:
                 self.progress.answered += 1
+            elif self._is_stopped:
+                self.progress.asked -= 1
             else:
                 self.progress.lost += 1
 

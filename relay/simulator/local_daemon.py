@@ -74,6 +74,17 @@ class LocalDaemon:
         )
         return done.stdout.decode()
 
+    async def interact(self, *words: str) -> int:
+        """Run a `relay` command on this daemon at the terminal of this process; return its exit status."""
+        done = await trio.run_process(
+            [sys.executable, "-m", "relay", *words],
+            stdin=sys.stdin.fileno(),
+            cwd=self.directory,
+            env=_environment(self._settings),
+            check=False,
+        )
+        return done.returncode
+
     async def events(self, name: str | None = None) -> list[dict[str, Any]]:
         """Return the log's events so far, all or those of one name."""
         lines = (await trio.Path(self.directory / "daemon.log").read_text()).splitlines()

@@ -100,6 +100,7 @@ async def run_outbound_load(
     *,
     numbers: Sequence[str] = (),
     progress: Callable[[Progress], None] | None = None,
+    stop: trio.Event | None = None,
 ) -> OutboundReport:
     """Have a client call so many callees, who talk with it as the plan says, and report.
 
@@ -135,7 +136,7 @@ async def run_outbound_load(
         await call.hang_up()
         await call.wait_ended()
 
-    await tally.run(call_out, progress)
+    await tally.run(call_out, progress, stop)
     return OutboundReport(
         placed=placed, refused=dict(refused), picked_up=len(reach), reach=Latency.of(reach), load=tally.report()
     )
