@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -29,9 +30,10 @@ from markdown_it.token import Token
 from relay.cli import main
 from relay.config import Settings
 from relay.simulator.local_daemon import run_local_daemon
+from relay.store.message_record import MessageStatus
 from scripts.demo_attach import brain_of_the_page
 from tests.conformance.test_mcp_conformance import APPLY
-from tests.e2e.parties import ask, calling, eventually, message_left, register
+from tests.e2e.parties import ask, calling, eventually, message_left, messages_of, register
 from tests.mcp_clients import CLIENTS, TYPESCRIPT_2, prepare
 
 REPOSITORY = Path(__file__).parents[1]
@@ -251,6 +253,68 @@ async def test_a_program_of_the_page_does_what_the_page_says(save: Any, tmp_path
                 await first.stop()
                 async with run_local_daemon(tmp_path, port=int(first.url.rpartition(":")[2])) as second:
                     await until_answered("Still there?", second, agent)
+
+
+@pytest.mark.slow
+async def test_the_client_of_the_readme(tmp_path: Path) -> None:
+    """It shows what was left and then confirms it, answers, tells of a lost relay, comes back, and ends in one line."""
+    (tmp_path / "client.py").write_text(fence_after("../README.md", "Connect a client", "python"))
+    command = [sys.executable, str(tmp_path / "client.py")]
+    with trio.fail_after(LIMIT):
+        async with run_local_daemon(tmp_path) as first:
+            agent = await register(first)
+            async with calling(first, agent) as call:
+                await ask(call, "The parcel is here.")
+            await message_left(first, agent)
+            async with running(command, first.url, agent.token) as lines:
+                await eventually(partial(has_printed, lines, "Connected", "left: The parcel is here."))
+                await eventually(partial(is_confirmed, first, agent))
+                async with calling(first, agent) as call:
+                    for words in ("Is it raining?", "And tomorrow?"):
+                        assert await ask(call, words) == f"You said: {words}"
+                assert await has_printed(lines, "says: And tomorrow?")
+                await first.kill()
+                async with run_local_daemon(tmp_path, port=int(first.url.rpartition(":")[2])) as second:
+                    await until_answered("Still there?", second, agent)
+                assert await has_printed(lines, f"Not connected to {first.url}")
+
+
+async def is_confirmed(daemon: Any, agent: Any) -> bool:
+    """Tell whether all that was left for an agent is confirmed."""
+    return all(each.status is MessageStatus.ACKNOWLEDGED for each in await messages_of(daemon, agent))
+
+
+@pytest.mark.parametrize(
+    ("page", "heading"),
+    [
+        ("../README.md", "Connect a client"),
+        ("setup.md", "Your own program, in Python"),
+        ("clients.md", "Turn tools"),
+    ],
+)
+async def test_a_program_without_a_relay_says_so_and_ends_in_one_line(page: str, heading: str, tmp_path: Path) -> None:
+    """Where no relay answers a program of a page says so and goes on trying; Ctrl-C ends it without a traceback."""
+    program = fence_after(page, heading, "python").replace("http://127.0.0.1:8080", "http://127.0.0.1:1")
+    (tmp_path / "client.py").write_text(program)
+    environment = {**os.environ, "COMMS_URL": "http://127.0.0.1:1", "COMMS_TOKEN": "none"}
+    process = await trio.lowlevel.open_process(
+        [sys.executable, str(tmp_path / "client.py")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment,
+    )
+    assert process.stdout is not None
+    shown = b""
+    with trio.fail_after(LIMIT):
+        async with process.stdout as output:
+            while b"trying again" not in shown:
+                shown += await output.receive_some()
+            process.send_signal(signal.SIGINT)
+            async for chunk in output:
+                shown += chunk
+        assert await process.wait() == 0
+    assert b"Traceback" not in shown
+    assert b"answered any more" in shown
 
 
 async def test_the_client_without_sampling_holds_a_conversation(tmp_path: Path) -> None:
