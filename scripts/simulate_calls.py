@@ -37,7 +37,7 @@ import trio
 from rich.console import Console
 
 from relay import config, logs
-from relay.caller.caller import explain
+from relay.caller.ending import explain
 from relay.errors import RelayError
 from relay.local import find_carrier_token, token_path
 from relay.one_line import in_one_line, leaves_of
@@ -243,7 +243,11 @@ async def _run(run: Run, console: Console, stop: trio.Event) -> Outcome:
             client = await stack.enter_async_context(open_echo_client(f"{plan.url}/sse?token={run.client_token}"))
         if run.idle:
             console.print(f"opening {plan.calls} idle calls")
-            memory = await _memory_unless_stopped(plan, meter, stop)
+            try:
+                memory = await memory_of_idle_call(plan, meter, IDLE_SECONDS, stop)
+            except* WebhookFailed as group:
+                failure = next(each for each in leaves_of(group) if isinstance(each, WebhookFailed))
+                raise RelayError(explain(failure, plan.agent_id, plan.url)) from None
         if client is None or not run.outbound:
             status = stack.enter_context(console.status("calling"))
             inbound, cpu = await run_metered_load(plan, meter, _shown(status.update), stop)
@@ -261,25 +265,6 @@ async def _run(run: Run, console: Console, stop: trio.Event) -> Outcome:
         turns = outbound.load.turns
         each = None if seconds is None or not turns else seconds * 1000 / turns
         return outbound, Costs(cpu_ms_per_turn=each, kb_per_idle_call=None), ()
-
-
-async def _memory_unless_stopped(plan: LoadPlan, meter: DaemonMeter, stop: trio.Event) -> float | None:
-    """Measure the memory of idle calls; None where that is stopped. Raises `RelayError` where no call comes about."""
-    memory: float | None = None
-
-    async def cut_off(measuring: trio.CancelScope) -> None:
-        await stop.wait()
-        measuring.cancel("stopped")
-
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(cut_off, nursery.cancel_scope)
-            memory = await memory_of_idle_call(plan, meter, IDLE_SECONDS)
-            nursery.cancel_scope.cancel("measured")
-    except* WebhookFailed as group:
-        failure = next(each for each in leaves_of(group) if isinstance(each, WebhookFailed))
-        raise RelayError(explain(failure, plan.agent_id, plan.url)) from None
-    return memory
 
 
 def _shown(update: Callable[[str], None]) -> Callable[[Progress], None]:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import trio
 
 from relay.simulator.local_daemon import LocalDaemon, run_local_daemon
+from tests.e2e.parties import eventually
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "simulate_calls.py"
 
 
-async def run_script(*options: str) -> subprocess.CompletedProcess[bytes]:
+async def run_script(*options: str, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
     """Run the script; its output is kept, and its exit status is for the test to judge."""
     return await trio.run_process(
-        [sys.executable, str(SCRIPT), *options], capture_stdout=True, capture_stderr=True, check=False
+        [sys.executable, str(SCRIPT), *options], capture_stdout=True, capture_stderr=True, check=False, cwd=cwd
     )
 
 
@@ -84,3 +87,68 @@ async def test_calls_that_go_out_need_a_carrier() -> None:
     assert done.returncode == 2
     assert b"--rest-port" in done.stderr
     assert b"TWILIO_API_BASE_URL=http://127.0.0.1:PORT" in done.stderr
+
+
+async def test_a_load_that_is_stopped_reports_what_it_saw(tmp_path: Path) -> None:
+    """Ctrl-C ends a run with its figures so far, none of which counts as lost, and exit status 1."""
+    with trio.fail_after(100):
+        async with run_local_daemon(tmp_path) as daemon:
+            access = await daemon.register("a")
+            options = ["--url", daemon.url, "--agent", "a", "--auth-token", daemon.token, "--no-idle", "--json"]
+            plan = ["--calls", "2", "--turns", "1000", "--think", "0.01", f"--client-token={access['token']}"]
+            process = await trio.lowlevel.open_process(
+                [sys.executable, str(SCRIPT), *options, *plan], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+
+            async def has_begun() -> bool:
+                return await turns_answered(daemon) >= 4
+
+            await eventually(has_begun)
+            process.send_signal(signal.SIGINT)
+            assert process.stdout is not None
+            report = json.loads(b"".join([chunk async for chunk in process.stdout]))
+            assert await process.wait() == 1
+    assert report["turns"] == report["answered"]["client"] >= 2
+    assert (report["lost"], report["errors"]) == (0, {"stopped before the end": 1})
+
+
+async def turns_answered(daemon: LocalDaemon) -> int:
+    """Read how many turns a daemon has had answered."""
+    async with httpx2.AsyncClient() as http:
+        page = (await http.get(f"{daemon.url}/metrics")).text
+    found = [line for line in page.splitlines() if line.startswith("relay_turns_total") and 'client"' in line]
+    return sum(round(float(line.rpartition(" ")[2])) for line in found)
+
+
+async def test_why_there_is_no_load(tmp_path: Path) -> None:
+    """Without a daemon, an agent or a secret there is one line with what to do, and no secret is made."""
+    here = tmp_path / "here"
+    here.mkdir()
+    plan = ("--calls", "2", "--turns", "1")
+
+    async def fails(*options: str) -> tuple[int, str]:
+        done = await run_script(*plan, *options, cwd=here)
+        *_progress, line = done.stderr.decode().splitlines()
+        assert "Traceback" not in done.stderr.decode()
+        return done.returncode, line
+
+    with trio.fail_after(100):
+        async with run_local_daemon(tmp_path) as daemon:
+            secret = ("--auth-token", daemon.token)
+            found = [
+                await fails("--url", daemon.url, "--agent", "a"),
+                await fails("--url", "http://127.0.0.1:1", "--agent", "a", *secret),
+                await fails("--url", daemon.url, "--agent", "nobody", *secret),
+                await fails("--url", daemon.url, "--agent", "nobody", "--no-idle", *secret),
+                await fails("--url", daemon.url, "--agent", "a", "--no-idle", "--auth-token", "wrong"),
+            ]
+    assert [status for status, _line in found] == [2, 1, 1, 1, 1]
+    advice = [
+        "relay serve --local",
+        "relay serve --local",
+        "relay agents list",
+        "relay agents list",
+        "TWILIO_AUTH_TOKEN",
+    ]
+    assert all(each in line for each, (_status, line) in zip(advice, found, strict=True)), found
+    assert list(here.iterdir()) == []

@@ -19,7 +19,9 @@ from relay.running import find_daemon
 from relay.store.engine import name_of
 
 if TYPE_CHECKING:
-    from relay.caller.caller import Caller, Dialled, Ended
+    from relay.caller.caller import Caller
+    from relay.caller.dialled import Dialled
+    from relay.caller.ending import Ended
 
 _PACE = 30.0
 """Characters a second at a keyboard: fast for speech, slow enough to talk over it."""
@@ -72,7 +74,7 @@ def call(
     Exits 1 when nobody answered, with a line that says why.
     """
     # The simulator takes a while to import, which the other commands need not wait for.
-    from relay.caller.caller import Dialled, TransferEnd  # noqa: PLC0415
+    from relay.caller.dialled import Dialled, TransferEnd  # noqa: PLC0415
 
     settings = config.load()
     origin, via, token = _daemon(settings, url)

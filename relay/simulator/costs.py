@@ -83,13 +83,30 @@ async def cpu_of(meter: DaemonMeter, work: Callable[[], Awaitable[_Result]]) -> 
     return result, None if before is None or after is None else after - before
 
 
-async def memory_of_idle_call(plan: LoadPlan, meter: DaemonMeter, rest: float) -> float | None:
+async def memory_of_idle_call(
+    plan: LoadPlan, meter: DaemonMeter, rest: float, stop: trio.Event | None = None
+) -> float | None:
     """Open all calls of a plan, let them rest for some seconds, and return how much each made the daemon grow, in kB.
 
     Memory that calls before had is used again, so only a daemon that was not yet called so often at once tells the
-    truth. Raises, in a group, what `Carrier.call` raises for a call that cannot be placed, and `httpx2.HTTPError` for
-    the metrics.
+    truth. `stop` cuts it off, which measures nothing. Raises, in a group, what `Carrier.call` raises for a call that
+    cannot be placed, and `httpx2.HTTPError` for the metrics.
     """
+    memory: float | None = None
+    async with trio.open_nursery() as nursery:
+        if stop is not None:
+            nursery.start_soon(_cancel_at, stop, nursery.cancel_scope)
+        memory = await _memory_of_idle_call(plan, meter, rest)
+        nursery.cancel_scope.cancel("measured")
+    return memory
+
+
+async def _cancel_at(stop: trio.Event, scope: trio.CancelScope) -> None:
+    await stop.wait()
+    scope.cancel("stopped")
+
+
+async def _memory_of_idle_call(plan: LoadPlan, meter: DaemonMeter, rest: float) -> float | None:
     async with open_carrier(plan.account_sid, plan.auth_token, plan.url, via=plan.via) as carrier:
         async with _idle_calls(carrier, plan.agent_id, min(plan.calls, FIRST_CALLS)):
             pass
