@@ -13,7 +13,7 @@ from __future__ import annotations
 import signal
 
 if __name__ == "__main__":  # Ctrl-C while the rest is imported, which takes seconds, ends this without a word
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import os
 import subprocess
@@ -210,5 +210,5 @@ def _moved(address: str, url: str) -> str:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, on_interrupt)
     main()

@@ -19,7 +19,7 @@ from __future__ import annotations
 import signal
 
 if __name__ == "__main__":  # Ctrl-C while the rest is imported ends this without a word
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import json
 import logging
@@ -289,5 +289,5 @@ def _number(value: float | None) -> str:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, on_interrupt)
     main()

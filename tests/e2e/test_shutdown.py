@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 
 import httpx2
@@ -123,3 +124,26 @@ async def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
 
     with pytest.raises(DaemonFailed, match="1 live calls were cut"):
         await leave_words_and_stop_twice()
+
+
+@pytest.mark.parametrize("when", ["start", "ready"])
+async def test_signals_that_come_together_end_it_without_a_traceback(tmp_path: Path, when: str) -> None:
+    """Ctrl-C twice in a moment, in the middle of the start or later, is no crash, and leaves no address behind."""
+    log = tmp_path / "log"
+    with log.open("wb") as errors:
+        command = [sys.executable, "-m", "relay", "serve", "--local", "--port", "0"]
+        process = await trio.lowlevel.open_process(command, cwd=tmp_path, stderr=errors)
+
+    async def has_got_so_far() -> bool:
+        await trio.lowlevel.checkpoint()
+        return (tmp_path / "relay.db").exists() if when == "start" else b'"ready"' in log.read_bytes()
+
+    try:
+        await eventually(has_got_so_far)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+            process.send_signal(number)
+        assert await process.wait() in {0, 1}
+    finally:
+        process.kill()
+    assert b"Traceback" not in log.read_bytes()
+    assert not (tmp_path / "relay.db.daemon").exists()
