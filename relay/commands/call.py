@@ -74,7 +74,7 @@ def call(
     Exits 1 when nobody answered, with a line that says why.
     """
     # The simulator takes a while to import, which the other commands need not wait for.
-    from relay.caller.dialled import Dialled, TransferEnd  # noqa: PLC0415
+    from relay.caller.dialled import Dialled, TransferEnd
 
     settings = config.load()
     origin, via, token = _daemon(settings, url)
@@ -119,10 +119,10 @@ def _daemon(settings: Settings, url: str | None) -> tuple[str, str | None, str]:
 
 async def _run(dialled: Dialled, as_json: bool) -> Ended:
     """Make the call; SIGINT and SIGTERM hang up, a second one breaks it off."""
-    from relay.caller.caller import Caller  # noqa: PLC0415
-    from relay.caller.entry import HELP  # noqa: PLC0415
-    from relay.caller.lines import PipedLines, open_typed_lines  # noqa: PLC0415
-    from relay.caller.report import JsonReport, PersonReport  # noqa: PLC0415
+    from relay.caller.caller import Caller
+    from relay.caller.entry import HELP
+    from relay.caller.lines import PipedLines, open_typed_lines
+    from relay.caller.report import JsonReport, PersonReport
 
     async def ring(caller: Caller) -> Ended:
         async with trio.open_nursery() as nursery:

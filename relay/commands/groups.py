@@ -39,8 +39,8 @@ class LazyCommand(NamedTuple):
 class LazyGroup(HelpGroup):
     """The outermost group: its commands are imported when they are used.
 
-    A command ends with exit code 1 and one sentence when the relay refuses something, and in a line on Ctrl-C. In `relay.commands.<module>` it
-    has the name that it has on the command line.
+    A command ends with exit code 1 and one sentence when the relay refuses something, and in a line on Ctrl-C. In
+    `relay.commands.<module>` it has the name that it has on the command line.
     """
 
     def __init__(self, *arguments: Any, lazy: Mapping[str, LazyCommand], **options: Any) -> None:
