@@ -425,7 +425,7 @@ def test_the_doctor_prints_a_line_a_check(run: Run) -> None:
         ("ok", "database"),
     ]
     assert "relay serve --local" in lines[0][2]
-    assert len(lines) == 9
+    assert len(lines) == len(examination.CHECKS)
     assert result.stderr == "Error: Mend what failed, then ask again: settings, agents.\n"
 
 
