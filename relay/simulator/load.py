@@ -31,6 +31,9 @@ SETTLE = 1.0
 """Seconds to wait for a marked answer after speech that is neither marked nor known: it may have been a filler."""
 
 
+HANG_UP_SECONDS = 10.0
+"""How long the callers of a run that is stopped may take to hang up."""
+
 THINK_SPREAD = (0.5, 1.5)
 """How much shorter or longer than the plan a caller thinks: people do not speak in step, and a crowd that does would
 measure how the relay serves a queue of itself."""
@@ -104,6 +107,7 @@ class Tally:
     seconds: float = 0.0
     run_id: str = attrs.field(factory=lambda: secrets.token_hex(4))
     _is_stopped: bool = attrs.field(default=False, init=False)
+    _conversations: set[trio.CancelScope] = attrs.field(factory=set, init=False)
 
     async def run(
         self,
@@ -126,6 +130,8 @@ class Tally:
                     for number in range(self.plan.calls):
                         if self.plan.rate:
                             await trio.sleep_until(began + number / self.plan.rate)
+                        if self._is_stopped:
+                            break
                         calls.start_soon(self._count, call, number)
                 watching.cancel_scope.cancel()
         if self._is_stopped:
@@ -136,18 +142,27 @@ class Tally:
 
     async def converse(self, call: SimulatedCall, number: int) -> None:
         """Be the caller, or whoever was called, for all turns of one call. Raises `CallOver` when it ends earlier."""
+        conversation = trio.CancelScope()
+        self._conversations.add(conversation)
+        if self._is_stopped:
+            conversation.cancel("stopped")
         try:
-            for turn in range(self.plan.turns):
-                if turn:
-                    await trio.sleep(self.plan.think * random.uniform(*THINK_SPREAD))
-                await self._take_turn(call, number, turn)
+            with conversation:
+                for turn in range(self.plan.turns):
+                    if turn:
+                        await trio.sleep(self.plan.think * random.uniform(*THINK_SPREAD))
+                    await self._take_turn(call, number, turn)
         finally:
+            self._conversations.discard(conversation)
             self.malformed += call.malformed
 
     async def _stop_at(self, stop: trio.Event, run: trio.CancelScope) -> None:
+        """Have all callers hang up, as people do: a call that only broke off is waited for by the relay."""
         await stop.wait()
         self._is_stopped = True
-        run.cancel("stopped")
+        run.deadline = trio.current_time() + HANG_UP_SECONDS
+        for conversation in tuple(self._conversations):
+            conversation.cancel("stopped")
 
     async def _watch(self, progress: Callable[[Progress], None]) -> None:
         while True:
