@@ -6,12 +6,16 @@ Pure: imports nothing of ours, no clock, no I/O. A value that makes no sense can
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
 import attrs
 from attrs.validators import ge, instance_of, matches_re, min_len, optional
+
+# ITU-T E.164, section 6: at most 15 digits, country code included.
+_E164 = re.compile(r"\+[1-9][0-9]{1,14}")
 
 
 class Speaker(StrEnum):
@@ -107,6 +111,11 @@ class CallInfo:
     screened: bool = False
     voicemail: Voicemail = Voicemail.HANG_UP
     for_voicemail: str = ""
+
+    @property
+    def caller_number(self) -> str:
+        """The caller's number in E.164 form; empty where it is withheld, or the caller has an address instead."""
+        return self.caller if _E164.fullmatch(self.caller) else ""
 
     @started_at.validator
     def _has_zone(self, _attribute: attrs.Attribute[datetime], value: datetime) -> None:

@@ -8,6 +8,8 @@ Emergency numbers are looked for beyond what can be read as a number: nobody may
 from __future__ import annotations
 
 import re
+import unicodedata
+from urllib.parse import unquote
 
 import attrs
 import phonenumbers
@@ -20,6 +22,9 @@ from relay.errors import RelayError
 # wrote around a number, or spelled, was not meant as one.
 _WRITTEN = re.compile(r"(?:tel:)?\+\d[\d\s.()/\-\u2010-\u2015]*", re.IGNORECASE)
 _LONGEST_TEXT = 64
+# An address that may hold a number: of a SIP caller, a WhatsApp user, an app. What follows the number names a host or
+# parameters (RFC 3261, 19.1.1; RFC 3966).
+_ADDRESS = re.compile(r"(?:sips?|whatsapp|client|tel):(?P<user>[^@;?]{1,64})(?:[@;?].*)?", re.IGNORECASE | re.DOTALL)
 # ITU-T E.164, section 6: country code and national number together have at most 15 digits.
 _LONGEST_NUMBER = 15
 # No number with its country code is this short, and no emergency number is longer.
@@ -78,12 +83,22 @@ def read_number(text: str) -> TelephoneNumber | None:
     )
 
 
+def number_in(address: str) -> str | None:
+    """Return the number, in E.164 form, of what a carrier calls a party: a number, or an address with one inside.
+
+    `sip:+14155552671@pbx.example` and `whatsapp:+14155552671` hold one; `sip:anna@pbx.example` holds none.
+    """
+    match = _ADDRESS.fullmatch(address.strip())
+    number = _parse(address if match is None else unquote(match["user"]))
+    return None if number is None else _e164(number)
+
+
 def names_an_emergency(text: str) -> bool:
     """Tell whether a text, number or not, is an emergency number: "911", "112", "+911", "+1 911", "+49 30 112".
 
     A short form is one if it is so anywhere in the world: whoever writes it may be anywhere.
     """
-    digits = phonenumbers.normalize_digits_only(text[:_LONGEST_TEXT])
+    digits = phonenumbers.normalize_digits_only(_visible(text[:_LONGEST_TEXT]))
     if len(digits) <= _SHORT_FORM and any(
         phonenumbers.is_emergency_number(digits, region) for region in phonenumbers.SUPPORTED_SHORT_REGIONS
     ):
@@ -92,8 +107,19 @@ def names_an_emergency(text: str) -> bool:
     return number is not None and _is_emergency(number)
 
 
+def _visible(text: str) -> str:
+    """Leave out what nobody sees, such as the marks of direction with which address books wrap a number.
+
+    Full-width digits and signs become plain ones (Unicode, NFKC).
+    """
+    plain = unicodedata.normalize("NFKC", text)
+    return "".join(each for each in plain if unicodedata.category(each) != "Cf")
+
+
 def _parsed(text: str) -> PhoneNumber | None:
-    written = text.strip()
+    if len(text) > _LONGEST_TEXT:  # before any work on it
+        return None
+    written = _visible(text).strip()
     if len(written) > _LONGEST_TEXT or _WRITTEN.fullmatch(written) is None:
         return None
     try:
@@ -157,7 +183,11 @@ def _leads_to(region: str, national: str) -> bool:
 
 def _zones(number: PhoneNumber, *, is_assigned: bool) -> tuple[str, ...]:
     # Of a number that is not assigned the first function says nothing; the other one goes by the longest known prefix.
-    look_up = (
-        zones_of_numbers.time_zones_for_number if is_assigned else zones_of_numbers.time_zones_for_geographical_number
+    # So it must for a mobile of a territory that shares the code of a larger country, which is given all its zones.
+    goes_by_prefix = not is_assigned or (
+        phonenumbers.number_type(number) == PhoneNumberType.MOBILE
+        and phonenumbers.region_code_for_number(number) != _regions_of_code(number)[0]
     )
-    return tuple(each for each in look_up(number) if each != zones_of_numbers.UNKNOWN_TIMEZONE)
+    by_prefix, by_type = zones_of_numbers.time_zones_for_geographical_number, zones_of_numbers.time_zones_for_number
+    zones = by_prefix(number) if goes_by_prefix else by_type(number)
+    return tuple(each for each in zones if each != zones_of_numbers.UNKNOWN_TIMEZONE)

@@ -59,6 +59,9 @@ def _caution(call: CallInfo) -> str:
         who = f"a person whom you called at {call.called or 'a withheld number'}; who answered is not verified"
     elif not call.caller:
         who = "a person who calls from a withheld number and is not verified"
+    elif not call.caller_number:
+        # Who dials in over the internet chooses the address, and would choose what stands in this prompt.
+        who = "a person who calls from an internet address and is not verified"
     elif call.verified:
         who = f"a person who calls from {call.caller}; the carrier vouches for the number, not for who speaks"
     else:

@@ -10,15 +10,16 @@ import structlog
 from actors.errors import UnknownCall
 from actors.messages import CallInfo, Direction
 from relay.agents import Agent
-from relay.compliance.numbers import NumberError, normalise
+from relay.compliance.numbers import NumberError, normalise, number_in
 from relay.errors import OutboundRefused
 from relay.outbound.ports import CallOnRecord, Gate, LiveCalls, Records
+from relay.store.do_not_call import UNVERIFIED_CALLER
 
 log = structlog.get_logger(__name__)
 
 BY_CLIENT = "client"
 BY_CALLER = "caller"
-"""Who put a number on the list, as its entry says."""
+"""Who put a number on the list, as its entry says. A caller whose number may be forged is `UNVERIFIED_CALLER`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -38,9 +39,8 @@ class DoNotCallWishes:
         """
         if bool(number) == bool(call_sid):
             raise OutboundRefused("bad_arguments", "Give either the number or the callSid, and not both.")
-        listed = number or other_party(await self._call(agent, call_sid))
         try:
-            to = normalise(listed)
+            to = normalise(number or number_of_other_party(await self._call(agent, call_sid)))
             added = await self.gate.stop_calling(
                 to, agent_id=agent.agent_id, reason=reason or "asked by the client", added_by=BY_CLIENT
             )
@@ -71,18 +71,24 @@ class HeardOptOuts:
     gate: Gate
 
     async def stop_calling(self, call: CallInfo) -> None:
-        """Put whoever is on the other end of a call on the agent's list; repeating is harmless. Raises `StoreFailed`.
+        """Put whoever is on the other end of a call on the agent's list. Idempotent. Raises `StoreFailed`.
 
-        Who withholds the number, or called from a SIP address, cannot be called back: that is logged and no error.
+        A wish is granted at once, even where the number may be forged; the entry says so then, for an operator who
+        wonders. Who withholds the number, or has an address without one, cannot be called: that is logged and no error.
         """
+        is_certain = call.verified or call.direction is Direction.OUTBOUND
         try:
             await self.gate.stop_calling(
-                other_party(call), agent_id=call.agent_id, reason=f"said so on call {call.call_sid}", added_by=BY_CALLER
+                number_of_other_party(call),
+                agent_id=call.agent_id,
+                reason=f"said so on call {call.call_sid}",
+                added_by=BY_CALLER if is_certain else UNVERIFIED_CALLER,
             )
         except NumberError:
             log.info("opt_out_without_number", call_sid=call.call_sid, agent_id=call.agent_id)
 
 
-def other_party(call: CallInfo | CallOnRecord) -> str:
-    """Return the number of whoever the agent talks to in a call, as the carrier names it."""
-    return call.caller if call.direction is Direction.INBOUND else call.called
+def number_of_other_party(call: CallInfo | CallOnRecord) -> str:
+    """Return the number of whoever the agent talks to in a call; what the carrier says where that holds none."""
+    party = call.caller if call.direction is Direction.INBOUND else call.called
+    return number_in(party) or party

@@ -12,12 +12,15 @@ from datetime import datetime
 from typing import Any
 
 import attrs
-from sqlalchemy import Connection, RowMapping, delete, select
+from sqlalchemy import Connection, RowMapping, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
 from relay.store.database import Database
 from relay.store.schema import do_not_call, timestamp, utc_now
+
+UNVERIFIED_CALLER = "unverified caller"
+"""Who put a number on the list that may have been forged: it was granted at once, and any later entry replaces it."""
 
 # Stands for all agents; no agent's id can be this.
 _EVERY_AGENT = "*"
@@ -47,6 +50,7 @@ class DoNotCallEntry:
             "reason": self.reason,
             "addedAt": timestamp(self.added_at),
             "addedBy": self.added_by,
+            "verified": self.added_by != UNVERIFIED_CALLER,
         }
 
 
@@ -65,7 +69,8 @@ class DoNotCallList:
         """Put a number on the list, for one agent or (None) for all; False where it was there already.
 
         While the database is in trouble it is kept and listed later, and that is True: no dial is counted before it, as
-        both are writes and in order. Cancelled once it waits for the disk, the number is listed all the same.
+        both are writes and in order. A wish of an unverified caller gives way to one that is certain. Cancelled once it
+        waits for the disk, the number is listed all the same.
         """
         row = {
             "number": number,
@@ -74,10 +79,20 @@ class DoNotCallList:
             "added_at": self.now(),
             "added_by": added_by,
         }
-        added = await self.database.keep(
-            lambda connection: connection.execute(_ADD[connection.dialect.name], row).first() is not None
+        confirm = (
+            update(do_not_call)
+            .where(do_not_call.c.number == number, do_not_call.c.agent_id == row["agent_id"])
+            .where(do_not_call.c.added_by == UNVERIFIED_CALLER)
+            .values(reason=reason, added_by=added_by)
         )
-        return added is not False
+
+        def work(connection: Connection) -> bool:
+            if connection.execute(_ADD[connection.dialect.name], row).first() is not None:
+                return True
+            connection.execute(confirm)
+            return False
+
+        return await self.database.keep(work) is not False
 
     async def remove(self, number: str, *, agent_id: str | None) -> bool:
         """Take a number off the list of one agent, or (None) off that for all; False where it was not there.

@@ -25,6 +25,7 @@ from werkzeug.exceptions import BadRequest, Forbidden
 from actors.messages import Callee, Direction
 from relay.agents import Agent
 from relay.calls import ENDED_STATUSES, CallProgress, TransferResult
+from relay.twilio.parties import read_party
 from relay.twilio.signatures import SignatureChecker
 from relay.web.ports import IncomingCall
 
@@ -34,12 +35,10 @@ Form: TypeAlias = MultiDict[str, str]
 
 # The carrier adds fields without notice; some forty are known.
 _MAX_FIELDS = 256
-# A SIP URI can be longer than any number, but not by much.
-_MAX_PARTY = 255
-
 _CALL_SID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ORDER = re.compile(r"[A-Za-z0-9_-]{16,64}")
-_ATTESTATION = re.compile(r"TN-Validation-Passed-([ABC])")
+# Told with more words where the call was diverted on its way, or the verdict is another carrier's.
+_ATTESTATION = re.compile(r"TN-Validation-Passed-(?P<level>[ABC])(?P<more>-[A-Za-z0-9-]{1,64})?")
 _ERROR = re.compile(r"[A-Za-z0-9_]{1,32}")
 _SECONDS = re.compile(r"[0-9]{1,7}")
 _SIP_FAILURE = re.compile(r"[4-6][0-9]{2}")
@@ -78,14 +77,15 @@ def incoming_call(
     agent: Agent, form: Form, *, attempt: int = 0, greeting: str | None = None, note: str = ""
 ) -> IncomingCall:
     """Return the call as the form and the current request's headers describe it; raises as `call_sid`."""
-    attestation = _ATTESTATION.fullmatch(form.get("StirVerstat", ""))
+    attestation = _ATTESTATION.fullmatch(form.get("StirVerstat", "").strip())
     return IncomingCall(
         agent=agent,
         call_sid=call_sid(form),
         caller=party(form, "From"),
         called=party(form, "To"),
         direction=direction(form),
-        attestation=attestation[1] if attestation else "",
+        attestation=attestation["level"] if attestation else "",
+        is_passed_on=bool(attestation and attestation["more"]),
         idempotency_token=request.headers.get("I-Twilio-Idempotency-Token", ""),
         attempt=attempt,
         greeting=greeting,
@@ -144,8 +144,7 @@ def callee(form: Form) -> Callee:
 
 def party(form: Form, field: str) -> str:
     """Return the number or address in a field, empty where it is withheld or not of that kind."""
-    given = form.get(field, "")
-    return given if given.isprintable() and len(given) <= _MAX_PARTY else ""
+    return read_party(form.get(field, ""))
 
 
 def direction(form: Form) -> Direction:

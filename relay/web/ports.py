@@ -38,7 +38,8 @@ class IncomingCall:
     """A call that the carrier asks about, as its signed webhook describes it.
 
     `caller` and `called` are the numbers as the carrier names them; `attestation` is the letter with which the
-    caller's own carrier vouches for the number (A in full, B for the customer, C for the gateway) or empty.
+    caller's own carrier vouches for the number (A in full, B for the customer, C for the gateway) or empty;
+    `is_passed_on` says that it comes with a reservation: the call was diverted, or the verdict is somebody else's.
     `idempotency_token` is the same for all repeats of one request, and empty where the carrier gave none. `attempt` is
     0 for a call's first session; a session lost on the way is resumed as 1, 2 and so on, and so is one that comes back
     from a transfer; then `greeting` is what the carrier shall say first, in place of the agent's own, and `note` says
@@ -51,6 +52,7 @@ class IncomingCall:
     called: str = ""
     direction: Direction = Direction.INBOUND
     attestation: str = attrs.field(default="", validator=in_(("", "A", "B", "C")))
+    is_passed_on: bool = False
     idempotency_token: str = ""
     attempt: int = attrs.field(default=0, validator=ge(0))
     greeting: str | None = None
@@ -58,8 +60,8 @@ class IncomingCall:
 
     @property
     def verified(self) -> bool:
-        """Whether the caller's carrier vouches in full for the number."""
-        return self.attestation == "A"
+        """Whether the caller's carrier vouches in full for the number, and nobody stands between it and us."""
+        return self.attestation == "A" and not self.is_passed_on
 
 
 @attrs.frozen(kw_only=True)

@@ -73,6 +73,15 @@ def test_a_withheld_number_is_mentioned_and_a_known_one_is_not_sent() -> None:
     """The machine learns that a number is missing, and never the number itself."""
     assert "number is withheld" in system_prompt(a_turn(call=call_info(caller="")))
     assert "+1555" not in system_prompt(a_turn(call=call_info(caller="+15551230001")))
+    assert "has to leave one" not in system_prompt(a_turn(call=call_info(caller="+15551230001")))
+
+
+@pytest.mark.parametrize("address", ["sip:anna@pbx.example", "client:anna", "whatsapp:+14155552671"])
+def test_a_caller_without_a_number_is_asked_for_one(address: str) -> None:
+    """An address on the internet is nothing that could be called back, and its caller has chosen it."""
+    prompt = system_prompt(a_turn(call=call_info(caller=address)))
+    assert "has to leave one" in prompt
+    assert address not in prompt
 
 
 def test_the_caller_speaks_only_in_user_messages() -> None:

@@ -17,6 +17,7 @@ from phonenumbers.timezone import time_zones_for_number
 
 from relay.compliance.calling_hours import CallingHours
 from relay.compliance.gate import decide
+from relay.compliance.numbers import read_number
 from relay.compliance.verdict import Dial, DialKind, Facts, GateRules, Listing, Rule, Verdict
 
 KINDS = (
@@ -45,7 +46,13 @@ zones = st.none() | st.sampled_from(sorted(available_timezones() - {"localtime",
 
 
 def zones_of(number: str, given: str | None) -> list[str]:
-    return [given] if given else list(time_zones_for_number(phonenumbers.parse(number)))
+    if given:
+        return [given]
+    read = read_number(number)
+    assert read is not None
+    everywhere = time_zones_for_number(phonenumbers.parse(number))
+    assert set(read.zones) <= set(everywhere), "a number is nowhere but where its country code is"
+    return list(read.zones) or list(everywhere)
 
 
 def all_awake(at: datetime, clocks: list[ZoneInfo], hours: CallingHours) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.compliance.numbers import NumberError, TelephoneNumber, names_an_emergency, normalise, read_number
+from relay.compliance.numbers import NumberError, TelephoneNumber, names_an_emergency, normalise, number_in, read_number
 
 
 def read(text: str) -> TelephoneNumber:
@@ -25,6 +25,17 @@ def read(text: str) -> TelephoneNumber:
         "tel:+1-415-555-2671",
         "+1\N{NO-BREAK SPACE}415\N{NON-BREAKING HYPHEN}555\N{EN DASH}2671",
         "+\N{FULLWIDTH DIGIT ONE}4155552671",
+        "\N{FULLWIDTH PLUS SIGN}14155552671",
+        "\N{LEFT-TO-RIGHT EMBEDDING}+14155552671\N{POP DIRECTIONAL FORMATTING}",
+        "\N{LEFT-TO-RIGHT MARK}+14155552671",
+        "+1415\N{ZERO WIDTH SPACE}5552671",
+        "\N{FIRST STRONG ISOLATE}+14155552671\N{POP DIRECTIONAL ISOLATE}",
+        "\N{ZERO WIDTH NO-BREAK SPACE}+14155552671",
+        "+1\N{WORD JOINER}415\N{SOFT HYPHEN}555\N{ZERO WIDTH JOINER}2671",
+        "+1\N{RIGHT-TO-LEFT MARK} 415 555 2671",
+        "\N{RIGHT-TO-LEFT OVERRIDE}+14155552671",
+        "+1\N{THIN SPACE}415\N{FIGURE SPACE}555\N{IDEOGRAPHIC SPACE}2671",
+        "tel:\N{ZERO WIDTH NON-JOINER}+14155552671",
     ],
 )
 def test_a_number_has_one_form(text: str) -> None:
@@ -93,6 +104,19 @@ def test_any_text_is_read(text: str) -> None:
         ("+15559876543", False, False, ("US",), None),
         ("+18761234567", False, False, ("JM",), ("America/Jamaica",)),
         ("+18765234567", True, False, ("JM",), ("America/Jamaica",)),
+        ("+18687804321", True, False, ("TT",), ("America/Port_of_Spain",)),
+        ("+18765551234", True, False, ("JM",), ("America/Jamaica",)),
+        ("+14412921234", True, False, ("BM",), ("Atlantic/Bermuda",)),
+        ("+12462301234", True, False, ("BB",), ("America/Barbados",)),
+        ("+16842581234", True, False, ("AS",), ("Pacific/Pago_Pago",)),
+        ("+12684641234", True, False, ("AG",), ("America/Antigua",)),
+        ("+17672251234", True, False, ("DM",), ("America/Dominica",)),
+        ("+14734031234", True, False, ("GD",), ("America/Grenada",)),
+        ("+13453231234", True, False, ("KY",), ("America/Cayman",)),
+        ("+16713001234", True, False, ("GU",), ("Pacific/Guam",)),
+        ("+77011234567", True, False, ("KZ",), ("Asia/Almaty", "Asia/Aqtobe")),
+        ("+447781123456", True, False, ("GG",), ("Europe/Guernsey", "Europe/Isle_of_Man", "Europe/London")),
+        ("+18003569377", True, False, ("US",), None),
     ],
 )
 def test_a_number_is_known(
@@ -103,6 +127,37 @@ def test_a_number_is_known(
     assert (number.is_assigned, number.is_premium, number.regions) == (is_assigned, is_premium, regions)
     # None stands for all the zones of North America.
     assert len(number.zones) > 40 if zones is None else number.zones == zones
+
+
+@pytest.mark.parametrize(
+    ("address", "number"),
+    [
+        ("+14155552671", "+14155552671"),
+        ("sip:+14155552671@pbx.example", "+14155552671"),
+        ("sip:+1-415-555-2671@pbx.example;user=phone", "+14155552671"),
+        ("SIPS:%2B14155552671@pbx.example:5061", "+14155552671"),
+        ("sip:+14155552671;npdi=yes@pbx.example", "+14155552671"),
+        ("sip:+14155552671", "+14155552671"),
+        ("whatsapp:+14155552671", "+14155552671"),
+        ("client:+14155552671", "+14155552671"),
+        ("tel:+14155552671", "+14155552671"),
+        ("sip:anna@pbx.example", None),
+        ("sip:14155552671@pbx.example", None),
+        ("sip:4155552671@pbx.example", None),
+        ("sip:+1@pbx.example", None),
+        ("sip:pbx.example", None),
+        ("sip:anna+14155552671@pbx.example", None),
+        ("client:anna", None),
+        ("whatsapp:anna", None),
+        ("mailto:+14155552671@pbx.example", None),
+        ("anonymous", None),
+        ("", None),
+        ("sip:" + "+1" * 200 + "@pbx.example", None),
+    ],
+)
+def test_an_address_may_hold_a_number(address: str, number: str | None) -> None:
+    """What stands before the host is a number only where it is a whole one with its country code."""
+    assert number_in(address) == number
 
 
 @pytest.mark.parametrize(

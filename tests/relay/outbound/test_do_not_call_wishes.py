@@ -91,7 +91,31 @@ async def test_who_says_so_on_a_call_is_listed(direction: Direction) -> None:
     caller, called = (THEIRS, OURS) if direction is Direction.INBOUND else (OURS, THEIRS)
     info = call_info(call_sid="CA1", direction=direction, caller=caller, called=called)
     await HeardOptOuts(parties.gate).stop_calling(info)
-    assert parties.gate.listed == [(THEIRS, "my-client", "said so on call CA1", "caller")]
+    by = "unverified caller" if direction is Direction.INBOUND else "caller"
+    assert parties.gate.listed == [(THEIRS, "my-client", "said so on call CA1", by)]
+
+
+async def test_a_caller_whose_carrier_vouches_for_the_number_is_believed() -> None:
+    """Only what may be forged is marked."""
+    parties = Parties()
+    await HeardOptOuts(parties.gate).stop_calling(call_info(caller=THEIRS, verified=True, attestation="A"))
+    assert [by for *_, by in parties.gate.listed] == ["caller"]
+
+
+@pytest.mark.parametrize("address", [f"sip:{THEIRS}@pbx.example", f"whatsapp:{THEIRS}", f"client:{THEIRS}"])
+async def test_a_number_inside_an_address_is_listed(address: str) -> None:
+    """Whoever calls from it is the one who could be called."""
+    parties = Parties()
+    await HeardOptOuts(parties.gate).stop_calling(call_info(caller=address))
+    assert [number for number, *_ in parties.gate.listed] == [THEIRS]
+
+
+@pytest.mark.parametrize("address", ["sip:ada@example.com", "client:ada", "whatsapp:ada", "", "+266696687"])
+async def test_an_address_without_a_number_lists_nobody(address: str) -> None:
+    """There is nobody to be called."""
+    parties = Parties()
+    await HeardOptOuts(parties.gate).stop_calling(call_info(caller=address))
+    assert parties.gate.listed == []
 
 
 async def test_who_says_so_and_withholds_the_number_is_no_error() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import Database
-from relay.store.do_not_call import DoNotCallEntry, DoNotCallList, listed
+from relay.store.do_not_call import UNVERIFIED_CALLER, DoNotCallEntry, DoNotCallList, listed
 from tests.fakes_store import WallClock
 
 ADA, BOB = "+14155552671", "+493012345678"
@@ -53,6 +53,16 @@ async def test_the_first_entry_stays(numbers: DoNotCallList, clock: WallClock) -
     assert not await add(numbers, ADA, None, "second")
     (entry,) = await numbers.list_all()
     assert (entry.reason, entry.added_at) == ("first", datetime(2026, 11, 22, 9, 0, tzinfo=UTC))
+
+
+async def test_a_certain_wish_replaces_an_unverified_one(numbers: DoNotCallList) -> None:
+    """What may have been forged is listed at once, told apart, and gives way to what is certain; not the other way."""
+    wishes = ((UNVERIFIED_CALLER, True, False), ("caller", False, True), (UNVERIFIED_CALLER, False, True))
+    for by, added, is_verified in wishes:
+        assert await numbers.add(ADA, agent_id="my-client", reason=by, added_by=by) is added
+        (entry,) = await numbers.list_all()
+        assert entry.as_json()["verified"] is is_verified
+    assert (entry.added_by, entry.reason) == ("caller", "caller")
 
 
 async def test_an_entry_is_removed_where_it_is(numbers: DoNotCallList) -> None:
@@ -101,4 +111,5 @@ async def test_an_entry_is_told(numbers: DoNotCallList) -> None:
         "reason": "asked",
         "addedAt": "2026-11-22T09:00:00.000Z",
         "addedBy": "operator",
+        "verified": True,
     }

@@ -83,12 +83,38 @@ async def test_the_front_desk_learns_what_the_form_says(app: QuartTrio, desk: Fa
 
 
 @pytest.mark.parametrize(
+    "sender",
+    [
+        *("anonymous", "Anonymous", "+266696687", "+86282452253", "+7378742833", "+2562533", "+8656696", "Restricted"),
+        *("unavailable", "sip:anonymous@anonymous.invalid", "private", ""),
+    ],
+)
+async def test_a_withheld_number_is_no_number(app: QuartTrio, desk: FakeDesk, sender: str) -> None:
+    """The carrier has many ways to say so, and all of them are an empty caller."""
+    await post_form(app, VOICE, {**CALL, "From": sender})
+    assert desk.registered[-1].caller == ""
+
+
+@pytest.mark.parametrize(
     ("verstat", "attestation"),
     [
         ("TN-Validation-Passed-B", "B"),
         ("TN-Validation-Passed-C", "C"),
         ("TN-Validation-Failed-A", ""),
-        ("TN-Validation-Passed-A-Diverted", ""),
+        ("TN-Validation-Passed-A-Diverted", "A"),
+        ("TN-Validation-Passed-B-Diverted", "B"),
+        ("TN-Validation-Passed-C-Diverted", "C"),
+        ("TN-Validation-Passed-A-Passthrough", "A"),
+        ("TN-Validation-Passed-B-Passthrough", "B"),
+        ("TN-Validation-Passed-A-Diverted-Passthrough", "A"),
+        (" TN-Validation-Passed-B ", "B"),
+        ("TN-Validation-Passed-D", ""),
+        ("TN-Validation-Passed-AB", ""),
+        ("TN-Validation-Passed-A-", ""),
+        ("TN-Validation-Passed-A-" + "x" * 65, ""),
+        ("TN-Validation-Passed-a", ""),
+        ("TN-Validation-Failed-A-Diverted", ""),
+        ("Passed-A", ""),
         ("No-TN-Validation", ""),
         ("", ""),
     ],
