@@ -16,6 +16,7 @@ from sqlalchemy import Connection, update
 from actors.messages import Reason
 from relay.simulator.claude import Behaviour, ClaudeStandIn
 from relay.simulator.local_daemon import LocalDaemon, run_local_daemon
+from relay.simulator.signing import sign
 from relay.store.call_journal import CallJournal
 from relay.store.message_record import HOLD_SECONDS
 from relay.store.schema import messages, utc_now
@@ -174,3 +175,36 @@ async def test_logs_hold_no_secrets(tmp_path: Path, machine: dict[str, str]) -> 
     log = (tmp_path / "daemon.log").read_text()
     assert len(log.splitlines()) > 10
     assert [each for each in private if each in log] == []
+
+
+# ── what was over stays over ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.slow
+async def test_a_call_that_has_ended_stays_ended(tmp_path: Path) -> None:
+    """Its first webhook, sent again after the end and after a restart, connects nothing and opens no second record."""
+    settings = {"TWILIO_AUTH_TOKEN": "0" * 32, "RELAY_DRAIN_SECONDS": "1"}
+    async with run_local_daemon(tmp_path, settings) as daemon:
+        agent = await register(daemon)
+        async with calling(daemon, agent) as call:
+            await ask(call, "Is anybody in?")
+        assert "<Connect" not in await again(daemon, agent, call.call_sid)
+    async with run_local_daemon(tmp_path, settings) as daemon:
+        for _ in range(2):
+            assert "<Connect" not in await again(daemon, agent, call.call_sid)
+        assert "<Connect" in await again(daemon, agent, "CA" + "5" * 32)
+        async with database_of(daemon) as database:
+            record = await CallJournal(database).get(call.call_sid)
+            assert len(await CallJournal(database).list_calls(agent.agent_id)) == 2
+    assert record is not None
+    assert record.state == "ended"
+
+
+async def again(daemon: LocalDaemon, agent: Access, call_sid: str) -> str:
+    """Send a call's first webhook, as the carrier or whoever has recorded it does; return the TwiML."""
+    url = f"{daemon.url}/webhooks/{agent.agent_id}/voice"
+    fields = {"CallSid": call_sid, "CallStatus": "ringing", "From": "+14155550101", "To": "+14155550102"}
+    async with httpx2.AsyncClient() as http:
+        answer = await http.post(url, data=fields, headers={"X-Twilio-Signature": sign(daemon.token, url, fields)})
+    assert answer.status_code == 200
+    return answer.text

@@ -183,3 +183,19 @@ def test_a_failed_migration_leaves_nothing(tmp_path: Path) -> None:
         open_engine(f"sqlite:///{path}")
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall() == [("messages",)]
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o666, 0o640, 0o604, 0o600])
+def test_a_file_that_others_may_read_is_closed_to_them(database_url: str, mode: int) -> None:
+    """A file of an older version, or a copy, is its owner's alone once it was opened, with what lies beside."""
+    path = Path(database_url.removeprefix("sqlite:///"))
+    with opened(database_url) as engine, engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+        connection.commit()
+        files = [path, *path.parent.glob("relay.db-*")]
+        for each in files:
+            each.chmod(mode)
+        with opened(database_url):
+            assert {each.name: each.stat().st_mode & 0o777 for each in files} == dict.fromkeys(
+                (each.name for each in files), 0o600
+            )

@@ -14,10 +14,11 @@ from actors.messages import Callee, CallInfo
 from actors.ports import PhoneLine
 from relay.agents import Agent
 from relay.calls import CallProgress, TransferResult
+from relay.errors import DatabaseError
 from relay.twilio.signatures import SignatureChecker
 from relay.web.app import build_app
 from relay.web.carrier_webhooks import CarrierWebhooks
-from relay.web.ports import Admission, EndedSession, IncomingCall
+from relay.web.ports import Admission, AgentDirectory, EndedSession, IncomingCall
 from tests.relay.web.asgi_driver import ORIGIN, TOKEN, Answer
 
 ANNE = Agent(agent_id="anne", greeting="Anne's line.", voice="a-voice", language="de-DE", created_at=datetime.now(UTC))
@@ -144,11 +145,21 @@ class FakeTransfers:
         return self.note
 
 
-def carrier_app(desk: FakeDesk, transfers: FakeTransfers, agent: Agent = ANNE) -> QuartTrio:
-    """Return the web app with the carrier's routes for this agent."""
+class NoAgents:
+    """A directory that cannot be read."""
+
+    async def get(self, agent_id: str) -> Agent | None:
+        """Fail as a database does."""
+        raise DatabaseError(f"The database could not be read, nor {agent_id} found.")
+
+
+def carrier_app(
+    desk: FakeDesk, transfers: FakeTransfers, agent: Agent = ANNE, *, agents: AgentDirectory | None = None
+) -> QuartTrio:
+    """Return the web app with the carrier's routes for this agent, or for those of a directory."""
     webhooks = CarrierWebhooks(
         checker=SignatureChecker(TOKEN, ORIGIN),
-        agents=Agents(agent),
+        agents=agents or Agents(agent),
         desk=desk,
         phrases=Phrases,
         public_url=ORIGIN,

@@ -13,7 +13,7 @@ from actors.errors import CallRefused, StoreFailed
 from actors.messages import Callee, Direction
 from relay.web.app import MAX_BODY_BYTES
 from tests.relay.web.asgi_driver import ORIGIN, ask, post_form, signature
-from tests.relay.web.front_desk import ANNE, FakeDesk, FakeTransfers, carrier_app, connection, spoken, verbs
+from tests.relay.web.front_desk import ANNE, FakeDesk, FakeTransfers, NoAgents, carrier_app, connection, spoken, verbs
 
 VOICE = "/webhooks/anne/voice"
 ENDED = "/webhooks/anne/voice-ended"
@@ -413,3 +413,38 @@ async def test_an_unsigned_body_is_not_waited_for(app: QuartTrio, autojump_clock
     before = trio.current_time()
     answer = await ask(app, "POST", VOICE, body=None)
     assert (answer.status, trio.current_time()) == (403, before)
+
+
+# ── without a database ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "is_heard"),
+    [
+        ("voice", 503, True),
+        ("voice-ended", 200, True),
+        ("transfer-ended", 200, True),
+        ("whisper", 200, True),
+        ("call-status", 204, False),
+        ("answered-by", 204, False),
+    ],
+)
+async def test_who_cannot_be_looked_up_hears_an_apology(
+    desk: FakeDesk, transfers: FakeTransfers, name: str, status: int, is_heard: bool
+) -> None:
+    """A caller is never left with an empty answer, and what needs no look-up works as ever."""
+    app = carrier_app(desk, transfers, agents=NoAgents())
+    fields = {**CALL, "SessionStatus": "failed", "DialCallStatus": "busy"}
+    answer = await post_form(app, f"/webhooks/anne/{name}", fields)
+    assert answer.status == status
+    if is_heard:
+        assert [tag for tag, _text in spoken(answer)] == ["Say", "Hangup"]
+    else:
+        assert answer.body == b""
+
+
+async def test_a_call_that_has_ended_is_not_connected_again(app: QuartTrio, desk: FakeDesk) -> None:
+    """A webhook that somebody sends again gets an order to do nothing."""
+    desk.refusal = CallRefused("over", "the call has ended")
+    answer = await post_form(app, VOICE, CALL)
+    assert (answer.status, verbs(answer)) == (200, [])
