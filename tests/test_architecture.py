@@ -37,6 +37,7 @@ SIMULATOR_MAY_IMPORT = frozenset(
 LONGEST = 300
 LONG_FILES = {
     "scripts/bench.py": "one table of rows, each with the few lines that make its work",
+    "scripts/doors.py": "one list of what can be thrown at a daemon, each in a few lines, and what measures it",
     "actors/call.py": "one actor: its reader, loop, turn, firewall and epilogue share its state",
     "actors/conversation.py": "every transition of a call is in one file, so that the rules can be read as one text",
     "actors/messages.py": "all that can happen to a call, on one page: values without behaviour",

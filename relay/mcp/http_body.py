@@ -31,6 +31,8 @@ from pydantic_core import from_json
 MOST_IN_A_BATCH = 100
 MOST_VALUES = 10_000
 """Values in a body: texts, numbers, lists, objects. Messages have some tens, a full batch of them some thousands."""
+MOST_VALUES_ASKED = 2_000
+"""Values in a single request: the SDK checks its parameters against every form that they may have."""
 LONGEST_METHOD = 256
 LONGEST_ID = 256
 """Characters of an id; it is kept, and repeated in the answer."""
@@ -59,7 +61,7 @@ def read_messages(body: bytes) -> tuple[list[JSONRPCMessage], bool]:
 
     Which revisions have batches is for the caller to know; that `initialize` is in none holds for all of them.
     """
-    if _holds_too_many_values(body):
+    if _holds_too_many_values(body, MOST_VALUES):
         raise MalformedError(INVALID_REQUEST, f"A body may hold {MOST_VALUES} values at most; send less at a time.")
     try:
         given = from_json(body)
@@ -69,6 +71,10 @@ def read_messages(body: bytes) -> tuple[list[JSONRPCMessage], bool]:
         message = _message(given)
         if len(body) > LONGEST_HELLO and _is_hello(message):
             raise MalformedError(INVALID_REQUEST, f"An initialize request may have {LONGEST_HELLO} bytes at most.")
+        if isinstance(message, JSONRPCRequest) and _holds_too_many_values(body, MOST_VALUES_ASKED):
+            raise MalformedError(
+                INVALID_REQUEST, f"A request may hold {MOST_VALUES_ASKED} values at most; ask for less.", message.id
+            )
         return [message], False
     if not 0 < len(given) <= MOST_IN_A_BATCH:
         raise MalformedError(INVALID_REQUEST, f"A batch must have 1 to {MOST_IN_A_BATCH} messages.")
@@ -90,14 +96,13 @@ def _is_hello(message: JSONRPCMessage) -> bool:
     return isinstance(message, JSONRPCRequest) and message.method == "initialize"
 
 
-def _holds_too_many_values(body: bytes) -> bool:
+def _holds_too_many_values(body: bytes, most: int) -> bool:
     """Count what divides values: roughly and at once first, and only where that is too much without the texts."""
-    if sum(body.count(each) for each in (b",", b"[", b"{")) < MOST_VALUES:
+    if sum(body.count(each) for each in (b",", b"[", b"{")) < most:
         return False
     # With each value comes one divider, itself as a text and a name for it at most; so with more than that, it is over.
-    most = 3 * MOST_VALUES
-    starts = [each.start() for each in islice(_DIVIDERS.finditer(body), most)]
-    return len(starts) == most or sum(body[each] != _TEXT for each in starts) >= MOST_VALUES
+    starts = [each.start() for each in islice(_DIVIDERS.finditer(body), 3 * most)]
+    return len(starts) == 3 * most or sum(body[each] != _TEXT for each in starts) >= most
 
 
 def _message(given: Any) -> JSONRPCMessage:

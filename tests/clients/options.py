@@ -52,8 +52,15 @@ def run(main: Callable[[], Awaitable[None]], options: argparse.Namespace) -> Non
     try:
         anyio.run(main, backend=options.backend)
     except Exception as error:
-        report("error", message=f"{type(error).__name__}: {error}")
+        report("error", message="; ".join(_reasons(error)))
         raise
+
+
+def _reasons(error: BaseException) -> list[str]:
+    """Word an error, or each one in a group: the SDKs raise what they were told inside of several."""
+    if isinstance(error, BaseExceptionGroup):
+        return [reason for each in error.exceptions for reason in _reasons(each)]
+    return [f"{type(error).__name__}: {error}"]
 
 
 def is_streamable(url: str) -> bool:

@@ -127,6 +127,14 @@ def test_first_fault_of_a_batch_is_the_last_one_looked_for() -> None:
     assert "secret" not in str(error)
 
 
+def test_request_holds_less_than_an_answer() -> None:
+    """What a request asks with is checked at length by a library, what answers one is not."""
+    ids = b"[" + b"1," * 2_000 + b"1]"
+    error = refusal(with_params(b'{"ids": ' + ids + b"}"))
+    assert (error.code, error.request_id) == (-32600, "q")
+    assert isinstance(read_message(b'{"jsonrpc": "2.0", "id": 1, "result": {"ids": ' + ids + b"}}"), JSONRPCResponse)
+
+
 def test_hello_is_short() -> None:
     """What a client declares is kept as long as its session, so it is bounded more narrowly."""
     hello = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"clientInfo": {"name": "x" * LONGEST_HELLO}}}

@@ -49,7 +49,19 @@ async def test_client_learns_after_a_restart_that_its_session_is_gone(stock: Sto
                 with pytest.raises(ClientAbsent):
                     await successor.ask("Anybody?")
                 assert len(successor.app) == 0
-    assert failed["message"]
+    # The 1.x SDK of Python has one sentence of its own for this status, whatever the answer says.
+    assert ("Session terminated" if stock is PYTHON_1 else "initialize a new one") in failed["message"]
+
+
+@each_client(PYTHON_1, PYTHON_2, TYPESCRIPT_1, TYPESCRIPT_2)
+async def test_client_shows_why_it_was_refused(stock: StockClient, relay: RunningRelay) -> None:
+    """A wrong token is told to the user in our words, except by SDKs that look at the status alone."""
+    async with start_client(stock, f"{relay.origin}/mcp", "--token", "wrong") as client:
+        failed = await client.next("error")
+    if stock is PYTHON_1:
+        assert "401" in failed["message"] or "unhandled errors" in failed["message"]
+    else:
+        assert "This token is not known" in failed["message"]
 
 
 @each_client(PYTHON_2, TYPESCRIPT_2_AUTO)
