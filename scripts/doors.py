@@ -9,8 +9,8 @@ A local daemon is started on a database of its own, with two agents. One of them
 caller on the line who says something again and again, and is answered at once.
 
     held      the longest that the event loop was kept busy without a break, in milliseconds of its own CPU time
-    turn      the slowest turn of the other agent's caller meanwhile, in milliseconds by the clock: on a busy machine
-              this says little
+    turn      the slowest turn of the other agent's caller meanwhile, in milliseconds by the clock: the caller lives in
+              this script, whose own work counts, too, and on a busy machine it says little
     memory    by how much the daemon's largest size grew, in MB
     in, out   bytes that were sent, and that came back
 
