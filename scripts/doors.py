@@ -203,10 +203,8 @@ def _raw(name: str, body: bytes) -> None:
         await stateless(peer, "tools/call", body)
 
     async def messages(peer: Peer) -> None:
-        async with trio.open_nursery() as nursery:
-            address = await nursery.start(_sse, peer)
+        async with sse_address(peer) as address:
             await peer.post(address, body)
-            nursery.cancel_scope.cancel()
 
     DOORS[f"mcp-{name}"] = in_session
     DOORS[f"hello-{name}"] = without
@@ -214,13 +212,15 @@ def _raw(name: str, body: bytes) -> None:
     DOORS[f"messages-{name}"] = messages
 
 
-async def _sse(peer: Peer, *, task_status: trio.TaskStatus[str]) -> None:
+@asynccontextmanager
+async def sse_address(peer: Peer) -> AsyncIterator[str]:
+    """Open a stream for the length of the block; give the address to post to."""
     headers = {"authorization": f"Bearer {peer.token}"}
     async with peer.http.stream("GET", f"{peer.url}/sse", headers=headers) as response:
         async for line in response.aiter_lines():
             if line.startswith("data: /messages"):
-                task_status.started(line.removeprefix("data: "))
-            peer.received += len(line)
+                break
+        yield line.removeprefix("data: ")
 
 
 _PARAMS = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":'
