@@ -38,9 +38,10 @@ import trio
 from rich.console import Console
 from rich.table import Table
 
+from relay.one_line import leaves_of
 from relay.simulator.carrier import open_carrier
 from relay.simulator.echo_client import open_echo_client
-from relay.simulator.faults import CallOver, reasons_in
+from relay.simulator.faults import CallOver
 from relay.simulator.local_daemon import ACCOUNT, DaemonFailed, LocalDaemon, run_local_daemon
 
 MEGABYTE = 1 << 20
@@ -436,7 +437,8 @@ async def run(tree: Path, names: tuple[str, ...]) -> list[Row]:
             with tempfile.TemporaryDirectory() as name:
                 await run_some(Path(name), tree, names[len(rows) :], rows)
         except* (CallOver, OSError, httpx2.HTTPError, DaemonFailed, trio.TooSlowError) as group:
-            click.echo(f"  the call is lost: {', '.join(sorted(set(reasons_in(group))))}"[:200], err=True)
+            reasons = sorted({str(each) or type(each).__name__ for each in leaves_of(group)})
+            click.echo(f"  the call is lost: {', '.join(reasons)}"[:200], err=True)
     return rows
 
 
