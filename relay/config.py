@@ -33,10 +33,13 @@ if TYPE_CHECKING:
 LOCAL_DEFAULTS: dict[str, str] = {
     "TWILIO_PHONE_NUMBER": "+15005550006",
     "RELAY_ALLOW_UNASSIGNED_NUMBERS": "true",
+    "RELAY_ALLOWED_COUNTRIES": "all",
     "RELAY_CALLING_HOURS": "00:00-24:00",
     "RELAY_CALLS_PER_NUMBER_PER_DAY": "1000",
     "RELAY_TRANSFERS_PER_NUMBER_PER_DAY": "1000",
     "RELAY_CALLS_PER_AGENT_PER_MINUTE": "600",
+    "RELAY_CALLS_PER_AGENT_PER_DAY": "0",
+    "RELAY_MINUTES_PER_AGENT_PER_DAY": "0",
     "RELAY_CALLS_PER_SECOND": "50",
 }
 
@@ -154,7 +157,8 @@ class Settings:
     relay_allowed_countries: str = ts.option(
         default="",
         validator=forms.countries,
-        help="countries that may be dialled, by codes of two letters such as US,CA; empty allows all",
+        help="countries that may be dialled, by codes of two letters such as US,CA, or all; 001 adds satellites and "
+        "numbers of no country; empty is the country of the number that a call comes from",
     )
     relay_calling_hours: str = ts.option(
         default="08:00-21:00",
@@ -172,6 +176,17 @@ class Settings:
     )
     relay_calls_per_agent_per_minute: int = ts.option(
         default=10, validator=ge(0), help="numbers that one agent dials within 60 seconds; 0 is no limit"
+    )
+    relay_calls_per_agent_per_day: int = ts.option(
+        default=200,
+        validator=ge(0),
+        help="calls, voice messages and transfers that one agent dials within 24 hours; 0 is no limit",
+    )
+    relay_minutes_per_agent_per_day: int = ts.option(
+        default=600,
+        validator=ge(0),
+        help="minutes that the calls and transfers of one agent may last within 24 hours before it dials no more; 0 is "
+        "no limit",
     )
     relay_calls_per_second: float = ts.option(
         default=1.0, validator=gt(0), help="calls begun in a second, more than 0, as the carrier's account allows"
@@ -231,6 +246,9 @@ class Settings:
                 calls_per_number_per_day=self.relay_calls_per_number_per_day,
                 transfers_per_number_per_day=self.relay_transfers_per_number_per_day,
                 calls_per_agent_per_minute=self.relay_calls_per_agent_per_minute,
+                calls_per_agent_per_day=self.relay_calls_per_agent_per_day,
+                minutes_per_agent_per_day=self.relay_minutes_per_agent_per_day,
+                caller_number=self.twilio_phone_number,
             )
         except ValueError as error:
             raise SettingsError(f"RELAY_ALLOWED_COUNTRIES cannot be used: {error}.") from error

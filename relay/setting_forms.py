@@ -96,8 +96,8 @@ def calling_hours(_settings: object, _attribute: object, value: str) -> None:
 def countries(_settings: object, _attribute: object, value: str) -> None:
     """Refuse a list with anything in it that is no country's code."""
     for each in listed(value):
-        if not re.fullmatch(r"[A-Za-z]{2}|001", each):
-            raise ValueError("countries are codes of two letters, separated by commas, such as US,CA")
+        if not re.fullmatch(r"[A-Za-z]{2}|001|all", each, re.IGNORECASE):
+            raise Unusable("Countries are codes of two letters, separated by commas, such as US,CA; or all.")
 
 
 def lowered_origin(value: str | None) -> str | None:

@@ -27,6 +27,9 @@ _HORIZON = timedelta(days=8)
 # What the database's directory holds beside the zones of the world: other forms of it, and this machine's own clock.
 _NO_PLACES = re.compile(r"posix/|right/|localtime$|posixrules$|Factory$")
 _LONGEST_NAME = 64
+# Zones are compared on Saturdays: all that change their clocks in one weekend, on a Friday or on the Sunday, differ.
+_FIRST_WEEK = datetime(2010, 1, 2, 12, 0, tzinfo=UTC)
+_WEEKS = 30 * 52
 
 
 @attrs.frozen
@@ -107,6 +110,18 @@ def find_zone(name: str) -> ZoneInfo | None:
     except (KeyError, ValueError, OSError):
         # Unknown; not a path that could be one; a directory such as "America".
         return None
+
+
+def share_a_clock(name: str, other: str) -> bool:
+    """Return whether two zones, both known, show the same time all along, as America/Detroit and New_York do."""
+    return _shown_by(name) == _shown_by(other)
+
+
+@cache
+def _shown_by(name: str) -> tuple[timedelta | None, ...]:
+    """Return what a zone's clock is ahead of UTC, week by week over thirty years."""
+    zone = ZoneInfo(name)
+    return tuple((_FIRST_WEEK + each * timedelta(weeks=1)).astimezone(zone).utcoffset() for each in range(_WEEKS))
 
 
 def similar_zone(name: str) -> str | None:

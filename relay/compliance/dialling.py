@@ -22,12 +22,13 @@ from sqlalchemy import Connection
 from relay.agents import Agent
 from relay.compliance.gate import DAY, MINUTE, decide
 from relay.compliance.numbers import normalise, read_number
-from relay.compliance.verdict import Dial, DialKind, Facts, GateRules, Listing, Verdict
-from relay.store import dials
+from relay.compliance.verdict import CallTime, Dial, DialKind, Facts, GateRules, Listing, Verdict
+from relay.store import dials, talk_time
 from relay.store.consents import has_consent
 from relay.store.database import Database
 from relay.store.do_not_call import DoNotCallList, listed
 from relay.store.outbound_switches import is_disabled
+from relay.store.own_numbers import is_own, number_of
 from relay.store.schema import utc_now
 
 log = structlog.get_logger(__name__)
@@ -52,19 +53,23 @@ class DiallingGate:
         kind: DialKind,
         zone: str | None = None,
         purpose: str | None = None,
+        caller: str | None = None,
         dry_run: bool = False,
     ) -> Verdict:
         """Decide whether an agent may dial a number now, and count the dial if so, unless it is a `dry_run`.
 
-        `zone` is the IANA name of where the callee is known to be; without it the calling hours of every zone that the
-        number may belong to count. `purpose` is what consent must have been given for. A dial stays counted whatever
-        becomes of it: the callee's telephone may have rung. So ask last, when all else is ready, and dial
-        `Verdict.normalised`, not what was asked for.
+        `zone` is the IANA name of where the callee is said to be; without it the calling hours of every zone that the
+        number may belong to count. `purpose` is what consent must have been given for, `caller` the number that the
+        call comes from where it is not the agent's own. A dial stays counted once the carrier was asked: the callee's
+        telephone may have rung. Until then its place can be given back (`give_back`). Dial `Verdict.normalised`, not
+        what was asked for.
 
         Raises `StoreFailed`, or for a dry run `DatabaseError`: then do not dial. Cancelled once it waits for the disk,
         the dial may be counted although nobody dials.
         """
-        dial = Dial(number=number, kind=DialKind(kind), agent_id=agent.agent_id, zone=zone, purpose=purpose)
+        dial = Dial(
+            number=number, kind=DialKind(kind), agent_id=agent.agent_id, zone=zone, purpose=purpose, caller=caller
+        )
         if dry_run:
             return await self._explain(dial, self.now())
         verdict = await self.database.write(lambda connection: self._check(connection, dial, agent.agent_id))
@@ -76,6 +81,14 @@ class DiallingGate:
             refusals=[each.name.value for each in verdict.refusals],
         )
         return verdict
+
+    async def give_back(self, place: int) -> None:
+        """Count a dial no longer that came to nothing before the carrier was asked; `place` is of its verdict.
+
+        No-op where it is forgotten already. Raises `StoreFailed`; then it stays counted.
+        """
+        await self.database.write(lambda connection: dials.uncount(connection, place))
+        log.info("dial_given_back")
 
     async def explain(
         self,
@@ -119,25 +132,34 @@ class DiallingGate:
         if verdict.allowed:
             assert verdict.normalised is not None
             dials.forget_outside(connection, _around(now, DAY))
-            dials.count(connection, agent_id=agent_id, number=verdict.normalised, kind=dial.kind.value, at=now)
+            place = dials.count(connection, agent_id=agent_id, number=verdict.normalised, kind=dial.kind.value, at=now)
+            verdict = attrs.evolve(verdict, place=place)
         return verdict
 
     def _facts(self, connection: Connection, dial: Dial, now: datetime) -> Facts:
         facts = Facts()
         agent_id, number = dial.agent_id, read_number(dial.number)
         if agent_id is not None:
-            limit = self.rules.calls_per_agent_per_minute
+            rules = self.rules
+            limit = max(rules.calls_per_agent_per_minute, rules.calls_per_agent_per_day)
+            # Without a limit of the day, a busy agent's day need not be read.
+            window = DAY if rules.calls_per_agent_per_day else MINUTE
             facts = attrs.evolve(
                 facts,
                 outbound_disabled=is_disabled(connection, agent_id),
-                dials_of_agent=dials.of_agent(connection, agent_id, limit, _around(now, MINUTE)),
+                dials_of_agent=dials.of_agent(connection, agent_id, limit, _around(now, window)),
+                agent_number=number_of(connection, agent_id),
             )
+            if rules.minutes_per_agent_per_day:
+                times = talk_time.of_agent(connection, agent_id, since=now - DAY, now=now)
+                facts = attrs.evolve(facts, calls_of_agent=[CallTime(begun_at=at, seconds=each) for at, each in times])
         if number is not None:
             limit = self.rules.daily_limit(dial.kind)
             counted = _TRANSFERS if dial.kind is DialKind.TRANSFER else _CALLS
             entry = listed(connection, number.e164, agent_id)
             facts = attrs.evolve(
                 facts,
+                is_own=is_own(connection, number.e164, agent_id),
                 listing=None if entry is None else Listing(since=entry.added_at, every_agent=entry.agent_id is None),
                 dials_to_number=dials.to_number(connection, number.e164, counted, limit, _around(now, DAY)),
             )

@@ -16,6 +16,7 @@ import phonenumbers
 from phonenumbers import PhoneMetadata, PhoneNumber, PhoneNumberType, ValidationResult
 from phonenumbers import timezone as zones_of_numbers
 
+from relay.compliance.tolls import Toll, toll_of
 from relay.errors import RelayError
 
 # A number as people write it. The library would also read "call +1 415 555 2671 or" and "+1-800-FLOWERS": what a model
@@ -29,8 +30,6 @@ _ADDRESS = re.compile(r"(?:sips?|whatsapp|client|tel):(?P<user>[^@;?]{1,64})(?:[
 _LONGEST_NUMBER = 15
 # No number with its country code is this short, and no emergency number is longer.
 _SHORT_FORM = 6
-# libphonenumber's types for what is sold as 0900, 1-900, 0180 and such: calls that cost more than calls do.
-_PREMIUM = frozenset({PhoneNumberType.PREMIUM_RATE, PhoneNumberType.SHARED_COST})
 # How libphonenumber names the region of numbers that belong to no country, such as +800 and satellite networks.
 NO_COUNTRY = "001"
 REGIONS = frozenset(phonenumbers.SUPPORTED_REGIONS) | {NO_COUNTRY}
@@ -51,7 +50,7 @@ class TelephoneNumber:
     e164: str
     is_assigned: bool
     is_emergency: bool
-    is_premium: bool
+    toll: Toll | None
     regions: tuple[str, ...]
     zones: tuple[str, ...]
 
@@ -77,7 +76,7 @@ def read_number(text: str) -> TelephoneNumber | None:
         e164=_e164(number),
         is_assigned=is_assigned,
         is_emergency=_is_emergency(number),
-        is_premium=phonenumbers.number_type(number) in _PREMIUM,
+        toll=toll_of(number),
         regions=_regions(number),
         zones=_zones(number, is_assigned=is_assigned),
     )

@@ -29,6 +29,9 @@ class Rule(StrEnum):
     NUMBER_INVALID = "number_invalid"
     NUMBER_UNASSIGNED = "number_unassigned"
     PREMIUM_NUMBER = "premium_number"
+    PERSONAL_NUMBER = "personal_number"
+    OWN_NUMBER = "own_number"
+    SATELLITE_NUMBER = "satellite_number"
     COUNTRY_NOT_ALLOWED = "country_not_allowed"
     OUTBOUND_DISABLED = "outbound_disabled"
     DO_NOT_CALL = "do_not_call"
@@ -36,6 +39,8 @@ class Rule(StrEnum):
     ZONE_UNKNOWN = "zone_unknown"
     QUIET_HOURS = "quiet_hours"
     NUMBER_DAILY_LIMIT = "number_daily_limit"
+    AGENT_DAILY_CALLS = "agent_daily_calls"
+    AGENT_DAILY_MINUTES = "agent_daily_minutes"
     AGENT_MINUTE_LIMIT = "agent_minute_limit"
 
 
@@ -43,8 +48,9 @@ class Rule(StrEnum):
 class Dial:
     """A wish to dial. `agent_id` is None when an operator asks for no agent in particular.
 
-    `zone` is where the callee is known to be, by its IANA name; None means wherever the number may belong. `purpose`
-    is what consent must have been given for; None means any.
+    `zone` is where the callee is said to be, by its IANA name; None means wherever the number may belong. `purpose`
+    is what consent must have been given for; None means any. `caller` is the number that the call comes from, None
+    where it is the agent's own, or else that of the rules.
     """
 
     number: str
@@ -52,6 +58,15 @@ class Dial:
     agent_id: str | None = None
     zone: str | None = None
     purpose: str | None = None
+    caller: str | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class CallTime:
+    """How long a call of an agent's lasted that somebody pays for, or has lasted so far, in seconds."""
+
+    begun_at: datetime
+    seconds: float
 
 
 @attrs.frozen(kw_only=True)
@@ -67,7 +82,9 @@ class Facts:
     """What is on record about a number and an agent.
 
     `dials_to_number` and `dials_of_agent` are times of earlier dials, newest first; the former only those that count
-    against the same daily limit. Those beyond the limit, or older than a day or a minute, may be left out.
+    against the same daily limit. Those beyond the limits, or older than a day, may be left out. `calls_of_agent` are
+    the agent's calls of the last day, newest first. `agent_number` is the agent's own, `is_own` whether the number
+    belongs to this relay.
     """
 
     outbound_disabled: bool = False
@@ -75,6 +92,13 @@ class Facts:
     has_consent: bool = False
     dials_to_number: Sequence[datetime] = ()
     dials_of_agent: Sequence[datetime] = ()
+    calls_of_agent: Sequence[CallTime] = ()
+    agent_number: str | None = attrs.field(default=None, repr=False)
+    is_own: bool = False
+
+
+ALL_COUNTRIES = "ALL"
+"""Stands for every country in `GateRules.countries`."""
 
 
 def _regions(codes: Iterable[str]) -> frozenset[str]:
@@ -82,10 +106,10 @@ def _regions(codes: Iterable[str]) -> frozenset[str]:
 
 
 def _known(_rules: object, _attribute: object, codes: frozenset[str]) -> None:
-    unknown = sorted(codes - REGIONS)
+    unknown = sorted(codes - REGIONS - {ALL_COUNTRIES})
     if unknown:
         raise ValueError(
-            f"{', '.join(unknown)}: no such region; give codes of two letters, such as US, or {NO_COUNTRY}"
+            f"{', '.join(unknown)}: no such region; give codes of two letters, such as US, or {NO_COUNTRY}, or all"
         )
 
 
@@ -93,9 +117,11 @@ def _known(_rules: object, _attribute: object, codes: frozenset[str]) -> None:
 class GateRules:
     """The knobs of the gate. A limit of 0 is none.
 
-    `countries` are regions of ISO 3166-1, and `001` for numbers that belong to no country; empty means all. Days and
+    `countries` are regions of ISO 3166-1, `001` for numbers that belong to no country, or `ALL_COUNTRIES`; empty means
+    those of the number that a call comes from. Satellites are only called where `001` is named. Days and
     minutes are the last 24 hours and 60 seconds: a limit by the calendar would allow twice as much around midnight.
-    Transfers have a daily limit of their own, because the same desk may be asked for all day.
+    Transfers to a number have a daily limit of their own, because the same desk may be asked for all day.
+    `caller_number` is where calls of agents without a number of their own come from.
     """
 
     calling_hours: CallingHours = attrs.field(factory=CallingHours)
@@ -105,6 +131,9 @@ class GateRules:
     calls_per_number_per_day: int = attrs.field(default=5, validator=ge(0))
     transfers_per_number_per_day: int = attrs.field(default=50, validator=ge(0))
     calls_per_agent_per_minute: int = attrs.field(default=10, validator=ge(0))
+    calls_per_agent_per_day: int = attrs.field(default=200, validator=ge(0))
+    minutes_per_agent_per_day: int = attrs.field(default=600, validator=ge(0))
+    caller_number: str | None = attrs.field(default=None, repr=False)
 
     def daily_limit(self, kind: DialKind) -> int:
         """Say how often a number may be dialled within a day for something of this kind."""
@@ -130,7 +159,8 @@ class Verdict:
 
     `normalised` is the number to dial, in E.164 form, None for what is no number. `zones` are those whose clocks
     counted. `next_allowed` is when the same wish would be allowed, to the minute and in UTC, where only quiet hours
-    stand in the way and the windows of all zones meet within eight days.
+    stand in the way and the windows of all zones meet within eight days. `place` names the dial that was counted, None
+    where none was.
     """
 
     normalised: str | None
@@ -138,6 +168,7 @@ class Verdict:
     refusals: tuple[Refusal, ...]
     unchecked: frozenset[Rule]
     next_allowed: datetime | None
+    place: int | None = None
 
     @property
     def allowed(self) -> bool:

@@ -180,12 +180,17 @@ class Gate(Protocol):
         kind: DialKind,
         zone: str | None = None,
         purpose: str | None = None,
+        caller: str | None = None,
         dry_run: bool = False,
     ) -> Verdict:
         """Decide whether the number may be dialled, and count the dial unless it is a dry run.
 
-        Raises one of `STORE_FAILURES`: then do not dial.
+        `caller` is the number that the call comes from. Raises one of `STORE_FAILURES`: then do not dial.
         """
+        ...
+
+    async def give_back(self, place: int) -> None:
+        """Count a dial no longer that came to nothing before the carrier was asked. Raises `StoreFailed`."""
         ...
 
     async def stop_calling(self, number: str, *, agent_id: str | None, reason: str, added_by: str) -> bool:

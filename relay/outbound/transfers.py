@@ -94,13 +94,14 @@ class Transfers:
         call_sid = wish.call_sid
         self._own(agent, call_sid)
         if wish.dry_run:
-            return refusals.dry_run(await self._verdict(agent, wish, dry_run=True))
+            caller = await self._caller(agent, call_sid)
+            return refusals.dry_run(await self._verdict(agent, wish, caller.our_number, dry_run=True))
         if call_sid in self._wished or self._watch.find(call_sid) is not None:
             raise refusals.already_transferring()
         self._wished.add(call_sid)
         try:
             course = await self._prepare(agent, wish)
-            verdict = await self._verdict(agent, wish, dry_run=False)
+            verdict = await self._verdict(agent, wish, course.caller_id, dry_run=False)
             if not verdict.allowed:
                 raise refusals.by_gate(verdict)
             # It may have ended while the database was asked.
@@ -115,11 +116,11 @@ class Transfers:
     async def _prepare(self, agent: Agent, wish: TransferWish) -> Course:
         """Write down what is to happen, if it may; nothing is counted yet."""
         ring = self.defaults.ring_time(wish)
-        verdict = await self._verdict(agent, wish, dry_run=True)
+        caller = await self._caller(agent, wish.call_sid)
+        verdict = await self._verdict(agent, wish, caller.our_number, dry_run=True)
         if not verdict.allowed:
             raise refusals.by_gate(verdict)
         assert verdict.normalised is not None
-        caller = await self._caller(agent, wish.call_sid)
         handoff = Handoff(
             to=verdict.normalised,
             announcement=clean(wish.announcement, caller.language),
@@ -139,9 +140,15 @@ class Transfers:
             raise refusals.too_long("announcementText")
         return course
 
-    async def _verdict(self, agent: Agent, wish: TransferWish, *, dry_run: bool) -> Verdict:
+    async def _verdict(self, agent: Agent, wish: TransferWish, caller: str, *, dry_run: bool) -> Verdict:
         return await self.gate.check(
-            agent, wish.to, kind=DialKind.TRANSFER, zone=wish.zone, purpose=wish.purpose, dry_run=dry_run
+            agent,
+            wish.to,
+            kind=DialKind.TRANSFER,
+            zone=wish.zone,
+            purpose=wish.purpose,
+            caller=caller,
+            dry_run=dry_run,
         )
 
     def _own(self, agent: Agent, call_sid: str) -> LiveCall | None:

@@ -1,9 +1,10 @@
 """Voice messages: a text becomes audio, and a call plays it to whoever answers.
 
-    text ─▶ gate, dry ─▶ speech engine ─▶ audio under an unguessable name ─▶ gate, counting ─▶ carrier ─▶ record
-                 (no engine: the carrier says it)       └── expired at once where no call was placed
+    text ─▶ gate, counting ─▶ speech engine ─▶ audio under an unguessable name ─▶ carrier ─▶ record
+                 └── given back where that fails    └── expired at once where no call was placed
 
-Everything that can fail is done before a telephone rings: a callee who hears nothing has been called for nothing.
+Everything that can fail is done before a telephone rings: a callee who hears nothing has been called for nothing. The
+gate counts first, because speech may cost money: of many wishes at once only those are spoken that may be dialled.
 """
 
 from __future__ import annotations
@@ -85,15 +86,17 @@ class VoiceMessages:
     async def _send(self, agent: Agent, wish: VoiceMessageWish) -> dict[str, Any]:
         chosen = self.defaults.chosen(agent, wish)
         text = _checked(clean(wish.text, chosen.language))
-        called = await self.dialler.admitted(agent, wish, DialKind.VOICE_MESSAGE)
-        async with self._spoken(text, chosen) as speech:
-            request = self._request(agent, chosen, called, speech)
-            placed = await self.dialler.place(agent, wish, DialKind.VOICE_MESSAGE, request)
+        async with (
+            self.dialler.counted_first(agent, wish, DialKind.VOICE_MESSAGE) as counted,
+            self._spoken(text, chosen) as speech,
+        ):
+            request = self._request(agent, chosen, counted.number, speech)
+            placed = await self.dialler.order(agent, DialKind.VOICE_MESSAGE, request, counted)
         await self._record(agent, placed, request)
         return {
             "callSid": placed.sid,
             "status": placed.status,
-            "to": called,
+            "to": request.to,
             "from": chosen.caller,
             "audioUrl": self._url(speech),
             "durationSeconds": None if speech.seconds is None else round(speech.seconds, 1),

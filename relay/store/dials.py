@@ -29,9 +29,16 @@ def lock(connection: Connection) -> None:
         connection.exec_driver_sql("LOCK TABLE dials IN SHARE ROW EXCLUSIVE MODE")
 
 
-def count(connection: Connection, *, agent_id: str, number: str, kind: str, at: datetime) -> None:
-    """Record that an agent dials a number."""
-    connection.execute(insert(dials), {"agent_id": agent_id, "number": number, "kind": kind, "at": at})
+def count(connection: Connection, *, agent_id: str, number: str, kind: str, at: datetime) -> int:
+    """Record that an agent dials a number, and return the dial's own number."""
+    values = {"agent_id": agent_id, "number": number, "kind": kind, "at": at}
+    position: int = connection.execute(insert(dials).values(values).returning(dials.c.position)).scalar_one()
+    return position
+
+
+def uncount(connection: Connection, position: int) -> None:
+    """Remove a dial that came to nothing; no-op where it is forgotten."""
+    connection.execute(delete(dials).where(dials.c.position == position))
 
 
 def to_number(connection: Connection, number: str, kinds: Collection[str], limit: int, span: Span) -> Times:

@@ -43,6 +43,8 @@ GIVEN: dict[str, tuple[str, object]] = {
     "RELAY_CALLS_PER_NUMBER_PER_DAY": ("0", 0),
     "RELAY_TRANSFERS_PER_NUMBER_PER_DAY": ("3", 3),
     "RELAY_CALLS_PER_AGENT_PER_MINUTE": ("4", 4),
+    "RELAY_CALLS_PER_AGENT_PER_DAY": ("40", 40),
+    "RELAY_MINUTES_PER_AGENT_PER_DAY": ("90", 90),
     "RELAY_CALLS_PER_SECOND": ("0.5", 0.5),
     "RELAY_RING_SECONDS": ("40", 40),
     "RELAY_SPEECH_ENGINE": ("carrier", "carrier"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,6 +27,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a command in a directory, and on a database with one agent, of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.setenv("TWILIO_PHONE_NUMBER", "+493020000000")
 
     async def add_agent() -> None:
         async with open_database("sqlite:///relay.db") as database:
@@ -150,6 +152,139 @@ def test_the_settings_rules_are_asked(run: Run, monkeypatch: pytest.MonkeyPatch)
     wrong = run("gate", "explain", BERLIN)
     assert (wrong.exit_code, wrong.stdout) == (1, "")
     assert "RELAY_ALLOWED_COUNTRIES" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "rule"),
+    [
+        # Satellites and the networks of ships.
+        ("+870773123456", "satellite_number"),
+        ("+881612345678", "satellite_number"),
+        ("+88216123456", "satellite_number"),
+        ("+61147101234", "satellite_number"),
+        ("+62868123456", "satellite_number"),
+        # Personal numbers.
+        ("+447012345678", "personal_number"),
+        ("+44 (0)70 1234 5678", "personal_number"),
+        ("+15005550006", "personal_number"),
+        ("+1 533 234 5678", "personal_number"),
+        ("+4970012345678", "personal_number"),
+        ("+41878123456", "personal_number"),
+        ("+878101234567890", "personal_number"),
+        # What pays whoever is called, and what only looks as if it did not.
+        ("+448431234567", "premium_number"),
+        ("+448712345678", "premium_number"),
+        ("+19005551234", "premium_number"),
+        ("+4990012345678", "premium_number"),
+        ("+4918012345678", "premium_number"),
+        ("+358700123456789", "premium_number"),
+        ("+439001234567890", "premium_number"),
+        ("+14159761234", "premium_number"),
+        ("+31840123456", "premium_number"),
+        ("+351707123456", "premium_number"),
+        ("+81570123456", "premium_number"),
+        ("+979123456789", "premium_number"),
+        # Directory enquiries.
+        ("+12125551212", "premium_number"),
+        ("+1 800 555-1212", "premium_number"),
+        ("+4911833", "premium_number"),
+        # The number that calls come from.
+        ("+493020000000", "own_number"),
+        # Abroad, as seen from Germany; and no country at all.
+        ("+12025550123", "country_not_allowed"),
+        ("+43662123456", "country_not_allowed"),
+        ("+80012345678", "country_not_allowed"),
+    ],
+)
+def test_what_is_dear_is_refused_unless_it_is_allowed(
+    run: Run, monkeypatch: pytest.MonkeyPatch, number: str, rule: str
+) -> None:
+    """Unless the operator allows more, only ordinary numbers of the own country are called."""
+    monkeypatch.setenv("RELAY_CALLING_HOURS", "00:00-24:00")
+    monkeypatch.setenv("RELAY_ALLOW_UNASSIGNED_NUMBERS", "true")
+    assert rule in refused(run, number=number)
+    monkeypatch.setenv("RELAY_ALLOWED_COUNTRIES", "all")
+    assert refused(run, number=number) == ([] if rule == "country_not_allowed" else [rule])
+
+
+@pytest.mark.parametrize(
+    "number", ["+18095551234", "+18764123456", "+14734031234", "+12425021234", "+14415001234", "+14165550123"]
+)
+def test_the_neighbours_of_the_united_states_are_another_country(
+    run: Run, monkeypatch: pytest.MonkeyPatch, number: str
+) -> None:
+    """Behind +1 are twenty countries, some of them ten times as dear; one is called where it is named."""
+    monkeypatch.setenv("TWILIO_PHONE_NUMBER", "+12025550100")
+    monkeypatch.setenv("RELAY_CALLING_HOURS", "00:00-24:00")
+    monkeypatch.setenv("RELAY_ALLOW_UNASSIGNED_NUMBERS", "true")
+    verdict = printed(run("gate", "explain", number, "--json"))
+    (refusal,) = verdict["refusals"]
+    assert refusal["name"] == "country_not_allowed"
+    assert "would come from US" in refusal["sentence"]
+    countries = re.search(r"RELAY_ALLOWED_COUNTRIES=(\S+)", refusal["liftedBy"])
+    assert countries is not None
+    monkeypatch.setenv("RELAY_ALLOWED_COUNTRIES", countries[1])
+    assert refused(run, number=number) == []
+    assert refused(run, number="+12025550123") == []
+
+
+def test_satellites_are_called_where_they_are_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All countries are no satellites; `001` is them."""
+    monkeypatch.setenv("RELAY_CALLING_HOURS", "00:00-24:00")
+    monkeypatch.setenv("RELAY_ALLOWED_COUNTRIES", "all")
+    (refusal,) = printed(run("gate", "explain", "+870773123456", "--json"))["refusals"]
+    assert "001 in RELAY_ALLOWED_COUNTRIES" in refusal["liftedBy"]
+    monkeypatch.setenv("RELAY_ALLOWED_COUNTRIES", "All, 001")
+    assert refused(run, number="+870773123456") == []
+
+
+def test_without_a_number_to_call_from_no_country_is_known(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent that has no number calls nowhere; without an agent the rule is left open."""
+    monkeypatch.delenv("TWILIO_PHONE_NUMBER")
+    assert refused(run, "--agent", "my-client") == ["country_not_allowed"]
+    by_name = {each["rule"]: each for each in printed(run("gate", "explain", BERLIN, "--json"))["rules"]}
+    assert by_name["country_not_allowed"]["result"] == "unchecked"
+    assert printed(run("agents", "set", "my-client", "--number", "+49 89 1234567", "--json"))
+    assert refused(run, "--agent", "my-client") == []
+    assert refused(run, number="+49891234567") == ["own_number"]
+
+
+@pytest.mark.parametrize(
+    ("zone", "hour", "result"),
+    [
+        # Among the zones of the number, by whatever name: it is chosen.
+        ("America/New_York", "15:00Z", []),
+        ("America/Detroit", "15:00Z", []),
+        ("US/Eastern", "15:00Z", []),
+        ("Pacific/Honolulu", "15:00Z", ["quiet_hours"]),
+        ("Pacific/Honolulu", "20:00Z", []),
+        # Not among them: it counts beside them, and never opens the night.
+        ("Europe/Berlin", "15:00Z", ["quiet_hours"]),
+        ("Asia/Tokyo", "03:00Z", ["quiet_hours"]),
+        ("Etc/GMT-14", "03:00Z", ["quiet_hours"]),
+        ("UTC", "12:00Z", ["quiet_hours"]),
+        (None, "15:00Z", ["quiet_hours"]),
+        ("Nowhere", "15:00Z", ["zone_unknown"]),
+    ],
+)
+def test_a_zone_is_chosen_among_those_of_the_number(
+    run: Run, monkeypatch: pytest.MonkeyPatch, zone: str | None, hour: str, result: list[str]
+) -> None:
+    """A toll-free number of North America may ring in forty-two zones; who knows which says so, and no other one."""
+    monkeypatch.setenv("RELAY_ALLOWED_COUNTRIES", "US")
+    given = [] if zone is None else ["--zone", zone]
+    asked = run("gate", "explain", "+18005550199", "--at", f"2026-11-22T{hour}", "--json", *given)
+    assert [each["name"] for each in printed(asked)["refusals"]] == result
+
+
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", "Asia/Tokyo", "Etc/GMT+9", "Pacific/Auckland"])
+def test_no_zone_wakes_berlin(run: Run, zone: str) -> None:
+    """Wherever a client says that the callee is, a Berlin number is not called at three in the morning."""
+    verdict = printed(run("gate", "explain", BERLIN, "--at", NIGHT, "--zone", zone, "--json"))
+    (refusal,) = verdict["refusals"]
+    assert refusal["name"] == "quiet_hours"
+    assert "03:00 in Europe/Berlin" in refusal["sentence"]
+    assert "clocks of both count" in refusal["sentence"]
 
 
 def test_an_agent_is_switched_off_and_on(run: Run) -> None:

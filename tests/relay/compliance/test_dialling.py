@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import attrs
 import pytest
 import structlog
 import trio
-from sqlalchemy import text
+from sqlalchemy import Connection, insert, text
 
 from actors.errors import StoreFailed
 from relay.agents import Agent
+from relay.compliance.calling_hours import CallingHours
 from relay.compliance.dialling import DiallingGate
 from relay.compliance.numbers import NumberError
 from relay.compliance.verdict import DialKind, GateRules, Verdict
@@ -19,20 +21,22 @@ from relay.store.consents import ConsentRegister
 from relay.store.database import Database, open_database
 from relay.store.do_not_call import DoNotCallList
 from relay.store.outbound_switches import OutboundSwitches
+from relay.store.schema import calls
 from tests.fakes_store import WallClock
 
 BERLIN = "+493012345678"
+EVERYWHERE = GateRules(countries=["all"])
 PARIS = "+33123456789"
 DAY = 86400
 
 
 @pytest.fixture
 def gate(database: Database, clock: WallClock) -> DiallingGate:
-    return DiallingGate(database, GateRules(), clock)
+    return DiallingGate(database, EVERYWHERE, clock)
 
 
 def with_rules(gate: DiallingGate, rules: GateRules) -> DiallingGate:
-    return DiallingGate(gate.database, rules, gate.now)
+    return DiallingGate(gate.database, attrs.evolve(rules, countries=["all"]), gate.now)
 
 
 def names(verdict: Verdict) -> list[str]:
@@ -153,7 +157,7 @@ async def test_two_processes_do_not_both_get_the_last_place(
     with trio.fail_after(20):
         async with open_database(database_url) as second, trio.open_nursery() as nursery:
             nursery.start_soon(ask, with_rules(gate, rules))
-            nursery.start_soon(ask, DiallingGate(second, rules, gate.now))
+            nursery.start_soon(ask, with_rules(DiallingGate(second, rules, gate.now), rules))
     assert sum(each.allowed for each in verdicts) == 3
 
 
@@ -209,10 +213,12 @@ async def test_the_kill_switch_holds_at_once(
 
 
 async def test_the_zone_of_the_callee_may_be_given(gate: DiallingGate, clock: WallClock, agent: Agent) -> None:
-    """A German mobile telephone on a journey is called by the clock of where it is."""
+    """A German telephone on a journey is called when it is day there and at home: a client's word lifts no night."""
     clock.time = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
     assert names(await gate.check(agent, BERLIN, kind=DialKind.CALL, zone="America/New_York")) == ["quiet_hours"]
     assert (await gate.check(agent, BERLIN, kind=DialKind.CALL, zone="Asia/Tokyo")).allowed
+    clock.time = datetime(2026, 11, 22, 23, 0, tzinfo=UTC)
+    assert names(await gate.check(agent, BERLIN, kind=DialKind.CALL, zone="Asia/Tokyo")) == ["quiet_hours"]
 
 
 async def test_another_time_can_be_asked_about(gate: DiallingGate, clock: WallClock) -> None:
@@ -248,3 +254,109 @@ async def test_who_stops_waiting_leaves_the_database_well(gate: DiallingGate, ag
     assert (await gate.check(agent, BERLIN, kind=DialKind.CALL)).allowed
     assert await dials_on_record(gate.database) in {1, 2}
     assert await DoNotCallList(gate.database).list_all() == ()
+
+
+async def test_an_agents_day_has_an_end(gate: DiallingGate, clock: WallClock, agent: Agent, other_agent: Agent) -> None:
+    """All that an agent dials counts against its day, transfers included, and a day later there is a place again."""
+    strict = with_rules(gate, GateRules(calls_per_agent_per_day=2, calls_per_agent_per_minute=1))
+    assert (await strict.check(agent, BERLIN, kind=DialKind.VOICE_MESSAGE)).allowed
+    clock.time += timedelta(minutes=1)
+    assert (await strict.check(agent, BERLIN, kind=DialKind.TRANSFER)).allowed
+    clock.time += timedelta(minutes=1)
+    refused = await strict.check(agent, BERLIN, kind=DialKind.CALL)
+    assert names(refused) == ["agent_daily_calls"]
+    assert "RELAY_CALLS_PER_AGENT_PER_DAY" in refused.refusals[0].lifted_by
+    assert (await strict.check(other_agent, BERLIN, kind=DialKind.CALL)).allowed
+    clock.time += timedelta(days=1, minutes=-2)
+    assert (await strict.check(agent, BERLIN, kind=DialKind.CALL)).allowed
+
+
+async def test_a_place_that_is_given_back_is_free(gate: DiallingGate, agent: Agent) -> None:
+    """A dial that came to nothing counts against no limit; giving it back twice changes nothing."""
+    strict = with_rules(gate, GateRules(calls_per_agent_per_day=1))
+    verdict = await strict.check(agent, BERLIN, kind=DialKind.VOICE_MESSAGE)
+    assert verdict.place is not None
+    assert names(await strict.check(agent, BERLIN, kind=DialKind.CALL)) == ["agent_daily_calls"]
+    await strict.give_back(verdict.place)
+    await strict.give_back(verdict.place)
+    assert (await strict.check(agent, BERLIN, kind=DialKind.CALL)).allowed
+
+
+async def call_of(database: Database, sid: str, at: datetime, *, seconds: float | None, **row: object) -> None:
+    """Write down a call that the agent made, over after some seconds or still up."""
+    values: dict[str, object] = {
+        "call_sid": sid,
+        "agent_id": "my-client",
+        "direction": "outbound",
+        "caller": "+493020000000",
+        "called": BERLIN,
+        "boot": "b",
+        "opened_at": at,
+        "connected_at": at,
+        "ended_at": None if seconds is None else at + timedelta(seconds=seconds),
+        "duration_seconds": seconds,
+        "turns_by": {},
+    }
+
+    def work(connection: Connection) -> None:
+        connection.execute(insert(calls).values(**(values | row)))
+
+    await database.write(work)
+
+
+async def test_an_agents_calls_last_so_long_a_day(
+    gate: DiallingGate, database: Database, clock: WallClock, agent: Agent
+) -> None:
+    """Minutes count by the carrier's word, of calls that are up so far, and of a transfer from its agent's part on."""
+    strict = with_rules(gate, GateRules(minutes_per_agent_per_day=10))
+    begun = clock.time
+    await call_of(database, "CA1", begun, seconds=60, carrier_seconds=180.0)
+    clock.time += timedelta(minutes=30)
+    await call_of(database, "CA2", begun + timedelta(minutes=27), seconds=None)
+    inbound = {"direction": "inbound", "caller": BERLIN, "called": "+493020000000"}
+    await call_of(database, "CA3", begun, seconds=1500, **inbound)
+    assert (await strict.check(agent, BERLIN, kind=DialKind.CALL)).allowed
+    handed = begun + timedelta(minutes=20)
+    await call_of(database, "CA4", begun, seconds=1440, line_ended_at=handed, transfer_outcome="answered", **inbound)
+    await call_of(database, "CA5", begun, seconds=1440, line_ended_at=handed, transfer_outcome="busy", **inbound)
+    refused = await strict.check(agent, BERLIN, kind=DialKind.CALL)
+    assert names(refused) == ["agent_daily_minutes"]
+    assert "RELAY_MINUTES_PER_AGENT_PER_DAY" in refused.refusals[0].lifted_by
+    assert (
+        await with_rules(gate, GateRules(minutes_per_agent_per_day=0)).check(agent, BERLIN, kind=DialKind.CALL)
+    ).allowed
+    clock.time = begun + timedelta(days=1)
+    assert "quiet_hours" not in names(await strict.check(agent, BERLIN, kind=DialKind.CALL))
+
+
+async def test_a_number_of_the_relay_is_not_dialled(
+    gate: DiallingGate, database: Database, clock: WallClock, agent: Agent, other_agent: Agent
+) -> None:
+    """Neither any agent's number, nor the settings', nor one on which callers come in that is registered nowhere."""
+    registry = AgentRegistry(database)
+    await registry.change("other", number="+498912345678")
+    ours = with_rules(gate, GateRules(caller_number="+494012345678"))
+    for number in ("+498912345678", "+49 (0)89 12345678", "+494012345678"):
+        assert names(await ours.check(agent, number, kind=DialKind.TRANSFER)) == ["own_number"]
+    lobby = "+4922112345678"
+    assert (await ours.check(agent, lobby, kind=DialKind.CALL)).allowed
+    await call_of(database, "CA1", clock.time, seconds=9, direction="inbound", caller=BERLIN, called=lobby)
+    for kind in DialKind:
+        assert names(await ours.check(agent, lobby, kind=kind)) == ["own_number"]
+    assert (await ours.check(other_agent, lobby, kind=DialKind.CALL)).allowed
+    assert (await ours.check(agent, BERLIN, kind=DialKind.CALL)).allowed
+
+
+async def test_the_country_is_that_of_the_number_which_calls(
+    gate: DiallingGate, database: Database, agent: Agent, other_agent: Agent
+) -> None:
+    """The call's own number goes before the agent's, and that before the settings'; what is no number says nothing."""
+    await AgentRegistry(database).change("other", number="+12025550100")
+    rules = GateRules(caller_number="+494012345678", calling_hours=CallingHours(0, 1440))
+    careful = DiallingGate(gate.database, rules, gate.now)
+    assert (await careful.check(agent, BERLIN, kind=DialKind.CALL)).allowed
+    assert names(await careful.check(other_agent, BERLIN, kind=DialKind.CALL)) == ["country_not_allowed"]
+    assert (await careful.check(other_agent, BERLIN, kind=DialKind.TRANSFER, caller="+493020000000")).allowed
+    assert (await careful.check(agent, BERLIN, kind=DialKind.TRANSFER, caller="sip:desk@pbx.example")).allowed
+    abroad = await careful.check(agent, BERLIN, kind=DialKind.TRANSFER, caller="+12025550100")
+    assert names(abroad) == ["country_not_allowed"]

@@ -22,7 +22,7 @@ TOLL_FREE = "+18005551234"
 
 def ask(number: str = BERLIN, *, now: datetime = NOW, facts: Facts | None = None, **rules: Any) -> Verdict:
     dial = Dial(number=number, agent_id="my-client")
-    return decide(dial, facts or Facts(), GateRules(**rules), now)
+    return decide(dial, facts or Facts(), GateRules(**({"countries": ["all"]} | rules)), now)
 
 
 def names(verdict: Verdict) -> list[str]:
@@ -136,7 +136,7 @@ def test_consent_counts_where_it_is_required() -> None:
 def test_the_purpose_of_a_consent_is_told() -> None:
     """A refusal for lack of consent says when it is about a purpose."""
     dial = Dial(number=BERLIN, agent_id="my-client", purpose="reminders")
-    verdict = decide(dial, Facts(), GateRules(require_consent=True), NOW)
+    verdict = decide(dial, Facts(), GateRules(countries=["all"], require_consent=True), NOW)
     assert "for this purpose" in the_refusal(verdict)[0]
 
 
@@ -172,7 +172,7 @@ def test_many_zones_are_counted_and_three_named() -> None:
 def test_a_given_zone_counts_instead() -> None:
     """Who knows where the callee is need not guess from the number."""
     dial = Dial(number=TOLL_FREE, agent_id="my-client", zone="America/New_York")
-    verdict = decide(dial, Facts(), GateRules(), datetime(2026, 11, 22, 14, 0, tzinfo=UTC))
+    verdict = decide(dial, Facts(), GateRules(countries=["all"]), datetime(2026, 11, 22, 14, 0, tzinfo=UTC))
     assert verdict.allowed
     assert verdict.zones == ("America/New_York",)
 
@@ -186,19 +186,21 @@ def test_a_window_that_all_zones_never_share() -> None:
 
 def test_a_number_without_a_zone_needs_one() -> None:
     """A satellite telephone may be anywhere, so somebody must say where."""
-    verdict = ask("+8821634123456")
+    verdict = ask("+8821634123456", countries=["001"])
     assert names(verdict) == ["zone_unknown"]
     assert "IANA" in the_refusal(verdict)[1]
     assert Rule.QUIET_HOURS in verdict.unchecked
-    assert ask("+8821634123456", calling_hours=CallingHours(0, 1440)).allowed
+    assert ask("+8821634123456", countries=["001"], calling_hours=CallingHours(0, 1440)).allowed
 
 
 def test_a_zone_that_is_none_is_refused_with_a_guess() -> None:
     """A name that is no zone is not taken for the number's own zones, but for a mistake."""
-    verdict = decide(Dial(number=BERLIN, agent_id="my-client", zone="new york"), Facts(), GateRules(), NOW)
+    verdict = decide(
+        Dial(number=BERLIN, agent_id="my-client", zone="new york"), Facts(), GateRules(countries=["all"]), NOW
+    )
     assert names(verdict) == ["zone_unknown"]
     assert "America/New_York" in the_refusal(verdict)[1]
-    nonsense = decide(Dial(number=BERLIN, agent_id="my-client", zone="\0"), Facts(), GateRules(), NOW)
+    nonsense = decide(Dial(number=BERLIN, agent_id="my-client", zone="\0"), Facts(), GateRules(countries=["all"]), NOW)
     assert names(nonsense) == ["zone_unknown"]
 
 
@@ -212,7 +214,7 @@ def test_a_zone_that_is_none_is_refused_with_a_guess() -> None:
 )
 def test_a_number_is_dialled_so_often_a_day(kind: DialKind, limit: int, setting: str) -> None:
     """When the daily limit is reached, a place is free a day after the oldest dial that counts."""
-    rules = GateRules(calls_per_number_per_day=2, transfers_per_number_per_day=3)
+    rules = GateRules(countries=["all"], calls_per_number_per_day=2, transfers_per_number_per_day=3)
     dial = Dial(number=BERLIN, agent_id="my-client", kind=kind)
     dials = [NOW - timedelta(hours=1 + index) for index in range(limit)]
     sentence, lifted_by = the_refusal(decide(dial, Facts(dials_to_number=dials), rules, NOW))
@@ -250,7 +252,7 @@ def test_old_dials_and_those_of_a_wrong_clock_do_not_count(age: timedelta) -> No
 def test_a_limit_of_zero_is_none() -> None:
     """Whoever wants no limit writes 0."""
     facts = Facts(dials_of_agent=[NOW] * 100, dials_to_number=[NOW] * 100)
-    assert ask(facts=facts, calls_per_agent_per_minute=0, calls_per_number_per_day=0).allowed
+    assert ask(facts=facts, calls_per_agent_per_minute=0, calls_per_number_per_day=0, calls_per_agent_per_day=0).allowed
 
 
 def test_all_that_stands_in_the_way_is_told_at_once() -> None:
@@ -277,9 +279,15 @@ def test_all_that_stands_in_the_way_is_told_at_once() -> None:
 
 def test_without_an_agent_its_rules_are_left_out() -> None:
     """An operator may ask about a number alone."""
-    verdict = decide(Dial(number=BERLIN), Facts(), GateRules(require_consent=True), NOW)
+    verdict = decide(Dial(number=BERLIN), Facts(), GateRules(countries=["all"], require_consent=True), NOW)
     assert verdict.allowed
-    assert verdict.unchecked == {Rule.OUTBOUND_DISABLED, Rule.CONSENT_MISSING, Rule.AGENT_MINUTE_LIMIT}
+    assert verdict.unchecked == {
+        Rule.OUTBOUND_DISABLED,
+        Rule.CONSENT_MISSING,
+        Rule.AGENT_DAILY_CALLS,
+        Rule.AGENT_DAILY_MINUTES,
+        Rule.AGENT_MINUTE_LIMIT,
+    }
 
 
 def test_a_verdict_is_told_to_a_client() -> None:

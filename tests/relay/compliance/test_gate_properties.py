@@ -6,6 +6,7 @@ The oracle asks `phonenumbers` and `zoneinfo` itself, and looks at a clock's fac
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
 import attrs
@@ -18,7 +19,7 @@ from phonenumbers.timezone import time_zones_for_number
 from relay.compliance.calling_hours import CallingHours
 from relay.compliance.gate import decide
 from relay.compliance.numbers import read_number
-from relay.compliance.verdict import Dial, DialKind, Facts, GateRules, Listing, Rule, Verdict
+from relay.compliance.verdict import CallTime, Dial, DialKind, Facts, GateRules, Listing, Rule, Verdict
 
 KINDS = (
     PhoneNumberType.FIXED_LINE,
@@ -45,14 +46,24 @@ windows = st.builds(
 zones = st.none() | st.sampled_from(sorted(available_timezones() - {"localtime", "Factory"}))
 
 
+SATURDAYS = [datetime(2010, 1, 2, 12, 0, tzinfo=UTC) + timedelta(weeks=each) for each in range(1500)]
+
+
+@cache
+def clock(name: str) -> tuple[timedelta | None, ...]:
+    return tuple(each.astimezone(ZoneInfo(name)).utcoffset() for each in SATURDAYS)
+
+
 def zones_of(number: str, given: str | None) -> list[str]:
-    if given:
-        return [given]
     read = read_number(number)
     assert read is not None
     everywhere = time_zones_for_number(phonenumbers.parse(number))
     assert set(read.zones) <= set(everywhere), "a number is nowhere but where its country code is"
-    return list(read.zones) or list(everywhere)
+    candidates = list(read.zones) or list(everywhere)
+    if given is None:
+        return candidates
+    knows_nothing = candidates == ["Etc/Unknown"]
+    return [given] if knows_nothing or clock(given) in map(clock, candidates) else [*candidates, given]
 
 
 def all_awake(at: datetime, clocks: list[ZoneInfo], hours: CallingHours) -> bool:
@@ -61,7 +72,8 @@ def all_awake(at: datetime, clocks: list[ZoneInfo], hours: CallingHours) -> bool
 
 
 def ask(number: str, at: datetime, hours: CallingHours, zone: str | None = None) -> Verdict:
-    return decide(Dial(number=number, agent_id="my-client", zone=zone), Facts(), GateRules(calling_hours=hours), at)
+    dial = Dial(number=number, agent_id="my-client", zone=zone)
+    return decide(dial, Facts(), GateRules(calling_hours=hours, countries=["all", "001"]), at)
 
 
 @settings(deadline=None)
@@ -107,16 +119,21 @@ def test_the_next_time_is_allowed_and_no_minute_before(
         has_consent=st.booleans(),
         dials_to_number=st.lists(instants, max_size=3),
         dials_of_agent=st.lists(instants, max_size=3),
+        calls_of_agent=st.lists(st.builds(CallTime, begun_at=instants, seconds=st.floats(0, 90_000)), max_size=3),
+        agent_number=st.none() | st.sampled_from(["+493012345678", "+12025550100", "nobody"]),
+        is_own=st.booleans(),
     ),
     rules=st.builds(
         GateRules,
         calling_hours=windows,
         allow_unassigned=st.booleans(),
-        countries=st.sets(st.sampled_from(["US", "DE", "001"])),
+        countries=st.sets(st.sampled_from(["US", "DE", "001", "all"])),
         require_consent=st.booleans(),
         calls_per_number_per_day=st.integers(0, 3),
         transfers_per_number_per_day=st.integers(0, 3),
         calls_per_agent_per_minute=st.integers(0, 3),
+        calls_per_agent_per_day=st.integers(0, 3),
+        minutes_per_agent_per_day=st.integers(0, 30),
     ),
     dial=st.builds(
         Dial, number=st.just(""), kind=st.sampled_from(DialKind), agent_id=st.none() | st.just("my-client"), zone=zones

@@ -43,13 +43,14 @@ def agent(**changes: object) -> Agent:
 
 @attrs.define(eq=False)
 class FakeGate:
-    """A gate that refuses what it is told to; with `failing` set it has no verdict."""
+    """A gate that refuses what it is told to; with `failing` set it has no verdict, `keeps_places` gives none back."""
 
     log: list[str]
     refusals: tuple[Refusal, ...] = ()
     refusals_when_counting: tuple[Refusal, ...] = ()
     next_allowed: datetime | None = None
     failing: bool = False
+    keeps_places: bool = False
     counted: list[tuple[str, str, DialKind]] = attrs.field(factory=list)
     listed: list[tuple[str, str | None, str, str]] = attrs.field(factory=list)
     asked: list[tuple[str | None, str | None]] = attrs.field(factory=list)
@@ -62,6 +63,7 @@ class FakeGate:
         kind: DialKind,
         zone: str | None = None,
         purpose: str | None = None,
+        caller: str | None = None,
         dry_run: bool = False,
     ) -> Verdict:
         await trio.lowlevel.checkpoint()
@@ -79,7 +81,15 @@ class FakeGate:
             refusals=refusals,
             unchecked=frozenset(),
             next_allowed=self.next_allowed,
+            place=len(self.counted) if not dry_run and not refusals else None,
         )
+
+    async def give_back(self, place: int) -> None:
+        await trio.lowlevel.checkpoint()
+        self.log.append("given back")
+        if self.keeps_places:
+            raise StoreFailed("no database")
+        del self.counted[place - 1]
 
     async def stop_calling(self, number: str, *, agent_id: str | None, reason: str, added_by: str) -> bool:
         await trio.lowlevel.checkpoint()

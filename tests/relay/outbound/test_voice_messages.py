@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 import trio
+import trio.testing
 
 from actors.errors import StoreFailed
 from relay.calls import CallKind, VoiceMessageWish
@@ -88,11 +89,11 @@ async def test_a_text_is_spoken_and_played(engine: ScriptedEngine, audio: AudioS
     assert parties.observer.dials == [("voice_message", "placed")]
 
 
-async def test_the_dial_of_a_message_is_counted_last(engine: ScriptedEngine, audio: AudioStore) -> None:
-    """The gate counts when the audio is there, and the record is opened when the call has its name."""
+async def test_the_dial_of_a_message_is_counted_first(engine: ScriptedEngine, audio: AudioStore) -> None:
+    """The gate counts before speech is paid for, and the record is opened when the call has its name."""
     parties = Parties()
     await messages(parties, engine, audio).send(agent(), wish())
-    assert parties.log == ["explained", "checked", "created", "announced"]
+    assert parties.log == ["checked", "created", "announced"]
     assert parties.gate.counted == [("my-client", THEIRS, DialKind.VOICE_MESSAGE)]
     row = parties.records.rows[SID]
     assert (row.kind, row.caller, row.called) == (CallKind.VOICE_MESSAGE, OURS, THEIRS)
@@ -165,23 +166,46 @@ async def test_the_gate_refuses_before_anything_is_spoken(engine: ScriptedEngine
     parties = Parties()
     parties.gate.refusals = (DO_NOT_CALL,)
     assert await refused(parties, engine, audio, wish()) == "do_not_call"
-    assert (engine.asked, parties.log) == ([], ["explained"])
+    assert (engine.asked, parties.log) == ([], ["checked"])
 
 
 async def test_a_failing_engine_dials_nothing(engine: ScriptedEngine, audio: AudioStore) -> None:
-    """Its reason is the refusal's, and nothing is counted."""
+    """Its reason is the refusal's, and the gate's place is given back."""
     parties = Parties()
     engine.failure = SpeechFailed("speech_key_refused", "Check the key.")
     assert await refused(parties, engine, audio, wish()) == "speech_key_refused"
-    assert parties.log == ["explained"]
+    assert (parties.log, parties.gate.counted) == (["checked", "given back"], [])
+
+
+async def test_a_place_that_cannot_be_given_back_hides_no_reason(engine: ScriptedEngine, audio: AudioStore) -> None:
+    """What the client learns is why nothing was dialled; the place stays counted."""
+    parties = Parties()
+    engine.failure = SpeechFailed("speech_key_refused", "Check the key.")
+    parties.gate.keeps_places = True
+    assert await refused(parties, engine, audio, wish()) == "speech_key_refused"
+    assert len(parties.gate.counted) == 1
+
+
+async def test_a_message_that_is_cancelled_while_it_is_spoken_gives_its_place_back(
+    engine: ScriptedEngine, audio: AudioStore
+) -> None:
+    """Whoever changes their mind before anything was ordered has used up nothing."""
+    parties = Parties()
+    engine.go = trio.Event()
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(messages(parties, engine, audio).send, agent(), wish())
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    assert (len(engine.asked), parties.gate.counted, parties.carrier.requests) == (1, [], [])
 
 
 async def test_audio_that_cannot_be_kept_dials_nothing(engine: ScriptedEngine, tmp_path: Path) -> None:
-    """A store without room refuses, and nothing is counted."""
+    """A store without room refuses, and the gate's place is given back."""
     parties = Parties()
     audio = AudioStore(AudioOptions(directory=tmp_path, max_bytes=10))
     assert await refused(parties, engine, audio, wish()) == "audio_store_full"
-    assert parties.log == ["explained"]
+    assert (parties.log, parties.gate.counted) == (["checked", "given back"], [])
 
 
 async def test_a_text_that_the_carrier_cannot_take_is_named(audio: AudioStore) -> None:
