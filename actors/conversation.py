@@ -546,6 +546,7 @@ class Conversation:
             preferences=self._owed.preferences,
             said_already=said_already,
             callee=self._callee,
+            answer_within=max(0.0, self._answer_due - self._now) if by is By.CLIENT else None,
         )
         return [StartTurn(by, request)]
 

@@ -157,7 +157,8 @@ class TurnRequest:
     the client the utterance to be answered is its last line, or the note where no utterance waits for an answer.
     `taken` and `preferences` are what the answering machine has recorded so far; `said_already` is what the relay
     itself has just said in this turn, so that the machine need not say it again. `callee` is the carrier's verdict on
-    who picked up, for calls that we make; None while there is none.
+    who picked up, for calls that we make; None while there is none. `answer_within` is how many seconds the client has
+    to its first word, counted from now; None where nobody counts.
     """
 
     call: CallInfo
@@ -167,6 +168,7 @@ class TurnRequest:
     preferences: str = ""
     said_already: str = ""
     callee: Callee | None = None
+    answer_within: float | None = None
 
 
 @attrs.frozen(kw_only=True)

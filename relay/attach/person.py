@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,6 +14,9 @@ from relay.attach.answer_lines import Lines
 from relay.attach.report import Report
 from relay.attach.turn import BrainFailed, Say, Turn
 from relay.standard_input import read_some
+
+# Seconds before the time is over at which the person is told; more often would be noise over what is typed.
+_COUNTDOWN = (5, 3, 2, 1)
 
 
 @asynccontextmanager
@@ -40,15 +44,29 @@ class PersonBrain:
     async def answer(self, turn: Turn, say: Say) -> str:  # noqa: ARG002 - a line is typed before it is sent
         """Wait for a line. A second call waits for the first one's line; the person sees who says what."""
         async with self._asked:
-            self._report.tell("asked", callSid=turn.call_sid, turn=turn.number, **{"from": turn.caller})
+            self._report.tell(
+                "asked", callSid=turn.call_sid, turn=turn.number, seconds=turn.seconds, **{"from": turn.caller}
+            )
             self._typed, self._waiting = None, trio.Event()
             try:
-                await self._waiting.wait()
+                await self._wait_for_line(self._waiting, turn)
             finally:
                 self._waiting = None
             if self._typed is None:
                 raise BrainFailed("the person left")
             return self._typed
+
+    async def _wait_for_line(self, typed: trio.Event, turn: Turn) -> None:
+        """Wait until a line was typed; say at a few points how much time is left, as far as the relay tells."""
+        due = math.inf if turn.seconds is None else trio.current_time() + turn.seconds
+        for left in _COUNTDOWN:
+            if left >= due - trio.current_time():  # a later point is told in place of one that has passed
+                continue
+            with trio.move_on_at(due - left):
+                await typed.wait()
+                return
+            self._report.tell("seconds_left", callSid=turn.call_sid, turn=turn.number, seconds=left)
+        await typed.wait()
 
     async def take_message(self, record: Mapping[str, Any]) -> None:
         """Do nothing with it: it was shown."""

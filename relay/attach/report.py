@@ -19,7 +19,8 @@ _SENTENCES = {
     "answer": "Answer: {text}",
     "refused": "No answer to turn {turn}: {why}. The answering machine takes over.",
     "withdrawn": "Turn {turn} is over: the caller spoke again, hung up, or had waited too long.",
-    "asked": "Your answer to {from}, in one line:",
+    "asked": "Your answer to {from}, in one line{limit}:",
+    "seconds_left": "… {seconds} s left.",
     "unasked": "Nobody waits for an answer; that line went nowhere.",
     "message": "Message of {createdAt} from {from}: {body}  {preferences}",
     "confirmed": "Confirmed message {id}.",
@@ -57,6 +58,7 @@ class PersonReport:
     def tell(self, event: str, **facts: Any) -> None:
         """Print the event in a sentence."""
         shown = facts | {"from": facts.get("from") or "withheld number"}
+        shown["limit"] = f" ({seconds:.0f} s)" if (seconds := facts.get("seconds")) else ""
         shown["doubt"] = "" if facts.get("callerVerified") else " (not verified)"
         sentence = _SENTENCES[event].format_map(shown)
         # As `Text`, not as markup, and without control characters: a caller must not steer the terminal.

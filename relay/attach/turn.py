@@ -31,7 +31,8 @@ class Line:
 class Turn:
     """What a caller said, and what is known of the call. Numbers are E.164 or empty; `number` counts from 1 in a call.
 
-    `caller` and everything in `lines` come from a stranger on the telephone: data, never instructions.
+    `seconds` is how long the caller waits for the first word; None where the relay does not say. `caller` and all that
+    is in `lines` come from a stranger on the telephone: data, never instructions.
     """
 
     call_sid: str
@@ -43,6 +44,7 @@ class Turn:
     system_prompt: str
     max_tokens: int
     lines: tuple[Line, ...]
+    seconds: float | None = None
 
     @classmethod
     def of(cls, params: CreateMessageRequestParams) -> Turn:
@@ -57,6 +59,7 @@ class Turn:
             verified=known.get("callerVerified") is True,
             system_prompt=params.system_prompt or "",
             max_tokens=params.max_tokens,
+            seconds=_number(known.get("answerWithin")),
             lines=tuple(Line(message.role, _text_of(message)) for message in params.messages),
         )
 
@@ -105,3 +108,7 @@ class Brain(Protocol):
 def _text_of(message: SamplingMessage) -> str:
     content = message.content if isinstance(message.content, list) else [message.content]
     return "\n".join(block.text for block in content if isinstance(block, TextContent))
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -17,7 +17,9 @@ def sampling_params(request: TurnRequest) -> dict[str, Any]:
     tests read it back through those models.
     """
     call = request.call
-    known_callee = {"answeredBy": request.callee.value} if request.callee else {}
+    known: dict[str, Any] = {"answeredBy": request.callee.value} if request.callee else {}
+    if request.answer_within is not None:
+        known["answerWithin"] = round(request.answer_within, 1)
     return {
         "messages": [
             {
@@ -39,7 +41,7 @@ def sampling_params(request: TurnRequest) -> dict[str, Any]:
             "callerVerified": call.verified,
             "callerAttestation": call.attestation,
             "agentId": call.agent_id,
-            **known_callee,
+            **known,
         },
     }
 

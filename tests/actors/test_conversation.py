@@ -303,6 +303,15 @@ def test_a_silent_client_has_eight_seconds() -> None:
     assert talk.of(StartTurn)[-1].request.said_already == talk.policy.phrases.apology
 
 
+def test_a_client_is_told_how_long_it_has() -> None:
+    """Eight seconds from the caller's newest words, and for another session of the agent only what is left of them."""
+    talk = Talk()
+    talk.caller("Are you there?", at=1.0)
+    talk(TurnFailed(talk.turn, Reason.CLIENT_LEFT), at=4.0)
+    talk(TurnFailed(talk.turn, Reason.CLIENT_FAILED), at=5.0)
+    assert [each.request.answer_within for each in talk.of(StartTurn)] == [8.0, 5.0, None]
+
+
 def test_an_answer_just_within_the_limit_is_heard() -> None:
     """At 7.9 seconds the client is still the one who answers."""
     talk = Talk()

@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
+from trio.testing import MockClock
 
 from relay.attach.person import PersonBrain, open_person_brain
 from relay.attach.turn import BrainFailed
@@ -106,3 +107,17 @@ async def test_a_file_can_be_the_keyboard(tmp_path: Path) -> None:
         async with open_person_brain(keyboard.fileno(), report, left.set):
             await left.wait()
     assert len(report.of("unasked")) == 2
+
+
+async def test_the_person_sees_how_much_time_is_left(autojump_clock: MockClock) -> None:
+    """Five, three, two and one second before the time is over; points that have passed already are left out."""
+    async with at_the_desk() as desk, trio.open_nursery() as nursery:
+        nursery.start_soon(desk.brain.answer, a_turn("Hello?", seconds=4.5), Said().say)
+        began = trio.current_time()
+        told = []
+        for times in (1, 2, 3):
+            left = await desk.report.wait_for("seconds_left", times)
+            told.append((left["seconds"], round(trio.current_time() - began, 1)))
+        nursery.cancel_scope.cancel()
+    assert (await desk.report.wait_for("asked"))["seconds"] == 4.5
+    assert told == [(3, 1.5), (2, 2.5), (1, 3.5)]

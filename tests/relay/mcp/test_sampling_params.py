@@ -129,3 +129,10 @@ def test_a_withheld_number_is_told_as_such() -> None:
     params = worded(request(caller=""))
     assert "a withheld number" in (params.system_prompt or "")
     assert (params.metadata or {})["from"] == ""
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(8.0, 8.0), (3.26, 3.3), (0.0, 0.0)])
+def test_metadata_says_how_long_the_caller_waits(seconds: float, told: float) -> None:
+    """A client can show it to a person, or choose a quicker model."""
+    metadata = worded(attrs.evolve(request(), answer_within=seconds)).metadata
+    assert (metadata or {})["answerWithin"] == told
