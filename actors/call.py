@@ -57,6 +57,7 @@ from actors.messages import (
     FrameRejected,
     FrameUnknown,
     Line,
+    MessageStored,
     MessageTaken,
     Reason,
     TurnFailed,
@@ -262,6 +263,8 @@ class Call:
 
     def _on_stored(self, number: int, reason: Reason, message_id: str) -> None:
         self._stored = max(self._stored, number)
+        if self._stored == self._left:
+            self.inbox.post(MessageStored())
         self.services.observer.message_left(self.info, reason, message_id, late=self._is_over)
         for receipt in self._receipts.values():
             receipt.is_stored(self._stored)

@@ -127,6 +127,7 @@ from actors.messages import (
     GoodbyeSaid,
     HangUpRequested,
     Line,
+    MessageStored,
     MessageTaken,
     Reason,
     Speaker,
@@ -143,7 +144,7 @@ from actors.owed import Owed
 from actors.phases import MOVES, Phase
 from actors.playback import Playback
 from actors.policy import Policy
-from actors.transcript import Transcript, has_words, utterance_last
+from actors.transcript import Transcript, has_words, note_last, utterance_last
 
 # A reconnected call must not reuse the turn numbers of the connection before it; no connection comes near this many.
 TURNS_PER_CONNECTION = 100_000
@@ -207,6 +208,8 @@ class Conversation:
         self._note_stands = False
         # Whether the answering machine has recorded a message and said nothing since.
         self._is_unconfirmed = False
+        # Whether all that was left in this call session is durable: only then may anybody be told that it was taken.
+        self._is_stored = False
         # Who has taken the call last, and whether the answering machine is still to be relieved for that.
         self.owner = ""
         self._is_claimed = False
@@ -330,6 +333,9 @@ class Conversation:
                 return self._turn_finished() if self._is_current(event.turn) else []
             case TurnFailed():
                 return self._turn_failed(event.reason) if self._is_current(event.turn) else []
+            case MessageStored():
+                self._is_stored = True
+                return []
             case DeadlinePassed():
                 return self._deadline_passed()
             case _:
@@ -538,10 +544,12 @@ class Conversation:
         self._silence_due = math.inf
         self._turn = _Turn(number, by)
         history = self._transcript.window()
+        if by is By.CLIENT:
+            history = utterance_last(history) if self._owes_answer_to_utterance() else note_last(history)
         request = TurnRequest(
             call=self._call,
             turn=number,
-            history=utterance_last(history) if by is By.CLIENT and self._owes_answer_to_utterance() else history,
+            history=history,
             taken=self._owed.taken,
             preferences=self._owed.preferences,
             said_already=said_already,
@@ -626,7 +634,7 @@ class Conversation:
     def _confirmation(self) -> str:
         """Return the sentence that is still due to a caller whose message was recorded, once; empty if none is."""
         is_due, self._is_unconfirmed = self._is_unconfirmed, False
-        return self._policy.phrases.message_taken if is_due else ""
+        return self._policy.phrases.message_taken if is_due and self._is_stored else ""
 
     def _turn_failed(self, reason: Reason) -> list[Command]:
         turn = self._turn
@@ -653,7 +661,8 @@ class Conversation:
         if self._is_taken_now():
             return [*stopped, *self._close_cycle(), *self._ask_again()]
         phrases = self._policy.phrases
-        sentence = phrases.message_kept if self._owed.taken or self._confirmation() else phrases.unavailable
+        is_kept = self._confirmation() or (self._owed.taken and self._is_stored)
+        sentence = phrases.message_kept if is_kept else phrases.unavailable
         return [*stopped, *self._last_words(Phase.UNAVAILABLE, sentence, "unavailable")]
 
     def _release(self) -> list[Command]:
@@ -691,6 +700,7 @@ class Conversation:
         return [self._message(unless_back)]
 
     def _message(self, unless_back: tuple[UnansweredUtterance, ...] | None = None) -> LeaveMessage:
+        self._is_stored = False
         return LeaveMessage(self._owed.draft(self._transcript.window()), unless_back)
 
     def _availability_changed(self, availability: Availability) -> list[Command]:

@@ -309,6 +309,11 @@ class AvailabilityChanged:
 
 
 @attrs.frozen
+class MessageStored:
+    """The newest waiting message of this call is durable, with all that was left before it."""
+
+
+@attrs.frozen
 class HangUpRequested:
     """The client wants this call ended, after saying `say`."""
 
@@ -414,5 +419,6 @@ Event = (
     | CallTaken
     | CalleeRecognised
     | DrainRequested
+    | MessageStored
     | DeadlinePassed
 )

@@ -57,8 +57,16 @@ def utterance_last(lines: tuple[Line, ...]) -> tuple[Line, ...]:
     the last line as what is to be answered, so it must be the caller's. Leaving out what stands behind it lost: the
     caller has heard it, and a note says what happened.
     """
-    newest_first = reversed(range(len(lines)))
-    place = next((each for each in newest_first if lines[each].speaker is Speaker.CALLER), None)
+    return _moved_to_end(lines, [line.speaker is Speaker.CALLER for line in lines])
+
+
+def note_last(lines: tuple[Line, ...]) -> tuple[Line, ...]:
+    """Return `lines` with the last note moved to the end, where no utterance waits; unchanged without a note."""
+    return _moved_to_end(lines, [line.is_note for line in lines])
+
+
+def _moved_to_end(lines: tuple[Line, ...], is_wanted: list[bool]) -> tuple[Line, ...]:
+    place = next((each for each in reversed(range(len(lines))) if is_wanted[each]), None)
     return lines if place is None else (*lines[:place], *lines[place + 1 :], lines[place])
 
 

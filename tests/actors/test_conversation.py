@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import attrs
@@ -46,6 +47,7 @@ from actors.messages import (
     HangUpRequested,
     Line,
     MessageDraft,
+    MessageStored,
     MessageTaken,
     Reason,
     Speaker,
@@ -75,6 +77,8 @@ class Talk:
         self.policy = attrs.evolve(policy or Policy(), has_machine=machine)
         self.call = Conversation(call_info(**call), self.policy, availability=availability, now=0.0)
         self.now = 0.0
+        # Whether messages are durable at once, as they are with a database that works.
+        self.stores = True
         self.commands: list[Command] = []
         self.turn = 0
 
@@ -86,6 +90,8 @@ class Talk:
         for command in commands:
             if isinstance(command, StartTurn):
                 self.turn = command.request.turn
+            if isinstance(command, LeaveMessage) and self.stores:
+                assert self.call.handle(MessageStored(), self.now) == []
         return commands
 
     def caller(self, text: str, at: float | None = None) -> list[Command]:
@@ -681,9 +687,10 @@ def test_a_failing_machine_falls_to_the_fixed_sentence() -> None:
     assert len(talk.of(LeaveMessage)) == 1
 
 
-def recorded() -> Talk:
+def recorded(*, stores: bool = True) -> Talk:
     """Bring a call to the point where the answering machine has recorded a message and said nothing since."""
     talk = Talk(AWAY)
+    talk.stores = stores
     talk.caller("The parcel is at the door.")
     talk(TurnSaid(talk.turn, "One moment."))
     talk(MessageTaken(talk.turn, "The parcel is at the door.", ""))
@@ -699,6 +706,24 @@ def test_a_machine_that_is_silent_after_recording_has_the_relay_confirm_it() -> 
     talk.caller("And it is heavy.")
     talk.answer("I have added that.")
     assert [each.text.strip() for each in talk.of(Speak)].count(talk.policy.phrases.message_taken) == 1
+
+
+@pytest.mark.parametrize("end", [TurnFinished, lambda turn: TurnFailed(turn, Reason.CLIENT_FAILED)])
+def test_nobody_is_told_of_a_message_that_is_not_durable(end: Callable[[int], Event]) -> None:
+    """While the database is in trouble the relay confirms nothing."""
+    talk = recorded(stores=False)
+    talk(end(talk.turn))
+    assert not {talk.policy.phrases.message_taken, talk.policy.phrases.message_kept} & {
+        each.text.strip() for each in talk.of(Speak)
+    }
+
+
+def test_a_message_that_becomes_durable_late_is_confirmed_then() -> None:
+    """The database is back before the machine's turn is over."""
+    talk = recorded(stores=False)
+    talk(MessageStored(), at=3.0)
+    talk(TurnFinished(talk.turn), at=4.0)
+    assert talk.of(Speak)[-1].text.strip() == talk.policy.phrases.message_taken
 
 
 def test_a_machine_that_confirms_by_itself_is_not_repeated() -> None:

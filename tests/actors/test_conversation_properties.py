@@ -167,7 +167,7 @@ class CallMachine(RuleBasedStateMachine):
                         assert command.request.history[-1].speaker is Speaker.CALLER, "the caller before any note"
             case CancelTurn():
                 assert command.turn == self.running, "only the running turn is cancelled"
-                self.running = None
+                self.running, self.client_has_begun = None, False
             case NoteTurn():
                 if command.turn == self.running:
                     self.running = None

@@ -122,6 +122,16 @@ def test_a_note_comes_last_where_no_utterance_waits() -> None:
     assert [line.text for line in talk.of(StartTurn)[-1].request.history][-1] == "The transfer was not answered."
 
 
+def test_a_note_comes_after_a_filler_that_the_caller_heard_meanwhile() -> None:
+    """A client that is waited for reads what it is to speak about last, as ever."""
+    talk = Talk(LOST, policy=LADDER, note="The transfer was not answered.", connection=2)
+    talk.commands += talk.call.start(0.0)
+    talk.wait()
+    talk(AvailabilityChanged(HERE), at=3.0)
+    history = talk.of(StartTurn)[-1].request.history
+    assert [line.text for line in history] == [SHORT, "The transfer was not answered."]
+
+
 def test_a_client_that_takes_a_call_without_a_word_of_the_caller_reads_the_note_last() -> None:
     """There is nothing else to answer."""
     talk = Talk(AWAY, note="The transfer was not answered.", connection=2)
