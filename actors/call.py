@@ -255,6 +255,8 @@ class Call:
                 self._left += 1
                 on_stored = partial(self._on_stored, self._left, command.draft.reason)
                 await services.messages.leave(command.draft, on_stored)
+                # What was refused earlier is in this one; stored after it, it would take the later words away.
+                self._postponed = [each for each in self._postponed if not isinstance(each, LeaveMessage)]
             case StopCalling():
                 if services.opt_outs is not None:
                     await services.opt_outs.stop_calling(self.info)

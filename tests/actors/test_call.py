@@ -564,6 +564,22 @@ async def test_a_store_that_fails_once_loses_nothing(autojump_clock: MockClock) 
     assert here.bodies() == ["Remember me."]
 
 
+async def test_a_message_that_was_refused_does_not_take_the_place_of_a_later_one(autojump_clock: MockClock) -> None:
+    """The store has room again when the caller adds something: the message that is kept has both in it."""
+    here = desk()
+    call = here.call(Availability.AWAY)
+    here.messages.failing = True
+    async with trio.open_nursery() as both:
+        both.start_soon(call.run)
+        here.line.carrier_says(CallerSpoke("The key is under the mat."))
+        await trio.testing.wait_all_tasks_blocked()
+        here.messages.failing = False
+        here.line.carrier_says(CallerSpoke("And feed the cat."))
+        await trio.testing.wait_all_tasks_blocked()
+        here.line.carrier_says(CallerGone(1000))
+    assert here.bodies() == ["The key is under the mat.\nAnd feed the cat."]
+
+
 async def test_a_store_that_refuses_everything_cuts_nobody(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Without a record, and without its words held, the client is asked and the caller hears the answer."""
     here = desk(saying("Here I am."))
