@@ -102,6 +102,10 @@ class AgentDesk:
         self._memories.setdefault(call_sid, CallMemory())
         self._stir()
 
+    def remembers(self, call_sid: str) -> bool:
+        """Whether a call is not over, as far as is known here: one whose line was lost may come back on another."""
+        return call_sid in self._memories
+
     def forget(self, call_sid: str) -> None:
         """Let go of what is remembered of a call, because it is over."""
         self._memories.pop(call_sid, None)

@@ -324,7 +324,7 @@ class Relay:
         )
         messages = WaitingMessages(database)
         presence = Presence[AnsweringSession](grace=RECONNECT_GRACE)
-        self._meter = CallMeter(on_message_left=self._message_left, on_call_ended=self._call_ended)
+        self._meter = CallMeter(on_message_left=self._message_left)
         responders: dict[By, Responder] = {By.CLIENT: SpokenResponder(ClientResponder(presence))}
         if vendors.machine is not None:
             responders[By.MACHINE] = vendors.machine
@@ -339,7 +339,9 @@ class Relay:
         )
         self._presence = presence
         self.switchboard = Switchboard(services, presence, settings.relay_max_calls)
-        self._reception = Reception(settings, self.switchboard, self._journal, on_left=self._message_left)
+        self._reception = Reception(
+            settings, self.switchboard, self._journal, on_left=self._message_left, on_no_return=self._call_is_gone
+        )
         self._defaults = Defaults(
             greeting=settings.default_voice_greeting,
             voice=settings.default_voice_id,
@@ -532,8 +534,8 @@ class Relay:
     def _wake_client(self, call: CallInfo) -> None:
         self._clients.wake(call)
 
-    def _call_ended(self, call: CallInfo) -> None:
-        self._clients.on_call_over(call.agent_id, call.call_sid)
+    def _call_is_gone(self, agent_id: str, call_sid: str) -> None:
+        self._clients.on_call_over(agent_id, call_sid)
 
     def _message_left(self, agent_id: str) -> None:
         self._clients.announce(agent_id)

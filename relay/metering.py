@@ -20,17 +20,9 @@ _DURATION_BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1200, 3600)
 class CallMeter:
     """Count what happens in calls, and log it by the call's id. Plain functions: nothing here waits."""
 
-    def __init__(
-        self,
-        on_message_left: Callable[[str], None] | None = None,
-        on_call_ended: Callable[[CallInfo], None] | None = None,
-    ) -> None:
-        """`on_message_left` is called with the agent's id after each call that left a message; it must not wait.
-
-        Nor must `on_call_ended`, which is called after each call.
-        """
+    def __init__(self, on_message_left: Callable[[str], None] | None = None) -> None:
+        """`on_message_left` is called with the agent's id after each call that left a message; it must not wait."""
         self._on_message_left = on_message_left
-        self._on_call_ended = on_call_ended
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.live_calls = Gauge("relay_live_calls", "Calls that are live now", registry=self.registry)
@@ -135,8 +127,6 @@ class CallMeter:
         # to the answering machine would be followed by another for each further sentence.
         if summary.left_message and self._on_message_left is not None:
             self._on_message_left(call.agent_id)
-        if self._on_call_ended is not None:
-            self._on_call_ended(call)
 
     def call_crashed(self, call: CallInfo, error: BaseException, stage: str) -> None:
         """Count an error that stopped at the firewall, and log it with its traceback."""

@@ -82,6 +82,10 @@ def _nobody(_id: str) -> None:
     return None
 
 
+def _forgets_nothing(_agent_id: str, _call_sid: str) -> None:
+    return None
+
+
 def _nothing(_record: CallRecord, _progress: CallProgress) -> MessageDraft | None:
     return None
 
@@ -96,6 +100,8 @@ class Reception:
     clock: Callable[[], datetime] = _now
     # Told of every call that the carrier says is over. Must not wait, and must not raise.
     on_over: Callable[[str], None] = _nobody
+    # Told at least once of every call that has no line any more and gets no other. Must not wait, and must not raise.
+    on_no_return: Callable[[str, str], None] = _forgets_nothing
     # What a call leaves for its client that the carrier says is over. Must not raise.
     message_for: Callable[[CallRecord, CallProgress], MessageDraft | None] = _nothing
     # Told of whose message was left after a call. Must not wait, and must not raise.
@@ -131,6 +137,7 @@ class Reception:
                 entry.said, entry.owed = known.said, known.owed
             else:
                 self._leave(known)
+                self._note_no_return(known.admission.call_info.agent_id, call.call_sid)
         self._entries[call.call_sid] = entry
         self._wake.set()
         try:
@@ -218,7 +225,10 @@ class Reception:
         entry = self._entries.get(info.call_sid)
         if entry is None or entry.admission.call_info.agent_id != info.agent_id:
             self._leave_later(info, call.unanswered)
+            self.on_no_return(info.agent_id, info.call_sid)
             return
+        if not call.may_return:
+            self.on_no_return(info.agent_id, info.call_sid)
         latest = entry.admission.call_info
         entry.said = call.transcript
         if latest.connection <= info.connection:
@@ -284,6 +294,7 @@ class Reception:
             self._leave(entry)
             self._forget(call_sid)
             self.switchboard.release(call_sid)
+            self._note_no_return(entry.admission.call_info.agent_id, call_sid)
         for call_sid, entry in expired:
             if entry.reached:
                 continue
@@ -305,7 +316,13 @@ class Reception:
         if entry is not None:
             self._leave(entry)
             self._forget(call_sid)
+        self._note_no_return(agent_id, call_sid)
         self.on_over(call_sid)
+
+    def _note_no_return(self, agent_id: str, call_sid: str) -> None:
+        """Tell that a call gets no other line; of one that has a line still, its end will tell."""
+        if self.switchboard.find(agent_id, call_sid) is None:
+            self.on_no_return(agent_id, call_sid)
 
     def _leave(self, entry: _Entry) -> None:
         """Let what a caller is owed become a message, because they are not coming back."""

@@ -181,7 +181,10 @@ class McpApp:
             session.wake(call)
 
     def on_call_over(self, agent_id: str, call_sid: str) -> None:
-        """Forget whose a call was, and tell whoever waits for its words, because it is over. Never waits."""
+        """Forget whose a call was, and tell whoever waits for its words, because it is over. Never waits.
+
+        A call whose line was lost is not over while its caller may be back on another one.
+        """
         self._desks.forget(agent_id, call_sid)
         self._presence.unclaim(call_sid)
 

@@ -192,11 +192,12 @@ async def _listen(room: WaitingRoom, calls: LiveCalls, call: ToolCall, arguments
     if arguments.only_this_call:
         if not only:
             raise ToolError("bad_arguments", "onlyThisCall needs a callSid.")
-        if calls.find(agent_id, only) is None:
+        desk = room.desks.of(agent_id)
+        if calls.find(agent_id, only) is None and not desk.remembers(only):
             if arguments.say is None:
                 raise UnknownCall(only)
             return {"callSid": only, "over": True}
-        room.desks.of(agent_id).open(only)
+        desk.open(only)
     try:
         words = await room.next_words(call, arguments.wait_seconds, call_sid=only)
     except CallOver:

@@ -94,3 +94,17 @@ async def test_a_line_that_breaks_every_time_is_given_up(daemon: LocalDaemon, ag
         await call.wait_ended()
     assert len(call.sessions) == 4
     assert call.heard[-1].startswith("I'm sorry")
+
+
+async def test_a_call_stays_with_the_client_that_took_it(daemon: LocalDaemon, agent: Access) -> None:
+    """Another client, which has not followed the call, is not asked because the line broke."""
+
+    async def answer_otherwise(turn: Turn) -> str:
+        return f"The other one: {(await repeat(turn)).lower()}"
+
+    async with connected(agent) as taker, connected(agent, answer_otherwise), calling(daemon, agent) as call:
+        assert (await ask(call, "One.")).startswith("The other one")
+        assert (await taker.tool("comms_take_call", callSid=call.call_sid))["status"] == "yours"
+        assert await ask(call, "Two.") == "You said: Two."
+        await call.break_line()
+        assert await ask(call, "Three.") == "You said: Three."

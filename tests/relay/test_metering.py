@@ -71,14 +71,6 @@ def test_a_message_is_announced_when_the_call_is_over() -> None:
     assert told == ["my-client"]
 
 
-def test_whoever_remembers_calls_is_told_of_their_end() -> None:
-    """Each call that is over is told of, whatever came of it."""
-    over: list[str] = []
-    meter = CallMeter(on_call_ended=lambda call: over.append(call.call_sid))
-    meter.call_ended(CALL, CallSummary(outcome="failed"), 1.0)
-    assert over == [CALL.call_sid]
-
-
 def test_a_meter_needs_nobody_to_tell() -> None:
     """Without somebody to announce messages to, the call is counted all the same."""
     meter = CallMeter()

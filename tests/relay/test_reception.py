@@ -885,3 +885,36 @@ async def test_others_are_told_that_a_call_is_over(desk: Desk) -> None:
     await desk.announce()
     await desk.reception.progressed("my-client", over("CA1"))
     assert ended == ["CA1"]
+
+
+@pytest.mark.parametrize("end", ["hung up", "not back in time", "ended by the client", "never came"])
+async def test_a_call_is_forgotten_when_it_gets_no_other_line(end: str, slow: Desk, autojump_clock: MockClock) -> None:
+    """Whose call it was is remembered while its caller may be back, and no longer."""
+    gone: list[tuple[str, str]] = []
+    slow.reception.on_no_return = lambda agent_id, call_sid: gone.append((agent_id, call_sid))
+    admission = await slow.announce()
+    if end == "never came":
+        await trio.sleep(TICKET_SECONDS + 1)
+    else:
+        line = await slow.bring(admission)
+        if end == "ended by the client":
+            slow.board.hang_up("my-client", "CA1")
+            await wait_all_tasks_blocked()
+        await slow.lose(line)
+    if end == "hung up":
+        assert gone == []
+        await slow.reception.progressed("my-client", over("CA1"))
+    if end == "not back in time":
+        assert gone == []
+        await trio.sleep(RETURN_SECONDS + 1)
+    assert gone == [("my-client", "CA1")]
+
+
+async def test_a_call_that_has_a_new_line_is_not_forgotten(slow: Desk) -> None:
+    """Neither the loss of the old line nor a ticket that nobody uses is its end."""
+    gone: list[str] = []
+    slow.reception.on_no_return = lambda _agent_id, call_sid: gone.append(call_sid)
+    line = await slow.bring(await slow.announce())
+    await slow.bring(await slow.announce(attempt=1))
+    await slow.lose(line)
+    assert gone == []

@@ -164,10 +164,31 @@ async def test_one_call_is_waited_for_alone(relay: RunningRelay) -> None:
 async def test_answer_to_a_call_that_ends_with_it(relay: RunningRelay) -> None:
     """Who answers and waits for that call alone learns that there is nothing to wait for."""
     async with staffing(relay) as client, trio.open_nursery() as nursery:
-        nursery.start_soon(Caller(relay).say, "Hello?")
+        caller = Caller(relay)
+        nursery.start_soon(caller.say, "Hello?")
         heard = await client.converse()
         del relay.live_calls.calls["CA1"]
+
+        async def end() -> None:
+            await eventually(lambda: caller.heard == ["Bye."])
+            relay.app.on_call_over("anna", "CA1")
+
+        nursery.start_soon(end)
         assert await client.answer(heard, "Bye.", onlyThisCall=True) == {"callSid": "CA1", "over": True}
+
+
+async def test_a_call_whose_line_was_lost_is_still_waited_for(relay: RunningRelay) -> None:
+    """It is not called over, whether somebody waits or comes to wait, until it is said to be."""
+    async with staffing(relay) as client, trio.open_nursery() as nursery:
+        caller = Caller(relay)
+        nursery.start_soon(caller.say, "Hello?")
+        heard = await client.converse()
+        del relay.live_calls.calls["CA1"]
+        waiting = await client.answer(heard, "Hi.", onlyThisCall=True, waitSeconds=0)
+        assert "waiting" in waiting
+        assert "waiting" in await client.converse(callSid="CA1", onlyThisCall=True, waitSeconds=0)
+        relay.app.on_call_over("anna", "CA1")
+        assert code_of(await client.converse(callSid="CA1", onlyThisCall=True, waitSeconds=0)) == "unknown_call"
 
 
 @pytest.mark.parametrize(
