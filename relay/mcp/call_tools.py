@@ -9,7 +9,7 @@ from pydantic import Field
 
 from relay.agents import Agent
 from relay.mcp.ports import Calls
-from relay.mcp.tool_arguments import Arguments
+from relay.mcp.tool_arguments import Arguments, CallSid
 from relay.mcp.tools import Schema, Tool, nullable
 
 # More than a daemon carries at once by default, so that no live call is missing from a list of them.
@@ -34,7 +34,7 @@ class ListCalls(Arguments):
 class EndCall(Arguments):
     """Arguments of `comms_end_call`."""
 
-    call_sid: str = Field(min_length=1, max_length=64, description="The live call, as comms_list_calls names it.")
+    call_sid: CallSid = Field(min_length=1, description="The live call, as comms_list_calls names it.")
     say: str = Field(
         default="", max_length=2000, description="A last sentence for the caller, spoken before the call ends."
     )

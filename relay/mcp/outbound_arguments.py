@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from relay.calls import OnVoicemail
-from relay.mcp.tool_arguments import Arguments
+from relay.mcp.tool_arguments import Arguments, CallSid
 from relay.speech.engines.port import MAX_CHARACTERS
 from relay.speech.languages import LONGEST_TAG, LanguageError, is_beyond_conversation, lacking, read_language
 from relay.speech.voices import read_message_voice, read_voice
@@ -49,7 +49,6 @@ Voice = Annotated[str, AfterValidator(_checked(read_message_voice)), _VOICE_SCHE
 VoiceOfCall = Annotated[str, AfterValidator(_checked(read_voice)), _VOICE_SCHEMA]
 # Written out, because an enum of its own would stand behind a $ref, which some clients do not follow.
 Voicemail = Annotated[OnVoicemail, WithJsonSchema({"type": "string", "enum": [each.value for each in OnVoicemail]})]
-CallSid = Annotated[str, Field(max_length=64)]
 Number = Annotated[str, Field(max_length=64)]
 
 _TO = (

@@ -6,16 +6,32 @@ Whatever a client sends, what is said about it is short: the first faults, and n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
-from pydantic_core import from_json
+from pydantic_core import PydanticCustomError, from_json
+
+from relay.call_sids import is_call_sid
 
 # Characters of a list that comes as JSON text: a hundred ids of the longest kind, and some room.
 _LONGEST_LIST = 16_384
 _MOST_FAULTS = 3
 _LONGEST_NAME = 64
+
+
+def _known_form(given: str) -> str:
+    # Empty stands for what is left out, where it may be.
+    if given and not is_call_sid(given):
+        raise PydanticCustomError(
+            "call_sid",
+            "that is not the id of a call, which is CA and 32 hexadecimal digits; comms_list_calls names them",
+        )
+    return given
+
+
+# Turned away here and not as an unknown call: a model that has shortened the id then learns that it did.
+CallSid = Annotated[str, Field(max_length=64), AfterValidator(_known_form)]
 
 
 class Arguments(BaseModel):

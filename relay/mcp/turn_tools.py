@@ -20,7 +20,7 @@ from actors.presence import AnsweringSession, Presence
 from relay.mcp.answer_calls_tool import answer_calls_tool
 from relay.mcp.ports import LiveCalls
 from relay.mcp.spoken_words import HEARD, TRANSCRIPT, heard, lines, text
-from relay.mcp.tool_arguments import Arguments
+from relay.mcp.tool_arguments import Arguments, CallSid
 from relay.mcp.tools import Outcome, ToolBase, ToolCall, ToolError, TurnTool
 from relay.mcp.waiting_room import DEFAULT_WAIT, LONGEST_WAIT, WaitingRoom
 
@@ -31,9 +31,7 @@ _ENDING = frozenset({Phase.UNAVAILABLE, Phase.GOODBYE, Phase.ENDING, Phase.OVER}
 class Converse(Arguments):
     """Arguments of `comms_converse`."""
 
-    call_sid: str = Field(
-        default="", max_length=64, description="With say: the call of the words that you answer, as you got it."
-    )
+    call_sid: CallSid = Field(default="", description="With say: the call of the words that you answer, as you got it.")
     turn: int | None = Field(
         default=None, ge=1, description="With say: the turn of the words that you answer, as you got it."
     )
@@ -63,7 +61,7 @@ class Converse(Arguments):
 class TakeCall(Arguments):
     """Arguments of `comms_take_call`."""
 
-    call_sid: str = Field(min_length=1, max_length=64, description="The live call, as comms_list_calls names it.")
+    call_sid: CallSid = Field(min_length=1, description="The live call, as comms_list_calls names it.")
 
 
 def turn_tools(room: WaitingRoom, calls: LiveCalls, presence: Presence[AnsweringSession]) -> list[ToolBase[Any]]:

@@ -17,7 +17,6 @@ Source: the vendor's pages on the Call resource, answering machine detection and
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -32,6 +31,7 @@ from attrs.validators import ge, gt
 from twilio.base.exceptions import TwilioException  # type: ignore[import-untyped]
 from twilio.rest import Client  # type: ignore[import-untyped]
 
+from relay.call_sids import is_call_sid
 from relay.twilio.http_client import TrioHttpClient
 from relay.twilio.orders import MAX_TWIML, STATUS_EVENTS, CallState, PlaceCall, PlacedCall, UnclaimedCall
 from relay.twilio.pacing import Pacer
@@ -49,8 +49,6 @@ from relay.twilio.refusals import (
 log = structlog.get_logger(__name__)
 
 _Result = TypeVar("_Result")
-
-_CALL_SID = re.compile("CA[0-9a-fA-F]{32}")
 
 # Raised before a byte of the request was sent.
 _NOTHING_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
@@ -114,7 +112,8 @@ class CarrierCalls:
         try:
             with trio.fail_after(self._options.timeout, shield=True), _translated():
                 answer = await self._client.calls.create_async(**_create_arguments(request))
-                if answer.sid:
+                # Without a name it cannot be followed: nobody knows of this call either, and it is looked for.
+                if is_call_sid(str(answer.sid)):
                     placed = PlacedCall(answer.sid, answer.status or "queued", waited)
         except CarrierRefused as refusal:
             if refusal.code != SILENT:
@@ -173,7 +172,7 @@ class CarrierCalls:
         async def ask() -> Sequence[CallState]:
             with self._in_time(), _translated():
                 found = await self._client.calls.list_async(to=to, from_=from_, limit=_RECENT_CALLS)
-                return [_state(each) for each in found if _was_placed_since(each, since)]
+                return [_state(each) for each in found if is_call_sid(str(each.sid)) and _was_placed_since(each, since)]
 
         return await self._repeat_while_busy(ask)
 
@@ -263,7 +262,7 @@ def _translated() -> Iterator[None]:
 
 def _check_sid(call_sid: str) -> None:
     # It becomes part of a path, so what is no id must not get there.
-    if not _CALL_SID.fullmatch(call_sid):
+    if not is_call_sid(call_sid):
         raise unknown_call()
 
 

@@ -39,6 +39,7 @@ from actors.messages import (
     PhoneEvent,
     SpeechPlayed,
 )
+from relay.call_sids import CALL_SID_PATTERN
 
 # The carrier names no limit. Its longest frames repeat a piece of our own speech or a minute of the caller's: some kB.
 MAX_FRAME_CHARACTERS = 65_536
@@ -202,7 +203,7 @@ class _Frame(BaseModel):
 
 class _SetupFrame(_Frame):
     type: Literal["setup"]
-    call_sid: _Text = Field(min_length=1)
+    call_sid: _Text = Field(pattern=f"^{CALL_SID_PATTERN}$")
     account_sid: _Text = ""
     session_id: _Text = ""
     caller: _Text = Field(default="", alias="from")

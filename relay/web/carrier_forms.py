@@ -24,6 +24,7 @@ from werkzeug.exceptions import BadRequest, Forbidden
 
 from actors.messages import Callee, Direction
 from relay.agents import Agent
+from relay.call_sids import is_call_sid
 from relay.calls import ENDED_STATUSES, CallProgress, TransferResult
 from relay.twilio.parties import read_party
 from relay.twilio.signatures import SignatureChecker
@@ -35,7 +36,6 @@ Form: TypeAlias = MultiDict[str, str]
 
 # The carrier adds fields without notice; some forty are known.
 _MAX_FIELDS = 256
-_CALL_SID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ORDER = re.compile(r"[A-Za-z0-9_-]{16,64}")
 # Told with more words where the call was diverted on its way, or the verdict is another carrier's.
 _ATTESTATION = re.compile(r"TN-Validation-Passed-(?P<level>[ABC])(?P<more>-[A-Za-z0-9-]{1,64})?")
@@ -68,7 +68,7 @@ async def signed_form(checker: SignatureChecker) -> Form:
 def call_sid(form: Form) -> str:
     """Return the id of the call that the form is about. Raises the HTTP error 400 where there is none."""
     given = form.get("CallSid", "")
-    if not _CALL_SID.fullmatch(given):
+    if not is_call_sid(given):
         raise BadRequest
     return given
 

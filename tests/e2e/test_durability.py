@@ -35,6 +35,7 @@ from tests.e2e.parties import (
     stay_silent,
     ticket_in,
 )
+from tests.sids import sid
 
 # ── the daemon dies ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -167,7 +168,7 @@ async def test_logs_hold_no_secrets(tmp_path: Path, machine: dict[str, str]) -> 
             private.append(address.partition("session_id=")[2])
             await http.post(address, content=b'{"quagmire": 1}')
             await http.get("/sse?token=quagmire")
-            await http.post(f"/webhooks/{agent.agent_id}/voice", data={"From": caller, "CallSid": "CA1"})
+            await http.post(f"/webhooks/{agent.agent_id}/voice", data={"From": caller, "CallSid": sid()})
         async with calling_until_killed(daemon, agent) as call:
             await call.say("xylophone!")
             await call.next_token()

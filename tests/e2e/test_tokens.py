@@ -20,6 +20,7 @@ from tests.e2e.parties import (
     register,
     session_address,
 )
+from tests.sids import sid
 
 
 @attrs.frozen
@@ -45,7 +46,7 @@ async def neighbours(daemon: LocalDaemon) -> AsyncIterator[Neighbours]:
         ("comms_get_waiting_messages", {}),
         ("comms_acknowledge_messages", {"ids": ["msg_0000000000000000"]}),
         ("comms_list_calls", {}),
-        ("comms_end_call", {"callSid": "CA1"}),
+        ("comms_end_call", {"callSid": sid()}),
     ],
 )
 async def test_a_tool_acts_for_nobody_else(neighbours: Neighbours, tool: str, arguments: dict[str, object]) -> None:

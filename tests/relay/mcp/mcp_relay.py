@@ -35,6 +35,7 @@ from relay.mcp.session import McpSession
 from relay.mcp.tool_arguments import Arguments
 from relay.mcp.tools import Tool, Toolbox, ToolCall
 from tests.relay.mcp.memory_outbound import MemoryOutbound
+from tests.sids import sid
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -84,7 +85,7 @@ class Record:
     id: str
     agent_id: str
     body: str
-    call_sid: str = "CA0"
+    call_sid: str = sid(0)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -119,7 +120,7 @@ class MemoryMessages:
     confirmed: set[str] = attrs.field(factory=set)
     broken: bool = False
 
-    def leave(self, agent_id: str, body: str = "Please call back.", call_sid: str = "CA0") -> Record:
+    def leave(self, agent_id: str, body: str = "Please call back.", call_sid: str = sid(0)) -> Record:
         record = Record(f"message-{len(self.records) + 1}", agent_id, body, call_sid)
         self.records.append(record)
         return record
@@ -185,7 +186,7 @@ class MemoryLiveCalls:
     calls: dict[str, MemoryCall] = attrs.field(factory=dict)
     taken: list[tuple[str, str]] = attrs.field(factory=list)
 
-    def begin(self, agent_id: str = "anna", call_sid: str = "CA1", phase: Phase = Phase.CLIENT_LISTENING) -> MemoryCall:
+    def begin(self, agent_id: str = "anna", call_sid: str = sid(), phase: Phase = Phase.CLIENT_LISTENING) -> MemoryCall:
         call = self.calls[call_sid] = MemoryCall(call_info(agent_id, call_sid), phase)
         return call
 
@@ -268,12 +269,12 @@ class Speech:
         raise AssertionError("a client ends calls by its tool")
 
 
-def call_info(agent_id: str = "anna", call_sid: str = "CA1") -> CallInfo:
+def call_info(agent_id: str = "anna", call_sid: str = sid()) -> CallInfo:
     """Make what is known of a call."""
     return CallInfo(call_sid=call_sid, agent_id=agent_id, caller="+15550001111", called="+15550002222", started_at=NOW)
 
 
-def turn(agent_id: str, words: str, number: int = 1, call_sid: str = "CA1") -> TurnRequest:
+def turn(agent_id: str, words: str, number: int = 1, call_sid: str = sid()) -> TurnRequest:
     """Make the turn in which a caller says these words."""
     line = Line(Speaker.CALLER, words, NOW)
     return TurnRequest(call=call_info(agent_id, call_sid), turn=number, history=(line,))

@@ -10,6 +10,7 @@ import trio
 from actors.errors import UnknownCall
 from relay.agents import Agent
 from relay.calls import CallWish, TransferWish, VoiceMessageWish
+from tests.sids import sid
 
 Wish = CallWish | VoiceMessageWish | TransferWish
 
@@ -36,7 +37,7 @@ class MemoryOutbound:
 
     async def make_call(self, agent: Agent, wish: CallWish) -> dict[str, Any]:
         return await self._take(agent, wish) or {
-            "callSid": "CA1",
+            "callSid": sid(),
             "status": "queued",
             "to": wish.to,
             "from": "+15550002222",
@@ -44,7 +45,7 @@ class MemoryOutbound:
 
     async def send_voice_message(self, agent: Agent, wish: VoiceMessageWish) -> dict[str, Any]:
         return await self._take(agent, wish) or {
-            "callSid": "CA1",
+            "callSid": sid(),
             "status": "queued",
             "to": wish.to,
             "from": "+15550002222",

@@ -17,6 +17,7 @@ from relay.mcp.answer_calls_tool import MOST_ROUNDS
 from tests.relay.mcp.http_client import HttpClient, ask_stateless, http_client
 from tests.relay.mcp.mcp_relay import RunningRelay, eventually, raw_client, running_relay
 from tests.relay.mcp.tool_client import EACH_WAY, STATELESS, Caller, ToolClient, code_of, staffing, tool_client
+from tests.sids import sid
 
 SAMPLING: dict[str, Any] = {"sampling": {}}
 
@@ -109,8 +110,8 @@ async def test_question_is_the_turn_as_every_client_gets_it(relay: RunningRelay)
         (request,) = question["inputRequests"].values()
     assert request["method"] == "sampling/createMessage"
     assert request["params"]["messages"][-1]["content"]["text"] == "Hello?"
-    assert request["params"]["metadata"]["callSid"] == "CA1"
-    assert "CA1" not in question["requestState"]
+    assert request["params"]["metadata"]["callSid"] == sid()
+    assert sid() not in question["requestState"]
 
 
 async def test_same_answer_twice_is_spoken_once(relay: RunningRelay) -> None:

@@ -11,6 +11,7 @@ from relay.agents import Agent
 from relay.mcp.call_tools import call_tools
 from relay.mcp.tools import Toolbox
 from tests.relay.mcp.mcp_relay import NOW, MemoryCalls, called
+from tests.sids import sid
 
 ANNA = Agent(agent_id="anna", created_at=NOW)
 
@@ -21,15 +22,15 @@ async def call(calls: MemoryCalls, name: str, **arguments: Any) -> types.CallToo
 
 async def test_calls_of_the_agent_are_listed() -> None:
     """An agent sees its own calls in the state it asks for."""
-    calls = MemoryCalls(live={("anna", "CA1"), ("bert", "CA2")})
+    calls = MemoryCalls(live={("anna", sid()), ("bert", sid(2))})
     listed = await call(calls, "comms_list_calls", state="live")
-    assert listed.structured_content == {"calls": [{"callSid": "CA1", "state": "live"}]}
+    assert listed.structured_content == {"calls": [{"callSid": sid(), "state": "live"}]}
     assert (await call(calls, "comms_list_calls", state="ended")).structured_content == {"calls": []}
 
 
 async def test_no_more_calls_are_listed_than_wanted() -> None:
     """The list is cut after its newest calls, at 50 unless told otherwise; that of the live ones is whole."""
-    calls = MemoryCalls(live={("anna", f"CA{number}") for number in range(60)})
+    calls = MemoryCalls(live={("anna", sid(number)) for number in range(60)})
     everything = await calls.list_calls("anna", None, 100)
     for state, limit, listed in (
         ("all", None, 50),
@@ -45,7 +46,7 @@ async def test_no_more_calls_are_listed_than_wanted() -> None:
 def test_records_of_all_kinds_keep_to_the_schema() -> None:
     """A live call, and a voice message to a machine that failed, are what the tool says it returns."""
     live: dict[str, Any] = {
-        "callSid": "CA1",
+        "callSid": sid(),
         "agentId": "anna",
         "kind": "call",
         "direction": "inbound",
@@ -83,15 +84,15 @@ def test_records_of_all_kinds_keep_to_the_schema() -> None:
 
 async def test_call_is_ended_with_last_words() -> None:
     """Ending a call passes the last sentence on and says that it is ending."""
-    calls = MemoryCalls(live={("anna", "CA1")})
-    ended = await call(calls, "comms_end_call", callSid="CA1", say="Goodbye.")
-    assert ended.structured_content == {"callSid": "CA1", "status": "ending"}
-    assert calls.ended == [("anna", "CA1", "Goodbye.")]
+    calls = MemoryCalls(live={("anna", sid())})
+    ended = await call(calls, "comms_end_call", callSid=sid(), say="Goodbye.")
+    assert ended.structured_content == {"callSid": sid(), "status": "ending"}
+    assert calls.ended == [("anna", sid(), "Goodbye.")]
 
 
 async def test_call_of_another_agent_is_unknown() -> None:
     """Whether somebody else has such a call is not told."""
-    calls = MemoryCalls(live={("bert", "CA2")})
-    refused = await call(calls, "comms_end_call", callSid="CA2")
+    calls = MemoryCalls(live={("bert", sid(2))})
+    refused = await call(calls, "comms_end_call", callSid=sid(2))
     assert refused.structured_content["error"]["code"] == "unknown_call"
     assert calls.ended == []

@@ -7,15 +7,16 @@ import json
 from relay.mcp.live_messages import LiveMessages
 from tests.relay.mcp.mcp_relay import MemoryLiveCalls, MemoryMessages, RunningRelay, raw_client
 from tests.relay.mcp.tool_client import staffing
+from tests.sids import sid
 
 
 async def test_message_of_a_live_call_is_marked() -> None:
     """Of an agent's own call; one that is over, or another agent's, is not."""
     messages, calls = MemoryMessages(), MemoryLiveCalls()
-    live = messages.leave("anna", call_sid="CA1")
-    over = messages.leave("anna", call_sid="CA2")
-    calls.begin("anna", "CA1")
-    calls.begin("bert", "CA2")
+    live = messages.leave("anna", call_sid=sid())
+    over = messages.leave("anna", call_sid=sid(2))
+    calls.begin("anna", sid())
+    calls.begin("bert", sid(2))
     marked = LiveMessages(messages, calls)
     for records in (await marked.peek("anna", 10), (await marked.fetch("anna", 10)).messages):
         assert [each.id for each in records] == [live.id, over.id]
@@ -37,7 +38,7 @@ async def test_everything_else_is_passed_on() -> None:
 async def test_mark_is_shown_in_every_way(relay: RunningRelay) -> None:
     """By the tool, the resource and the notice that is pushed."""
     relay.live_calls.begin()
-    left = relay.messages.leave("anna", call_sid="CA1")
+    left = relay.messages.leave("anna", call_sid=sid())
     async with raw_client(relay) as client, staffing(relay) as tools:
         await client.shake_hands()
         notice = await client.next_message("notifications/message")

@@ -20,18 +20,19 @@ from relay.mcp.outbound_tools import outbound_tools
 from relay.mcp.tools import Toolbox
 from tests.relay.mcp.mcp_relay import NOW, RunningRelay, called
 from tests.relay.mcp.memory_outbound import VERDICT, MemoryOutbound
+from tests.sids import sid
 
 VOICE = "XB0fDUnXU5powFXDhCwa"
 ANNA = Agent(agent_id="anna", created_at=NOW)
 BERLIN = "+4930123456"
 CALL: dict[str, Any] = {"to": BERLIN}
 MESSAGE: dict[str, Any] = {"to": BERLIN, "text": "Hello."}
-TRANSFER: dict[str, Any] = {"to": BERLIN, "callSid": "CA1"}
+TRANSFER: dict[str, Any] = {"to": BERLIN, "callSid": sid()}
 DIALLING = (("comms_make_call", CALL), ("comms_send_voice_message", MESSAGE), ("comms_transfer_call", TRANSFER))
 
 
 def a_telephone(failure: Exception | None = None) -> MemoryOutbound:
-    return MemoryOutbound(failure=failure, calls={("anna", "CA1"), ("bert", "CA2")})
+    return MemoryOutbound(failure=failure, calls={("anna", sid()), ("bert", sid(2))})
 
 
 async def call(
@@ -82,7 +83,7 @@ async def test_call_is_wished_for_as_it_was_asked() -> None:
         timeZone="Europe/Berlin",
         purpose="reminders",
     )
-    assert placed == {"callSid": "CA1", "status": "queued", "to": "+49 30 123456", "from": "+15550002222"}
+    assert placed == {"callSid": sid(), "status": "queued", "to": "+49 30 123456", "from": "+15550002222"}
     wish = CallWish(
         to="+49 30 123456",
         greeting="Good morning.",
@@ -132,10 +133,10 @@ async def test_transfer_is_wished_for_as_it_was_asked() -> None:
     passed_on = await content(
         outbound, "comms_transfer_call", **TRANSFER, **arguments, announcementText="One moment.", confirm=True
     )
-    assert passed_on == {"callSid": "CA1", "status": "transferring", "to": BERLIN}
+    assert passed_on == {"callSid": sid(), "status": "transferring", "to": BERLIN}
     wish = TransferWish(
         to=BERLIN,
-        call_sid="CA1",
+        call_sid=sid(),
         announcement="One moment.",
         confirm=True,
         ring_seconds=120,
@@ -251,7 +252,7 @@ async def test_every_way_with_a_machine_can_be_asked_for(wish: OnVoicemail) -> N
         ("comms_transfer_call", {**TRANSFER, "confirm": "1?"}, "confirm"),
         ("comms_stop_calling", {}, "number and callSid"),
         ("comms_stop_calling", {"number": "", "callSid": ""}, "number and callSid"),
-        ("comms_stop_calling", {"number": BERLIN, "callSid": "CA1"}, "number and callSid"),
+        ("comms_stop_calling", {"number": BERLIN, "callSid": sid()}, "number and callSid"),
         ("comms_stop_calling", {"number": BERLIN, "reason": "x" * 501}, "reason"),
     ],
 )
@@ -371,7 +372,7 @@ def test_results_of_all_kinds_keep_to_the_schema(name: str, _arguments: object) 
     """A number that is none has no form to be told, and a carrier that speaks by itself makes no audio."""
     schema = schema_of(name)
     jsonschema.validate({"dryRun": True, **VERDICT, "to": None, "zones": [], "nextAllowed": None}, schema)
-    placed = {"callSid": "CA1", "status": "queued", "to": BERLIN, "from": BERLIN}
+    placed = {"callSid": sid(), "status": "queued", "to": BERLIN, "from": BERLIN}
     jsonschema.validate({**placed, "audioUrl": None, "durationSeconds": None}, schema)
 
 
@@ -411,8 +412,8 @@ async def test_database_that_fails_is_told(name: str, arguments: dict[str, Any])
 async def test_call_of_another_agent_cannot_be_passed_on() -> None:
     """Whether somebody else has such a call is not told."""
     outbound = a_telephone()
-    theirs = await error(outbound, "comms_transfer_call", to=BERLIN, callSid="CA2")
-    nobodys = await error(outbound, "comms_transfer_call", to=BERLIN, callSid="CA3")
+    theirs = await error(outbound, "comms_transfer_call", to=BERLIN, callSid=sid(2))
+    nobodys = await error(outbound, "comms_transfer_call", to=BERLIN, callSid=sid(3))
     assert theirs == nobodys
     assert theirs["code"] == "unknown_call"
     assert outbound.wishes == []
@@ -433,13 +434,13 @@ async def test_number_is_not_called_any_more() -> None:
 async def test_other_party_of_a_call_is_not_called_any_more() -> None:
     """A call names the number as well."""
     outbound = a_telephone()
-    assert await content(outbound, "comms_stop_calling", callSid="CA1") == {"to": "+15550001111", "added": True}
-    assert outbound.stopped == [("anna", "", "CA1", "")]
+    assert await content(outbound, "comms_stop_calling", callSid=sid()) == {"to": "+15550001111", "added": True}
+    assert outbound.stopped == [("anna", "", sid(), "")]
 
 
 async def test_unknown_call_names_no_number() -> None:
     """A call that is not the agent's says so, and asks for the number instead of for a live call."""
-    told = await error(a_telephone(UnknownCall("CA2")), "comms_stop_calling", callSid="CA2")
+    told = await error(a_telephone(UnknownCall(sid(2))), "comms_stop_calling", callSid=sid(2))
     assert told["code"] == "unknown_call"
     assert "number" in told["message"]
 
@@ -477,7 +478,7 @@ async def told(client: Client, name: str, **arguments: Any) -> dict[str, Any]:
 
 async def test_sdk_client_lists_and_calls_the_tools(relay: RunningRelay) -> None:
     """Over SSE, a published client sees the four tools and takes results, verdicts and errors of each."""
-    relay.outbound.calls = {("anna", "CA1")}
+    relay.outbound.calls = {("anna", sid())}
     async with sdk_client(relay) as client:
         names = {each.name for each in (await client.list_tools()).tools}
         assert {"comms_stop_calling", *(name for name, _ in DIALLING)} <= names
@@ -485,16 +486,16 @@ async def test_sdk_client_lists_and_calls_the_tools(relay: RunningRelay) -> None
             assert (await told(client, name, **arguments))["to"] == BERLIN
             assert await told(client, name, **arguments, dryRun=True) == {"dryRun": True, **VERDICT}
             assert "ringSeconds" in (await told(client, name, **arguments, ringSeconds=1))["error"]["message"]
-        assert (await told(client, "comms_stop_calling", callSid="CA1"))["added"] is True
+        assert (await told(client, "comms_stop_calling", callSid=sid()))["added"] is True
     assert {agent_id for agent_id, _ in relay.outbound.wishes} == {"anna"}
 
 
 async def test_sdk_client_of_another_agent_gets_nowhere(relay: RunningRelay) -> None:
     """Over SSE, a token of bert's neither acts for anna nor passes on, or learns of, a call of hers."""
-    relay.outbound.calls = {("anna", "CA1")}
+    relay.outbound.calls = {("anna", sid())}
     async with sdk_client(relay, "bert") as client:
         for name, arguments in DIALLING:
             assert (await told(client, name, **arguments, agentId="anna"))["error"]["code"] == "not_your_agent"
-        for name, arguments in (("comms_transfer_call", TRANSFER), ("comms_stop_calling", {"callSid": "CA1"})):
+        for name, arguments in (("comms_transfer_call", TRANSFER), ("comms_stop_calling", {"callSid": sid()})):
             assert (await told(client, name, **arguments))["error"]["code"] == "unknown_call"
     assert (relay.outbound.wishes, relay.outbound.stopped) == ([], [])

@@ -10,6 +10,7 @@ import trio
 from actors.phases import Phase
 from relay.mcp.server import TOOL_CALLS_AT_ONCE
 from tests.relay.mcp.mcp_relay import RunningRelay, WaitingTool, eventually, raw_client, running_relay
+from tests.sids import sid
 
 URI, LIVE_CALLS = "comms://waiting-messages", "comms://live-calls"
 
@@ -79,13 +80,13 @@ async def test_resource_can_be_subscribed_to(relay: RunningRelay, method: str) -
 
 async def test_resource_shows_the_agents_own_live_calls(relay: RunningRelay) -> None:
     """Reading it shows whose caller waits for an answer."""
-    relay.live_calls.begin("anna", "CA1", Phase.CLIENT_AWAITED)
-    relay.live_calls.begin("bert", "CA2")
+    relay.live_calls.begin("anna", sid(), Phase.CLIENT_AWAITED)
+    relay.live_calls.begin("bert", sid(2))
     async with raw_client(relay) as client:
         await client.shake_hands()
         read = await client.request("resources/read", uri=LIVE_CALLS)
     (call,) = json.loads(read["result"]["contents"][0]["text"])["calls"]
-    assert (call["callSid"], call["callerWaits"]) == ("CA1", True)
+    assert (call["callSid"], call["callerWaits"]) == (sid(), True)
 
 
 async def test_resource_that_cannot_be_read_is_an_error(relay: RunningRelay) -> None:
@@ -98,7 +99,7 @@ async def test_resource_that_cannot_be_read_is_an_error(relay: RunningRelay) -> 
 
 async def test_session_acts_for_its_own_agent_whatever_the_arguments(relay: RunningRelay) -> None:
     """Over the wire, too, no tool sees, confirms, lists or ends what belongs to another agent."""
-    relay.calls.live = {("bert", "CA2")}
+    relay.calls.live = {("bert", sid(2))}
     theirs = relay.messages.leave("bert")
     async with raw_client(relay) as client:
         await client.shake_hands()
@@ -110,7 +111,7 @@ async def test_session_acts_for_its_own_agent_whatever_the_arguments(relay: Runn
         confirmed = await call("comms_acknowledge_messages", ids=[theirs.id])
         assert confirmed == {"acknowledged": [], "unknown": [theirs.id]}
         assert await call("comms_list_calls") == {"calls": []}
-        assert "unknown_call" in str(await call("comms_end_call", callSid="CA2"))
+        assert "unknown_call" in str(await call("comms_end_call", callSid=sid(2)))
         assert "not_your_agent" in str(await call("comms_list_calls", agentId="bert"))
     assert relay.messages.confirmed == set()
     assert relay.calls.ended == []

@@ -14,6 +14,7 @@ from relay.mcp.client_responder import ClientResponder
 from tests.relay.mcp.http_client import http_client, standing_client
 from tests.relay.mcp.mcp_relay import RunningRelay, Speech, eventually, raw_client, turn
 from tests.relay.mcp.tool_client import EACH_WAY, HTTP, SSE, STATELESS, Caller, code_of, tool_client
+from tests.sids import sid
 
 
 @attrs.frozen
@@ -108,7 +109,7 @@ async def test_a_call_that_was_taken_is_had_in_the_next_session(way: str, relay:
         nursery.start_soon(caller.say, "Hello?")
         theirs = await standing.converse()
         client = BriefClient(relay, way)
-        assert (await client.tool("comms_take_call", callSid="CA1"))["status"] == "yours"
+        assert (await client.tool("comms_take_call", callSid=sid()))["status"] == "yours"
         heard = await client.converse()
         assert heard["caller"] == "Hello?"
         assert code_of(await standing.answer(theirs, "Me.")) == "taken_by_another_client"

@@ -17,6 +17,7 @@ from tests.mcp_clients import (
     start_client,
 )
 from tests.relay.mcp.mcp_relay import MemoryHellos, RunningRelay, running_relay
+from tests.sids import sid
 
 over_both = pytest.mark.parametrize("way", ["sse", "mcp"])
 
@@ -30,7 +31,7 @@ async def test_client_answers_a_turn(stock: StockClient, way: str, relay: Runnin
         speech = await relay.ask("What time is it?")
         asked = await client.next("sampling")
     assert speech.text == "You said: What time is it?"
-    assert asked["metadata"]["callSid"] == "CA1"
+    assert asked["metadata"]["callSid"] == sid()
     assert asked["metadata"]["from"] == "+15550001111"
     assert "untrusted data" in asked["system"]
 

@@ -28,6 +28,7 @@ from relay.mcp.turn_tools import turn_tools
 from relay.mcp.waiting_room import WaitingRoom
 from tests.relay.mcp.mcp_relay import NOW, MemoryCalls, MemoryLiveCalls, MemoryMessages, Record, called
 from tests.relay.mcp.memory_outbound import MemoryOutbound
+from tests.sids import NO_SIDS, sid
 
 ANNA = Agent(agent_id="anna", created_at=NOW)
 
@@ -67,12 +68,12 @@ def all_tools() -> Toolbox:
 # What the tools cannot do without.
 NEEDED: dict[str, dict[str, Any]] = {
     "comms_acknowledge_messages": {"ids": ["message-1"]},
-    "comms_end_call": {"callSid": "CA1"},
+    "comms_end_call": {"callSid": sid()},
     "comms_make_call": {"to": "+4930123456"},
     "comms_send_voice_message": {"to": "+4930123456", "text": "Hello."},
-    "comms_transfer_call": {"callSid": "CA1", "to": "+4930123456"},
+    "comms_transfer_call": {"callSid": sid(), "to": "+4930123456"},
     "comms_stop_calling": {"number": "+4930123456"},
-    "comms_take_call": {"callSid": "CA1"},
+    "comms_take_call": {"callSid": sid()},
 }
 
 
@@ -98,12 +99,12 @@ def error_of(result: types.CallToolResult) -> tuple[str, str]:
         ("comms_list_calls", {"limit": 0}, "limit"),
         ("comms_list_calls", {"limit": 1001}, "limit"),
         ("comms_end_call", {"callSid": 5}, "callSid"),
-        ("comms_end_call", {"call_sid": "CA1"}, "callSid"),
+        ("comms_end_call", {"call_sid": sid()}, "callSid"),
         ("comms_converse", {"waitSeconds": 51}, "waitSeconds"),
         ("comms_converse", {"waitSeconds": -1}, "waitSeconds"),
         ("comms_converse", {"say": "x" * 4001}, "say"),
-        ("comms_converse", {"callSid": "CA1", "turn": 0, "say": "Yes."}, "turn"),
-        ("comms_answer_calls", {"callSid": "CA1"}, "callSid"),
+        ("comms_converse", {"callSid": sid(), "turn": 0, "say": "Yes."}, "turn"),
+        ("comms_answer_calls", {"callSid": sid()}, "callSid"),
         ("comms_take_call", {}, "callSid"),
     ],
 )
@@ -239,6 +240,20 @@ async def test_foreign_input_is_never_explained_at_length(name: str) -> None:
         assert message.count("secret") <= 1
 
 
+@pytest.mark.parametrize("given", NO_SIDS)
+async def test_what_is_no_call_sid_is_said_to_be_none(given: str) -> None:
+    """Each tool that takes a call turns away what has not the form of its id, and repeats none of it."""
+    takers = {each.name for each in all_tools().definitions if "callSid" in each.input_schema["properties"]}
+    assert len(takers) == 5
+    for name in takers:
+        needed = {"turn": 1, "say": "Yes."} if name == "comms_converse" else NEEDED[name]
+        arguments = {key: value for key, value in needed.items() if key != "number"} | {"callSid": given}
+        code, message = error_of(await called(all_tools(), ANNA, name, arguments))
+        assert code == "bad_arguments"
+        assert "callSid" in message
+        assert len(given) < 4 or given not in message
+
+
 def all_arguments(name: str) -> list[str]:
     definition = next(each for each in all_tools().definitions if each.name == name)
     return list(definition.input_schema["properties"])
@@ -270,7 +285,7 @@ async def test_null_is_as_good_as_left_out() -> None:
     [
         (StoreFailed("disk full"), "try_again"),
         (DatabaseError("no such file"), "try_again"),
-        (UnknownCall("CA9"), "unknown_call"),
+        (UnknownCall(sid(9)), "unknown_call"),
         (RuntimeError("a secret detail"), "internal_error"),
         (ExceptionGroup("a secret detail", [ValueError("another")]), "internal_error"),
     ],

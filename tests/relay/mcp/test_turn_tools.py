@@ -13,6 +13,7 @@ from relay.mcp.client_responder import ClientResponder
 from tests.relay.mcp.http_client import standing_client
 from tests.relay.mcp.mcp_relay import RunningRelay, Speech, eventually, raw_client, turn
 from tests.relay.mcp.tool_client import EACH_WAY, SSE, Caller, ToolClient, code_of, staffing
+from tests.sids import sid
 
 
 async def repeat(client: ToolClient) -> None:
@@ -55,7 +56,7 @@ async def test_first_turn_of_a_call_says_what_it_is_about(relay: RunningRelay) -
         second = await client.answer(first, "Good morning.")
         nursery.cancel_scope.cancel()
     assert {
-        "callSid": "CA1",
+        "callSid": sid(),
         "turn": 1,
         "caller": "Hello?",
         "from": "+15550001111",
@@ -75,10 +76,10 @@ async def test_first_turn_of_a_call_says_what_it_is_about(relay: RunningRelay) -
 async def test_several_calls_at_once(way: str, relay: RunningRelay) -> None:
     """One client talks with several callers; the one who has waited longest comes first, and the others are counted."""
     async with staffing(relay, way) as client, trio.open_nursery() as nursery:
-        nursery.start_soon(Caller(relay, "CA9").say, "I am the first.")
+        nursery.start_soon(Caller(relay, sid(9)).say, "I am the first.")
         await client.answer(await client.converse(), "Hello.", waitSeconds=0)
-        del relay.live_calls.calls["CA9"]
-        callers = [Caller(relay, f"CA{number}") for number in range(3)]
+        del relay.live_calls.calls[sid(9)]
+        callers = [Caller(relay, sid(number)) for number in range(3)]
         for caller in callers:
             nursery.start_soon(caller.say, f"I am {caller.call_sid}.")
             await wait_all_tasks_blocked()
@@ -87,10 +88,14 @@ async def test_several_calls_at_once(way: str, relay: RunningRelay) -> None:
         for _ in range(3):
             order.append((heard["callSid"], heard["waitingCalls"]))
             heard = await client.answer(heard, f"Hello {heard['callSid']}.", waitSeconds=0)
-        assert order == [("CA0", 2), ("CA1", 1), ("CA2", 0)]
+        assert order == [(sid(0), 2), (sid(), 1), (sid(2), 0)]
         assert heard == {"waiting": True, "liveCalls": 3}
         await eventually(lambda: all(each.heard for each in callers))
-    assert [each.heard for each in callers] == [["Hello CA0."], ["Hello CA1."], ["Hello CA2."]]
+    assert [each.heard for each in callers] == [
+        ["Hello CA00000000000000000000000000000000."],
+        ["Hello CA00000000000000000000000000000001."],
+        ["Hello CA00000000000000000000000000000002."],
+    ]
 
 
 async def test_pieces_are_spoken_as_they_come(relay: RunningRelay) -> None:
@@ -100,7 +105,7 @@ async def test_pieces_are_spoken_as_they_come(relay: RunningRelay) -> None:
         nursery.start_soon(caller.say, "Is it open?")
         heard = await client.converse()
         said = await client.answer(heard, "Let me look. ", more=True)
-        assert said == {"callSid": "CA1", "turn": 1, "said": True}
+        assert said == {"callSid": sid(), "turn": 1, "said": True}
         await eventually(lambda: caller.speech.text == "Let me look. ")
         await client.answer(heard, "It is.", waitSeconds=0)
         await eventually(lambda: caller.heard == ["Let me look. It is."])
@@ -112,7 +117,7 @@ async def test_words_whose_result_was_lost_are_given_again(relay: RunningRelay) 
         caller = Caller(relay)
         nursery.start_soon(caller.say, "Hello?")
         heard = await client.converse()
-        assert await client.converse(callSid="CA1", onlyThisCall=True) == heard
+        assert await client.converse(callSid=sid(), onlyThisCall=True) == heard
         for _ in range(2):
             assert await client.answer(heard, "Good morning.", waitSeconds=0) == {"waiting": True, "liveCalls": 1}
         await eventually(lambda: caller.heard == ["Good morning."])
@@ -146,18 +151,18 @@ async def test_wait_ends_without_words(relay: RunningRelay) -> None:
 async def test_one_call_is_waited_for_alone(relay: RunningRelay) -> None:
     """Others wait meanwhile; when the call is over, the wait is too."""
     async with staffing(relay) as client, trio.open_nursery() as nursery:
-        relay.live_calls.begin("anna", "CA2")
+        relay.live_calls.begin("anna", sid(2))
         nursery.start_soon(Caller(relay).say, "Hello?")
-        heard = await client.converse(callSid="CA2", onlyThisCall=True, waitSeconds=0.05)
+        heard = await client.converse(callSid=sid(2), onlyThisCall=True, waitSeconds=0.05)
         assert heard == {"waiting": True, "liveCalls": 2}
 
         async def end() -> None:
             await eventually(lambda: is_here(relay))
-            del relay.live_calls.calls["CA2"]
-            relay.app.on_call_over("anna", "CA2")
+            del relay.live_calls.calls[sid(2)]
+            relay.app.on_call_over("anna", sid(2))
 
         nursery.start_soon(end)
-        assert await client.converse(callSid="CA2", onlyThisCall=True) == {"callSid": "CA2", "over": True}
+        assert await client.converse(callSid=sid(2), onlyThisCall=True) == {"callSid": sid(2), "over": True}
         nursery.cancel_scope.cancel()
 
 
@@ -167,14 +172,14 @@ async def test_answer_to_a_call_that_ends_with_it(relay: RunningRelay) -> None:
         caller = Caller(relay)
         nursery.start_soon(caller.say, "Hello?")
         heard = await client.converse()
-        del relay.live_calls.calls["CA1"]
+        del relay.live_calls.calls[sid()]
 
         async def end() -> None:
             await eventually(lambda: caller.heard == ["Bye."])
-            relay.app.on_call_over("anna", "CA1")
+            relay.app.on_call_over("anna", sid())
 
         nursery.start_soon(end)
-        assert await client.answer(heard, "Bye.", onlyThisCall=True) == {"callSid": "CA1", "over": True}
+        assert await client.answer(heard, "Bye.", onlyThisCall=True) == {"callSid": sid(), "over": True}
 
 
 async def test_a_call_whose_line_was_lost_is_still_waited_for(relay: RunningRelay) -> None:
@@ -183,30 +188,30 @@ async def test_a_call_whose_line_was_lost_is_still_waited_for(relay: RunningRela
         caller = Caller(relay)
         nursery.start_soon(caller.say, "Hello?")
         heard = await client.converse()
-        del relay.live_calls.calls["CA1"]
+        del relay.live_calls.calls[sid()]
         waiting = await client.answer(heard, "Hi.", onlyThisCall=True, waitSeconds=0)
         assert "waiting" in waiting
-        assert "waiting" in await client.converse(callSid="CA1", onlyThisCall=True, waitSeconds=0)
-        relay.app.on_call_over("anna", "CA1")
-        assert code_of(await client.converse(callSid="CA1", onlyThisCall=True, waitSeconds=0)) == "unknown_call"
+        assert "waiting" in await client.converse(callSid=sid(), onlyThisCall=True, waitSeconds=0)
+        relay.app.on_call_over("anna", sid())
+        assert code_of(await client.converse(callSid=sid(), onlyThisCall=True, waitSeconds=0)) == "unknown_call"
 
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        ({"callSid": "CA9", "onlyThisCall": True}, "unknown_call"),
-        ({"callSid": "CA2", "onlyThisCall": True}, "unknown_call"),
+        ({"callSid": sid(9), "onlyThisCall": True}, "unknown_call"),
+        ({"callSid": sid(2), "onlyThisCall": True}, "unknown_call"),
         ({"onlyThisCall": True}, "bad_arguments"),
         ({"say": "Hello."}, "bad_arguments"),
-        ({"say": "Hello.", "callSid": "CA1"}, "bad_arguments"),
-        ({"say": "Hello.", "callSid": "CA2", "turn": 1}, "turn_over"),
+        ({"say": "Hello.", "callSid": sid()}, "bad_arguments"),
+        ({"say": "Hello.", "callSid": sid(2), "turn": 1}, "turn_over"),
         ({"agentId": "bert"}, "not_your_agent"),
     ],
 )
 async def test_what_makes_no_sense_is_refused(arguments: dict[str, object], code: str, relay: RunningRelay) -> None:
     """Also for the call of another agent, which is answered as one that does not exist."""
-    relay.live_calls.begin("anna", "CA1")
-    relay.live_calls.begin("bert", "CA2")
+    relay.live_calls.begin("anna", sid())
+    relay.live_calls.begin("bert", sid(2))
     async with staffing(relay) as client:
         assert code_of(await client.converse(**arguments)) == code
 
@@ -275,14 +280,14 @@ async def test_call_is_taken_from_another_client(relay: RunningRelay) -> None:
         nursery.start_soon(caller.say_next, "Who is there?")
         await one.answer(heard, "Good morning.", waitSeconds=0)
         second = await one.converse()
-        relay.live_calls.calls["CA1"].transcript = tuple(caller.history)
-        taken = await two.tool("comms_take_call", callSid="CA1")
+        relay.live_calls.calls[sid()].transcript = tuple(caller.history)
+        taken = await two.tool("comms_take_call", callSid=sid())
         assert taken["status"] == "yours"
         assert [each["text"] for each in taken["transcript"]] == ["Hello?", "Good morning.", "Who is there?"]
         refused = await one.answer(second, "Me.")
         assert code_of(refused) == "taken_by_another_client"
         theirs = await two.converse()
-        assert (theirs["callSid"], theirs["turn"], theirs["caller"]) == ("CA1", 2, "Who is there?")
+        assert (theirs["callSid"], theirs["turn"], theirs["caller"]) == (sid(), 2, "Who is there?")
         assert [each["text"] for each in theirs["history"]] == ["Hello?", "Good morning."]
         await two.answer(theirs, "Somebody else.", waitSeconds=0)
         await eventually(lambda: caller.heard == ["Good morning.", "Somebody else."])
@@ -298,11 +303,11 @@ async def test_call_is_taken_from_the_answering_machine(
     """The client that takes it counts as here, so that the machine can hand it over."""
     relay.live_calls.begin(phase=phase)
     async with staffing(relay, way) as client:
-        taken = await client.tool("comms_take_call", callSid="CA1")
+        taken = await client.tool("comms_take_call", callSid=sid())
         assert taken["status"] == status
         assert (taken["from"], taken["to"]) == ("+15550001111", "+15550002222")
         assert is_here(relay)
-        assert [call_sid for call_sid, _owner in relay.live_calls.taken] == ["CA1"]
+        assert [call_sid for call_sid, _owner in relay.live_calls.taken] == [sid()]
 
 
 async def test_call_is_taken_by_a_session_that_is_asked(relay: RunningRelay) -> None:
@@ -316,15 +321,15 @@ async def test_call_is_taken_by_a_session_that_is_asked(relay: RunningRelay) -> 
             await newer.shake_hands()
             await relay.arrival(2)
             nursery.cancel_scope.cancel()
-        taken = await mine.request("tools/call", name="comms_take_call", arguments={"callSid": "CA1"})
+        taken = await mine.request("tools/call", name="comms_take_call", arguments={"callSid": sid()})
         assert taken["result"]["structuredContent"]["status"] == "yours"
-        assert relay.presence.claimant("anna", "CA1") is session
-        assert relay.live_calls.taken == [("CA1", session.desk_key)]
+        assert relay.presence.claimant("anna", sid()) is session
+        assert relay.live_calls.taken == [(sid(), session.desk_key)]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(caller.say, "Hello?")
             await mine.say(await mine.next_message("sampling/createMessage"), "Here.")
         assert caller.heard == ["Here."]
-        refused = await tools.converse(callSid="CA1", turn=1, say="Me too.")
+        refused = await tools.converse(callSid=sid(), turn=1, say="Me too.")
         assert code_of(refused) == "taken_by_another_client"
 
 
@@ -333,7 +338,7 @@ async def test_call_that_ends_cannot_be_taken(phase: Phase, relay: RunningRelay)
     """Its last words are being spoken."""
     relay.live_calls.begin(phase=phase)
     async with staffing(relay) as client:
-        assert code_of(await client.tool("comms_take_call", callSid="CA1")) == "call_ending"
+        assert code_of(await client.tool("comms_take_call", callSid=sid())) == "call_ending"
     assert relay.live_calls.taken == []
 
 
@@ -341,4 +346,4 @@ async def test_call_of_another_agent_cannot_be_taken(relay: RunningRelay) -> Non
     """It is answered as one that does not exist."""
     relay.live_calls.begin("bert")
     async with staffing(relay) as client:
-        assert code_of(await client.tool("comms_take_call", callSid="CA1")) == "unknown_call"
+        assert code_of(await client.tool("comms_take_call", callSid=sid())) == "unknown_call"

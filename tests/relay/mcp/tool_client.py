@@ -25,6 +25,7 @@ from mcp_types import CallToolResult, Implementation
 from actors.messages import Line, Speaker, TurnRequest
 from relay.mcp.client_responder import ClientResponder
 from tests.relay.mcp.mcp_relay import NOW, RunningRelay, Speech, call_info, eventually
+from tests.sids import sid
 
 SSE, HTTP, STATELESS = "sse", "mcp", "2026-07-28"
 EACH_WAY = pytest.mark.parametrize("way", [SSE, HTTP, STATELESS])
@@ -111,7 +112,7 @@ class Caller:
     """
 
     relay: RunningRelay
-    call_sid: str = "CA1"
+    call_sid: str = sid()
     history: list[Line] = attrs.field(factory=list)
     heard: list[str] = attrs.field(factory=list)
     speech: Speech = attrs.field(factory=Speech)

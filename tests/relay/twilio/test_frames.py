@@ -25,10 +25,11 @@ from actors.messages import (
 from relay.twilio import frames
 from relay.twilio.frames import Setup, parse
 from tests.hostile_inputs import MALFORMED_FRAMES, MalformedFrame
+from tests.sids import NO_SIDS, sid
 
 CUT_AT_HELLO = CallerInterrupted("hello", 0)
-WITH_TICKET = Setup(call_sid="CA1", custom_parameters={"ticket": "t"})
-OF_ACCOUNT_7 = Setup(call_sid="CA1", account_sid="7", custom_parameters={"ticket": "t"})
+WITH_TICKET = Setup(call_sid=sid(), custom_parameters={"ticket": "t"})
+OF_ACCOUNT_7 = Setup(call_sid=sid(), account_sid="7", custom_parameters={"ticket": "t"})
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_a_setup_frame_names_the_call_and_carries_its_parameters() -> None:
         "sessionId": "VX1",
         "accountSid": "AC1",
         "parentCallSid": "",
-        "callSid": "CA1",
+        "callSid": sid(),
         "from": "+15550001111",
         "to": "+15550002222",
         "forwardedFrom": "+15550003333",
@@ -72,7 +73,7 @@ def test_a_setup_frame_names_the_call_and_carries_its_parameters() -> None:
         "customParameters": {"ticket": "t"},
     }
     assert parse(json.dumps(frame)) == Setup(
-        call_sid="CA1",
+        call_sid=sid(),
         account_sid="AC1",
         session_id="VX1",
         caller="+15550001111",
@@ -88,11 +89,14 @@ def test_a_setup_frame_names_the_call_and_carries_its_parameters() -> None:
 @pytest.mark.parametrize(
     ("frame", "event"),
     [
-        ('{"type":"setup","callSid":"CA1"}', Setup(call_sid="CA1")),
-        ('{"type":"setup","callSid":"CA1","from":null,"customParameters":null}', Setup(call_sid="CA1")),
+        ('{"type":"setup","callSid":"CA00000000000000000000000000000001"}', Setup(call_sid=sid())),
         (
-            '{"type":"setup","callSid":"CA1","customParameters":{"ticket":7,"other":null}}',
-            Setup(call_sid="CA1", custom_parameters={"ticket": "7", "other": ""}),
+            '{"type":"setup","callSid":"CA00000000000000000000000000000001","from":null,"customParameters":null}',
+            Setup(call_sid=sid()),
+        ),
+        (
+            '{"type":"setup","callSid":"CA00000000000000000000000000000001","customParameters":{"ticket":7,"other":null}}',
+            Setup(call_sid=sid(), custom_parameters={"ticket": "7", "other": ""}),
         ),
         ('{"type":"prompt","voicePrompt":"Hi"}', CallerSpoke("Hi", True)),
         ('{"type":"prompt","voicePrompt":"Hi","last":null,"lang":null}', CallerSpoke("Hi", True)),
@@ -128,13 +132,31 @@ def test_the_carriers_known_variations_are_taken(frame: str, event: Setup | Phon
         ('{"type":"prompt","voicePrompt":"Hi","lang":true,"last":false}', CallerSpoke("Hi", final=False)),
         ('{"type":"error","description":{"code":64107}}', CarrierFailed("")),
         ('{"type":"info","name":["agentSpeaking"],"value":"on"}', FrameAccepted()),
-        ('{"type":"setup","callSid":"CA1","from":["+1"]}', Setup(call_sid="CA1")),
-        ('{"type":"setup","callSid":"CA1","callerName":false,"direction":{}}', Setup(call_sid="CA1")),
-        ('{"type":"setup","callSid":"CA1","customParameters":[]}', Setup(call_sid="CA1")),
-        ('{"type":"setup","callSid":"CA1","customParameters":{"ticket":"t","vip":true}}', WITH_TICKET),
-        ('{"type":"setup","callSid":"CA1","customParameters":{"a":[],"ticket":"t","b":{"c":1}}}', WITH_TICKET),
-        ('{"type":"setup","callSid":"CA1","customParameters":{"ticket":["t"]}}', Setup(call_sid="CA1")),
-        ('{"type":"setup","callSid":"CA1","accountSid":7,"to":1e999,"customParameters":{"ticket":"t"}}', OF_ACCOUNT_7),
+        ('{"type":"setup","callSid":"CA00000000000000000000000000000001","from":["+1"]}', Setup(call_sid=sid())),
+        (
+            '{"type":"setup","callSid":"CA00000000000000000000000000000001","callerName":false,"direction":{}}',
+            Setup(call_sid=sid()),
+        ),
+        (
+            '{"type":"setup","callSid":"CA00000000000000000000000000000001","customParameters":[]}',
+            Setup(call_sid=sid()),
+        ),
+        (
+            '{"type":"setup","callSid":"CA00000000000000000000000000000001","customParameters":{"ticket":"t","vip":true}}',
+            WITH_TICKET,
+        ),
+        (
+            '{"type":"setup","callSid":"CA00000000000000000000000000000001","customParameters":{"a":[],"ticket":"t","b":{"c":1}}}',
+            WITH_TICKET,
+        ),
+        (
+            '{"type":"setup","callSid":"CA00000000000000000000000000000001","customParameters":{"ticket":["t"]}}',
+            Setup(call_sid=sid()),
+        ),
+        (
+            '{"type":"setup","callSid":"CA00000000000000000000000000000001","accountSid":7,"to":1e999,"customParameters":{"ticket":"t"}}',
+            OF_ACCOUNT_7,
+        ),
     ],
 )
 def test_a_field_that_nothing_depends_on_spoils_no_frame(frame: str, event: Setup | PhoneEvent) -> None:
@@ -152,7 +174,7 @@ def test_a_field_that_nothing_depends_on_spoils_no_frame(frame: str, event: Setu
         ('{"type":""}', ""),
         ('{"type":"two words"}', ""),
         ('{"type":"<script>"}', ""),
-        ('{"type":"Setup","callSid":"CA1"}', "Setup"),
+        ('{"type":"Setup","callSid":"CA00000000000000000000000000000001"}', "Setup"),
         ('{"type":"prompt "}', ""),
         ('{"type":"' + "a" * 41 + '"}', ""),
     ],
@@ -176,7 +198,7 @@ def test_a_type_that_is_not_known_is_told_apart_from_a_fault(frame: str, kind: s
         ('{"type":null}', "union_tag_invalid"),
         ('{"type":["setup"]}', "union_tag_invalid"),
         ('{"type":"setup"}', "setup.callSid:missing"),
-        ('{"type":"setup","callSid":null}', "setup.callSid:string_too_short"),
+        ('{"type":"setup","callSid":null}', "setup.callSid:string_pattern_mismatch"),
         ('{"type":"prompt"}', "prompt.voicePrompt:missing"),
         ('{"type":"prompt","voicePrompt":true}', "prompt.voicePrompt:string_type"),
         ('{"type":"prompt","voicePrompt":["Hi"]}', "prompt.voicePrompt:string_type"),
@@ -198,6 +220,13 @@ def test_a_type_that_is_not_known_is_told_apart_from_a_fault(frame: str, kind: s
 def test_what_is_no_frame_is_rejected_with_a_word_of_why(frame: str | bytes, why: str) -> None:
     """Anything else is one value that names the fault and nothing of the content."""
     assert parse(frame) == FrameRejected(why)
+
+
+@pytest.mark.parametrize("given", NO_SIDS)
+def test_a_setup_that_names_no_call_is_rejected(given: str) -> None:
+    """A call SID is CA and 32 hexadecimal digits; a setup with anything else in its place carries no call."""
+    frame = json.dumps({"type": "setup", "callSid": given, "customParameters": {"ticket": "t"}})
+    assert parse(frame) == FrameRejected("setup.callSid:string_pattern_mismatch")
 
 
 _JSON = st.recursive(

@@ -16,8 +16,9 @@ from actors.messages import CallerGone, CallerSpoke, FrameRejected
 from relay.listener import ListenerOptions, serve
 from relay.twilio.frames import Setup
 from relay.twilio.phone_line import AsgiPhoneLine, Message, Receive, Send
+from tests.sids import sid
 
-SETUP = '{"type":"setup","callSid":"CA1"}'
+SETUP = '{"type":"setup","callSid":"CA00000000000000000000000000000001"}'
 PROMPT = '{"type":"prompt","voicePrompt":"Hi."}'
 
 
@@ -63,7 +64,7 @@ GONE: Message = {"type": "websocket.disconnect", "code": 1006}
 async def test_frames_arrive_as_events_in_order() -> None:
     """Each frame is one event, a bad one among them too."""
     line = line_over(Wire(text(SETUP), text(PROMPT), text("null")))
-    assert await line.receive_setup() == Setup(call_sid="CA1")
+    assert await line.receive_setup() == Setup(call_sid=sid())
     assert await line.receive() == CallerSpoke("Hi.")
     assert await line.receive() == FrameRejected("dict_type")
 

@@ -13,11 +13,12 @@ from actors.messages import Direction
 from relay.calls import CallProgress
 from tests.relay.web.asgi_driver import post_form
 from tests.relay.web.front_desk import FakeDesk, FakeTransfers, carrier_app
+from tests.sids import sid
 
 STATUS = "/webhooks/anne/call-status"
 ORDER = "an-order_of-ours-01"
 FORM = {
-    "CallSid": "CA1",
+    "CallSid": sid(),
     "AccountSid": "AC1",
     "From": "+15550002222",
     "To": "+15550001111",
@@ -43,7 +44,7 @@ async def progress_of(form: dict[str, str], query: str = "") -> CallProgress:
 async def test_a_status_callback_is_read_field_by_field() -> None:
     """Status, time, length, both parties, the direction and our own order reach the front desk."""
     assert await progress_of(FORM, f"?order={ORDER}") == CallProgress(
-        call_sid="CA1",
+        call_sid=sid(),
         status="completed",
         at=datetime(2026, 11, 22, 9, 0, 42, tzinfo=UTC),
         seconds=42.0,
@@ -56,8 +57,8 @@ async def test_a_status_callback_is_read_field_by_field() -> None:
 
 async def test_a_form_with_nothing_but_a_status_is_enough() -> None:
     """All other fields are optional."""
-    bare = {"CallSid": "CA1", "CallStatus": "ringing"}
-    assert await progress_of(bare) == CallProgress(call_sid="CA1", status="ringing")
+    bare = {"CallSid": sid(), "CallStatus": "ringing"}
+    assert await progress_of(bare) == CallProgress(call_sid=sid(), status="ringing")
 
 
 @pytest.mark.parametrize(
@@ -138,6 +139,6 @@ OTHER_FIELDS = ("Timestamp", "CallDuration", "ErrorCode", "SipResponseCode", "Fr
 )
 def test_no_field_can_break_the_reading(fields: dict[str, str]) -> None:
     """Whatever stands in the other fields, the status of the call is known, and a time has a zone."""
-    progress = trio.run(progress_of, {"CallSid": "CA1", **fields})
+    progress = trio.run(progress_of, {"CallSid": sid(), **fields})
     assert progress.status == fields["CallStatus"]
     assert progress.at is None or progress.at.tzinfo is UTC

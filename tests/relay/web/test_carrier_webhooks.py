@@ -14,13 +14,14 @@ from actors.messages import Callee, Direction
 from relay.web.app import MAX_BODY_BYTES
 from tests.relay.web.asgi_driver import ORIGIN, ask, post_form, signature
 from tests.relay.web.front_desk import ANNE, FakeDesk, FakeTransfers, NoAgents, carrier_app, connection, spoken, verbs
+from tests.sids import NO_SIDS, sid
 
 VOICE = "/webhooks/anne/voice"
 ENDED = "/webhooks/anne/voice-ended"
 STATUS = "/webhooks/anne/call-status"
 ANSWERED_BY = "/webhooks/anne/answered-by"
 CALL = {
-    "CallSid": "CA1",
+    "CallSid": sid(),
     "AccountSid": "AC1",
     "From": "+15550001111",
     "To": "+15550002222",
@@ -30,7 +31,7 @@ CALL = {
     "CallerCity": "",
 }
 LOST = {
-    "CallSid": "CA1",
+    "CallSid": sid(),
     "From": "+15550001111",
     "To": "+15550002222",
     "CallStatus": "in-progress",
@@ -64,7 +65,9 @@ async def test_a_signed_call_is_connected_with_a_ticket(app: QuartTrio) -> None:
     assert answer.status == 200
     assert connect.get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=0&lost=0"
     assert relay.get("url") == "wss://voice.example/webhooks/anne/voice-ws"
-    assert [parameter.attrib for parameter in relay] == [{"name": "ticket", "value": "ticket-of-CA1-0"}]
+    assert [parameter.attrib for parameter in relay] == [
+        {"name": "ticket", "value": "ticket-of-CA00000000000000000000000000000001-0"}
+    ]
     assert (relay.get("welcomeGreeting"), relay.get("voice"), relay.get("language")) == (
         "Anne's line.",
         "a-voice",
@@ -77,7 +80,7 @@ async def test_the_front_desk_learns_what_the_form_says(app: QuartTrio, desk: Fa
     await post_form(app, VOICE, CALL, I_Twilio_Idempotency_Token="once")
     (call,) = desk.registered
     assert call.agent == ANNE
-    assert (call.call_sid, call.caller, call.called) == ("CA1", "+15550001111", "+15550002222")
+    assert (call.call_sid, call.caller, call.called) == (sid(), "+15550001111", "+15550002222")
     assert (call.direction, call.attestation, call.verified) == (Direction.INBOUND, "A", True)
     assert (call.idempotency_token, call.attempt, call.greeting) == ("once", 0, None)
 
@@ -136,7 +139,7 @@ async def test_an_outbound_call_keeps_its_direction(app: QuartTrio, desk: FakeDe
 
 async def test_a_withheld_number_is_an_empty_one(app: QuartTrio, desk: FakeDesk) -> None:
     """A form without the optional fields is a call like any other."""
-    answer = await post_form(app, VOICE, {"CallSid": "CA1"})
+    answer = await post_form(app, VOICE, {"CallSid": sid()})
     assert answer.status == 200
     assert (desk.registered[0].caller, desk.registered[0].called) == ("", "")
 
@@ -194,7 +197,7 @@ async def test_a_failure_of_ours_is_an_empty_500_that_gives_nothing_away(app: Qu
 
 
 @pytest.mark.parametrize("path", [VOICE, ENDED, STATUS, ANSWERED_BY])
-@pytest.mark.parametrize("call_sid", ["", "CA 1", "CA1\n", "C" * 65, "<CA>"])
+@pytest.mark.parametrize("call_sid", NO_SIDS)
 async def test_a_call_needs_an_id(app: QuartTrio, desk: FakeDesk, path: str, call_sid: str) -> None:
     """A form without a usable call id is an empty 400."""
     answer = await post_form(app, path, {**CALL, "CallSid": call_sid})
@@ -235,7 +238,7 @@ async def test_nothing_is_ordered_for_a_call_that_is_over(app: QuartTrio, desk: 
     """When the caller has hung up, the answer is empty and the front desk is told."""
     answer = await post_form(app, ENDED, {**LOST, "SessionStatus": status, "CallStatus": "completed"})
     assert verbs(answer) == []
-    assert (desk.over, desk.registered) == (["CA1"], [])
+    assert (desk.over, desk.registered) == ([sid()], [])
 
 
 async def test_a_session_without_a_fault_is_not_resumed(app: QuartTrio, desk: FakeDesk) -> None:
@@ -262,9 +265,9 @@ async def test_a_hand_over_goes_on_as_it_was_arranged(app: QuartTrio, transfers:
     """What went out with the end of the session decides how the call goes on, and who is in the call is known."""
     form = {**LOST, "SessionStatus": "ended", "HandoffData": "transfer", "Direction": "outbound-api"}
     answer = await post_form(app, f"{ENDED}?attempt=2&lost=1", form)
-    assert spoken(answer) == [("Say", "transfer for CA1")]
+    assert spoken(answer) == [("Say", "transfer for CA00000000000000000000000000000001")]
     (session,) = transfers.sessions
-    assert (session.agent, session.call_sid, session.attempt) == (ANNE, "CA1", 2)
+    assert (session.agent, session.call_sid, session.attempt) == (ANNE, sid(), 2)
     assert (session.caller, session.called, session.direction) == ("+15550001111", "+15550002222", Direction.OUTBOUND)
 
 
@@ -274,7 +277,7 @@ async def test_a_lost_session_is_resumed_with_a_new_ticket(app: QuartTrio, desk:
     connect, relay = connection(answer)
     assert connect.get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=1&lost=1"
     assert relay.get("welcomeGreeting") == "cut off in de-DE"
-    assert [parameter.get("value") for parameter in relay] == ["ticket-of-CA1-1"]
+    assert [parameter.get("value") for parameter in relay] == ["ticket-of-CA00000000000000000000000000000001-1"]
     assert (desk.registered[0].attempt, desk.registered[0].caller) == (1, "+15550001111")
 
 
@@ -297,7 +300,7 @@ async def test_the_fault_of_a_lost_session_is_noted(app: QuartTrio, desk: FakeDe
     """The carrier's error code reaches the call's record, with the call still in progress."""
     await post_form(app, f"{ENDED}?attempt=0&lost=0", LOST)
     ((agent_id, progress),) = desk.progress
-    assert (agent_id, progress.call_sid, progress.status, progress.error) == ("anne", "CA1", "in-progress", "64105")
+    assert (agent_id, progress.call_sid, progress.status, progress.error) == ("anne", sid(), "in-progress", "64105")
 
 
 async def test_a_fault_that_cannot_be_noted_does_not_end_the_call(app: QuartTrio, desk: FakeDesk) -> None:
@@ -333,22 +336,22 @@ async def test_the_end_of_a_call_is_noted_even_when_its_agent_is_gone(
     app: QuartTrio, desk: FakeDesk, status: str
 ) -> None:
     """Each final status is passed on, with 204, for removed agents too."""
-    answer = await post_form(app, "/webhooks/removed/call-status", {"CallSid": "CA1", "CallStatus": status})
+    answer = await post_form(app, "/webhooks/removed/call-status", {"CallSid": sid(), "CallStatus": status})
     assert (answer.status, answer.body) == (204, b"")
     assert [(agent_id, each.status) for agent_id, each in desk.progress] == [("removed", status)]
-    assert desk.over == ["CA1"]
+    assert desk.over == [sid()]
 
 
 async def test_a_lost_session_of_a_removed_agent_whose_call_is_over_is_noted(app: QuartTrio, desk: FakeDesk) -> None:
     """The action of a session says that the call is over, whoever it was for."""
     answer = await post_form(app, "/webhooks/removed/voice-ended?attempt=0", {**LOST, "CallStatus": "completed"})
-    assert (answer.status, verbs(answer), desk.over) == (200, [], ["CA1"])
+    assert (answer.status, verbs(answer), desk.over) == (200, [], [sid()])
 
 
 @pytest.mark.parametrize("status", ["queued", "initiated", "ringing", "in-progress"])
 async def test_a_call_that_goes_on_is_noted_and_not_over(app: QuartTrio, desk: FakeDesk, status: str) -> None:
     """What is not an end is passed on with 204, and ends nothing."""
-    answer = await post_form(app, STATUS, {"CallSid": "CA1", "CallStatus": status})
+    answer = await post_form(app, STATUS, {"CallSid": sid(), "CallStatus": status})
     assert answer.status == 204
     assert ([each.status for _agent_id, each in desk.progress], desk.over) == ([status], [])
 
@@ -356,16 +359,16 @@ async def test_a_call_that_goes_on_is_noted_and_not_over(app: QuartTrio, desk: F
 @pytest.mark.parametrize("status", ["unheard-of", "", "Completed", "in-progress "])
 async def test_a_status_that_nobody_knows_is_left_at_that(app: QuartTrio, desk: FakeDesk, status: str) -> None:
     """It is taken with 204, so that the carrier does not repeat it."""
-    answer = await post_form(app, STATUS, {"CallSid": "CA1", "CallStatus": status})
+    answer = await post_form(app, STATUS, {"CallSid": sid(), "CallStatus": status})
     assert (answer.status, desk.progress) == (204, [])
 
 
 async def test_a_repeated_status_is_passed_on_each_time(app: QuartTrio, desk: FakeDesk) -> None:
     """What a repeat means is for the record to decide; the carrier gets the same answer."""
-    form = {"CallSid": "CA1", "CallStatus": "completed"}
+    form = {"CallSid": sid(), "CallStatus": "completed"}
     answers = [await post_form(app, STATUS, form) for _ in range(3)]
     assert [answer.status for answer in answers] == [204, 204, 204]
-    assert desk.over == ["CA1"] * 3
+    assert desk.over == [sid()] * 3
 
 
 @pytest.mark.parametrize("path", [STATUS, ANSWERED_BY, ENDED])
@@ -397,15 +400,15 @@ async def test_who_picked_up_reaches_the_front_desk(
     app: QuartTrio, desk: FakeDesk, answered_by: str, callee: Callee
 ) -> None:
     """Only the word for a person makes one; every word for a machine, and a fax, is a machine."""
-    answer = await post_form(app, ANSWERED_BY, {"CallSid": "CA1", "AnsweredBy": answered_by})
+    answer = await post_form(app, ANSWERED_BY, {"CallSid": sid(), "AnsweredBy": answered_by})
     assert (answer.status, answer.body) == (204, b"")
-    assert desk.callees == [("anne", "CA1", callee)]
+    assert desk.callees == [("anne", sid(), callee)]
 
 
 async def test_who_picked_up_is_noted_even_when_the_agent_is_gone(app: QuartTrio, desk: FakeDesk) -> None:
     """A verdict about a removed agent's call, or none at all, is taken like any other."""
-    answer = await post_form(app, "/webhooks/removed/answered-by", {"CallSid": "CA1"})
-    assert (answer.status, desk.callees) == (204, [("removed", "CA1", Callee.UNKNOWN)])
+    answer = await post_form(app, "/webhooks/removed/answered-by", {"CallSid": sid()})
+    assert (answer.status, desk.callees) == (204, [("removed", sid(), Callee.UNKNOWN)])
 
 
 async def test_an_unsigned_body_is_not_waited_for(app: QuartTrio, autojump_clock: trio.testing.MockClock) -> None:

@@ -8,9 +8,10 @@ import pytest
 from actors.errors import CallRefused
 from tests.relay.web.asgi_driver import post_form
 from tests.relay.web.front_desk import ANNE, FakeDesk, FakeTransfers, carrier_app, connection, spoken
+from tests.sids import sid
 
 ENDED = "/webhooks/anne/voice-ended"
-LOST = {"CallSid": "CA1", "CallStatus": "in-progress", "SessionStatus": "failed", "ErrorCode": "64105"}
+LOST = {"CallSid": sid(), "CallStatus": "in-progress", "SessionStatus": "failed", "ErrorCode": "64105"}
 
 
 async def next_action(query: str) -> str | None:
@@ -34,5 +35,5 @@ async def test_an_agent_without_a_language_apologises_in_the_default_one() -> No
     """What the carrier says for us is in the language that the settings name."""
     desk = FakeDesk(refusal=CallRefused("full", "no place"))
     app = carrier_app(desk, FakeTransfers(), attrs.evolve(ANNE, language=None))
-    answer = await post_form(app, "/webhooks/anne/voice", {"CallSid": "CA1"})
+    answer = await post_form(app, "/webhooks/anne/voice", {"CallSid": sid()})
     assert (answer.status, spoken(answer)) == (503, [("Say", "busy in en-US"), ("Hangup", None)])

@@ -14,6 +14,7 @@ from relay.web.ports import AsgiApp, IncomingCall
 from relay.web.voice_socket import VoiceSocket
 from tests.relay.web.asgi_driver import ORIGIN, TOKEN, ask, dial, signature
 from tests.relay.web.front_desk import ANNE, FakeDesk
+from tests.sids import sid
 
 
 def page(name: str) -> AsgiApp:
@@ -65,11 +66,13 @@ async def test_without_an_mcp_app_the_pages_answer() -> None:
 async def test_the_voice_socket_gets_its_agent(autojump_clock: trio.testing.MockClock) -> None:
     """A signed upgrade with a ticket becomes this agent's call."""
     desk = FakeDesk()
-    await desk.register(IncomingCall(agent=ANNE, call_sid="CA1"))
+    await desk.register(IncomingCall(agent=ANNE, call_sid=sid()))
     path = "/webhooks/anne/voice-ws"
     headers = {"x-twilio-signature": signature("wss://voice.example" + path)}
     async with dial(gateway(desk=desk), path, headers=headers) as socket:
-        await socket.say('{"type":"setup","callSid":"CA1","customParameters":{"ticket":"ticket-of-CA1-0"}}')
+        await socket.say(
+            '{"type":"setup","callSid":"CA00000000000000000000000000000001","customParameters":{"ticket":"ticket-of-CA00000000000000000000000000000001-0"}}'
+        )
     assert [info.agent_id for info in desk.connected] == ["anne"]
 
 

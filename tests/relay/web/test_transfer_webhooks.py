@@ -15,24 +15,25 @@ from relay.web.ports import EndedSession
 from relay.web.transfer_webhooks import NoTransfers
 from tests.relay.web.asgi_driver import ORIGIN, ask, post_form, signature
 from tests.relay.web.front_desk import ANNE, FakeDesk, FakeTransfers, carrier_app, connection, spoken, verbs
+from tests.sids import NO_SIDS, sid
 
 ENDED = "/webhooks/anne/transfer-ended"
 WHISPER = "/webhooks/anne/whisper"
 WHISPER_ANSWER = "/webhooks/anne/whisper-answer"
 NOTE = "[The transfer was not answered.]"
 DIALLED = {
-    "CallSid": "CA1",
+    "CallSid": sid(),
     "AccountSid": "AC1",
     "From": "+15550001111",
     "To": "+15550002222",
     "Direction": "inbound",
     "CallStatus": "in-progress",
     "DialCallStatus": "no-answer",
-    "DialCallSid": "CA2",
+    "DialCallSid": sid(2),
     "DialCallDuration": "0",
     "DialBridged": "false",
 }
-PICKED_UP = {"CallSid": "CA2", "ParentCallSid": "CA1", "CallStatus": "in-progress", "Direction": "outbound-dial"}
+PICKED_UP = {"CallSid": sid(2), "ParentCallSid": sid(), "CallStatus": "in-progress", "Direction": "outbound-dial"}
 
 
 @pytest.fixture
@@ -62,9 +63,9 @@ async def test_a_caller_who_comes_back_is_connected_again(app: QuartTrio, desk: 
     connect, relay = connection(answer)
     assert connect.get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=3&lost=1"
     assert relay.get("welcomeGreeting") is None
-    assert [parameter.get("value") for parameter in relay] == ["ticket-of-CA1-3"]
+    assert [parameter.get("value") for parameter in relay] == ["ticket-of-CA00000000000000000000000000000001-3"]
     (call,) = desk.registered
-    assert (call.agent, call.call_sid, call.attempt, call.note, call.greeting) == (ANNE, "CA1", 3, NOTE, "")
+    assert (call.agent, call.call_sid, call.attempt, call.note, call.greeting) == (ANNE, sid(), 3, NOTE, "")
     assert (call.caller, call.called, call.direction) == ("+15550001111", "+15550002222", Direction.INBOUND)
 
 
@@ -88,7 +89,7 @@ async def test_how_it_went_is_told_as_the_form_says_it(
     assert transfers.results == [
         TransferResult(
             agent=ANNE,
-            call_sid="CA1",
+            call_sid=sid(),
             status=status,
             bridged=bridged,
             caller_is_there=not is_over,
@@ -143,7 +144,7 @@ async def test_what_is_not_of_its_form_counts_as_absent(
 ) -> None:
     """The transfer failed then, nobody spoke, and the caller is there, to be asked."""
     connection(await post_form(app, ENDED + query, {**DIALLED, "DialCallStatus": "failed", **fields}))
-    assert transfers.results == [TransferResult(agent=ANNE, call_sid="CA1", status="failed")]
+    assert transfers.results == [TransferResult(agent=ANNE, call_sid=sid(), status="failed")]
     assert [call.attempt for call in desk.registered] == [1]
 
 
@@ -159,7 +160,7 @@ async def test_a_caller_who_is_gone_is_not_connected_again(app: QuartTrio, desk:
     """A call that is over gets no orders, even with a note, and its end is noted."""
     answer = await post_form(app, ENDED, {**DIALLED, "CallStatus": "completed"})
     assert (answer.status, verbs(answer)) == (200, [])
-    assert (desk.registered, desk.over) == ([], ["CA1"])
+    assert (desk.registered, desk.over) == ([], [sid()])
 
 
 async def test_a_caller_who_cannot_be_let_back_in_hears_an_apology(app: QuartTrio, desk: FakeDesk) -> None:
@@ -188,7 +189,7 @@ async def test_the_end_of_a_removed_agents_transferred_call_is_noted(
     """That the call is over counts still."""
     answer = await post_form(app, "/webhooks/removed/transfer-ended", {**DIALLED, "CallStatus": "completed"})
     assert (answer.status, verbs(answer)) == (200, [])
-    assert [(agent_id, each.call_sid) for agent_id, each in desk.progress] == [("removed", "CA1")]
+    assert [(agent_id, each.call_sid) for agent_id, each in desk.progress] == [("removed", sid())]
     assert transfers.results == []
 
 
@@ -259,7 +260,7 @@ async def test_the_signature_covers_what_was_confirmed(app: QuartTrio, transfers
 
 
 @pytest.mark.parametrize("path", [ENDED, WHISPER, WHISPER_ANSWER])
-@pytest.mark.parametrize("call_sid", ["", "CA 1", "C" * 65])
+@pytest.mark.parametrize("call_sid", NO_SIDS)
 async def test_a_call_needs_an_id(app: QuartTrio, transfers: FakeTransfers, path: str, call_sid: str) -> None:
     """A form without a usable call id is an empty 400."""
     answer = await post_form(app, path, {**DIALLED, "CallSid": call_sid, "Digits": "1"})
@@ -277,6 +278,6 @@ async def test_the_log_holds_no_numbers_and_no_note(app: QuartTrio) -> None:
 
 async def test_without_transfers_every_call_ends_with_its_session() -> None:
     """A relay that passes no call on has nothing to order."""
-    session = EndedSession(agent=ANNE, call_sid="CA1", handoff="a word")
+    session = EndedSession(agent=ANNE, call_sid=sid(), handoff="a word")
     assert await NoTransfers().hand_off(session) is None
-    assert await NoTransfers().dialled(TransferResult(agent=ANNE, call_sid="CA1", status="busy")) is None
+    assert await NoTransfers().dialled(TransferResult(agent=ANNE, call_sid=sid(), status="busy")) is None

@@ -19,6 +19,7 @@ from relay.web.ports import IncomingCall
 from relay.web.voice_socket import VoiceSocket
 from tests.relay.web.asgi_driver import ORIGIN, TOKEN, DialledSocket, dial, signature
 from tests.relay.web.front_desk import ANNE, FakeDesk
+from tests.sids import sid
 
 PATH = "/webhooks/anne/voice-ws"
 SIGNED = {"x-twilio-signature": signature("wss://voice.example" + PATH)}
@@ -26,14 +27,18 @@ SIGNED = {"x-twilio-signature": signature("wss://voice.example" + PATH)}
 
 def setup(**changes: object) -> str:
     """Return the carrier's first frame for the call CA1 with the right ticket, or with changes."""
-    frame = {"accountSid": "AC1", "callSid": "CA1", "customParameters": {"ticket": "ticket-of-CA1-0"}}
+    frame = {
+        "accountSid": "AC1",
+        "callSid": sid(),
+        "customParameters": {"ticket": "ticket-of-CA00000000000000000000000000000001-0"},
+    }
     return json.dumps({"type": "setup", **frame, **changes})
 
 
 @asynccontextmanager
 async def dialled(desk: FakeDesk, *, headers: dict[str, str] = SIGNED, **how: Any) -> AsyncIterator[DialledSocket]:
     """Register the call CA1 and dial its socket; the account is AC1."""
-    await desk.register(IncomingCall(agent=ANNE, call_sid="CA1"))
+    await desk.register(IncomingCall(agent=ANNE, call_sid=sid()))
     voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), desk=desk, account_sid="AC1")
     with trio.fail_after(60):
         async with dial(partial(voice, "anne"), PATH, headers=headers, **how) as socket:
@@ -54,7 +59,7 @@ async def test_a_ticketed_setup_becomes_a_call(autojump_clock: trio.testing.Mock
         await socket.say('{"type":"prompt","voicePrompt":"Hi."}')
     assert heard == [CallerSpoke("Hi.")]
     assert [json.loads(each)["token"] for each in socket.outcome if isinstance(each, str) and each != "accept"] == [
-        "Hello CA1"
+        "Hello CA00000000000000000000000000000001"
     ]
     assert (socket.outcome[0], socket.outcome[-1]) == ("accept", 1000)
 
@@ -89,7 +94,7 @@ async def test_a_server_without_refusals_closes_instead(autojump_clock: trio.tes
 @pytest.mark.parametrize(
     ("frame", "why"),
     [
-        (setup(callSid="CA2"), "ticket"),
+        (setup(callSid=sid(2)), "ticket"),
         (setup(customParameters={"ticket": "wrong"}), "ticket"),
         (setup(customParameters={}), "ticket"),
         (setup(customParameters=None), "ticket"),
@@ -129,7 +134,7 @@ async def test_a_ticket_is_good_once(autojump_clock: trio.testing.MockClock) -> 
 async def test_a_ticket_is_good_for_its_agent_only(autojump_clock: trio.testing.MockClock) -> None:
     """The ticket of one agent's call does not open another agent's socket."""
     desk = FakeDesk()
-    await desk.register(IncomingCall(agent=ANNE, call_sid="CA1"))
+    await desk.register(IncomingCall(agent=ANNE, call_sid=sid()))
     voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), desk=desk)
     other = "/webhooks/bert/voice-ws"
     headers = {"x-twilio-signature": signature("wss://voice.example" + other)}
@@ -141,7 +146,7 @@ async def test_a_ticket_is_good_for_its_agent_only(autojump_clock: trio.testing.
 async def test_without_an_account_any_account_will_do(autojump_clock: trio.testing.MockClock) -> None:
     """A local daemon, which has no account, takes the carrier's word."""
     desk = FakeDesk()
-    await desk.register(IncomingCall(agent=ANNE, call_sid="CA1"))
+    await desk.register(IncomingCall(agent=ANNE, call_sid=sid()))
     voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), desk=desk)
     async with dial(partial(voice, "anne"), PATH, headers=SIGNED) as socket:
         await socket.say(setup(accountSid="whatever"))
