@@ -20,6 +20,7 @@ spoken before the paragraph is complete. Entities are the standard library's.
 | `| a | b |` | a , b | a comma is heard as the gap between two cells |
 | `&` | and | an ampersand breaks SSML voices, and escaped it is spelled out by the others |
 | `<2`, `a < b`, `x<y` | less than | dropped, it turns a meaning round; kept, it breaks SSML voices |
+| `>5` at the start of a line | >5 | before a number it compares, and quotes nothing |
 | `<b>`, `<p class="x">` | nothing | a tag, as its name in small letters, its attributes or its place in HTML show |
 | `<Mission failed>` | Mission failed | words in angle brackets that are no tag are words |
 | `$x^2$`, `\\(x^2\\)` | x² | see `formulas`; `$5 and $6` are prices |
@@ -72,7 +73,7 @@ _LINE_MARK_STARTS = frozenset(f" \t-=_*:|+#>`~[{_BULLETS}–—")
 _RULE_LINE = re.compile(r"[ \t]*[-=_*:|][-=_*:| \t]*")
 _FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})")
 _LINE_MARK = re.compile(
-    rf"[ \t]*(?:(?:[-*+–—]|#{{1,6}})(?:[ \t]|$)|[>|][ \t]?|[{_BULLETS}][ \t]*)"
+    rf"[ \t]*(?:(?:[-*+–—]|#{{1,6}})(?:[ \t]|$)|(?:>(?![\d=])|\|)[ \t]?|[{_BULLETS}][ \t]*)"
     r"|\[[ xX]\][ \t]"
 )
 _LINE_MARK_BEGUN = re.compile(rf"[ \t]*(?:\+|#{{1,6}}|>|`{{1,2}}|~{{1,2}}|[{_BULLETS}][ \t]*|[–—])?|\[(?:[ xX]\]?)?")
@@ -86,7 +87,11 @@ _PARTING_TAG = re.compile(r"/?(?:br|p|li|div|tr|td|th|h[1-6])\b", re.IGNORECASE)
 _WHOLE_TAG = re.compile(
     r"/.*|[!?].*|[a-z][\w:.-]*\s*/?|[A-Za-z][\w:.-]*(?:\s+[\w:@.-]+\s?=\s?(?:\"[^\"]*\"|'[^']*'|[^\s\"'<>=]+))+\s*/?"
 )
-_TAG_BEGUN = re.compile(r"/.*|[!?].*|[A-Za-z][\w:.-]*(?:\s+(?:[\w:@.-]+(?:\s?=.*)?)?)?", re.DOTALL)
+_TAG_BEGUN = re.compile(
+    r"/.*|[!?].*|[A-Za-z][\w:.-]*(?:\s*/|\s+(?:[\w:@.-]+(?:\s?=.*)?)?)?"
+    rf"|(?:(?:https?|ftp):/{{1,2}}|www\.){_ADDRESS_REST.pattern}|[\w.+-]+(?:@[\w.-]*)?",
+    re.DOTALL | re.IGNORECASE,
+)
 # Tags that may be written in capitals; others in capitals are words.
 _KNOWN_TAGS = frozenset({
     "a", "abbr", "audio", "b", "big", "blockquote", "body", "br", "break", "button", "center", "code", "dd", "del",
@@ -292,9 +297,11 @@ class LayoutFilter:
         after = window[1:2]
         if after == "=":
             return 2, "≤"
-        if after in {"<", "-", ">"}:  # quotation marks, arrows
+        if after == "-" and len(window) == len("<-") and not complete:
+            return None
+        if after in {"<", "-", ">"} and not (after == "-" and window[2:3].isdigit()):  # quotation marks, arrows
             return 1 + (after == ">"), ""
-        if not (after.isalpha() or after in {"/", "!", "?"}):
+        if not (after.isalpha() or after in {"/", "!", "?"}):  # "<-5" is a number
             return self._less_than(window, complete=complete)
         line = window.partition("\n")[0]
         inside, closed, _ = line[1:].partition(">")

@@ -6,8 +6,9 @@ A caller cannot look anything up, and a number in the middle of a sentence is ta
 [1]" must not become "six one". A mark goes with the space before it, so that the comma after it stays where it was. To
 know that a mark follows, a space at the end of a piece is held back, unless it follows a single character.
 
-A number in brackets that is no mark stays: one that begins a line is an item's number, one after "press" is a key,
-`[0]` is an index. A line that begins with a mark and an address, or with `[^1]:`, is a list of sources and goes whole.
+A number in brackets that is no mark stays: one that begins a line is an item's number, one after "press" is a key, and
+so are those after it on the same line ("press [1] for sales, [2] for support"), `[0]` is an index. A line that begins
+with a mark and an address, or with `[^1]:`, is a list of sources and goes whole.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ _NAMES = (
 )  # fmt: skip
 _FIXED = ("[citation needed]", "[cite_start]", "[cite_end]", "[source]", "[sources]")
 _NUMBERS = r"\d{1,3}(?:[ ]?[,;–-][ ]?\d{1,3}){0,9}"
+_TARGET = r"\((?:[^()\s]|\([^()\s]{0,100}\)){0,150}"
 _TURN = r"turn\d{1,3}[a-z]{3,10}\d{1,3}"
 _MARK = re.compile(
-    rf"(?P<linked>\[\[{_NUMBERS}\]\](?:\([^()\s]{{0,150}}\))?|\[{_NUMBERS}\]\([^()\s]{{0,150}}\))"
+    rf"(?P<linked>\[\[{_NUMBERS}\]\](?:{_TARGET}\))?|\[{_NUMBERS}\]{_TARGET}\))"
     rf"|(?P<number>\[{_NUMBERS}\])"
     r"|(?P<footnote>\[\^[\w-]{1,30}\^?\])"
     rf"|\[(?:{'|'.join(_NAMES)})[ :_.#-]{{0,2}}\d[\w:,; .†-]{{0,60}}\]|\[\d{{1,3}}[:†][\w:,; .†-]{{1,60}}\]"
@@ -43,7 +45,7 @@ _MARK = re.compile(
 )
 _NUMBERS_BEGUN = r"\d{0,3}(?:[ ]?[,;–-][ ]?\d{0,3}){0,9}[ ]?"
 _BEGUN = re.compile(
-    rf"\[{{1,2}}(?:{_NUMBERS_BEGUN}\]{{0,2}})?|\[{{1,2}}{_NUMBERS}\]{{1,2}}\([^()\s]{{0,150}}|\[\^[\w-]{{0,30}}\^?"
+    rf"\[{{1,2}}(?:{_NUMBERS_BEGUN}\]{{0,2}})?|\[{{1,2}}{_NUMBERS}\]{{1,2}}{_TARGET}(?:\([^()\s]{{0,100}})?|\[\^[\w-]{{0,30}}\^?"
     rf"|\[(?:{'|'.join(_NAMES)})[ :_.#-]{{0,2}}(?:\d[\w:,; .†-]{{0,60}})?|\[\d{{1,3}}[:†][\w:,; .†-]{{0,60}}"
     r"|【[^【】\n]{0,100}|\ue200[^\ue200\ue201\n]{0,150}"
     rf"|(?:filecite|cite)?(?:{_TURN}){{0,9}}(?:tu?r?|turn(?:\d{{1,3}}(?:[a-z]{{1,10}}\d{{0,3}})?)?)?|contentReference\[[\w:]{{0,12}}(?:\](?:\{{[\w=]{{0,9}})?)?"
@@ -95,6 +97,8 @@ class SourceFilter:
     _tail: str = attrs.field(default="", init=False)
     """The last characters that were passed on."""
     _hides_line: bool = attrs.field(default=False, init=False)
+    _names_keys: bool = attrs.field(default=False, init=False)
+    """Whether this line has told the caller to press a key."""
 
     def feed(self, piece: str) -> str:
         """Take the next piece and return what can be passed on by now, perhaps nothing."""
@@ -108,10 +112,11 @@ class SourceFilter:
         """Return what was held back, now that nothing follows. The filter is as new afterwards."""
         rest = self._advance(final=True)
         self._held = self._tail = ""
-        self._hides_line = False
+        self._hides_line = self._names_keys = False
         return rest
 
     def _remember(self, passed: str) -> None:
+        self._names_keys = self._names_keys and "\n" not in passed
         self._tail = passed[-_REMEMBERED:] if len(passed) >= _REMEMBERED else (self._tail + passed)[-_REMEMBERED:]
 
     def _advance(self, *, final: bool) -> str:
@@ -185,7 +190,8 @@ class SourceFilter:
         """Whether it only looks like a mark: a key to press, an index, a unit's or a formula's exponent."""
         if mark["number"]:
             word = _LAST_WORD.search(self._tail)
-            return mark[0] == "[0]" or (word is not None and word[1].lower() in _KEY_WORDS)
+            self._names_keys = self._names_keys or (word is not None and word[1].lower() in _KEY_WORDS)
+            return mark[0] == "[0]" or self._names_keys
         if mark["raised"] or mark["tag"]:
             before = self._tail[-3:]
             is_word = len(before) == 3 and before.isalpha()  # "km²", "x²" are shorter

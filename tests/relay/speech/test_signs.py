@@ -63,6 +63,10 @@ def test_signs_are_taken_out_and_meanings_are_not(written: str, spoken: str) -> 
         ("<b>bold</b>, <BR>, <p class='x'>par</p>, <answer>yes</answer>", "bold,  ,  par , yes"),
         ("see <https://example.com/a> or <ada@example.com>", "see example.com or ada@example.com"),
         ("a <- b", "a - b"),
+        ("below <-5 °C, x<-2", "below less than -5 °C, x less than -2"),
+        (">5 people\n> quoted\n>=3", ">5 people\nquoted\n>=3"),
+        ("one<br/>two<br />three", "one two three"),
+        ("see<https://example.com/a> or<ada+bob@example.com>", "seeexample.com orada+bob@example.com"),
         ("< ", " "),
     ],
 )

@@ -54,6 +54,11 @@ def test_a_mark_that_points_to_a_source_is_not_spoken(written: str, spoken: str)
         ("She is [sic] right.", "She is sic right."),
         ("In [2024] it rained.", "In 2024 it rained."),
         ("Press [1] for sales, press [2] for help.", "Press 1 for sales, press 2 for help."),
+        (
+            "Press [1] for sales or [2] for help.\nWe open at nine [3].",
+            "Press 1 for sales or 2 for help.\nWe open at nine.",
+        ),
+        ("It says so [3](https://example.com/Nine_(hour)) and [[4]](https://example.com/a_(b)).", "It says so and."),
         ("[1] Sales\n[2] Support", "1 Sales\n2 Support"),
         ("array[0] is first", "array0 is first"),
         ("5 km² or 10 m³ or x² or 30 cubic metres³", "5 km² or 10 m³ or x² or 30 cubic metres³"),
