@@ -14,7 +14,11 @@ import re
 MAX_PARTY = 255
 
 _WORDS = ("anonymous", "restricted", "blocked", "unknown", "unavailable", "private", "withheld")
-_PHRASES = frozenset({*_WORDS, "private number", "no caller id", "number withheld", "null", "none"})
+_PHRASES = frozenset({
+    *(f"{word}{more}" for word in _WORDS for more in ("", " caller", " number")),
+    *("no caller id", "number withheld", "id withheld", "caller id blocked", "undisclosed", "not available"),
+    *("null", "none"),
+})  # fmt: skip
 _KEYS = str.maketrans("abcdefghijklmnopqrstuvwxyz", "22233344455566677778889999")
 _DIALLED_WORDS = frozenset(word.translate(_KEYS) for word in _WORDS)
 _SIP = re.compile(r"sips?:(?:(?P<user>[^@;?]*)@)?(?P<host>[^;?]*).*", re.IGNORECASE | re.DOTALL)
@@ -34,7 +38,8 @@ def is_withheld(party: str) -> bool:
     if address is not None:
         host = address["host"].casefold().rstrip(".")
         return host == "anonymous.invalid" or host.endswith(".anonymous.invalid") or _is_word(address["user"] or "")
-    return _is_word(party)
+    # The carrier's own name for a browser that has not said who it is.
+    return _is_word(party.removeprefix("client:"))
 
 
 def _is_word(name: str) -> bool:
