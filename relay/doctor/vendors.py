@@ -10,8 +10,11 @@ import httpx2
 from relay.config import Settings
 from relay.doctor.check import CannotTell, Ill
 from relay.doctor.network import NETWORK_ERRORS, json_object, reason
+from relay.twilio.refusals import SUSPENDED_CODES
 
 _TWILIO = "https://api.twilio.com"
+_SUSPENDED = "The account is suspended or closed."
+_SEE_CONSOLE = "See the Twilio console for what the carrier wants."
 
 
 async def carrier(settings: Settings) -> str:
@@ -26,6 +29,8 @@ async def carrier(settings: Settings) -> str:
             response = await http.get(url, auth=(sid, token))
     except NETWORK_ERRORS as error:
         raise CannotTell(f"The carrier cannot be reached: {reason(error)}.") from error
+    if json_object(response).get("code") in SUSPENDED_CODES:
+        raise Ill(_SUSPENDED, _SEE_CONSOLE)
     if response.status_code in {401, 403, 404}:
         raise Ill(
             f"The carrier does not know TWILIO_ACCOUNT_SID with TWILIO_AUTH_TOKEN ({response.status_code}).",
@@ -35,7 +40,7 @@ async def carrier(settings: Settings) -> str:
     if not response.is_success or "status" not in account:
         raise CannotTell(f"The carrier's answer ({response.status_code}) does not say.", "Try again later.")
     if account["status"] != "active":
-        raise Ill("The account is suspended or closed.", "See the Twilio console for what the carrier wants.")
+        raise Ill(_SUSPENDED, _SEE_CONSOLE)
     trial = " It is a trial account, which may not be allowed to use ConversationRelay."
     return f"The credentials are good.{trial if account.get('type') == 'Trial' else ''}"
 

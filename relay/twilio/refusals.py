@@ -72,6 +72,11 @@ _CREDENTIALS = _Meaning(
     "carrier_credentials",
     "The carrier does not accept the account's credentials. Check TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN.",
 )
+_SUSPENDED = _Meaning(
+    "carrier_suspended",
+    "The carrier has suspended or closed the account, so nothing can be called. The Twilio console says why, and what "
+    "the account's owner has to do.",
+)
 _CALL_UNKNOWN = _Meaning("unknown_call", "The carrier knows no such call, or no longer.")
 _BUSY = _Meaning("carrier_busy", "The carrier has its hands full. Try again in a few seconds.", retryable=True)
 _NUMBER = _Meaning("number_invalid", "The carrier says that the number to call is not a telephone number. Check it.")
@@ -95,7 +100,11 @@ _TWIML = _Meaning(
     "The carrier does not understand the orders for this call. Please report this: it is a fault of the relay.",
 )
 
+SUSPENDED_CODES = frozenset({10001, 20005})
+"""The carrier's codes for an account that is not active. The credentials are good, the status is that of bad ones."""
+
 _BY_CODE = {
+    **dict.fromkeys(SUSPENDED_CODES, _SUSPENDED),
     20003: _CREDENTIALS,
     20404: _CALL_UNKNOWN,
     20429: _BUSY,

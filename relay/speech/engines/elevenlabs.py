@@ -1,10 +1,11 @@
 """The speech engine of the voices that callers hear in live calls: ElevenLabs, over its HTTP API.
 
     text, voice ──POST /v1/text-to-speech/{voice}?output_format=pcm_8000──▶ samples ──▶ WAV
-                                                └─ {"detail": {"status", "message"}} ──▶ SpeechFailed
+                                                └─ {"detail": {"type", "code", …}} ──▶ SpeechFailed
 
 Endpoint, formats and fields: https://elevenlabs.io/docs/api-reference/text-to-speech/convert. The errors:
-https://help.elevenlabs.io/hc/en-us/articles/19572237925521. `pcm_8000` needs no resampling here and is in every plan;
+https://help.elevenlabs.io/hc/en-us/articles/19572237925521; `status` is where the word for an error stood before it was
+called `code`, and some answers have it still. `pcm_8000` needs no resampling here and is in every plan;
 `wav_8000` is newer than many accounts' documentation, and a header of 44 bytes is no reason to depend on it.
 
 A voice is written as the carrier takes it for live calls: `id[-model][-speed_stability_similarity]`, such as
@@ -53,15 +54,18 @@ _BY_WORD = {
     "needs_authorization": "speech_key_refused",
     "detected_unusual_activity": "speech_key_refused",
     "quota_exceeded": "speech_quota_exceeded",
-    "payment_required": "speech_quota_exceeded",
+    "insufficient_credits": "speech_quota_exceeded",
+    "paid_plan_required": "speech_plan_required",
+    "payment_required": "speech_plan_required",
     "voice_not_found": "voice_unknown",
+    "text_too_long": "text_too_long",
     "max_character_limit_exceeded": "text_too_long",
     "too_many_concurrent_requests": "speech_busy",
     "system_busy": "speech_busy",
 }
 _BY_HTTP_STATUS = {
     401: "speech_key_refused",
-    402: "speech_quota_exceeded",
+    402: "speech_plan_required",
     403: "speech_key_refused",
     404: "voice_unknown",
     429: "speech_busy",
@@ -71,6 +75,8 @@ _ADVICE = {
     "it may do.",
     "speech_quota_exceeded": "The ElevenLabs account has not enough credit for this text. Shorten it, or let the "
     "relay's operator buy more.",
+    "speech_plan_required": "The ElevenLabs account's plan does not include this: its free plan has no voices of the "
+    "library by API. Leave voice out, or let the relay's operator choose another voice or plan.",
     "voice_unknown": "ElevenLabs has no such voice for this account. Leave voice out, or give the id of another one.",
     "text_too_long": "The text is too long for ElevenLabs. Cut it.",
     "speech_busy": "ElevenLabs is busy, or takes no more requests of this account at once. Try again in some seconds.",
@@ -167,7 +173,9 @@ async def _read(response: httpx2.Response, most: int) -> bytes:
 
 
 def _failure(status: int, body: bytes) -> SpeechFailed:
-    word = _status_word(body)
+    words = _words(body)
+    # Its type only says of what kind an error is; the first word that is known here decides.
+    word = next((each for each in words if each in _BY_WORD), words[0] if words else "")
     code = _BY_WORD.get(word) or _BY_HTTP_STATUS.get(status)
     if code is None:
         code = "speech_unavailable" if status >= 500 else "speech_refused"
@@ -176,11 +184,14 @@ def _failure(status: int, body: bytes) -> SpeechFailed:
     return SpeechFailed(code, f"{_ADVICE[code]} (HTTP {status}{f', {word}' if word else ''})")
 
 
-def _status_word(body: bytes) -> str:
-    """Return the service's word for what is wrong; empty where it gave none, as for fields that it does not accept."""
+def _words(body: bytes) -> list[str]:
+    """Return the service's words for what is wrong, the most exact first; none where it gave none.
+
+    It gives none for fields that it does not accept: there `detail` is a list.
+    """
     try:
         detail = json.loads(body)["detail"]
-        word = detail["status"]
-    except (ValueError, LookupError, TypeError):
-        return ""
-    return word if isinstance(word, str) and _STATUS_WORD.fullmatch(word) else ""
+        given = [detail.get(name) for name in ("code", "status", "type")]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return []
+    return [each for each in given if isinstance(each, str) and _STATUS_WORD.fullmatch(each)]

@@ -57,9 +57,19 @@ async def test_wrong_credentials_are_told(status: int) -> None:
     assert TOKEN not in found.value.detail + found.value.mend
 
 
-async def test_a_suspended_account_is_told() -> None:
-    """The token of a suspended account is good for nothing."""
-    async with small_server({ACCOUNT: as_json(200, status="suspended")}) as server:
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(200, b'{"status": "suspended"}'),
+        Reply(200, b'{"status": "closed"}'),
+        Reply(403, b'{"code": 10001, "message": "Account is not active", "status": 403}'),
+        Reply(401, b'{"code": 20005, "message": "Account not active", "status": 401}'),
+    ],
+    ids=["suspended", "closed", "10001", "20005"],
+)
+async def test_a_suspended_account_is_told(reply: Reply) -> None:
+    """The token of a suspended account is good for nothing, and no other token would be better."""
+    async with small_server({ACCOUNT: reply}) as server:
         with pytest.raises(Ill, match="suspended") as found:
             await carrier(settings_for(server.url))
     assert not isinstance(found.value, CannotTell)

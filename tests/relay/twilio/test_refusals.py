@@ -18,6 +18,8 @@ URI = "/Accounts/AC1/Calls.json"
     ("code", "name", "retryable"),
     [
         (20003, "carrier_credentials", False),
+        (10001, "carrier_suspended", False),
+        (20005, "carrier_suspended", False),
         (20404, "unknown_call", False),
         (20429, "carrier_busy", True),
         (10004, "carrier_full", True),
@@ -73,6 +75,18 @@ def test_the_newer_kind_of_error() -> None:
     """Errors in the form of RFC 9457 are read just the same."""
     error = TwilioServiceException("https://a.example/21211", "Invalid number", 400, 21211)
     assert refusal_of(error).code == "number_invalid"
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+@pytest.mark.parametrize("code", [10001, 20005])
+def test_a_suspended_account_is_no_wrong_password(status: int, code: int) -> None:
+    """Whatever the status, the account's owner hears of the account, and not of credentials that are good."""
+    refusal = refusal_of(TwilioRestException(status, URI, "Account is not active", code))
+    assert refusal.code == "carrier_suspended"
+    assert "TWILIO_AUTH_TOKEN" not in str(refusal)
+    assert "suspended" in str(refusal)
+    newer = TwilioServiceException("https://a.example/10001", "Account is not active", status, code)
+    assert refusal_of(newer).code == "carrier_suspended"
 
 
 @pytest.mark.parametrize("code", [None, "21211", [1]])
