@@ -20,6 +20,8 @@ from relay.web.ports import IncomingCall
 def of_incoming(call: IncomingCall, settings: Settings, before: CallInfo | None, *, at: datetime) -> CallInfo:
     """Describe a call that the carrier announces; `before` is what its session before this one was told."""
     agent = call.agent
+    if before is not None and before.agent_id == agent.agent_id and call.attempt > 0 and call.is_unheard:
+        return attrs.evolve(before, connection=call.attempt + 1, opened_by=())
     if before is not None and before.agent_id == agent.agent_id and call.attempt > 0:
         return attrs.evolve(
             before,
@@ -30,7 +32,8 @@ def of_incoming(call: IncomingCall, settings: Settings, before: CallInfo | None,
             opened_by=(),
         )
     language = agent.language or settings.default_voice_language
-    greeting = call.greeting if call.greeting is not None else agent.greeting
+    given = None if call.is_unheard else call.greeting
+    greeting = given if given is not None else agent.greeting
     return CallInfo(
         call_sid=call.call_sid,
         agent_id=agent.agent_id,

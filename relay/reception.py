@@ -32,7 +32,7 @@ import trio
 
 from actors.commands import LeaveMessage
 from actors.errors import CallRefused, StoreFailed
-from actors.messages import Callee, CallInfo, CallSummary, Line, MessageDraft
+from actors.messages import Callee, CallInfo, CallSummary, Line, MessageDraft, Speaker
 from actors.ports import PhoneLine
 from actors.switchboard import Switchboard
 from relay.agents import Agent
@@ -125,6 +125,9 @@ class Reception:
             return attrs.evolve(known.admission, repeat=True)
         self.switchboard.reserve(call.call_sid)
         earlier = None if known is None else known.admission.call_info
+        if known is not None and any(each.speaker is Speaker.CALLER and not each.is_note for each in known.said):
+            # Somebody answered what was said, so it was heard.
+            call = attrs.evolve(call, is_unheard=False)
         info = of_incoming(call, self.settings, earlier, at=self.clock())
         admission = Admission(ticket=secrets.token_urlsafe(32), call_info=info)
         expires = trio.current_time() + TICKET_SECONDS

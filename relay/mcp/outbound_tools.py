@@ -206,6 +206,10 @@ def outbound_tools(outbound: Outbound) -> list[Tool[Any]]:
                             "description": "How long the audio plays. null where the carrier speaks by itself.",
                         }
                     ),
+                    "otherVoice": _text(
+                        "Only where the voice that was to speak does not exist any more: the id of the account's first "
+                        "voice, which spoke in its place. Tell your user, or give this one from now on."
+                    ),
                 },
                 "required": ["callSid", "status", "audioUrl", "durationSeconds"],
             },

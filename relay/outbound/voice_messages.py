@@ -57,6 +57,7 @@ class _Speech:
     text: str
     name: str | None = None
     seconds: float | None = None
+    other_voice: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -75,7 +76,8 @@ class VoiceMessages:
         """Place a call that plays a text.
 
         Returns `callSid`, `status`, `to`, `from`, `audioUrl` and `durationSeconds`, the last two None where the carrier
-        speaks; a dry run returns the gate's verdict instead. Raises `OutboundRefused` and one of `STORE_FAILURES`; with
+        speaks, and `otherVoice` where the wished one is unknown and another one spoke. A dry run returns the gate's
+        verdict instead. Raises `OutboundRefused` and one of `STORE_FAILURES`; with
         the code `outcome_unknown` the telephone may ring all the same. Cancelled, it is taken back as far as it got.
         """
         if wish.dry_run:
@@ -100,7 +102,7 @@ class VoiceMessages:
             "from": chosen.caller,
             "audioUrl": self._url(speech),
             "durationSeconds": None if speech.seconds is None else round(speech.seconds, 1),
-        }
+        } | ({"otherVoice": speech.other_voice} if speech.other_voice else {})
 
     @asynccontextmanager
     async def _spoken(self, text: str, chosen: Chosen) -> AsyncIterator[_Speech]:
@@ -114,7 +116,7 @@ class VoiceMessages:
                 name = await self.audio.put(audio, self.now() + timedelta(seconds=seconds))
             except SpeechFailed as failure:
                 raise _no_audio(failure) from failure
-            speech = _Speech(text, name, audio.seconds)
+            speech = _Speech(text, name, audio.seconds, audio.other_voice)
         may_ring = False
         try:
             yield speech

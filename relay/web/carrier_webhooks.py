@@ -11,7 +11,8 @@ empty body with a status; a caller hears it only where TwiML says it. What could
 nobody can be looked up, a caller hears an apology.
 
 A session that broke while the call is up is resumed by the same TwiML with a new ticket, three times at most, so that
-a relay which crashes with every socket does not make an endless, billed call.
+a relay which crashes with every socket does not make an endless, billed call. A voice that its provider refuses is left
+out, once: voices are withdrawn, and a caller who hears another one is better off than one who hears an apology.
 
 Source: the carrier's pages on the `<Connect>` action, on call status callbacks, on answering machine detection, and its
 list of error codes.
@@ -46,7 +47,8 @@ _TOLD_ONLY = frozenset({"call-status", "answered-by"})
 
 # What the same TwiML would meet again: invalid attributes (64101, 64106), the longest call (64104), too many sessions
 # (64109), an account without the feature (64110), a voice that its provider refuses (64111).
-_HOPELESS = frozenset({"64101", "64104", "64106", "64109", "64110", "64111"})
+_VOICE_REFUSED = "64111"
+_HOPELESS = frozenset({"64101", "64104", "64106", "64109", "64110", _VOICE_REFUSED})
 
 
 @attrs.frozen(kw_only=True)
@@ -151,13 +153,23 @@ class CarrierWebhooks:
 
     async def _resume(self, agent: Agent, form: Form, connections: Connections) -> Answer:
         agent_id, call_sid, code = agent.agent_id, carrier_forms.call_sid(form), form.get("ErrorCode", "")
-        if code in _HOPELESS or connections.lost >= MAX_RESUMES:
+        other_voice = code == _VOICE_REFUSED and not connections.is_voiceless
+        if (code in _HOPELESS and not other_voice) or connections.lost >= MAX_RESUMES:
             log.error("call_given_up", agent_id=agent_id, call_sid=call_sid, error_code=code, lost=connections.lost)
             return self._connector.apology(agent)
         greeting = self._connector.phrases_of(agent).cut_off
         call = carrier_forms.incoming_call(agent, form, attempt=connections.attempt + 1, greeting=greeting)
+        if other_voice:
+            log.warning("voice_refused", agent_id=agent_id, call_sid=call_sid, error_code=code)
+            # Without a voice nothing was heard of the first session, so the next one begins as it did.
+            call = attrs.evolve(call, is_unheard=connections.attempt == 0)
         # 200 even when refused: this apology must be played, and after an error the carrier plays its own.
-        return await self._connector.connect(call, lost=connections.lost + 1, refused_status=200)
+        return await self._connector.connect(
+            call,
+            lost=connections.lost + 1,
+            is_voiceless=connections.is_voiceless or other_voice,
+            refused_status=200,
+        )
 
     async def _note_fault(self, agent: Agent, progress: CallProgress | None) -> None:
         if progress is None or not progress.error:

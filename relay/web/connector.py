@@ -2,10 +2,13 @@
 
 Every connection of a call is numbered (`attempt`), and how many of them broke (`lost`) is counted apart: a call that
 comes back from a transfer is connected anew, and nothing was lost. Both numbers travel in the query of the action's
-address, which the carrier signs: nothing needs remembering, and another node can take over the call.
+address, and with them whether the carrier refused the call's voice; the carrier signs it: nothing needs remembering,
+and another node can take over the call.
 """
 
 from __future__ import annotations
+
+from urllib.parse import urlencode
 
 import attrs
 import structlog
@@ -22,13 +25,16 @@ log = structlog.get_logger(__name__)
 # Not Quart's `Response`: unless the app makes it, its body is read by asyncio.
 Answer = tuple[str, int, dict[str, str]]
 
+_NO_VOICE = "none"
+
 
 @attrs.frozen
 class Connections:
-    """How often a call was connected before, and how many of those connections broke."""
+    """How often a call was connected before, how many of those connections broke, and whether its voice was refused."""
 
     attempt: int
     lost: int
+    is_voiceless: bool = False
 
     @classmethod
     def asked(cls) -> Connections:
@@ -37,7 +43,8 @@ class Connections:
         An address without `lost` is of a version that knew no transfers: there every further attempt followed a loss.
         """
         attempt = max(0, request.args.get("attempt", 0, type=int))
-        return cls(attempt, max(0, request.args.get("lost", attempt, type=int)))
+        lost = max(0, request.args.get("lost", attempt, type=int))
+        return cls(attempt, lost, request.args.get("voice") == _NO_VOICE)
 
 
 @attrs.frozen(kw_only=True)
@@ -57,8 +64,13 @@ class Connector:
             raise NotFound
         return agent
 
-    async def connect(self, call: IncomingCall, *, lost: int = 0, refused_status: int) -> Answer:
-        """Register the call and order the carrier to connect it; with `refused_status` an apology if it is refused."""
+    async def connect(
+        self, call: IncomingCall, *, lost: int = 0, is_voiceless: bool = False, refused_status: int
+    ) -> Answer:
+        """Register the call and order the carrier to connect it; with `refused_status` an apology if it is refused.
+
+        A call that `is_voiceless` is spoken with the carrier's own voice for its language, now and in what follows.
+        """
         agent_id = call.agent.agent_id
         try:
             admission = await self.desk.register(call)
@@ -71,13 +83,14 @@ class Connector:
             "call_admitted", agent_id=agent_id, call_sid=call.call_sid, attempt=call.attempt, repeat=admission.repeat
         )
         info = admission.call_info
+        query = {"attempt": call.attempt, "lost": lost} | ({"voice": _NO_VOICE} if is_voiceless else {})
         return twiml_answer(
             twiml.conversation_relay(
                 socket_url=f"ws{self.url(agent_id, 'voice-ws').removeprefix('http')}",
-                action_url=f"{self.url(agent_id, 'voice-ended')}?attempt={call.attempt}&lost={lost}",
+                action_url=f"{self.url(agent_id, 'voice-ended')}?{urlencode(query)}",
                 ticket=admission.ticket,
                 language=info.language,
-                voice=info.voice,
+                voice="" if is_voiceless else info.voice,
                 greeting=info.greeting,
             )
         )

@@ -43,7 +43,8 @@ class IncomingCall:
     `idempotency_token` is the same for all repeats of one request, and empty where the carrier gave none. `attempt` is
     0 for a call's first session; a session lost on the way is resumed as 1, 2 and so on, and so is one that comes back
     from a transfer; then `greeting` is what the carrier shall say first, in place of the agent's own, and `note` says
-    what happened in between, for whoever answers.
+    what happened in between, for whoever answers. Of a call that `is_unheard` nothing was heard yet: its session begins
+    as the one before did.
     """
 
     agent: Agent
@@ -57,6 +58,7 @@ class IncomingCall:
     attempt: int = attrs.field(default=0, validator=ge(0))
     greeting: str | None = None
     note: str = attrs.field(default="", repr=False)
+    is_unheard: bool = False
 
     @property
     def verified(self) -> bool:

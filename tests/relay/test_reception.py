@@ -322,6 +322,26 @@ async def test_a_live_call_keeps_its_place_for_its_next_line(nursery: trio.Nurse
         await desk.announce("CA2")
 
 
+async def test_a_call_whose_voice_was_refused_begins_as_it_would_have(desk: Desk) -> None:
+    """Nothing was heard of the first session, so the next one greets; once somebody talked, it is a line that broke."""
+    first = await desk.announce("CA1")
+    line = await desk.bring(first)
+    await desk.lose(line)
+    again = await desk.announce("CA1", attempt=1, greeting="We were cut off.", is_unheard=True)
+    assert (again.call_info.greeting, again.call_info.connection) == (first.call_info.greeting, 2)
+    line = await desk.bring(again)
+    await desk.talk(line, "Hello?")
+    await desk.lose(line)
+    broken = await desk.announce("CA1", attempt=2, greeting="We were cut off.", is_unheard=True)
+    assert broken.call_info.greeting == "We were cut off."
+
+
+async def test_a_refused_voice_of_a_call_that_nobody_remembers_greets_too(desk: Desk) -> None:
+    """A daemon that was started meanwhile greets as for a new call."""
+    told = await desk.announce("CA1", attempt=1, greeting="We were cut off.", is_unheard=True)
+    assert told.call_info.greeting == (await desk.announce("CA2")).call_info.greeting
+
+
 # ── calls that never come ───────────────────────────────────────────────────────────────────────────────────────────
 
 

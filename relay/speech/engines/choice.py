@@ -13,6 +13,7 @@ from relay.errors import SettingsError
 from relay.speech.engines.cached import CachedEngine
 from relay.speech.engines.elevenlabs import ElevenLabsOptions, open_elevenlabs
 from relay.speech.engines.espeak import EspeakEngine
+from relay.speech.engines.other_voice import OtherVoiceEngine
 from relay.speech.engines.port import SpeechEngine
 
 
@@ -54,7 +55,7 @@ async def open_engine(options: SpeechOptions) -> AsyncIterator[SpeechEngine | No
                 raise SettingsError("ElevenLabs needs a key: set ELEVENLABS_API_KEY, or choose another speech engine.")
             service = ElevenLabsOptions(api_key=options.elevenlabs_api_key, base_url=options.elevenlabs_base_url)
             async with open_elevenlabs(service) as engine:
-                yield CachedEngine(engine)
+                yield OtherVoiceEngine(CachedEngine(engine), engine.first_voice)
         case EngineKind.CARRIER:
             yield None
         case _ as unknown:

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import attrs
@@ -42,6 +42,7 @@ log = structlog.get_logger(__name__)
 
 MOST_BYTES = int(MAX_SECONDS * SAMPLE_RATE * SAMPLE_BYTES)
 _MOST_ERROR_BYTES = 64 * 1024
+_MOST_VOICE_BYTES = 1024 * 1024
 
 # The carrier's default on its page about `<ConversationRelay>`, which has no voice of its own here.
 _USUAL_VOICE = "UgBBYS2sOqTuMpoF3BR0"
@@ -114,9 +115,26 @@ class ElevenLabsEngine:
     async def synthesise(self, text: str, voice: str, language: str) -> Audio:
         """Speak a text. Raises `SpeechFailed`; cancelling closes the connection at once."""
         voice_id, body = self._request(checked_text(text), voice, language)
+        with self._answering():
+            return audio_of(await self._ask(voice_id, body))
+
+    async def first_voice(self) -> str:
+        """Return the id of the first voice that the account has, empty where it has none. Raises `SpeechFailed`.
+
+        Source: https://elevenlabs.io/docs/api-reference/voices/search; the older `/v1/voices` gives all at once.
+        """
+        with self._answering():
+            async with self._client.stream("GET", "/v2/voices", params={"page_size": 1}) as response:
+                if response.status_code != 200:
+                    raise _failure(response.status_code, await _read(response, _MOST_ERROR_BYTES))
+                return _first_voice(await _read(response, _MOST_VOICE_BYTES))
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Bound the time of a request, and raise as `SpeechFailed` what keeps it from being answered."""
         try:
             with trio.fail_after(self._options.timeout):
-                return audio_of(await self._ask(voice_id, body))
+                yield
         except (trio.TooSlowError, httpx2.TimeoutException):
             raise SpeechFailed(
                 "speech_timeout", f"ElevenLabs did not answer within {self._options.timeout:g} seconds. Try again."
@@ -173,7 +191,7 @@ async def _read(response: httpx2.Response, most: int) -> bytes:
 
 
 def _failure(status: int, body: bytes) -> SpeechFailed:
-    words = _words(body)
+    words = error_words(body)
     # Its type only says of what kind an error is; the first word that is known here decides.
     word = next((each for each in words if each in _BY_WORD), words[0] if words else "")
     code = _BY_WORD.get(word) or _BY_HTTP_STATUS.get(status)
@@ -184,7 +202,15 @@ def _failure(status: int, body: bytes) -> SpeechFailed:
     return SpeechFailed(code, f"{_ADVICE[code]} (HTTP {status}{f', {word}' if word else ''})")
 
 
-def _words(body: bytes) -> list[str]:
+def _first_voice(body: bytes) -> str:
+    try:
+        voice = json.loads(body)["voices"][0]["voice_id"]
+    except (ValueError, LookupError, TypeError):
+        return ""
+    return voice if isinstance(voice, str) and ELEVENLABS_VOICE.fullmatch(voice) else ""
+
+
+def error_words(body: bytes) -> list[str]:
     """Return the service's words for what is wrong, the most exact first; none where it gave none.
 
     It gives none for fields that it does not accept: there `detail` is a list.

@@ -33,10 +33,14 @@ MAX_SECONDS = 600.0
 
 @attrs.frozen
 class Audio:
-    """A whole WAV file in memory, and how long it plays."""
+    """A whole WAV file in memory, and how long it plays.
+
+    `other_voice` is the voice that spoke because the one that was asked for is unknown; empty where it is not.
+    """
 
     wav: bytes = attrs.field(repr=False, validator=min_len(1))
     seconds: float = attrs.field(validator=gt(0))
+    other_voice: str = ""
 
 
 class SpeechFailed(Exception):

@@ -309,12 +309,47 @@ async def test_a_fault_that_cannot_be_noted_does_not_end_the_call(app: QuartTrio
     connection(await post_form(app, f"{ENDED}?attempt=0&lost=0", LOST))
 
 
-@pytest.mark.parametrize("code", ["64101", "64104", "64106", "64109", "64110", "64111"])
+@pytest.mark.parametrize("code", ["64101", "64104", "64106", "64109", "64110"])
 async def test_what_would_fail_again_is_not_resumed(app: QuartTrio, desk: FakeDesk, code: str) -> None:
     """An error that the same TwiML would meet again is an apology at once."""
     answer = await post_form(app, f"{ENDED}?attempt=0", {**LOST, "ErrorCode": code})
     assert [verb.tag for verb in verbs(answer)] == ["Say", "Hangup"]
     assert desk.registered == []
+
+
+async def test_a_refused_voice_is_left_out_once(app: QuartTrio, desk: FakeDesk) -> None:
+    """The caller hears the carrier's own voice, from the greeting on; if that is refused as well, an apology."""
+    answer = await post_form(app, f"{ENDED}?attempt=0&lost=0", {**LOST, "ErrorCode": "64111"})
+    connect, relay = connection(answer)
+    assert relay.get("voice") is None
+    assert relay.get("language") == "de-DE"
+    assert connect.get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=1&lost=1&voice=none"
+    assert desk.registered[0].is_unheard
+    again = await post_form(app, f"{ENDED}?attempt=1&lost=1&voice=none", {**LOST, "ErrorCode": "64111"})
+    assert spoken(again) == [("Say", "busy in de-DE"), ("Hangup", None)]
+
+
+async def test_a_voice_that_was_left_out_stays_out(app: QuartTrio, desk: FakeDesk) -> None:
+    """A line that is lost later is resumed without the voice too, and its caller is told of the cut, not greeted."""
+    connect, relay = connection(await post_form(app, f"{ENDED}?attempt=1&lost=1&voice=none", LOST))
+    assert (relay.get("voice"), relay.get("welcomeGreeting")) == (None, "cut off in de-DE")
+    assert (connect.get("action") or "").endswith("?attempt=2&lost=2&voice=none")
+    assert not desk.registered[0].is_unheard
+
+
+@pytest.mark.parametrize("query", ["attempt=3&lost=3", "attempt=9&lost=3", "attempt=4"])
+async def test_a_refused_voice_makes_no_endless_call(app: QuartTrio, desk: FakeDesk, query: str) -> None:
+    """The number of lost sessions is bounded whatever they were lost for."""
+    answer = await post_form(app, f"{ENDED}?{query}", {**LOST, "ErrorCode": "64111"})
+    assert [verb.tag for verb in verbs(answer)] == ["Say", "Hangup"]
+    assert desk.registered == []
+
+
+@pytest.mark.parametrize("voice", ["", "None", "EXAVITQu4vr4xnSDxMaL", "0"])
+async def test_another_word_about_the_voice_says_nothing(app: QuartTrio, voice: str) -> None:
+    """Only our own word leaves the voice out."""
+    _connect, relay = connection(await post_form(app, f"{ENDED}?attempt=0&lost=0&voice={voice}", LOST))
+    assert relay.get("voice") == "a-voice"
 
 
 @pytest.mark.parametrize("code", ["64105", "64102", "39001", "64103", ""])

@@ -40,6 +40,7 @@ class ElevenLabsService:
     reply: Reply | None = attrs.field(factory=Reply)
     url: str = ""
     asked: list[tuple[str, dict[str, Any]]] = attrs.field(factory=list)
+    voices: Reply = attrs.field(factory=lambda: Reply(200, b'{"voices": [{"voice_id": "EXAVITQu4vr4xnSDxMaL"}]}'))
     waiting: trio.Event = attrs.field(factory=trio.Event)
     left: trio.Event = attrs.field(factory=trio.Event)
 
@@ -67,6 +68,8 @@ class ElevenLabsService:
         headers = dict(scope["headers"])
         if headers.get(b"xi-api-key") != KEY.encode():
             return Reply.error(401, {"status": "invalid_api_key", "message": "Invalid API key"})
+        if scope["path"] == "/v2/voices" and scope["query_string"] == b"page_size=1":
+            return self.voices
         if scope["method"] != "POST" or scope["query_string"] != b"output_format=pcm_8000":
             return Reply.error(422, [{"loc": ["query", "output_format"], "msg": "not a format", "type": "enum"}])
         path = _PATH.fullmatch(scope["path"])

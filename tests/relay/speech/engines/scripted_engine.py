@@ -14,6 +14,7 @@ class ScriptedEngine:
 
     size: int = 1600
     failure: SpeechFailed | None = None
+    other_voice: str = ""
     go: trio.Event = attrs.field(factory=trio.Event)
     asked: list[tuple[str, str, str]] = attrs.field(factory=list)
 
@@ -22,4 +23,4 @@ class ScriptedEngine:
         await self.go.wait()
         if self.failure is not None:
             raise self.failure
-        return audio_of(b"\1\2" * (self.size // 2))
+        return attrs.evolve(audio_of(b"\1\2" * (self.size // 2)), other_voice=self.other_voice)
