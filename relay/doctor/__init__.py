@@ -3,7 +3,7 @@
     settings ─┬─▶ descriptors
               ├─▶ database ───▶ agents ────▶ voices
               ├─▶ public_url ─▶ signature ─▶ upgrade      asked of the running daemon, over its public address
-              └─▶ carrier, anthropic                      asked of the vendors: is the key good?
+              └─▶ carrier, webhooks, anthropic, elevenlabs    asked of the vendors: is the key good, what is behind it?
 
 A check whose ground is missing, a setting or an earlier check, is skipped with the reason: one fault, one failure.
 

@@ -13,7 +13,7 @@ from relay import descriptors
 from relay import local as local_mode
 from relay.agents import Agent
 from relay.config import Settings
-from relay.doctor import reach, vendors
+from relay.doctor import numbers, reach, vendors
 from relay.doctor.check import CannotTell, Check, Finding, Ill, Verdict
 from relay.errors import SettingsError
 from relay.running import find_daemon
@@ -181,5 +181,20 @@ CHECKS = (
     ),
     Check(name="agents", look=_agents, after="database"),
     Check(name="voices", look=_voices, after="agents"),
+    Check(
+        name="webhooks",
+        look=numbers.webhooks,
+        needs=("twilio_account_sid", "twilio_auth_token", "public_url"),
+        after="agents",
+        silence=CannotTell,
+    ),
+    Check(
+        name="elevenlabs",
+        look=vendors.speech,
+        needs=("elevenlabs_api_key",),
+        consequence="Voice messages are spoken by another engine.",
+        after="database",
+        silence=CannotTell,
+    ),
 )
 """In the order in which they are told; a check comes later than the one that it depends on."""

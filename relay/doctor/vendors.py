@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 import anthropic
@@ -10,6 +12,10 @@ import httpx2
 from relay.config import Settings
 from relay.doctor.check import CannotTell, Ill
 from relay.doctor.network import NETWORK_ERRORS, json_object, reason
+from relay.speech.engines.elevenlabs import error_words
+from relay.speech.voices import ELEVENLABS_VOICE
+from relay.store.agent_registry import AgentRegistry
+from relay.store.database import open_database
 from relay.twilio.refusals import SUSPENDED_CODES
 
 _TWILIO = "https://api.twilio.com"
@@ -73,3 +79,64 @@ async def answering_machine(settings: Settings) -> str:
     if not isinstance(getattr(found, "id", None), str):
         raise CannotTell("Something else than Anthropic answers.", "Check ANTHROPIC_BASE_URL and the network.")
     return f"The key is good, and has {model}."
+
+
+async def speech(settings: Settings) -> str:
+    """Ask ElevenLabs for the account's credit and for each voice that voice messages are to be spoken with.
+
+    Raises `Ill` and `CannotTell`. Source: the vendor's pages "Get user subscription" and "Get voice".
+    """
+    voices = await _voices_of_messages(settings)
+    headers = {"xi-api-key": settings.elevenlabs_api_key or ""}
+    try:
+        async with httpx2.AsyncClient(base_url=settings.elevenlabs_base_url, headers=headers, timeout=None) as http:
+            account = await http.get("/v1/user/subscription")
+            answers = {voice: await http.get(f"/v1/voices/{quote(voice, safe='')}") for voice in voices}
+    except NETWORK_ERRORS as error:
+        raise CannotTell(f"ElevenLabs cannot be reached: {reason(error)}.", "Check ELEVENLABS_BASE_URL.") from error
+    refused = [
+        each for each in (account, *answers.values()) if each.status_code in {401, 403} and not _is_limited(each)
+    ]
+    if refused:
+        raise Ill(
+            f"ElevenLabs does not take ELEVENLABS_API_KEY ({refused[0].status_code}).",
+            "Set a key that is in force, or none: then espeak-ng speaks voice messages.",
+        )
+    unknown = [voices[voice] for voice, answer in answers.items() if answer.status_code in {400, 404}]
+    if unknown:
+        raise Ill(
+            f"ElevenLabs has no such voice for this account: {', '.join(unknown)}. Messages are spoken with its first.",
+            "Choose one of the account's voices: DEFAULT_VOICE_ID, or relay agents set ID --voice.",
+        )
+    left = _credit_left(json_object(account))
+    if left is not None and left <= 0:
+        raise Ill("The ElevenLabs account has no credit left.", "Buy more, or wait for its next month.")
+    if left is None or any(not each.is_success for each in answers.values()):
+        raise CannotTell(
+            "ElevenLabs takes the key, but does not tell all of credit and voices.",
+            "If the key is limited, let it read the user and voices; else try again later.",
+        )
+    return f"The key is good, has the voices, and {left} credits are left."
+
+
+async def _voices_of_messages(settings: Settings) -> dict[str, str]:
+    """Return the ids of all voices that are configured, each with where; an empty one is chosen by the service."""
+    async with open_database(settings.database_url) as database:
+        registered = await AgentRegistry(database).list()
+    configured = [("DEFAULT_VOICE_ID", settings.default_voice_id)]
+    configured += [(f"{each.agent_id}'s voice", each.voice) for each in registered if each.voice]
+    places: dict[str, str] = {}
+    for place, voice in configured:
+        if (parts := ELEVENLABS_VOICE.fullmatch(voice)) is not None:
+            places.setdefault(parts["id"], place)
+    return places
+
+
+def _is_limited(answer: httpx2.Response) -> bool:
+    """Return whether a key is good, and only may not ask for this."""
+    return "missing_permissions" in error_words(answer.content)
+
+
+def _credit_left(account: Mapping[str, Any]) -> int | None:
+    used, limit = account.get("character_count"), account.get("character_limit")
+    return limit - used if isinstance(used, int) and isinstance(limit, int) else None

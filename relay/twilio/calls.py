@@ -33,7 +33,7 @@ from twilio.rest import Client  # type: ignore[import-untyped]
 
 from relay.call_sids import is_call_sid
 from relay.twilio.http_client import TrioHttpClient
-from relay.twilio.orders import MAX_TWIML, STATUS_EVENTS, CallState, PlaceCall, PlacedCall, UnclaimedCall
+from relay.twilio.orders import MAX_TWIML, STATUS_EVENTS, CallState, NumberState, PlaceCall, PlacedCall, UnclaimedCall
 from relay.twilio.pacing import Pacer
 from relay.twilio.refusals import (
     SILENT,
@@ -56,6 +56,8 @@ _NOTHING_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout,
 # The carrier's clock and ours differ a little, and it cuts fractions of a second off.
 _CLOCK_SKEW = timedelta(seconds=5)
 _RECENT_CALLS = 20
+# The API matches parts of numbers, too.
+_LIKE_NUMBERS = 20
 
 
 @attrs.frozen(kw_only=True)
@@ -158,6 +160,19 @@ class CarrierCalls:
         async def ask() -> CallState:
             with self._in_time(), _translated():
                 return _state(await self._client.calls(call_sid).fetch_async())
+
+        return await self._repeat_while_busy(ask)
+
+    async def find_number(self, number: str) -> NumberState | None:
+        """Return where a number (E.164) of the account's leads, None where the account has no such number.
+
+        Source: the carrier's page on the IncomingPhoneNumber resource.
+        """
+
+        async def ask() -> NumberState | None:
+            with self._in_time(), _translated():
+                found = await self._client.incoming_phone_numbers.list_async(phone_number=number, limit=_LIKE_NUMBERS)
+            return next((_number_state(each) for each in found if each.phone_number == number), None)
 
         return await self._repeat_while_busy(ask)
 
@@ -272,6 +287,14 @@ def _was_placed_since(call: Any, since: datetime) -> bool:
     created = _instant(call.date_created)
     # The carrier may not have dated yet what it has only just queued.
     return call.status == "queued" if created is None else created >= since - _CLOCK_SKEW
+
+
+def _number_state(number: Any) -> NumberState:
+    return NumberState(
+        voice_url=number.voice_url or "",
+        voice_method=number.voice_method or "POST",
+        is_led_elsewhere=bool(number.voice_application_sid or number.trunk_sid),
+    )
 
 
 def _state(call: Any) -> CallState:

@@ -61,6 +61,15 @@ class UnclaimedCall:
 
 
 @attrs.frozen(kw_only=True)
+class NumberState:
+    """Where a number of the account's leads; `is_led_elsewhere` is to an application or a trunk, not to `voice_url`."""
+
+    voice_url: str
+    voice_method: str
+    is_led_elsewhere: bool
+
+
+@attrs.frozen(kw_only=True)
 class CallState:
     """A call as the carrier has it. `duration` is in seconds, None until it has ended; times are UTC.
 

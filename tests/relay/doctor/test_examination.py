@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("time_limit")
 
 NAMES = [
     *("settings", "descriptors", "database", "public_url", "signature", "upgrade", "carrier", "anthropic", "agents"),
-    "voices",
+    *("voices", "webhooks", "elevenlabs"),
 ]
 
 
@@ -46,6 +46,8 @@ async def test_a_daemon_with_all_it_needs_is_well(tmp_path: Path) -> None:
     replies = {
         account: Reply(200, b'{"status": "active"}', as_json),
         model: Reply(200, b'{"id": "claude-haiku-4-5"}', as_json),
+        "/v1/user/subscription": Reply(200, b'{"character_count": 1, "character_limit": 10}', as_json),
+        "/v1/voices/EXAVITQu4vr4xnSDxMaL": Reply(200, b"{}", as_json),
     }
     async with small_server(replies) as vendors, run_local_daemon(tmp_path) as daemon:
         await daemon.register("my-client")
@@ -57,6 +59,8 @@ async def test_a_daemon_with_all_it_needs_is_well(tmp_path: Path) -> None:
             twilio_api_base_url=vendors.url,
             anthropic_api_key="key",
             anthropic_base_url=vendors.url,
+            elevenlabs_api_key="key",
+            elevenlabs_base_url=vendors.url,
         )
         found = await findings_for(settings)
     assert {name: finding.verdict for name, finding in found.items()} == dict.fromkeys(NAMES, Verdict.OK)
@@ -82,7 +86,7 @@ async def test_missing_settings_are_named_with_the_way_out(settings: Settings) -
 async def test_what_a_missing_setting_is_needed_for_is_skipped(settings: Settings) -> None:
     """Without an address and credentials nothing is asked of anybody; it is said what a missing key means."""
     found = await findings_for(settings)
-    assert {name for name, each in found.items() if each.verdict is Verdict.SKIPPED} == {*NAMES[3:8], "voices"}
+    assert {name for name, each in found.items() if each.verdict is Verdict.SKIPPED} == {*NAMES[3:8], *NAMES[9:]}
     assert found["public_url"].text == "Not set: PUBLIC_URL."
     assert "nobody is available" in found["anthropic"].text
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from relay.config import Settings
 from relay.doctor.check import CannotTell, Ill
-from relay.doctor.vendors import answering_machine, carrier
+from relay.doctor.vendors import answering_machine, carrier, speech
+from relay.store.agent_registry import AgentRegistry
+from relay.store.database import open_database
 from tests.relay.doctor.small_server import Reply, small_server
 
 pytestmark = pytest.mark.usefixtures("time_limit")
@@ -127,3 +131,89 @@ async def test_an_address_that_does_not_say_proves_nothing(reply: Reply) -> None
     async with small_server({MODEL: reply}) as server:
         with pytest.raises(CannotTell):
             await answering_machine(settings_for(server.url))
+
+
+# ── ElevenLabs ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+SUBSCRIPTION, DEFAULT_VOICE, AGENTS_VOICE = "/v1/user/subscription", "EXAVITQu4vr4xnSDxMaL", "AAAAAAAAAAAAAAAAAAAA"
+CREDIT = Reply(200, b'{"character_count": 400, "character_limit": 10000}')
+GOOD = {
+    SUBSCRIPTION: CREDIT,
+    f"/v1/voices/{DEFAULT_VOICE}": Reply(200, b"{}"),
+    f"/v1/voices/{AGENTS_VOICE}": Reply(200, b"{}"),
+}
+
+
+async def ask_elevenlabs(directory: Path, replies: Mapping[str, Reply], **changes: str) -> str:
+    """Ask a stand-in about the default voice, and about that of an agent."""
+    url = f"sqlite:///{directory / 'relay.db'}"
+    async with open_database(url) as database:
+        await AgentRegistry(database).add("my-client", voice=f"{AGENTS_VOICE}-flash_v2_5")
+    async with small_server(replies) as server:
+        given = {"database_url": url, "elevenlabs_api_key": KEY, "elevenlabs_base_url": server.url}
+        try:
+            told: str | Ill = await speech(Settings(**(given | changes)))  # type: ignore[arg-type]
+        except Ill as ill:
+            told = ill
+    assert {headers["xi-api-key"] for _path, headers in server.asked} <= {KEY}
+    if isinstance(told, Ill):
+        raise told
+    return told
+
+
+async def test_a_key_with_its_voices_and_credit_is_well(tmp_path: Path) -> None:
+    """Key, voices and what is left are told."""
+    told = await ask_elevenlabs(tmp_path, GOOD)
+    assert told == "The key is good, has the voices, and 9600 credits are left."
+
+
+async def test_the_carriers_own_voice_is_not_asked_for(tmp_path: Path) -> None:
+    """An empty voice is none of the account's."""
+    replies = {path: reply for path, reply in GOOD.items() if DEFAULT_VOICE not in path}
+    assert "9600" in await ask_elevenlabs(tmp_path, replies, default_voice_id="")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({SUBSCRIPTION: Reply(401, b'{"detail": {"status": "invalid_api_key"}}')}, "ELEVENLABS_API_KEY"),
+        ({SUBSCRIPTION: Reply(401, b'{"detail": {"type": "auth", "code": "invalid_api_key"}}')}, "ELEVENLABS_API_KEY"),
+        ({f"/v1/voices/{DEFAULT_VOICE}": Reply(404, b'{"detail": {"code": "voice_not_found"}}')}, "DEFAULT_VOICE_ID"),
+        ({f"/v1/voices/{DEFAULT_VOICE}": Reply(400, b'{"detail": {"status": "voice_not_found"}}')}, "DEFAULT_VOICE_ID"),
+        ({f"/v1/voices/{AGENTS_VOICE}": Reply(404)}, "my-client's voice"),
+        ({SUBSCRIPTION: Reply(200, b'{"character_count": 10000, "character_limit": 10000}')}, "no credit"),
+        ({SUBSCRIPTION: Reply(200, b'{"character_count": 10001, "character_limit": 10000}')}, "no credit"),
+    ],
+)
+async def test_what_keeps_elevenlabs_from_speaking_is_told(
+    tmp_path: Path, changes: dict[str, Reply], told: str
+) -> None:
+    """A key that is no good, a voice that is gone, an account without credit: each with what to do."""
+    with pytest.raises(Ill, match=told) as found:
+        await ask_elevenlabs(tmp_path, GOOD | changes)
+    assert not isinstance(found.value, CannotTell)
+    assert found.value.mend
+    assert KEY not in found.value.detail + found.value.mend
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {SUBSCRIPTION: Reply(401, b'{"detail": {"status": "missing_permissions"}}')},
+        {f"/v1/voices/{DEFAULT_VOICE}": Reply(403, b'{"detail": {"code": "missing_permissions"}}')},
+        {SUBSCRIPTION: Reply(500)},
+        {SUBSCRIPTION: Reply(200, b"<html>")},
+        {SUBSCRIPTION: Reply(200, b'{"character_count": null, "character_limit": "10"}')},
+        {f"/v1/voices/{AGENTS_VOICE}": Reply(503)},
+    ],
+)
+async def test_what_elevenlabs_does_not_tell_is_left_open(tmp_path: Path, changes: dict[str, Reply]) -> None:
+    """A key that may only speak is a good one."""
+    with pytest.raises(CannotTell):
+        await ask_elevenlabs(tmp_path, GOOD | changes)
+
+
+async def test_elevenlabs_out_of_reach_proves_nothing(tmp_path: Path) -> None:
+    """Without a network it cannot be told."""
+    with pytest.raises(CannotTell, match="cannot be reached"):
+        await ask_elevenlabs(tmp_path, {}, elevenlabs_base_url="http://127.0.0.1:1")
