@@ -111,7 +111,8 @@ class Run:
     is_flag=True,
     help="Have the relay make the calls. Start it with RELAY_CALLS_PER_SECOND=1000, RELAY_CALLS_PER_AGENT_PER_MINUTE=0 "
     "and RELAY_CALLS_PER_NUMBER_PER_DAY=0, or it rightly refuses most; and without --local also with "
-    "RELAY_ALLOW_UNASSIGNED_NUMBERS=true, RELAY_CALLING_HOURS=00:00-24:00. The agent needs a number.",
+    "RELAY_ALLOW_UNASSIGNED_NUMBERS=true, RELAY_CALLING_HOURS=00:00-24:00, RELAY_ALLOWED_COUNTRIES=all, "
+    "RELAY_CALLS_PER_AGENT_PER_DAY=0. The agent needs a number.",
 )
 @click.option(
     "--rest-port",

@@ -73,9 +73,9 @@ class Dial(Arguments):
         min_length=1,
         max_length=64,
         description=(
-            "The IANA time zone where the callee is, such as Europe/Berlin. Give it only if you know it: then its "
-            "clock alone decides whether it is too early or too late to call, instead of every zone that the number "
-            "may be in."
+            "The IANA time zone where the callee is, such as Europe/Berlin. Give it only if you know it. If it is one "
+            "of those that the number may be in, its clock alone decides whether it is too early or too late to call; "
+            "any other one has to agree with those of the number, so it lifts nothing."
         ),
     )
     purpose: str | None = Field(

@@ -25,6 +25,9 @@ from relay.simulator.rest import RestApi
 
 LIMITS = {
     "agent_minute_limit": "RELAY_CALLS_PER_AGENT_PER_MINUTE=0",
+    "agent_daily_calls": "RELAY_CALLS_PER_AGENT_PER_DAY=0",
+    "agent_daily_minutes": "RELAY_MINUTES_PER_AGENT_PER_DAY=0",
+    "country_not_allowed": "RELAY_ALLOWED_COUNTRIES=all",
     "number_daily_limit": "RELAY_CALLS_PER_NUMBER_PER_DAY=0",
     "carrier_busy": "RELAY_CALLS_PER_SECOND=1000",
     "full": "RELAY_MAX_CALLS=10000",

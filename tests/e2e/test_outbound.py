@@ -269,3 +269,22 @@ async def test_another_agent_learns_nothing(outside: Outside, dialling_agent: Ac
         await client.tool("comms_end_call", callSid=call.call_sid)
         with trio.fail_after(20):
             await ended_record(client, call.call_sid)
+
+
+async def test_what_is_dear_is_not_dialled_by_any_tool(outside: Outside, dialling_agent: Access) -> None:
+    """Satellites, personal and premium numbers, directory enquiries and our own are refused, each by its name."""
+    dear = {
+        "+870773123456": "satellite_number",
+        "+447012345678": "personal_number",
+        "+448431234567": "premium_number",
+        "+12125551212": "premium_number",
+        OWN_NUMBER: "own_number",
+        "+15005550006": "personal_number",
+    }
+    async with connected(dialling_agent) as client:
+        for number, rule in dear.items():
+            call = await client.tool("comms_make_call", to=number)
+            message = await client.tool("comms_send_voice_message", to=number, text="Hello.")
+            assert (call["error"]["code"], message["error"]["code"]) == (rule, rule)
+            assert call["error"]["details"]["refusals"][0]["liftedBy"]
+    assert not outside.rest.requests

@@ -17,7 +17,7 @@ from relay.compliance.verdict import DialKind, Refusal, Rule, Verdict
 from relay.errors import DatabaseError
 from relay.outbound.defaults import Addresses, Defaults
 from relay.outbound.dialler import Dialler
-from relay.outbound.ports import Carrier
+from relay.outbound.ports import Carrier, Gate
 from relay.outbound.reconciliation import Reconciliation
 from relay.outbound.transfers import Transfers
 from relay.twilio.orders import CallState, PlaceCall, PlacedCall
@@ -298,7 +298,7 @@ class FakeObserver:
 
 @attrs.define(eq=False)
 class Parties:
-    """All of them, and the parts that are put together from them. A `real_carrier` goes before the fake."""
+    """All of them, and the parts that are put together from them. A real carrier or gate goes before the fake."""
 
     log: list[str] = attrs.field(factory=list)
     observer: FakeObserver = attrs.field(factory=FakeObserver)
@@ -310,6 +310,7 @@ class Parties:
     records: FakeRecords = attrs.field(init=False)
     carrier: FakeCarrier = attrs.field(init=False)
     real_carrier: Carrier | None = None
+    real_gate: Gate | None = None
 
     def __attrs_post_init__(self) -> None:
         self.gate = FakeGate(self.log)
@@ -320,7 +321,7 @@ class Parties:
     def dialler(self, *, has_carrier: bool = True) -> Dialler:
         """Make a dialler of these."""
         return Dialler(
-            gate=self.gate,
+            gate=self.real_gate or self.gate,
             carrier=(self.real_carrier or self.carrier) if has_carrier else None,
             observer=self.observer,
             reconciliation=self.reconciliation,

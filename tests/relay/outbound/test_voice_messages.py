@@ -10,11 +10,15 @@ import trio.testing
 
 from actors.errors import StoreFailed
 from relay.calls import CallKind, VoiceMessageWish
-from relay.compliance.verdict import DialKind
+from relay.compliance.calling_hours import CallingHours
+from relay.compliance.dialling import DiallingGate
+from relay.compliance.verdict import DialKind, GateRules
 from relay.errors import DatabaseError, OutboundRefused
 from relay.outbound.voice_messages import VoiceMessages
 from relay.speech.audio_store import AudioOptions, AudioStore
 from relay.speech.engines.port import SpeechFailed
+from relay.store.agent_registry import AgentRegistry
+from relay.store.database import open_database
 from relay.twilio.refusals import CallOutcomeUnknown, CarrierRefused
 from tests.fakes_store import WallClock
 from tests.relay.outbound.parties import DEFAULTS, DO_NOT_CALL, OURS, PUBLIC_URL, THEIRS, Parties, agent
@@ -139,6 +143,46 @@ async def test_a_replaced_voice_is_told(engine: ScriptedEngine, audio: AudioStor
     parties = Parties()
     engine.other_voice = "b-voice"
     assert (await messages(parties, engine, audio).send(agent(), wish()))["otherVoice"] == "b-voice"
+
+
+async def test_only_what_may_be_dialled_is_spoken(audio: AudioStore, tmp_path: Path) -> None:
+    """Of many messages at once to one number, so many are paid for as the gate lets through."""
+    parties, spoken, said = Parties(), ScriptedEngine(size=16_000), []
+    spoken.go.set()
+
+    async def send(sender: VoiceMessages, number: int) -> None:
+        try:
+            said.append((await sender.send(agent(), wish(text=f"Message {number}.")))["status"])
+        except OutboundRefused as refusal:
+            said.append(refusal.code)
+
+    async with open_database(f"sqlite:///{tmp_path / 'relay.db'}") as database:
+        await AgentRegistry(database).add("my-client", number=OURS)
+        rules = GateRules(allow_unassigned=True, calling_hours=CallingHours(0, 1440), calls_per_agent_per_minute=0)
+        parties.real_gate = DiallingGate(database, rules)
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                for number in range(32):
+                    nursery.start_soon(send, messages(parties, spoken, audio), number)
+    assert sorted(said) == ["number_daily_limit"] * 27 + ["queued"] * 5
+    assert len(spoken.asked) == 5
+
+
+async def test_failing_speech_uses_up_no_place(engine: ScriptedEngine, audio: AudioStore, tmp_path: Path) -> None:
+    """However often speech failed, the number may still be called as often as before."""
+    parties = Parties()
+    async with open_database(f"sqlite:///{tmp_path / 'relay.db'}") as database:
+        await AgentRegistry(database).add("my-client", number=OURS)
+        rules = GateRules(allow_unassigned=True, calling_hours=CallingHours(0, 1440), calls_per_number_per_day=1)
+        parties.real_gate = DiallingGate(database, rules)
+        engine.failure = SpeechFailed("speech_busy", "Try again.")
+        for _each in range(3):
+            with pytest.raises(OutboundRefused, match="Try again"):
+                await messages(parties, engine, audio).send(agent(), wish())
+        engine.failure = None
+        assert (await messages(parties, engine, audio).send(agent(), wish()))["status"] == "queued"
+        with pytest.raises(OutboundRefused, match="1 calls to this number"):
+            await messages(parties, engine, audio).send(agent(), wish())
 
 
 # ── refusals ────────────────────────────────────────────────────────────────────────────────────────────────────────
