@@ -118,7 +118,7 @@ class Reception:
     async def register(self, call: IncomingCall) -> Admission:
         """Promise the call a place and give it a ticket; see `relay.web.ports.FrontDesk`.
 
-        Raises `CallRefused` when no place can be had, also when the call's record cannot be opened.
+        Raises `CallRefused` when no place can be had, also when the record of a new call cannot be opened.
         """
         known = self._entries.get(call.call_sid)
         if known is not None and self._is_repeat(known, call):
@@ -146,6 +146,9 @@ class Reception:
         try:
             before = await self._announce(info)
         except StoreFailed as error:
+            if known is not None and known.reached:  # the record is there, and so is the caller
+                report("record_not_announced", error, call_sid=call.call_sid)
+                return admission
             self._end(info.agent_id, call.call_sid)
             raise CallRefused("no_record", "the call's record could not be opened") from error
         if known is None and before is not None and before.is_over(call.attempt):

@@ -312,6 +312,17 @@ async def test_a_call_without_a_record_is_refused(nursery: trio.Nursery) -> None
     assert desk.entries() == (0, 0, 0)
 
 
+async def test_a_caller_who_is_back_needs_no_record(slow: Desk) -> None:
+    """Where no record can be written a new call is refused, but not the next line of one that was up."""
+    line = await slow.bring(await slow.announce())
+    await slow.ask(line, QUESTION)
+    await slow.lose(line)
+    slow.journal.failing = True
+    await slow.bring(await slow.announce(attempt=1))
+    (call,) = slow.board.live()
+    assert [each.text for each in call.info.unanswered] == [QUESTION]
+
+
 async def test_a_live_call_keeps_its_place_for_its_next_line(nursery: trio.Nursery) -> None:
     """Between the loss of a line and the new one nobody else gets the place, whichever is noticed first."""
     desk = build_desk(nursery, max_calls=1)
