@@ -214,7 +214,11 @@ def list_agents(as_json: bool) -> None:
 @click.option("--discard-messages", is_flag=True, help="Throw away the messages that wait for it.")
 @json_option
 def remove_agent(agent_id: str, discard_messages: bool, as_json: bool) -> None:
-    """Forget an agent: its token, messages and ended calls. Refused while messages wait for it."""
+    """Forget an agent: its token, messages, and ended calls with their transcripts.
+
+    Refused while messages wait for it. The do-not-call list stays. Calls that are going on go on; what is said in them
+    is kept, for nobody but you, and while it is there no new agent can have the id: remove it again then.
+    """
 
     from relay.store.agent_registry import AgentRegistry
 

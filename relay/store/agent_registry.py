@@ -15,14 +15,14 @@ from datetime import datetime
 from typing import Any
 
 import attrs
-from sqlalchemy import Connection, RowMapping, and_, delete, func, insert, not_, select, update
+from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from relay.agents import Agent
 from relay.errors import AgentError
 from relay.speech.voices import NO_VOICE
 from relay.store.database import Database
-from relay.store.recovery import LINE_IS_OPEN
-from relay.store.schema import agents, calls, held_words, messages, storable, utc_now
+from relay.store.former_agents import count_waiting, forget_what_is_over, has_left, require_nothing_left
+from relay.store.schema import agents, storable, utc_now
 
 _E164 = re.compile(r"\+[1-9][0-9]{2,14}")
 
@@ -57,7 +57,7 @@ class AgentRegistry:
         """Register an agent and return it with its token, which is not kept and cannot be shown again.
 
         `number` is in E.164 form; fillers are as for `change`. Raises `AgentError` for an id or a number
-        that is none, or an id that is taken.
+        that is none, or an id that is taken: by an agent, or by what an agent that was removed has left here.
         """
         number = None if number is None else _checked_number(number)
         try:
@@ -86,6 +86,7 @@ class AgentRegistry:
                     f"There is an agent {agent_id} already. Choose another id, "
                     f"or give it a new token with: relay agents rotate {agent_id}"
                 )
+            require_nothing_left(connection, agent_id)
             connection.execute(insert(agents), attrs.asdict(agent) | {"token_hash": _hash(token)})
 
         await self.database.write(work)
@@ -194,21 +195,21 @@ class AgentRegistry:
 
         Refused with `AgentError` while messages wait for it, unless they are to be discarded: whoever registers the
         same id later must not find what callers left for somebody else, and nothing is lost without being asked for.
+        Calls that go on are left alone, and so is what their callers say; until that is gone, by this once more, the
+        id cannot be registered.
         """
 
         def work(connection: Connection) -> None:
-            if _find(connection, agent_id) is None:
+            if _find(connection, agent_id) is None and not has_left(connection, agent_id):
                 raise unknown_agent(agent_id)
-            waiting = _waiting(connection, agent_id)
+            waiting = count_waiting(connection, agent_id)
             if waiting and not discard_messages:
                 raise AgentError(
-                    f"Agent {agent_id} has {waiting} waiting message(s). Let its client fetch and acknowledge them, "
-                    f"or throw them away with: relay agents remove {agent_id} --discard-messages"
+                    f"Agent {agent_id} has {waiting} waiting message(s). Let its client fetch and acknowledge them; or "
+                    f"print them with: relay messages export --agent {agent_id}; "
+                    f"and then throw them away with: relay agents remove {agent_id} --discard-messages"
                 )
-            connection.execute(delete(messages).where(messages.c.agent_id == agent_id))
-            # For the carrier a call may be over while its line is still up here, and still holds words.
-            ended = and_(calls.c.ended_at.is_not(None), not_(LINE_IS_OPEN))
-            connection.execute(delete(calls).where(calls.c.agent_id == agent_id, ended))
+            forget_what_is_over(connection, agent_id)
             connection.execute(delete(agents).where(agents.c.agent_id == agent_id))
 
         await self.database.write(work)
@@ -252,17 +253,6 @@ def _fillers(short: Iterable[str] | None, long: str | None, *, none: bool) -> di
 def _hash(token: str) -> str:
     # A header may hold anything, lone surrogates included; such a token simply matches none.
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _waiting(connection: Connection, agent_id: str) -> int:
-    """Count what would be lost: messages that wait, and words of ended calls that the next start makes a message of."""
-    waiting = select(func.count()).where(messages.c.agent_id == agent_id, messages.c.acknowledged_at.is_(None))
-    held = (
-        select(func.count(held_words.c.call_sid.distinct()))
-        .join_from(held_words, calls)
-        .where(calls.c.agent_id == agent_id, calls.c.ended_at.is_not(None))
-    )
-    return connection.execute(waiting).scalar_one() + connection.execute(held).scalar_one()
 
 
 def _checked_number(number: str) -> str:

@@ -8,7 +8,7 @@ import attrs
 import pytest
 from sqlalchemy import text
 
-from actors.messages import CallSummary
+from actors.messages import CallSummary, Direction
 from relay.calls import CallProgress
 from relay.errors import AgentError
 from relay.store.agent_registry import AgentRegistry
@@ -165,6 +165,67 @@ async def test_the_line_of_a_call_that_is_over_outlives_its_agent(
     await journal.hold_words("CA1", 1, "hello?")
     await waiting.leave(draft(through_turn=1))
     assert len(await waiting.list_all("my-client")) == 1
+
+
+async def begin(journal: CallJournal, state: str) -> None:
+    """Bring the call CA1 to a state in which it is not over."""
+    if state == "announced":
+        await journal.announce_call("CA1", "my-client", Direction.INBOUND, "+15550100001", "+15550100002")
+        return
+    if state == "ringing":
+        await journal.note_progress("my-client", CallProgress(call_sid="CA1", status="ringing"))
+        return
+    await journal.open_call(call())
+    if state == "transferred":
+        await journal.close_call("CA1", CallSummary(outcome="transferred"))
+    if state == "over at the carrier":
+        await journal.note_progress("my-client", CallProgress(call_sid="CA1", status="completed"))
+
+
+@pytest.mark.parametrize("state", ["announced", "ringing", "live", "transferred", "over at the carrier"])
+async def test_an_id_is_not_given_out_while_calls_of_a_removed_agent_go_on(
+    registry: AgentRegistry, journal: CallJournal, state: str
+) -> None:
+    """Else its calls would be shown to somebody else; once they are over the id is free, and they are gone."""
+    await registry.add("my-client")
+    await begin(journal, state)
+    await registry.remove("my-client")
+    with pytest.raises(AgentError, match="not over yet"):
+        await registry.add("my-client")
+    await registry.add("another")
+    await journal.close_call("CA1", CallSummary(outcome="completed"))
+    await journal.note_progress("my-client", CallProgress(call_sid="CA1", status="completed"))
+    await registry.add("my-client")
+    assert await journal.list_calls("my-client") == ()
+
+
+@pytest.mark.parametrize("left", ["message", "held words"])
+async def test_what_is_said_after_the_removal_is_for_no_later_agent(
+    registry: AgentRegistry, journal: CallJournal, waiting: WaitingMessages, left: str
+) -> None:
+    """The operator is told how many messages are there and how to print them; only a second removal frees the id."""
+    await registry.add("my-client")
+    await journal.open_call(call())
+    await registry.remove("my-client")
+    await journal.hold_words("CA1", 1, "hello?")
+    if left == "message":
+        await waiting.leave(draft(through_turn=1))
+    await journal.close_call("CA1", CallSummary(outcome="completed"))
+    for refused in (registry.add("my-client"), registry.remove("my-client")):
+        with pytest.raises(AgentError, match=r"1 (waiting )?message.*export --agent my-client.*--discard-messages"):
+            await refused
+    assert len(await waiting.list_all("my-client")) == (left == "message")
+    await registry.remove("my-client", discard_messages=True)
+    await registry.add("my-client")
+    assert (await waiting.list_all(), await journal.list_calls()) == ((), ())
+
+
+async def test_a_removed_agent_that_left_nothing_is_unknown(registry: AgentRegistry) -> None:
+    """Removing it again is the same mistake as removing one that never was."""
+    await registry.add("my-client")
+    await registry.remove("my-client")
+    with pytest.raises(AgentError, match="relay agents list"):
+        await registry.remove("my-client")
 
 
 async def test_a_change_is_of_what_is_given(registry: AgentRegistry) -> None:
