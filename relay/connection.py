@@ -48,6 +48,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
+from relay.faults import report
 from relay.idle_connections import IdleConnections
 
 log = structlog.get_logger(__name__)
@@ -358,8 +359,8 @@ class Connection:
                 await self._app(scope, exchange.receive, partial(self._send_unbroken, send))
             except* h11.LocalProtocolError:
                 raise
-            except* Exception as group:
-                log.error("handler_failed", protocol=scope["type"], errors=kinds(group), exc_info=True)
+            except* Exception as group:  # noqa: BLE001 - the firewall of a request: the connection goes on or closes
+                report("handler_failed", group, protocol=scope["type"])
             if exchange is self._exchange:
                 await send(None)  # Hypercorn answers 500, or closes with 1011, if that was not all
         except* h11.LocalProtocolError:

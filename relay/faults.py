@@ -17,13 +17,14 @@ log = structlog.get_logger(__name__)
 
 def report(event: str, error: BaseException, **context: object) -> None:
     """Log a failure as `event`: what was raised and where, each exception of a group on its own."""
-    log.error(event, errors=list(_origins(error)), **context)
+    log.error(event, errors=list(origins(error)), **context)
 
 
-def _origins(error: BaseException) -> Iterator[str]:
+def origins(error: BaseException) -> Iterator[str]:
+    """Yield what was raised and where, each exception of a group on its own."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
-            yield from _origins(inner)
+            yield from origins(inner)
         return
     stack = (f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__))
     yield f"{type(error).__name__} at {' > '.join(stack)}"

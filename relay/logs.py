@@ -18,6 +18,8 @@ from typing import Any
 
 import structlog
 
+from relay.faults import origins
+
 _PRIVATE = frozenset(
     {"token", "ticket", "body", "text", "caller", "called", "from", "to", "number", "transcript", "preferences"}
 )
@@ -30,7 +32,7 @@ _NEXT_STEPS = """
       relay call ID                   calls it, without a telephone
       relay doctor                    says whether real calls can work
     Ctrl-C lets live calls finish, and stops."""
-# JSON escapes what could steer a terminal; here only the lines of a traceback may break.
+# JSON escapes what could steer a terminal.
 _NO_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 _QUERY_TOKEN = re.compile(r"(token=)[^&\s\"']+")
 
@@ -41,6 +43,20 @@ def without_private_values(_logger: object, _method: str, event: MutableMapping[
         # A leading underscore marks what structlog passes along and takes out itself.
         if not key.startswith("_"):
             event[key] = _WITHHELD if key in _PRIVATE else _without_private_values(value)
+    return event
+
+
+def with_places_of_errors(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Put kinds and places where a traceback was asked for: the text of an exception may hold anything.
+
+    Ours are logged by `relay.faults.report`; this is for what libraries log.
+    """
+    given = event.pop("exc_info", None)
+    error = given if isinstance(given, BaseException) else given[1] if isinstance(given, tuple) else None
+    if error is None and given and not isinstance(given, tuple):
+        error = sys.exc_info()[1]
+    if error is not None:
+        event["errors"] = list(origins(error))
     return event
 
 
@@ -76,7 +92,7 @@ def configure(level: int | str = logging.INFO, log_format: LogFormat = LogFormat
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
-        structlog.processors.format_exc_info,
+        with_places_of_errors,
         without_private_values,
     ]
     structlog.configure(
@@ -111,9 +127,7 @@ def _renderer(log_format: LogFormat) -> structlog.types.Processor:
     is_terminal = sys.stderr.isatty()
     if log_format is LogFormat.JSON or (log_format is LogFormat.AUTO and not is_terminal):
         return structlog.processors.JSONRenderer(sort_keys=True)
-    console = structlog.dev.ConsoleRenderer(
-        colors=is_terminal and "NO_COLOR" not in os.environ, exception_formatter=structlog.dev.plain_traceback
-    )
+    console = structlog.dev.ConsoleRenderer(colors=is_terminal and "NO_COLOR" not in os.environ)
 
     def render(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
         steps = _NEXT_STEPS if event.get("event") == "ready" and event.get("level") == "info" else ""

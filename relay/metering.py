@@ -9,8 +9,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from actors.commands import NoteTurn
 from actors.messages import CallInfo, CallSummary, Reason
+from relay.faults import report
 
 log = structlog.get_logger(__name__)
+
+# How many lines of one kind a call may write about its frames; how many more there would be is said at its end.
+# A carrier that sends a bad frame after each good one, for an hour, would fill the disk.
+LINES_PER_CALL = 5
 
 # From a fast answer on the same machine to the eight seconds after which nobody waits any more.
 _LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 8, 10)
@@ -23,6 +28,8 @@ class CallMeter:
     def __init__(self, on_message_left: Callable[[str], None] | None = None) -> None:
         """`on_message_left` is called with the agent's id after each call that left a message; it must not wait."""
         self._on_message_left = on_message_left
+        # By call SID, then by the event's name: how often it happened. An entry lasts as long as its call.
+        self._happened: dict[str, dict[str, int]] = {}
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.live_calls = Gauge("relay_live_calls", "Calls that are live now", registry=self.registry)
@@ -97,19 +104,22 @@ class CallMeter:
         self._transfers.labels(outcome).inc()
 
     def frame_rejected(self, call: CallInfo, why: str) -> None:
-        """Count a dropped frame, and log it."""
+        """Count a dropped frame, and log it if it is one of the call's first."""
         self._rejected.inc()
-        log.warning("frame_rejected", call_sid=call.call_sid, why=why)
+        if self._is_early(call, "frame_rejected"):
+            log.warning("frame_rejected", call_sid=call.call_sid, why=why)
 
     def frame_unknown(self, call: CallInfo, kind: str) -> None:
-        """Count a frame of a type that is not known, and log it: the carrier has something new."""
+        """Count a frame of a type that is not known, and log it as `frame_rejected`: the carrier has something new."""
         self._unknown.inc()
-        log.info("frame_unknown", call_sid=call.call_sid, kind=kind)
+        if self._is_early(call, "frame_unknown"):
+            log.info("frame_unknown", call_sid=call.call_sid, kind=kind)
 
     def carrier_failed(self, call: CallInfo, description: str) -> None:
-        """Count what the carrier refused, and log it loudly: a wrong voice or provider shows up only here."""
+        """Count what the carrier refused, and log a call's first ones: a wrong voice or provider shows up only here."""
         self._refused.inc()
-        log.error("carrier_error", call_sid=call.call_sid, description=description[:300])
+        if self._is_early(call, "carrier_error"):
+            log.error("carrier_error", call_sid=call.call_sid, description=description[:300])
 
     def call_ended(self, call: CallInfo, summary: CallSummary, seconds: float) -> None:
         """Count a call, and log it."""
@@ -123,12 +133,22 @@ class CallMeter:
             seconds=round(seconds, 3),
             turns=dict(summary.turns_by),
         )
+        happened = self._happened.pop(call.call_sid, {})
+        more = {event: times - LINES_PER_CALL for event, times in happened.items() if times > LINES_PER_CALL}
+        if more:
+            log.warning("frames_not_logged", call_sid=call.call_sid, **more)
         # Not sooner: a message that was shown is never changed, so one that is shown while the caller is still talking
         # to the answering machine would be followed by another for each further sentence.
         if summary.left_message and self._on_message_left is not None:
             self._on_message_left(call.agent_id)
 
     def call_crashed(self, call: CallInfo, error: BaseException, stage: str) -> None:
-        """Count an error that stopped at the firewall, and log it with its traceback."""
+        """Count an error that stopped at the firewall, and log its kind and place."""
         self._crashes.labels(stage).inc()
-        log.error("call_crashed", call_sid=call.call_sid, agent_id=call.agent_id, stage=stage, exc_info=error)
+        report("call_crashed", error, call_sid=call.call_sid, agent_id=call.agent_id, stage=stage)
+
+    def _is_early(self, call: CallInfo, event: str) -> bool:
+        """Count an event of a call; return whether it is one of the first, which are logged one by one."""
+        happened = self._happened.setdefault(call.call_sid, {})
+        happened[event] = happened.get(event, 0) + 1
+        return happened[event] <= LINES_PER_CALL

@@ -61,7 +61,7 @@ RETRY_SECONDS = 1.0
 class _Entry:
     agent: Agent
     admission: Admission
-    idempotency_token: str
+    idempotency_token: str = attrs.field(repr=False)
     attempt: int
     expires: float
     used: bool = False

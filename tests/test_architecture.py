@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import importlib
 import re
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+import attrs
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
@@ -318,3 +320,45 @@ def test_imports_are_found_wherever_they_stand() -> None:
 def test_a_bare_ignore_is_seen(line: str, is_bare: bool) -> None:
     """An ignore without a code is told from one with it."""
     assert bool(BARE_IGNORE.search(line)) == is_bare
+
+
+# ── what a log must not show ────────────────────────────────────────────────────────────────────────────────────────
+
+SECRET = re.compile(
+    r"(^|_)(token|secret|ticket|password|key|digest|session_id|custom_parameters|database_url)$", re.IGNORECASE
+)
+NO_SECRETS = {
+    "relay.simulator.frames.Text.token",  # the carrier's word for a piece of speech
+}
+
+
+def _attrs_classes() -> Iterator[type]:
+    for name in sorted(_modules()):
+        if name.endswith(("__main__", "espeak_worker")) or ".migrations." in name:
+            continue  # which do something when they are imported
+        module = importlib.import_module(name)
+        yield from (
+            each
+            for each in vars(module).values()
+            if isinstance(each, type) and attrs.has(each) and each.__module__ == name
+        )
+
+
+def test_no_secret_is_part_of_a_repr() -> None:
+    """A value that is logged, or stands in an exception's text, shows no token, ticket or session id of its own."""
+    secret = {
+        f"{each.__module__}.{each.__name__}.{field.name}": field.repr
+        for each in _attrs_classes()
+        for field in attrs.fields(each)
+        if SECRET.search(field.name) and str(field.type).split(" ")[0] in {"str", "bytes", "Mapping[str,"}
+    }
+    assert len(secret) > 20
+    assert {name for name, shown in secret.items() if shown} - NO_SECRETS == set()
+
+
+@pytest.mark.parametrize("module", sorted(_modules()))
+def test_no_text_of_an_exception_is_asked_for(module: str) -> None:
+    """Failures go through `relay.faults.report`, which logs kinds and places."""
+    calls = [each for each in ast.walk(_modules()[module]) if isinstance(each, ast.Call)]
+    assert not [each.lineno for each in calls if ast.unparse(each.func) == "log.exception"]
+    assert not [each.lineno for each in calls for given in each.keywords if given.arg == "exc_info"]

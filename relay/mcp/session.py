@@ -73,10 +73,10 @@ class McpSession:
 
     agent: Agent
     desks: TurnDesks
-    token_digest: bytes
-    session_id: str = attrs.field(factory=lambda: secrets.token_urlsafe(24), init=False)
+    token_digest: bytes = attrs.field(repr=False)
+    session_id: str = attrs.field(factory=lambda: secrets.token_urlsafe(24), init=False, repr=False)
     name: str = attrs.field(factory=lambda: secrets.token_hex(4), init=False)
-    client_key: str = attrs.field(factory=lambda: secrets.token_urlsafe(16), init=False)
+    client_key: str = attrs.field(factory=lambda: secrets.token_urlsafe(16), init=False, repr=False)
     level: LoggingLevel | None = attrs.field(default=None, init=False)
     returning: ReturningClients = attrs.field(factory=ReturningClients)
     use: SessionUse = attrs.field(init=False)

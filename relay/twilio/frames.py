@@ -62,7 +62,7 @@ class Setup:
 
     call_sid: str
     account_sid: str = ""
-    session_id: str = ""
+    session_id: str = attrs.field(default="", repr=False)
     caller: str = ""
     called: str = ""
     direction: str = ""
@@ -70,7 +70,8 @@ class Setup:
     forwarded_from: str = ""
     caller_name: str = ""
     parent_call_sid: str = ""
-    custom_parameters: Mapping[str, str] = attrs.field(factory=dict)
+    # The ticket is among them.
+    custom_parameters: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
 
 def parse(data: str | bytes) -> Setup | PhoneEvent:

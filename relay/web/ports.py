@@ -54,7 +54,7 @@ class IncomingCall:
     direction: Direction = Direction.INBOUND
     attestation: str = attrs.field(default="", validator=in_(("", "A", "B", "C")))
     is_passed_on: bool = False
-    idempotency_token: str = ""
+    idempotency_token: str = attrs.field(default="", repr=False)
     attempt: int = attrs.field(default=0, validator=ge(0))
     greeting: str | None = None
     note: str = attrs.field(default="", repr=False)

@@ -6,11 +6,13 @@ import contextlib
 import io
 import json
 import logging
+import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 from relay import logs
 
@@ -18,18 +20,25 @@ Read = Callable[[], list[dict[str, Any]]]
 NUMBER = "+15551230001"
 
 
-@pytest.fixture
-def logged() -> Iterator[Read]:
-    """Configure the log, and give what was written so far."""
+@contextlib.contextmanager
+def configured(log_format: logs.LogFormat = logs.LogFormat.AUTO) -> Iterator[io.StringIO]:
+    """Configure the log, give where it is written, and have it afterwards as it was."""
     root, written = logging.getLogger(), io.StringIO()
     handlers, level = root.handlers[:], root.level
     # Not pytest's capture: it puts another stream in place between a fixture and its test.
     with contextlib.redirect_stderr(written):
-        logs.configure()
-    yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
+        logs.configure(log_format=log_format)
+    yield written
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def logged() -> Iterator[Read]:
+    """Configure the log, and give what was written so far."""
+    with configured() as written:
+        yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
 
 
 def test_an_event_is_one_json_object_on_a_line(logged: Read) -> None:
@@ -125,14 +134,66 @@ def test_a_library_s_words_are_blanked_too(logged: Read) -> None:
 
 @pytest.mark.parametrize("logger", [structlog.get_logger("relay.test"), logging.getLogger("some.library")], ids=type)
 def test_a_traceback_is_part_of_the_event(logged: Read, logger: Any) -> None:
-    """An exception is written on the event's own line, without the number in its text."""
+    """An exception is written on the event's own line, as its kind and place, without its text."""
     try:
         int(NUMBER + "x")
     except ValueError:
         logger.exception("failed")
     (event,) = logged()
-    assert event["exception"].startswith("Traceback")
-    assert event["exception"].endswith("'[number]x'")
+    (error,) = event["errors"]
+    assert error.startswith("ValueError at test_logs.py:")
+    assert NUMBER not in str(event)
+
+
+def _chained() -> Exception:
+    error = RuntimeError("swordfish")
+    error.__cause__ = KeyError("swordfish")
+    error.add_note("swordfish")
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("swordfish"),
+        KeyError("swordfish"),
+        OSError(2, "swordfish", "/swordfish"),
+        UnicodeDecodeError("utf-8", b"swordfish\xff", 9, 10, "swordfish"),
+        ExceptionGroup("swordfish", [ValueError("swordfish"), ExceptionGroup("swordfish", [KeyError("swordfish")])]),
+        _chained(),
+        json.JSONDecodeError("swordfish", "swordfish", 0),
+        StopIteration("swordfish"),
+        DBAPIError("swordfish", {"swordfish": "swordfish"}, ValueError("swordfish")),
+        subprocess.CalledProcessError(1, "swordfish", "swordfish"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("log_format", [logs.LogFormat.JSON, logs.LogFormat.CONSOLE])
+def test_no_text_of_an_exception_is_logged(error: Exception, log_format: logs.LogFormat) -> None:
+    """Whoever logs an exception, and however, ours or a library: libraries put values into their texts."""
+
+    def fail(exc_info: Any) -> None:
+        structlog.get_logger("relay.test").error("failed", exc_info=exc_info)
+        logging.getLogger("some.library").error("failed", exc_info=exc_info)
+
+    with configured(log_format) as written:
+        fail(error)
+        fail((type(error), error, error.__traceback__))
+        with contextlib.suppress(type(error)), contextlib.ExitStack() as stack:
+            stack.push(lambda *_: fail(True))
+            raise error
+        text = written.getvalue()
+    assert text.count("failed") == 6
+    assert all("Error" in line or "StopIteration" in line for line in text.splitlines())
+    assert "swordfish" not in text
+
+
+@pytest.mark.parametrize("nothing", [None, False, True, (None, None, None)])
+def test_no_exception_is_no_failure(logged: Read, nothing: Any) -> None:
+    """A library that asks for a traceback where there is none gets its line written all the same."""
+    logging.getLogger("some.library").error("failed", exc_info=nothing)
+    structlog.get_logger("relay.test").error("failed", exc_info=nothing)
+    assert [(each["event"], each.get("errors")) for each in logged()] == [("failed", None)] * 2
 
 
 def test_ids_go_in(logged: Read) -> None:

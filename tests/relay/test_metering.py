@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from actors.commands import By, NoteTurn
 from actors.messages import CallSummary, Reason
-from relay.metering import CallMeter
+from relay.metering import LINES_PER_CALL, CallMeter
 from tests.fakes import call_info
 
 CALL = call_info()
@@ -105,6 +105,49 @@ def test_faults_are_counted() -> None:
     assert count(meter, "relay_crashes_total", stage="turn") == 1
 
 
+FLOODS = (
+    ("frame_rejected", "relay_frames_rejected_total"),
+    ("frame_unknown", "relay_frames_unknown_total"),
+    ("carrier_failed", "relay_carrier_errors_total"),
+)
+
+
+@pytest.mark.parametrize(("method", "metric"), FLOODS)
+def test_a_call_s_bad_frames_do_not_flood_the_log(method: str, metric: str) -> None:
+    """The first few are logged one by one, the others as a number at the call's end; the metric counts all."""
+    meter = CallMeter()
+    with capture_logs() as events:
+        for _ in range(1000):
+            getattr(meter, method)(CALL, "not_json")
+        meter.call_ended(CALL, CallSummary(outcome="completed"), 42.0)
+    event = "carrier_error" if method == "carrier_failed" else method
+    assert [each["event"] for each in events] == [event] * LINES_PER_CALL + ["call_ended", "frames_not_logged"]
+    assert (events[-1]["call_sid"], events[-1][event]) == (CALL.call_sid, 1000 - LINES_PER_CALL)
+    assert count(meter, metric) == 1000
+
+
+def test_what_one_call_may_log_is_its_own() -> None:
+    """Kinds of lines, and calls, do not use up each other's; a call that is over leaves nothing behind."""
+    meter, another = CallMeter(), call_info(call_sid="CA2")
+    with capture_logs() as events:
+        for call in (CALL, another, CALL):  # the last one comes back on another line
+            for _ in range(LINES_PER_CALL):
+                meter.frame_rejected(call, "not_json")
+                meter.carrier_failed(call, "Invalid voice")
+            meter.call_ended(call, CallSummary(outcome="completed"), 42.0)
+    assert [each["event"] for each in events].count("frame_rejected") == 3 * LINES_PER_CALL
+    assert [each["event"] for each in events].count("carrier_error") == 3 * LINES_PER_CALL
+    assert "frames_not_logged" not in {each["event"] for each in events}
+
+
+def test_a_crash_is_logged_by_kind_and_place() -> None:
+    """The text of an exception may hold what a caller said."""
+    with capture_logs() as events:
+        CallMeter().call_crashed(CALL, ExceptionGroup("swordfish", [KeyError("swordfish")]), "turn")
+    assert events[0]["errors"] == ["KeyError at "]
+    assert "swordfish" not in str(events)
+
+
 def test_gauges_ask_when_they_are_read() -> None:
     """What is live now is looked up at each scrape."""
     meter, live = CallMeter(), [1, 2]
@@ -169,10 +212,3 @@ def test_what_the_carrier_says_is_cut() -> None:
     """The carrier's description is bounded; it may be anything."""
     (event,) = [each for each in everything(CallMeter()) if each["event"] == "carrier_error"]
     assert len(event["description"]) == 300
-
-
-def test_a_crash_is_logged_with_its_error() -> None:
-    """The log line of a crash carries the exception, so that its traceback is written."""
-    (event,) = [each for each in everything(CallMeter()) if each["event"] == "call_crashed"]
-    assert isinstance(event["exc_info"], RuntimeError)
-    assert event["stage"] == "turn"
