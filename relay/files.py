@@ -1,13 +1,27 @@
-"""Where the files live that belong to a database: beside it, which is this user's own place."""
+"""Where the files live that belong to a database: beside it, which is this user's own place, and who may read them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from relay.errors import SettingsError
+
+# Who may look into a file of ours besides its owner: nobody.
+_FOREIGN = 0o077
+
+
+def exposed(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield those files and directories that others than their owner may look into; what is not there is not."""
+    for each in paths:
+        # SQLite's files come and go while they are looked at.
+        with suppress(OSError):
+            if each.stat().st_mode & _FOREIGN:
+                yield each
 
 
 def beside_database(database_url: str, suffix: str) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import attrs
 import trio
@@ -16,15 +18,19 @@ from relay.config import Settings
 from relay.doctor import numbers, reach, vendors
 from relay.doctor.check import CannotTell, Check, Finding, Ill, Verdict
 from relay.errors import SettingsError
+from relay.files import beside_database, exposed
 from relay.running import find_daemon
 from relay.speech.languages import lacking, read_language
 from relay.speech.voices import read_voice
 from relay.store import schema
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import open_database
-from relay.store.engine import require_database, shown
+from relay.store.engine import exposed_files, file_of, require_database, shown
 
 CHECK_SECONDS = 10.0
+
+# A secret of the simulated carrier, the address and secret of the daemon, the audio of voice messages.
+_KEPT_BESIDE = (".token", ".daemon", ".audio")
 
 
 async def examine(
@@ -96,6 +102,26 @@ async def _settings(settings: Settings) -> str:
     return "All that real calls need is set."
 
 
+async def _files(settings: Settings) -> str:
+    """Look whether others on this machine can read what callers said, or the secrets that are kept beside it.
+
+    Before the database is opened: that closes its own files, and then nobody would hear that they had been open.
+    """
+    if found := await trio.to_thread.run_sync(_exposed, settings.database_url):
+        names = " ".join(shlex.quote(str(each)) for each in found)
+        raise Ill(
+            "Others on this machine may look into files that hold what callers said, or secrets.",
+            f"Take that from them with: chmod go= {names}",
+        )
+    return "The files of the database, and what is kept beside it, are their owner's alone."
+
+
+def _exposed(database_url: str) -> list[Path]:
+    database = file_of(database_url)
+    beside = [beside_database(database_url, suffix) for suffix in _KEPT_BESIDE]
+    return [*([] if database is None else exposed_files(database)), *exposed(beside)]
+
+
 async def _database(settings: Settings) -> str:
     """Bring the tables up to date, as every command does, and write."""
     require_database(settings.database_url)
@@ -162,6 +188,7 @@ async def _descriptors(settings: Settings) -> str:
 CHECKS = (
     Check(name="settings", look=_settings),
     Check(name="descriptors", look=_descriptors),
+    Check(name="files", look=_files),
     Check(name="database", look=_database),
     Check(
         name="public_url",

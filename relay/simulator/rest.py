@@ -58,13 +58,15 @@ class Mischief:
     """How the API misbehaves. `busy` requests are turned away with a 429 before anything is done.
 
     Then the answers to `lost` requests that were carried out do not arrive: `how` is `silence` (nothing comes), `cut`
-    (the connection breaks in the middle), `garbage` (a page with status 200), `empty` (`{}`) or `error` (a 503). No
-    answer is sent before `held` is set, where there is such an event.
+    (the connection breaks in the middle), `garbage` (a page with status 200), `empty` (`{}`), `misnamed` (a SID
+    that is none) or `error` (a 503). No answer is sent before `held` is set, where there is such an event.
     """
 
     busy: int = attrs.field(default=0, validator=ge(0))
     lost: int = attrs.field(default=0, validator=ge(0))
-    how: str = attrs.field(default="silence", validator=in_({"silence", "cut", "garbage", "empty", "error"}))
+    how: str = attrs.field(
+        default="silence", validator=in_({"silence", "cut", "garbage", "empty", "misnamed", "error"})
+    )
     held: trio.Event | None = None
 
 
@@ -276,5 +278,7 @@ async def _lose(how: str, receive: Any, send: Any) -> None:
             await _send(send, 200, "<html>Please log in</html>", b"text/html")
         case "empty":
             await _send(send, 200, "{}")
+        case "misnamed":
+            await _send(send, 201, '{"sid": "CA1/../Messages", "status": "queued"}')
         case _:
             await _send(send, 503, "upstream connect error", b"text/plain")

@@ -22,6 +22,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from relay.errors import DatabaseError
+from relay.files import exposed
 from relay.store.trouble import cause
 
 log = structlog.get_logger(__name__)
@@ -29,8 +30,7 @@ log = structlog.get_logger(__name__)
 # How long one process waits for another's write lock. A command writes for milliseconds; only a stuck one takes longer.
 BUSY_SECONDS = 5.0
 _READS_ONLY = "relay_reads_only"
-# Who may look into a file of ours besides its owner: nobody. SQLite gives what lies beside it the same mode.
-_FOREIGN = 0o077
+# SQLite gives what lies beside a database the mode of the database.
 _BESIDE = ("", "-wal", "-shm")
 # A server that accepts no connection for so many seconds is down; what keeps a dead one from being waited for longer.
 _POSTGRESQL = {
@@ -167,8 +167,7 @@ def file_of(url: str) -> Path | None:
 
 def exposed_files(path: Path) -> list[Path]:
     """Return what of a database's files others than their owner may look into."""
-    files = [path.with_name(f"{path.name}{suffix}") for suffix in _BESIDE]
-    return [each for each in files if each.exists() and each.stat().st_mode & _FOREIGN]
+    return list(exposed(path.with_name(f"{path.name}{suffix}") for suffix in _BESIDE))
 
 
 def _tighten(path: Path) -> None:

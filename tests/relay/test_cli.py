@@ -419,9 +419,10 @@ def test_the_doctor_prints_a_line_a_check(run: Run) -> None:
     result = run("doctor")
     assert result.exit_code == 1
     lines = [line.split(maxsplit=2) for line in result.stdout.splitlines()]
-    assert [tuple(line[:2]) for line in lines[:3]] == [
+    assert [tuple(line[:2]) for line in lines[:4]] == [
         ("failed", "settings"),
         ("ok", "descriptors"),
+        ("ok", "files"),
         ("ok", "database"),
     ]
     assert "relay serve --local" in lines[0][2]

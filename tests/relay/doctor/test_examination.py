@@ -21,8 +21,8 @@ from tests.relay.doctor.small_server import Reply, small_server
 pytestmark = pytest.mark.usefixtures("time_limit")
 
 NAMES = [
-    *("settings", "descriptors", "database", "public_url", "signature", "upgrade", "carrier", "anthropic", "agents"),
-    *("voices", "webhooks", "elevenlabs"),
+    *("settings", "descriptors", "files", "database", "public_url", "signature", "upgrade", "carrier", "anthropic"),
+    *("agents", "voices", "webhooks", "elevenlabs"),
 ]
 
 
@@ -86,7 +86,7 @@ async def test_missing_settings_are_named_with_the_way_out(settings: Settings) -
 async def test_what_a_missing_setting_is_needed_for_is_skipped(settings: Settings) -> None:
     """Without an address and credentials nothing is asked of anybody; it is said what a missing key means."""
     found = await findings_for(settings)
-    assert {name for name, each in found.items() if each.verdict is Verdict.SKIPPED} == {*NAMES[3:8], *NAMES[9:]}
+    assert {name for name, each in found.items() if each.verdict is Verdict.SKIPPED} == {*NAMES[4:9], *NAMES[10:]}
     assert found["public_url"].text == "Not set: PUBLIC_URL."
     assert "nobody is available" in found["anthropic"].text
 
@@ -180,7 +180,17 @@ async def test_a_local_daemon_is_checked_as_such(tmp_path: Path) -> None:
         await daemon.register("my-client")
         found = await findings_for(Settings(database_url=f"sqlite:///{tmp_path / 'relay.db'}"))
     fine = {name for name, each in found.items() if each.verdict is Verdict.OK}
-    assert fine == {"settings", "descriptors", "database", "public_url", "signature", "upgrade", "agents", "voices"}
+    assert fine == {
+        "settings",
+        "descriptors",
+        "files",
+        "database",
+        "public_url",
+        "signature",
+        "upgrade",
+        "agents",
+        "voices",
+    }
     assert daemon.url in found["public_url"].text
     assert "--local" in found["settings"].text
 
@@ -212,6 +222,37 @@ async def test_warnings_about_the_settings_are_in_the_report(settings: Settings)
     complete = attrs.evolve(settings, twilio_account_sid="AC1", twilio_auth_token="t", public_url="https://127.0.0.1:1")
     findings = await examine(lambda: complete, lambda _: None, warnings=["ANTROPIC_API_KEY is not a setting."])
     assert (findings[0].verdict, findings[0].mend) == (Verdict.OK, "ANTROPIC_API_KEY is not a setting.")
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        *((f"relay.db{suffix}", 0o644) for suffix in ("", "-wal", "-shm", ".token", ".daemon")),
+        *(("relay.db.token", mode) for mode in (0o604, 0o640, 0o620, 0o660, 0o755)),
+    ],
+)
+async def test_files_that_others_may_read_are_told(settings: Settings, tmp_path: Path, name: str, mode: int) -> None:
+    """Each is named with the command that closes it; closed, all is well."""
+    path = tmp_path / name
+    path.touch()
+    path.chmod(mode)
+    found = (await findings_for(settings))["files"]
+    assert (found.verdict, found.mend) == (Verdict.FAILED, f"Take that from them with: chmod go= {path}")
+    if path.exists():  # looking at the database may have removed what lay beside it
+        path.chmod(0o600)
+    assert (await findings_for(settings))["files"].verdict is Verdict.OK
+
+
+async def test_a_folder_of_audio_that_others_may_read_is_told(tmp_path: Path) -> None:
+    """Where the folder of the database has a blank in its name, too."""
+    (tmp_path / "my relay").mkdir()
+    settings = Settings(database_url=f"sqlite:///{tmp_path / 'my relay' / 'relay.db'}")
+    audio = tmp_path / "my relay" / "relay.db.audio"
+    audio.mkdir(mode=0o755)
+    found = (await findings_for(settings))["files"]
+    assert (found.verdict, found.mend) == (Verdict.FAILED, f"Take that from them with: chmod go= '{audio}'")
+    audio.chmod(0o700)
+    assert (await findings_for(settings))["files"].verdict is Verdict.OK
 
 
 async def test_calls_that_need_more_descriptors_than_there_are_is_told(settings: Settings) -> None:

@@ -189,7 +189,7 @@ async def test_repeating_has_an_end() -> None:
     assert refused.value.retryable
 
 
-@pytest.mark.parametrize("how", ["silence", "cut", "garbage", "empty", "error"])
+@pytest.mark.parametrize("how", ["silence", "cut", "garbage", "empty", "misnamed", "error"])
 async def test_a_lost_answer_is_not_asked_for_again(how: str) -> None:
     """Where the answer is lost, the outcome is unknown: one request, one call, and what to look for."""
     async with ordering(options=attrs.evolve(QUICK, timeout=0.5)) as bench:
