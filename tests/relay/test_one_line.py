@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import click
 import pytest
+import trio
 
 from actors.errors import StoreFailed
 from relay.errors import DatabaseError, RelayError
 from relay.one_line import in_one_line
+from relay.store.database import open_database
+from relay.store.waiting_messages import WaitingMessages
+from tests.contracts.message_store import draft
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -83,3 +88,34 @@ def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
     )
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+PIPE_BYTES = 65536
+"""What a pipe holds, on Linux."""
+
+
+async def leave_much(url: str) -> None:
+    """Leave a message that is several times as long as a pipe holds."""
+    words = "Please call me back. " * (4 * PIPE_BYTES // len("Please call me back. "))
+    async with open_database(url) as database:
+        await WaitingMessages(database).leave(draft(body=words))
+
+
+@pytest.mark.parametrize("form", ["export --json", "export --csv", "list"])
+def test_a_reader_that_goes_away_in_the_middle(tmp_path: Path, form: str) -> None:
+    """A command that still writes when its reader has seen enough ends with 1, without a word of what broke."""
+    trio.run(leave_much, f"sqlite:///{tmp_path}/relay.db")
+    done = subprocess.run(
+        f'{{ {sys.executable} -m relay messages {form}; echo "It ended with $?." >&2; }} | head -c 2',
+        cwd=tmp_path,
+        # Unbuffered, Python itself drops what the pipe did not take.
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": ""},
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert len(done.stdout) == 2
+    told = [line for line in done.stderr.splitlines() if not line.startswith("Database: ")]
+    assert told == ["It ended with 1."]
