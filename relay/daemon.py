@@ -222,7 +222,8 @@ def _credentials(settings: Settings, *, local: bool) -> Credentials:
 @asynccontextmanager
 async def _answering_machine(settings: Settings) -> AsyncIterator[Responder | None]:
     if not settings.anthropic_api_key:
-        log.warning("no_answering_machine", why="ANTHROPIC_API_KEY is not set; absent clients mean 'unavailable'")
+        why = "ANTHROPIC_API_KEY is not set: callers whose client is away hear that nobody is available"
+        log.warning("no_answering_machine", why=why)
         yield None
         return
     # Half of the start-up time and of the memory, and needed by nobody without a key.

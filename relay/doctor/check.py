@@ -43,6 +43,8 @@ class Finding:
 class Ill(Exception):
     """Say what is wrong and what to do."""
 
+    verdict = Verdict.FAILED
+
     def __init__(self, detail: str, mend: str = "") -> None:
         super().__init__(detail)
         self.detail = detail
@@ -51,6 +53,14 @@ class Ill(Exception):
 
 class CannotTell(Ill):
     """Say why it could not be found out, which is no fault of this relay's."""
+
+    verdict = Verdict.UNKNOWN
+
+
+class NothingToAsk(Ill):
+    """Say why there is nothing to look at, and what that means to callers."""
+
+    verdict = Verdict.SKIPPED
 
 
 @attrs.frozen(kw_only=True)
@@ -84,9 +94,7 @@ class Check:
             with trio.move_on_after(patience):
                 return Finding(self.name, Verdict.OK, await self.look(settings))
             raise self.silence(f"There is no answer within {patience:g} seconds.", self.if_silent)
-        except CannotTell as doubt:
-            return Finding(self.name, Verdict.UNKNOWN, doubt.detail, doubt.mend)
         except Ill as ill:
-            return Finding(self.name, Verdict.FAILED, ill.detail, ill.mend)
+            return Finding(self.name, ill.verdict, ill.detail, ill.mend)
         except RelayError as error:
             return Finding(self.name, Verdict.FAILED, str(error))  # says by itself what to do

@@ -16,7 +16,7 @@ from relay import local as local_mode
 from relay.agents import Agent
 from relay.config import Settings
 from relay.doctor import numbers, reach, vendors
-from relay.doctor.check import CannotTell, Check, Finding, Ill, Verdict
+from relay.doctor.check import CannotTell, Check, Finding, Ill, NothingToAsk, Verdict
 from relay.errors import SettingsError
 from relay.files import beside_database, exposed
 from relay.running import find_daemon
@@ -139,6 +139,26 @@ def _delete_nothing(connection: Connection) -> None:
     connection.execute(delete(schema.agents).where(false()))
 
 
+async def _answering_machine(settings: Settings) -> str:
+    """Ask whether the key is good, and compare with the daemon, which may have been started with other settings."""
+    daemon = await trio.to_thread.run_sync(find_daemon, settings.database_url)
+    is_on = None if daemon is None or daemon.live is None else daemon.live.get("answeringMachine")
+    if not settings.anthropic_api_key:
+        if is_on:
+            raise NothingToAsk(
+                "Not set here: ANTHROPIC_API_KEY. The daemon was started with one, and its answering machine is on.",
+                "To have the key checked, set it in this terminal too, or in .env.",
+            )
+        raise NothingToAsk(
+            "Not set: ANTHROPIC_API_KEY.",
+            "There is no answering machine: callers whose client is away hear that nobody is available.",
+        )
+    found = await vendors.answering_machine(settings)
+    if is_on is False:
+        raise Ill(f"{found} But the daemon was started without it: its answering machine is off.", "Start it again.")
+    return found
+
+
 async def _agents(settings: Settings) -> str:
     async with open_database(settings.database_url) as database:
         registered = await AgentRegistry(database).list()
@@ -199,13 +219,7 @@ CHECKS = (
     Check(name="signature", look=reach.signature, needs=("twilio_auth_token",), after="public_url"),
     Check(name="upgrade", look=reach.upgrade, after="signature", if_silent=reach.FORWARD_UPGRADES),
     Check(name="carrier", look=vendors.carrier, needs=("twilio_account_sid", "twilio_auth_token"), silence=CannotTell),
-    Check(
-        name="anthropic",
-        look=vendors.answering_machine,
-        needs=("anthropic_api_key",),
-        consequence="There is no answering machine: callers whose client is away hear that nobody is available.",
-        silence=CannotTell,
-    ),
+    Check(name="anthropic", look=_answering_machine, silence=CannotTell),
     Check(name="agents", look=_agents, after="database"),
     Check(name="voices", look=_voices, after="agents"),
     Check(

@@ -49,7 +49,10 @@ async def test_a_daemon_with_all_it_needs_is_well(tmp_path: Path) -> None:
         "/v1/user/subscription": Reply(200, b'{"character_count": 1, "character_limit": 10}', as_json),
         "/v1/voices/EXAVITQu4vr4xnSDxMaL": Reply(200, b"{}", as_json),
     }
-    async with small_server(replies) as vendors, run_local_daemon(tmp_path) as daemon:
+    async with (
+        small_server(replies) as vendors,
+        run_local_daemon(tmp_path, {"ANTHROPIC_API_KEY": "key", "ANTHROPIC_BASE_URL": vendors.url}) as daemon,
+    ):
         await daemon.register("my-client")
         settings = Settings(
             database_url=f"sqlite:///{tmp_path / 'relay.db'}",
@@ -193,6 +196,27 @@ async def test_a_local_daemon_is_checked_as_such(tmp_path: Path) -> None:
     }
     assert daemon.url in found["public_url"].text
     assert "--local" in found["settings"].text
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+async def test_a_key_that_daemon_and_operator_do_not_share_is_told(tmp_path: Path, *, is_on: bool) -> None:
+    """The doctor does not say that there is no answering machine while the daemon has one, nor the other way round."""
+    model = {
+        "/v1/models/claude-haiku-4-5": Reply(200, b'{"id": "claude-haiku-4-5"}', {"content-type": "application/json"})
+    }
+    async with small_server(model) as vendors:
+        given = {"ANTHROPIC_API_KEY": "key", "ANTHROPIC_BASE_URL": vendors.url}
+        settings = Settings(database_url=f"sqlite:///{tmp_path / 'relay.db'}")
+        if not is_on:
+            settings = attrs.evolve(settings, anthropic_api_key="key", anthropic_base_url=vendors.url)
+        async with run_local_daemon(tmp_path, given if is_on else {}):
+            found = (await findings_for(settings))["anthropic"]
+    if is_on:
+        assert found.verdict is Verdict.SKIPPED
+        assert "its answering machine is on" in found.text
+    else:
+        assert found.verdict is Verdict.FAILED
+        assert "its answering machine is off" in found.text
 
 
 async def test_languages_and_voices_of_all_agents_are_looked_at(settings: Settings) -> None:
