@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
 WIDE = 140
 """Columns of a terminal that all columns of a table fit on, mostly."""
+
+_LEAST_ROOM = 20
+"""Columns; where fewer are left, it is the terminal that breaks the lines."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 
@@ -22,12 +29,28 @@ def print_json(value: object) -> None:
 
 def print_line(text: str) -> None:
     """Print one line, whatever is in the text."""
-    click.echo(_printable(text))
+    click.echo(printable(text))
+
+
+def print_beside(console: Console, head: Text, body: Text) -> None:
+    """Print a body beside its head. On a terminal a long one goes on below its own beginning, and breaks between words.
+
+    Where nobody looks it is one line, for grep.
+    """
+    from rich.text import Text  # noqa: PLC0415
+
+    room = console.width - head.cell_len
+    if console.is_terminal and room >= _LEAST_ROOM:
+        lines = body.wrap(console, room)
+        for line in lines:
+            line.rstrip()
+        body = Text("\n" + " " * head.cell_len).join(lines)
+    console.print(Text.assemble(head, body), soft_wrap=True)
 
 
 def warn(text: str) -> None:
     """Print a warning on standard error, where it spoils no data."""
-    click.echo(f"Warning: {_printable(text)}", err=True)
+    click.echo(f"Warning: {printable(text)}", err=True)
 
 
 def without_formulas(text: str) -> str:
@@ -49,17 +72,23 @@ def print_record(record: dict[str, Any], *, as_json: bool) -> None:
         if isinstance(value, list):
             click.echo(name)
             for line in value:
-                click.echo(_printable(f"  {line['at']}  {line['speaker']}: {line['text']}"))
+                click.echo(printable(f"  {line['at']}  {line['speaker']}: {line['text']}"))
         else:
             click.echo(f"{name:<{width}}{_cell(value)}")
 
 
 def print_table(
-    records: Sequence[dict[str, Any]], columns: Sequence[str], *, empty: str, narrow: Sequence[str] = ()
+    records: Sequence[dict[str, Any]],
+    columns: Sequence[str],
+    *,
+    empty: str,
+    narrow: Sequence[str] = (),
+    whole: str = "show ID or --json",
 ) -> None:
     """Print a row for each record, or the sentence `empty` when there is none. The first column is never cut or folded.
 
     `narrow` are the columns that fit a terminal of fewer than `WIDE` columns; the others are for wider ones and pipes.
+    `whole` is how all of them can be seen anyway.
     """
     # A third of what most commands take to start, and needed by tables alone.
     from rich.console import Console  # noqa: PLC0415
@@ -84,15 +113,14 @@ def print_table(
         table.add_row(*(Text(_cell(record[name]), overflow="fold") for name in shown))
     console.print(table)
     if shown is not columns:
-        click.echo(
-            f"(Narrow terminal: {len(columns) - len(shown)} columns are left out; show ID or --json has all.)", err=True
-        )
+        hidden = len(columns) - len(shown)
+        click.echo(f"(Narrow terminal: {hidden} columns are left out; {whole} has all.)", err=True)
 
 
 def _cell(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}: {each}" for name, each in value.items())
-    return "" if value is None else _printable(str(value))
+    return "" if value is None else printable(str(value))
 
 
 def example(*lines: str) -> str:
@@ -100,6 +128,6 @@ def example(*lines: str) -> str:
     return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Replace control characters: what a caller said must not steer the operator's terminal."""
     return "".join(each if each.isprintable() else " " for each in text)

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.text import Text
 
-_console = Console(highlight=False, soft_wrap=True)
+from relay.printing import print_beside
+
+_console = Console(highlight=False)
 
 
 def title(text: str) -> None:
     """Begin a part of the demo."""
-    _console.print(f"\n[bold]{text}[/]")
+    tell(f"\n[bold]{text}[/]")
 
 
 def said(who: str, words: str) -> None:
     """Print who said what."""
-    colour = "yellow" if who == "relay" else "cyan"
-    _console.print(f"  [{colour}]{who:>6}[/]  {words.strip()}")
+    print_beside(_console, Text.from_markup(f"  [{_colour(who)}]{who:>6}[/]  "), Text(words.strip()))
 
 
 def note(text: str) -> None:
     """Print something that happened beside the conversation."""
-    _console.print(f"  [dim]{text}[/]")
+    print_beside(_console, Text("  "), Text(text, style="dim"))
 
 
 def tell(text: str) -> None:
     """Print a line as it is, in the markup of rich."""
-    _console.print(text)
+    print_beside(_console, Text(), Text.from_markup(text))
+
+
+def _colour(who: str) -> str:
+    return "yellow" if who == "relay" else "cyan"

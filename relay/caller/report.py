@@ -29,6 +29,8 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from relay.printing import print_beside, printable
+
 _SPEAKERS = {"relay": "relay", "filler": "relay", "machine": "relay", "unavailable": "relay"}
 _REMARKS = {
     "filler": "  (filler: the client is still thinking)",
@@ -75,7 +77,7 @@ class PersonReport:
 
     help: str = ""
     live: Callable[[str], None] = attrs.field(default=lambda _text: None)
-    _console: Console = attrs.field(factory=lambda: Console(soft_wrap=True, highlight=False), init=False)
+    _console: Console = attrs.field(factory=lambda: Console(highlight=False), init=False)
     # Answers that have come, as far as they have, and were not heard to their end; and whether the last is complete.
     _unheard: deque[str] = attrs.field(factory=deque, init=False)
     _complete: bool = attrs.field(default=True, init=False)
@@ -125,16 +127,12 @@ class PersonReport:
         self._line(_SPEAKERS[by], f"{text}{mark}{_REMARKS.get(by, '')}", "dim" if by == "filler" else "yellow")
 
     def _show(self) -> None:
-        self.live(_printable(" ".join(each.strip() for each in self._unheard if each.strip())))
+        self.live(printable(" ".join(each.strip() for each in self._unheard if each.strip())))
 
     def _line(self, who: str, text: str, style: str) -> None:
         # As `Text`, not as markup, and without control characters: a client must not steer the terminal.
-        line = Text.assemble((f"{who:>{_WIDTH}}", f"bold {style}"), "  ", (_printable(text), style))
-        self._console.print(line)
+        head = Text.assemble((f"{who:>{_WIDTH}}", f"bold {style}"), "  ")
+        print_beside(self._console, head, Text(printable(text), style=style))
 
     def _note(self, text: str) -> None:
-        self._console.print(Text(f"{'':>{_WIDTH}}  {_printable(text)}", style="dim"))
-
-
-def _printable(text: str) -> str:
-    return "".join(each if each.isprintable() else " " for each in text)
+        print_beside(self._console, Text(f"{'':>{_WIDTH}}  "), Text(printable(text), style="dim"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from relay.errors import RelayError
-from relay.printing import example, json_option, print_json, print_line
+from relay.printing import example, json_option, print_beside, print_json, printable
 
 if TYPE_CHECKING:
     from relay.doctor.check import Finding
@@ -23,14 +23,20 @@ def doctor(as_json: bool) -> None:
     checked as such. It changes nothing but what every command does: it brings the database's tables up to date.
     """
     import trio
+    from rich.console import Console
+    from rich.text import Text
 
     from relay import config
     from relay.doctor.check import Verdict
-    from relay.doctor.examination import examine
+    from relay.doctor.examination import CHECKS, examine
+
+    console = Console(highlight=False)
+    width = max(len(check.name) for check in CHECKS)
 
     def tell(finding: Finding) -> None:
         if not as_json:
-            print_line(f"{finding.verdict.value:<7}  {finding.check:<10}  {finding.text}")
+            head = Text(f"{finding.verdict.value:<7}  {finding.check:<{width}}  ")
+            print_beside(console, head, Text(printable(finding.text)))
 
     async def run() -> list[Finding]:
         warnings: list[str] = []

@@ -65,15 +65,19 @@ def events_in(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
 
 @attrs.define(eq=False)
 class Terminal:
-    """A terminal with a command in it, and all that has been shown since it was opened, without its colours."""
+    """A terminal with a command in it, and what was shown in it, without colours: `shown` in whole lines."""
 
     process: trio.Process
     _master: int
     _shown: bytes = b""
 
     @property
-    def shown(self) -> str:
+    def folded(self) -> str:
         return re.sub(rb"\x1b(\[[0-9;?]*[A-Za-z]|[=>])|\r", b"", self._shown).decode(errors="replace")
+
+    @property
+    def shown(self) -> str:
+        return re.sub(r" *\n {8}", " ", self.folded)
 
     async def until(self, wanted: str, *, times: int = 1) -> None:
         """Read on until this has been shown so often."""
@@ -176,6 +180,21 @@ async def test_ways_to_hang_up(tmp_path: Path, leave: str) -> None:
     assert "Traceback" not in user.shown
 
 
+async def test_long_lines_are_folded_between_words(tmp_path: Path) -> None:
+    """At a terminal no word is broken, and what is said goes on below its own beginning."""
+    story = "Tell me of the lighthouse keeper who answered the telephone for everybody in the village, every night."
+    with trio.fail_after(SECONDS):
+        async with run_local_daemon(tmp_path) as daemon:
+            agent = await register(daemon)
+            async with connected(agent), terminal(tmp_path, command(agent.agent_id, "--pace", "0")) as user:
+                await user.until("Hello, how can I help you today?")
+                user.enter(f"{story}\r")
+                await user.until(f"You said: {story}")
+                assert f"You said: {story}" not in user.folded
+                user.enter("\x04")
+                assert await user.exit_status() == 0
+
+
 # ── with a script ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -255,6 +274,29 @@ async def passing_on(turn: Turn, clients: list[AiClient], agent_id: str) -> str:
         announcementText="One moment, I connect you.",
     )
     return ""
+
+
+async def test_a_transfer_that_is_answered(tmp_path: Path) -> None:
+    """The caller sees who rings and picks up, is told that nobody is there, and the other side ends the call."""
+    with trio.fail_after(SECONDS):
+        async with run_local_daemon(tmp_path) as daemon:
+            agent = await register(daemon, number="+14155550100")
+            clients: list[AiClient] = []
+            async with connected(agent, lambda turn: passing_on(turn, clients, agent.agent_id)) as client:
+                clients.append(client)
+                async with terminal(tmp_path, command(agent.agent_id, "--pace", "0")) as user:
+                    await user.until("Hello, how can I help you today?")
+                    user.enter("A person, please.\r")
+                    await user.until("Connected to +14155550177.")
+                    user.enter("Are you a person?\r")
+                    await user.until("The relay does not listen now")
+                    status = await user.exit_status()
+                calls = await client.tool("comms_list_calls", agentId=agent.agent_id)
+    assert status == 0
+    assert "One moment, I connect you." in user.shown
+    assert "+14155550177 rings." in user.shown
+    assert "The other side hung up." in user.shown
+    assert [each["transfer"] for each in calls["calls"]] == [{"to": "+14155550177", "outcome": "answered"}]
 
 
 @pytest.mark.parametrize("outcome", ["busy", "failed"])
