@@ -206,7 +206,9 @@ def list_agents(as_json: bool) -> None:
         print_json({"agents": found})
     else:
         columns = ["agentId", "number", "name", "discloses", "voice", "language", "waitingMessages", "createdAt"]
-        print_table(found, columns, empty="No agents. Add one with: relay agents add ID", narrow=_NARROW)
+        print_table(
+            found, columns, empty="No agents. Add one with: relay agents add ID", narrow=_NARROW, whole="--json"
+        )
 
 
 @agents.command("remove", epilog=example("relay agents remove my-client"))

@@ -25,7 +25,7 @@ STATUSES = ("waiting", "held", "acknowledged")
 
 _LIST = "relay messages list"
 _COLUMNS = ("id", "agentId", "status", "reason", "from", "createdAt", "body", "preferences")
-_NARROW = ("id", "from", "body")
+_NARROW = ("id", "status", "from", "body")
 _EXPORTED = (
     "id", "agentId", "status", "channel", "direction", "reason", "callSid", "from", "to", "createdAt", "deliveries",
     "body", "preferences", "transcript",

@@ -96,7 +96,7 @@ def _print(report: dict[str, Any]) -> None:
         if report["publicUrl"] == report["url"]:
             del shown["public address"]
         shown |= {
-            "process": f"{report['pid']}, since {report['started']}",
+            "process": f"{report['pid']}, since {_clock(report['started'])}",
             "version": version if version == __version__ else f"{version} (this command is of {__version__})",
         }
         if report["answers"]:
@@ -111,7 +111,7 @@ def _print(report: dict[str, Any]) -> None:
             "client": f"{client['name']} {client['version']}".strip() or ("none" if report["running"] else ""),
             "connected by": client["transport"],
             "answers by": client["answersBy"],
-            "since": client["since"],
+            "since": _clock(client["since"]),
             "live calls": agent["liveCalls"],
             "waiting messages": agent["waitingMessages"],
         }
@@ -121,7 +121,13 @@ def _print(report: dict[str, Any]) -> None:
     print_table(rows, list(rows[0]) if rows else [], empty="No agents. Add one with: relay agents add ID")
     if report["liveCalls"]:
         click.echo()
-        print_table(report["liveCalls"], ["callSid", "agentId", "direction", "from", "to", "since", "phase"], empty="")
+        calls = [each | {"since": _clock(each["since"])} for each in report["liveCalls"]]
+        print_table(calls, ["callSid", "agentId", "direction", "from", "to", "since", "phase"], empty="")
+
+
+def _clock(moment: str) -> str:
+    """Return a moment of the daemon's, such as 2026-11-28T12:30:49.024Z, as people read it: 2026-11-28 12:30:49Z."""
+    return f"{moment[:10]} {moment[11:19]}Z" if len(moment) > len("2026-11-28T12:30:49") else moment
 
 
 def _unconnected(agent: dict[str, Any]) -> dict[str, str]:
