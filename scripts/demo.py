@@ -211,4 +211,4 @@ def _moved(address: str, url: str) -> str:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, on_interrupt)
-    main()
+    main(prog_name="scripts/demo")
