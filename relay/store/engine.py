@@ -61,7 +61,8 @@ def open_engine(url: str) -> Engine:
         engine = create_engine(parsed, hide_parameters=True, connect_args=_connect_arguments(parsed))
     except ImportError as error:
         raise DatabaseError(
-            f"DATABASE_URL needs a driver that is not installed ({error}); install it, or use sqlite:///relay.db."
+            f"DATABASE_URL needs a driver that is not installed ({error}). For postgresql:// install the relay's "
+            "extra: pip install '.[postgresql]'. Without one: sqlite:///relay.db."
         ) from error
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
