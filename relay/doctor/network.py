@@ -36,6 +36,11 @@ def failed_in_tls(error: BaseException) -> bool:
     return any(isinstance(each, ssl.SSLError) for each in chain(error))
 
 
+def is_unknown_host(error: BaseException) -> bool:
+    """Say whether nobody could tell the address of the server."""
+    return any(isinstance(each, socket.gaierror) for each in chain(error))
+
+
 def chain(error: BaseException) -> Iterator[BaseException]:
     """Walk from an error to its causes; of a group (such as one error for each address of a host) to all of them."""
     yield error

@@ -16,7 +16,7 @@ from twilio.request_validator import RequestValidator  # type: ignore[import-unt
 from relay import __version__
 from relay.config import Settings
 from relay.doctor.check import Ill
-from relay.doctor.network import NETWORK_ERRORS, chain, failed_in_tls, json_object, reason
+from relay.doctor.network import NETWORK_ERRORS, chain, failed_in_tls, is_unknown_host, json_object, reason
 from relay.errors import SettingsError
 from relay.local import require_loopback
 
@@ -148,6 +148,8 @@ async def _ask(
     except NETWORK_ERRORS as error:
         if failed_in_tls(error):
             mend = "Give the proxy or tunnel a certificate for that name, one that the public trusts."
+        elif is_unknown_host(error):
+            mend = "Look for a typing mistake in PUBLIC_URL, and whether that name is in the DNS."
         else:
             mend = f"Start the daemon, and have the proxy or tunnel forward to its port, {settings.relay_port}."
         raise Ill(f"{settings.public_url} cannot be reached: {reason(error)}.", mend) from error

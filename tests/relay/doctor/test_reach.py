@@ -113,6 +113,14 @@ async def test_nobody_at_the_public_url_is_told() -> None:
     assert "Start the daemon" in found.value.mend
 
 
+async def test_a_name_that_nobody_knows_is_told() -> None:
+    """A host that does not exist is a matter of PUBLIC_URL, not of the daemon: it may well be running."""
+    with pytest.raises(Ill, match="there is no such host") as found:
+        await public_url(settings_for("https://voice.invalid"))
+    assert "PUBLIC_URL" in found.value.mend
+    assert "Start the daemon" not in found.value.mend
+
+
 async def test_a_server_without_tls_is_told() -> None:
     """An https origin behind which plain HTTP is spoken is a matter of certificates, not of the daemon."""
     async with small_server({"/health": HEALTH}) as server:
