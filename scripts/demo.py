@@ -38,7 +38,7 @@ from relay.simulator.local_daemon import DaemonFailed, run_local_world
 from relay.simulator.rest import RestApi
 from scripts.demo_attach import attach_brain
 from scripts.demo_client import call_tool, collect_messages, open_client
-from scripts.demo_printing import note, said, tell, title
+from scripts.demo_printing import note, quote, said, tell, title
 
 AGENT, PROGRAM = "my-client", "my-program"
 NUMBER, CALLEE, COLLEAGUE = "+15550001111", "+15559876543", "+15551234567"
@@ -166,7 +166,7 @@ async def _call_out(client: Client, rest: RestApi, lines: list[str]) -> None:
 
 async def _send_voice_message(client: Client, rest: RestApi) -> None:
     text = "Reminder: your appointment is tomorrow at 3 PM."
-    tell(f"  the text: {text!r}")
+    quote("the text", text)
     placed = await call_tool(client, "comms_send_voice_message", agentId=AGENT, to=CALLEE, text=text)
     call = await rest.call(placed["callSid"])
     await call.wait_ended()

@@ -12,7 +12,7 @@ from mcp import Client
 from mcp.client.sse import sse_client
 from mcp_types import CreateMessageRequestParams, CreateMessageResult, ProgressNotification, TextContent
 
-from scripts.demo_printing import note, tell
+from scripts.demo_printing import note, quote
 
 
 @asynccontextmanager
@@ -53,9 +53,9 @@ async def collect_messages(client: Client) -> None:
     """Fetch what callers left, print it, and confirm it; end the demo if anything is missing."""
     messages = (await call_tool(client, "comms_get_waiting_messages"))["messages"]
     for message in messages:
-        tell(f"  [bold]{message['reason']}[/] from {message['from']}: {message['body']!r}")
+        quote(f"[bold]{message['reason']}[/] from {message['from']}", message["body"])
         if message["preferences"]:
-            tell(f"    wishes: {message['preferences']!r}")
+            quote("  wishes", message["preferences"])
     done = await call_tool(client, "comms_acknowledge_messages", ids=[message["id"] for message in messages])
     confirmed = done["acknowledged"]
     note(f"confirmed: {len(confirmed)} of {len(messages)}")

@@ -20,6 +20,11 @@ def said(who: str, words: str) -> None:
     print_beside(_console, Text.from_markup(f"  [{_colour(who)}]{who:>6}[/]  "), Text(words.strip()))
 
 
+def quote(label: str, words: str) -> None:
+    """Print what somebody wrote or left, in one piece, after a label in the markup of rich."""
+    print_beside(_console, Text("  "), Text.from_markup(f"{label}: ").append(f"“{' '.join(words.split())}”"))
+
+
 def note(text: str) -> None:
     """Print something that happened beside the conversation."""
     print_beside(_console, Text("  "), Text(text, style="dim"))
