@@ -71,7 +71,9 @@ async def test_interrupts_at_random_moments(daemon: LocalDaemon, agent: Access) 
             await call.say(f"{number}-15")
             heard = await hear_until(call, f"{number}-15")
         said = [(int(word.partition("-")[2]), each) for each in heard for word in each.text.split()]
-        assert all(each.text.startswith(f"{number}-") for each in heard if each.text), "another call's words"
+        assert all(each.text.strip().startswith(f"{number}-") for each in heard if each.text.strip()), (
+            "another call's words"
+        )
         assert [turn for turn, _token in said] == sorted(turn for turn, _token in said), "an old turn after a new one"
         late = [turn for turn, token in said if turn < 15 and token.at > interrupted[turn] + SETTLE]
         assert late == [], "an old turn long after its interrupt"

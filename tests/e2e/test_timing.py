@@ -77,7 +77,7 @@ async def test_a_client_that_falls_silent_is_waited_for_anew(hasty_daemon: Local
         await call.say("Hello?")
         first = await call.next_token()
         second = await call.next_token()
-    assert (first.text, second.text.strip()[:9]) == ("Let me see. ", "I'm sorry")
+    assert (first.text.strip(), second.text.strip()[:9]) == ("Let me see.", "I'm sorry")
     assert second.at - asked >= IMPATIENCE * 1.5
 
 

@@ -174,7 +174,7 @@ async def test_a_client_that_comes_back_takes_the_call(daemon: LocalDaemon, agen
             assert taken["status"] in {"yours", "at_the_next_pause"}
             assert {"speaker": "caller", "text": "Please tell them I called."} in taken["transcript"]
             heard = await client.converse()
-            assert heard["caller"] == ""
+            assert heard["caller"] == "Please tell them I called."
             assert "taken this call over" in heard["note"]
             async with at_the_same_time(client.answer, heard, "Here I am."):
                 assert (await call.hear()).text == "Here I am."
@@ -182,7 +182,7 @@ async def test_a_client_that_comes_back_takes_the_call(daemon: LocalDaemon, agen
 
 
 async def test_a_client_that_samples_takes_the_call(daemon: LocalDaemon, agent: Access) -> None:
-    """It is asked at once, so that it can speak first, and then for each turn."""
+    """It is asked at once about the last words, with a note before them, and then for each turn."""
 
     async def answer(turn: Turn) -> str:
         await trio.lowlevel.checkpoint()
@@ -193,7 +193,8 @@ async def test_a_client_that_samples_takes_the_call(daemon: LocalDaemon, agent: 
         async with connected(agent, answer) as client:
             taken = await client.tool("comms_take_call", callSid=call.call_sid)
             assert taken["callSid"] == call.call_sid
-            assert "taken this call over" in (await call.hear()).text
+            assert (await call.hear()).text == "To Please tell them I called."
+            assert "taken this call over" in " ".join(text for _role, text in (await client.asked.receive()).history)
             assert await ask(call, "At last.") == "To At last."
 
 

@@ -12,6 +12,7 @@ from actors.messages import Availability
 from relay.mcp.push import AT_ONCE
 from relay.mcp.session import CALLS_TO_WAKE_FOR
 from tests.relay.mcp.mcp_relay import RawClient, RunningRelay, call_info, eventually, raw_client
+from tests.sids import sid
 
 
 async def told(client: RawClient) -> str:
@@ -132,7 +133,7 @@ async def test_client_that_can_only_be_woken_is_told_of_a_caller(relay: RunningR
         knocked = await client.next_message("notifications/claude/channel")
     assert "claude/channel" in hello["result"]["capabilities"]["experimental"]
     assert updated["params"] == {"uri": "comms://live-calls"}
-    assert knocked["params"]["meta"] == {"callSid": "CA1"}
+    assert knocked["params"]["meta"] == {"callSid": sid(1)}
     assert "comms_converse" in knocked["params"]["content"]
     await eventually(lambda: relay.presence.availability("anna") is Availability.AWAY)
 

@@ -12,6 +12,7 @@ from actors.pending_turns import Utterance
 from actors.phases import Phase
 from relay.mcp.spoken_words import heard, live_call_json
 from tests.relay.mcp.mcp_relay import NOW, MemoryCall, call_info
+from tests.sids import sid
 
 CALLER, AGENT, MACHINE, RELAY = Speaker.CALLER, Speaker.AGENT, Speaker.MACHINE, Speaker.RELAY
 FILLER = "One moment."
@@ -72,7 +73,7 @@ def test_who_picked_up_is_told_once_it_is_known() -> None:
 def test_live_call_says_whether_somebody_waits(phase: Phase, waits: bool) -> None:
     """A caller waits while a client is to answer."""
     assert live_call_json(MemoryCall(call_info(), phase)) == {
-        "callSid": "CA1",
+        "callSid": sid(1),
         "from": "+15550001111",
         "to": "+15550002222",
         "direction": "inbound",
