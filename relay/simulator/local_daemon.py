@@ -87,8 +87,9 @@ class LocalDaemon:
 
     async def events(self, name: str | None = None) -> list[dict[str, Any]]:
         """Return the log's events so far, all or those of one name."""
-        lines = (await trio.Path(self.directory / "daemon.log").read_text()).splitlines()
-        events = [json.loads(line) for line in lines if line.startswith("{")]
+        log = await trio.Path(self.directory / "daemon.log").read_text()
+        # The last line may still be being written.
+        events = [json.loads(line) for line in log[: log.rfind("\n") + 1].splitlines() if line.startswith("{")]
         return [event for event in events if name in {None, event["event"]}]
 
     async def kill(self) -> None:

@@ -90,6 +90,13 @@ class Terminal:
     def enter(self, keys: str) -> None:
         os.write(self._master, keys.encode())
 
+    async def press_until_over(self, key: str) -> None:
+        """Press a key again and again: between two prompts the terminal itself takes it, as for any program."""
+        while self.process.returncode is None:
+            with suppress(OSError):
+                self.enter(key)
+            await trio.sleep(0.5)
+
     async def exit_status(self) -> int:
         """Read on until the command has ended; return its status."""
         async with trio.open_nursery() as nursery:
@@ -155,8 +162,10 @@ async def test_a_conversation_at_the_keyboard(tmp_path: Path) -> None:
                 await user.until("You said: 7")
                 user.enter("/nonsense\r")
                 await user.until("/keys 12#", times=2)
-                user.enter("\x04")
-                status = await user.exit_status()
+                async with trio.open_nursery() as pressing:
+                    pressing.start_soon(user.press_until_over, "\x04")
+                    status = await user.exit_status()
+                    pressing.cancel_scope.cancel()
     assert status == 0
     assert "You hung up." in user.shown
     assert "Traceback" not in user.shown
