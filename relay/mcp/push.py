@@ -53,6 +53,7 @@ async def keep_informed(session: McpSession, messages: Messages) -> None:
         if session.has_new_messages:
             session.has_new_messages = False
             told = await _tell_of_messages(session, messages, told)
+            session.is_told.set()
 
 
 async def _tell_of_callers(session: McpSession) -> None:

@@ -138,6 +138,8 @@ class _Handlers:
         self, ctx: Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
         requester = _requester(ctx)
+        if isinstance(ctx.request, McpSession):
+            await ctx.request.told()
         arguments = params.arguments or {}
         if self.toolbox.waits(params.name):
             # Not counted: many may wait for callers, and none of them may keep the client from its other tools.

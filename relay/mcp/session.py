@@ -60,6 +60,9 @@ CALLS_TO_WAKE_FOR = 32
 # What Claude Code declares when messages may be pushed into its conversation (its documentation, "Channels").
 CHANNEL = "claude/channel"
 
+# How long a tool call waits for the database to say which messages wait, in seconds.
+TELLING = 1.0
+
 _BOOT = secrets.token_hex(3)
 
 
@@ -90,6 +93,7 @@ class McpSession:
     # What its client is still to be told, and that there is something: see `push`.
     news: trio.Event = attrs.field(factory=trio.Event, init=False)
     has_new_messages: bool = attrs.field(default=False, init=False)
+    is_told: trio.Event = attrs.field(factory=trio.Event, init=False)
     unheard: deque[CallInfo] = attrs.field(factory=lambda: deque(maxlen=CALLS_TO_WAKE_FOR), init=False)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     outbox: Outbox = attrs.field(init=False)
@@ -177,6 +181,16 @@ class McpSession:
     async def room(self) -> None:
         """Wait until the client has read most of what was sent; a request's answer is prepared only then."""
         await self.outbox.room()
+
+    async def told(self) -> None:
+        """Wait until the client has been told of the messages that waited when it came, for `TELLING` seconds at most.
+
+        No-op where no stream is open to tell it over. A client that opens a session for each tool call closes it at the
+        result, and the SSE client of a 1.x Python SDK raises when anything arrives after that.
+        """
+        if self.ready.is_set() and self.reachable:
+            with trio.move_on_after(TELLING):
+                await self.is_told.wait()
 
     # ── its life ────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import anyio
 from llama_index.tools.mcp import BasicMCPClient, McpToolSpec
 from options import live, parse, report, run
 
@@ -18,14 +17,7 @@ async def main() -> None:
     report("ready", tools=sorted(tools))
 
     async def call_tool(name: str, arguments: dict[str, Any]) -> Any:
-        for attempt in range(3):
-            try:
-                return (await tools[name].acall(**arguments)).raw_output.structured_content
-            except ExceptionGroup as group:
-                # Its SSE client breaks when something arrives while its session closes. Calling again does no harm.
-                if attempt == 2 or group.subgroup(anyio.BrokenResourceError) is None:
-                    raise
-        raise AssertionError("not reached")
+        return (await tools[name].acall(**arguments)).raw_output.structured_content
 
     await live(options, call_tool)
 

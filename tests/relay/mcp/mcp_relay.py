@@ -119,6 +119,7 @@ class MemoryMessages:
     records: list[Record] = attrs.field(factory=list)
     confirmed: set[str] = attrs.field(factory=set)
     broken: bool = False
+    peek_seconds: float = 0.0
 
     def leave(self, agent_id: str, body: str = "Please call back.", call_sid: str = sid(0)) -> Record:
         record = Record(f"message-{len(self.records) + 1}", agent_id, body, call_sid)
@@ -140,6 +141,7 @@ class MemoryMessages:
 
     async def peek(self, agent_id: str, limit: int) -> Sequence[Record]:
         await self._reach()
+        await trio.sleep(self.peek_seconds)
         return self._waiting(agent_id)[:limit]
 
     async def _reach(self) -> None:
