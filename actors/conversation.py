@@ -140,11 +140,11 @@ from actors.messages import (
     UnansweredUtterance,
     Voicemail,
 )
-from actors.owed import Owed
 from actors.phases import MOVES, Phase
 from actors.playback import Playback
 from actors.policy import Policy
 from actors.transcript import Transcript, has_words, note_last, utterance_last
+from actors.unanswered import Owed
 
 # A reconnected call must not reuse the turn numbers of the connection before it; no connection comes near this many.
 TURNS_PER_CONNECTION = 100_000

@@ -12,8 +12,8 @@ from typing import Any
 import attrs
 import trio
 
+from actors.calls import Switchboard
 from actors.errors import UnknownCall
-from actors.switchboard import Switchboard
 from relay.errors import OutboundRefused
 from relay.speech.hygiene import clean
 from relay.store.call_journal import CallJournal

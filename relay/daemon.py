@@ -8,7 +8,7 @@
     ├── token watch                ends sessions of agents whose token was changed
     ├── signals                    the first drains, the second stops at once
     └── listener ── one task a connection
-        ├── voice socket ── Call   actors.call, with the connection's task as its parent
+        ├── voice socket ── Call   actors.call_session, with the connection's task as its parent
         ├── /sse, /messages        relay.mcp
         └── pages and webhooks     relay.web
 
@@ -38,13 +38,13 @@ import structlog
 import trio
 from sqlalchemy import text
 
-from actors.call import CallServices
+from actors.call_session import CallServices
+from actors.calls import Switchboard
+from actors.clients import AnsweringSession, Presence
 from actors.commands import By
 from actors.messages import CallInfo
 from actors.policy import Policy
 from actors.ports import Responder
-from actors.presence import AnsweringSession, Presence
-from actors.switchboard import Switchboard
 from relay import descriptors, logs
 from relay import local as local_mode
 from relay.calls_of_agents import CallsOfAgents

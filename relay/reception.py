@@ -30,11 +30,11 @@ import attrs
 import structlog
 import trio
 
+from actors.calls import Switchboard
 from actors.commands import LeaveMessage
 from actors.errors import CallRefused, StoreFailed
 from actors.messages import Callee, CallInfo, CallSummary, Line, MessageDraft, Speaker
 from actors.ports import PhoneLine
-from actors.switchboard import Switchboard
 from relay.agents import Agent
 from relay.call_details import of_incoming, of_outgoing
 from relay.calls import CallProgress, OutgoingCall

@@ -46,7 +46,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from actors.call import Call, CallServices
+from actors.call_session import Call, CallServices
+from actors.clients import AnsweringSession, Presence
 from actors.commands import By, StartTurn
 from actors.conversation import Conversation
 from actors.errors import UnknownCall
@@ -68,7 +69,6 @@ from actors.messages import (
 )
 from actors.policy import Policy
 from actors.ports import Answer
-from actors.presence import AnsweringSession, Presence
 from relay import logs
 from relay.listener import ListenerOptions, serve
 from relay.mcp.app import McpApp

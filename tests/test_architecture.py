@@ -22,7 +22,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 
 # What decides in a call, and performs nothing: it may be read, tested and replayed without a loop, a clock or a disk.
-_PURE = ("commands", "conversation", "errors", "messages", "owed", "phases", "playback", "policy", "transcript")
+_PURE = ("commands", "conversation", "errors", "messages", "phases", "playback", "policy", "transcript", "unanswered")
 PURE = frozenset(f"actors.{name}" for name in _PURE)
 PURE_MAY_IMPORT = frozenset(
     {"__future__", "attrs", "collections", "datetime", "enum", "itertools", "math", "re", "types", "typing"}
@@ -40,13 +40,13 @@ LONGEST = 300
 LONG_FILES = {
     "scripts/bench.py": "one table of rows, each with the few lines that make its work",
     "scripts/doors.py": "one list of what can be thrown at a daemon, each in a few lines, and what measures it",
-    "actors/call.py": "one actor: its reader, loop, turn, firewall and epilogue share its state",
+    "actors/call_session.py": "one actor: its reader, loop, turn, firewall and epilogue share its state",
     "actors/conversation.py": "every transition of a call is in one file, so that the rules can be read as one text",
     "actors/messages.py": "all that can happen to a call, on one page: values without behaviour",
     "relay/compliance/gate.py": "one question for each rule, and the sentences that its answer is told in",
     "relay/twilio/calls.py": "one API: every request, and the one way in which all are paced, bounded and translated",
     "relay/config.py": "one entry for each setting: its default, its rule, what it means",
-    "actors/turn_desk.py": "who gets which words and whose answer counts is one set of rules over one state",
+    "actors/turn_queue.py": "who gets which words and whose answer counts is one set of rules over one state",
     "relay/store/database.py": "one queue and the one task that empties it share their state",
     "relay/daemon.py": "the one file that knows every part, and puts them together",
     "relay/connection.py": "whose turn it is on a connection, and until when, is one state for both directions",
@@ -312,8 +312,8 @@ def test_a_rule_lets_the_rest_pass(rule: Rule, code: str) -> None:
 
 def test_imports_are_found_wherever_they_stand() -> None:
     """An import inside a function, or of a module by way of its package, is an import."""
-    code = "from relay import config\ndef work():\n    import trio.testing\n    from actors.call import Call\n"
-    assert set(_imports(ast.parse(code))) == {"relay.config", "trio.testing", "actors.call"}
+    code = "from relay import config\ndef work():\n    import trio.testing\n    from actors.call_session import Call\n"
+    assert set(_imports(ast.parse(code))) == {"relay.config", "trio.testing", "actors.call_session"}
 
 
 @pytest.mark.parametrize(("line", "is_bare"), [("x  # type: ignore", True), ("x  # type: ignore[misc]", False)])

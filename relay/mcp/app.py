@@ -22,10 +22,10 @@ import structlog
 import trio
 from mcp_types import JSONRPCMessage
 
+from actors.clients import AnsweringSession, Presence
 from actors.messages import CallInfo
-from actors.presence import AnsweringSession, Presence
-from actors.turn_desk import DeskOptions
-from actors.turn_desks import TurnDesks
+from actors.turn_queue import DeskOptions
+from actors.turn_queues import TurnDesks
 from relay.mcp import tokens
 from relay.mcp.asgi import (
     LONGEST_MESSAGE,

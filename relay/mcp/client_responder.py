@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import attrs
 
+from actors.clients import AnsweringSession, Presence
 from actors.errors import ClientAbsent
 from actors.messages import TurnRequest
 from actors.ports import Answer
-from actors.presence import AnsweringSession, Presence
 
 
 @attrs.frozen

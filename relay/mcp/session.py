@@ -41,7 +41,7 @@ from mcp_types import (
 from actors.messages import CallInfo, TurnRequest
 from actors.ports import Answer
 from actors.routing import Way
-from actors.turn_desks import TurnDesks
+from actors.turn_queues import TurnDesks
 from relay.agents import Agent
 from relay.mcp.outbox import Outbox, WayOut
 from relay.mcp.returning_clients import ReturningClients, SessionUse

@@ -13,10 +13,10 @@ import mcp_types as types
 import trio
 from pydantic import Field
 
+from actors.clients import AnsweringSession, Presence
 from actors.errors import UnknownCall
 from actors.pending_turns import CallOver, TurnOver, TurnTaken
 from actors.phases import Phase
-from actors.presence import AnsweringSession, Presence
 from relay.mcp.answer_calls_tool import answer_calls_tool
 from relay.mcp.ports import LiveCalls
 from relay.mcp.spoken_words import HEARD, TRANSCRIPT, heard, lines, text

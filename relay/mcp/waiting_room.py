@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from actors.pending_turns import CallOver, Utterance
-from actors.turn_desks import TurnDesks
+from actors.turn_queues import TurnDesks
 from relay.mcp.tools import ToolCall, ToolError
 
 # The TypeScript SDK gives up on a request after 60 seconds, and so do some hosts.

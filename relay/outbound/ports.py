@@ -1,7 +1,7 @@
 """What calling out needs from the rest of the relay, as protocols; `relay/daemon.py` wires them.
 
 FrontDesk   relay.reception            who is expected, and who may come back
-LiveCalls   actors.switchboard         the calls whose line is up
+LiveCalls   actors.calls         the calls whose line is up
 Records     relay.store                what is kept of a call
 Gate        relay.compliance.dialling  whether a number may be dialled
 Carrier     relay.twilio.calls         the carrier's REST API

@@ -9,7 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors.errors import ClientLeft
 from actors.messages import Availability
 from actors.pending_turns import TurnOver, TurnTaken, Utterance
-from tests.actors.test_turn_desk import AGENT, OPTIONS, Ear, Room, open_room, take, words
+from tests.actors.test_turn_queue import AGENT, OPTIONS, Ear, Room, open_room, take, words
 
 
 async def take_and_part(room: Room, client: str, call_sid: str = "") -> Utterance:

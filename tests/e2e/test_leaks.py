@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from actors.call import Call
+from actors.call_session import Call
 from relay.simulator.echo_client import open_echo_client
 from relay.simulator.load import LoadPlan, run_load
 from relay.simulator.local_daemon import ACCOUNT, LocalDaemon, run_local_daemon

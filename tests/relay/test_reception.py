@@ -12,15 +12,15 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.call import CallServices
+from actors.call_session import CallServices
+from actors.calls import Switchboard
+from actors.clients import Presence
 from actors.commands import By
 from actors.errors import CallRefused
 from actors.messages import Callee, CallerGone, CallerSpoke, CallSummary, Direction, TurnRequest, Voicemail
 from actors.phases import Phase
 from actors.policy import Phrases, Policy
 from actors.ports import Answer
-from actors.presence import Presence
-from actors.switchboard import Switchboard
 from relay.agents import Agent
 from relay.calls import CallProgress, OnVoicemail, OutgoingCall
 from relay.config import Settings

@@ -18,11 +18,11 @@ import httpx2
 import trio
 from mcp_types import CallToolResult, ToolAnnotations
 
+from actors.clients import AnsweringSession, Presence
 from actors.errors import StoreFailed, UnknownCall
 from actors.messages import CallInfo, Line, Speaker, TurnRequest
 from actors.phases import Phase
-from actors.presence import AnsweringSession, Presence
-from actors.turn_desk import DeskOptions
+from actors.turn_queue import DeskOptions
 from relay.agents import Agent
 from relay.errors import DatabaseError
 from relay.listener import ListenerOptions, serve

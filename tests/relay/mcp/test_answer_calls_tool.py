@@ -12,7 +12,7 @@ import pytest
 import trio
 from mcp_types import CreateMessageRequestParams, CreateMessageResult, TextContent
 
-from actors.turn_desk import DeskOptions
+from actors.turn_queue import DeskOptions
 from relay.mcp.answer_calls_tool import MOST_ROUNDS
 from tests.relay.mcp.http_client import HttpClient, ask_stateless, http_client
 from tests.relay.mcp.mcp_relay import RunningRelay, eventually, raw_client, running_relay

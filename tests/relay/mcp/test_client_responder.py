@@ -5,10 +5,10 @@ from __future__ import annotations
 import attrs
 import pytest
 
+from actors.clients import AnsweringSession, Presence
 from actors.errors import ClientAbsent
 from actors.messages import TurnRequest
 from actors.ports import Answer
-from actors.presence import AnsweringSession, Presence
 from relay.mcp.client_responder import ClientResponder
 from tests.relay.mcp.mcp_relay import Speech, turn
 

@@ -11,8 +11,8 @@ import trio.testing
 from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from mcp_types import JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
-from actors.presence import Presence
-from actors.turn_desks import TurnDesks
+from actors.clients import Presence
+from actors.turn_queues import TurnDesks
 from relay.agents import Agent
 from relay.mcp.event_stream import Timing
 from relay.mcp.http_session import HttpSession, RequestIdInUseError

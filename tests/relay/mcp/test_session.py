@@ -9,9 +9,9 @@ import trio
 import trio.testing
 from mcp_types import CreateMessageRequestParams, JSONRPCNotification, SamplingMessage, TextContent
 
+from actors.clients import Presence
 from actors.errors import ClientAbsent, ClientFailed, ClientLeft
-from actors.presence import Presence
-from actors.turn_desks import TurnDesks
+from actors.turn_queues import TurnDesks
 from relay.agents import Agent
 from relay.mcp.session import INBOX_CAPACITY, McpSession
 from tests.relay.mcp.mcp_relay import NOW, RawClient, RunningRelay, Speech, raw_client

@@ -9,8 +9,8 @@ import httpx2
 import pytest
 import trio
 
+from actors.clients import AnsweringSession, Presence
 from actors.errors import ClientAbsent, ClientLeft
-from actors.presence import AnsweringSession, Presence
 from relay.listener import ListenerOptions, serve
 from relay.mcp.app import McpApp
 from relay.mcp.asgi import LONGEST_MESSAGE

@@ -14,9 +14,9 @@ import structlog
 import trio
 from mcp.shared.exceptions import MCPError
 
+from actors.clients import AnsweringSession, Presence
 from actors.errors import StoreFailed, UnknownCall
-from actors.presence import AnsweringSession, Presence
-from actors.turn_desks import TurnDesks
+from actors.turn_queues import TurnDesks
 from relay.agents import Agent
 from relay.errors import DatabaseError, OutboundRefused
 from relay.mcp.call_tools import call_tools

@@ -7,11 +7,11 @@ import gc
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from actors.clients import AnsweringSession, Presence
 from actors.messages import Availability
-from actors.presence import AnsweringSession, Presence
-from actors.turn_desk import DeskOptions
-from actors.turn_desks import TurnDesks
-from tests.actors.test_turn_desk import Ear, words
+from actors.turn_queue import DeskOptions
+from actors.turn_queues import TurnDesks
+from tests.actors.test_turn_queue import Ear, words
 
 GRACE = 10.0
 

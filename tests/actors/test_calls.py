@@ -8,13 +8,13 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from actors.call import CallServices
+from actors.call_session import CallServices
+from actors.calls import Switchboard
+from actors.clients import Presence
 from actors.commands import By
 from actors.errors import CallRefused, UnknownCall
 from actors.messages import Callee, CallerGone, CallerSpoke, Direction
 from actors.policy import Policy
-from actors.presence import Presence
-from actors.switchboard import Switchboard
 from tests.fakes import MemoryLine, RecordingObserver, ScriptedResponder, call_info, saying
 from tests.fakes_store import MemoryJournal, MemoryMessageStore
 

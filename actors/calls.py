@@ -14,7 +14,8 @@ from __future__ import annotations
 import attrs
 import trio
 
-from actors.call import Call, CallServices
+from actors.call_session import Call, CallServices
+from actors.clients import Presence
 from actors.errors import CallRefused, UnknownCall
 from actors.messages import (
     AvailabilityChanged,
@@ -28,7 +29,6 @@ from actors.messages import (
     TransferRequested,
 )
 from actors.ports import PhoneLine
-from actors.presence import Presence
 
 
 @attrs.define(eq=False)

@@ -33,11 +33,11 @@ import trio
 from attrs.validators import ge, gt
 
 from actors.attendance import Attendance
+from actors.clients import AnsweringSession, Presence
 from actors.errors import ClientLeft
 from actors.messages import TurnRequest
 from actors.pending_turns import CallMemory, CallOver, PendingTurn, TurnOver, TurnTaken, Utterance
 from actors.ports import Answer
-from actors.presence import AnsweringSession, Presence
 from actors.routing import Way
 from actors.transcript import has_words
 

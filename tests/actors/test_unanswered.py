@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.messages import Direction, Line, MessageDraft, Reason, Speaker
-from actors.owed import Owed
+from actors.unanswered import Owed
 from tests.fakes import STARTED, call_info
 
 

@@ -6,8 +6,8 @@ import attrs
 import trio
 from trio.testing import MockClock
 
+from actors.clients import Presence
 from actors.messages import Availability
-from actors.presence import Presence
 from actors.routing import Way
 
 HERE, LOST, AWAY = Availability.HERE, Availability.JUST_LOST, Availability.AWAY

@@ -8,8 +8,8 @@ from weakref import WeakValueDictionary
 import attrs
 import trio
 
-from actors.presence import AnsweringSession, Presence
-from actors.turn_desk import AgentDesk, DeskOptions
+from actors.clients import AnsweringSession, Presence
+from actors.turn_queue import AgentDesk, DeskOptions
 
 
 @attrs.define(eq=False)

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from actors.call import EPILOGUE_SECONDS, Call, CallServices
+from actors.call_session import EPILOGUE_SECONDS, Call, CallServices
 from actors.commands import By
 from actors.errors import ClientLeft, MachineFailed, StoreFailed
 from actors.inbox import CAPACITY

@@ -10,13 +10,13 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from actors.clients import AnsweringSession, Presence
 from actors.errors import ClientLeft
 from actors.messages import Availability, Line, Speaker, TurnRequest
 from actors.pending_turns import CallOver, TurnOver, TurnTaken, Utterance
 from actors.ports import Answer
-from actors.presence import AnsweringSession, Presence
-from actors.turn_desk import AgentDesk, DeskOptions
-from actors.turn_desks import TurnDesks
+from actors.turn_queue import AgentDesk, DeskOptions
+from actors.turn_queues import TurnDesks
 from tests.fakes import STARTED, call_info
 
 AGENT = "my-client"
