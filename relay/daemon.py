@@ -45,16 +45,22 @@ from actors.commands import By
 from actors.messages import CallInfo
 from actors.policy import Policy
 from actors.ports import Responder
-from relay import descriptors, logs
 from relay import local as local_mode
+from relay import logs
 from relay.calls_of_agents import CallsOfAgents
 from relay.compliance.dialling import DiallingGate
 from relay.compliance.opt_out import opt_out_listener
 from relay.config import Settings
 from relay.errors import RelayError, SettingsError
 from relay.files import beside_database
+from relay.http import descriptors
+from relay.http.app import build_app
+from relay.http.cors import Cors
+from relay.http.gateway import Gateway
+from relay.http.health import HealthPages
+from relay.http.listener import ListenerOptions, address_of, bind, serve_on
+from relay.http.operator_status import OperatorPages
 from relay.known_agents import KnownAgents
-from relay.listener import ListenerOptions, address_of, bind, serve_on
 from relay.mcp.app import McpApp
 from relay.mcp.client_responder import ClientResponder
 from relay.mcp.http_guard import RebindingGuard
@@ -88,13 +94,8 @@ from relay.store.tenure import hold_tenure
 from relay.store.waiting_messages import WaitingMessages
 from relay.twilio.calls import CarrierCalls, CarrierOptions, open_carrier_calls
 from relay.twilio.signatures import SignatureChecker
-from relay.web.app import build_app
 from relay.web.audio import AudioPages
 from relay.web.carrier_webhooks import CarrierWebhooks
-from relay.web.cors import Cors
-from relay.web.gateway import Gateway
-from relay.web.health import HealthPages
-from relay.web.operator import OperatorPages
 from relay.web.voice_socket import VoiceSocket
 
 log = structlog.get_logger(__name__)

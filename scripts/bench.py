@@ -70,7 +70,7 @@ from actors.messages import (
 from actors.policy import Policy
 from actors.ports import Answer
 from relay import logs
-from relay.listener import ListenerOptions, serve
+from relay.http.listener import ListenerOptions, serve
 from relay.mcp.app import McpApp
 from relay.mcp.client_responder import ClientResponder
 from relay.metering import CallMeter

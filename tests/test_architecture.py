@@ -33,7 +33,7 @@ STRANGERS = frozenset({"relay.twilio", "relay.mcp", "relay.answering", "relay.st
 
 # The simulated carrier must not check the product with the product's own code.
 SIMULATOR_MAY_IMPORT = frozenset(
-    {"relay.config", "relay.errors", "relay.listener", "relay.local", "relay.simulator", "relay.speech"}
+    {"relay.config", "relay.errors", "relay.http.listener", "relay.local", "relay.simulator", "relay.speech"}
 )
 
 LONGEST = 300
@@ -49,7 +49,7 @@ LONG_FILES = {
     "actors/turn_queue.py": "who gets which words and whose answer counts is one set of rules over one state",
     "relay/store/database.py": "one queue and the one task that empties it share their state",
     "relay/daemon.py": "the one file that knows every part, and puts them together",
-    "relay/connection.py": "whose turn it is on a connection, and until when, is one state for both directions",
+    "relay/http/connection.py": "whose turn it is on a connection, and until when, is one state for both directions",
     "relay/reception.py": "all that happens to a call outside its line, on one set of entries",
     "relay/mcp/session.py": "what a client can do now is one state, which all that happens to its session changes",
     "relay/simulator/call.py": "the carrier's half of a call and the script's share its state",

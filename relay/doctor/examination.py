@@ -11,7 +11,6 @@ import trio
 from sqlalchemy import Connection, delete, false
 
 from actors.errors import StoreFailed
-from relay import descriptors
 from relay import local as local_mode
 from relay.agents import Agent
 from relay.config import Settings
@@ -19,6 +18,7 @@ from relay.doctor import numbers, reach, vendors
 from relay.doctor.check import CannotTell, Check, Finding, Ill, NothingToAsk, Verdict
 from relay.errors import SettingsError
 from relay.files import beside_database, exposed
+from relay.http import descriptors
 from relay.running import find_daemon
 from relay.speech.languages import lacking, read_language
 from relay.speech.voices import read_voice

@@ -26,8 +26,7 @@ from actors.clients import AnsweringSession, Presence
 from actors.messages import CallInfo
 from actors.turn_queue import DeskOptions
 from actors.turn_queues import TurnDesks
-from relay.mcp import tokens
-from relay.mcp.asgi import (
+from relay.http.responses import (
     LONGEST_MESSAGE,
     BodyTooLarge,
     Disconnected,
@@ -40,6 +39,7 @@ from relay.mcp.asgi import (
     read_body,
     refuse,
 )
+from relay.mcp import tokens
 from relay.mcp.bodies import Bodies, TooMuchUnderWay
 from relay.mcp.call_tools import call_tools
 from relay.mcp.event_stream import Timing

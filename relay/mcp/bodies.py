@@ -14,7 +14,7 @@ import attrs
 import trio
 from mcp_types import JSONRPCMessage
 
-from relay.mcp.asgi import (
+from relay.http.responses import (
     LONGEST_MESSAGE,
     BodyTooLarge,
     Disconnected,

@@ -24,7 +24,7 @@ import structlog
 from mcp_types import InitializeRequestParams
 from pydantic import ValidationError
 
-from relay.mcp.asgi import Head
+from relay.http.responses import Head
 from relay.mcp.ports import STORE_FAILURES, Hellos
 from relay.mcp.session import McpSession
 

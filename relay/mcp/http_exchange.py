@@ -12,7 +12,7 @@ import trio
 from mcp.shared.dispatcher import coerce_request_id
 from mcp_types import ErrorData, JSONRPCError, JSONRPCMessage, JSONRPCResponse, RequestId
 
-from relay.mcp.asgi import Header, Receive, Send, answer, refuse_message
+from relay.http.responses import Header, Receive, Send, answer, refuse_message
 from relay.mcp.event_stream import HEADERS, end_response, hang_up, write_events
 from relay.mcp.outbox import LIMIT, message_event, worded
 

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
-from relay.mcp.asgi import Head
+from relay.http.responses import Head
 
 
 @attrs.frozen

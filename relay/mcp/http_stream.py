@@ -6,7 +6,7 @@ import structlog
 import trio
 
 from relay.faults import report
-from relay.mcp.asgi import Receive, Send
+from relay.http.responses import Receive, Send
 from relay.mcp.event_stream import HEADERS, Timing, end_response, hang_up, ping_while_quiet, write_events
 from relay.mcp.http_session import HttpSession
 from relay.mcp.outbox import Outbox

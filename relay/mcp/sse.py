@@ -20,7 +20,7 @@ from mcp.server.models import InitializationOptions
 from mcp.server.runner import serve_connection
 
 from relay.faults import report
-from relay.mcp.asgi import Head, Receive, Scope, Send, answer
+from relay.http.responses import Head, Receive, Scope, Send, answer
 from relay.mcp.event_stream import HEADERS, Timing, end_response, hang_up, ping_while_quiet, write_events
 from relay.mcp.hello import HelloBook
 from relay.mcp.outbox import event

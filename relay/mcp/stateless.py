@@ -24,7 +24,7 @@ from mcp_types import CLIENT_CAPABILITIES_META_KEY, UNSUPPORTED_PROTOCOL_VERSION
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from relay.agents import Agent
-from relay.mcp.asgi import Head, Receive, Scope, Send, answer
+from relay.http.responses import Head, Receive, Scope, Send, answer
 from relay.mcp.event_stream import FAREWELL
 from relay.mcp.pieces import text_of
 from relay.mcp.server import REQUESTER

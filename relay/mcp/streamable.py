@@ -27,8 +27,7 @@ from mcp_types import INVALID_REQUEST, JSONRPCMessage, JSONRPCRequest, RequestId
 
 from relay.agents import Agent
 from relay.faults import report
-from relay.mcp import tokens
-from relay.mcp.asgi import (
+from relay.http.responses import (
     LONGEST_MESSAGE,
     Head,
     Header,
@@ -40,6 +39,7 @@ from relay.mcp.asgi import (
     refuse,
     refuse_message,
 )
+from relay.mcp import tokens
 from relay.mcp.bodies import Bodies, receive_messages
 from relay.mcp.event_stream import Timing
 from relay.mcp.http_guard import RebindingGuard

@@ -28,7 +28,7 @@ import pydantic
 import trio
 from attrs.validators import ge, in_
 
-from relay.listener import ListenerOptions, serve
+from relay.http.listener import ListenerOptions, serve
 
 _MAX_BODY = 1_000_000
 _REMEMBERED = 1000

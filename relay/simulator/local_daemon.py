@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import attrs
 import trio
 
-from relay.listener import address_of, bind
+from relay.http.listener import address_of, bind
 from relay.simulator.carrier import Carrier, open_carrier
 from relay.simulator.rest import RestApi, open_rest
 

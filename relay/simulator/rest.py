@@ -30,7 +30,7 @@ import attrs
 import trio
 from attrs.validators import ge, gt, in_, optional
 
-from relay.listener import ListenerOptions, bind, serve_on
+from relay.http.listener import ListenerOptions, bind, serve_on
 from relay.simulator.call import SimulatedCall
 from relay.simulator.call_resource import listed, resource
 from relay.simulator.callee import Callee, Refused

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 import trio
 
-from relay.listener import ListenerOptions, serve
+from relay.http.listener import ListenerOptions, serve
 from tests.relay.mcp.mcp_relay import running_relay
 
 HERE = Path(__file__).parent

@@ -13,7 +13,7 @@ import trio
 
 from relay.config import Settings
 from relay.daemon import Credentials, Relay, Vendors
-from relay.listener import address_of, bind
+from relay.http.listener import address_of, bind
 from relay.running import RunningDaemon
 from relay.store.database import open_database
 

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import trio
 
-from relay.listener import ListenerOptions, serve
+from relay.http.listener import ListenerOptions, serve
 
 
 @attrs.frozen

@@ -18,7 +18,7 @@ import attrs
 import httpx2
 import trio
 
-from relay.listener import ListenerOptions, serve
+from relay.http.listener import ListenerOptions, serve
 from tests.relay.mcp.mcp_relay import EventReader, RunningRelay
 
 BOTH = "application/json, text/event-stream"

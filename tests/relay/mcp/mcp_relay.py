@@ -25,7 +25,7 @@ from actors.phases import Phase
 from actors.turn_queue import DeskOptions
 from relay.agents import Agent
 from relay.errors import DatabaseError
-from relay.listener import ListenerOptions, serve
+from relay.http.listener import ListenerOptions, serve
 from relay.mcp.app import McpApp
 from relay.mcp.client_responder import ClientResponder
 from relay.mcp.event_stream import Timing

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from mcp_types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
+from relay.http.responses import LONGEST_MESSAGE
 from relay.mcp import http_body
-from relay.mcp.asgi import LONGEST_MESSAGE
 from relay.mcp.http_body import LONGEST_HELLO, LONGEST_ID, MOST_VALUES, MalformedError, read_message, read_messages
 
 PING = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relay.mcp.asgi import Head
+from relay.http.responses import Head
 from relay.mcp.http_guard import RebindingGuard
 
 GUARD = RebindingGuard(

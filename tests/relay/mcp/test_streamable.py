@@ -11,9 +11,9 @@ import trio
 
 from actors.clients import AnsweringSession, Presence
 from actors.errors import ClientAbsent, ClientLeft
-from relay.listener import ListenerOptions, serve
+from relay.http.listener import ListenerOptions, serve
+from relay.http.responses import LONGEST_MESSAGE
 from relay.mcp.app import McpApp
-from relay.mcp.asgi import LONGEST_MESSAGE
 from relay.mcp.event_stream import Timing
 from relay.mcp.http_body import MOST_IN_A_BATCH
 from tests.relay.mcp.http_client import http_client, initialize, standing_client

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import trio
 
-from relay.listener import ListenerOptions, serve
+from relay.http.listener import ListenerOptions, serve
 from relay.simulator.carrier import Carrier, open_carrier
 from relay.simulator.rest import RestApi, open_rest
 from relay.twilio.calls import CarrierCalls, CarrierOptions, open_carrier_calls

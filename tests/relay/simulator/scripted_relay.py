@@ -17,7 +17,7 @@ import attrs
 import trio
 from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]
 
-from relay.listener import ListenerOptions, serve
+from relay.http.listener import ListenerOptions, serve
 from relay.simulator.carrier import Carrier, open_carrier
 
 ACCOUNT = "AC" + "1" * 32

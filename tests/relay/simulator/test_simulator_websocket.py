@@ -13,7 +13,7 @@ import trio.testing
 import wsproto
 from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, Pong, Request, TextMessage
 
-from relay.listener import ListenerOptions, serve
+from relay.http.listener import ListenerOptions, serve
 from relay.simulator import websocket
 from relay.simulator.websocket import WebSocketClosed, WebSocketRefused, open_websocket
 

@@ -13,7 +13,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_st
 
 from actors.errors import LineClosed
 from actors.messages import CallerGone, CallerSpoke, FrameRejected
-from relay.listener import ListenerOptions, serve
+from relay.http.listener import ListenerOptions, serve
 from relay.twilio.frames import Setup
 from relay.twilio.phone_line import AsgiPhoneLine, Message, Receive, Send
 from tests.sids import sid

@@ -15,12 +15,12 @@ import trio
 from quart_trio import QuartTrio
 from structlog.testing import capture_logs
 
-from relay.listener import ListenerOptions, serve
+from relay.http.app import build_app
+from relay.http.listener import ListenerOptions, serve
 from relay.speech.audio_store import AudioOptions, AudioStore
 from relay.speech.engines.port import audio_of
-from relay.web.app import build_app
 from relay.web.audio import PIECE_BYTES, AudioPages, audio_url
-from tests.relay.web.asgi_driver import ask
+from tests.relay.http.asgi_driver import ask
 
 # Two pieces and a bit, no two neighbouring bytes the same.
 AUDIO = audio_of(bytes(range(250)) * (2 * PIECE_BYTES // 250 + 40))

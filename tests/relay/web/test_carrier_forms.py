@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from actors.messages import Direction
 from relay.calls import CallProgress
-from tests.relay.web.asgi_driver import post_form
+from tests.relay.http.asgi_driver import post_form
 from tests.relay.web.front_desk import FakeDesk, FakeTransfers, carrier_app
 from tests.sids import sid
 

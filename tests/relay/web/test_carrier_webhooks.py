@@ -11,8 +11,8 @@ from quart_trio import QuartTrio
 
 from actors.errors import CallRefused, StoreFailed
 from actors.messages import Callee, Direction
-from relay.web.app import MAX_BODY_BYTES
-from tests.relay.web.asgi_driver import ORIGIN, ask, post_form, signature
+from relay.http.app import MAX_BODY_BYTES
+from tests.relay.http.asgi_driver import ORIGIN, ask, post_form, signature
 from tests.relay.web.front_desk import ANNE, FakeDesk, FakeTransfers, NoAgents, carrier_app, connection, spoken, verbs
 from tests.sids import NO_SIDS, sid
 

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from actors.errors import CallRefused
-from tests.relay.web.asgi_driver import post_form
+from tests.relay.http.asgi_driver import post_form
 from tests.relay.web.front_desk import ANNE, FakeDesk, FakeTransfers, carrier_app, connection, spoken
 from tests.sids import sid
 

@@ -17,7 +17,7 @@ from actors.ports import PhoneLine
 from relay.twilio.signatures import SignatureChecker
 from relay.web.ports import IncomingCall
 from relay.web.voice_socket import VoiceSocket
-from tests.relay.web.asgi_driver import ORIGIN, TOKEN, DialledSocket, dial, signature
+from tests.relay.http.asgi_driver import ORIGIN, TOKEN, DialledSocket, dial, signature
 from tests.relay.web.front_desk import ANNE, FakeDesk
 from tests.sids import sid
 

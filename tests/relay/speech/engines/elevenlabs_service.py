@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import trio
 
-from relay.listener import ListenerOptions, serve
+from relay.http.listener import ListenerOptions, serve
 
 KEY = "sk_test"
 VOICE = "EXAVITQu4vr4xnSDxMaL"

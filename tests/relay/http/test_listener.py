@@ -14,7 +14,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from relay.listener import ListenerOptions, ListenError, serve
+from relay.http.listener import ListenerOptions, ListenError, serve
 from relay.simulator.websocket import WebSocket, WebSocketClosed, open_websocket
 from tests.hostile_inputs import (
     MALFORMED_FRAMES,

@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry, Counter
 from quart_trio import QuartTrio
 
 from relay import __version__
-from relay.web.app import build_app
-from relay.web.health import HealthPages
-from tests.relay.web.asgi_driver import ask
+from relay.http.app import build_app
+from relay.http.health import HealthPages
+from tests.relay.http.asgi_driver import ask
 
 
 @attrs.frozen

@@ -49,7 +49,7 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from relay.faults import report
-from relay.idle_connections import IdleConnections
+from relay.http.idle_connections import IdleConnections
 
 log = structlog.get_logger(__name__)
 

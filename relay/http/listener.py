@@ -1,9 +1,9 @@
 """The one port: an accept loop of our own, which keeps its connections apart.
 
-    socket ─▶ accept ─▶ Connection ─▶ ASGI app        relay.connection: the protocol, and whose turn it is
+    socket ─▶ accept ─▶ Connection ─▶ ASGI app        relay.http.connection: the protocol, and whose turn it is
                 │  ▲
                 ▼  │ who waits for its peer
-           IdleConnections                            relay.idle_connections: who gives way
+           IdleConnections                            relay.http.idle_connections: who gives way
 
 Hypercorn, whose classes the connection is built from, has a server too, which lets one connection harm all others: any
 exception while reading a request (one byte too early, one non-ASCII header) ends the process, and a peer that does not
@@ -26,9 +26,9 @@ import structlog
 import trio
 from hypercorn.config import Config
 
-from relay.connection import AsgiApp, Connection, ListenerOptions, hypercorn_config, kinds
 from relay.errors import RelayError
-from relay.idle_connections import IdleConnections
+from relay.http.connection import AsgiApp, Connection, ListenerOptions, hypercorn_config, kinds
+from relay.http.idle_connections import IdleConnections
 
 __all__ = ["AsgiApp", "ListenError", "ListenerOptions", "address_of", "bind", "serve", "serve_on"]
 

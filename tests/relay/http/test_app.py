@@ -8,8 +8,8 @@ import trio
 from quart import Blueprint, request
 from quart_trio import QuartTrio
 
-from relay.web.app import MAX_BODY_BYTES, build_app
-from tests.relay.web.asgi_driver import ask
+from relay.http.app import MAX_BODY_BYTES, build_app
+from tests.relay.http.asgi_driver import ask
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 import trio
 import trio.testing
 
-from relay.connection import KNOWN_PEER
-from relay.listener import ListenerOptions, serve
+from relay.http.connection import KNOWN_PEER
+from relay.http.listener import ListenerOptions, serve
 from tests.hostile_inputs import HTTP2_PREFACE, Upgrade, upgrade_request
 from tests.http1_peer import CHUNKED, Peer, chunk, head, peer
 

@@ -23,13 +23,13 @@ import re
 
 import attrs
 
-from relay.connection import KNOWN_PEER
 from relay.faults import report
+from relay.http import no_oauth
+from relay.http.connection import KNOWN_PEER
+from relay.http.cors import Cors
+from relay.http.error_handlers import SERVER_ERROR, error_document
 from relay.twilio.phone_line import Message, Receive, Send
-from relay.web import no_oauth
 from relay.web.audio import loggable
-from relay.web.cors import Cors
-from relay.web.faults import SERVER_ERROR, error_document
 from relay.web.ports import AGENT_ID, AsgiApp, Scope
 from relay.web.voice_socket import VoiceSocket, refuse
 

@@ -8,11 +8,11 @@ import pytest
 import structlog
 import trio
 
+from relay.http.gateway import Gateway
 from relay.twilio.signatures import SignatureChecker
-from relay.web.gateway import Gateway
 from relay.web.ports import AsgiApp, IncomingCall
 from relay.web.voice_socket import VoiceSocket
-from tests.relay.web.asgi_driver import ORIGIN, TOKEN, ask, dial, signature
+from tests.relay.http.asgi_driver import ORIGIN, TOKEN, ask, dial, signature
 from tests.relay.web.front_desk import ANNE, FakeDesk
 from tests.sids import sid
 

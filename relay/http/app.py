@@ -15,8 +15,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
 from relay.faults import report
+from relay.http.error_handlers import SERVER_ERROR, error_document
 from relay.web.audio import loggable
-from relay.web.faults import SERVER_ERROR, error_document
 from relay.web.ports import AGENT_ID
 
 # The carrier's forms are a few kB.
