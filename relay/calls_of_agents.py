@@ -18,8 +18,8 @@ from relay.errors import OutboundRefused
 from relay.speech.hygiene import clean
 from relay.store.call_journal import CallJournal
 from relay.store.call_record import CallState
-from relay.twilio.calls import CarrierCalls
-from relay.twilio.refusals import CarrierRefused
+from relay.twilio.rest import CarrierCalls
+from relay.twilio.rest_errors import CarrierRefused
 
 # Records that are worded before others have their turn: about a millisecond.
 AT_A_TIME = 100

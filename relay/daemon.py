@@ -10,7 +10,7 @@
     └── listener ── one task a connection
         ├── voice socket ── Call   actors.call_session, with the connection's task as its parent
         ├── /sse, /messages        relay.mcp
-        └── pages and webhooks     relay.web
+        └── pages and webhooks     relay.twilio
 
 Start: the database is migrated and held, so that no second daemon takes our calls for an earlier run's; the address is
 taken, and what an earlier run did leave in flight becomes waiting messages.
@@ -92,11 +92,11 @@ from relay.store.retention import Retention
 from relay.store.schema import timestamp
 from relay.store.tenure import hold_tenure
 from relay.store.waiting_messages import WaitingMessages
-from relay.twilio.calls import CarrierCalls, CarrierOptions, open_carrier_calls
+from relay.twilio.audio_webhook import AudioPages
+from relay.twilio.rest import CarrierCalls, CarrierOptions, open_carrier_calls
 from relay.twilio.signatures import SignatureChecker
-from relay.web.audio import AudioPages
-from relay.web.carrier_webhooks import CarrierWebhooks
-from relay.web.voice_socket import VoiceSocket
+from relay.twilio.voice_socket import VoiceSocket
+from relay.twilio.webhooks import CarrierWebhooks
 
 log = structlog.get_logger(__name__)
 

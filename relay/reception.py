@@ -36,14 +36,14 @@ from actors.errors import CallRefused, StoreFailed
 from actors.messages import Callee, CallInfo, CallSummary, Line, MessageDraft, Speaker
 from actors.ports import PhoneLine
 from relay.agents import Agent
-from relay.call_details import of_incoming, of_outgoing
 from relay.calls import CallProgress, OutgoingCall
 from relay.config import Settings
 from relay.expected_calls import ExpectedCall, ExpectedCalls
 from relay.faults import report
 from relay.store.call_journal import CallJournal
 from relay.store.call_record import CallRecord
-from relay.web.ports import Admission, IncomingCall
+from relay.twilio.call_details import of_incoming, of_outgoing
+from relay.twilio.ports import Admission, IncomingCall
 
 log = structlog.get_logger(__name__)
 
@@ -116,7 +116,7 @@ class Reception:
     _last_word_by: float = attrs.field(default=-math.inf, init=False)
 
     async def register(self, call: IncomingCall) -> Admission:
-        """Promise the call a place and give it a ticket; see `relay.web.ports.FrontDesk`.
+        """Promise the call a place and give it a ticket; see `relay.twilio.ports.FrontDesk`.
 
         Raises `CallRefused` when no place can be had, also when the record of a new call cannot be opened.
         """
@@ -247,7 +247,8 @@ class Reception:
         # Else the next line has come before this one was known to be lost, and has taken the question with it.
 
     async def progressed(self, agent_id: str, progress: CallProgress) -> None:
-        """Take note of what the carrier says of a call, and forget one that is over; see `relay.web.ports.FrontDesk`.
+        """Take note of what the carrier says of a call, and forget one that is over;
+        see `relay.twilio.ports.FrontDesk`.
 
         Raises `StoreFailed` when it could not be written down; the place is free even then.
         """

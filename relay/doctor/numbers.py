@@ -9,8 +9,8 @@ from relay.config import Settings
 from relay.doctor.check import CannotTell, Ill
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import open_database
-from relay.twilio.calls import CarrierCalls, open_carrier_calls
-from relay.twilio.refusals import CarrierRefused
+from relay.twilio.rest import CarrierCalls, open_carrier_calls
+from relay.twilio.rest_errors import CarrierRefused
 
 
 async def webhooks(settings: Settings) -> str:

@@ -16,7 +16,7 @@ from relay.speech.engines.elevenlabs import error_words
 from relay.speech.voices import ELEVENLABS_VOICE
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import open_database
-from relay.twilio.refusals import SUSPENDED_CODES
+from relay.twilio.rest_errors import SUSPENDED_CODES
 
 _TWILIO = "https://api.twilio.com"
 _SUSPENDED = "The account is suspended or closed."

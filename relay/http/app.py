@@ -16,8 +16,8 @@ from werkzeug.routing import BaseConverter
 
 from relay.faults import report
 from relay.http.error_handlers import SERVER_ERROR, error_document
-from relay.web.audio import loggable
-from relay.web.ports import AGENT_ID
+from relay.twilio.audio_webhook import loggable
+from relay.twilio.ports import AGENT_ID
 
 # The carrier's forms are a few kB.
 MAX_BODY_BYTES = 65_536
@@ -34,7 +34,7 @@ def build_app(blueprints: Iterable[Blueprint]) -> QuartTrio:
     Errors are JSON documents, except under `/webhooks/`: there the body is empty, because the carrier takes a body for
     an order to carry out.
     """
-    app = QuartTrio("relay.web", static_folder=None)
+    app = QuartTrio("relay.twilio", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["BODY_TIMEOUT"] = BODY_SECONDS
     app.url_map.converters["agent_id"] = _AgentId

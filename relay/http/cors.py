@@ -13,7 +13,7 @@ from collections.abc import Callable
 import attrs
 
 from relay.twilio.phone_line import Message, Send
-from relay.web.ports import Scope
+from relay.twilio.ports import Scope
 
 # Six hundred seconds is what browsers keep without a limit of their own being lower.
 _PREFLIGHT_SECONDS = b"600"

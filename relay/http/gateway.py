@@ -28,10 +28,10 @@ from relay.http import no_oauth
 from relay.http.connection import KNOWN_PEER
 from relay.http.cors import Cors
 from relay.http.error_handlers import SERVER_ERROR, error_document
+from relay.twilio.audio_webhook import loggable
 from relay.twilio.phone_line import Message, Receive, Send
-from relay.web.audio import loggable
-from relay.web.ports import AGENT_ID, AsgiApp, Scope
-from relay.web.voice_socket import VoiceSocket, refuse
+from relay.twilio.ports import AGENT_ID, AsgiApp, Scope
+from relay.twilio.voice_socket import VoiceSocket, refuse
 
 _VOICE_SOCKET = re.compile(rf"/webhooks/({AGENT_ID})/voice-ws/?")
 _CLIENT_PATHS = frozenset({"/sse", "/messages", "/mcp"})

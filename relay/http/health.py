@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from quart import Blueprint
 
 from relay import __version__
-from relay.web.ports import Readiness
+from relay.twilio.ports import Readiness
 
 log = structlog.get_logger(__name__)
 

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError, from_json
 
-from relay.call_sids import is_call_sid
+from relay.twilio.call_sids import is_call_sid
 
 # Characters of a list that comes as JSON text: a hundred ids of the longest kind, and some room.
 _LONGEST_LIST = 16_384

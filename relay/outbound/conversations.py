@@ -27,8 +27,8 @@ from relay.outbound.dialler import Dialler
 from relay.outbound.ports import FrontDesk
 from relay.speech.hygiene import clean
 from relay.twilio import twiml
-from relay.twilio.orders import MAX_TWIML, PlaceCall
-from relay.twilio.refusals import CallOutcomeUnknown
+from relay.twilio.call_orders import MAX_TWIML, PlaceCall
+from relay.twilio.rest_errors import CallOutcomeUnknown
 
 log = structlog.get_logger(__name__)
 

@@ -25,8 +25,8 @@ from relay.errors import OutboundRefused
 from relay.outbound import refusals
 from relay.outbound.ports import STORE_FAILURES, Carrier, Gate, Observer
 from relay.outbound.reconciliation import Reconciliation
-from relay.twilio.orders import PlaceCall, PlacedCall
-from relay.twilio.refusals import CarrierRefused
+from relay.twilio.call_orders import PlaceCall, PlacedCall
+from relay.twilio.rest_errors import CarrierRefused
 
 log = structlog.get_logger(__name__)
 

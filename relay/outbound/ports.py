@@ -4,7 +4,7 @@ FrontDesk   relay.reception            who is expected, and who may come back
 LiveCalls   actors.calls         the calls whose line is up
 Records     relay.store                what is kept of a call
 Gate        relay.compliance.dialling  whether a number may be dialled
-Carrier     relay.twilio.calls         the carrier's REST API
+Carrier     relay.twilio.rest         the carrier's REST API
 Observer    relay.metering             what is counted
 """
 
@@ -20,14 +20,14 @@ from relay.agents import Agent
 from relay.calls import CallKind, OutgoingCall, TransferOutcome
 from relay.compliance.verdict import DialKind, Verdict
 from relay.errors import DatabaseError
-from relay.twilio.orders import CallState, PlaceCall, PlacedCall
+from relay.twilio.call_orders import CallState, PlaceCall, PlacedCall
 
 STORE_FAILURES = (StoreFailed, DatabaseError)
 """What `Gate` and `Records` may raise when the database cannot be used: a write the one, a read the other."""
 
 
 class EndedSession(Protocol):
-    """A session that our side ended while the call is still up; see `relay.web.ports.EndedSession`."""
+    """A session that our side ended while the call is still up; see `relay.twilio.ports.EndedSession`."""
 
     @property
     def agent(self) -> Agent:
@@ -202,7 +202,7 @@ class Gate(Protocol):
 
 
 class Carrier(Protocol):
-    """The carrier's REST API. All raise `relay.twilio.refusals.CarrierRefused`."""
+    """The carrier's REST API. All raise `relay.twilio.rest_errors.CarrierRefused`."""
 
     async def create(self, request: PlaceCall) -> PlacedCall:
         """Place a call; raises `CallOutcomeUnknown` where nobody knows whether there is one."""

@@ -17,8 +17,8 @@ import structlog
 import trio
 
 from relay.outbound.ports import Carrier
-from relay.twilio.orders import CallState, UnclaimedCall
-from relay.twilio.refusals import CarrierRefused
+from relay.twilio.call_orders import CallState, UnclaimedCall
+from relay.twilio.rest_errors import CarrierRefused
 
 log = structlog.get_logger(__name__)
 

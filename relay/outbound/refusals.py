@@ -7,8 +7,8 @@ from typing import Any
 from actors.errors import CallRefused
 from relay.compliance.verdict import Verdict
 from relay.errors import OutboundRefused
-from relay.twilio.orders import MAX_TWIML
-from relay.twilio.refusals import CarrierRefused
+from relay.twilio.call_orders import MAX_TWIML
+from relay.twilio.rest_errors import CarrierRefused
 
 
 def dry_run(verdict: Verdict) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from relay.outbound.defaults import Addresses
 from relay.outbound.ports import STORE_FAILURES, Carrier, FrontDesk, LiveCalls, Observer, Records
 from relay.outbound.transfer_course import Course, Stage
 from relay.twilio import twiml
-from relay.twilio.refusals import CarrierRefused
+from relay.twilio.rest_errors import CarrierRefused
 
 log = structlog.get_logger(__name__)
 

@@ -39,7 +39,7 @@ from relay.outbound.ports import (
 from relay.outbound.transfer_course import Course, Stage, note_for, outcome_of
 from relay.outbound.transfer_watch import TransferWatch
 from relay.speech.hygiene import clean
-from relay.twilio.orders import MAX_TWIML
+from relay.twilio.call_orders import MAX_TWIML
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +49,7 @@ _AFTER_A_LOST_LINE = 1000
 
 @attrs.define(eq=False, kw_only=True)
 class Transfers:
-    """The transfers of all calls; implements `relay.web.ports.Transfers`. One instance, with one task in `run`.
+    """The transfers of all calls; implements `relay.twilio.ports.Transfers`. One instance, with one task in `run`.
 
     `carrier` is None where the relay has no access to its REST API: then a call whose line is lost cannot be passed on.
     """

@@ -34,9 +34,9 @@ from relay.speech.audio_store import AudioStore
 from relay.speech.engines.port import SpeechEngine, SpeechFailed, checked_text
 from relay.speech.hygiene import clean
 from relay.twilio import twiml
-from relay.twilio.orders import MAX_TWIML, PlaceCall, PlacedCall
-from relay.twilio.refusals import CallOutcomeUnknown
-from relay.web.audio import audio_url
+from relay.twilio.audio_webhook import audio_url
+from relay.twilio.call_orders import MAX_TWIML, PlaceCall, PlacedCall
+from relay.twilio.rest_errors import CallOutcomeUnknown
 
 log = structlog.get_logger(__name__)
 

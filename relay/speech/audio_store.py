@@ -1,6 +1,6 @@
 """Where the audio of voice messages waits for the carrier to fetch it: files under unguessable names that expire.
 
-    put(audio) ─▶ DIRECTORY/<SHA-256 of the name>.wav, mode 0600 ─▶ find(name) ─▶ relay/web/audio.py
+    put(audio) ─▶ DIRECTORY/<SHA-256 of the name>.wav, mode 0600 ─▶ find(name) ─▶ relay/twilio/audio_webhook.py
                                   └──run──▶ deleted, some minutes after it expired
 
 Files, because a call that is being placed when the daemon restarts must still find its audio, and because a database

@@ -1,1 +1,1 @@
-"""The carrier's dialect: frames, TwiML, signatures, and a WebSocket as the line to a caller."""
+"""Everything the carrier speaks: frames, the voice socket, TwiML, signatures, webhooks and its REST API."""

@@ -39,7 +39,7 @@ from actors.messages import (
     PhoneEvent,
     SpeechPlayed,
 )
-from relay.call_sids import CALL_SID_PATTERN
+from relay.twilio.call_sids import CALL_SID_PATTERN
 
 # The carrier names no limit. Its longest frames repeat a piece of our own speech or a minute of the caller's: some kB.
 MAX_FRAME_CHARACTERS = 65_536

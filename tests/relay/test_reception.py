@@ -28,7 +28,7 @@ from relay.reception import LAST_WORD_SECONDS, RETURN_SECONDS, TICKET_SECONDS, R
 from relay.store.call_journal import CallJournal
 from relay.store.call_record import CallRecord, CallState
 from relay.store.database import open_database
-from relay.web.ports import Admission, IncomingCall
+from relay.twilio.ports import Admission, IncomingCall
 from tests.fakes import MemoryLine, RecordingObserver, Script, ScriptedResponder, saying
 from tests.fakes_store import MemoryJournal, MemoryMessageStore, WallClock
 

@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote, urlencode
 import attrs
 import trio
 
-from relay.web.ports import AsgiApp
+from relay.twilio.ports import AsgiApp
 
 TOKEN = "carriers-token"
 ORIGIN = "https://voice.example"

@@ -9,11 +9,11 @@ import structlog
 import trio
 
 from relay.http.gateway import Gateway
+from relay.twilio.ports import AsgiApp, IncomingCall
 from relay.twilio.signatures import SignatureChecker
-from relay.web.ports import AsgiApp, IncomingCall
-from relay.web.voice_socket import VoiceSocket
+from relay.twilio.voice_socket import VoiceSocket
 from tests.relay.http.asgi_driver import ORIGIN, TOKEN, ask, dial, signature
-from tests.relay.web.front_desk import ANNE, FakeDesk
+from tests.relay.twilio.front_desk import ANNE, FakeDesk
 from tests.sids import sid
 
 

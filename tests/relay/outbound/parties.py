@@ -20,8 +20,8 @@ from relay.outbound.dialler import Dialler
 from relay.outbound.ports import Carrier, Gate
 from relay.outbound.reconciliation import Reconciliation
 from relay.outbound.transfers import Transfers
-from relay.twilio.orders import CallState, PlaceCall, PlacedCall
-from relay.twilio.refusals import CarrierRefused
+from relay.twilio.call_orders import CallState, PlaceCall, PlacedCall
+from relay.twilio.rest_errors import CarrierRefused
 from tests.fakes import STARTED, Pipe, call_info
 
 OURS = "+15551230002"

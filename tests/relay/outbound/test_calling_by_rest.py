@@ -17,7 +17,7 @@ from relay.outbound.conversations import Conversations
 from relay.outbound.defaults import Addresses
 from relay.simulator.callee import Answers, Refused, Unanswered
 from relay.simulator.rest import Mischief
-from relay.twilio.calls import CarrierOptions, open_carrier_calls
+from relay.twilio.rest import CarrierOptions, open_carrier_calls
 from tests.relay.outbound.parties import DEFAULTS, OURS, PERSON, THEIRS, FakeRecord, Parties, agent
 from tests.relay.simulator.ordering import QUICK, Bench, ordering
 from tests.relay.simulator.scripted_relay import ACCOUNT, TOKEN

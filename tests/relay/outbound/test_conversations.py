@@ -14,7 +14,7 @@ from relay.compliance.verdict import DialKind
 from relay.errors import DatabaseError, OutboundRefused
 from relay.outbound.conversations import Conversations
 from relay.outbound.defaults import Defaults
-from relay.twilio.refusals import CallOutcomeUnknown, CarrierRefused
+from relay.twilio.rest_errors import CallOutcomeUnknown, CarrierRefused
 from tests.fakes_store import WallClock
 from tests.relay.outbound.parties import DEFAULTS, DO_NOT_CALL, OURS, PUBLIC_URL, QUIET_HOURS, THEIRS, Parties, agent
 

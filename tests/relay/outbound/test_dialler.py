@@ -6,7 +6,7 @@ from relay.calls import CallWish
 from relay.compliance.verdict import DialKind
 from relay.errors import OutboundRefused
 from relay.outbound.dialler import Dialler
-from relay.twilio.orders import PlaceCall
+from relay.twilio.call_orders import PlaceCall
 from tests.relay.outbound.parties import DO_NOT_CALL, OURS, PUBLIC_URL, THEIRS, Parties, agent
 
 WISH = CallWish(to=THEIRS)

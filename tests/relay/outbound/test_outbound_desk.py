@@ -12,7 +12,7 @@ from relay.outbound.desk import OutboundDesk
 from relay.outbound.do_not_call_wishes import DoNotCallWishes
 from relay.outbound.voice_messages import VoiceMessages
 from relay.speech.audio_store import AudioOptions, AudioStore
-from relay.web import ports as web_ports
+from relay.twilio import ports as web_ports
 from tests.relay.outbound.parties import DEFAULTS, PERSON, THEIRS, Parties, agent
 
 

@@ -7,8 +7,8 @@ import trio
 from trio.testing import MockClock
 
 from relay.outbound.reconciliation import Reconciliation
-from relay.twilio.orders import CallState, PlaceCall, PlacedCall, UnclaimedCall
-from relay.twilio.refusals import CarrierRefused
+from relay.twilio.call_orders import CallState, PlaceCall, PlacedCall, UnclaimedCall
+from relay.twilio.rest_errors import CarrierRefused
 from tests.fakes import STARTED
 from tests.relay.outbound.parties import OURS, PUBLIC_URL, THEIRS, FakeCarrier
 

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 from actors.errors import UnknownCall
 from relay.calls import TransferOutcome
 from relay.errors import OutboundRefused
-from relay.twilio.refusals import CarrierRefused
+from relay.twilio.rest_errors import CarrierRefused
 from tests.relay.outbound.parties import OURS, PERSON, THEIRS, FakeRecord, Parties, agent
 from tests.relay.outbound.test_transfers import INBOUND, ended, result, transferring, wish
 

@@ -16,7 +16,7 @@ from relay.compliance.verdict import DialKind
 from relay.errors import DatabaseError, OutboundRefused
 from relay.outbound.handoff import read
 from relay.outbound.transfers import Transfers
-from relay.web.ports import EndedSession
+from relay.twilio.ports import EndedSession
 from tests.relay.outbound.parties import DO_NOT_CALL, OURS, PERSON, PUBLIC_URL, THEIRS, FakeRecord, Parties, agent
 
 INBOUND = {"call_sid": "CA1", "caller": THEIRS, "called": OURS}

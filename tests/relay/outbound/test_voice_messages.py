@@ -19,7 +19,7 @@ from relay.speech.audio_store import AudioOptions, AudioStore
 from relay.speech.engines.port import SpeechFailed
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import open_database
-from relay.twilio.refusals import CallOutcomeUnknown, CarrierRefused
+from relay.twilio.rest_errors import CallOutcomeUnknown, CarrierRefused
 from tests.fakes_store import WallClock
 from tests.relay.outbound.parties import DEFAULTS, DO_NOT_CALL, OURS, PUBLIC_URL, THEIRS, Parties, agent
 from tests.relay.speech.engines.scripted_engine import ScriptedEngine

@@ -17,8 +17,8 @@ import trio
 from relay.http.listener import ListenerOptions, serve
 from relay.simulator.carrier import Carrier, open_carrier
 from relay.simulator.rest import RestApi, open_rest
-from relay.twilio.calls import CarrierCalls, CarrierOptions, open_carrier_calls
-from relay.twilio.orders import PlaceCall, UnclaimedCall
+from relay.twilio.call_orders import PlaceCall, UnclaimedCall
+from relay.twilio.rest import CarrierCalls, CarrierOptions, open_carrier_calls
 from tests.relay.simulator.scripted_relay import ACCOUNT, TOKEN, Handler, ScriptedRelay, echo
 
 OURS = "+15550100002"

@@ -18,7 +18,7 @@ import httpx2
 import pytest
 
 from relay.simulator.rest import ApiRequest
-from relay.twilio.orders import STATUS_EVENTS
+from relay.twilio.call_orders import STATUS_EVENTS
 from tests.relay.simulator.ordering import OURS, THEIRS, ordering
 from tests.relay.simulator.scripted_relay import ACCOUNT, TOKEN
 

@@ -9,7 +9,7 @@ from twilio.base.exceptions import (  # type: ignore[import-untyped]
     TwilioServiceException,
 )
 
-from relay.twilio.refusals import refusal_of, silent, unknown_call, unreachable, was_never_processed
+from relay.twilio.rest_errors import refusal_of, silent, unknown_call, unreachable, was_never_processed
 
 URI = "/Accounts/AC1/Calls.json"
 

@@ -18,7 +18,7 @@ from werkzeug.exceptions import NotFound
 from actors.errors import CallRefused
 from relay.agents import Agent
 from relay.twilio import twiml
-from relay.web.ports import AgentDirectory, CarrierPhrases, FrontDesk, IncomingCall, Phrasebook
+from relay.twilio.ports import AgentDirectory, CarrierPhrases, FrontDesk, IncomingCall, Phrasebook
 
 log = structlog.get_logger(__name__)
 

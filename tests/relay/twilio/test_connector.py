@@ -7,7 +7,7 @@ import pytest
 
 from actors.errors import CallRefused
 from tests.relay.http.asgi_driver import post_form
-from tests.relay.web.front_desk import ANNE, FakeDesk, FakeTransfers, carrier_app, connection, spoken
+from tests.relay.twilio.front_desk import ANNE, FakeDesk, FakeTransfers, carrier_app, connection, spoken
 from tests.sids import sid
 
 ENDED = "/webhooks/anne/voice-ended"

@@ -18,8 +18,8 @@ from actors.messages import CallerGone, CallInfo, FrameUnknown, PhoneEvent
 from relay.faults import report
 from relay.twilio.frames import Setup
 from relay.twilio.phone_line import AsgiPhoneLine, Receive, Send
+from relay.twilio.ports import FrontDesk, Scope
 from relay.twilio.signatures import SignatureChecker
-from relay.web.ports import FrontDesk, Scope
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,16 @@ from actors.errors import CallRefused, StoreFailed
 from actors.messages import Callee, Direction
 from relay.http.app import MAX_BODY_BYTES
 from tests.relay.http.asgi_driver import ORIGIN, ask, post_form, signature
-from tests.relay.web.front_desk import ANNE, FakeDesk, FakeTransfers, NoAgents, carrier_app, connection, spoken, verbs
+from tests.relay.twilio.front_desk import (
+    ANNE,
+    FakeDesk,
+    FakeTransfers,
+    NoAgents,
+    carrier_app,
+    connection,
+    spoken,
+    verbs,
+)
 from tests.sids import NO_SIDS, sid
 
 VOICE = "/webhooks/anne/voice"

@@ -16,9 +16,9 @@ from relay.agents import Agent
 from relay.calls import CallProgress, TransferResult
 from relay.errors import DatabaseError
 from relay.http.app import build_app
+from relay.twilio.ports import Admission, AgentDirectory, EndedSession, IncomingCall
 from relay.twilio.signatures import SignatureChecker
-from relay.web.carrier_webhooks import CarrierWebhooks
-from relay.web.ports import Admission, AgentDirectory, EndedSession, IncomingCall
+from relay.twilio.webhooks import CarrierWebhooks
 from tests.relay.http.asgi_driver import ORIGIN, TOKEN, Answer
 
 ANNE = Agent(agent_id="anne", greeting="Anne's line.", voice="a-voice", language="de-DE", created_at=datetime.now(UTC))

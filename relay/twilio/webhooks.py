@@ -4,7 +4,7 @@
     POST /webhooks/{agent}/voice-ended    the Connect action: hand over, resume, apologise, or nothing
     POST /webhooks/{agent}/call-status    ──progressed──▶ FrontDesk
     POST /webhooks/{agent}/answered-by    ──picked_up──▶ FrontDesk
-    POST /webhooks/{agent}/transfer-ended, /whisper, /whisper-answer: see relay/web/transfer_webhooks.py
+    POST /webhooks/{agent}/transfer-ended, /whisper, /whisper-answer: see relay/twilio/transfer_webhooks.py
 
 The signature is checked before anything else is said, even whether the agent exists. To the carrier a refusal is an
 empty body with a status; a caller hears it only where TwiML says it. What could not even be kept is a 503; while
@@ -30,13 +30,13 @@ from relay.agents import Agent
 from relay.calls import CallProgress
 from relay.errors import DatabaseError
 from relay.faults import report
+from relay.twilio import forms as carrier_forms
 from relay.twilio import twiml
+from relay.twilio.connector import Answer, Connections, Connector, twiml_answer
+from relay.twilio.forms import Form
+from relay.twilio.ports import AgentDirectory, EndedSession, FrontDesk, Phrasebook, Transfers
 from relay.twilio.signatures import SignatureChecker
-from relay.web import carrier_forms
-from relay.web.carrier_forms import Form
-from relay.web.connector import Answer, Connections, Connector, twiml_answer
-from relay.web.ports import AgentDirectory, EndedSession, FrontDesk, Phrasebook, Transfers
-from relay.web.transfer_webhooks import NoTransfers, TransferWebhooks
+from relay.twilio.transfer_webhooks import NoTransfers, TransferWebhooks
 
 log = structlog.get_logger(__name__)
 

@@ -14,11 +14,11 @@ import trio
 
 from actors.messages import CallerGone, CallerSpoke, CallInfo
 from actors.ports import PhoneLine
+from relay.twilio.ports import IncomingCall
 from relay.twilio.signatures import SignatureChecker
-from relay.web.ports import IncomingCall
-from relay.web.voice_socket import VoiceSocket
+from relay.twilio.voice_socket import VoiceSocket
 from tests.relay.http.asgi_driver import ORIGIN, TOKEN, DialledSocket, dial, signature
-from tests.relay.web.front_desk import ANNE, FakeDesk
+from tests.relay.twilio.front_desk import ANNE, FakeDesk
 from tests.sids import sid
 
 PATH = "/webhooks/anne/voice-ws"

@@ -12,9 +12,9 @@ import trio
 
 from relay.simulator.callee import Answers, Refused, Unanswered
 from relay.simulator.rest import Mischief
-from relay.twilio.calls import CarrierCalls, open_carrier_calls
-from relay.twilio.orders import PlaceCall, UnclaimedCall
-from relay.twilio.refusals import CallOutcomeUnknown, CarrierRefused
+from relay.twilio.call_orders import PlaceCall, UnclaimedCall
+from relay.twilio.rest import CarrierCalls, open_carrier_calls
+from relay.twilio.rest_errors import CallOutcomeUnknown, CarrierRefused
 from tests.relay.simulator.ordering import OURS, QUICK, THEIRS, Bench, ordering
 from tests.relay.simulator.scripted_relay import ACCOUNT, TOKEN
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from actors.messages import Direction
 from relay.calls import CallProgress
 from tests.relay.http.asgi_driver import post_form
-from tests.relay.web.front_desk import FakeDesk, FakeTransfers, carrier_app
+from tests.relay.twilio.front_desk import FakeDesk, FakeTransfers, carrier_app
 from tests.sids import sid
 
 STATUS = "/webhooks/anne/call-status"

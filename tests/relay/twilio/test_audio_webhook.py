@@ -19,7 +19,7 @@ from relay.http.app import build_app
 from relay.http.listener import ListenerOptions, serve
 from relay.speech.audio_store import AudioOptions, AudioStore
 from relay.speech.engines.port import audio_of
-from relay.web.audio import PIECE_BYTES, AudioPages, audio_url
+from relay.twilio.audio_webhook import PIECE_BYTES, AudioPages, audio_url
 from tests.relay.http.asgi_driver import ask
 
 # Two pieces and a bit, no two neighbouring bytes the same.

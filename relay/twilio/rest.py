@@ -31,11 +31,19 @@ from attrs.validators import ge, gt
 from twilio.base.exceptions import TwilioException  # type: ignore[import-untyped]
 from twilio.rest import Client  # type: ignore[import-untyped]
 
-from relay.call_sids import is_call_sid
+from relay.twilio.call_orders import (
+    MAX_TWIML,
+    STATUS_EVENTS,
+    CallState,
+    NumberState,
+    PlaceCall,
+    PlacedCall,
+    UnclaimedCall,
+)
+from relay.twilio.call_sids import is_call_sid
 from relay.twilio.http_client import TrioHttpClient
-from relay.twilio.orders import MAX_TWIML, STATUS_EVENTS, CallState, NumberState, PlaceCall, PlacedCall, UnclaimedCall
 from relay.twilio.pacing import Pacer
-from relay.twilio.refusals import (
+from relay.twilio.rest_errors import (
     SILENT,
     CallOutcomeUnknown,
     CarrierRefused,

@@ -14,7 +14,7 @@ from actors.messages import CallInfo, Direction, Voicemail
 from relay.calls import OutgoingCall
 from relay.config import Settings
 from relay.speech.hygiene import clean
-from relay.web.ports import IncomingCall
+from relay.twilio.ports import IncomingCall
 
 
 def of_incoming(call: IncomingCall, settings: Settings, before: CallInfo | None, *, at: datetime) -> CallInfo:

@@ -17,12 +17,12 @@ from werkzeug.exceptions import NotFound
 
 from relay.agents import Agent
 from relay.calls import TransferResult
+from relay.twilio import forms as carrier_forms
 from relay.twilio import twiml
+from relay.twilio.connector import Answer, Connections, Connector, twiml_answer
+from relay.twilio.forms import Form
+from relay.twilio.ports import EndedSession, FrontDesk, Transfers
 from relay.twilio.signatures import SignatureChecker
-from relay.web import carrier_forms
-from relay.web.carrier_forms import Form
-from relay.web.connector import Answer, Connections, Connector, twiml_answer
-from relay.web.ports import EndedSession, FrontDesk, Transfers
 
 log = structlog.get_logger(__name__)
 

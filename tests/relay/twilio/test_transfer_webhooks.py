@@ -11,10 +11,10 @@ from quart_trio import QuartTrio
 from actors.errors import CallRefused, StoreFailed
 from actors.messages import Direction
 from relay.calls import TransferResult
-from relay.web.ports import EndedSession
-from relay.web.transfer_webhooks import NoTransfers
+from relay.twilio.ports import EndedSession
+from relay.twilio.transfer_webhooks import NoTransfers
 from tests.relay.http.asgi_driver import ORIGIN, ask, post_form, signature
-from tests.relay.web.front_desk import ANNE, FakeDesk, FakeTransfers, carrier_app, connection, spoken, verbs
+from tests.relay.twilio.front_desk import ANNE, FakeDesk, FakeTransfers, carrier_app, connection, spoken, verbs
 from tests.sids import NO_SIDS, sid
 
 ENDED = "/webhooks/anne/transfer-ended"

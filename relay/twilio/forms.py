@@ -24,11 +24,11 @@ from werkzeug.exceptions import BadRequest, Forbidden
 
 from actors.messages import Callee, Direction
 from relay.agents import Agent
-from relay.call_sids import is_call_sid
 from relay.calls import ENDED_STATUSES, CallProgress, TransferResult
+from relay.twilio.call_sids import is_call_sid
 from relay.twilio.parties import read_party
+from relay.twilio.ports import IncomingCall
 from relay.twilio.signatures import SignatureChecker
-from relay.web.ports import IncomingCall
 
 log = structlog.get_logger(__name__)
 
