@@ -1,7 +1,7 @@
 """What is known and wanted of a call outside the call itself: values that the parts of the relay hand to each other.
 
-    tools ──CallWish, VoiceMessageWish, TransferWish──▶ relay.outbound ──OutgoingCall──▶ reception, carrier
-    carrier's webhooks ──CallProgress, TransferResult──▶ reception, relay.outbound ──▶ journal
+    tools ──CallWish, VoiceMessageWish, TransferWish──▶ relay.dialling ──OutgoingCall──▶ reception, carrier
+    carrier's webhooks ──CallProgress, TransferResult──▶ reception, relay.dialling ──▶ journal
 
 Pure and frozen; none of them imports the part that makes it or the one that takes it.
 """

@@ -19,14 +19,14 @@ from attrs.validators import and_, ge, gt, in_, le, min_len
 from typed_settings.types import LoadedSettings, LoaderMeta, OptionList, SettingsClass, SettingsDict
 
 from relay import setting_forms as forms
-from relay.compliance.calling_hours import CallingHours
+from relay.dialling.calling_hours import CallingHours
 from relay.errors import SettingsError
 from relay.given_settings import Given, gather, is_invisible
 from relay.setting_forms import listed
 from relay.speech.languages import lacking
 
 if TYPE_CHECKING:
-    from relay.compliance.verdict import GateRules
+    from relay.dialling.verdict import GateRules
 
 # What is different where no real telephone rings: the numbers of demos and tests belong to nobody, are called at any
 # hour, and again and again.
@@ -235,7 +235,7 @@ class Settings:
     def gate_rules(self) -> GateRules:
         """Give the rules of the gate in front of every dialled number. Raises `SettingsError`: no such country."""
         # The numbers' metadata takes as long to import as all else here, and most commands can do without.
-        from relay.compliance.verdict import GateRules  # noqa: PLC0415
+        from relay.dialling.verdict import GateRules  # noqa: PLC0415
 
         try:
             return GateRules(

@@ -48,9 +48,18 @@ from actors.ports import Responder
 from relay import local as local_mode
 from relay import logs
 from relay.calls_of_agents import CallsOfAgents
-from relay.compliance.dialling import DiallingGate
-from relay.compliance.opt_out import opt_out_listener
 from relay.config import Settings
+from relay.dialling import undelivered
+from relay.dialling.defaults import Addresses, Defaults
+from relay.dialling.desk import OutboundDesk
+from relay.dialling.dial_check import DiallingGate
+from relay.dialling.dialler import Dialler
+from relay.dialling.opt_out import opt_out_listener
+from relay.dialling.opt_out_requests import DoNotCallWishes, HeardOptOuts
+from relay.dialling.orphaned_calls import Reconciliation
+from relay.dialling.outbound_calls import Conversations
+from relay.dialling.transfers import Transfers
+from relay.dialling.voice_messages import VoiceMessages
 from relay.errors import RelayError, SettingsError
 from relay.files import beside_database
 from relay.http import descriptors
@@ -66,15 +75,6 @@ from relay.mcp.client_responder import ClientResponder
 from relay.mcp.http_guard import RebindingGuard
 from relay.mcp.outbound_tools import outbound_tools
 from relay.metering import CallMeter
-from relay.outbound import undelivered
-from relay.outbound.conversations import Conversations
-from relay.outbound.defaults import Addresses, Defaults
-from relay.outbound.desk import OutboundDesk
-from relay.outbound.dialler import Dialler
-from relay.outbound.do_not_call_wishes import DoNotCallWishes, HeardOptOuts
-from relay.outbound.reconciliation import Reconciliation
-from relay.outbound.transfers import Transfers
-from relay.outbound.voice_messages import VoiceMessages
 from relay.reception import Reception
 from relay.running import RunningDaemon, announce
 from relay.setting_forms import listed

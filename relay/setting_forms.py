@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
-from relay.compliance.calling_hours import CallingHours
+from relay.dialling.calling_hours import CallingHours
 from relay.given_settings import is_invisible
 from relay.speech.languages import read_language
 from relay.speech.voices import read_voice

@@ -3,7 +3,7 @@
 
     scripts/opt_outs.py [--missed] [--json] [--sets DIRECTORY] [LANGUAGE ...]
 
-The sentences are in tests/relay/compliance/opt_outs, a file a language. `develop` was at hand when the rules were
+The sentences are in tests/relay/dialling/opt_outs, a file a language. `develop` was at hand when the rules were
 written; `held_out` was not, and `later` is what they were tried with afterwards: each file says how they did then.
 *Asks* are wishes and how many of them are heard; *guards* sound like a wish and are none, and *false* is how many of
 those are heard all the same.
@@ -21,9 +21,9 @@ from pathlib import Path
 import attrs
 import click
 
-from relay.compliance.opt_out import LANGUAGES, spoken_opt_out
+from relay.dialling.opt_out import LANGUAGES, spoken_opt_out
 
-SETS = Path(__file__).parents[1] / "tests" / "relay" / "compliance" / "opt_outs"
+SETS = Path(__file__).parents[1] / "tests" / "relay" / "dialling" / "opt_outs"
 PARTS = ("develop", "held_out", "later")
 
 
@@ -94,7 +94,7 @@ def measure(sentences: SentenceSet) -> Result:
     "--sets",
     type=click.Path(path_type=Path, file_okay=False),
     default=SETS,
-    help="The folder with the sentences. [default: tests/relay/compliance/opt_outs]",
+    help="The folder with the sentences. [default: tests/relay/dialling/opt_outs]",
 )
 def main(languages: tuple[str, ...], missed: bool, as_json: bool, sets: Path) -> None:
     """Measure how many wishes not to be called again are heard, by language."""

@@ -43,7 +43,7 @@ LONG_FILES = {
     "actors/call_session.py": "one actor: its reader, loop, turn, firewall and epilogue share its state",
     "actors/conversation.py": "every transition of a call is in one file, so that the rules can be read as one text",
     "actors/messages.py": "all that can happen to a call, on one page: values without behaviour",
-    "relay/compliance/gate.py": "one question for each rule, and the sentences that its answer is told in",
+    "relay/dialling/gate.py": "one question for each rule, and the sentences that its answer is told in",
     "relay/twilio/rest.py": "one API: every request, and the one way in which all are paced, bounded and translated",
     "relay/config.py": "one entry for each setting: its default, its rule, what it means",
     "actors/turn_queue.py": "who gets which words and whose answer counts is one set of rules over one state",

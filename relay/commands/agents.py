@@ -27,7 +27,7 @@ def agents() -> None:
 
 def _normalised(_context: click.Context, _option: click.Parameter, number: str | None) -> str | None:
     """Put a number into E.164 form, before the database is opened for it; an empty one stays empty."""
-    from relay.compliance.numbers import normalise
+    from relay.dialling.numbers import normalise
 
     return normalise(number) if number else number
 

@@ -11,8 +11,8 @@ import trio
 
 from relay import config
 from relay import local as local_mode
-from relay.compliance.numbers import normalise
 from relay.config import Settings
+from relay.dialling.numbers import normalise
 from relay.errors import RelayError
 from relay.origin import origin_option
 from relay.running import find_daemon

@@ -33,7 +33,7 @@ def consents() -> None:
 @json_option
 def add_consent(number: str, agent: str, purpose: str | None, source: str, as_json: bool) -> None:
     """Record a consent."""
-    from relay.compliance.numbers import normalise
+    from relay.dialling.numbers import normalise
     from relay.store.consents import ANY_PURPOSE, ConsentRegister
 
     e164 = normalise(number)
@@ -57,7 +57,7 @@ def add_consent(number: str, agent: str, purpose: str | None, source: str, as_js
 @json_option
 def withdraw_consent(number: str, agent: str, purpose: str | None, as_json: bool) -> None:
     """End a consent. It stays on record."""
-    from relay.compliance.numbers import normalise
+    from relay.dialling.numbers import normalise
     from relay.store.consents import ConsentRegister
 
     e164 = normalise(number)

@@ -28,7 +28,7 @@ def dnc() -> None:
 @json_option
 def add_number(number: str, agent: str | None, reason: str, as_json: bool) -> None:
     """Put a number on the list. It holds from the next call on; one that is up goes on."""
-    from relay.compliance.numbers import normalise
+    from relay.dialling.numbers import normalise
     from relay.store.do_not_call import DoNotCallList
 
     e164 = normalise(number)
@@ -50,7 +50,7 @@ def add_number(number: str, agent: str | None, reason: str, as_json: bool) -> No
 @json_option
 def remove_number(number: str, agent: str | None, as_json: bool) -> None:
     """Take a number off the list."""
-    from relay.compliance.numbers import normalise
+    from relay.dialling.numbers import normalise
     from relay.store.do_not_call import DoNotCallList
 
     e164 = normalise(number)

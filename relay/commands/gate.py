@@ -12,8 +12,8 @@ from relay.commands.opened import require_agent, with_database
 from relay.printing import example, json_option, print_json, print_record, print_table
 
 if TYPE_CHECKING:
-    from relay.compliance.verdict import Verdict
     from relay.config import Settings
+    from relay.dialling.verdict import Verdict
     from relay.store.database import Database
 
 
@@ -55,8 +55,8 @@ def gate() -> None:
 def explain(*, number: str, agent: str | None, kind: str, zone: str | None, at: datetime | None, as_json: bool) -> None:
     """Print what each rule says to a number, and what would lift it. Nothing is dialled or counted."""
 
-    from relay.compliance.dialling import DiallingGate
-    from relay.compliance.verdict import DialKind
+    from relay.dialling.dial_check import DiallingGate
+    from relay.dialling.verdict import DialKind
 
     async def work(database: Database, settings: Settings) -> Verdict:
         await require_agent(database, agent)
@@ -116,7 +116,7 @@ def _print_switch(agent_id: str, *, enabled: bool, as_json: bool) -> None:
 
 
 def _results(verdict: Verdict) -> list[dict[str, Any]]:
-    from relay.compliance.verdict import Rule
+    from relay.dialling.verdict import Rule
 
     refused = {each.name: each for each in verdict.refusals}
     results = []

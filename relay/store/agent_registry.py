@@ -256,7 +256,7 @@ def _hash(token: str) -> str:
 
 
 def _checked_number(number: str) -> str:
-    # Whoever takes a number from a person puts it into this form first (`relay.compliance.numbers`).
+    # Whoever takes a number from a person puts it into this form first (`relay.dialling.numbers`).
     if not _E164.fullmatch(number):
         raise AgentError(
             f"{number!r} is not a telephone number in E.164 form: write a plus sign, the country code and the number, "

@@ -1,9 +1,0 @@
-"""The gate in front of every number that the relay dials, and what belongs to calling strangers decently.
-
-    tool, command ──number, kind, zone──▶ DiallingGate ──facts, in one transaction──▶ decide ──▶ Verdict
-                                               └──when it may be dialled: counted before the transaction ends
-
-`numbers` reads a number and tells what it is, `calling_hours` when its callee may be called, `gate` decides; these are
-pure. `dialling` fetches the facts and counts. `opt_out` hears "stop calling me", `disclosure` says who is calling.
-It is a tool for whoever answers for the calls, not legal advice.
-"""

@@ -1,0 +1,130 @@
+"""What a call is made with where neither the client nor its agent says otherwise, and under which addresses.
+
+wish ──else──▶ agent ──else──▶ Defaults ──▶ Chosen: who calls, how it sounds, how long it rings
+"""
+
+from __future__ import annotations
+
+import math
+from urllib.parse import urlencode
+
+import attrs
+from attrs.validators import and_, ge, gt, le
+
+from relay.agents import Agent
+from relay.calls import CallWish, TransferWish, VoiceMessageWish
+from relay.dialling.numbers import NumberError, normalise
+from relay.errors import OutboundRefused
+
+RING_SECONDS = range(5, 601)
+"""How long a telephone can ring: the carrier's pages on `<Dial>` and on the Call resource, the narrower of each."""
+
+# By the carrier's page on the Call resource.
+_LONGEST_CALL = 86_400
+
+# The relay ends a call in its own words; the carrier does so only where that failed.
+_FAREWELL_SECONDS = 60
+
+
+@attrs.frozen(kw_only=True)
+class Defaults:
+    """What the settings say. `caller_number` is E.164, or None where only agents have numbers; times in seconds.
+
+    `max_call_seconds` is how long the relay lets a call last.
+    """
+
+    greeting: str
+    voice: str
+    language: str
+    caller_number: str | None = attrs.field(default=None, repr=False)
+    ring_seconds: int = attrs.field(default=25, validator=and_(ge(RING_SECONDS[0]), le(RING_SECONDS[-1])))
+    max_call_seconds: float = attrs.field(default=3600.0, validator=gt(0))
+
+    @property
+    def time_limit(self) -> int:
+        """After how many seconds the carrier ends a call whatever happens: later than the relay would."""
+        return min(math.ceil(min(self.max_call_seconds, _LONGEST_CALL)) + _FAREWELL_SECONDS, _LONGEST_CALL)
+
+    def chosen(self, agent: Agent, wish: CallWish | VoiceMessageWish) -> Chosen:
+        """Choose for one call. Raises `OutboundRefused` where there is no number to call from, or no such ring time."""
+        return Chosen(
+            caller=self._caller(agent),
+            # An empty voice is a choice: the carrier's own.
+            voice=next(each for each in (wish.voice, agent.voice, self.voice) if each is not None),
+            language=wish.language or agent.language or self.language,
+            ring_seconds=self.ring_time(wish),
+        )
+
+    def ring_time(self, wish: CallWish | VoiceMessageWish | TransferWish) -> int:
+        """Return for how many seconds to ring. Raises `OutboundRefused` for a time that the carrier does not take."""
+        seconds = self.ring_seconds if wish.ring_seconds is None else wish.ring_seconds
+        if seconds not in RING_SECONDS:
+            raise OutboundRefused(
+                "bad_arguments", f"The telephone can ring for {RING_SECONDS[0]} to {RING_SECONDS[-1]} seconds."
+            )
+        return seconds
+
+    def _caller(self, agent: Agent) -> str:
+        number = agent.number or self.caller_number
+        command = f"relay agents set {agent.agent_id} --number +1…"
+        if not number:
+            raise OutboundRefused(
+                "no_number", f"The agent has no telephone number to call from. The operator can give it one: {command}"
+            )
+        try:
+            return normalise(number)
+        except NumberError:
+            # Its own text repeats the number.
+            raise OutboundRefused(
+                "number_unusable",
+                "The number that the call would come from is not in E.164 form (+14155552671). The operator can mend "
+                f"it: {command}",
+            ) from None
+
+
+@attrs.frozen(kw_only=True)
+class Chosen:
+    """What one call is made with: the number that it comes from (E.164), its sound, and how long it rings."""
+
+    caller: str = attrs.field(repr=False)
+    voice: str
+    language: str
+    ring_seconds: int
+
+
+@attrs.frozen
+class Addresses:
+    """Where the carrier reaches us about an agent's calls. `public_url` is our origin, without a slash at its end."""
+
+    public_url: str
+
+    def voice_socket(self, agent_id: str) -> str:
+        """Return the address of the voice socket."""
+        return f"ws{self._of(agent_id).removeprefix('http')}/voice-ws"
+
+    def voice_ended(self, agent_id: str) -> str:
+        """Return what is asked when the first session of a call is over."""
+        return f"{self._of(agent_id)}/voice-ended?attempt=0&lost=0"
+
+    def call_status(self, agent_id: str, order: str = "") -> str:
+        """Return what is told of each step of a call; an order is how we know it before it has a name."""
+        return f"{self._of(agent_id)}/call-status" + (f"?{urlencode({'order': order})}" if order else "")
+
+    def answered_by(self, agent_id: str) -> str:
+        """Return what is told whether a person or a machine picked up."""
+        return f"{self._of(agent_id)}/answered-by"
+
+    def transfer_ended(self, agent_id: str, attempt: int, *, confirm: bool) -> str:
+        """Return what is asked when a transfer is over; `attempt` numbers the session that the caller came from.
+
+        Sessions lost before do not count any more: the one that was passed on was a good one.
+        """
+        query = {"attempt": attempt, "lost": 0} | ({"confirm": 1} if confirm else {})
+        return f"{self._of(agent_id)}/transfer-ended?{urlencode(query)}"
+
+    def whisper(self, agent_id: str) -> str:
+        """Return what is said to whoever picks up a transfer."""
+        return f"{self._of(agent_id)}/whisper"
+
+    def _of(self, agent_id: str) -> str:
+        return f"{self.public_url}/webhooks/{agent_id}"

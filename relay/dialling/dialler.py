@@ -1,0 +1,149 @@
+"""The last two steps of every call that we place: the gate, which counts it, and the carrier, which rings.
+
+    admitted: gate, nothing counted ─▶ … all that can fail, and costs nothing … ─▶ place: gate, counting ─▶ carrier
+    counted first: gate, counting ─▶ … what is paid for … ─▶ order: carrier
+                                └── given back where that fails ◀──┘
+
+Once the carrier was asked a dial stays counted whatever becomes of it. So the gate counts last of all, but for what has
+to be paid for: of thirty wishes at once, each would be prepared before the limit turns most of them away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import attrs
+import structlog
+import trio
+
+from actors.errors import StoreFailed
+from relay.agents import Agent
+from relay.calls import CallWish, VoiceMessageWish
+from relay.dialling import refusals
+from relay.dialling.orphaned_calls import Reconciliation
+from relay.dialling.ports import STORE_FAILURES, Carrier, Gate, Observer
+from relay.dialling.verdict import DialKind, Verdict
+from relay.errors import OutboundRefused
+from relay.twilio.call_orders import PlaceCall, PlacedCall
+from relay.twilio.rest_errors import CarrierRefused
+
+log = structlog.get_logger(__name__)
+
+# For a place to be given back, when whoever wanted the call is gone.
+_GIVING_BACK_SECONDS = 1.0
+
+
+@attrs.define(eq=False)
+class Counted:
+    """A dial that the gate has counted: the number in E.164 form, and whether the carrier was asked to call it."""
+
+    number: str = attrs.field(repr=False)
+    is_ordered: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Dialler:
+    """Who dials for the others. `carrier` is None where the relay has no access to its REST API."""
+
+    gate: Gate
+    carrier: Carrier | None
+    observer: Observer
+    reconciliation: Reconciliation
+
+    async def explain(self, agent: Agent, wish: CallWish | VoiceMessageWish, kind: DialKind) -> Verdict:
+        """Ask the gate what it would say, and count nothing. Raises one of `STORE_FAILURES`."""
+        return await self.gate.check(agent, wish.to, kind=kind, zone=wish.zone, purpose=wish.purpose, dry_run=True)
+
+    @asynccontextmanager
+    async def counted_first(
+        self, agent: Agent, wish: CallWish | VoiceMessageWish, kind: DialKind
+    ) -> AsyncIterator[Counted]:
+        """Have the gate count a dial before the block prepares it; give its place back unless the block orders it.
+
+        Raises as `admitted`.
+        """
+        if self.carrier is None:
+            raise refusals.no_carrier()
+        verdict = await self.gate.check(agent, wish.to, kind=kind, zone=wish.zone, purpose=wish.purpose)
+        if not verdict.allowed:
+            raise refusals.by_gate(verdict)
+        assert verdict.normalised is not None
+        counted = Counted(verdict.normalised)
+        try:
+            yield counted
+        finally:
+            if not counted.is_ordered and verdict.place is not None:
+                with trio.move_on_after(_GIVING_BACK_SECONDS, shield=True):
+                    await self._give_back(verdict.place)
+
+    async def _give_back(self, place: int) -> None:
+        try:
+            await self.gate.give_back(place)
+        except StoreFailed as error:
+            # One call less within the limit; why nothing was dialled counts for more.
+            log.warning("dial_not_given_back", error=type(error).__name__)
+
+    async def order(self, agent: Agent, kind: DialKind, request: PlaceCall, counted: Counted) -> PlacedCall:
+        """Have the carrier place a call that the gate has counted. Raises as `place`."""
+        counted.is_ordered = True
+        return await self._create(agent, kind, request)
+
+    async def admitted(self, agent: Agent, wish: CallWish | VoiceMessageWish, kind: DialKind) -> str:
+        """Return the number in E.164 form if it may be dialled as things are; nothing is counted yet.
+
+        Raises `OutboundRefused`, also where there is no carrier to dial it, and what `explain` raises.
+        """
+        if self.carrier is None:
+            raise refusals.no_carrier()
+        verdict = await self.explain(agent, wish, kind)
+        if not verdict.allowed:
+            raise refusals.by_gate(verdict)
+        assert verdict.normalised is not None
+        return verdict.normalised
+
+    async def place(
+        self, agent: Agent, wish: CallWish | VoiceMessageWish, kind: DialKind, request: PlaceCall
+    ) -> PlacedCall:
+        """Have the gate count the dial, and the carrier place the call.
+
+        Raises `OutboundRefused` and what `explain` raises when no call was placed, and `CallOutcomeUnknown` when nobody
+        knows. Cancelled, what may have been placed is ended by the `Reconciliation`.
+        """
+        if self.carrier is None:
+            raise refusals.no_carrier()
+        verdict = await self.gate.check(agent, request.to, kind=kind, zone=wish.zone, purpose=wish.purpose)
+        if not verdict.allowed:
+            raise refusals.by_gate(verdict)
+        return await self._create(agent, kind, request)
+
+    async def _create(self, agent: Agent, kind: DialKind, request: PlaceCall) -> PlacedCall:
+        if self.carrier is None:
+            raise refusals.no_carrier()
+        try:
+            placed = await self.carrier.create(request)
+        except CarrierRefused as refusal:
+            log.warning("call_not_placed", agent_id=agent.agent_id, kind=kind.value, code=refusal.code)
+            raise refusals.by_carrier(refusal) from refusal
+        self.reconciliation.claim(placed.sid)
+        log.info(
+            "call_placed",
+            agent_id=agent.agent_id,
+            kind=kind.value,
+            call_sid=placed.sid,
+            waited=round(placed.waited, 3),
+        )
+        return placed
+
+    @contextmanager
+    def counted(self, kind: DialKind) -> Iterator[None]:
+        """Count what becomes of a wish to dial; one that was cancelled is not counted."""
+        try:
+            yield
+        except OutboundRefused as refusal:
+            self.observer.dialled(kind.value, refusal.code)
+            raise
+        except STORE_FAILURES:
+            self.observer.dialled(kind.value, "store_failed")
+            raise
+        self.observer.dialled(kind.value, "placed")

@@ -1,0 +1,94 @@
+"""Wishes not to be called again: sent by a client, or said by somebody on a call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import structlog
+
+from actors.errors import UnknownCall
+from actors.messages import CallInfo, Direction
+from relay.agents import Agent
+from relay.dialling.numbers import NumberError, normalise, number_in
+from relay.dialling.ports import CallOnRecord, Gate, LiveCalls, Records
+from relay.errors import OutboundRefused
+from relay.store.do_not_call import UNVERIFIED_CALLER
+
+log = structlog.get_logger(__name__)
+
+BY_CLIENT = "client"
+BY_CALLER = "caller"
+"""Who put a number on the list, as its entry says. A caller whose number may be forged is `UNVERIFIED_CALLER`."""
+
+
+@attrs.frozen(kw_only=True)
+class DoNotCallWishes:
+    """What clients ask for."""
+
+    gate: Gate
+    live_calls: LiveCalls
+    records: Records
+
+    async def stop_calling(self, agent: Agent, *, number: str, call_sid: str, reason: str) -> dict[str, Any]:
+        """Put a number, or the other party of a call, on the agent's list; it holds from the next dial on.
+
+        Exactly one of `number` and `call_sid` is not empty. Returns `to`, and `added`: False where it was there
+        already. Raises `OutboundRefused` for what is no number, `UnknownCall` for a call that is not the agent's, and
+        one of `STORE_FAILURES`.
+        """
+        if bool(number) == bool(call_sid):
+            raise OutboundRefused("bad_arguments", "Give either the number or the callSid, and not both.")
+        try:
+            to = normalise(number or number_of_other_party(await self._call(agent, call_sid)))
+            added = await self.gate.stop_calling(
+                to, agent_id=agent.agent_id, reason=reason or "asked by the client", added_by=BY_CLIENT
+            )
+        except NumberError:
+            # Its own text repeats the number.
+            hint = (
+                "Write a plus sign, the country code and the number, such as +14155552671."
+                if number
+                else "The other party of that call withholds its number, or has none that could be called."
+            )
+            raise OutboundRefused("number_invalid", f"This is not a telephone number in E.164 form. {hint}") from None
+        return {"to": to, "added": added}
+
+    async def _call(self, agent: Agent, call_sid: str) -> CallInfo | CallOnRecord:
+        live = self.live_calls.find(agent.agent_id, call_sid)
+        if live is not None:
+            return live.info
+        record = await self.records.get(call_sid)
+        if record is None or record.agent_id != agent.agent_id:
+            raise UnknownCall(call_sid)
+        return record
+
+
+@attrs.frozen
+class HeardOptOuts:
+    """What people say on calls. For the call actor, which knows it when it hears it."""
+
+    gate: Gate
+
+    async def stop_calling(self, call: CallInfo) -> None:
+        """Put whoever is on the other end of a call on the agent's list. Idempotent. Raises `StoreFailed`.
+
+        A wish is granted at once, even where the number may be forged; the entry says so then, for an operator who
+        wonders. Who withholds the number, or has an address without one, cannot be called: that is logged and no error.
+        """
+        is_certain = call.verified or call.direction is Direction.OUTBOUND
+        try:
+            await self.gate.stop_calling(
+                number_of_other_party(call),
+                agent_id=call.agent_id,
+                reason=f"said so on call {call.call_sid}",
+                added_by=BY_CALLER if is_certain else UNVERIFIED_CALLER,
+            )
+        except NumberError:
+            log.info("opt_out_without_number", call_sid=call.call_sid, agent_id=call.agent_id)
+
+
+def number_of_other_party(call: CallInfo | CallOnRecord) -> str:
+    """Return the number of whoever the agent talks to in a call; what the carrier says where that holds none."""
+    party = call.caller if call.direction is Direction.INBOUND else call.called
+    return number_in(party) or party

@@ -1,0 +1,140 @@
+"""Conversations that we begin: a call is announced at the front desk, ordered from the carrier, and named when it is.
+
+    wish ─▶ gate, dry ─▶ expect ─▶ TwiML with the ticket ─▶ gate, counting ─▶ carrier ─▶ placed
+                            └──────── withdraw ◀── refused, or cancelled ──────┘
+
+The call is expected before it is ordered, because its first webhook, and even its socket, may come before the carrier
+has answered the order. When no answer comes at all it stays expected: if the telephone rings, the call works.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import attrs
+import structlog
+
+from actors.errors import CallRefused, StoreFailed
+from relay.agents import Agent
+from relay.calls import CallWish, OnVoicemail, OutgoingCall
+from relay.dialling import refusals
+from relay.dialling.defaults import Addresses, Defaults
+from relay.dialling.dialler import Dialler
+from relay.dialling.disclosure import disclosure_for
+from relay.dialling.ports import FrontDesk
+from relay.dialling.verdict import DialKind
+from relay.errors import OutboundRefused
+from relay.speech.hygiene import clean
+from relay.twilio import twiml
+from relay.twilio.call_orders import MAX_TWIML, PlaceCall
+from relay.twilio.rest_errors import CallOutcomeUnknown
+
+log = structlog.get_logger(__name__)
+
+# From the order to the open socket, besides the ringing: our queue to the carrier and its own, the disclosure, and the
+# up to five seconds that it rings longer than it was told.
+_EXPECTED_SECONDS = 120.0
+
+
+@attrs.frozen(kw_only=True)
+class Conversations:
+    """Calls that an agent makes in order to talk."""
+
+    dialler: Dialler
+    front_desk: FrontDesk
+    addresses: Addresses
+    defaults: Defaults
+
+    async def make_call(self, agent: Agent, wish: CallWish) -> dict[str, Any]:
+        """Place a call and return its `callSid`, `status`, `to` and `from`, before anybody has answered.
+
+        A dry run returns the gate's verdict instead. Raises `OutboundRefused` and one of `STORE_FAILURES`; with the
+        code `outcome_unknown` the telephone may ring all the same. Cancelled, the call is taken back as far as it got.
+        """
+        _check(wish)
+        if wish.dry_run:
+            return refusals.dry_run(await self.dialler.explain(agent, wish, DialKind.CALL))
+        with self.dialler.counted(DialKind.CALL):
+            return await self._make(agent, wish)
+
+    async def _make(self, agent: Agent, wish: CallWish) -> dict[str, Any]:
+        call = await self._prepared(agent, wish)
+        try:
+            ticket = self.front_desk.expect(call)
+        except CallRefused as refusal:
+            raise refusals.by_front_desk(refusal) from refusal
+        may_ring = False
+        try:
+            request = self._request(call, ticket, self.defaults.ring_time(wish))
+            placed = await self.dialler.place(agent, wish, DialKind.CALL, request)
+            may_ring = True
+        except CallOutcomeUnknown as unknown:
+            may_ring = True
+            log.warning("call_outcome_unknown", agent_id=agent.agent_id)
+            raise refusals.outcome_unknown() from unknown
+        finally:
+            if not may_ring:
+                self.front_desk.withdraw(call.order)
+        try:
+            await self.front_desk.placed(call.order, placed.sid)
+        except StoreFailed:
+            # The telephone rings; the record is opened by the carrier's next report.
+            log.warning("record_not_opened", agent_id=agent.agent_id, call_sid=placed.sid)
+        return {"callSid": placed.sid, "status": placed.status, "to": call.called, "from": call.caller}
+
+    async def _prepared(self, agent: Agent, wish: CallWish) -> OutgoingCall:
+        chosen = self.defaults.chosen(agent, wish)
+        called = await self.dialler.admitted(agent, wish, DialKind.CALL)
+        given = (wish.greeting, agent.greeting, self.defaults.greeting)
+        # An empty greeting is a choice too: then the callee speaks first.
+        greeting = next(each for each in given if each is not None)
+        return OutgoingCall(
+            order=secrets.token_urlsafe(24),
+            agent=agent,
+            caller=chosen.caller,
+            called=called,
+            greeting=clean(greeting, chosen.language),
+            system_prompt=(agent.system_prompt or "") if wish.system_prompt is None else wish.system_prompt,
+            voice=chosen.voice,
+            language=chosen.language,
+            screened=wish.wait_for_human,
+            on_voicemail=wish.on_voicemail,
+            for_voicemail=clean(wish.for_voicemail, chosen.language),
+            expires_in=_EXPECTED_SECONDS + chosen.ring_seconds,
+        )
+
+    def _request(self, call: OutgoingCall, ticket: str, ring_seconds: int) -> PlaceCall:
+        agent_id = call.agent.agent_id
+        orders = twiml.conversation_relay(
+            socket_url=self.addresses.voice_socket(agent_id),
+            action_url=self.addresses.voice_ended(agent_id),
+            ticket=ticket,
+            language=call.language,
+            voice=call.voice,
+            # Before a person is known to have answered nothing of it may be heard; then the relay says it itself.
+            greeting="" if call.screened else call.greeting,
+            opening=disclosure_for(call.language, call.agent.name or "") if call.agent.discloses else "",
+        )
+        if len(orders) > MAX_TWIML:
+            raise refusals.too_long("greeting")
+        return PlaceCall(
+            to=call.called,
+            from_=call.caller,
+            twiml=orders,
+            status_callback=self.addresses.call_status(agent_id, call.order),
+            ring_seconds=ring_seconds,
+            time_limit=self.defaults.time_limit,
+            # Always, so that the client learns whom it talks to; it costs the callee nothing, being done beside.
+            detect_machine=self.addresses.answered_by(agent_id),
+        )
+
+
+def _check(wish: CallWish) -> None:
+    leaves_message = wish.on_voicemail is OnVoicemail.LEAVE_MESSAGE
+    if leaves_message and not wish.for_voicemail.strip():
+        raise OutboundRefused("bad_arguments", "To leave a message, onVoicemail needs voicemailMessage: what to say.")
+    if wish.for_voicemail and not leaves_message:
+        raise OutboundRefused(
+            "bad_arguments", "A voicemailMessage is only said with onVoicemail leave_message; give both or neither."
+        )

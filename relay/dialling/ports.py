@@ -1,0 +1,233 @@
+"""What calling out needs from the rest of the relay, as protocols; `relay/daemon.py` wires them.
+
+FrontDesk   relay.reception            who is expected, and who may come back
+LiveCalls   actors.calls         the calls whose line is up
+Records     relay.store                what is kept of a call
+Gate        relay.dialling.dial_check  whether a number may be dialled
+Carrier     relay.twilio.rest         the carrier's REST API
+Observer    relay.metering             what is counted
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from actors.errors import StoreFailed
+from actors.messages import CallInfo, Direction
+from relay.agents import Agent
+from relay.calls import CallKind, OutgoingCall, TransferOutcome
+from relay.dialling.verdict import DialKind, Verdict
+from relay.errors import DatabaseError
+from relay.twilio.call_orders import CallState, PlaceCall, PlacedCall
+
+STORE_FAILURES = (StoreFailed, DatabaseError)
+"""What `Gate` and `Records` may raise when the database cannot be used: a write the one, a read the other."""
+
+
+class EndedSession(Protocol):
+    """A session that our side ended while the call is still up; see `relay.twilio.ports.EndedSession`."""
+
+    @property
+    def agent(self) -> Agent:
+        """Whose call it is."""
+        ...
+
+    @property
+    def call_sid(self) -> str:
+        """The call."""
+        ...
+
+    @property
+    def handoff(self) -> str:
+        """What went out with the `end` frame."""
+        ...
+
+    @property
+    def attempt(self) -> int:
+        """The number of the session, from 0."""
+        ...
+
+    @property
+    def caller(self) -> str:
+        """The number that the call came from."""
+        ...
+
+    @property
+    def called(self) -> str:
+        """The number that was called."""
+        ...
+
+    @property
+    def direction(self) -> Direction:
+        """Who dialled."""
+        ...
+
+
+class FrontDesk(Protocol):
+    """Where calls that we make are announced, before anybody has answered them."""
+
+    def expect(self, call: OutgoingCall) -> str:
+        """Promise a place to a call that is about to be placed, and return the ticket for its socket.
+
+        Raises `actors.errors.CallRefused`.
+        """
+        ...
+
+    async def placed(self, order: str, call_sid: str) -> None:
+        """Take note of an expected call's name, and open its record. Raises `StoreFailed`."""
+        ...
+
+    def withdraw(self, order: str) -> None:
+        """Expect that call no more. Harmless when it has its name already, or was never expected."""
+        ...
+
+    def stay(self, call_sid: str, seconds: float) -> None:
+        """Keep what was said in a call for so long: its caller may come back from a transfer."""
+        ...
+
+    def is_known(self, agent_id: str, call_sid: str) -> bool:
+        """Tell whether a call of this agent is up, as far as the carrier has said, with or without its line."""
+        ...
+
+
+class LiveCall(Protocol):
+    """A call whose line is up."""
+
+    @property
+    def info(self) -> CallInfo:
+        """What is known of it."""
+        ...
+
+
+class LiveCalls(Protocol):
+    """The calls whose line is up."""
+
+    def find(self, agent_id: str, call_sid: str) -> LiveCall | None:
+        """Return a live call of this agent, None for any other."""
+        ...
+
+    def transfer(self, agent_id: str, call_sid: str, handoff: str) -> None:
+        """End the session of a live call of this agent with a handoff. Raises `actors.errors.UnknownCall`."""
+        ...
+
+
+class CallOnRecord(Protocol):
+    """What is read of a call's record."""
+
+    @property
+    def agent_id(self) -> str:
+        """Whose call it is."""
+        ...
+
+    @property
+    def direction(self) -> Direction:
+        """Who dialled."""
+        ...
+
+    @property
+    def caller(self) -> str:
+        """The number that the call came from."""
+        ...
+
+    @property
+    def called(self) -> str:
+        """The number that was called."""
+        ...
+
+    @property
+    def transfer_to(self) -> str | None:
+        """The number that it was last passed on to."""
+        ...
+
+    @property
+    def transfer_outcome(self) -> TransferOutcome | None:
+        """What became of that."""
+        ...
+
+
+class Records(Protocol):
+    """The records of calls. What changes them raises `StoreFailed`, what reads them `DatabaseError`."""
+
+    async def get(self, call_sid: str) -> CallOnRecord | None:
+        """Find one call's record, of whichever agent."""
+        ...
+
+    async def announce_call(
+        self, call_sid: str, agent_id: str, direction: Direction, caller: str, called: str, *, kind: CallKind
+    ) -> object:
+        """Open the record of a call that was placed."""
+        ...
+
+    async def note_transfer(self, agent_id: str, call_sid: str, to: str | None, outcome: TransferOutcome) -> None:
+        """Record a new transfer (`to` given), or how the present one went. Of another agent's call nothing changes."""
+        ...
+
+    async def note_failure(self, agent_id: str, call_sid: str, code: str) -> None:
+        """Record the carrier's error, if the call has none yet. Of another agent's call nothing changes."""
+        ...
+
+
+class Gate(Protocol):
+    """What every number passes before it is dialled."""
+
+    async def check(
+        self,
+        agent: Agent,
+        number: str,
+        *,
+        kind: DialKind,
+        zone: str | None = None,
+        purpose: str | None = None,
+        caller: str | None = None,
+        dry_run: bool = False,
+    ) -> Verdict:
+        """Decide whether the number may be dialled, and count the dial unless it is a dry run.
+
+        `caller` is the number that the call comes from. Raises one of `STORE_FAILURES`: then do not dial.
+        """
+        ...
+
+    async def give_back(self, place: int) -> None:
+        """Count a dial no longer that came to nothing before the carrier was asked. Raises `StoreFailed`."""
+        ...
+
+    async def stop_calling(self, number: str, *, agent_id: str | None, reason: str, added_by: str) -> bool:
+        """Put a number on the do-not-call list; False where it was there already.
+
+        Raises `relay.dialling.numbers.NumberError`, and `StoreFailed`.
+        """
+        ...
+
+
+class Carrier(Protocol):
+    """The carrier's REST API. All raise `relay.twilio.rest_errors.CarrierRefused`."""
+
+    async def create(self, request: PlaceCall) -> PlacedCall:
+        """Place a call; raises `CallOutcomeUnknown` where nobody knows whether there is one."""
+        ...
+
+    async def redirect(self, call_sid: str, twiml: str) -> None:
+        """Have a live call follow `twiml` instead of whatever it is doing."""
+        ...
+
+    async def hang_up(self, call_sid: str) -> None:
+        """End a call, ringing or live; one that is over already counts as ended."""
+        ...
+
+    async def find_recent(self, to: str, from_: str, since: datetime) -> Sequence[CallState]:
+        """List the calls that were placed from one number to another since an instant, the newest first."""
+        ...
+
+
+class Observer(Protocol):
+    """What is counted. Must not wait, and must not raise."""
+
+    def dialled(self, kind: str, outcome: str) -> None:
+        """Count a wish to dial; `kind` is `call` or `voice_message`, `outcome` is `placed` or a refusal's code."""
+        ...
+
+    def transfer_over(self, outcome: str) -> None:
+        """Count a transfer whose outcome is known."""
+        ...

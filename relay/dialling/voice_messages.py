@@ -1,0 +1,181 @@
+"""Voice messages: a text becomes audio, and a call plays it to whoever answers.
+
+    text ─▶ gate, counting ─▶ speech engine ─▶ audio under an unguessable name ─▶ carrier ─▶ record
+                 └── given back where that fails    └── expired at once where no call was placed
+
+Everything that can fail is done before a telephone rings: a callee who hears nothing has been called for nothing. The
+gate counts first, because speech may cost money: of many wishes at once only those are spoken that may be dialled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import attrs
+import structlog
+import trio
+
+from actors.errors import StoreFailed
+from actors.messages import Direction
+from relay.agents import Agent
+from relay.calls import CallKind, VoiceMessageWish
+from relay.dialling import refusals
+from relay.dialling.defaults import Addresses, Chosen, Defaults
+from relay.dialling.dialler import Dialler
+from relay.dialling.disclosure import disclosure_for
+from relay.dialling.ports import Records
+from relay.dialling.verdict import DialKind
+from relay.errors import OutboundRefused
+from relay.speech.audio_store import AudioStore
+from relay.speech.engines.port import SpeechEngine, SpeechFailed, checked_text
+from relay.speech.hygiene import clean
+from relay.twilio import twiml
+from relay.twilio.audio_webhook import audio_url
+from relay.twilio.call_orders import MAX_TWIML, PlaceCall, PlacedCall
+from relay.twilio.rest_errors import CallOutcomeUnknown
+
+log = structlog.get_logger(__name__)
+
+# How long a call may wait for its turn, here and at the carrier, before it rings; audio is kept for longer anyway.
+_QUEUE_SECONDS = 300.0
+# For a file's time to be changed, when whoever wanted the message is gone.
+_CLEARING_SECONDS = 1.0
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@attrs.frozen
+class _Speech:
+    """What is played: `name` in the audio store, or none where the carrier says `text` itself."""
+
+    text: str
+    name: str | None = None
+    seconds: float | None = None
+    other_voice: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class VoiceMessages:
+    """Messages that an agent has spoken to whoever answers. `engine` is None where the carrier speaks."""
+
+    dialler: Dialler
+    records: Records
+    engine: SpeechEngine | None
+    audio: AudioStore
+    addresses: Addresses
+    defaults: Defaults
+    now: Callable[[], datetime] = _utc_now
+
+    async def send(self, agent: Agent, wish: VoiceMessageWish) -> dict[str, Any]:
+        """Place a call that plays a text.
+
+        Returns `callSid`, `status`, `to`, `from`, `audioUrl` and `durationSeconds`, the last two None where the carrier
+        speaks, and `otherVoice` where the wished one is unknown and another one spoke. A dry run returns the gate's
+        verdict instead. Raises `OutboundRefused` and one of `STORE_FAILURES`; with
+        the code `outcome_unknown` the telephone may ring all the same. Cancelled, it is taken back as far as it got.
+        """
+        if wish.dry_run:
+            return refusals.dry_run(await self.dialler.explain(agent, wish, DialKind.VOICE_MESSAGE))
+        with self.dialler.counted(DialKind.VOICE_MESSAGE):
+            return await self._send(agent, wish)
+
+    async def _send(self, agent: Agent, wish: VoiceMessageWish) -> dict[str, Any]:
+        chosen = self.defaults.chosen(agent, wish)
+        text = _checked(clean(wish.text, chosen.language))
+        async with (
+            self.dialler.counted_first(agent, wish, DialKind.VOICE_MESSAGE) as counted,
+            self._spoken(text, chosen) as speech,
+        ):
+            request = self._request(agent, chosen, counted.number, speech)
+            placed = await self.dialler.order(agent, DialKind.VOICE_MESSAGE, request, counted)
+        await self._record(agent, placed, request)
+        return {
+            "callSid": placed.sid,
+            "status": placed.status,
+            "to": request.to,
+            "from": chosen.caller,
+            "audioUrl": self._url(speech),
+            "durationSeconds": None if speech.seconds is None else round(speech.seconds, 1),
+        } | ({"otherVoice": speech.other_voice} if speech.other_voice else {})
+
+    @asynccontextmanager
+    async def _spoken(self, text: str, chosen: Chosen) -> AsyncIterator[_Speech]:
+        """Have the audio for the length of the block, and after it only if a call may play it."""
+        if self.engine is None:
+            speech = _Speech(text)
+        else:
+            try:
+                audio = await self.engine.synthesise(text, chosen.voice, chosen.language)
+                seconds = _QUEUE_SECONDS + chosen.ring_seconds + audio.seconds
+                name = await self.audio.put(audio, self.now() + timedelta(seconds=seconds))
+            except SpeechFailed as failure:
+                raise _no_audio(failure) from failure
+            speech = _Speech(text, name, audio.seconds, audio.other_voice)
+        may_ring = False
+        try:
+            yield speech
+            may_ring = True
+        except CallOutcomeUnknown as unknown:
+            may_ring = True
+            log.warning("call_outcome_unknown")
+            raise refusals.outcome_unknown() from unknown
+        finally:
+            if not may_ring and speech.name is not None:
+                with trio.move_on_after(_CLEARING_SECONDS, shield=True):
+                    await self.audio.expire(speech.name)
+
+    def _request(self, agent: Agent, chosen: Chosen, called: str, speech: _Speech) -> PlaceCall:
+        url = self._url(speech)
+        orders = twiml.voice_message(
+            audio_url=url or "",
+            text="" if url else speech.text,
+            opening=disclosure_for(chosen.language, agent.name or "") if agent.discloses else "",
+            language=chosen.language,
+            voice=chosen.voice,
+        )
+        if len(orders) > MAX_TWIML:
+            raise refusals.too_long("text")
+        longest = self.defaults.time_limit
+        return PlaceCall(
+            to=called,
+            from_=chosen.caller,
+            twiml=orders,
+            status_callback=self.addresses.call_status(agent.agent_id),
+            ring_seconds=chosen.ring_seconds,
+            # A message ends by itself; what is longer than it and the disclosure is a fault.
+            time_limit=longest if speech.seconds is None else min(longest, math.ceil(speech.seconds) + 60),
+        )
+
+    def _url(self, speech: _Speech) -> str | None:
+        return None if speech.name is None else audio_url(self.addresses.public_url, speech.name)
+
+    async def _record(self, agent: Agent, placed: PlacedCall, request: PlaceCall) -> None:
+        try:
+            await self.records.announce_call(
+                placed.sid,
+                agent.agent_id,
+                Direction.OUTBOUND,
+                request.from_,
+                request.to,
+                kind=CallKind.VOICE_MESSAGE,
+            )
+        except StoreFailed:
+            # The telephone rings; the record is opened by the carrier's next report.
+            log.warning("record_not_opened", agent_id=agent.agent_id, call_sid=placed.sid)
+
+
+def _checked(text: str) -> str:
+    try:
+        return checked_text(text)
+    except SpeechFailed as failure:
+        raise _no_audio(failure) from failure
+
+
+def _no_audio(failure: SpeechFailed) -> OutboundRefused:
+    return OutboundRefused(failure.code, f"Nothing was dialled. {failure}")

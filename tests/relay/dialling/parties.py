@@ -1,0 +1,341 @@
+"""Stand-ins for what calling out needs of the rest, each noting what it was asked in one common `log`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import attrs
+import trio
+
+from actors.errors import CallRefused, StoreFailed, UnknownCall
+from actors.messages import CallInfo, Direction
+from relay.agents import Agent
+from relay.calls import CallKind, OutgoingCall, TransferOutcome
+from relay.dialling.defaults import Addresses, Defaults
+from relay.dialling.dialler import Dialler
+from relay.dialling.numbers import normalise, read_number
+from relay.dialling.orphaned_calls import Reconciliation
+from relay.dialling.ports import Carrier, Gate
+from relay.dialling.transfers import Transfers
+from relay.dialling.verdict import DialKind, Refusal, Rule, Verdict
+from relay.errors import DatabaseError
+from relay.twilio.call_orders import CallState, PlaceCall, PlacedCall
+from relay.twilio.rest_errors import CarrierRefused
+from tests.fakes import STARTED, Pipe, call_info
+
+OURS = "+15551230002"
+THEIRS = "+15559876543"
+PERSON = "+15551234567"
+PUBLIC_URL = "https://voice.example.com"
+
+DEFAULTS = Defaults(greeting="Hello from the settings.", voice="settings-voice", language="en-US")
+
+DO_NOT_CALL = Refusal(Rule.DO_NOT_CALL, "The number is on the list.", "Its removal.")
+QUIET_HOURS = Refusal(Rule.QUIET_HOURS, "Its owner may be asleep.", "Waiting.")
+
+
+def agent(**changes: object) -> Agent:
+    """Make an agent with a number and nothing else."""
+    given: dict[str, object] = {"agent_id": "my-client", "number": OURS, "created_at": STARTED}
+    return Agent(**(given | changes))  # type: ignore[arg-type]
+
+
+@attrs.define(eq=False)
+class FakeGate:
+    """A gate that refuses what it is told to; with `failing` set it has no verdict, `keeps_places` gives none back."""
+
+    log: list[str]
+    refusals: tuple[Refusal, ...] = ()
+    refusals_when_counting: tuple[Refusal, ...] = ()
+    next_allowed: datetime | None = None
+    failing: bool = False
+    keeps_places: bool = False
+    counted: list[tuple[str, str, DialKind]] = attrs.field(factory=list)
+    listed: list[tuple[str, str | None, str, str]] = attrs.field(factory=list)
+    asked: list[tuple[str | None, str | None]] = attrs.field(factory=list)
+
+    async def check(
+        self,
+        agent: Agent,
+        number: str,
+        *,
+        kind: DialKind,
+        zone: str | None = None,
+        purpose: str | None = None,
+        caller: str | None = None,
+        dry_run: bool = False,
+    ) -> Verdict:
+        await trio.lowlevel.checkpoint()
+        self.log.append("explained" if dry_run else "checked")
+        self.asked.append((zone, purpose))
+        if self.failing:
+            raise DatabaseError("no database") if dry_run else StoreFailed("no database")
+        refusals = self.refusals or (() if dry_run else self.refusals_when_counting)
+        read = read_number(number)
+        if not dry_run and not refusals and read is not None:
+            self.counted.append((agent.agent_id, read.e164, kind))
+        return Verdict(
+            normalised=None if read is None else read.e164,
+            zones=(),
+            refusals=refusals,
+            unchecked=frozenset(),
+            next_allowed=self.next_allowed,
+            place=len(self.counted) if not dry_run and not refusals else None,
+        )
+
+    async def give_back(self, place: int) -> None:
+        await trio.lowlevel.checkpoint()
+        self.log.append("given back")
+        if self.keeps_places:
+            raise StoreFailed("no database")
+        del self.counted[place - 1]
+
+    async def stop_calling(self, number: str, *, agent_id: str | None, reason: str, added_by: str) -> bool:
+        await trio.lowlevel.checkpoint()
+        e164 = normalise(number)
+        if self.failing:
+            raise StoreFailed("no database")
+        added = (e164, agent_id) not in [(each[0], each[1]) for each in self.listed]
+        self.listed.append((e164, agent_id, reason, added_by))
+        return added
+
+
+@attrs.define(eq=False)
+class FakeDesk:
+    """A front desk that expects everybody, unless it is told to refuse. `meanwhile` happens when it is asked."""
+
+    log: list[str]
+    meanwhile: Callable[[], None] | None = None
+    refusal: CallRefused | None = None
+    failing: bool = False
+    expected: dict[str, OutgoingCall] = attrs.field(factory=dict)
+    names: dict[str, str] = attrs.field(factory=dict)
+    stays: dict[str, float] = attrs.field(factory=dict)
+    known: set[tuple[str, str]] = attrs.field(factory=set)
+
+    def expect(self, call: OutgoingCall) -> str:
+        self.log.append("expected")
+        if self.refusal is not None:
+            raise self.refusal
+        if self.meanwhile is not None:
+            self.meanwhile()
+        self.expected[call.order] = call
+        return "the-ticket"
+
+    async def placed(self, order: str, call_sid: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.log.append("placed")
+        self.names[order] = call_sid
+        if self.failing:
+            raise StoreFailed("no database")
+
+    def withdraw(self, order: str) -> None:
+        self.log.append("withdrawn")
+        self.expected.pop(order, None)
+
+    def stay(self, call_sid: str, seconds: float) -> None:
+        self.stays[call_sid] = seconds
+
+    def is_known(self, agent_id: str, call_sid: str) -> bool:
+        return (agent_id, call_sid) in self.known
+
+
+@attrs.frozen
+class FakeCall:
+    """A live call."""
+
+    info: CallInfo
+
+
+@attrs.define(eq=False, slots=False)
+class FakeCalls:
+    """The calls whose line is up, and the handoffs that they were given."""
+
+    live: dict[str, FakeCall] = attrs.field(factory=dict)
+    handoffs: list[tuple[str, str]] = attrs.field(factory=list)
+    _asked: Pipe[tuple[str, str]] = attrs.field(factory=lambda: trio.open_memory_channel[tuple[str, str]](100))
+
+    def connect(self, **changes: object) -> CallInfo:
+        """Have a call with its line up."""
+        info = call_info(**changes)
+        self.live[info.call_sid] = FakeCall(info)
+        return info
+
+    def find(self, agent_id: str, call_sid: str) -> FakeCall | None:
+        call = self.live.get(call_sid)
+        return call if call is not None and call.info.agent_id == agent_id else None
+
+    def transfer(self, agent_id: str, call_sid: str, handoff: str) -> None:
+        if self.find(agent_id, call_sid) is None:
+            raise UnknownCall(call_sid)
+        self.handoffs.append((call_sid, handoff))
+        self._asked[0].send_nowait((call_sid, handoff))
+
+    async def lose(self) -> str:
+        """Wait until a call is asked to end its session; take its line away, and return its handoff."""
+        call_sid, handoff = await self._asked[1].receive()
+        self.live.pop(call_sid)
+        return handoff
+
+
+@attrs.define
+class FakeRecord:
+    """A call's record."""
+
+    agent_id: str = "my-client"
+    direction: Direction = Direction.INBOUND
+    caller: str = THEIRS
+    called: str = OURS
+    kind: CallKind = CallKind.CALL
+    transfer_to: str | None = None
+    transfer_outcome: TransferOutcome | None = None
+    failure: str = ""
+
+
+@attrs.define(eq=False)
+class FakeRecords:
+    """Records over a dictionary, by call sid; with `failing` set they cannot be used."""
+
+    log: list[str]
+    failing: bool = False
+    rows: dict[str, FakeRecord] = attrs.field(factory=dict)
+
+    async def get(self, call_sid: str) -> FakeRecord | None:
+        await trio.lowlevel.checkpoint()
+        if self.failing:
+            raise DatabaseError("no database")
+        return self.rows.get(call_sid)
+
+    async def announce_call(
+        self, call_sid: str, agent_id: str, direction: Direction, caller: str, called: str, *, kind: CallKind
+    ) -> None:
+        await self._write()
+        self.log.append("announced")
+        self.rows[call_sid] = FakeRecord(agent_id, direction, caller, called, kind)
+
+    async def note_transfer(self, agent_id: str, call_sid: str, to: str | None, outcome: TransferOutcome) -> None:
+        await self._write()
+        row = self.rows.setdefault(call_sid, FakeRecord())
+        row.transfer_to = to or row.transfer_to
+        row.transfer_outcome = outcome
+
+    async def note_failure(self, agent_id: str, call_sid: str, code: str) -> None:
+        await self._write()
+        self.rows[call_sid].failure = code
+
+    async def _write(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.failing:
+            raise StoreFailed("no database")
+
+
+@attrs.define(eq=False)
+class FakeCarrier:
+    """A carrier that takes on every call, unless it has a `failure` for it; `held` keeps its answers back."""
+
+    log: list[str]
+    failure: Exception | None = None
+    held: trio.Event | None = None
+    requests: list[PlaceCall] = attrs.field(factory=list)
+    was_asked: trio.Event = attrs.field(factory=trio.Event)
+    redirected: list[tuple[str, str]] = attrs.field(factory=list)
+    was_redirected: trio.Event = attrs.field(factory=trio.Event)
+    redirect_failure: CarrierRefused | None = None
+    hung_up: list[str] = attrs.field(factory=list)
+    hang_up_failure: CarrierRefused | None = None
+    recent: list[Sequence[CallState] | CarrierRefused] = attrs.field(factory=list)
+
+    async def create(self, request: PlaceCall) -> PlacedCall:
+        await trio.lowlevel.checkpoint()
+        self.log.append("created")
+        self.requests.append(request)
+        self.was_asked.set()
+        if self.held is not None:
+            await self.held.wait()
+        if self.failure is not None:
+            raise self.failure
+        return PlacedCall(f"CA{len(self.requests):032}", "queued")
+
+    async def redirect(self, call_sid: str, twiml: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.redirected.append((call_sid, twiml))
+        self.was_redirected.set()
+        if self.held is not None:
+            await self.held.wait()
+        if self.redirect_failure is not None:
+            raise self.redirect_failure
+
+    async def hang_up(self, call_sid: str) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.hang_up_failure is not None:
+            raise self.hang_up_failure
+        self.hung_up.append(call_sid)
+
+    async def find_recent(self, to: str, from_: str, since: datetime) -> Sequence[CallState]:
+        await trio.lowlevel.checkpoint()
+        found = self.recent.pop(0) if self.recent else []
+        if isinstance(found, CarrierRefused):
+            raise found
+        return found
+
+
+@attrs.define(eq=False)
+class FakeObserver:
+    """What was counted."""
+
+    dials: list[tuple[str, str]] = attrs.field(factory=list)
+    transfers: list[str] = attrs.field(factory=list)
+    counted: trio.Event = attrs.field(factory=trio.Event)
+
+    def dialled(self, kind: str, outcome: str) -> None:
+        self.dials.append((kind, outcome))
+
+    def transfer_over(self, outcome: str) -> None:
+        self.transfers.append(outcome)
+        self.counted.set()
+
+
+@attrs.define(eq=False)
+class Parties:
+    """All of them, and the parts that are put together from them. A real carrier or gate goes before the fake."""
+
+    log: list[str] = attrs.field(factory=list)
+    observer: FakeObserver = attrs.field(factory=FakeObserver)
+    calls: FakeCalls = attrs.field(factory=FakeCalls)
+    reconciliation: Reconciliation = attrs.field(factory=Reconciliation)
+    addresses: Addresses = attrs.field(factory=lambda: Addresses(PUBLIC_URL))
+    gate: FakeGate = attrs.field(init=False)
+    desk: FakeDesk = attrs.field(init=False)
+    records: FakeRecords = attrs.field(init=False)
+    carrier: FakeCarrier = attrs.field(init=False)
+    real_carrier: Carrier | None = None
+    real_gate: Gate | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.gate = FakeGate(self.log)
+        self.desk = FakeDesk(self.log)
+        self.records = FakeRecords(self.log)
+        self.carrier = FakeCarrier(self.log)
+
+    def dialler(self, *, has_carrier: bool = True) -> Dialler:
+        """Make a dialler of these."""
+        return Dialler(
+            gate=self.real_gate or self.gate,
+            carrier=(self.real_carrier or self.carrier) if has_carrier else None,
+            observer=self.observer,
+            reconciliation=self.reconciliation,
+        )
+
+    def transfers(self, *, has_carrier: bool = True, defaults: Defaults = DEFAULTS) -> Transfers:
+        """Make transfers of these."""
+        return Transfers(
+            front_desk=self.desk,
+            live_calls=self.calls,
+            records=self.records,
+            gate=self.gate,
+            carrier=(self.real_carrier or self.carrier) if has_carrier else None,
+            addresses=self.addresses,
+            defaults=defaults,
+            observer=self.observer,
+        )

@@ -1,0 +1,183 @@
+"""The parts that dial, against the simulated carrier's REST API and the product's own client of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+
+from relay.calls import CallWish, TransferOutcome, TransferWish
+from relay.dialling import orphaned_calls as reconciling
+from relay.dialling import transfer_watch
+from relay.dialling.defaults import Addresses
+from relay.dialling.outbound_calls import Conversations
+from relay.errors import OutboundRefused
+from relay.simulator.callee import Answers, Refused, Unanswered
+from relay.simulator.rest import Mischief
+from relay.twilio.rest import CarrierOptions, open_carrier_calls
+from tests.relay.dialling.parties import DEFAULTS, OURS, PERSON, THEIRS, FakeRecord, Parties, agent
+from tests.relay.simulator.ordering import QUICK, Bench, ordering
+from tests.relay.simulator.scripted_relay import ACCOUNT, TOKEN
+
+STATUS = "/webhooks/my-client/call-status"
+
+
+@attrs.frozen
+class Exchange:
+    """The simulated carrier, and the parts that call by it."""
+
+    bench: Bench
+    parties: Parties
+
+    def conversations(self) -> Conversations:
+        """Put the calls together."""
+        return Conversations(
+            dialler=self.parties.dialler(),
+            front_desk=self.parties.desk,
+            addresses=self.parties.addresses,
+            # The carrier takes names of ElevenLabs voices only.
+            defaults=attrs.evolve(DEFAULTS, voice="EXAVITQu4vr4xnSDxMaL"),
+        )
+
+
+@asynccontextmanager
+async def exchange(options: CarrierOptions = QUICK) -> AsyncIterator[Exchange]:
+    """Have calls placed with the simulated carrier, and those that nobody wants ended, all within 10 seconds."""
+    async with ordering() as bench:
+        parties = Parties(addresses=Addresses(bench.relay.origin))
+        unclaimed = parties.reconciliation.on_unclaimed
+        async with (
+            open_carrier_calls(
+                ACCOUNT, TOKEN, base_url=bench.rest.url, on_unclaimed=unclaimed, options=options
+            ) as carrier,
+            trio.open_nursery() as nursery,
+        ):
+            parties.real_carrier = carrier
+            nursery.start_soon(parties.reconciliation.run, carrier)
+            yield Exchange(bench, parties)
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_call_rings_and_comes_to_the_socket() -> None:
+    """The callee hears who is calling and the greeting; the socket is opened with the ticket."""
+    async with exchange() as here:
+        result = await here.conversations().make_call(agent(), CallWish(to=THEIRS, greeting="It is about Tuesday."))
+        call = await here.bench.rest.call(result["callSid"])
+        await call.connected()
+        await call.hang_up()
+        await call.wait_ended()
+    assert "AI assistant" in call.heard[0]
+    assert call.greeting == "It is about Tuesday."
+    assert here.bench.relay.setups[0]["customParameters"] == {"ticket": "the-ticket"}
+
+
+async def test_every_step_is_told_under_the_order() -> None:
+    """The status callbacks name the order, so that the first is understood before the order's answer is there."""
+    async with exchange() as here:
+        here.bench.rest.callee(THEIRS, Unanswered("busy"))
+        result = await here.conversations().make_call(agent(), CallWish(to=THEIRS))
+        await (await here.bench.rest.call(result["callSid"])).wait_ended()
+        ((order, _),) = here.parties.desk.expected.items()
+        fields = dict(here.bench.rest.requests[0].fields)
+    assert fields["StatusCallback"].endswith(f"{STATUS}?order={order}")
+    assert [each["CallStatus"] for each in here.bench.relay.fields_of(STATUS)] == ["initiated", "ringing", "busy"]
+
+
+async def test_the_carriers_own_refusal_is_worded_for_the_client() -> None:
+    """An error of the carrier's comes back as a refusal without the number, and the call is expected no more."""
+    async with exchange() as here:
+        here.bench.rest.callee(THEIRS, Refused(21215))
+        with pytest.raises(OutboundRefused) as caught:
+            await here.conversations().make_call(agent(), CallWish(to=THEIRS))
+    assert caught.value.code == "country_not_permitted"
+    assert THEIRS not in str(caught.value)
+    assert here.parties.desk.expected == {}
+
+
+@pytest.mark.parametrize("how", ["cut", "garbage", "error"])
+async def test_an_answer_that_is_lost_is_not_asked_for_again(how: str) -> None:
+    """One call rings, the client is told that it may, and it would be known if it came."""
+    async with exchange() as here:
+        here.bench.rest.mischief = Mischief(lost=1, how=how)
+        with pytest.raises(OutboundRefused) as caught:
+            await here.conversations().make_call(agent(), CallWish(to=THEIRS))
+        assert caught.value.code == "outcome_unknown"
+        assert len(here.bench.rest.calls) == 1
+        assert len(here.parties.desk.expected) == 1
+
+
+async def cancelled(here: Exchange) -> None:
+    """Begin a call, and have nobody want it while the carrier is being asked."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(here.conversations().make_call, agent(), CallWish(to=THEIRS))
+        await here.bench.rest.requested(len(here.bench.rest.requests) + 1)
+        nursery.cancel_scope.cancel()
+        if here.bench.rest.mischief.held is not None:
+            here.bench.rest.mischief.held.set()
+
+
+async def test_a_call_that_nobody_wants_any_more_is_hung_up() -> None:
+    """Its place is free at once, and the telephone stops ringing."""
+    async with exchange() as here:
+        here.bench.rest.callee(THEIRS, Answers(after=9))
+        here.bench.rest.mischief = Mischief(held=trio.Event())
+        await cancelled(here)
+        assert here.parties.desk.expected == {}
+        call = await here.bench.rest.next_call()
+        await call.wait_ended()
+    assert call.status == "canceled"
+
+
+async def test_a_call_that_nobody_wants_is_found_without_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the carrier did not answer either, the call is looked for and hung up; one that is wanted goes on."""
+    monkeypatch.setattr(reconciling, "_LOOKS", (0.05, 0.05))
+    async with exchange(attrs.evolve(QUICK, timeout=0.3)) as here:
+        here.bench.rest.callee(THEIRS, Answers(after=9))
+        wanted = await here.conversations().make_call(agent(), CallWish(to=THEIRS))
+        here.bench.rest.mischief = Mischief(lost=1)
+        await cancelled(here)
+        first, second = await here.bench.rest.next_call(), await here.bench.rest.next_call()
+        await second.wait_ended()
+    assert (first.call_sid, second.status) == (wanted["callSid"], "canceled")
+
+
+async def test_a_call_whose_line_is_lost_is_transferred_by_the_carrier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller hears the announcement, the other telephone rings, and the outcome is asked about."""
+    monkeypatch.setattr(transfer_watch, "LOST_SECONDS", 0.0)
+    async with exchange() as here, trio.open_nursery() as nursery:
+        here.bench.rest.callee(PERSON, Unanswered("busy"))
+        transfers = here.parties.transfers()
+        await nursery.start(transfers.run)
+        document = here.bench.relay.connect(action=None)
+        async with here.bench.carrier.call("my-client", document=document) as call:
+            await call.connected()
+            here.parties.desk.known = {("my-client", call.call_sid)}
+            here.parties.records.rows[call.call_sid] = FakeRecord(caller=THEIRS, called=OURS)
+            wish = TransferWish(call_sid=call.call_sid, to=PERSON, announcement="Connecting you now.")
+            await transfers.transfer_call(agent(), wish)
+            await call.wait_ended()
+        nursery.cancel_scope.cancel()
+    assert "Connecting you now." in call.heard
+    assert call.dialled == [PERSON]
+    (told,) = here.bench.relay.fields_of("/webhooks/my-client/transfer-ended")
+    assert told["DialCallStatus"] == "busy"
+
+
+async def test_a_call_that_is_over_cannot_be_transferred(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The carrier says so, and the caller counts as gone."""
+    monkeypatch.setattr(transfer_watch, "LOST_SECONDS", 0.0)
+    monkeypatch.setattr(transfer_watch, "LAST_WORD_SECONDS", 0.0)
+    async with exchange() as here, trio.open_nursery() as nursery:
+        transfers = here.parties.transfers()
+        await nursery.start(transfers.run)
+        async with here.bench.carrier.call("my-client", document="<Response/>") as call:
+            await call.wait_ended()
+        here.parties.desk.known = {("my-client", call.call_sid)}
+        here.parties.records.rows[call.call_sid] = FakeRecord(caller=THEIRS, called=OURS)
+        await transfers.transfer_call(agent(), TransferWish(call_sid=call.call_sid, to=PERSON))
+        await here.parties.observer.counted.wait()
+        nursery.cancel_scope.cancel()
+    assert here.parties.observer.transfers == [TransferOutcome.CALLER_GONE.value]

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+from trio.testing import MockClock
+
+from relay.dialling.orphaned_calls import Reconciliation
+from relay.twilio.call_orders import CallState, PlaceCall, PlacedCall, UnclaimedCall
+from relay.twilio.rest_errors import CarrierRefused
+from tests.fakes import STARTED
+from tests.relay.dialling.parties import OURS, PUBLIC_URL, THEIRS, FakeCarrier
+
+REQUEST = PlaceCall(
+    to=THEIRS, from_=OURS, twiml="<Response/>", status_callback=f"{PUBLIC_URL}/webhooks/a/call-status", time_limit=60
+)
+NO = CarrierRefused("carrier_unreachable", None, "No.", True)
+
+
+def unclaimed(call_sid: str | None) -> UnclaimedCall:
+    """Say that nobody wants a call any more, which has this name or none yet."""
+    placed = None if call_sid is None else PlacedCall(call_sid, "queued")
+    return UnclaimedCall(request=REQUEST, placed=placed, since=STARTED)
+
+
+def state(call_sid: str) -> CallState:
+    """Describe a call as the carrier lists it."""
+    return CallState(
+        sid=call_sid,
+        status="ringing",
+        created_at=STARTED,
+        started_at=None,
+        ended_at=None,
+        duration=None,
+        answered_by=None,
+    )
+
+
+@asynccontextmanager
+async def reconciling(carrier: FakeCarrier) -> AsyncIterator[Reconciliation]:
+    """End unclaimed calls for the length of the block."""
+    reconciliation = Reconciliation()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reconciliation.run, carrier)
+        yield reconciliation
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_call_that_nobody_wants_is_ended(autojump_clock: MockClock) -> None:
+    """Where the carrier has named it, it is ended at once."""
+    carrier = FakeCarrier([])
+    async with reconciling(carrier) as reconciliation:
+        reconciliation.on_unclaimed(unclaimed("CA1"))
+        await trio.sleep(1)
+    assert carrier.hung_up == ["CA1"]
+
+
+async def test_a_call_without_a_name_is_looked_for(autojump_clock: MockClock) -> None:
+    """The carrier's list is asked after five seconds, and once more fifteen seconds later."""
+    carrier = FakeCarrier([], recent=[[], [state("CA1")]])
+    async with reconciling(carrier) as reconciliation:
+        reconciliation.on_unclaimed(unclaimed(None))
+        await trio.sleep(19)
+        assert carrier.hung_up == []
+        await trio.sleep(2)
+    assert carrier.hung_up == ["CA1"]
+
+
+async def test_a_call_that_was_never_placed_is_left_at_that(autojump_clock: MockClock) -> None:
+    """When the list does not show it, there is none."""
+    carrier = FakeCarrier([])
+    async with reconciling(carrier) as reconciliation:
+        reconciliation.on_unclaimed(unclaimed(None))
+        await trio.sleep(60)
+    assert carrier.hung_up == []
+
+
+async def test_calls_that_somebody_wants_are_left_alone(autojump_clock: MockClock) -> None:
+    """Of the calls between the two numbers only the one that nobody was told of is ended."""
+    carrier = FakeCarrier([], recent=[[state("CA3"), state("CA2"), state("CA1")]])
+    async with reconciling(carrier) as reconciliation:
+        reconciliation.claim("CA1")
+        reconciliation.claim("CA3")
+        reconciliation.on_unclaimed(unclaimed(None))
+        await trio.sleep(60)
+    assert carrier.hung_up == ["CA2"]
+
+
+async def test_two_calls_without_a_name_are_two(autojump_clock: MockClock) -> None:
+    """Each of two that nobody wants is ended, though the carrier lists both for both."""
+    both = [state("CA2"), state("CA1")]
+    carrier = FakeCarrier([], recent=[both, both])
+    async with reconciling(carrier) as reconciliation:
+        reconciliation.on_unclaimed(unclaimed(None))
+        reconciliation.on_unclaimed(unclaimed(None))
+        await trio.sleep(60)
+    assert sorted(carrier.hung_up) == ["CA1", "CA2"]
+
+
+async def test_a_list_that_cannot_be_had_is_asked_for_again(autojump_clock: MockClock) -> None:
+    """One answer that does not come is no reason to let a telephone ring."""
+    carrier = FakeCarrier([], recent=[NO, [state("CA1")]])
+    async with reconciling(carrier) as reconciliation:
+        reconciliation.on_unclaimed(unclaimed(None))
+        await trio.sleep(60)
+    assert carrier.hung_up == ["CA1"]
+
+
+async def test_a_carrier_that_refuses_does_not_end_the_work(autojump_clock: MockClock) -> None:
+    """What cannot be ended or found is logged, and the next one is ended."""
+    carrier = FakeCarrier([], hang_up_failure=NO, recent=[NO, NO])
+    async with reconciling(carrier) as reconciliation:
+        reconciliation.on_unclaimed(unclaimed("CA1"))
+        reconciliation.on_unclaimed(unclaimed(None))
+        await trio.sleep(60)
+        carrier.hang_up_failure = None
+        reconciliation.on_unclaimed(unclaimed("CA2"))
+        await trio.sleep(1)
+    assert carrier.hung_up == ["CA2"]
+
+
+async def test_telling_it_never_waits(autojump_clock: MockClock) -> None:
+    """It is called in a task that is being cancelled: when there are too many, the rest are left, without an error."""
+    carrier = FakeCarrier([])
+    reconciliation = Reconciliation()
+    for number in range(150):
+        reconciliation.on_unclaimed(unclaimed(f"CA{number}"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reconciliation.run, carrier)
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert sorted(carrier.hung_up) == sorted(f"CA{number}" for number in range(100))
+
+
+def test_what_is_claimed_is_forgotten_in_time() -> None:
+    """Only the newest calls are remembered."""
+    reconciliation = Reconciliation()
+    for number in range(2000):
+        reconciliation.claim(f"CA{number}")
+    assert len(reconciliation._claimed) == 1000
