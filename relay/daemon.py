@@ -502,7 +502,7 @@ class Relay:
         )
 
     def _status(self) -> dict[str, Any]:
-        """Return what only the running daemon knows, as JSON; see `relay.commands.status`."""
+        """Return what only the running daemon knows, as JSON; see `relay.cli.status`."""
         return {
             "draining": self.switchboard.draining,
             "answeringMachine": self._vendors.machine is not None,

@@ -28,7 +28,7 @@ import click
 import trio
 from mcp import Client
 
-from relay.one_line import in_one_line
+from relay.cli.one_line import in_one_line
 from relay.simulator.call import SimulatedCall
 from relay.simulator.callee import Answers
 from relay.simulator.carrier import Carrier

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
-from relay.printing import print_beside
+from relay.cli.printing import print_beside
 
 _console = Console(highlight=False)
 

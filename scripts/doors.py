@@ -38,7 +38,7 @@ import trio
 from rich.console import Console
 from rich.table import Table
 
-from relay.one_line import leaves_of
+from relay.cli.one_line import leaves_of
 from relay.simulator.carrier import open_carrier
 from relay.simulator.echo_client import open_echo_client
 from relay.simulator.faults import CallOver

@@ -37,10 +37,10 @@ import trio
 from rich.console import Console
 
 from relay import config, logs
-from relay.caller.ending import explain
+from relay.cli.caller.ending import explain
+from relay.cli.one_line import in_one_line, leaves_of
 from relay.errors import RelayError
 from relay.local import find_carrier_token, token_path
-from relay.one_line import in_one_line, leaves_of
 from relay.simulator.carrier import open_carrier
 from relay.simulator.costs import Costs, DaemonMeter, cpu_of, memory_of_idle_call, run_metered_load
 from relay.simulator.echo_client import EchoFailed, open_echo_client

@@ -130,15 +130,15 @@ def test_only_the_caller_needs_the_simulator() -> None:
     """Of the product only `relay call` uses the simulated carrier, and only what it rings with."""
     product = [module for module in RELAY if _part(module) != "relay.simulator"]
     users = [module for module in product if "relay.simulator" in _imported_parts(module)]
-    assert {_part(module) for module in users} == {"relay.caller"}
+    assert {_part(module) for module in users} == {"relay.cli.caller"}
     used = {name for module in users for name in _imports(_modules()[module]) if name.startswith("relay.simulator")}
     assert used <= {f"relay.simulator.{name}" for name in ("call", "callee", "carrier", "dialling", "faults", "twiml")}
 
 
 def test_only_the_command_needs_the_caller() -> None:
     """The caller is imported by `relay call` alone."""
-    importers = {m for m in RELAY if _part(m) != "relay.caller" and "relay.caller" in _imported_parts(m)}
-    assert importers == {"relay.commands.call"}
+    importers = {m for m in RELAY if _part(m) != "relay.cli.caller" and "relay.cli.caller" in _imported_parts(m)}
+    assert importers == {"relay.cli.call"}
 
 
 def test_the_simulator_does_not_check_the_product_with_the_product() -> None:
@@ -149,8 +149,8 @@ def test_the_simulator_does_not_check_the_product_with_the_product() -> None:
 
 def test_only_the_command_line_knows_the_daemon() -> None:
     """Nothing that the daemon puts together imports the daemon."""
-    assert {m for m in RELAY if _imported_parts(m) & {"relay.daemon", "relay.cli"}} == {
-        "relay.commands.serve",
+    assert {m for m in RELAY if _imported_parts(m) & {"relay.daemon", "relay.cli.main"}} == {
+        "relay.cli.serve",
         "relay.__main__",
     }
 

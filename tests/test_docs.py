@@ -27,7 +27,7 @@ import trio
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from relay.cli import main
+from relay.cli.main import main
 from relay.config import Settings
 from relay.simulator.local_daemon import run_local_daemon
 from relay.store.message_record import MessageStatus

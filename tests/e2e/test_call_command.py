@@ -21,9 +21,9 @@ import attrs
 import pytest
 import trio
 
+from relay.cli.standard_input import read_some
 from relay.simulator.claude import serve_stand_in
 from relay.simulator.local_daemon import run_local_daemon
-from relay.standard_input import read_some
 from tests.e2e.parties import AiClient, Turn, connected, message_left, register, repeat
 
 SECONDS = 110

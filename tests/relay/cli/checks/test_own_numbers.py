@@ -1,0 +1,140 @@
+"""What the doctor says of where numbers lead, over a stand-in for the carrier's API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from relay.cli.checks.check import CannotTell, Ill
+from relay.cli.checks.own_numbers import webhooks
+from relay.config import Settings
+from relay.store.agent_registry import AgentRegistry
+from relay.store.database import open_database
+from tests.relay.cli.checks.small_server import Reply, SmallServer, small_server
+
+pytestmark = pytest.mark.usefixtures("time_limit")
+
+NUMBERS = "/2010-04-01/Accounts/AC1/IncomingPhoneNumbers.json"
+NUMBER = "+14155550123"
+RIGHT = "https://voice.example.com/webhooks/my-client/voice"
+
+
+def numbers(*found: dict[str, Any]) -> Reply:
+    """Answer with these numbers, as the carrier lists them."""
+    usual = {
+        "phone_number": NUMBER,
+        "voice_url": RIGHT,
+        "voice_method": "POST",
+        "voice_application_sid": "",
+        "trunk_sid": None,
+    }
+    page = {"incoming_phone_numbers": [usual | each for each in found], "page": 0, "page_size": 20}
+    return Reply(200, json.dumps(page).encode(), {"content-type": "application/json"})
+
+
+@asynccontextmanager
+async def asked(
+    directory: Path, reply: Reply, *, number: str | None = NUMBER, caller: str | None = None
+) -> AsyncIterator[tuple[Settings, SmallServer]]:
+    """Have an agent with a number, and a carrier that answers so."""
+    url = f"sqlite:///{directory / 'relay.db'}"
+    async with open_database(url) as database:
+        await AgentRegistry(database).add("my-client", number=number)
+    async with small_server({NUMBERS: reply}) as server:
+        yield (
+            Settings(
+                database_url=url,
+                public_url="https://voice.example.com",
+                twilio_account_sid="AC1",
+                twilio_auth_token="secret",
+                twilio_api_base_url=server.url,
+                twilio_phone_number=caller,
+            ),
+            server,
+        )
+
+
+@pytest.mark.parametrize("found", [{}, {"voice_url": f"{RIGHT}/"}, {"voice_method": None}])
+async def test_a_number_that_leads_to_its_agent_is_well(tmp_path: Path, found: dict[str, Any]) -> None:
+    """With or without a slash at its end, which the relay does not mind."""
+    async with asked(tmp_path, numbers(found)) as (settings, server):
+        assert await webhooks(settings) == "Numbers that lead to their agent's webhook: 1."
+    assert [path for path, _headers in server.asked] == [NUMBERS]
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ({"voice_url": ""}, "leads nowhere"),
+        ({"voice_url": None}, "leads nowhere"),
+        ({"voice_url": "https://demo.twilio.com/welcome/voice/"}, "to another server"),
+        ({"voice_url": "http://voice.example.com/webhooks/my-client/voice"}, "to another server"),
+        ({"voice_url": "https://voice.example.com.evil.example/webhooks/my-client/voice"}, "to another server"),
+        ({"voice_url": "https://voice.example.com/webhooks/other/voice"}, "to another agent or path"),
+        ({"voice_url": "https://voice.example.com/webhooks/my-client/call-status"}, "to another agent or path"),
+        ({"voice_url": f"{RIGHT}?debug=1"}, "to another agent or path"),
+        ({"voice_method": "GET"}, "with GET"),
+        ({"voice_application_sid": "AP1"}, "a TwiML application or a SIP trunk"),
+        ({"trunk_sid": "TK1"}, "a TwiML application or a SIP trunk"),
+        ({"phone_number": "+141555501239"}, "none of the account's"),
+    ],
+)
+async def test_a_number_that_leads_elsewhere_is_told(tmp_path: Path, found: dict[str, Any], told: str) -> None:
+    """The agent is named, and what to do; neither the number nor a foreign address is repeated."""
+    async with asked(tmp_path, numbers(found)) as (settings, _server):
+        with pytest.raises(Ill, match=told) as ill:
+            await webhooks(settings)
+    assert not isinstance(ill.value, CannotTell)
+    text = ill.value.detail + ill.value.mend
+    assert "my-client" in text
+    assert NUMBER not in text
+    assert "evil" not in text
+    assert "relay agents set" in text or RIGHT in text
+
+
+async def test_an_account_without_the_number_is_told(tmp_path: Path) -> None:
+    """Nobody who calls it comes here."""
+    async with asked(tmp_path, numbers()) as (settings, _server):
+        with pytest.raises(Ill, match="none of the account's"):
+            await webhooks(settings)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(500),
+        Reply(401, b'{"code": 20003}'),
+        Reply(403, b'{"code": 10001}'),
+        Reply(200, b"<html>"),
+        Reply(200, b"{}", {"content-type": "application/json"}),
+    ],
+    ids=["a fault", "a wrong password", "suspended", "a page", "no list"],
+)
+async def test_a_carrier_that_does_not_say_leaves_it_open(tmp_path: Path, reply: Reply) -> None:
+    """Its faults are another check's, and no fault of the number's."""
+    async with asked(tmp_path, reply) as (settings, _server):
+        with pytest.raises(CannotTell):
+            await webhooks(settings)
+
+
+async def test_an_agent_without_a_number_is_counted(tmp_path: Path) -> None:
+    """Which number leads to it, only a call can show."""
+    async with asked(tmp_path, numbers(), number=None) as (settings, server):
+        assert "Agents without a number, of which only a call can show it: 1." in await webhooks(settings)
+    assert server.asked == []
+
+
+async def test_those_who_call_back_should_reach_an_agent(tmp_path: Path) -> None:
+    """The settings' number may lead to any agent; where it leads to none, that is told as a doubt."""
+    async with asked(tmp_path, numbers({}), number=None, caller=NUMBER) as (settings, server):
+        await webhooks(settings)
+        server.replies = {NUMBERS: numbers({"voice_url": "https://demo.example/"})}
+        with pytest.raises(CannotTell, match="TWILIO_PHONE_NUMBER back reaches no agent"):
+            await webhooks(settings)
+        await webhooks(attrs.evolve(settings, twilio_phone_number=None))
