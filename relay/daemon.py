@@ -47,7 +47,6 @@ from actors.policy import Policy
 from actors.ports import Responder
 from relay import local as local_mode
 from relay import logs
-from relay.calls_of_agents import CallsOfAgents
 from relay.config import Settings
 from relay.dialling import undelivered
 from relay.dialling.defaults import Addresses, Defaults
@@ -72,8 +71,9 @@ from relay.http.operator_status import OperatorPages
 from relay.known_agents import KnownAgents
 from relay.mcp.app import McpApp
 from relay.mcp.client_responder import ClientResponder
-from relay.mcp.http_guard import RebindingGuard
-from relay.mcp.outbound_tools import outbound_tools
+from relay.mcp.tools.agent_calls import CallsOfAgents
+from relay.mcp.tools.outbound import outbound_tools
+from relay.mcp.transports.http_guard import RebindingGuard
 from relay.metering import CallMeter
 from relay.reception import Reception
 from relay.running import RunningDaemon, announce

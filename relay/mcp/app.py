@@ -39,26 +39,26 @@ from relay.http.responses import (
     read_body,
     refuse,
 )
-from relay.mcp import tokens
-from relay.mcp.bodies import Bodies, TooMuchUnderWay
-from relay.mcp.call_tools import call_tools
-from relay.mcp.event_stream import Timing
-from relay.mcp.hello import HelloBook
-from relay.mcp.http_body import MalformedError, read_message
-from relay.mcp.http_guard import RebindingGuard
-from relay.mcp.http_session import HttpSession
+from relay.mcp.handshakes import HelloBook
 from relay.mcp.live_messages import LiveMessages
-from relay.mcp.message_tools import message_tools
 from relay.mcp.ports import STORE_FAILURES, Calls, Hellos, LiveCalls, Messages, TokenDirectory
 from relay.mcp.registry import ClientHere, Registry
 from relay.mcp.returning_clients import ReturningClients
 from relay.mcp.server import build_server, options_of
 from relay.mcp.session import McpSession
-from relay.mcp.sse import SseStream, come_back_later
-from relay.mcp.streamable import StreamableHttp
-from relay.mcp.tools import Tool, Toolbox
-from relay.mcp.turn_tools import turn_tools
-from relay.mcp.waiting_room import WaitingRoom
+from relay.mcp.tools.live_calls import call_tools
+from relay.mcp.tools.messages import message_tools
+from relay.mcp.tools.toolbox import Tool, Toolbox
+from relay.mcp.tools.turns import turn_tools
+from relay.mcp.transports import tokens
+from relay.mcp.transports.bodies import Bodies, TooMuchUnderWay
+from relay.mcp.transports.event_stream import Timing
+from relay.mcp.transports.http_body import MalformedError, read_message
+from relay.mcp.transports.http_guard import RebindingGuard
+from relay.mcp.transports.http_session import HttpSession
+from relay.mcp.transports.sse import SseStream, come_back_later
+from relay.mcp.transports.streamable import StreamableHttp
+from relay.mcp.transports.waiting_room import WaitingRoom
 
 log = structlog.get_logger(__name__)
 

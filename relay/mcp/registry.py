@@ -11,8 +11,8 @@ from datetime import datetime
 
 import attrs
 
-from relay.mcp.http_session import HttpSession
 from relay.mcp.session import McpSession
+from relay.mcp.transports.http_session import HttpSession
 
 _LONGEST_NAME = 100
 

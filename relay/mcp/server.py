@@ -25,14 +25,14 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from relay import __version__
 from relay.agents import Agent
-from relay.mcp import guidance
+from relay.mcp.notifications import AT_ONCE, LIVE_CALLS, RESOURCE_URI
 from relay.mcp.ports import STORE_FAILURES, LiveCalls, Messages
-from relay.mcp.push import AT_ONCE, LIVE_CALLS, RESOURCE_URI
 from relay.mcp.session import CHANNEL, McpSession
-from relay.mcp.spoken_words import live_call_json
-from relay.mcp.tool_arguments import shortened
-from relay.mcp.tools import Toolbox, ToolCall, failure
-from relay.mcp.under_way import TooManyUnderWay, UnderWay
+from relay.mcp.tools import guidance
+from relay.mcp.tools.arguments import shortened
+from relay.mcp.tools.spoken_words import live_call_json
+from relay.mcp.tools.toolbox import Toolbox, ToolCall, failure
+from relay.mcp.tools.under_way import TooManyUnderWay, UnderWay
 
 # More than all hosts of an agent have in flight; each waits for the database or for the client to read.
 TOOL_CALLS_AT_ONCE = 32

@@ -43,10 +43,10 @@ from actors.ports import Answer
 from actors.routing import Way
 from actors.turn_queues import TurnDesks
 from relay.agents import Agent
-from relay.mcp.outbox import Outbox, WayOut
 from relay.mcp.returning_clients import ReturningClients, SessionUse
 from relay.mcp.sampler import Sampler
 from relay.mcp.sampling_params import sampling_params
+from relay.mcp.transports.outbox import Outbox, WayOut
 
 log = structlog.get_logger(__name__)
 

@@ -28,12 +28,12 @@ from relay.errors import DatabaseError
 from relay.http.listener import ListenerOptions, serve
 from relay.mcp.app import McpApp
 from relay.mcp.client_responder import ClientResponder
-from relay.mcp.event_stream import Timing
-from relay.mcp.http_guard import RebindingGuard
-from relay.mcp.outbound_tools import outbound_tools
 from relay.mcp.session import McpSession
-from relay.mcp.tool_arguments import Arguments
-from relay.mcp.tools import Tool, Toolbox, ToolCall
+from relay.mcp.tools.arguments import Arguments
+from relay.mcp.tools.outbound import outbound_tools
+from relay.mcp.tools.toolbox import Tool, Toolbox, ToolCall
+from relay.mcp.transports.event_stream import Timing
+from relay.mcp.transports.http_guard import RebindingGuard
 from tests.relay.mcp.memory_outbound import MemoryOutbound
 from tests.sids import sid
 

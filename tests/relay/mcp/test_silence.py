@@ -11,8 +11,8 @@ import trio
 
 from actors.errors import ClientAbsent
 from actors.messages import Availability
-from relay.mcp.event_stream import Timing
 from relay.mcp.session import McpSession
+from relay.mcp.transports.event_stream import Timing
 from tests.mcp_clients import PYTHON_1, PYTHON_2, StockClient, each_client, start_client
 from tests.relay.mcp.http_client import standing_client
 from tests.relay.mcp.mcp_relay import RunningRelay, eventually, raw_client, running_relay

@@ -1,0 +1,263 @@
+"""What a tool is: its description for a language model, its checked arguments, its result in two forms.
+
+A tool acts for the agent of the session that called it, and for no other: `agentId` among the arguments may only repeat
+what the token says. Whatever goes wrong comes back as a result that a model can read and act on, never as a protocol
+error, because hosts do not show those to their models.
+
+Most tools need to know no more than their agent. Those of a call's turns, which wait for a caller, also need to know
+which of the agent's clients asks, and how to tell it that the wait goes on: see `ToolCall` and `TurnTool`.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic
+
+import attrs
+import mcp_types as types
+import structlog
+import trio
+from mcp.shared.exceptions import MCPError
+from pydantic import ValidationError
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import core_schema
+
+from actors.errors import UnknownCall
+from relay.agents import Agent
+from relay.errors import OutboundRefused
+from relay.faults import report
+from relay.mcp.ports import STORE_FAILURES
+from relay.mcp.session import McpSession
+from relay.mcp.tools.arguments import ArgumentsT, explain, shortened
+
+log = structlog.get_logger(__name__)
+
+Schema = dict[str, Any]
+
+
+class ToolError(Exception):
+    """Say why a tool did nothing: `code` for programs, the text for the model, with what to do instead."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+Outcome = dict[str, Any] | types.InputRequiredResult
+"""What a tool returns: what its `result` describes, or a question that the client has to answer first (2026-07-28)."""
+
+
+async def _tell_nobody(_progress: float, _message: str) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+@attrs.frozen(kw_only=True)
+class ToolCall:
+    """Who calls a tool, and what came with it beside the arguments.
+
+    `client` tells the agent's clients apart. `session` is the client's, None for one of the 2026-07-28 revision;
+    `answers_questions` says of such a one that it can sample. `report` tells the client how far it is, where it wants
+    to know. `state` and `answers` are what an earlier `InputRequiredResult` of this tool gave, and what came of it.
+    """
+
+    agent: Agent
+    client: str = ""
+    session: McpSession | None = None
+    answers_questions: bool = False
+    report: Callable[[float, str], Awaitable[None]] = _tell_nobody
+    state: str | None = None
+    answers: Mapping[str, types.InputResponse] = attrs.field(factory=dict)
+
+    @property
+    def shows_its_end(self) -> bool:
+        """Whether its client has a stream open, whose end will show that the client is gone."""
+        return self.session is not None and self.session.reachable
+
+
+@attrs.frozen(kw_only=True)
+class ToolBase(ABC, Generic[ArgumentsT]):
+    """What is known of any tool.
+
+    `dry_run` describes what it returns instead of `result` when it is only asked what it would do, and `details` what
+    its errors carry for programs beside code and message; None where there is no such thing. A result that may lack
+    what `result` requires has the fields of one of `alternatives` instead. One that `lists` may have much to tell: an
+    agent gets one such result at a time.
+    """
+
+    name: str
+    title: str
+    description: str
+    arguments: type[ArgumentsT]
+    result: Schema
+    annotations: types.ToolAnnotations
+    dry_run: Schema | None = None
+    details: Schema | None = None
+    alternatives: Sequence[Sequence[str]] = ()
+    lists: bool = False
+
+    @abstractmethod
+    async def perform(self, call: ToolCall, arguments: ArgumentsT) -> Outcome:
+        """Do what the tool is for. Raises `ToolError`, and what else `Toolbox.call` knows."""
+
+    def definition(self) -> types.Tool:
+        """Describe the tool as `tools/list` does."""
+        return types.Tool(
+            name=self.name,
+            title=self.title,
+            description=self.description,
+            input_schema=self.arguments.model_json_schema(schema_generator=_PlainSchema),
+            output_schema=self._output_schema(),
+            annotations=self.annotations,
+        )
+
+    def _output_schema(self) -> Schema:
+        """Allow the error beside the results: the TypeScript clients check error results against the schema as well."""
+        results = [each for each in (self.dry_run, self.result) if each is not None]
+        properties = {name: schema for each in results for name, schema in each["properties"].items()}
+        required = [*(each["required"] for each in results), *self.alternatives, ["error"]]
+        return {
+            "type": "object",
+            "properties": {**properties, "error": _error_schema(self.details)},
+            "oneOf": [{"required": list(each)} for each in required],
+        }
+
+
+@attrs.frozen(kw_only=True)
+class Tool(ToolBase[ArgumentsT]):
+    """A tool that needs to know no more than the agent it acts for."""
+
+    run: Callable[[Agent, ArgumentsT], Awaitable[dict[str, Any]]]
+
+    async def perform(self, call: ToolCall, arguments: ArgumentsT) -> Outcome:
+        """See `ToolBase.perform`."""
+        return await self.run(call.agent, arguments)
+
+
+@attrs.frozen(kw_only=True)
+class TurnTool(ToolBase[ArgumentsT]):
+    """A tool that needs to know which client asks. One that `waits` for a caller bounds itself how many calls do."""
+
+    run: Callable[[ToolCall, ArgumentsT], Awaitable[Outcome]]
+    waits: bool = True
+
+    async def perform(self, call: ToolCall, arguments: ArgumentsT) -> Outcome:
+        """See `ToolBase.perform`."""
+        return await self.run(call, arguments)
+
+
+class Toolbox:
+    """The tools by name."""
+
+    def __init__(self, tools: Iterable[ToolBase[Any]]) -> None:
+        self._tools = {each.name: each for each in tools}
+        self.definitions = [each.definition() for each in self._tools.values()]
+
+    def waits(self, name: str) -> bool:
+        """Whether the tool of this name takes as long as a caller does."""
+        tool = self._tools.get(name)
+        return isinstance(tool, TurnTool) and tool.waits
+
+    def lists(self, name: str) -> bool:
+        """Whether the tool of this name may have much to tell."""
+        tool = self._tools.get(name)
+        return tool is not None and tool.lists
+
+    async def call(
+        self, call: ToolCall, name: str, arguments: Mapping[str, Any]
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        """Run a tool for an agent. Raises `MCPError` for a name that is no tool; all else is in the result."""
+        agent, tool = call.agent, self._tools.get(name)
+        if tool is None:
+            raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {shortened(name)}")
+        try:
+            outcome = await tool.perform(call, _checked(tool, agent, arguments))
+            return outcome if isinstance(outcome, types.InputRequiredResult) else _result(outcome)
+        except ToolError as error:
+            return failure(error.code, str(error))
+        except OutboundRefused as refusal:
+            return failure(refusal.code, str(refusal), refusal.details)
+        except UnknownCall:
+            return failure(
+                "unknown_call", "You have no live call of that callSid. comms_list_calls with state live names them."
+            )
+        except STORE_FAILURES:
+            log.warning("tool_store_failed", tool=name, agent_id=agent.agent_id)
+            return failure(
+                "try_again",
+                "The relay's database did not answer, so this was not done; nothing is lost. Try again in a moment.",
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, the model gets an answer and the log the place
+            report("tool_crashed", error, tool=name, agent_id=agent.agent_id)
+            return failure(
+                "internal_error",
+                "The relay made a mistake, which is in its log. It may have done what you asked, or not: look before "
+                "you ask again. Other tools still work.",
+            )
+
+
+def failure(code: str, message: str, details: Mapping[str, Any] | None = None) -> types.CallToolResult:
+    """Word an error as a tool result. `details` are left out where there are none; they must be fit for JSON."""
+    error: dict[str, Any] = {"code": code, "message": message}
+    if details:
+        error["details"] = dict(details)
+    return _result({"error": error}, is_error=True)
+
+
+def _result(content: dict[str, Any], *, is_error: bool = False) -> types.CallToolResult:
+    # The text repeats the structure, for the many clients that show only text to their model (MCP 2025-06-18, tools).
+    text = types.TextContent(type="text", text=json.dumps(content, ensure_ascii=False))
+    return types.CallToolResult(content=[text], structured_content=content, is_error=is_error)
+
+
+def _checked(tool: ToolBase[ArgumentsT], agent: Agent, arguments: Mapping[str, Any]) -> ArgumentsT:
+    # Before anything else is looked at: thousands of names that are none would each be complained about.
+    unknown = tool.arguments.first_unknown(arguments)
+    if unknown is not None:
+        known = ", ".join(str(field.alias) for field in tool.arguments.model_fields.values())
+        raise ToolError("bad_arguments", f"There is no argument {shortened(unknown)}. There are: {known}.")
+    try:
+        checked = tool.arguments.model_validate(arguments)
+    except ValidationError as error:
+        raise ToolError("bad_arguments", explain(error)) from None
+    if checked.agent_id not in {"", agent.agent_id}:
+        raise ToolError("not_your_agent", "agentId names another agent than your token's; leave it out.")
+    return checked
+
+
+def nullable(schema: Schema) -> Schema:
+    """Describe what may also be null. By `anyOf`: a list of types is legal, and breaks some hosts."""
+    kind = {name: value for name, value in schema.items() if name != "description"}
+    return {"anyOf": [kind, {"type": "null"}], "description": schema["description"]}
+
+
+def _error_schema(details: Schema | None) -> Schema:
+    properties: Schema = {
+        "code": {"type": "string", "description": "What went wrong, in snake_case."},
+        "message": {"type": "string", "description": "What is wrong and what to do."},
+    }
+    if details is not None:
+        properties["details"] = details
+    return {
+        "type": "object",
+        "description": "Present only when the call failed.",
+        "properties": properties,
+        "required": ["code", "message"],
+    }
+
+
+class _PlainSchema(GenerateJsonSchema):
+    """Schemas without titles, empty defaults and the null of optional types, which only cost a model tokens."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - the base class names it
+        return False
+
+    def default_schema(self, schema: Any) -> dict[str, Any]:
+        described = super().default_schema(schema)
+        if not described.get("default", True):
+            del described["default"]
+        return described
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> dict[str, Any]:
+        return self.generate_inner(schema["schema"])

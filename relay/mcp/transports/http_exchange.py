@@ -1,0 +1,123 @@
+"""One POST that asks something: its answers are collected, and sent as the response when they are there.
+
+As plain JSON, if nothing else is to be said and it does not take long. A tool that reports progress, or takes longer
+than a proxy may wait for the first byte, gets a stream of events, whose last one is the answer (MCP 2025-11-25,
+basic/transports, "Sending Messages to the Server", items 5 and 6).
+"""
+
+from __future__ import annotations
+
+import attrs
+import trio
+from mcp.shared.dispatcher import coerce_request_id
+from mcp_types import ErrorData, JSONRPCError, JSONRPCMessage, JSONRPCResponse, RequestId
+
+from relay.http.responses import Header, Receive, Send, answer, refuse_message
+from relay.mcp.transports.event_stream import HEADERS, end_response, hang_up, write_events
+from relay.mcp.transports.outbox import LIMIT, message_event, worded
+
+# The code of the SDKs for it; the specification has none, because it ends such a request without an answer, which a
+# response that somebody waits for cannot do.
+REQUEST_CANCELLED = -32800
+
+
+@attrs.define(eq=False, kw_only=True)
+class Exchange:
+    """The requests of one POST, by the ids under which the dispatcher knows them, and what is to be sent in return.
+
+    `answer`, `tell`, `give_up` and `end` never wait. What is told beyond a limit that the client has not read is
+    dropped; answers are always kept.
+    """
+
+    unanswered: set[RequestId]
+    is_batch: bool
+    request_id: RequestId | None = None
+    """The id of the one request, as its client wrote it; None for a batch."""
+    _unsent: list[bytes] = attrs.field(factory=list, init=False)
+    _size: int = attrs.field(default=0, init=False)
+    _streams: bool = attrs.field(default=False, init=False)
+    _ended: bool = attrs.field(default=False, init=False)
+    _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def answer(self, message: JSONRPCResponse | JSONRPCError) -> None:
+        """Take the answer to one of the requests; a second one is ignored, and so is any after the end."""
+        key = None if message.id is None else coerce_request_id(message.id)
+        if key in self.unanswered and not self._ended:
+            self.unanswered.discard(key)
+            self._add(worded(message))
+
+    def tell(self, message: JSONRPCMessage) -> None:
+        """Take something that is to be said before the answers."""
+        self._streams = True
+        if self._size <= LIMIT:
+            self._add(worded(message))
+
+    async def give_up(self, request_id: RequestId) -> None:
+        """Answer a request that the client has cancelled, so that its response ends."""
+        await trio.lowlevel.checkpoint()
+        error = ErrorData(code=REQUEST_CANCELLED, message="Request cancelled")
+        self.answer(JSONRPCError(jsonrpc="2.0", id=request_id, error=error))
+
+    def end(self) -> None:
+        """Note that no more answers will come: the session is over."""
+        self._ended = True
+        self._wake()
+
+    # ── the response ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def respond(self, receive: Receive, send: Send, comment_interval: float, *headers: Header) -> None:
+        """Send the response as its parts come, until all requests are answered, or the client hangs up.
+
+        When the session ends before anything was sent, the response is 404, as for every request to it from then on.
+        """
+        streamed = here = False
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch, receive, nursery.cancel_scope)
+            with trio.move_on_after(comment_interval):
+                while self.unanswered and not self._streams and not self._ended:
+                    await self._change()
+            if self._streams or (self.unanswered and not self._ended):
+                streamed = True
+                await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *headers]})
+                await write_events(self, send, comment_interval)
+            here = True
+            nursery.cancel_scope.cancel("answered")
+        # What ends the response is sent out of reach of the watch, which the server wakes when it is sent.
+        if streamed:
+            await end_response(send)
+        elif here and self.unanswered:
+            message = "This session is over; initialize a new one."
+            await refuse_message(send, 404, "unknown_session", message, request_id=self.request_id)
+        elif here:
+            body = b"[" + b",".join(self._unsent) + b"]" if self.is_batch else b"".join(self._unsent)
+            await answer(send, 200, body, (b"content-type", b"application/json"), *headers)
+
+    async def _watch(self, receive: Receive, responding: trio.CancelScope) -> None:
+        await hang_up(receive)
+        responding.cancel("the client hung up")
+
+    @property
+    def closed(self) -> bool:
+        """Whether all was sent that there will be."""
+        return not self._unsent and (self._ended or not self.unanswered)
+
+    async def take(self) -> bytes:
+        """Wait for something to be said and return it as events, or nothing when that is all."""
+        while not self._unsent and not self.closed:
+            await self._change()
+        chunk = b"".join(message_event(each) for each in self._unsent)
+        self._unsent.clear()
+        self._size = 0
+        return chunk
+
+    def _add(self, text: bytes) -> None:
+        self._unsent.append(text)
+        self._size += len(text)
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+
+    async def _change(self) -> None:
+        self._changed = trio.Event()
+        await self._changed.wait()

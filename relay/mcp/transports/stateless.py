@@ -1,0 +1,154 @@
+"""The 2026-07-28 revision of MCP: each POST is complete in itself, and the server can ask its client nothing.
+
+The SDK serves it; here it is decided who should use it. A client that can sample is of far more use to a caller when it
+is asked over a standing stream than when it must come and fetch, and only the revisions with a handshake have one. So
+its `server/discover`, the first thing such a client sends, is answered as by a server that does not speak 2026-07-28
+yet: the client falls back to the handshake by itself (seen of the Python SDK 2.3 and the TypeScript SDK 2.4). A client
+that cannot sample, or that was told to use nothing else and never asks, is served.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import AsyncIterator, MutableMapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import trio
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.shared.inbound import MCP_METHOD_HEADER, MCP_PROTOCOL_VERSION_HEADER
+from mcp_types import CLIENT_CAPABILITIES_META_KEY, UNSUPPORTED_PROTOCOL_VERSION
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+
+from relay.agents import Agent
+from relay.http.responses import Head, Receive, Scope, Send, answer
+from relay.mcp.pieces import text_of
+from relay.mcp.server import REQUESTER
+from relay.mcp.transports.event_stream import FAREWELL
+
+
+@attrs.define(eq=False)
+class Visitor:
+    """The clients of one agent that are here without a session, as far as the server's handlers need to know them."""
+
+    agent: Agent
+    requests: int = attrs.field(default=0, init=False)
+
+    async def room(self) -> None:
+        """Return at once: an answer has a response of its own."""
+        await trio.lowlevel.checkpoint()
+
+
+class StatelessRevision:
+    """Serve requests of the 2026-07-28 revision. Needs `running` around it."""
+
+    def __init__(self, server: Server[Any], longest_message: int) -> None:
+        """Serve them with this server, refusing bodies of more bytes than that."""
+        self._manager = StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=longest_message)
+        self._visitors: dict[str, Visitor] = {}
+        self._scopes: set[trio.CancelScope] = set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Be able to serve for as long as the block lasts."""
+        async with self._manager.run():
+            yield
+
+    async def serve(self, agent: Agent, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request for an agent; its body was read already. A hang-up of the client cancels the handler."""
+        if Head.of(scope).headers.get(MCP_METHOD_HEADER) == "server/discover" and (refusal := _steer(body)) is not None:
+            await answer(send, 400, refusal, (b"content-type", b"application/json"))
+            return
+        visitor = self._visitors.setdefault(agent.agent_id, Visitor(agent))
+        visitor.requests += 1
+        responding = trio.CancelScope()
+        self._scopes.add(responding)
+        try:
+            with responding:
+                await self._manager.handle_request(
+                    {**scope, REQUESTER: visitor}, _again(_with_text_only(body), receive), _unbroken(send)
+                )
+        finally:
+            self._scopes.discard(responding)
+            visitor.requests -= 1
+            if not visitor.requests:
+                del self._visitors[agent.agent_id]
+
+    def close(self) -> None:
+        """End the requests under way. Never waits."""
+        for each in self._scopes:
+            each.cancel("shutdown")
+
+
+def _steer(body: bytes) -> bytes | None:
+    """Word the refusal for a `server/discover` of a client that can sample; None for any other body."""
+    try:
+        match json.loads(body):
+            case {"id": request_id, "params": {"_meta": {**meta}}}:
+                capabilities = meta.get(CLIENT_CAPABILITIES_META_KEY)
+            case _:
+                return None
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(capabilities, dict) or capabilities.get("sampling") is None:
+        return None
+    data = {"supported": list(HANDSHAKE_PROTOCOL_VERSIONS), "requested": "2026-07-28"}
+    message = "Unsupported protocol version: this client can sample, and is asked to over a session with a handshake"
+    error = {"code": UNSUPPORTED_PROTOCOL_VERSION, "message": message, "data": data}
+    return json.dumps({"jsonrpc": "2.0", "id": request_id, "error": error}).encode()
+
+
+def _with_text_only(body: bytes) -> bytes:
+    """Return a body in which a sampled answer is its text alone.
+
+    The SDK refuses a request whole that holds a block of a kind it does not know, and the caller would wait in vain for
+    the text beside it.
+    """
+    if b'"inputResponses"' not in body:
+        return body
+    try:
+        message = json.loads(body)
+        match message:
+            case {"params": {"inputResponses": {**responses}}}:
+                pass
+            case _:
+                return body
+    except (ValueError, RecursionError):
+        return body
+    for response in responses.values():
+        if isinstance(response, dict) and "role" in response and "content" in response:
+            response["content"] = {"type": "text", "text": text_of(response) or ""}
+    return json.dumps(message).encode()
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """Give a body that was read already once more, and then what else comes."""
+    unread = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Any:
+        if unread:
+            await trio.lowlevel.checkpoint()
+            return unread.pop()
+        return await receive()
+
+    return receive_again
+
+
+def _unbroken(send: Send) -> Send:
+    """Shield what ends a response from the SDK's watch for a hang-up, which the server wakes when it is sent."""
+
+    async def send_unbroken(message: MutableMapping[str, Any]) -> None:
+        is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        with trio.move_on_after(FAREWELL if is_last else math.inf, shield=is_last):
+            await send(message)
+
+    return send_unbroken
+
+
+def is_stateless(head: Head) -> bool:
+    """Whether a request names a revision without handshake, or one that nobody knows (which the SDK then answers)."""
+    version = head.headers.get(MCP_PROTOCOL_VERSION_HEADER)
+    return version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS

@@ -1,0 +1,299 @@
+"""Streamable HTTP, the transport at `/mcp`: who may come in, and what becomes of a POST, a GET and a DELETE.
+
+    a version with handshake ─┬─ POST initialize ──▶ a new HttpSession, with a task of its own in `run`
+    (2025-03-26 … 2025-11-25) ├─ POST            ──▶ its dispatcher; with requests in it, an Exchange answers
+                              ├─ GET             ──▶ its standing stream
+                              └─ DELETE          ──▶ its end
+    2026-07-28                ─── POST           ──▶ StatelessRevision
+
+Every request names its agent by a token in the `Authorization` header; in the address it would end up in logs and
+histories, so there it does not count. A session of another agent is answered as one that does not exist.
+
+The transport is our own, over the SDK's dispatcher, because the SDK's waits for its peers: a client that does not read
+holds up the whole session, what is sent before there is a stream is lost, and a turn stays pending when the stream
+ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+import trio
+from mcp.server.lowlevel import Server
+from mcp.server.runner import serve_connection
+from mcp_types import INVALID_REQUEST, JSONRPCMessage, JSONRPCRequest, RequestId
+
+from relay.agents import Agent
+from relay.faults import report
+from relay.http.responses import (
+    LONGEST_MESSAGE,
+    Head,
+    Header,
+    Receive,
+    Scope,
+    Send,
+    answer,
+    answer_error,
+    refuse,
+    refuse_message,
+)
+from relay.mcp.ports import STORE_FAILURES, Messages, TokenDirectory
+from relay.mcp.registry import Registry
+from relay.mcp.server import options_of
+from relay.mcp.session import McpSession
+from relay.mcp.transports import tokens
+from relay.mcp.transports.bodies import Bodies, receive_messages
+from relay.mcp.transports.event_stream import Timing
+from relay.mcp.transports.http_guard import RebindingGuard
+from relay.mcp.transports.http_session import HttpSession, RequestIdInUseError
+from relay.mcp.transports.http_stream import stand
+from relay.mcp.transports.stateless import StatelessRevision, is_stateless
+
+log = structlog.get_logger(__name__)
+
+# The one revision with batches, which a server has to take (MCP 2025-03-26, basic, "Batching").
+_REVISION_WITH_BATCHES = "2025-03-26"
+_SESSION_HEADER = b"mcp-session-id"
+_EVENTS = "text/event-stream"
+_RETRY_AFTER = (b"retry-after", b"1")
+_NO_BATCHES = "The body must be one JSON-RPC message: this revision has no batches."
+
+
+class StreamableHttp:
+    """Serve `/mcp`. Opens sessions while `run` runs."""
+
+    def __init__(
+        self,
+        *,
+        directory: TokenDirectory,
+        server: Server[Any],
+        messages: Messages,
+        new_session: Callable[..., HttpSession],
+        registry: Registry,
+        timing: Timing,
+        guard: RebindingGuard,
+        bodies: Bodies,
+    ) -> None:
+        """Bundle the parts; `new_session` takes an agent and a digest; `registry` and `bodies` serve all transports."""
+        self._directory = directory
+        self._server = server
+        self._options = options_of(server)
+        self._messages = messages
+        self._new_session = new_session
+        self._registry = registry
+        self._timing = timing
+        self._guard = guard
+        self._bodies = bodies
+        self._stateless = StatelessRevision(server, LONGEST_MESSAGE)
+        self._sessions: trio.Nursery | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run the sessions, until cancelled; then they are closed. Meant for `nursery.start`."""
+        try:
+            async with self._stateless.running(), trio.open_nursery() as nursery:
+                self._sessions = nursery
+                task_status.started()
+                await self._expire_sessions()
+        finally:
+            self._sessions = None
+
+    def close(self) -> None:
+        """Open no more sessions, and end the requests that have none. Never waits."""
+        self._sessions = None
+        self._stateless.close()
+
+    async def _expire_sessions(self) -> None:
+        timing = self._timing
+        while True:
+            await trio.sleep(min(timing.handshake_timeout, timing.stream_patience, timing.idle_timeout) / 4)
+            for session in self._registry.everyone():
+                if isinstance(session, HttpSession) and (why := session.expired(timing)) is not None:
+                    session.close(why)
+
+    # ── requests ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def __call__(self, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request to `/mcp`; for a GET that takes as long as its stream lives."""
+        if (refusal := self._guard.refusal(head)) is not None:
+            await _refuse(head, send, refusal.status, refusal.code, refusal.message)
+            return
+        if head.method not in {"GET", "POST", "DELETE"}:
+            await refuse(send, 405, "method_not_allowed", "Use POST, GET or DELETE.", (b"allow", b"GET, POST, DELETE"))
+            return
+        session = self._registry.find(head.headers.get("mcp-session-id", ""))
+        agent = await self._authorize(head, session, send)
+        if agent is None:
+            return
+        if is_stateless(head):
+            await self._serve_stateless(agent, head, scope, receive, send)
+        elif "mcp-session-id" not in head.headers:
+            await self._serve_newcomer(agent, head, receive, send)
+        elif not isinstance(session, HttpSession) or session.agent_id != agent.agent_id or session.closed:
+            await _refuse(head, send, 404, "unknown_session", "There is no such session; initialize a new one.")
+        else:
+            with session.used():
+                await self._serve_session(session, head, receive, send)
+
+    async def _authorize(self, head: Head, session: McpSession | None, send: Send) -> Agent | None:
+        """Find out whose the request is; None when it was refused."""
+        token = head.bearer
+        if token is None:
+            await _refuse(head, send, 401, "unauthorized", tokens.NEEDED, tokens.CHALLENGE)
+            return None
+        # Not looked up each time: pieces of an answer come as a POST each. A changed token ends its sessions.
+        if session is not None and tokens.is_same(token, session.token_digest):
+            return session.agent
+        try:
+            agent = await self._directory.by_token(token)
+        except STORE_FAILURES:
+            log.warning("token_not_looked_up")
+            await _come_back_later(head, send)
+            return None
+        if agent is None:
+            await _refuse(head, send, 401, "unauthorized", tokens.UNKNOWN, tokens.CHALLENGE)
+        return agent
+
+    async def _serve_stateless(self, agent: Agent, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._sessions is None:
+            await _come_back_later(head, send)
+            return
+        body = b""
+        if head.method == "POST":
+            # Read here too, for its bounds; the SDK reads what is within them once more.
+            received = await receive_messages(self._bodies, agent.agent_id, head, receive, send)
+            if received is None:
+                return
+            body, _messages, is_batch = received
+            if is_batch:
+                await _invalid(send, _NO_BATCHES)
+                return
+        await self._stateless.serve(agent, body, scope, receive, send)
+
+    async def _serve_newcomer(self, agent: Agent, head: Head, receive: Receive, send: Send) -> None:
+        """Open a session for who sends `initialize`, and for nobody else."""
+        if head.method != "POST":
+            await refuse(send, 400, "session_needed", "Mcp-Session-Id is missing; POST an initialize request first.")
+            return
+        received = await receive_messages(self._bodies, agent.agent_id, head, receive, send)
+        if received is None:
+            return
+        _body, messages, is_batch = received
+        first = messages[0]
+        if is_batch or not isinstance(first, JSONRPCRequest) or first.method != "initialize":
+            message = "Mcp-Session-Id is missing; only an initialize request has none."
+            await _invalid(send, message, _id_of(messages, is_batch=is_batch))
+            return
+        if self._sessions is None:
+            await _come_back_later(head, send, first.id)
+            return
+        token = head.bearer or ""
+        session = self._new_session(agent=agent, token_digest=tokens.digest(token))
+        self._registry.add(session)
+        self._sessions.start_soon(self._run_session, session)
+        with session.used():
+            header = (_SESSION_HEADER, session.session_id.encode())
+            await self._exchange(session, messages, receive, send, header, is_batch=is_batch)
+        if session.connection.client_params is None:
+            session.close("no_handshake")
+
+    async def _run_session(self, session: HttpSession) -> None:
+        try:
+            with session.scope:
+                await serve_connection(
+                    self._server,
+                    session.dispatcher,
+                    connection=session.connection,
+                    lifespan_state={},
+                    init_options=self._options,
+                )
+        except* Exception as errors:  # noqa: BLE001 - a fault in one session must not end the others
+            report("session_crashed", errors, session=session.name, agent_id=session.agent_id)
+        finally:
+            session.close("over")
+            self._registry.remove(session)
+
+    async def _serve_session(self, session: HttpSession, head: Head, receive: Receive, send: Send) -> None:
+        match head.method:
+            case "DELETE":
+                session.close("client_left", in_order=True)
+                await answer(send, 204)
+            case "GET" if head.accepts(_EVENTS):
+                await stand(session, self._messages, self._timing, receive, send)
+            case "GET":
+                await refuse(send, 406, "not_acceptable", f"Accept must name {_EVENTS}.")
+            case _:
+                await self._take(session, head, receive, send)
+
+    async def _take(self, session: HttpSession, head: Head, receive: Receive, send: Send) -> None:
+        received = await receive_messages(self._bodies, session.agent_id, head, receive, send)
+        if received is None:
+            return
+        _body, messages, is_batch = received
+        if is_batch and session.connection.protocol_version != _REVISION_WITH_BATCHES:
+            await _invalid(send, _NO_BATCHES)
+            return
+        if any(isinstance(each, JSONRPCRequest) for each in messages):
+            await self._exchange(session, messages, receive, send, is_batch=is_batch)
+            return
+        # In the inbox before the answer, so that a client which posts one after the other keeps its order.
+        late = [each for each in messages if not session.deliver_now(each)]
+        await answer(send, 202)
+        for each in late:
+            await session.deliver_later(each)
+
+    async def _exchange(
+        self,
+        session: HttpSession,
+        messages: list[JSONRPCMessage],
+        receive: Receive,
+        send: Send,
+        *headers: Header,
+        is_batch: bool,
+    ) -> None:
+        requests = [each for each in messages if isinstance(each, JSONRPCRequest)]
+        try:
+            exchange = session.begin_exchange(requests, is_batch=is_batch)
+        except RequestIdInUseError:
+            message = "The id of this request is that of one that is not answered yet; give each its own."
+            await _invalid(send, message, _id_of(messages, is_batch=is_batch))
+            return
+        try:
+            for each in messages:
+                if not session.deliver_now(each):
+                    await session.deliver_later(each)
+            await exchange.respond(receive, send, self._timing.comment_interval, *headers)
+        finally:
+            session.end_exchange(exchange)
+
+
+def _id_of(messages: list[JSONRPCMessage], *, is_batch: bool) -> RequestId | None:
+    """Return the id under which a refusal of these messages is looked for; None where that is no single one."""
+    first = messages[0]
+    return first.id if isinstance(first, JSONRPCRequest) and not is_batch else None
+
+
+async def _refuse(
+    head: Head,
+    send: Send,
+    status: int,
+    code: str,
+    message: str,
+    *headers: Header,
+    request_id: RequestId | None = None,
+) -> None:
+    """Refuse a request: what was posted in the words of JSON-RPC, which clients read there, any other as elsewhere."""
+    if head.method == "POST":
+        await refuse_message(send, status, code, message, *headers, request_id=request_id)
+    else:
+        await refuse(send, status, code, message, *headers)
+
+
+async def _invalid(send: Send, message: str, request_id: RequestId | None = None) -> None:
+    await answer_error(send, 400, INVALID_REQUEST, message, request_id=request_id)
+
+
+async def _come_back_later(head: Head, send: Send, request_id: RequestId | None = None) -> None:
+    message = "The relay cannot take this now; try again in a moment."
+    await _refuse(head, send, 503, "try_again", message, _RETRY_AFTER, request_id=request_id)
