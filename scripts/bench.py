@@ -74,14 +74,14 @@ from relay.http.listener import ListenerOptions, serve
 from relay.mcp.app import McpApp
 from relay.mcp.client_responder import ClientResponder
 from relay.metering import CallMeter
-from relay.simulator.carrier import open_carrier
-from relay.simulator.costs import DaemonMeter, memory_of_idle_call, run_metered_load
-from relay.simulator.echo_client import EchoFailed, Question, open_echo_client
-from relay.simulator.faults import WebhookFailed
-from relay.simulator.load import LoadPlan
-from relay.simulator.local_daemon import ACCOUNT, DaemonFailed, run_local_daemon
-from relay.simulator.silent_client import Way, run_silent_client
-from relay.simulator.webhooks import CallFacts, fetch_twiml, post_completed
+from relay.simulator.carrier.exchange import open_carrier
+from relay.simulator.carrier.fault_plan import WebhookFailed
+from relay.simulator.carrier.webhook_client import CallFacts, fetch_twiml, post_completed
+from relay.simulator.load.costs import DaemonMeter, memory_of_idle_call, run_metered_load
+from relay.simulator.load.echo_client import EchoFailed, Question, open_echo_client
+from relay.simulator.load.inbound_load import LoadPlan
+from relay.simulator.load.local_daemon import ACCOUNT, DaemonFailed, run_local_daemon
+from relay.simulator.load.silent_client import Way, run_silent_client
 from relay.speech.hygiene import SpeechFilter
 from relay.store.agent_registry import AgentRegistry
 from relay.store.call_journal import CallJournal

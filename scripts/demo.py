@@ -29,13 +29,13 @@ import trio
 from mcp import Client
 
 from relay.cli.one_line import in_one_line
-from relay.simulator.call import SimulatedCall
-from relay.simulator.callee import Answers
-from relay.simulator.carrier import Carrier
-from relay.simulator.claude import serve_stand_in
-from relay.simulator.faults import CallOver
-from relay.simulator.local_daemon import DaemonFailed, run_local_world
-from relay.simulator.rest import RestApi
+from relay.simulator.carrier.callee import Answers
+from relay.simulator.carrier.exchange import Carrier
+from relay.simulator.carrier.fault_plan import CallOver
+from relay.simulator.carrier.rest_service import RestApi
+from relay.simulator.carrier.simulated_call import SimulatedCall
+from relay.simulator.claude.stand_in import serve_stand_in
+from relay.simulator.load.local_daemon import DaemonFailed, run_local_world
 from scripts.demo_attach import attach_brain
 from scripts.demo_client import call_tool, collect_messages, open_client
 from scripts.demo_printing import note, quote, said, tell, title

@@ -39,10 +39,10 @@ from rich.console import Console
 from rich.table import Table
 
 from relay.cli.one_line import leaves_of
-from relay.simulator.carrier import open_carrier
-from relay.simulator.echo_client import open_echo_client
-from relay.simulator.faults import CallOver
-from relay.simulator.local_daemon import ACCOUNT, DaemonFailed, LocalDaemon, run_local_daemon
+from relay.simulator.carrier.exchange import open_carrier
+from relay.simulator.carrier.fault_plan import CallOver
+from relay.simulator.load.echo_client import open_echo_client
+from relay.simulator.load.local_daemon import ACCOUNT, DaemonFailed, LocalDaemon, run_local_daemon
 
 MEGABYTE = 1 << 20
 PATIENCE = 180.0

@@ -41,15 +41,15 @@ from relay.cli.caller.ending import explain
 from relay.cli.one_line import in_one_line, leaves_of
 from relay.errors import RelayError
 from relay.local import find_carrier_token, token_path
-from relay.simulator.carrier import open_carrier
-from relay.simulator.costs import Costs, DaemonMeter, cpu_of, memory_of_idle_call, run_metered_load
-from relay.simulator.echo_client import EchoFailed, open_echo_client
-from relay.simulator.faults import WebhookFailed
-from relay.simulator.load import LoadPlan
-from relay.simulator.load_report import LoadReport, Progress
-from relay.simulator.outbound_load import CalledElsewhere, OutboundReport, run_outbound_load
-from relay.simulator.rest import open_rest
-from relay.simulator.turn_tool_clients import TurnToolClient, open_turn_tool_clients
+from relay.simulator.carrier.exchange import open_carrier
+from relay.simulator.carrier.fault_plan import WebhookFailed
+from relay.simulator.carrier.rest_service import open_rest
+from relay.simulator.load.costs import Costs, DaemonMeter, cpu_of, memory_of_idle_call, run_metered_load
+from relay.simulator.load.echo_client import EchoFailed, open_echo_client
+from relay.simulator.load.inbound_load import LoadPlan
+from relay.simulator.load.load_report import LoadReport, Progress
+from relay.simulator.load.outbound_load import CalledElsewhere, OutboundReport, run_outbound_load
+from relay.simulator.load.turn_tool_clients import TurnToolClient, open_turn_tool_clients
 from relay.speech.phrases import phrases_for
 
 IDLE_SECONDS = 2.0

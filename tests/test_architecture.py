@@ -52,9 +52,9 @@ LONG_FILES = {
     "relay/http/connection.py": "whose turn it is on a connection, and until when, is one state for both directions",
     "relay/reception.py": "all that happens to a call outside its line, on one set of entries",
     "relay/mcp/session.py": "what a client can do now is one state, which all that happens to its session changes",
-    "relay/simulator/call.py": "the carrier's half of a call and the script's share its state",
-    "relay/simulator/claude.py": "a whole stand-in service: what is asked, what is answered, the rule, the service",
-    "relay/simulator/twiml.py": "mostly lists of the verbs and attributes that exist",
+    "relay/simulator/carrier/simulated_call.py": "the carrier's half of a call and the script's share its state",
+    "relay/simulator/claude/stand_in.py": "a whole stand-in service: what is asked and answered, the rule, the service",
+    "relay/simulator/carrier/twiml_reader.py": "mostly lists of the verbs and attributes that exist",
     "relay/speech/phrases.py": "a table of sentences, the same ones in each language",
     "relay/speech/asides.py": "one filter over one stream: the marks of all models, and a span for each kind",
     "relay/speech/layout.py": "one filter over one stream: each marker is a rule of a few lines",
@@ -328,7 +328,7 @@ SECRET = re.compile(
     r"(^|_)(token|secret|ticket|password|key|digest|session_id|custom_parameters|database_url)$", re.IGNORECASE
 )
 NO_SECRETS = {
-    "relay.simulator.frames.Text.token",  # the carrier's word for a piece of speech
+    "relay.simulator.carrier.voice_frames.Text.token",  # the carrier's word for a piece of speech
 }
 
 

@@ -14,8 +14,8 @@ import pytest
 import trio
 from click.testing import CliRunner
 
-from relay.simulator.costs import DaemonMeter
-from relay.simulator.local_daemon import DaemonFailed
+from relay.simulator.load.costs import DaemonMeter
+from relay.simulator.load.local_daemon import DaemonFailed
 from scripts.bench import ROWS, Row, Sample, in_batches, main, measure, median, one_by_one
 
 BENCH = Path(__file__).parents[1] / "scripts" / "bench.py"

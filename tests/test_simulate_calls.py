@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import trio
 
-from relay.simulator.local_daemon import LocalDaemon, run_local_daemon
+from relay.simulator.load.local_daemon import LocalDaemon, run_local_daemon
 from tests.e2e.parties import eventually
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "simulate_calls.py"

@@ -14,10 +14,10 @@ from typing import Any
 
 import attrs
 
-from relay.simulator.call import SimulatedCall
-from relay.simulator.carrier import Carrier
-from relay.simulator.local_daemon import LocalDaemon
-from relay.simulator.rest import RestApi, open_rest
+from relay.simulator.carrier.exchange import Carrier
+from relay.simulator.carrier.rest_service import RestApi, open_rest
+from relay.simulator.carrier.simulated_call import SimulatedCall
+from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.parties import AiClient, eventually
 
 OWN_NUMBER = "+15550001111"

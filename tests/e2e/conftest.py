@@ -19,8 +19,8 @@ import pytest
 import trio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from relay.simulator.claude import Behaviour, ClaudeStandIn, serve_stand_in
-from relay.simulator.local_daemon import ACCOUNT, LocalDaemon, run_local_daemon
+from relay.simulator.claude.stand_in import Behaviour, ClaudeStandIn, serve_stand_in
+from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon, run_local_daemon
 from tests.e2e.calling_out import OWN_NUMBER, Outside, free_port, open_outside
 from tests.e2e.parties import Access, carrier_of, register
 

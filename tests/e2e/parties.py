@@ -31,11 +31,11 @@ from mcp_types import (
     TextContent,
 )
 
-from relay.simulator import twiml
-from relay.simulator.call import SimulatedCall
-from relay.simulator.carrier import Carrier, open_carrier
-from relay.simulator.faults import WebhookFailed
-from relay.simulator.local_daemon import ACCOUNT
+from relay.simulator.carrier import twiml_reader as twiml
+from relay.simulator.carrier.exchange import Carrier, open_carrier
+from relay.simulator.carrier.fault_plan import WebhookFailed
+from relay.simulator.carrier.simulated_call import SimulatedCall
+from relay.simulator.load.local_daemon import ACCOUNT
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import Database, open_database
 from relay.store.message_record import WaitingMessage
@@ -46,7 +46,7 @@ MOST_EVENTS = 10_000
 
 
 class Daemon(Protocol):
-    """What the parties need to know of a daemon; see `relay.simulator.local_daemon.LocalDaemon`."""
+    """What the parties need to know of a daemon; see `relay.simulator.load.local_daemon.LocalDaemon`."""
 
     directory: Path
     url: str

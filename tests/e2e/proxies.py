@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from relay.simulator.local_daemon import LocalDaemon
+from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.calling_out import free_port
 
 START_SECONDS = 15.0

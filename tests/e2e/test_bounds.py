@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import trio
 
-from relay.simulator.local_daemon import LocalDaemon
+from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.parties import Access, ask, calling, connected, register
 
 BOTH = {"accept": "application/json, text/event-stream", "content-type": "application/json"}

@@ -11,9 +11,9 @@ import pytest
 import trio
 
 from actors.messages import Reason
-from relay.simulator.call import SimulatedCall
-from relay.simulator.local_daemon import LocalDaemon
-from relay.simulator.silent_client import Way, run_silent_client
+from relay.simulator.carrier.simulated_call import SimulatedCall
+from relay.simulator.load.local_daemon import LocalDaemon
+from relay.simulator.load.silent_client import Way, run_silent_client
 from tests.e2e.conftest import IMPATIENCE
 from tests.e2e.parties import Access, ask, calling, message_left, register
 from tests.mcp_clients import (

@@ -21,8 +21,8 @@ from typing import Any
 import attrs
 import pytest
 
-from relay.simulator.call import SimulatedCall
-from relay.simulator.local_daemon import LocalDaemon
+from relay.simulator.carrier.simulated_call import SimulatedCall
+from relay.simulator.load.local_daemon import LocalDaemon
 from relay.store.message_record import MessageStatus
 from tests.e2e.parties import Access, ask, calling, messages_of
 from tests.mcp_clients import (

@@ -20,9 +20,9 @@ import pytest
 import trio
 
 from actors.turn_answer import RECEIPT_SECONDS
-from relay.simulator.call import SimulatedCall
-from relay.simulator.claude import ASK, CONFIRM, UNSURE
-from relay.simulator.local_daemon import LocalDaemon, run_local_daemon
+from relay.simulator.carrier.simulated_call import SimulatedCall
+from relay.simulator.claude.stand_in import ASK, CONFIRM, UNSURE
+from relay.simulator.load.local_daemon import LocalDaemon, run_local_daemon
 from tests.e2e.parties import (
     Access,
     ask,

@@ -14,9 +14,9 @@ import trio
 from sqlalchemy import Connection, update
 
 from actors.messages import Reason
-from relay.simulator.claude import Behaviour, ClaudeStandIn
-from relay.simulator.local_daemon import LocalDaemon, run_local_daemon
-from relay.simulator.signing import sign
+from relay.simulator.carrier.signing import sign
+from relay.simulator.claude.stand_in import Behaviour, ClaudeStandIn
+from relay.simulator.load.local_daemon import LocalDaemon, run_local_daemon
 from relay.store.call_journal import CallJournal
 from relay.store.message_record import HOLD_SECONDS
 from relay.store.schema import messages, utc_now

@@ -10,7 +10,7 @@ import itertools
 import pytest
 import trio
 
-from relay.simulator.local_daemon import LocalDaemon
+from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.parties import Access
 from tests.http1_peer import CHUNKED, Peer, chunk, head, peer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from relay.simulator.local_daemon import LocalDaemon
+from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.parties import Access, calling
 from tests.mcp_clients import PYTHON_2, TYPESCRIPT_2, StockClient, each_client, session_of, start_client
 

@@ -11,9 +11,9 @@ import attrs
 import pytest
 import trio
 
-from relay.simulator.call import SimulatedCall
-from relay.simulator.local_daemon import LocalDaemon
-from relay.simulator.signing import sign
+from relay.simulator.carrier.signing import sign
+from relay.simulator.carrier.simulated_call import SimulatedCall
+from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.parties import Access, ask, calling, carrier_of, connected, metrics
 from tests.hostile_inputs import MALFORMED_FRAMES, RAW_INPUTS, throw
 

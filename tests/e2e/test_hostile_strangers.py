@@ -17,8 +17,8 @@ import httpx2
 import pytest
 import trio
 
-from relay.simulator.local_daemon import ACCOUNT, LocalDaemon, run_local_daemon
-from relay.simulator.signing import sign
+from relay.simulator.carrier.signing import sign
+from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon, run_local_daemon
 from tests.e2e.parties import Access, connected, register
 from tests.hostile_inputs import HTTP2_PREFACE, Upgrade, upgrade_request
 from tests.http1_peer import CHUNKED, Peer, chunk, head, peer

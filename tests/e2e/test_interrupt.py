@@ -12,10 +12,10 @@ import random
 import pytest
 import trio
 
-from relay.simulator.call import SimulatedCall
-from relay.simulator.carrier import Carrier
-from relay.simulator.local_daemon import LocalDaemon
-from relay.simulator.session import Token
+from relay.simulator.carrier.exchange import Carrier
+from relay.simulator.carrier.simulated_call import SimulatedCall
+from relay.simulator.carrier.voice_session import Token
+from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.parties import Access, Turn, ask, calling, carrier_of, connected, repeat
 
 SETTLE = 0.2

@@ -10,9 +10,9 @@ import trio
 import trio.testing
 
 from actors.call_session import Call
-from relay.simulator.echo_client import open_echo_client
-from relay.simulator.load import LoadPlan, run_load
-from relay.simulator.local_daemon import ACCOUNT, LocalDaemon, run_local_daemon
+from relay.simulator.load.echo_client import open_echo_client
+from relay.simulator.load.inbound_load import LoadPlan, run_load
+from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon, run_local_daemon
 from tests.e2e.parties import Access, Daemon, eventually, metrics, register
 from tests.e2e.relay_here import run_relay_here
 

@@ -6,7 +6,7 @@ import json
 
 import trio
 
-from relay.simulator.callee import Answers, Refused, Unanswered
+from relay.simulator.carrier.callee import Answers, Refused, Unanswered
 from tests.e2e.calling_out import CALLEE, OWN_NUMBER, Outside, ended_record, record_of
 from tests.e2e.parties import Access, calling, connected, message_left, register, stay_silent
 

@@ -6,7 +6,7 @@ import trio
 from mcp_types import LoggingMessageNotification, ResourceUpdatedNotification
 
 from actors.messages import Reason
-from relay.simulator.local_daemon import LocalDaemon
+from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.parties import (
     Access,
     AnswerTurn,

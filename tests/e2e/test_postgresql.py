@@ -10,7 +10,7 @@ import httpx2
 import pytest
 import trio
 
-from relay.simulator.local_daemon import DaemonFailed, LocalDaemon, run_local_daemon
+from relay.simulator.load.local_daemon import DaemonFailed, LocalDaemon, run_local_daemon
 from relay.store.database import open_database
 from relay.store.waiting_messages import WaitingMessages
 from tests.e2e.parties import Access, ask, calling, eventually

@@ -13,8 +13,8 @@ import httpx2
 import pytest
 import trio
 
-from relay.simulator.local_daemon import ACCOUNT, LocalDaemon
-from relay.simulator.signing import sign
+from relay.simulator.carrier.signing import sign
+from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon
 from tests.e2e.parties import Access
 from tests.e2e.proxies import Configure, behind, haproxy, marks_of, nginx
 from tests.http1_peer import CHUNKED, chunk, head, peer

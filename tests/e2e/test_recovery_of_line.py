@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from actors.messages import Reason
-from relay.simulator.local_daemon import LocalDaemon
+from relay.simulator.load.local_daemon import LocalDaemon
 from relay.store.call_journal import CallJournal
 from tests.e2e.parties import (
     Access,

@@ -10,11 +10,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from relay.simulator.carrier import Carrier, open_carrier
-from relay.simulator.local_daemon import ACCOUNT, LocalDaemon
-from relay.simulator.signing import sign
-from relay.simulator.webhooks import CallFacts
-from relay.simulator.websocket import WebSocketClosed, WebSocketRefused, open_websocket
+from relay.simulator.carrier.exchange import Carrier, open_carrier
+from relay.simulator.carrier.signing import sign
+from relay.simulator.carrier.webhook_client import CallFacts
+from relay.simulator.carrier.websocket import WebSocketClosed, WebSocketRefused, open_websocket
+from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon
 from tests.e2e.parties import (
     Access,
     Daemon,

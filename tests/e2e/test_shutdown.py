@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from actors.messages import Reason
-from relay.simulator.faults import WebhookFailed
-from relay.simulator.local_daemon import DaemonFailed, LocalDaemon, run_local_daemon
+from relay.simulator.carrier.fault_plan import WebhookFailed
+from relay.simulator.load.local_daemon import DaemonFailed, LocalDaemon, run_local_daemon
 from tests.e2e.parties import (
     ask,
     calling,

@@ -11,9 +11,9 @@ import trio
 
 from actors.messages import Reason
 from actors.policy import Phrases
-from relay.simulator.call import SimulatedCall
-from relay.simulator.claude import Behaviour, ClaudeStandIn, MessagesRequest, Reply, Say, UseTool
-from relay.simulator.local_daemon import LocalDaemon
+from relay.simulator.carrier.simulated_call import SimulatedCall
+from relay.simulator.claude.stand_in import Behaviour, ClaudeStandIn, MessagesRequest, Reply, Say, UseTool
+from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.parties import Access, Address, calling, connected, message_left, messages_of, register
 from tests.relay.mcp.mcp_relay import RawClient, raw_client
 

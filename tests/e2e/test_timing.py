@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from actors.messages import Reason
-from relay.simulator.claude import Behaviour, ClaudeStandIn
-from relay.simulator.local_daemon import LocalDaemon, run_local_daemon
+from relay.simulator.claude.stand_in import Behaviour, ClaudeStandIn
+from relay.simulator.load.local_daemon import LocalDaemon, run_local_daemon
 from tests.e2e.conftest import IMPATIENCE
 from tests.e2e.parties import Access, Turn, ask, calling, connected, message_left, register, stay_silent
 from tests.mcp_clients import PYTHON_2, start_client

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 import trio
 
-from relay.simulator.local_daemon import LocalDaemon
+from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.parties import (
     Access,
     AiClient,

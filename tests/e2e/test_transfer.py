@@ -6,8 +6,8 @@ import json
 
 import trio
 
-from relay.simulator.call import SimulatedCall
-from relay.simulator.callee import Answers, Callee, Refused, Unanswered
+from relay.simulator.carrier.callee import Answers, Callee, Refused, Unanswered
+from relay.simulator.carrier.simulated_call import SimulatedCall
 from tests.e2e.calling_out import CALLEE, HUMAN, Outside, ended_record, record_of, transfer
 from tests.e2e.parties import Access, AiClient, ask, connected, message_left, messages_of
 

@@ -10,7 +10,7 @@ import trio
 from mcp_types import CreateMessageRequestParams, CreateMessageResult, TextContent
 
 from actors.messages import Reason
-from relay.simulator.local_daemon import LocalDaemon
+from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.parties import Access, Address, Turn, ask, calling, connected, message_left, messages_of
 from tests.relay.mcp.mcp_relay import raw_client
 from tests.relay.mcp.tool_client import EACH_WAY, HTTP, SSE, STATELESS, ToolClient, code_of, tool_client

@@ -13,8 +13,8 @@ import trio
 from mcp.client.auth import OAuthClientProvider, OAuthRegistrationError
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 
-from relay.simulator.local_daemon import ACCOUNT, LocalDaemon
-from relay.simulator.signing import sign
+from relay.simulator.carrier.signing import sign
+from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon
 from tests.e2e.conftest import ALLOWED_ORIGIN
 from tests.e2e.parties import Access
 from tests.mcp_clients import TYPESCRIPT_1, marks_of, prepare

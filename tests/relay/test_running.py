@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from relay.running import RunningDaemon, address_path, announce, find_daemon
-from relay.simulator.local_daemon import LocalDaemon, run_local_daemon
+from relay.simulator.load.local_daemon import LocalDaemon, run_local_daemon
 from tests.e2e.parties import calling, connected, register
 
 SECONDS = 60

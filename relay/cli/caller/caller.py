@@ -12,10 +12,10 @@ from relay.cli.caller.ending import Ended, explain
 from relay.cli.caller.entry import HangUp, Interrupt, Mistake, Press, Say, read_entry
 from relay.cli.caller.lines import LineSource
 from relay.cli.caller.report import Report
-from relay.simulator.call import SimulatedCall
-from relay.simulator.carrier import open_carrier
-from relay.simulator.dialling import Leg
-from relay.simulator.faults import CallOver, EndlessCall, ScriptError, TwimlRefused, WebhookFailed
+from relay.simulator.carrier.dialled_calls import Leg
+from relay.simulator.carrier.exchange import open_carrier
+from relay.simulator.carrier.fault_plan import CallOver, EndlessCall, ScriptError, TwimlRefused, WebhookFailed
+from relay.simulator.carrier.simulated_call import SimulatedCall
 from relay.speech.phrases import phrases_for
 
 SETTLE_SECONDS = 0.5

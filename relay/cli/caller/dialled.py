@@ -6,7 +6,7 @@ import enum
 
 import attrs
 
-from relay.simulator.callee import Answers, Callee, Unanswered
+from relay.simulator.carrier.callee import Answers, Callee, Unanswered
 
 RING_SECONDS = 2.0
 """How long a transfer rings."""

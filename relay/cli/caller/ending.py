@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from relay.simulator.faults import TwimlRefused, WebhookFailed
-from relay.simulator.twiml import read as read_twiml
+from relay.simulator.carrier.fault_plan import TwimlRefused, WebhookFailed
+from relay.simulator.carrier.twiml_reader import read as read_twiml
 
 
 @attrs.frozen

@@ -13,7 +13,7 @@ import trio
 from actors.errors import MachineFailed
 from actors.messages import Line, Speaker, TurnRequest
 from relay.answering.claude import ClaudeAnsweringMachine, open_answering_machine
-from relay.simulator.claude import (
+from relay.simulator.claude.stand_in import (
     ASK,
     CONFIRM,
     GOODBYE,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from relay.simulator.local_daemon import LocalDaemon, run_local_daemon
+from relay.simulator.load.local_daemon import LocalDaemon, run_local_daemon
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

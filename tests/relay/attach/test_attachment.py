@@ -21,8 +21,8 @@ from relay.attach.command import open_command_brain
 from relay.attach.link import Transport
 from relay.attach.session import Session
 from relay.attach.turn import Brain
-from relay.simulator.claude import Behaviour, ClaudeStandIn, Reply, Say, serve_stand_in
-from relay.simulator.local_daemon import LocalDaemon, run_local_daemon
+from relay.simulator.claude.stand_in import Behaviour, ClaudeStandIn, Reply, Say, serve_stand_in
+from relay.simulator.load.local_daemon import LocalDaemon, run_local_daemon
 from tests.e2e.parties import Access, ask, calling, eventually, message_left, messages_of, register
 from tests.relay.attach.attach_fakes import ANSWER_IN_TEXT, BY_THE_WORD, LIMIT, KeptReport, python
 

@@ -15,8 +15,8 @@ from relay.dialling import transfer_watch
 from relay.dialling.defaults import Addresses
 from relay.dialling.outbound_calls import Conversations
 from relay.errors import OutboundRefused
-from relay.simulator.callee import Answers, Refused, Unanswered
-from relay.simulator.rest import Mischief
+from relay.simulator.carrier.callee import Answers, Refused, Unanswered
+from relay.simulator.carrier.rest_service import Mischief
 from relay.twilio.rest import CarrierOptions, open_carrier_calls
 from tests.relay.dialling.parties import DEFAULTS, OURS, PERSON, THEIRS, FakeRecord, Parties, agent
 from tests.relay.simulator.ordering import QUICK, Bench, ordering

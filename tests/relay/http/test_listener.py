@@ -15,7 +15,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from relay.http.listener import ListenerOptions, ListenError, serve
-from relay.simulator.websocket import WebSocket, WebSocketClosed, open_websocket
+from relay.simulator.carrier.websocket import WebSocket, WebSocketClosed, open_websocket
 from tests.hostile_inputs import (
     MALFORMED_FRAMES,
     RAW_INPUTS,

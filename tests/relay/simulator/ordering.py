@@ -15,8 +15,8 @@ import attrs
 import trio
 
 from relay.http.listener import ListenerOptions, serve
-from relay.simulator.carrier import Carrier, open_carrier
-from relay.simulator.rest import RestApi, open_rest
+from relay.simulator.carrier.exchange import Carrier, open_carrier
+from relay.simulator.carrier.rest_service import RestApi, open_rest
 from relay.twilio.call_orders import PlaceCall, UnclaimedCall
 from relay.twilio.rest import CarrierCalls, CarrierOptions, open_carrier_calls
 from tests.relay.simulator.scripted_relay import ACCOUNT, TOKEN, Handler, ScriptedRelay, echo

@@ -18,7 +18,7 @@ import trio
 from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]
 
 from relay.http.listener import ListenerOptions, serve
-from relay.simulator.carrier import Carrier, open_carrier
+from relay.simulator.carrier.exchange import Carrier, open_carrier
 
 ACCOUNT = "AC" + "1" * 32
 TOKEN = "the-token-of-a-test"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.simulator import twiml
+from relay.simulator.carrier import twiml_reader as twiml
 from tests.relay.simulator.scripted_relay import Socket, scripted
 
 

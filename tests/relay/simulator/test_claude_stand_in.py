@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from relay.answering.claude import _NOT_YET_RECORDED
-from relay.simulator.claude import (
+from relay.simulator.claude.stand_in import (
     ASK,
     CONFIRM,
     GOODBYE,

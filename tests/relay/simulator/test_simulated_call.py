@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from relay.simulator.faults import CallOver, EndlessCall, ScriptError, TwimlRefused, WebhookFailed
+from relay.simulator.carrier.fault_plan import CallOver, EndlessCall, ScriptError, TwimlRefused, WebhookFailed
 from tests.relay.simulator.scripted_relay import ACCOUNT, Socket, echo, scripted
 
 EVENTS = {"events": "speaker-events tokens-played"}
@@ -490,7 +490,7 @@ async def test_a_redirect_is_followed() -> None:
 
 async def test_a_script_that_does_not_listen_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Text frames that nobody takes do not pile up: the call ends and the script is told."""
-    monkeypatch.setattr("relay.simulator.call.UNHEARD_TOKENS", 10)
+    monkeypatch.setattr("relay.simulator.carrier.simulated_call.UNHEARD_TOKENS", 10)
 
     async def talk(socket: Socket) -> None:
         await socket.say(*["word "] * 20)

@@ -11,11 +11,11 @@ import pytest
 import trio
 import trio.testing
 
-from relay.simulator.callee import Answers, Callee, Refused, Unanswered
-from relay.simulator.faults import CallOver, TwimlRefused
+from relay.simulator.carrier.callee import Answers, Callee, Refused, Unanswered
+from relay.simulator.carrier.fault_plan import CallOver, TwimlRefused
+from tests.relay.simulator.carrier.test_outbound_legs import dialled
 from tests.relay.simulator.ordering import Bench, ordering
 from tests.relay.simulator.scripted_relay import Socket
-from tests.relay.simulator.test_outbound import dialled
 
 COLLEAGUE = "+15550100099"
 HAND_OVER = (

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from relay.simulator.faults import FrameRefused
-from relay.simulator.frames import End, Frame, Play, SendDigits, SwitchLanguage, Text, read
+from relay.simulator.carrier.fault_plan import FrameRefused
+from relay.simulator.carrier.voice_frames import End, Frame, Play, SendDigits, SwitchLanguage, Text, read
 
 
 @pytest.mark.parametrize(

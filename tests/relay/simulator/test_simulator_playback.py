@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from relay.simulator.playback import Cut, Playback, Reports
+from relay.simulator.carrier.speaking import Cut, Playback, Reports
 
 
 @attrs.define

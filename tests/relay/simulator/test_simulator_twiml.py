@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from relay.simulator.faults import TwimlRefused
-from relay.simulator.twiml import read
+from relay.simulator.carrier.fault_plan import TwimlRefused
+from relay.simulator.carrier.twiml_reader import read
 
 URL = 'url="wss://example.com/socket"'
 

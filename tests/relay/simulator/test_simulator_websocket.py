@@ -14,8 +14,8 @@ import wsproto
 from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, Pong, Request, TextMessage
 
 from relay.http.listener import ListenerOptions, serve
-from relay.simulator import websocket
-from relay.simulator.websocket import WebSocketClosed, WebSocketRefused, open_websocket
+from relay.simulator.carrier import websocket
+from relay.simulator.carrier.websocket import WebSocketClosed, WebSocketRefused, open_websocket
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 Serve = Callable[[trio.SocketStream], Awaitable[None]]

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from relay.simulator.rest import ApiRequest
+from relay.simulator.carrier.rest_service import ApiRequest
 from relay.twilio.call_orders import STATUS_EVENTS
 from tests.relay.simulator.ordering import OURS, THEIRS, ordering
 from tests.relay.simulator.scripted_relay import ACCOUNT, TOKEN

@@ -10,8 +10,8 @@ import attrs
 import pytest
 import trio
 
-from relay.simulator.callee import Answers, Refused, Unanswered
-from relay.simulator.rest import Mischief
+from relay.simulator.carrier.callee import Answers, Refused, Unanswered
+from relay.simulator.carrier.rest_service import Mischief
 from relay.twilio.call_orders import PlaceCall, UnclaimedCall
 from relay.twilio.rest import CarrierCalls, open_carrier_calls
 from relay.twilio.rest_errors import CallOutcomeUnknown, CarrierRefused

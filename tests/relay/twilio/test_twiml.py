@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.simulator.twiml import read
+from relay.simulator.carrier.twiml_reader import read
 from relay.twilio import twiml
 
 # The carrier's table of attributes: what is not in it is ignored at best, and drops the call at worst.

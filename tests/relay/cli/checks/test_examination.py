@@ -12,7 +12,7 @@ from relay.cli.checks.check import Finding, Verdict
 from relay.cli.checks.examination import CHECKS, examine
 from relay.config import Settings
 from relay.errors import SettingsError
-from relay.simulator.local_daemon import ACCOUNT, run_local_daemon
+from relay.simulator.load.local_daemon import ACCOUNT, run_local_daemon
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import open_database
 from relay.store.engine import open_engine

@@ -1,0 +1,1 @@
+"""A stand-in for the Claude API, for the demo and the tests."""
