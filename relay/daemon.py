@@ -47,7 +47,6 @@ from actors.policy import Policy
 from actors.ports import Responder
 from relay import local as local_mode
 from relay import logs
-from relay.config import Settings
 from relay.dialling import undelivered
 from relay.dialling.defaults import Addresses, Defaults
 from relay.dialling.desk import OutboundDesk
@@ -60,7 +59,6 @@ from relay.dialling.outbound_calls import Conversations
 from relay.dialling.transfers import Transfers
 from relay.dialling.voice_messages import VoiceMessages
 from relay.errors import RelayError, SettingsError
-from relay.files import beside_database
 from relay.http import descriptors
 from relay.http.app import build_app
 from relay.http.cors import Cors
@@ -68,16 +66,16 @@ from relay.http.gateway import Gateway
 from relay.http.health import HealthPages
 from relay.http.listener import ListenerOptions, address_of, bind, serve_on
 from relay.http.operator_status import OperatorPages
-from relay.known_agents import KnownAgents
 from relay.mcp.app import McpApp
 from relay.mcp.client_responder import ClientResponder
 from relay.mcp.tools.agent_calls import CallsOfAgents
 from relay.mcp.tools.outbound import outbound_tools
 from relay.mcp.transports.http_guard import RebindingGuard
-from relay.metering import CallMeter
+from relay.metrics import CallMeter
 from relay.reception import Reception
 from relay.running import RunningDaemon, announce
 from relay.setting_forms import listed
+from relay.settings import Settings
 from relay.speech.agent_phrases import phrases_of
 from relay.speech.audio_store import AudioOptions, AudioStore
 from relay.speech.engines.choice import EngineKind, SpeechOptions, open_engine
@@ -88,6 +86,8 @@ from relay.store.agent_registry import AgentRegistry
 from relay.store.call_journal import CallJournal
 from relay.store.client_hellos import ClientHellos
 from relay.store.database import Database, open_database
+from relay.store.files import beside_database
+from relay.store.known_agents import KnownAgents
 from relay.store.retention import Retention
 from relay.store.schema import timestamp
 from relay.store.tenure import hold_tenure

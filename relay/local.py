@@ -7,9 +7,9 @@ import os
 import secrets
 from pathlib import Path
 
-from relay.config import Settings
 from relay.errors import SettingsError
-from relay.files import beside_database
+from relay.settings import Settings
+from relay.store.files import beside_database
 
 LOCAL_ACCOUNT = "AC" + "0" * 32
 

@@ -35,11 +35,11 @@ from actors.commands import LeaveMessage
 from actors.errors import CallRefused, StoreFailed
 from actors.messages import Callee, CallInfo, CallSummary, Line, MessageDraft, Speaker
 from actors.ports import PhoneLine
-from relay.agents import Agent
 from relay.calls import CallProgress, OutgoingCall
-from relay.config import Settings
 from relay.expected_calls import ExpectedCall, ExpectedCalls
 from relay.faults import report
+from relay.settings import Settings
+from relay.store.agent import Agent
 from relay.store.call_journal import CallJournal
 from relay.store.call_record import CallRecord
 from relay.twilio.call_details import of_incoming, of_outgoing

@@ -26,7 +26,7 @@ import structlog
 from attrs.validators import instance_of
 
 from relay import __version__
-from relay.files import beside_database
+from relay.store.files import beside_database
 
 log = structlog.get_logger(__name__)
 

@@ -73,7 +73,7 @@ from relay import logs
 from relay.http.listener import ListenerOptions, serve
 from relay.mcp.app import McpApp
 from relay.mcp.client_responder import ClientResponder
-from relay.metering import CallMeter
+from relay.metrics import CallMeter
 from relay.simulator.carrier.exchange import open_carrier
 from relay.simulator.carrier.fault_plan import WebhookFailed
 from relay.simulator.carrier.webhook_client import CallFacts, fetch_twiml, post_completed

@@ -36,7 +36,8 @@ import httpx2
 import trio
 from rich.console import Console
 
-from relay import config, logs
+from relay import logs
+from relay import settings as config
 from relay.cli.caller.ending import explain
 from relay.cli.one_line import in_one_line, leaves_of
 from relay.errors import RelayError

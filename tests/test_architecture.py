@@ -33,7 +33,7 @@ STRANGERS = frozenset({"relay.twilio", "relay.mcp", "relay.answering", "relay.st
 
 # The simulated carrier must not check the product with the product's own code.
 SIMULATOR_MAY_IMPORT = frozenset(
-    {"relay.config", "relay.errors", "relay.http.listener", "relay.local", "relay.simulator", "relay.speech"}
+    {"relay.settings", "relay.errors", "relay.http.listener", "relay.local", "relay.simulator", "relay.speech"}
 )
 
 LONGEST = 300
@@ -45,7 +45,7 @@ LONG_FILES = {
     "actors/messages.py": "all that can happen to a call, on one page: values without behaviour",
     "relay/dialling/gate.py": "one question for each rule, and the sentences that its answer is told in",
     "relay/twilio/rest.py": "one API: every request, and the one way in which all are paced, bounded and translated",
-    "relay/config.py": "one entry for each setting: its default, its rule, what it means",
+    "relay/settings.py": "one entry for each setting: its default, its rule, what it means",
     "actors/turn_queue.py": "who gets which words and whose answer counts is one set of rules over one state",
     "relay/store/database.py": "one queue and the one task that empties it share their state",
     "relay/daemon.py": "the one file that knows every part, and puts them together",
@@ -313,7 +313,7 @@ def test_a_rule_lets_the_rest_pass(rule: Rule, code: str) -> None:
 def test_imports_are_found_wherever_they_stand() -> None:
     """An import inside a function, or of a module by way of its package, is an import."""
     code = "from relay import config\ndef work():\n    import trio.testing\n    from actors.call_session import Call\n"
-    assert set(_imports(ast.parse(code))) == {"relay.config", "trio.testing", "actors.call_session"}
+    assert set(_imports(ast.parse(code))) == {"relay.settings", "trio.testing", "actors.call_session"}
 
 
 @pytest.mark.parametrize(("line", "is_bare"), [("x  # type: ignore", True), ("x  # type: ignore[misc]", False)])

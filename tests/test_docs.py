@@ -28,7 +28,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from relay.cli.main import main
-from relay.config import Settings
+from relay.settings import Settings
 from relay.simulator.load.local_daemon import run_local_daemon
 from relay.store.message_record import MessageStatus
 from scripts.demo_attach import brain_of_the_page

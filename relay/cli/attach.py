@@ -15,10 +15,10 @@ import trio
 
 from relay.cli.origin import checked_origin, origin_option
 from relay.cli.printing import warn
-from relay.config import OF_ATTACH, Settings, documented
 from relay.errors import RelayError, SettingsError
 from relay.given_settings import Given, cleaned, gather
 from relay.running import find_daemon
+from relay.settings import OF_ATTACH, Settings, documented
 
 if TYPE_CHECKING:
     from relay.attach.report import Report

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import click
 import trio
 
-from relay import config
 from relay import local as local_mode
+from relay import settings as config
 from relay.cli.origin import origin_option
-from relay.config import Settings
 from relay.dialling.numbers import normalise
 from relay.errors import RelayError
 from relay.running import find_daemon
+from relay.settings import Settings
 from relay.store.engine import name_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from relay.cli.printing import example, json_option, print_json, print_record, p
 
 if TYPE_CHECKING:
     from actors.messages import Line
-    from relay.config import Settings
+    from relay.settings import Settings
     from relay.store.call_record import CallRecord
     from relay.store.database import Database
 

@@ -12,7 +12,7 @@ from relay.cli.printing import example, json_option, print_json, print_table
 from relay.errors import RelayError
 
 if TYPE_CHECKING:
-    from relay.config import Settings
+    from relay.settings import Settings
     from relay.store.database import Database
 
 

@@ -26,7 +26,7 @@ def doctor(as_json: bool) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from relay import config
+    from relay import settings as config
     from relay.cli.checks.check import Verdict
     from relay.cli.checks.examination import CHECKS, examine
 

@@ -12,8 +12,8 @@ from relay.cli.opened import require_agent, with_database
 from relay.cli.printing import example, json_option, print_json, print_record, print_table
 
 if TYPE_CHECKING:
-    from relay.config import Settings
     from relay.dialling.verdict import Verdict
+    from relay.settings import Settings
     from relay.store.database import Database
 
 

@@ -16,7 +16,7 @@ from relay.cli.printing import example, json_option, print_json, print_record, p
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relay.config import Settings
+    from relay.settings import Settings
     from relay.store.database import Database
     from relay.store.message_record import WaitingMessage
 

@@ -10,7 +10,7 @@ import click
 from relay.cli.printing import warn
 
 if TYPE_CHECKING:
-    from relay.config import Settings
+    from relay.settings import Settings
     from relay.store.database import Database
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ def with_database(work: Callable[[Database, Settings], Awaitable[T]], *, creates
     """
     import trio
 
-    from relay import config
+    from relay import settings as config
     from relay.store.database import open_database
     from relay.store.engine import require_database
 

@@ -18,7 +18,7 @@ def serve(host: str | None, port: int | None, local: bool) -> None:
     import attrs
     import trio
 
-    from relay import config
+    from relay import settings as config
     from relay.daemon import serve as run_daemon
 
     warnings: list[str] = []

@@ -12,8 +12,8 @@ from relay.cli.printing import example, json_option, print_json, print_record, p
 from relay.errors import RelayError
 
 if TYPE_CHECKING:
-    from relay.config import Settings
     from relay.running import RunningDaemon
+    from relay.settings import Settings
     from relay.store.database import Database
 
 _NOBODY = {"name": "", "version": "", "transport": "", "answersBy": "", "since": ""}

@@ -16,7 +16,6 @@ import attrs
 import structlog
 
 from actors.errors import CallRefused, StoreFailed
-from relay.agents import Agent
 from relay.calls import CallWish, OnVoicemail, OutgoingCall
 from relay.dialling import refusals
 from relay.dialling.defaults import Addresses, Defaults
@@ -26,6 +25,7 @@ from relay.dialling.ports import FrontDesk
 from relay.dialling.verdict import DialKind
 from relay.errors import OutboundRefused
 from relay.speech.hygiene import clean
+from relay.store.agent import Agent
 from relay.twilio import twiml
 from relay.twilio.call_orders import MAX_TWIML, PlaceCall
 from relay.twilio.rest_errors import CallOutcomeUnknown

@@ -22,7 +22,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from relay.errors import DatabaseError
-from relay.files import exposed
+from relay.store.files import exposed
 from relay.store.trouble import cause
 
 log = structlog.get_logger(__name__)

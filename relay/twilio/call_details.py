@@ -12,7 +12,7 @@ import attrs
 
 from actors.messages import CallInfo, Direction, Voicemail
 from relay.calls import OutgoingCall
-from relay.config import Settings
+from relay.settings import Settings
 from relay.speech.hygiene import clean
 from relay.twilio.ports import IncomingCall
 

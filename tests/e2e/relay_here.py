@@ -11,10 +11,10 @@ from pathlib import Path
 import attrs
 import trio
 
-from relay.config import Settings
 from relay.daemon import Credentials, Relay, Vendors
 from relay.http.listener import address_of, bind
 from relay.running import RunningDaemon
+from relay.settings import Settings
 from relay.store.database import open_database
 
 

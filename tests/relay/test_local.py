@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.config import Settings
 from relay.errors import SettingsError
 from relay.local import carrier_token, require_loopback, token_path
+from relay.settings import Settings
 
 
 def settings_at(path: Path) -> Settings:

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Collection
 import attrs
 import trio
 
-from relay.config import Settings
 from relay.errors import RelayError
+from relay.settings import Settings
 
 
 class Verdict(enum.Enum):

@@ -12,21 +12,21 @@ from sqlalchemy import Connection, delete, false
 
 from actors.errors import StoreFailed
 from relay import local as local_mode
-from relay.agents import Agent
 from relay.cli.checks import own_numbers as numbers
 from relay.cli.checks import reach, vendors
 from relay.cli.checks.check import CannotTell, Check, Finding, Ill, NothingToAsk, Verdict
-from relay.config import Settings
 from relay.errors import SettingsError
-from relay.files import beside_database, exposed
 from relay.http import descriptors
 from relay.running import find_daemon
+from relay.settings import Settings
 from relay.speech.languages import lacking, read_language
 from relay.speech.voices import read_voice
 from relay.store import schema
+from relay.store.agent import Agent
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import open_database
 from relay.store.engine import exposed_files, file_of, require_database, shown
+from relay.store.files import beside_database, exposed
 
 CHECK_SECONDS = 10.0
 

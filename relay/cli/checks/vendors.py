@@ -11,7 +11,7 @@ import httpx2
 
 from relay.cli.checks.check import CannotTell, Ill
 from relay.cli.checks.network import NETWORK_ERRORS, json_object, reason
-from relay.config import Settings
+from relay.settings import Settings
 from relay.speech.engines.elevenlabs import error_words
 from relay.speech.voices import ELEVENLABS_VOICE
 from relay.store.agent_registry import AgentRegistry

@@ -10,8 +10,8 @@ import pytest
 
 from relay.cli.checks.check import Finding, Verdict
 from relay.cli.checks.examination import CHECKS, examine
-from relay.config import Settings
 from relay.errors import SettingsError
+from relay.settings import Settings
 from relay.simulator.load.local_daemon import ACCOUNT, run_local_daemon
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import open_database

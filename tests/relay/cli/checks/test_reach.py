@@ -12,7 +12,7 @@ import trio
 from relay import __version__
 from relay.cli.checks.check import Ill
 from relay.cli.checks.reach import public_url, signature, upgrade
-from relay.config import Settings
+from relay.settings import Settings
 from relay.store.call_journal import CallJournal
 from relay.store.database import open_database
 from tests.e2e.relay_here import RelayHere, run_relay_here

@@ -11,7 +11,7 @@ import pytest
 
 from relay.cli.checks.check import CannotTell, Ill
 from relay.cli.checks.vendors import answering_machine, carrier, speech
-from relay.config import Settings
+from relay.settings import Settings
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import open_database
 from tests.relay.cli.checks.small_server import Reply, small_server

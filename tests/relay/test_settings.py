@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.config import Settings, documented, load
 from relay.errors import SettingsError
+from relay.settings import Settings, documented, load
 
 REPOSITORY = Path(__file__).parents[2]
 

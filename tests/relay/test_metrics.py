@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from actors.commands import By, NoteTurn
 from actors.messages import CallSummary, Reason
-from relay.metering import LINES_PER_CALL, CallMeter
+from relay.metrics import LINES_PER_CALL, CallMeter
 from tests.fakes import call_info
 
 CALL = call_info()
