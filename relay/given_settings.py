@@ -1,11 +1,11 @@
 """What the settings are read from: the environment and an `.env` file, cleaned of what copying brings along.
 
     environment ──┐
-    .env file ────┴──gather──▶ Given: values, where each comes from, warnings ──▶ relay.config
+    .env file ────┴──gather──▶ Given: values, where each comes from, warnings ──▶ relay.settings
 
 A value that was copied often has something around it that nobody sees: a line break at its end, a zero-width space, the
 quotes that `docker --env-file` leaves in place. None of it is ever meant, and a secret that keeps it fails at the first
-call. So it is taken away; inside a value it is left, for relay.config to refuse by the setting's name.
+call. So it is taken away; inside a value it is left, for relay.settings to refuse by the setting's name.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def _lines_before(statement: str) -> int:
 def _meant(name: str, known: frozenset[str]) -> str | None:
     """Return the setting that a name is a mistake for; None for a name of somebody else's, or one of `RELAY_*`.
 
-    Those are refused in any case, by relay.config.
+    Those are refused in any case, by relay.settings.
     """
     if name in _OF_OTHERS or name.startswith("RELAY_"):
         return None

@@ -5,7 +5,7 @@ LiveCalls   actors.calls         the calls whose line is up
 Records     relay.store                what is kept of a call
 Gate        relay.dialling.dial_check  whether a number may be dialled
 Carrier     relay.twilio.rest         the carrier's REST API
-Observer    relay.metering             what is counted
+Observer    relay.metrics              what is counted
 """
 
 from __future__ import annotations

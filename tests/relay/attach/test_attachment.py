@@ -33,7 +33,7 @@ QUICK = Pauses(first=0.05, most=0.2, steady=60.0)
 RELAY = [
     sys.executable,
     "-c",
-    "from relay.cli import main; from relay.cli.attach import attach; main.add_command(attach); main()",
+    "from relay.cli.main import main; from relay.cli.attach import attach; main.add_command(attach); main()",
 ]
 
 ALOUD = """

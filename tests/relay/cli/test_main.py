@@ -619,7 +619,7 @@ def test_summaries_are_those_of_the_commands_themselves() -> None:
 def test_help_does_not_wait_for_what_the_work_needs(words: list[str]) -> None:
     """Neither the database's libraries nor Trio are loaded to print a help text."""
     program = (
-        "import sys; from relay.cli import main\n"
+        "import sys; from relay.cli.main import main\n"
         f"try: main({words!r})\n"
         "except SystemExit: pass\n"
         "heavy = {'sqlalchemy', 'alembic', 'trio', 'rich', 'phonenumbers', 'mcp', 'twilio', 'typed_settings'}\n"
