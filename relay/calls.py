@@ -15,7 +15,7 @@ import attrs
 from attrs.validators import ge, matches_re, min_len, optional
 
 from actors.messages import Direction
-from relay.store.agent import Agent
+from relay.agent import Agent
 
 _CALL_SID = matches_re(r"[A-Za-z0-9_-]{1,64}")
 

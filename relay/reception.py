@@ -35,14 +35,14 @@ from actors.commands import LeaveMessage
 from actors.errors import CallRefused, StoreFailed
 from actors.messages import Callee, CallInfo, CallSummary, Line, MessageDraft, Speaker
 from actors.ports import PhoneLine
+from relay.agent import Agent
+from relay.call_details import of_incoming, of_outgoing
 from relay.calls import CallProgress, OutgoingCall
 from relay.expected_calls import ExpectedCall, ExpectedCalls
 from relay.faults import report
 from relay.settings import Settings
-from relay.store.agent import Agent
 from relay.store.call_journal import CallJournal
 from relay.store.call_record import CallRecord
-from relay.twilio.call_details import of_incoming, of_outgoing
 from relay.twilio.ports import Admission, IncomingCall
 
 log = structlog.get_logger(__name__)

@@ -15,8 +15,8 @@ from relay.cli.printing import example, json_option, print_json, print_record, p
 from relay.errors import AgentError
 
 if TYPE_CHECKING:
+    from relay.agent import Agent
     from relay.settings import Settings
-    from relay.store.agent import Agent
     from relay.store.database import Database
 
 

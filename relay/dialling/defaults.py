@@ -11,10 +11,10 @@ from urllib.parse import urlencode
 import attrs
 from attrs.validators import and_, ge, gt, le
 
+from relay.agent import Agent
 from relay.calls import CallWish, TransferWish, VoiceMessageWish
 from relay.dialling.numbers import NumberError, normalise
 from relay.errors import OutboundRefused
-from relay.store.agent import Agent
 
 RING_SECONDS = range(5, 601)
 """How long a telephone can ring: the carrier's pages on `<Dial>` and on the Call resource, the narrower of each."""

@@ -15,12 +15,12 @@ from typing import Any
 
 import attrs
 
+from relay.agent import Agent
 from relay.calls import CallWish, TransferWish, VoiceMessageWish
 from relay.dialling.opt_out_requests import DoNotCallWishes
 from relay.dialling.outbound_calls import Conversations
 from relay.dialling.transfers import Transfers
 from relay.dialling.voice_messages import VoiceMessages
-from relay.store.agent import Agent
 
 
 @attrs.frozen(kw_only=True)

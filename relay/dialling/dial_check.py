@@ -19,11 +19,11 @@ import attrs
 import structlog
 from sqlalchemy import Connection
 
+from relay.agent import Agent
 from relay.dialling.gate import DAY, MINUTE, decide
 from relay.dialling.numbers import normalise, read_number
 from relay.dialling.verdict import CallTime, Dial, DialKind, Facts, GateRules, Listing, Verdict
 from relay.store import dials, talk_time
-from relay.store.agent import Agent
 from relay.store.consents import has_consent
 from relay.store.database import Database
 from relay.store.do_not_call import DoNotCallList, listed

@@ -18,13 +18,13 @@ import structlog
 import trio
 
 from actors.errors import StoreFailed
+from relay.agent import Agent
 from relay.calls import CallWish, VoiceMessageWish
 from relay.dialling import refusals
 from relay.dialling.orphaned_calls import Reconciliation
 from relay.dialling.ports import STORE_FAILURES, Carrier, Gate, Observer
 from relay.dialling.verdict import DialKind, Verdict
 from relay.errors import OutboundRefused
-from relay.store.agent import Agent
 from relay.twilio.call_orders import PlaceCall, PlacedCall
 from relay.twilio.rest_errors import CarrierRefused
 

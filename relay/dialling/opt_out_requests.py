@@ -9,10 +9,10 @@ import structlog
 
 from actors.errors import UnknownCall
 from actors.messages import CallInfo, Direction
+from relay.agent import Agent
 from relay.dialling.numbers import NumberError, normalise, number_in
 from relay.dialling.ports import CallOnRecord, Gate, LiveCalls, Records
 from relay.errors import OutboundRefused
-from relay.store.agent import Agent
 from relay.store.do_not_call import UNVERIFIED_CALLER
 
 log = structlog.get_logger(__name__)

@@ -16,6 +16,7 @@ import attrs
 import structlog
 
 from actors.errors import CallRefused, StoreFailed
+from relay.agent import Agent
 from relay.calls import CallWish, OnVoicemail, OutgoingCall
 from relay.dialling import refusals
 from relay.dialling.defaults import Addresses, Defaults
@@ -25,7 +26,6 @@ from relay.dialling.ports import FrontDesk
 from relay.dialling.verdict import DialKind
 from relay.errors import OutboundRefused
 from relay.speech.hygiene import clean
-from relay.store.agent import Agent
 from relay.twilio import twiml
 from relay.twilio.call_orders import MAX_TWIML, PlaceCall
 from relay.twilio.rest_errors import CallOutcomeUnknown

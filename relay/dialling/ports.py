@@ -16,10 +16,10 @@ from typing import Protocol
 
 from actors.errors import StoreFailed
 from actors.messages import CallInfo, Direction
+from relay.agent import Agent
 from relay.calls import CallKind, OutgoingCall, TransferOutcome
 from relay.dialling.verdict import DialKind, Verdict
 from relay.errors import DatabaseError
-from relay.store.agent import Agent
 from relay.twilio.call_orders import CallState, PlaceCall, PlacedCall
 
 STORE_FAILURES = (StoreFailed, DatabaseError)

@@ -18,6 +18,7 @@ import trio
 
 from actors.errors import UnknownCall
 from actors.messages import CallInfo, Direction
+from relay.agent import Agent
 from relay.calls import TransferOutcome, TransferResult, TransferWish
 from relay.dialling import refusals
 from relay.dialling.defaults import Addresses, Defaults
@@ -38,7 +39,6 @@ from relay.dialling.transfer_course import Course, Stage, note_for, outcome_of
 from relay.dialling.transfer_watch import TransferWatch
 from relay.dialling.verdict import DialKind, Verdict
 from relay.speech.hygiene import clean
-from relay.store.agent import Agent
 from relay.twilio.call_orders import MAX_TWIML
 
 log = structlog.get_logger(__name__)

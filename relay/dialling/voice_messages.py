@@ -21,6 +21,7 @@ import trio
 
 from actors.errors import StoreFailed
 from actors.messages import Direction
+from relay.agent import Agent
 from relay.calls import CallKind, VoiceMessageWish
 from relay.dialling import refusals
 from relay.dialling.defaults import Addresses, Chosen, Defaults
@@ -32,7 +33,6 @@ from relay.errors import OutboundRefused
 from relay.speech.audio_store import AudioStore
 from relay.speech.engines.port import SpeechEngine, SpeechFailed, checked_text
 from relay.speech.hygiene import clean
-from relay.store.agent import Agent
 from relay.twilio import twiml
 from relay.twilio.audio_webhook import audio_url
 from relay.twilio.call_orders import MAX_TWIML, PlaceCall, PlacedCall

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 from actors.errors import StoreFailed
 from actors.messages import CallInfo, Line
 from actors.phases import Phase
+from relay.agent import Agent
 from relay.calls import CallWish, TransferWish, VoiceMessageWish
 from relay.errors import DatabaseError
-from relay.store.agent import Agent
 
 STORE_FAILURES = (StoreFailed, DatabaseError)
 """What any method of these protocols may raise when the database cannot be used: a write the one, a read the other."""

@@ -24,6 +24,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from relay import __version__
+from relay.agent import Agent
 from relay.mcp.notifications import AT_ONCE, LIVE_CALLS, RESOURCE_URI
 from relay.mcp.ports import STORE_FAILURES, LiveCalls, Messages
 from relay.mcp.session import CHANNEL, McpSession
@@ -32,7 +33,6 @@ from relay.mcp.tools.arguments import shortened
 from relay.mcp.tools.spoken_words import live_call_json
 from relay.mcp.tools.toolbox import Toolbox, ToolCall, failure
 from relay.mcp.tools.under_way import TooManyUnderWay, UnderWay
-from relay.store.agent import Agent
 
 # More than all hosts of an agent have in flight; each waits for the database or for the client to read.
 TOOL_CALLS_AT_ONCE = 32

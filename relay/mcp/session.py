@@ -42,11 +42,11 @@ from actors.messages import CallInfo, TurnRequest
 from actors.ports import Answer
 from actors.routing import Way
 from actors.turn_queues import TurnDesks
+from relay.agent import Agent
 from relay.mcp.returning_clients import ReturningClients, SessionUse
 from relay.mcp.sampler import Sampler
 from relay.mcp.sampling_params import sampling_params
 from relay.mcp.transports.outbox import Outbox, WayOut
-from relay.store.agent import Agent
 
 log = structlog.get_logger(__name__)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import attrs
 
 from actors.policy import Phrases
+from relay.agent import Agent
 from relay.speech.hygiene import clean
 from relay.speech.phrases import phrases_for
-from relay.store.agent import Agent
 
 
 def phrases_of(agent: Agent, language: str) -> Phrases:

@@ -17,9 +17,9 @@ from typing import Any
 import attrs
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
+from relay.agent import Agent
 from relay.errors import AgentError
 from relay.speech.voices import NO_VOICE
-from relay.store.agent import Agent
 from relay.store.database import Database
 from relay.store.former_agents import count_waiting, forget_what_is_over, has_left, require_nothing_left
 from relay.store.schema import agents, storable, utc_now

@@ -11,8 +11,8 @@ import attrs
 import structlog
 import trio
 
+from relay.agent import Agent
 from relay.errors import DatabaseError
-from relay.store.agent import Agent
 from relay.store.agent_registry import AgentRegistry
 
 log = structlog.get_logger(__name__)

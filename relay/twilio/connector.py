@@ -16,7 +16,7 @@ from quart import request
 from werkzeug.exceptions import NotFound
 
 from actors.errors import CallRefused
-from relay.store.agent import Agent
+from relay.agent import Agent
 from relay.twilio import twiml
 from relay.twilio.ports import AgentDirectory, CarrierPhrases, FrontDesk, IncomingCall, Phrasebook
 

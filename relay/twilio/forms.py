@@ -23,8 +23,8 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest, Forbidden
 
 from actors.messages import Callee, Direction
+from relay.agent import Agent
 from relay.calls import ENDED_STATUSES, CallProgress, TransferResult
-from relay.store.agent import Agent
 from relay.twilio.call_sids import is_call_sid
 from relay.twilio.parties import read_party
 from relay.twilio.ports import IncomingCall

@@ -14,8 +14,8 @@ from attrs.validators import ge, in_, min_len
 
 from actors.messages import Callee, CallInfo, Direction
 from actors.ports import PhoneLine
+from relay.agent import Agent
 from relay.calls import CallProgress, TransferResult
-from relay.store.agent import Agent
 
 Scope = Mapping[str, Any]
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]

@@ -15,8 +15,8 @@ import structlog
 from quart import Blueprint, request
 from werkzeug.exceptions import NotFound
 
+from relay.agent import Agent
 from relay.calls import TransferResult
-from relay.store.agent import Agent
 from relay.twilio import forms as carrier_forms
 from relay.twilio import twiml
 from relay.twilio.connector import Answer, Connections, Connector, twiml_answer

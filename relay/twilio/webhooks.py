@@ -26,10 +26,10 @@ from quart import Blueprint, make_response, request
 from quart.typing import ResponseTypes
 
 from actors.errors import StoreFailed
+from relay.agent import Agent
 from relay.calls import CallProgress
 from relay.errors import DatabaseError
 from relay.faults import report
-from relay.store.agent import Agent
 from relay.twilio import forms as carrier_forms
 from relay.twilio import twiml
 from relay.twilio.connector import Answer, Connections, Connector, twiml_answer

@@ -21,10 +21,10 @@ from actors.messages import Callee, CallerGone, CallerSpoke, CallSummary, Direct
 from actors.phases import Phase
 from actors.policy import Phrases, Policy
 from actors.ports import Answer
+from relay.agent import Agent
 from relay.calls import CallProgress, OnVoicemail, OutgoingCall
 from relay.reception import LAST_WORD_SECONDS, RETURN_SECONDS, TICKET_SECONDS, Reception
 from relay.settings import Settings
-from relay.store.agent import Agent
 from relay.store.call_journal import CallJournal
 from relay.store.call_record import CallRecord, CallState
 from relay.store.database import open_database

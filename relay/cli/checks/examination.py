@@ -12,6 +12,7 @@ from sqlalchemy import Connection, delete, false
 
 from actors.errors import StoreFailed
 from relay import local as local_mode
+from relay.agent import Agent
 from relay.cli.checks import own_numbers as numbers
 from relay.cli.checks import reach, vendors
 from relay.cli.checks.check import CannotTell, Check, Finding, Ill, NothingToAsk, Verdict
@@ -22,7 +23,6 @@ from relay.settings import Settings
 from relay.speech.languages import lacking, read_language
 from relay.speech.voices import read_voice
 from relay.store import schema
-from relay.store.agent import Agent
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import open_database
 from relay.store.engine import exposed_files, file_of, require_database, shown

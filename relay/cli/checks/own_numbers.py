@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from relay.agent import Agent
 from relay.cli.checks.check import CannotTell, Ill
 from relay.settings import Settings
-from relay.store.agent import Agent
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import open_database
 from relay.twilio.rest import CarrierCalls, open_carrier_calls

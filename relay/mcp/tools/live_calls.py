@@ -7,10 +7,10 @@ from typing import Any, Literal
 import mcp_types as types
 from pydantic import Field
 
+from relay.agent import Agent
 from relay.mcp.ports import Calls
 from relay.mcp.tools.arguments import Arguments, CallSid
 from relay.mcp.tools.toolbox import Schema, Tool, nullable
-from relay.store.agent import Agent
 
 # More than a daemon carries at once by default, so that no live call is missing from a list of them.
 MOST_LISTED = 1000

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import mcp_types as types
 from pydantic import Field
 
+from relay.agent import Agent
 from relay.mcp.ports import Messages
 from relay.mcp.tools.arguments import Arguments
 from relay.mcp.tools.toolbox import Schema, Tool
-from relay.store.agent import Agent
 
 MOST_AT_ONCE = 100
 MessageId = Annotated[str, Field(min_length=1, max_length=100)]

@@ -14,11 +14,11 @@ from typing import Any
 import mcp_types as types
 
 from actors.errors import UnknownCall
+from relay.agent import Agent
 from relay.calls import CallWish, TransferWish, VoiceMessageWish
 from relay.mcp.ports import Outbound
 from relay.mcp.tools.outbound_arguments import MakeCall, SendVoiceMessage, StopCalling, TransferCall
 from relay.mcp.tools.toolbox import Schema, Tool, ToolError, nullable
-from relay.store.agent import Agent
 
 # ── results ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -25,12 +25,12 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
 from actors.errors import UnknownCall
+from relay.agent import Agent
 from relay.errors import OutboundRefused
 from relay.faults import report
 from relay.mcp.ports import STORE_FAILURES
 from relay.mcp.session import McpSession
 from relay.mcp.tools.arguments import ArgumentsT, explain, shortened
-from relay.store.agent import Agent
 
 log = structlog.get_logger(__name__)
 

@@ -23,11 +23,11 @@ from mcp.shared.inbound import MCP_METHOD_HEADER, MCP_PROTOCOL_VERSION_HEADER
 from mcp_types import CLIENT_CAPABILITIES_META_KEY, UNSUPPORTED_PROTOCOL_VERSION
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
+from relay.agent import Agent
 from relay.http.responses import Head, Receive, Scope, Send, answer
 from relay.mcp.pieces import text_of
 from relay.mcp.server import REQUESTER
 from relay.mcp.transports.event_stream import FAREWELL
-from relay.store.agent import Agent
 
 
 @attrs.define(eq=False)

@@ -25,6 +25,7 @@ from mcp.server.lowlevel import Server
 from mcp.server.runner import serve_connection
 from mcp_types import INVALID_REQUEST, JSONRPCMessage, JSONRPCRequest, RequestId
 
+from relay.agent import Agent
 from relay.faults import report
 from relay.http.responses import (
     LONGEST_MESSAGE,
@@ -49,7 +50,6 @@ from relay.mcp.transports.http_guard import RebindingGuard
 from relay.mcp.transports.http_session import HttpSession, RequestIdInUseError
 from relay.mcp.transports.http_stream import stand
 from relay.mcp.transports.stateless import StatelessRevision, is_stateless
-from relay.store.agent import Agent
 
 log = structlog.get_logger(__name__)
 

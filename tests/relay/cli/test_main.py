@@ -19,12 +19,12 @@ from click.testing import CliRunner, Result
 
 from actors.messages import CallSummary
 from relay import __version__
+from relay.agent import Agent
 from relay.cli.checks import examination
 from relay.cli.checks.check import Finding, Verdict
 from relay.cli.main import COMMANDS, main
 from relay.errors import DatabaseError
 from relay.settings import Settings
-from relay.store.agent import Agent
 from relay.store.agent_registry import AgentRegistry
 from relay.store.call_journal import CallJournal
 from relay.store.database import Database, open_database

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.store.agent import Agent
+from relay.agent import Agent
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import Database, open_database
 from tests.fakes_store import WallClock

@@ -10,6 +10,7 @@ import trio
 
 from actors.errors import CallRefused, StoreFailed, UnknownCall
 from actors.messages import CallInfo, Direction
+from relay.agent import Agent
 from relay.calls import CallKind, OutgoingCall, TransferOutcome
 from relay.dialling.defaults import Addresses, Defaults
 from relay.dialling.dialler import Dialler
@@ -19,7 +20,6 @@ from relay.dialling.ports import Carrier, Gate
 from relay.dialling.transfers import Transfers
 from relay.dialling.verdict import DialKind, Refusal, Rule, Verdict
 from relay.errors import DatabaseError
-from relay.store.agent import Agent
 from relay.twilio.call_orders import CallState, PlaceCall, PlacedCall
 from relay.twilio.rest_errors import CarrierRefused
 from tests.fakes import STARTED, Pipe, call_info

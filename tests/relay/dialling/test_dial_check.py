@@ -11,11 +11,11 @@ import trio
 from sqlalchemy import Connection, insert, text
 
 from actors.errors import StoreFailed
+from relay.agent import Agent
 from relay.dialling.calling_hours import CallingHours
 from relay.dialling.dial_check import DiallingGate
 from relay.dialling.numbers import NumberError
 from relay.dialling.verdict import DialKind, GateRules, Verdict
-from relay.store.agent import Agent
 from relay.store.agent_registry import AgentRegistry
 from relay.store.consents import ConsentRegister
 from relay.store.database import Database, open_database

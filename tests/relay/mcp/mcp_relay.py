@@ -23,6 +23,7 @@ from actors.errors import StoreFailed, UnknownCall
 from actors.messages import CallInfo, Line, Speaker, TurnRequest
 from actors.phases import Phase
 from actors.turn_queue import DeskOptions
+from relay.agent import Agent
 from relay.errors import DatabaseError
 from relay.http.listener import ListenerOptions, serve
 from relay.mcp.app import McpApp
@@ -33,7 +34,6 @@ from relay.mcp.tools.outbound import outbound_tools
 from relay.mcp.tools.toolbox import Tool, Toolbox, ToolCall
 from relay.mcp.transports.event_stream import Timing
 from relay.mcp.transports.http_guard import RebindingGuard
-from relay.store.agent import Agent
 from tests.relay.mcp.memory_outbound import MemoryOutbound
 from tests.sids import sid
 

@@ -8,8 +8,8 @@ import attrs
 import trio
 
 from actors.errors import UnknownCall
+from relay.agent import Agent
 from relay.calls import CallWish, TransferWish, VoiceMessageWish
-from relay.store.agent import Agent
 from tests.sids import sid
 
 Wish = CallWish | VoiceMessageWish | TransferWish

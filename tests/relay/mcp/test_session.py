@@ -12,8 +12,8 @@ from mcp_types import CreateMessageRequestParams, JSONRPCNotification, SamplingM
 from actors.clients import Presence
 from actors.errors import ClientAbsent, ClientFailed, ClientLeft
 from actors.turn_queues import TurnDesks
+from relay.agent import Agent
 from relay.mcp.session import INBOX_CAPACITY, McpSession
-from relay.store.agent import Agent
 from tests.relay.mcp.mcp_relay import NOW, RawClient, RunningRelay, Speech, raw_client
 
 

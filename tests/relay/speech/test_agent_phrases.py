@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import attrs
 import pytest
 
+from relay.agent import Agent
 from relay.speech.agent_phrases import phrases_of
 from relay.speech.phrases import phrases_for
-from relay.store.agent import Agent
 
 AGENT = Agent(agent_id="my-client", created_at=datetime(2026, 11, 22, tzinfo=UTC))
 

@@ -12,10 +12,10 @@ from quart_trio import QuartTrio
 
 from actors.messages import Callee, CallInfo
 from actors.ports import PhoneLine
+from relay.agent import Agent
 from relay.calls import CallProgress, TransferResult
 from relay.errors import DatabaseError
 from relay.http.app import build_app
-from relay.store.agent import Agent
 from relay.twilio.ports import Admission, AgentDirectory, EndedSession, IncomingCall
 from relay.twilio.signatures import SignatureChecker
 from relay.twilio.webhooks import CarrierWebhooks

@@ -7,9 +7,9 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import mcp_types as types
 
+from relay.agent import Agent
 from relay.mcp.tools.live_calls import call_tools
 from relay.mcp.tools.toolbox import Toolbox
-from relay.store.agent import Agent
 from tests.relay.mcp.mcp_relay import NOW, MemoryCalls, called
 from tests.sids import sid
 

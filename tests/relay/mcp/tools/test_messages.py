@@ -6,9 +6,9 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 
+from relay.agent import Agent
 from relay.mcp.tools.messages import message_tools
 from relay.mcp.tools.toolbox import Toolbox
-from relay.store.agent import Agent
 from tests.relay.mcp.mcp_relay import NOW, MemoryMessages, called
 
 ANNA = Agent(agent_id="anna", created_at=NOW)

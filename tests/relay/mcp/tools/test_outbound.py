@@ -13,11 +13,11 @@ from mcp import Client
 from mcp.client.sse import sse_client
 
 from actors.errors import StoreFailed, UnknownCall
+from relay.agent import Agent
 from relay.calls import CallWish, OnVoicemail, TransferWish, VoiceMessageWish
 from relay.errors import OutboundRefused
 from relay.mcp.tools.outbound import outbound_tools
 from relay.mcp.tools.toolbox import Toolbox
-from relay.store.agent import Agent
 from tests.relay.mcp.mcp_relay import NOW, RunningRelay, called
 from tests.relay.mcp.memory_outbound import VERDICT, MemoryOutbound
 from tests.sids import sid

@@ -17,6 +17,7 @@ from mcp.shared.exceptions import MCPError
 from actors.clients import AnsweringSession, Presence
 from actors.errors import StoreFailed, UnknownCall
 from actors.turn_queues import TurnDesks
+from relay.agent import Agent
 from relay.errors import DatabaseError, OutboundRefused
 from relay.mcp.tools.arguments import Arguments
 from relay.mcp.tools.live_calls import call_tools
@@ -25,7 +26,6 @@ from relay.mcp.tools.outbound import outbound_tools
 from relay.mcp.tools.toolbox import Tool, Toolbox
 from relay.mcp.tools.turns import turn_tools
 from relay.mcp.transports.waiting_room import WaitingRoom
-from relay.store.agent import Agent
 from tests.relay.mcp.mcp_relay import NOW, MemoryCalls, MemoryLiveCalls, MemoryMessages, Record, called
 from tests.relay.mcp.memory_outbound import MemoryOutbound
 from tests.sids import NO_SIDS, sid

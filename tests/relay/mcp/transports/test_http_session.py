@@ -13,9 +13,9 @@ from mcp_types import JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
 from actors.clients import Presence
 from actors.turn_queues import TurnDesks
+from relay.agent import Agent
 from relay.mcp.transports.event_stream import Timing
 from relay.mcp.transports.http_session import HttpSession, RequestIdInUseError
-from relay.store.agent import Agent
 from tests.relay.mcp.mcp_relay import NOW
 
 TIMING = Timing(handshake_timeout=30, stream_patience=60, idle_timeout=1800)
