@@ -1,7 +1,8 @@
-"""Errors that a person at the command line is meant to read: what is wrong, and what to do."""
+"""Errors with a text that is made to be read, and what whoever asked over HTTP is told of one."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,3 +33,11 @@ class OutboundRefused(RelayError):
         super().__init__(message)
         self.code = code
         self.details = dict(details or {})
+
+
+def error_document(code: str, message: str) -> bytes:
+    """Return the JSON of an error; `code` is a snake_case word, `message` says what is wrong and what to do."""
+    return json.dumps({"error": {"code": code, "message": message}}).encode()
+
+
+SERVER_ERROR = error_document("server_error", "Something failed here. Try again; the log of the relay says where.")

@@ -14,8 +14,8 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
+from relay.errors import SERVER_ERROR, error_document
 from relay.faults import report
-from relay.http.error_handlers import SERVER_ERROR, error_document
 from relay.twilio.audio_webhook import loggable
 from relay.twilio.ports import AGENT_ID
 

@@ -28,7 +28,6 @@ listener are the alarm.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -48,6 +47,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
+from relay.errors import error_document
 from relay.faults import report
 from relay.http.idle_connections import IdleConnections
 
@@ -429,7 +429,7 @@ class Connection:
         """Answer what cannot be served, if nothing was answered yet, and take no more."""
         await self._abandon_exchange()  # first, so that its app says nothing in between
         if self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            body = json.dumps({"error": {"code": "bad_request", "message": message}}).encode()
+            body = error_document("bad_request", message)
             headers = [
                 ("content-type", "application/json"),
                 ("content-length", str(len(body))),

@@ -23,11 +23,11 @@ import re
 
 import attrs
 
+from relay.errors import SERVER_ERROR, error_document
 from relay.faults import report
 from relay.http import no_oauth
 from relay.http.connection import KNOWN_PEER
 from relay.http.cors import Cors
-from relay.http.error_handlers import SERVER_ERROR, error_document
 from relay.twilio.audio_webhook import loggable
 from relay.twilio.phone_line import Message, Receive, Send
 from relay.twilio.ports import AGENT_ID, AsgiApp, Scope

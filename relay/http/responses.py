@@ -14,6 +14,8 @@ from urllib.parse import parse_qsl
 import attrs
 from mcp_types import INTERNAL_ERROR, INVALID_REQUEST, RequestId
 
+from relay.errors import error_document
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -93,7 +95,7 @@ async def answer(send: Send, status: int, body: bytes = b"", *headers: Header) -
 
 async def refuse(send: Send, status: int, code: str, message: str, *headers: Header) -> None:
     """Send an error in the contract's words: `code` for programs, `message` says what is wrong and what to do."""
-    body = json.dumps({"error": {"code": code, "message": message}}).encode()
+    body = error_document(code, message)
     await answer(send, status, body, (b"content-type", b"application/json"), *headers)
 
 

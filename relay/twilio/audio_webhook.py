@@ -22,7 +22,7 @@ from quart_trio.wrappers import TrioResponse
 from werkzeug.datastructures import Range
 from werkzeug.sansio.http import is_resource_modified
 
-from relay.http.error_handlers import error_document
+from relay.errors import error_document
 from relay.speech.audio_store import AudioStore, StoredAudio
 
 log = structlog.get_logger(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from relay.http.error_handlers import error_document
+from relay.errors import error_document
 
 
 def test_an_error_document_is_what_the_contract_says() -> None:
