@@ -316,7 +316,9 @@ def test_a_rule_lets_the_rest_pass(rule: Rule, code: str) -> None:
 
 def test_imports_are_found_wherever_they_stand() -> None:
     """An import inside a function, or of a module by way of its package, is an import."""
-    code = "from relay import settings\ndef work():\n    import trio.testing\n    from actors.call_session import Call\n"
+    code = (
+        "from relay import settings\ndef work():\n    import trio.testing\n    from actors.call_session import Call\n"
+    )
     assert set(_imports(ast.parse(code))) == {"relay.settings", "trio.testing", "actors.call_session"}
 
 

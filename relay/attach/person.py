@@ -12,8 +12,8 @@ import trio
 
 from relay.attach.answer_lines import Lines
 from relay.attach.report import Report
+from relay.attach.standard_input import read_some
 from relay.attach.turn import BrainFailed, Say, Turn
-from relay.cli.standard_input import read_some
 
 # Seconds before the time is over at which the person is told; more often would be noise over what is typed.
 _COUNTDOWN = (5, 3, 2, 1)

@@ -21,7 +21,7 @@ import attrs
 import pytest
 import trio
 
-from relay.cli.standard_input import read_some
+from relay.attach.standard_input import read_some
 from relay.simulator.claude.stand_in import serve_stand_in
 from relay.simulator.load.local_daemon import run_local_daemon
 from tests.e2e.parties import AiClient, Turn, connected, message_left, register, repeat

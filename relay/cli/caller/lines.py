@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from relay.attach.answer_lines import Lines
-from relay.cli.standard_input import read_some
+from relay.attach.standard_input import read_some
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
