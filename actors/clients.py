@@ -26,7 +26,7 @@ import trio
 from actors import routing
 from actors.messages import Availability, TurnRequest
 from actors.ports import Answer
-from actors.routing import Way
+from actors.routing import Reachability
 
 
 class ClientSession(Protocol):
@@ -55,14 +55,14 @@ class Presence(Generic[SessionT]):
     """Know which sessions are here. One instance, in one Trio thread, with one task in `run`."""
 
     grace: float
-    _sessions: dict[str, list[tuple[SessionT, Way]]] = attrs.field(factory=dict, init=False)
+    _sessions: dict[str, list[tuple[SessionT, Reachability]]] = attrs.field(factory=dict, init=False)
     # Who has claimed a call, by call sid: that session gets its turns as long as it is here.
     _claims: dict[str, SessionT] = attrs.field(factory=dict, init=False)
     _lost_until: dict[str, float] = attrs.field(factory=dict, init=False)
     _watchers: dict[str, set[Watcher]] = attrs.field(factory=dict, init=False)
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
 
-    def arrive(self, session: SessionT, way: Way = Way.SAMPLING) -> None:
+    def arrive(self, session: SessionT, way: Reachability = Reachability.SAMPLING) -> None:
         """Count a session that can be reached from now on; it becomes its agent's newest. Twice is once.
 
         One that is here, but can be reached in another way now, keeps its place.
@@ -77,7 +77,7 @@ class Presence(Generic[SessionT]):
                 break
         else:
             sessions.append((session, way))
-        if way is not Way.WAKE_UP:
+        if way is not Reachability.WAKE_UP:
             self._lost_until.pop(session.agent_id, None)
         if self.availability(session.agent_id) is not before:
             self._publish(session.agent_id)

@@ -144,7 +144,7 @@ from actors.phases import MOVES, Phase
 from actors.playback import Playback
 from actors.policy import Policy
 from actors.transcript import Transcript, has_words, note_last, utterance_last
-from actors.unanswered import Owed
+from actors.unanswered import UnansweredUtterances
 
 # A reconnected call must not reuse the turn numbers of the connection before it; no connection comes near this many.
 TURNS_PER_CONNECTION = 100_000
@@ -189,7 +189,7 @@ class Conversation:
         self.phase = Phase.SCREENING if call.screened else Phase.CLIENT_LISTENING
         self._record = Transcript(RECORD_LINES, RECORD_CHARACTERS) if policy.keep_transcript else None
         self._transcript = Transcript(policy.history_lines, policy.history_characters, self._record)
-        self._owed = Owed(call)
+        self._owed = UnansweredUtterances(call)
         for each in call.unanswered:
             self._owed.hold(each.turn, each.text)
         self._turn: _Turn | None = None

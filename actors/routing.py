@@ -14,7 +14,7 @@ from typing import TypeVar
 from actors.messages import Availability
 
 
-class Way(StrEnum):
+class Reachability(StrEnum):
     """How a client can be reached, the best first."""
 
     SAMPLING = "sampling"
@@ -22,13 +22,13 @@ class Way(StrEnum):
     WAKE_UP = "wake_up"
 
 
-_ORDER = tuple(Way)
-_ANSWERS = frozenset({Way.SAMPLING, Way.TURN_TOOL})
+_ORDER = tuple(Reachability)
+_ANSWERS = frozenset({Reachability.SAMPLING, Reachability.TURN_TOOL})
 
 T = TypeVar("T")
 
 
-def choose(reachable: Sequence[tuple[T, Way]], claimed_by: T | None = None) -> T | None:
+def choose(reachable: Sequence[tuple[T, Reachability]], claimed_by: T | None = None) -> T | None:
     """Pick who gets the next words of a call, or None when nobody can answer.
 
     `reachable` is in the order of arrival. Who has claimed the call gets it as long as it can answer; otherwise the
@@ -41,11 +41,11 @@ def choose(reachable: Sequence[tuple[T, Way]], claimed_by: T | None = None) -> T
     return next((each for each, way in reversed(able) if _ORDER.index(way) == best), None)
 
 
-def availability(ways: Iterable[Way], *, just_lost: bool) -> Availability:
+def availability(ways: Iterable[Reachability], *, just_lost: bool) -> Availability:
     """Say whether words can be answered now, perhaps within a moment, or not at all."""
     found = frozenset(ways)
     if found & _ANSWERS:
         return Availability.HERE
     if just_lost:
         return Availability.JUST_LOST
-    return Availability.WAKEABLE if Way.WAKE_UP in found else Availability.AWAY
+    return Availability.WAKEABLE if Reachability.WAKE_UP in found else Availability.AWAY

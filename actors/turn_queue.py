@@ -38,7 +38,7 @@ from actors.errors import ClientLeft
 from actors.messages import TurnRequest
 from actors.pending_turns import CallMemory, CallOver, PendingTurn, TurnOver, TurnTaken, Utterance
 from actors.ports import Answer
-from actors.routing import Way
+from actors.routing import Reachability
 from actors.transcript import has_words
 
 # Pieces of one answer that may wait to be spoken; a client with more of them waits for the caller to hear some.
@@ -55,7 +55,7 @@ class DeskOptions:
 
 
 @attrs.define(eq=False)
-class AgentDesk:
+class TurnQueue:
     """The desk of one agent, a session in `Presence`. Clients are told apart by a key, such as their session's id.
 
     `_on_change` is told when there may be something to settle; it must not wait.
@@ -64,7 +64,7 @@ class AgentDesk:
     agent_id: str
     _presence: Presence[AnsweringSession]
     _options: DeskOptions
-    _on_change: Callable[[AgentDesk], None]
+    _on_change: Callable[[TurnQueue], None]
     _attendance: Attendance = attrs.field(init=False)
     _turns: dict[str, PendingTurn] = attrs.field(factory=dict, init=False)
     _memories: dict[str, CallMemory] = attrs.field(factory=dict, init=False)
@@ -139,7 +139,7 @@ class AgentDesk:
         await trio.lowlevel.checkpoint_if_cancelled()
         until = trio.current_time() + within
         self._attendance.begin_wait(client)
-        self._presence.arrive(self, Way.TURN_TOOL)
+        self._presence.arrive(self, Reachability.TURN_TOOL)
         is_cut_off = True
         try:
             words = await self._wait(client, call_sid, until)
@@ -316,7 +316,7 @@ class AgentDesk:
 
     def _see(self, client: str) -> None:
         self._attendance.see(client)
-        self._presence.arrive(self, Way.TURN_TOOL)
+        self._presence.arrive(self, Reachability.TURN_TOOL)
         self._on_change(self)
 
     def _stir(self) -> None:

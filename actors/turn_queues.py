@@ -9,26 +9,26 @@ import attrs
 import trio
 
 from actors.clients import AnsweringSession, Presence
-from actors.turn_queue import AgentDesk, DeskOptions
+from actors.turn_queue import DeskOptions, TurnQueue
 
 
 @attrs.define(eq=False)
-class TurnDesks:
+class TurnQueues:
     """Know the desk of each agent. One instance, with one task in `run`, which ends the graces."""
 
     presence: Presence[AnsweringSession]
     options: DeskOptions = attrs.field(factory=DeskOptions)
     # Weak, so that there is one desk for an agent as long as anybody holds it, and none when nobody does; a desk with
     # something to remember is held in `_busy`.
-    _known: WeakValueDictionary[str, AgentDesk] = attrs.field(factory=WeakValueDictionary, init=False)
-    _busy: dict[str, AgentDesk] = attrs.field(factory=dict, init=False)
+    _known: WeakValueDictionary[str, TurnQueue] = attrs.field(factory=WeakValueDictionary, init=False)
+    _busy: dict[str, TurnQueue] = attrs.field(factory=dict, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
-    def of(self, agent_id: str) -> AgentDesk:
+    def of(self, agent_id: str) -> TurnQueue:
         """Return the desk of an agent, making it on first use."""
         desk = self._known.get(agent_id)
         if desk is None:
-            desk = self._known[agent_id] = AgentDesk(agent_id, self.presence, self.options, self._look_at)
+            desk = self._known[agent_id] = TurnQueue(agent_id, self.presence, self.options, self._look_at)
         return desk
 
     def forget(self, agent_id: str, call_sid: str) -> None:
@@ -44,7 +44,7 @@ class TurnDesks:
             desk.leave(client)
 
     def part(self, agent_id: str, client: str) -> None:
-        """Take note that a client comes under another key next time: see `AgentDesk.part`."""
+        """Take note that a client comes under another key next time: see `TurnQueue.part`."""
         desk = self._known.get(agent_id)
         if desk is not None:
             desk.part(client)
@@ -68,6 +68,6 @@ class TurnDesks:
         """Count the desks with something to remember."""
         return len(self._busy)
 
-    def _look_at(self, desk: AgentDesk) -> None:
+    def _look_at(self, desk: TurnQueue) -> None:
         self._busy[desk.agent_id] = desk
         self._changed.set()

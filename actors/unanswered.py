@@ -13,7 +13,7 @@ from actors.messages import CallInfo, Line, MessageDraft, Reason, UnansweredUtte
 
 
 @attrs.define
-class Owed:
+class UnansweredUtterances:
     """Account for the caller's words."""
 
     call: CallInfo

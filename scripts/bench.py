@@ -81,7 +81,7 @@ from relay.simulator.load.costs import DaemonMeter, memory_of_idle_call, run_met
 from relay.simulator.load.echo_client import EchoFailed, Question, open_echo_client
 from relay.simulator.load.inbound_load import LoadPlan
 from relay.simulator.load.local_daemon import ACCOUNT, DaemonFailed, run_local_daemon
-from relay.simulator.load.silent_client import Way, run_silent_client
+from relay.simulator.load.silent_client import Reachability, run_silent_client
 from relay.speech.hygiene import SpeechFilter
 from relay.store.agent_registry import AgentRegistry
 from relay.store.call_journal import CallJournal
@@ -589,7 +589,7 @@ async def first_word(path: str, directory: Path) -> AsyncIterator[Round]:
 
 
 @asynccontextmanager
-async def lost_client(path: str, by: Way, directory: Path) -> AsyncIterator[Round]:
+async def lost_client(path: str, by: Reachability, directory: Path) -> AsyncIterator[Round]:
     """Kill a client that has a turn in hand, or is about to get one; until the caller hears that it is not there."""
     async with run_local_daemon(directory) as running, open_carrier(ACCOUNT, running.token, running.url) as carrier:
         access = await running.register(AGENT)

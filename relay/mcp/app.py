@@ -25,7 +25,7 @@ from mcp_types import JSONRPCMessage
 from actors.clients import AnsweringSession, Presence
 from actors.messages import CallInfo
 from actors.turn_queue import DeskOptions
-from actors.turn_queues import TurnDesks
+from actors.turn_queues import TurnQueues
 from relay.http.responses import (
     LONGEST_MESSAGE,
     BodyTooLarge,
@@ -91,7 +91,7 @@ class McpApp:
         self._book = HelloBook(hellos)
         self._messages = LiveMessages(messages, live_calls)
         self._presence = presence
-        self._desks = TurnDesks(presence, desk_options or DeskOptions())
+        self._desks = TurnQueues(presence, desk_options or DeskOptions())
         self._timing = timing or Timing()
         self._bodies = Bodies(self._timing.body_patience)
         self._returning = ReturningClients()

@@ -40,8 +40,8 @@ from mcp_types import (
 
 from actors.messages import CallInfo, TurnRequest
 from actors.ports import Answer
-from actors.routing import Way
-from actors.turn_queues import TurnDesks
+from actors.routing import Reachability
+from actors.turn_queues import TurnQueues
 from relay.agent import Agent
 from relay.mcp.returning_clients import ReturningClients, SessionUse
 from relay.mcp.sampler import Sampler
@@ -75,7 +75,7 @@ class McpSession:
     """
 
     agent: Agent
-    desks: TurnDesks
+    desks: TurnQueues
     token_digest: bytes = attrs.field(repr=False)
     session_id: str = attrs.field(factory=lambda: secrets.token_urlsafe(24), init=False, repr=False)
     name: str = attrs.field(factory=lambda: secrets.token_hex(4), init=False)
@@ -156,7 +156,7 @@ class McpSession:
         return capabilities is not None and CHANNEL in (capabilities.experimental or {})
 
     @property
-    def way(self) -> Way | None:
+    def way(self) -> Reachability | None:
         """How its client can be reached now; None for one that takes no turns and cannot be woken for any.
 
         One that owes a sign of life gets no turn until it has given it: it would cost a caller the whole time limit.
@@ -164,9 +164,9 @@ class McpSession:
         if self.is_silent:
             return None
         if self.can_sample:
-            return Way.SAMPLING
+            return Reachability.SAMPLING
         is_up = self.ready.is_set() and self.reachable and not self.closed
-        return Way.WAKE_UP if is_up and self.takes_channel else None
+        return Reachability.WAKE_UP if is_up and self.takes_channel else None
 
     @property
     def busy(self) -> bool:

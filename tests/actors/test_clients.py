@@ -8,7 +8,7 @@ from trio.testing import MockClock
 
 from actors.clients import Presence
 from actors.messages import Availability
-from actors.routing import Way
+from actors.routing import Reachability
 
 HERE, LOST, AWAY = Availability.HERE, Availability.JUST_LOST, Availability.AWAY
 
@@ -115,9 +115,9 @@ async def test_a_session_that_is_reached_in_another_way_keeps_its_place() -> Non
     """What it can do counts from then on."""
     presence = Presence[Session](grace=10)
     session = Session()
-    presence.arrive(session, Way.WAKE_UP)
+    presence.arrive(session, Reachability.WAKE_UP)
     assert presence.availability("my-client") is Availability.WAKEABLE
-    presence.arrive(session, Way.SAMPLING)
+    presence.arrive(session, Reachability.SAMPLING)
     assert presence.availability("my-client") is HERE
     assert presence.newest("my-client") is session
     presence.leave(session)

@@ -7,9 +7,9 @@ import itertools
 import pytest
 
 from actors.messages import Availability
-from actors.routing import Way, availability, choose
+from actors.routing import Reachability, availability, choose
 
-SAMPLING, TOOL, WAKE = Way.SAMPLING, Way.TURN_TOOL, Way.WAKE_UP
+SAMPLING, TOOL, WAKE = Reachability.SAMPLING, Reachability.TURN_TOOL, Reachability.WAKE_UP
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,9 @@ SAMPLING, TOOL, WAKE = Way.SAMPLING, Way.TURN_TOOL, Way.WAKE_UP
         ([("a", TOOL), ("b", TOOL), ("c", WAKE)], "b"),
     ],
 )
-def test_the_best_way_goes_first_and_then_the_newest(reachable: list[tuple[str, Way]], chosen: str | None) -> None:
+def test_the_best_way_goes_first_and_then_the_newest(
+    reachable: list[tuple[str, Reachability]], chosen: str | None
+) -> None:
     """Sampling before a waiting tool, the newest among equals, and nobody who can only be woken."""
     assert choose(reachable) == chosen
 
@@ -39,8 +41,8 @@ def test_who_claimed_the_call_has_it() -> None:
 
 
 @pytest.mark.parametrize("just_lost", [True, False])
-@pytest.mark.parametrize("ways", [each for n in range(4) for each in itertools.combinations(Way, n)])
-def test_availability_says_whether_waiting_is_worth_it(ways: tuple[Way, ...], just_lost: bool) -> None:
+@pytest.mark.parametrize("ways", [each for n in range(4) for each in itertools.combinations(Reachability, n)])
+def test_availability_says_whether_waiting_is_worth_it(ways: tuple[Reachability, ...], just_lost: bool) -> None:
     """Here is who can answer; a lost client and one that can be woken may answer soon; all else is away."""
     expected = Availability.AWAY
     if WAKE in ways:

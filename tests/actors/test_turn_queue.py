@@ -15,8 +15,8 @@ from actors.errors import ClientLeft
 from actors.messages import Availability, Line, Speaker, TurnRequest
 from actors.pending_turns import CallOver, TurnOver, TurnTaken, Utterance
 from actors.ports import Answer
-from actors.turn_queue import AgentDesk, DeskOptions
-from actors.turn_queues import TurnDesks
+from actors.turn_queue import DeskOptions, TurnQueue
+from actors.turn_queues import TurnQueues
 from tests.fakes import STARTED, call_info
 
 AGENT = "my-client"
@@ -61,8 +61,8 @@ class Session:
 class Room:
     """A turn desk with its presence."""
 
-    desk: AgentDesk
-    turns: TurnDesks
+    desk: TurnQueue
+    turns: TurnQueues
     presence: Presence[AnsweringSession]
 
     @property
@@ -73,7 +73,7 @@ class Room:
 @asynccontextmanager
 async def open_room(options: DeskOptions = OPTIONS) -> AsyncIterator[Room]:
     presence = Presence[AnsweringSession](grace=10)
-    turns = TurnDesks(presence, options)
+    turns = TurnQueues(presence, options)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(turns.run)
         nursery.start_soon(presence.run)

@@ -10,14 +10,14 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors.clients import AnsweringSession, Presence
 from actors.messages import Availability
 from actors.turn_queue import DeskOptions
-from actors.turn_queues import TurnDesks
+from actors.turn_queues import TurnQueues
 from tests.actors.test_turn_queue import Ear, words
 
 GRACE = 10.0
 
 
-def open_desks() -> TurnDesks:
-    return TurnDesks(Presence[AnsweringSession](grace=10), DeskOptions(grace=GRACE))
+def open_desks() -> TurnQueues:
+    return TurnQueues(Presence[AnsweringSession](grace=10), DeskOptions(grace=GRACE))
 
 
 async def test_an_agent_has_one_desk(autojump_clock: MockClock, nursery: trio.Nursery) -> None:

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.messages import Direction, Line, MessageDraft, Reason, Speaker
-from actors.unanswered import Owed
+from actors.unanswered import UnansweredUtterances
 from tests.fakes import STARTED, call_info
 
 
-def owed(**changes: object) -> Owed:
-    return Owed(call_info(**changes))
+def owed(**changes: object) -> UnansweredUtterances:
+    return UnansweredUtterances(call_info(**changes))
 
 
 def test_nothing_is_owed_at_first() -> None:

@@ -13,7 +13,7 @@ import trio
 from actors.messages import Reason
 from relay.simulator.carrier.simulated_call import SimulatedCall
 from relay.simulator.load.local_daemon import LocalDaemon
-from relay.simulator.load.silent_client import Way, run_silent_client
+from relay.simulator.load.silent_client import Reachability, run_silent_client
 from tests.e2e.conftest import IMPATIENCE
 from tests.e2e.parties import Access, ask, calling, message_left, register
 from tests.mcp_clients import (
@@ -128,7 +128,7 @@ async def test_a_client_that_waits_is_not_counted_on(
     ("path", "by"),
     [("/sse", "sampling"), ("/mcp", "sampling"), ("/sse", "converse"), ("/mcp", "converse"), ("/mcp", "waiting")],
 )
-async def test_a_silent_client_is_one(path: str, by: Way, daemon: LocalDaemon, agent: Access) -> None:
+async def test_a_silent_client_is_one(path: str, by: Reachability, daemon: LocalDaemon, agent: Access) -> None:
     """The client that the benchmark kills is missed as soon as the published ones."""
     async with (
         run_silent_client(f"{daemon.url}{path}", agent.token, by=by) as client,

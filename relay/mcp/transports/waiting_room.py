@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from actors.pending_turns import CallOver, Utterance
-from actors.turn_queues import TurnDesks
+from actors.turn_queues import TurnQueues
 from relay.mcp.tools.toolbox import ToolCall, ToolError
 
 # The TypeScript SDK gives up on a request after 60 seconds, and so do some hosts.
@@ -26,7 +26,7 @@ PROGRESS_SECONDS = 10.0
 class WaitingRoom:
     """The desks, as tool calls come to them."""
 
-    desks: TurnDesks
+    desks: TurnQueues
     _taken: Counter[str] = attrs.field(factory=Counter, init=False)
 
     @contextmanager

@@ -23,7 +23,7 @@ import trio
 
 from relay.simulator.load.echo_client import EchoClient, EchoFailed, Question, open_echo_client
 
-Way = Literal["sampling", "converse", "waiting"]
+Reachability = Literal["sampling", "converse", "waiting"]
 """How it gets its turn, and what of its connections tells that it is gone.
 
 It is asked, or has the words from `comms_converse`, and its standing stream ends. Or it has no stream, like clients of
@@ -61,7 +61,7 @@ class SilentClient:
 
 
 @asynccontextmanager
-async def run_silent_client(url: str, token: str, *, by: Way) -> AsyncIterator[SilentClient]:
+async def run_silent_client(url: str, token: str, *, by: Reachability) -> AsyncIterator[SilentClient]:
     """Run one against `/sse` or `/mcp` for the length of the block, which begins when a caller's words would reach it.
 
     Raises `EchoFailed` when it cannot connect; why is on standard error.

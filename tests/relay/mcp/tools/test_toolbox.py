@@ -16,7 +16,7 @@ from mcp.shared.exceptions import MCPError
 
 from actors.clients import AnsweringSession, Presence
 from actors.errors import StoreFailed, UnknownCall
-from actors.turn_queues import TurnDesks
+from actors.turn_queues import TurnQueues
 from relay.agent import Agent
 from relay.errors import DatabaseError, OutboundRefused
 from relay.mcp.tools.arguments import Arguments
@@ -60,7 +60,7 @@ def all_tools() -> Toolbox:
             *message_tools(MemoryMessages()),
             *call_tools(MemoryCalls()),
             *outbound_tools(MemoryOutbound()),
-            *turn_tools(WaitingRoom(TurnDesks(presence)), MemoryLiveCalls(), presence),
+            *turn_tools(WaitingRoom(TurnQueues(presence)), MemoryLiveCalls(), presence),
         ]
     )
 

@@ -12,7 +12,7 @@ from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from mcp_types import JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
 from actors.clients import Presence
-from actors.turn_queues import TurnDesks
+from actors.turn_queues import TurnQueues
 from relay.agent import Agent
 from relay.mcp.transports.event_stream import Timing
 from relay.mcp.transports.http_session import HttpSession, RequestIdInUseError
@@ -25,7 +25,7 @@ TIMING = Timing(handshake_timeout=30, stream_patience=60, idle_timeout=1800)
 async def session() -> AsyncIterator[HttpSession]:
     """A session of anna that has just begun, with nobody to serve it."""
     agent = Agent(agent_id="anna", created_at=NOW)
-    session = HttpSession(agent=agent, desks=TurnDesks(Presence(grace=0)), token_digest=b"")
+    session = HttpSession(agent=agent, desks=TurnQueues(Presence(grace=0)), token_digest=b"")
     yield session
     session.close("test")
 
