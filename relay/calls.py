@@ -60,7 +60,7 @@ class TransferOutcome(StrEnum):
 
 
 @attrs.frozen(kw_only=True)
-class CallWish:
+class CallRequest:
     """A call that a client wants to make. None means: as the agent has it, else as the settings have it.
 
     `zone` is the IANA name of the callee's time zone where it is known, `purpose` what consent was given for.
@@ -83,8 +83,8 @@ class CallWish:
 
 
 @attrs.frozen(kw_only=True)
-class VoiceMessageWish:
-    """A spoken message that a client wants to send. None means as in `CallWish`."""
+class VoiceMessageRequest:
+    """A spoken message that a client wants to send. None means as in `CallRequest`."""
 
     to: str = attrs.field(repr=False)
     text: str = attrs.field(repr=False)
@@ -97,7 +97,7 @@ class VoiceMessageWish:
 
 
 @attrs.frozen(kw_only=True)
-class TransferWish:
+class TransferRequest:
     """A call that a client wants to pass on to a person at the number `to`.
 
     `announcement` is said to the caller first; `confirm` lets the callee press 1 before the two are connected.

@@ -68,7 +68,7 @@ from relay.http.listener import ListenerOptions, address_of, bind, serve_on
 from relay.http.operator_status import OperatorPages
 from relay.mcp.app import McpApp
 from relay.mcp.client_responder import ClientResponder
-from relay.mcp.tools.agent_calls import CallsOfAgents
+from relay.mcp.tools.agent_calls import AgentCalls
 from relay.mcp.tools.outbound import outbound_tools
 from relay.mcp.transports.http_guard import RebindingGuard
 from relay.metrics import CallMeter
@@ -373,7 +373,7 @@ class Relay:
             self._agents,
             ClientHellos(database),
             messages,
-            CallsOfAgents(switchboard=self.switchboard, journal=self._journal, carrier=vendors.carrier),
+            AgentCalls(switchboard=self.switchboard, journal=self._journal, carrier=vendors.carrier),
             presence,
             live_calls=self.switchboard,
             more_tools=outbound_tools(self._outbound_desk()),

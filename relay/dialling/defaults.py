@@ -12,7 +12,7 @@ import attrs
 from attrs.validators import and_, ge, gt, le
 
 from relay.agent import Agent
-from relay.calls import CallWish, TransferWish, VoiceMessageWish
+from relay.calls import CallRequest, TransferRequest, VoiceMessageRequest
 from relay.dialling.numbers import NumberError, normalise
 from relay.errors import OutboundRefused
 
@@ -45,7 +45,7 @@ class Defaults:
         """After how many seconds the carrier ends a call whatever happens: later than the relay would."""
         return min(math.ceil(min(self.max_call_seconds, _LONGEST_CALL)) + _FAREWELL_SECONDS, _LONGEST_CALL)
 
-    def chosen(self, agent: Agent, wish: CallWish | VoiceMessageWish) -> Chosen:
+    def chosen(self, agent: Agent, wish: CallRequest | VoiceMessageRequest) -> Chosen:
         """Choose for one call. Raises `OutboundRefused` where there is no number to call from, or no such ring time."""
         return Chosen(
             caller=self._caller(agent),
@@ -55,7 +55,7 @@ class Defaults:
             ring_seconds=self.ring_time(wish),
         )
 
-    def ring_time(self, wish: CallWish | VoiceMessageWish | TransferWish) -> int:
+    def ring_time(self, wish: CallRequest | VoiceMessageRequest | TransferRequest) -> int:
         """Return for how many seconds to ring. Raises `OutboundRefused` for a time that the carrier does not take."""
         seconds = self.ring_seconds if wish.ring_seconds is None else wish.ring_seconds
         if seconds not in RING_SECONDS:

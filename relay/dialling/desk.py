@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from relay.agent import Agent
-from relay.calls import CallWish, TransferWish, VoiceMessageWish
+from relay.calls import CallRequest, TransferRequest, VoiceMessageRequest
 from relay.dialling.opt_out_requests import DoNotCallWishes
 from relay.dialling.outbound_calls import Conversations
 from relay.dialling.transfers import Transfers
@@ -32,15 +32,15 @@ class OutboundDesk:
     transfers: Transfers
     wishes: DoNotCallWishes
 
-    async def make_call(self, agent: Agent, wish: CallWish) -> dict[str, Any]:
+    async def make_call(self, agent: Agent, wish: CallRequest) -> dict[str, Any]:
         """Place a call; see `Conversations.make_call`."""
         return await self.conversations.make_call(agent, wish)
 
-    async def send_voice_message(self, agent: Agent, wish: VoiceMessageWish) -> dict[str, Any]:
+    async def send_voice_message(self, agent: Agent, wish: VoiceMessageRequest) -> dict[str, Any]:
         """Place a call that plays a text; see `VoiceMessages.send`."""
         return await self.voice_messages.send(agent, wish)
 
-    async def transfer_call(self, agent: Agent, wish: TransferWish) -> dict[str, Any]:
+    async def transfer_call(self, agent: Agent, wish: TransferRequest) -> dict[str, Any]:
         """Pass a call of the agent on; see `Transfers.transfer_call`."""
         return await self.transfers.transfer_call(agent, wish)
 

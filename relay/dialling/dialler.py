@@ -19,7 +19,7 @@ import trio
 
 from actors.errors import StoreFailed
 from relay.agent import Agent
-from relay.calls import CallWish, VoiceMessageWish
+from relay.calls import CallRequest, VoiceMessageRequest
 from relay.dialling import refusals
 from relay.dialling.orphaned_calls import Reconciliation
 from relay.dialling.ports import STORE_FAILURES, Carrier, Gate, Observer
@@ -51,13 +51,13 @@ class Dialler:
     observer: Observer
     reconciliation: Reconciliation
 
-    async def explain(self, agent: Agent, wish: CallWish | VoiceMessageWish, kind: DialKind) -> Verdict:
+    async def explain(self, agent: Agent, wish: CallRequest | VoiceMessageRequest, kind: DialKind) -> Verdict:
         """Ask the gate what it would say, and count nothing. Raises one of `STORE_FAILURES`."""
         return await self.gate.check(agent, wish.to, kind=kind, zone=wish.zone, purpose=wish.purpose, dry_run=True)
 
     @asynccontextmanager
     async def counted_first(
-        self, agent: Agent, wish: CallWish | VoiceMessageWish, kind: DialKind
+        self, agent: Agent, wish: CallRequest | VoiceMessageRequest, kind: DialKind
     ) -> AsyncIterator[Counted]:
         """Have the gate count a dial before the block prepares it; give its place back unless the block orders it.
 
@@ -89,7 +89,7 @@ class Dialler:
         counted.is_ordered = True
         return await self._create(agent, kind, request)
 
-    async def admitted(self, agent: Agent, wish: CallWish | VoiceMessageWish, kind: DialKind) -> str:
+    async def admitted(self, agent: Agent, wish: CallRequest | VoiceMessageRequest, kind: DialKind) -> str:
         """Return the number in E.164 form if it may be dialled as things are; nothing is counted yet.
 
         Raises `OutboundRefused`, also where there is no carrier to dial it, and what `explain` raises.
@@ -103,7 +103,7 @@ class Dialler:
         return verdict.normalised
 
     async def place(
-        self, agent: Agent, wish: CallWish | VoiceMessageWish, kind: DialKind, request: PlaceCall
+        self, agent: Agent, wish: CallRequest | VoiceMessageRequest, kind: DialKind, request: PlaceCall
     ) -> PlacedCall:
         """Have the gate count the dial, and the carrier place the call.
 

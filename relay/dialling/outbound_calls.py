@@ -17,7 +17,7 @@ import structlog
 
 from actors.errors import CallRefused, StoreFailed
 from relay.agent import Agent
-from relay.calls import CallWish, OnVoicemail, OutgoingCall
+from relay.calls import CallRequest, OnVoicemail, OutgoingCall
 from relay.dialling import refusals
 from relay.dialling.defaults import Addresses, Defaults
 from relay.dialling.dialler import Dialler
@@ -46,7 +46,7 @@ class Conversations:
     addresses: Addresses
     defaults: Defaults
 
-    async def make_call(self, agent: Agent, wish: CallWish) -> dict[str, Any]:
+    async def make_call(self, agent: Agent, wish: CallRequest) -> dict[str, Any]:
         """Place a call and return its `callSid`, `status`, `to` and `from`, before anybody has answered.
 
         A dry run returns the gate's verdict instead. Raises `OutboundRefused` and one of `STORE_FAILURES`; with the
@@ -58,7 +58,7 @@ class Conversations:
         with self.dialler.counted(DialKind.CALL):
             return await self._make(agent, wish)
 
-    async def _make(self, agent: Agent, wish: CallWish) -> dict[str, Any]:
+    async def _make(self, agent: Agent, wish: CallRequest) -> dict[str, Any]:
         call = await self._prepared(agent, wish)
         try:
             ticket = self.front_desk.expect(call)
@@ -83,7 +83,7 @@ class Conversations:
             log.warning("record_not_opened", agent_id=agent.agent_id, call_sid=placed.sid)
         return {"callSid": placed.sid, "status": placed.status, "to": call.called, "from": call.caller}
 
-    async def _prepared(self, agent: Agent, wish: CallWish) -> OutgoingCall:
+    async def _prepared(self, agent: Agent, wish: CallRequest) -> OutgoingCall:
         chosen = self.defaults.chosen(agent, wish)
         called = await self.dialler.admitted(agent, wish, DialKind.CALL)
         given = (wish.greeting, agent.greeting, self.defaults.greeting)
@@ -130,7 +130,7 @@ class Conversations:
         )
 
 
-def _check(wish: CallWish) -> None:
+def _check(wish: CallRequest) -> None:
     leaves_message = wish.on_voicemail is OnVoicemail.LEAVE_MESSAGE
     if leaves_message and not wish.for_voicemail.strip():
         raise OutboundRefused("bad_arguments", "To leave a message, onVoicemail needs voicemailMessage: what to say.")

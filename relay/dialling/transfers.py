@@ -19,7 +19,7 @@ import trio
 from actors.errors import UnknownCall
 from actors.messages import CallInfo, Direction
 from relay.agent import Agent
-from relay.calls import TransferOutcome, TransferResult, TransferWish
+from relay.calls import TransferOutcome, TransferRequest, TransferResult
 from relay.dialling import refusals
 from relay.dialling.defaults import Addresses, Defaults
 from relay.dialling.handoff import Handoff, read
@@ -85,7 +85,7 @@ class Transfers:
 
     # ── for the tools ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def transfer_call(self, agent: Agent, wish: TransferWish) -> dict[str, Any]:
+    async def transfer_call(self, agent: Agent, wish: TransferRequest) -> dict[str, Any]:
         """Have a call of the agent passed on; return its `callSid`, `status` and `to` before anything is dialled.
 
         A dry run returns the gate's verdict instead. Raises `UnknownCall` for a call that is not the agent's, or over,
@@ -113,7 +113,7 @@ class Transfers:
         log.info("transfer_asked", call_sid=call_sid, agent_id=agent.agent_id, confirm=wish.confirm)
         return {"callSid": call_sid, "status": "transferring", "to": course.handoff.to}
 
-    async def _prepare(self, agent: Agent, wish: TransferWish) -> Course:
+    async def _prepare(self, agent: Agent, wish: TransferRequest) -> Course:
         """Write down what is to happen, if it may; nothing is counted yet."""
         ring = self.defaults.ring_time(wish)
         caller = await self._caller(agent, wish.call_sid)
@@ -140,7 +140,7 @@ class Transfers:
             raise refusals.too_long("announcementText")
         return course
 
-    async def _verdict(self, agent: Agent, wish: TransferWish, caller: str, *, dry_run: bool) -> Verdict:
+    async def _verdict(self, agent: Agent, wish: TransferRequest, caller: str, *, dry_run: bool) -> Verdict:
         return await self.gate.check(
             agent,
             wish.to,

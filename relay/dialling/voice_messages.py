@@ -22,7 +22,7 @@ import trio
 from actors.errors import StoreFailed
 from actors.messages import Direction
 from relay.agent import Agent
-from relay.calls import CallKind, VoiceMessageWish
+from relay.calls import CallKind, VoiceMessageRequest
 from relay.dialling import refusals
 from relay.dialling.defaults import Addresses, Chosen, Defaults
 from relay.dialling.dialler import Dialler
@@ -72,7 +72,7 @@ class VoiceMessages:
     defaults: Defaults
     now: Callable[[], datetime] = _utc_now
 
-    async def send(self, agent: Agent, wish: VoiceMessageWish) -> dict[str, Any]:
+    async def send(self, agent: Agent, wish: VoiceMessageRequest) -> dict[str, Any]:
         """Place a call that plays a text.
 
         Returns `callSid`, `status`, `to`, `from`, `audioUrl` and `durationSeconds`, the last two None where the carrier
@@ -85,7 +85,7 @@ class VoiceMessages:
         with self.dialler.counted(DialKind.VOICE_MESSAGE):
             return await self._send(agent, wish)
 
-    async def _send(self, agent: Agent, wish: VoiceMessageWish) -> dict[str, Any]:
+    async def _send(self, agent: Agent, wish: VoiceMessageRequest) -> dict[str, Any]:
         chosen = self.defaults.chosen(agent, wish)
         text = _checked(clean(wish.text, chosen.language))
         async with (

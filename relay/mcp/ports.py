@@ -12,7 +12,7 @@ from actors.errors import StoreFailed
 from actors.messages import CallInfo, Line
 from actors.phases import Phase
 from relay.agent import Agent
-from relay.calls import CallWish, TransferWish, VoiceMessageWish
+from relay.calls import CallRequest, TransferRequest, VoiceMessageRequest
 from relay.errors import DatabaseError
 
 STORE_FAILURES = (StoreFailed, DatabaseError)
@@ -156,15 +156,15 @@ class Outbound(Protocol):
     and the store's errors, with the same meaning. A `dry_run` returns the gate's verdict and dials nothing.
     """
 
-    async def make_call(self, agent: Agent, wish: CallWish) -> dict[str, Any]:
+    async def make_call(self, agent: Agent, wish: CallRequest) -> dict[str, Any]:
         """Place a call; return its `callSid`, `status`, `to` and `from` at once, before anybody has answered."""
         ...
 
-    async def send_voice_message(self, agent: Agent, wish: VoiceMessageWish) -> dict[str, Any]:
+    async def send_voice_message(self, agent: Agent, wish: VoiceMessageRequest) -> dict[str, Any]:
         """Make audio of a text and place a call that plays it; return `callSid`, `status`, `audioUrl` and length."""
         ...
 
-    async def transfer_call(self, agent: Agent, wish: TransferWish) -> dict[str, Any]:
+    async def transfer_call(self, agent: Agent, wish: TransferRequest) -> dict[str, Any]:
         """Pass a live call on to a number; return at once. Raises `UnknownCall` for a call that is not the agent's."""
         ...
 

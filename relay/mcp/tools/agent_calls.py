@@ -26,7 +26,7 @@ AT_A_TIME = 100
 
 
 @attrs.frozen(kw_only=True)
-class CallsOfAgents:
+class AgentCalls:
     """Implements `relay.mcp.ports.Calls`. `carrier` is None where the relay has no access to its REST API."""
 
     switchboard: Switchboard

@@ -15,7 +15,7 @@ import mcp_types as types
 
 from actors.errors import UnknownCall
 from relay.agent import Agent
-from relay.calls import CallWish, TransferWish, VoiceMessageWish
+from relay.calls import CallRequest, TransferRequest, VoiceMessageRequest
 from relay.mcp.ports import Outbound
 from relay.mcp.tools.outbound_arguments import MakeCall, SendVoiceMessage, StopCalling, TransferCall
 from relay.mcp.tools.toolbox import Schema, Tool, ToolError, nullable
@@ -133,7 +133,7 @@ def outbound_tools(outbound: Outbound) -> list[Tool[Any]]:
     """Make the tools over what an agent can do with the telephone besides answering it."""
 
     async def make_call(agent: Agent, arguments: MakeCall) -> dict[str, Any]:
-        wish = CallWish(
+        wish = CallRequest(
             **arguments.wish(),
             greeting=arguments.greeting,
             system_prompt=arguments.system_prompt,
@@ -146,13 +146,13 @@ def outbound_tools(outbound: Outbound) -> list[Tool[Any]]:
         return await outbound.make_call(agent, wish)
 
     async def send_voice_message(agent: Agent, arguments: SendVoiceMessage) -> dict[str, Any]:
-        wish = VoiceMessageWish(
+        wish = VoiceMessageRequest(
             **arguments.wish(), text=arguments.text, voice=arguments.voice, language=arguments.language
         )
         return await outbound.send_voice_message(agent, wish)
 
     async def transfer_call(agent: Agent, arguments: TransferCall) -> dict[str, Any]:
-        wish = TransferWish(
+        wish = TransferRequest(
             **arguments.wish(),
             call_sid=arguments.call_sid,
             announcement=arguments.announcement_text,

@@ -9,7 +9,7 @@ import attrs
 import pytest
 import trio
 
-from relay.calls import CallWish, TransferOutcome, TransferWish
+from relay.calls import CallRequest, TransferOutcome, TransferRequest
 from relay.dialling import orphaned_calls as reconciling
 from relay.dialling import transfer_watch
 from relay.dialling.defaults import Addresses
@@ -64,7 +64,7 @@ async def exchange(options: CarrierOptions = QUICK) -> AsyncIterator[Exchange]:
 async def test_a_call_rings_and_comes_to_the_socket() -> None:
     """The callee hears who is calling and the greeting; the socket is opened with the ticket."""
     async with exchange() as here:
-        result = await here.conversations().make_call(agent(), CallWish(to=THEIRS, greeting="It is about Tuesday."))
+        result = await here.conversations().make_call(agent(), CallRequest(to=THEIRS, greeting="It is about Tuesday."))
         call = await here.bench.rest.call(result["callSid"])
         await call.connected()
         await call.hang_up()
@@ -78,7 +78,7 @@ async def test_every_step_is_told_under_the_order() -> None:
     """The status callbacks name the order, so that the first is understood before the order's answer is there."""
     async with exchange() as here:
         here.bench.rest.callee(THEIRS, Unanswered("busy"))
-        result = await here.conversations().make_call(agent(), CallWish(to=THEIRS))
+        result = await here.conversations().make_call(agent(), CallRequest(to=THEIRS))
         await (await here.bench.rest.call(result["callSid"])).wait_ended()
         ((order, _),) = here.parties.desk.expected.items()
         fields = dict(here.bench.rest.requests[0].fields)
@@ -91,7 +91,7 @@ async def test_the_carriers_own_refusal_is_worded_for_the_client() -> None:
     async with exchange() as here:
         here.bench.rest.callee(THEIRS, Refused(21215))
         with pytest.raises(OutboundRefused) as caught:
-            await here.conversations().make_call(agent(), CallWish(to=THEIRS))
+            await here.conversations().make_call(agent(), CallRequest(to=THEIRS))
     assert caught.value.code == "country_not_permitted"
     assert THEIRS not in str(caught.value)
     assert here.parties.desk.expected == {}
@@ -103,7 +103,7 @@ async def test_an_answer_that_is_lost_is_not_asked_for_again(how: str) -> None:
     async with exchange() as here:
         here.bench.rest.mischief = Mischief(lost=1, how=how)
         with pytest.raises(OutboundRefused) as caught:
-            await here.conversations().make_call(agent(), CallWish(to=THEIRS))
+            await here.conversations().make_call(agent(), CallRequest(to=THEIRS))
         assert caught.value.code == "outcome_unknown"
         assert len(here.bench.rest.calls) == 1
         assert len(here.parties.desk.expected) == 1
@@ -112,7 +112,7 @@ async def test_an_answer_that_is_lost_is_not_asked_for_again(how: str) -> None:
 async def cancelled(here: Exchange) -> None:
     """Begin a call, and have nobody want it while the carrier is being asked."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(here.conversations().make_call, agent(), CallWish(to=THEIRS))
+        nursery.start_soon(here.conversations().make_call, agent(), CallRequest(to=THEIRS))
         await here.bench.rest.requested(len(here.bench.rest.requests) + 1)
         nursery.cancel_scope.cancel()
         if here.bench.rest.mischief.held is not None:
@@ -136,7 +136,7 @@ async def test_a_call_that_nobody_wants_is_found_without_its_name(monkeypatch: p
     monkeypatch.setattr(reconciling, "_LOOKS", (0.05, 0.05))
     async with exchange(attrs.evolve(QUICK, timeout=0.3)) as here:
         here.bench.rest.callee(THEIRS, Answers(after=9))
-        wanted = await here.conversations().make_call(agent(), CallWish(to=THEIRS))
+        wanted = await here.conversations().make_call(agent(), CallRequest(to=THEIRS))
         here.bench.rest.mischief = Mischief(lost=1)
         await cancelled(here)
         first, second = await here.bench.rest.next_call(), await here.bench.rest.next_call()
@@ -156,7 +156,7 @@ async def test_a_call_whose_line_is_lost_is_transferred_by_the_carrier(monkeypat
             await call.connected()
             here.parties.desk.known = {("my-client", call.call_sid)}
             here.parties.records.rows[call.call_sid] = FakeRecord(caller=THEIRS, called=OURS)
-            wish = TransferWish(call_sid=call.call_sid, to=PERSON, announcement="Connecting you now.")
+            wish = TransferRequest(call_sid=call.call_sid, to=PERSON, announcement="Connecting you now.")
             await transfers.transfer_call(agent(), wish)
             await call.wait_ended()
         nursery.cancel_scope.cancel()
@@ -177,7 +177,7 @@ async def test_a_call_that_is_over_cannot_be_transferred(monkeypatch: pytest.Mon
             await call.wait_ended()
         here.parties.desk.known = {("my-client", call.call_sid)}
         here.parties.records.rows[call.call_sid] = FakeRecord(caller=THEIRS, called=OURS)
-        await transfers.transfer_call(agent(), TransferWish(call_sid=call.call_sid, to=PERSON))
+        await transfers.transfer_call(agent(), TransferRequest(call_sid=call.call_sid, to=PERSON))
         await here.parties.observer.counted.wait()
         nursery.cancel_scope.cancel()
     assert here.parties.observer.transfers == [TransferOutcome.CALLER_GONE.value]

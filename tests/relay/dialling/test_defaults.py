@@ -3,7 +3,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from relay.calls import CallWish, VoiceMessageWish
+from relay.calls import CallRequest, VoiceMessageRequest
 from relay.dialling.defaults import Addresses
 from relay.errors import OutboundRefused
 from tests.relay.dialling.parties import DEFAULTS, OURS, THEIRS, agent
@@ -21,14 +21,14 @@ from tests.relay.dialling.parties import DEFAULTS, OURS, THEIRS, agent
 def test_whose_number_is_shown(number: str | None, of_settings: str | None, caller: str) -> None:
     """A call comes from the agent's number, else from that of the settings, in the form that can be dialled."""
     defaults = attrs.evolve(DEFAULTS, caller_number=of_settings)
-    assert defaults.chosen(agent(number=number), CallWish(to=THEIRS)).caller == caller
+    assert defaults.chosen(agent(number=number), CallRequest(to=THEIRS)).caller == caller
 
 
 @pytest.mark.parametrize(("number", "code"), [(None, "no_number"), ("", "no_number"), ("reception", "number_unusable")])
 def test_without_a_number_there_is_no_call(number: str | None, code: str) -> None:
     """The refusal names the command with which the operator gives the agent a number, and repeats none."""
     with pytest.raises(OutboundRefused) as caught:
-        DEFAULTS.chosen(agent(number=number), CallWish(to=THEIRS))
+        DEFAULTS.chosen(agent(number=number), CallRequest(to=THEIRS))
     assert caught.value.code == code
     assert "relay agents set my-client --number +1" in str(caught.value)
     assert "reception" not in str(caught.value)
@@ -38,7 +38,7 @@ def test_without_a_number_there_is_no_call(number: str | None, code: str) -> Non
 def test_a_ring_time_that_the_carrier_does_not_take_is_refused(seconds: int) -> None:
     """The refusal says which times there are."""
     with pytest.raises(OutboundRefused, match="5 to 600") as caught:
-        DEFAULTS.chosen(agent(), VoiceMessageWish(to=THEIRS, text="Hello", ring_seconds=seconds))
+        DEFAULTS.chosen(agent(), VoiceMessageRequest(to=THEIRS, text="Hello", ring_seconds=seconds))
     assert caught.value.code == "bad_arguments"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from actors.errors import UnknownCall
-from relay.calls import CallWish, TransferWish, VoiceMessageWish
+from relay.calls import CallRequest, TransferRequest, VoiceMessageRequest
 from relay.dialling.desk import OutboundDesk
 from relay.dialling.opt_out_requests import DoNotCallWishes
 from relay.dialling.outbound_calls import Conversations
@@ -39,10 +39,12 @@ async def test_each_operation_reaches_its_part(tmp_path: Path) -> None:
     """The four doors of the tools lead to calls, messages, transfers and the do-not-call list."""
     parties = Parties()
     outbound: Outbound = desk(parties, tmp_path)
-    assert (await outbound.make_call(agent(), CallWish(to=THEIRS)))["status"] == "queued"
-    assert (await outbound.send_voice_message(agent(), VoiceMessageWish(to=THEIRS, text="Hello")))["audioUrl"] is None
+    assert (await outbound.make_call(agent(), CallRequest(to=THEIRS)))["status"] == "queued"
+    assert (await outbound.send_voice_message(agent(), VoiceMessageRequest(to=THEIRS, text="Hello")))[
+        "audioUrl"
+    ] is None
     with pytest.raises(UnknownCall):
-        await outbound.transfer_call(agent(), TransferWish(call_sid="CA9", to=PERSON))
+        await outbound.transfer_call(agent(), TransferRequest(call_sid="CA9", to=PERSON))
     assert (await outbound.stop_calling(agent(), number=THEIRS, call_sid="", reason=""))["added"]
 
 

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from relay.calls import CallWish
+from relay.calls import CallRequest
 from relay.dialling.dialler import Dialler
 from relay.dialling.verdict import DialKind
 from relay.errors import OutboundRefused
 from relay.twilio.call_orders import PlaceCall
 from tests.relay.dialling.parties import DO_NOT_CALL, OURS, PUBLIC_URL, THEIRS, Parties, agent
 
-WISH = CallWish(to=THEIRS)
+WISH = CallRequest(to=THEIRS)
 REQUEST = PlaceCall(
     to=THEIRS, from_=OURS, twiml="<Response/>", status_callback=f"{PUBLIC_URL}/webhooks/a/call-status", time_limit=60
 )
@@ -41,7 +41,7 @@ async def test_what_is_no_number_is_not_admitted(number: str) -> None:
     parties = Parties()
     parties.gate.refusals = (DO_NOT_CALL,)
     with pytest.raises(OutboundRefused) as caught:
-        await parties.dialler().admitted(agent(), CallWish(to=number), DialKind.CALL)
+        await parties.dialler().admitted(agent(), CallRequest(to=number), DialKind.CALL)
     assert not number or number not in str(caught.value)
 
 

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from actors.errors import CallRefused, StoreFailed
-from relay.calls import CallWish, OnVoicemail
+from relay.calls import CallRequest, OnVoicemail
 from relay.dialling.defaults import Defaults
 from relay.dialling.outbound_calls import Conversations
 from relay.dialling.verdict import DialKind
@@ -31,9 +31,9 @@ def conversations(parties: Parties, *, has_carrier: bool = True, defaults: Defau
     )
 
 
-def wish(**changes: Any) -> CallWish:
+def wish(**changes: Any) -> CallRequest:
     """Wish for a call to the usual number."""
-    return CallWish(**({"to": THEIRS} | changes))
+    return CallRequest(**({"to": THEIRS} | changes))
 
 
 def relay_element(parties: Parties) -> ET.Element:
@@ -44,7 +44,7 @@ def relay_element(parties: Parties) -> ET.Element:
     return found
 
 
-async def refused(parties: Parties, made: CallWish, **parts: Any) -> OutboundRefused:
+async def refused(parties: Parties, made: CallRequest, **parts: Any) -> OutboundRefused:
     """Make a call that is refused, and return why; nobody is expected any more, and no telephone rang."""
     with pytest.raises(OutboundRefused) as caught:
         await conversations(parties, **parts).make_call(agent(), made)
@@ -257,7 +257,7 @@ async def test_a_greeting_that_does_not_fit_is_named() -> None:
         wish(on_voicemail=OnVoicemail.GO_ON, for_voicemail="Call me back."),
     ],
 )
-async def test_a_message_for_voicemail_needs_a_voicemail(made: CallWish) -> None:
+async def test_a_message_for_voicemail_needs_a_voicemail(made: CallRequest) -> None:
     """The message and the choice to leave one go together; anything else is refused before anybody is asked."""
     parties = Parties()
     assert (await refused(parties, made)).code == "bad_arguments"

@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.errors import StoreFailed, UnknownCall
 from actors.messages import Direction
-from relay.calls import TransferOutcome, TransferResult, TransferWish
+from relay.calls import TransferOutcome, TransferRequest, TransferResult
 from relay.dialling.handoff import read
 from relay.dialling.transfers import Transfers
 from relay.dialling.verdict import DialKind
@@ -22,9 +22,9 @@ from tests.relay.dialling.parties import DO_NOT_CALL, OURS, PERSON, PUBLIC_URL, 
 INBOUND = {"call_sid": "CA1", "caller": THEIRS, "called": OURS}
 
 
-def wish(**changes: Any) -> TransferWish:
+def wish(**changes: Any) -> TransferRequest:
     """Wish for an ordinary transfer."""
-    return TransferWish(**({"call_sid": "CA1", "to": PERSON, "announcement": "One moment."} | changes))
+    return TransferRequest(**({"call_sid": "CA1", "to": PERSON, "announcement": "One moment."} | changes))
 
 
 def ended(handoff: str, **changes: Any) -> EndedSession:
@@ -204,7 +204,7 @@ async def test_a_relay_that_is_stopped_transfers_nothing(autojump_clock: MockClo
 # ── the carrier's orders ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def handed_off(wished: TransferWish, **session: Any) -> tuple[ET.Element, Parties]:
+async def handed_off(wished: TransferRequest, **session: Any) -> tuple[ET.Element, Parties]:
     """Go through a transfer up to the carrier's orders, and return them."""
     parties = Parties()
     parties.calls.connect(**INBOUND, language="de-DE", voice="Polly.Vicki")

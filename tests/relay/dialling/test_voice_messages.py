@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from actors.errors import StoreFailed
-from relay.calls import CallKind, VoiceMessageWish
+from relay.calls import CallKind, VoiceMessageRequest
 from relay.dialling.calling_hours import CallingHours
 from relay.dialling.dial_check import DiallingGate
 from relay.dialling.verdict import DialKind, GateRules
@@ -56,9 +56,9 @@ def messages(
     )
 
 
-def wish(**changes: Any) -> VoiceMessageWish:
+def wish(**changes: Any) -> VoiceMessageRequest:
     """Wish for the usual message."""
-    return VoiceMessageWish(**({"to": THEIRS, "text": TEXT} | changes))
+    return VoiceMessageRequest(**({"to": THEIRS, "text": TEXT} | changes))
 
 
 def orders(parties: Parties) -> ET.Element:
@@ -196,7 +196,7 @@ async def test_a_dry_run_of_a_message_speaks_nothing(engine: ScriptedEngine, aud
     assert (engine.asked, parties.gate.counted, parties.log) == ([], [], ["explained"])
 
 
-async def refused(parties: Parties, engine: ScriptedEngine | None, audio: AudioStore, made: VoiceMessageWish) -> str:
+async def refused(parties: Parties, engine: ScriptedEngine | None, audio: AudioStore, made: VoiceMessageRequest) -> str:
     """Send a message that is refused, and return the code."""
     with pytest.raises(OutboundRefused) as caught:
         await messages(parties, engine, audio).send(agent(), made)

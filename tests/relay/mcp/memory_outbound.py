@@ -9,10 +9,10 @@ import trio
 
 from actors.errors import UnknownCall
 from relay.agent import Agent
-from relay.calls import CallWish, TransferWish, VoiceMessageWish
+from relay.calls import CallRequest, TransferRequest, VoiceMessageRequest
 from tests.sids import sid
 
-Wish = CallWish | VoiceMessageWish | TransferWish
+Wish = CallRequest | VoiceMessageRequest | TransferRequest
 
 VERDICT: dict[str, Any] = {
     "allowed": False,
@@ -35,7 +35,7 @@ class MemoryOutbound:
     wishes: list[tuple[str, Wish]] = attrs.field(factory=list)
     stopped: list[tuple[str, str, str, str]] = attrs.field(factory=list)
 
-    async def make_call(self, agent: Agent, wish: CallWish) -> dict[str, Any]:
+    async def make_call(self, agent: Agent, wish: CallRequest) -> dict[str, Any]:
         return await self._take(agent, wish) or {
             "callSid": sid(),
             "status": "queued",
@@ -43,7 +43,7 @@ class MemoryOutbound:
             "from": "+15550002222",
         }
 
-    async def send_voice_message(self, agent: Agent, wish: VoiceMessageWish) -> dict[str, Any]:
+    async def send_voice_message(self, agent: Agent, wish: VoiceMessageRequest) -> dict[str, Any]:
         return await self._take(agent, wish) or {
             "callSid": sid(),
             "status": "queued",
@@ -53,7 +53,7 @@ class MemoryOutbound:
             "durationSeconds": 2.5,
         }
 
-    async def transfer_call(self, agent: Agent, wish: TransferWish) -> dict[str, Any]:
+    async def transfer_call(self, agent: Agent, wish: TransferRequest) -> dict[str, Any]:
         self._know(agent, wish.call_sid)
         return await self._take(agent, wish) or {"callSid": wish.call_sid, "status": "transferring", "to": wish.to}
 

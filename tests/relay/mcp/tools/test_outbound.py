@@ -14,7 +14,7 @@ from mcp.client.sse import sse_client
 
 from actors.errors import StoreFailed, UnknownCall
 from relay.agent import Agent
-from relay.calls import CallWish, OnVoicemail, TransferWish, VoiceMessageWish
+from relay.calls import CallRequest, OnVoicemail, TransferRequest, VoiceMessageRequest
 from relay.errors import OutboundRefused
 from relay.mcp.tools.outbound import outbound_tools
 from relay.mcp.tools.toolbox import Toolbox
@@ -84,7 +84,7 @@ async def test_call_is_wished_for_as_it_was_asked() -> None:
         purpose="reminders",
     )
     assert placed == {"callSid": sid(), "status": "queued", "to": "+49 30 123456", "from": "+15550002222"}
-    wish = CallWish(
+    wish = CallRequest(
         to="+49 30 123456",
         greeting="Good morning.",
         system_prompt="You remind people.",
@@ -114,7 +114,7 @@ async def test_voice_message_is_wished_for_as_it_was_asked() -> None:
         purpose="reminders",
     )
     assert sent["audioUrl"] == "https://voice.example.com/audio/x.wav"
-    wish = VoiceMessageWish(
+    wish = VoiceMessageRequest(
         to=BERLIN,
         text="Hello.",
         voice=VOICE,
@@ -134,7 +134,7 @@ async def test_transfer_is_wished_for_as_it_was_asked() -> None:
         outbound, "comms_transfer_call", **TRANSFER, **arguments, announcementText="One moment.", confirm=True
     )
     assert passed_on == {"callSid": sid(), "status": "transferring", "to": BERLIN}
-    wish = TransferWish(
+    wish = TransferRequest(
         to=BERLIN,
         call_sid=sid(),
         announcement="One moment.",
@@ -151,14 +151,14 @@ async def test_what_is_left_out_is_left_to_others(left_out: dict[str, None]) -> 
     """An argument that is missing or null is not decided here: the agent's or the relay's own counts."""
     outbound = a_telephone()
     await call(outbound, "comms_make_call", {**CALL, **left_out})
-    assert outbound.wishes == [("anna", CallWish(to=BERLIN))]
+    assert outbound.wishes == [("anna", CallRequest(to=BERLIN))]
 
 
 async def test_empty_greeting_is_no_greeting() -> None:
     """An empty greeting is a wish of its own, unlike one that is left out."""
     outbound = a_telephone()
     await call(outbound, "comms_make_call", {**CALL, "greeting": ""})
-    assert outbound.wishes == [("anna", CallWish(to=BERLIN, greeting=""))]
+    assert outbound.wishes == [("anna", CallRequest(to=BERLIN, greeting=""))]
 
 
 async def test_calls_as_people_write_them_are_accepted() -> None:
@@ -204,7 +204,7 @@ async def test_every_way_with_a_machine_can_be_asked_for(wish: OnVoicemail) -> N
     words = {"voicemailMessage": "Please call back."} if wish is OnVoicemail.LEAVE_MESSAGE else {}
     await call(outbound, "comms_make_call", {**CALL, "onVoicemail": wish.value, **words})
     _, wished = outbound.wishes[0]
-    assert isinstance(wished, CallWish)
+    assert isinstance(wished, CallRequest)
     assert wished.on_voicemail is wish
     (definition, *_) = Toolbox(outbound_tools(outbound)).definitions
     assert wish.value in definition.input_schema["properties"]["onVoicemail"]["enum"]
@@ -273,7 +273,7 @@ async def test_language_tags_of_all_forms_are_accepted(given: str, tag: str) -> 
     """A tag may have a script, a region by number, or any case; it goes on in its usual one."""
     outbound = a_telephone()
     await call(outbound, "comms_make_call", {**CALL, "language": given})
-    assert outbound.wishes == [("anna", CallWish(to=BERLIN, language=tag))]
+    assert outbound.wishes == [("anna", CallRequest(to=BERLIN, language=tag))]
 
 
 @pytest.mark.parametrize("name", ["comms_make_call", "comms_send_voice_message"])
