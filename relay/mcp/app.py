@@ -39,7 +39,7 @@ from relay.http.responses import (
     read_body,
     refuse,
 )
-from relay.mcp.handshakes import HelloBook
+from relay.mcp.handshakes import HandshakeCache
 from relay.mcp.live_messages import LiveMessages
 from relay.mcp.ports import STORE_FAILURES, Calls, Hellos, LiveCalls, Messages, TokenDirectory
 from relay.mcp.registry import ClientHere, Registry
@@ -88,7 +88,7 @@ class McpApp:
         `guard` says by which names and from which web pages `/mcp` may be reached; without one, by loopback only.
         """
         self._directory = directory
-        self._book = HelloBook(hellos)
+        self._book = HandshakeCache(hellos)
         self._messages = LiveMessages(messages, live_calls)
         self._presence = presence
         self._desks = TurnQueues(presence, desk_options or DeskOptions())

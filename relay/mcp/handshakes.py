@@ -34,7 +34,7 @@ LONGEST_HELLO = 16_384  # characters; clients say 100 to 600
 
 
 @attrs.frozen
-class Acquaintance:
+class KnownClient:
     """A client that was here before. `exact` when it cannot be another one."""
 
     params: InitializeRequestParams
@@ -42,7 +42,7 @@ class Acquaintance:
 
 
 @attrs.frozen
-class HelloBook:
+class HandshakeCache:
     """The remembered handshakes. A store that fails costs recognition, nothing else."""
 
     _hellos: Hellos
@@ -65,15 +65,15 @@ class HelloBook:
         except STORE_FAILURES:
             log.warning("hello_not_kept", session=session.name, agent_id=session.agent_id)
 
-    async def recall(self, agent_id: str, head: Head) -> Acquaintance | None:
+    async def recall(self, agent_id: str, head: Head) -> KnownClient | None:
         """Say who this probably is, or None for a client that is new or was forgotten."""
         event_id = head.headers.get("last-event-id")
         version = head.headers.get("mcp-protocol-version")
         try:
             if event_id and (params := await self._read(_event_key(event_id), agent_id)):
-                return Acquaintance(params, exact=True)
+                return KnownClient(params, exact=True)
             if version and (params := await self._read(_likeness(head, version), agent_id)):
-                return Acquaintance(params, exact=False)
+                return KnownClient(params, exact=False)
         except STORE_FAILURES:
             log.warning("hello_not_recalled", agent_id=agent_id)
         return None

@@ -46,7 +46,7 @@ from relay.agent import Agent
 from relay.mcp.returning_clients import ReturningClients, SessionUse
 from relay.mcp.sampler import Sampler
 from relay.mcp.sampling_params import sampling_params
-from relay.mcp.transports.outbox import Outbox, WayOut
+from relay.mcp.transports.outbox import MessageSink, Outbox
 
 log = structlog.get_logger(__name__)
 
@@ -114,7 +114,7 @@ class McpSession:
         self.connection = Connection.for_loop(self.dispatcher, session_id=self.name)
         self.sampler = Sampler(self.connection, self.name, self._request_id, self.show_presence)
 
-    def _way_out(self) -> WayOut:
+    def _way_out(self) -> MessageSink:
         """Give the stream that the dispatcher writes into."""
         return self.outbox
 

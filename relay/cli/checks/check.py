@@ -40,7 +40,7 @@ class Finding:
         return {"check": self.check, "status": self.verdict.value, "detail": self.detail, "mend": self.mend}
 
 
-class Ill(Exception):
+class CheckFailed(Exception):
     """Say what is wrong and what to do."""
 
     verdict = Verdict.FAILED
@@ -51,13 +51,13 @@ class Ill(Exception):
         self.mend = mend
 
 
-class CannotTell(Ill):
+class CannotTell(CheckFailed):
     """Say why it could not be found out, which is no fault of this relay's."""
 
     verdict = Verdict.UNKNOWN
 
 
-class NothingToAsk(Ill):
+class NothingToAsk(CheckFailed):
     """Say why there is nothing to look at, and what that means to callers."""
 
     verdict = Verdict.SKIPPED
@@ -65,7 +65,7 @@ class NothingToAsk(Ill):
 
 @attrs.frozen(kw_only=True)
 class Check:
-    """One check: `look` returns what is well in a sentence, or raises `Ill`, `CannotTell` or an error of the relay's.
+    """One check: `look` returns what is well in a sentence, or raises `CheckFailed`, `CannotTell` or an error of the relay's.
 
     It is skipped unless all settings that it `needs` are set, and unless the check `after` which it comes was fine.
     `consequence` says what it means to callers when it is skipped for a setting. When it takes too long, `silence` is
@@ -77,7 +77,7 @@ class Check:
     needs: tuple[str, ...] = ()
     consequence: str = ""
     after: str | None = None
-    silence: type[Ill] = Ill
+    silence: type[CheckFailed] = CheckFailed
     if_silent: str = ""
 
     async def run(self, settings: Settings, passed: Collection[str], patience: float) -> Finding:
@@ -94,7 +94,7 @@ class Check:
             with trio.move_on_after(patience):
                 return Finding(self.name, Verdict.OK, await self.look(settings))
             raise self.silence(f"There is no answer within {patience:g} seconds.", self.if_silent)
-        except Ill as ill:
+        except CheckFailed as ill:
             return Finding(self.name, ill.verdict, ill.detail, ill.mend)
         except RelayError as error:
             return Finding(self.name, Verdict.FAILED, str(error))  # says by itself what to do

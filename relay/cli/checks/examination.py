@@ -15,7 +15,7 @@ from relay import local as local_mode
 from relay.agent import Agent
 from relay.cli.checks import own_numbers as numbers
 from relay.cli.checks import reach, vendors
-from relay.cli.checks.check import CannotTell, Check, Finding, Ill, NothingToAsk, Verdict
+from relay.cli.checks.check import CannotTell, Check, CheckFailed, Finding, NothingToAsk, Verdict
 from relay.errors import SettingsError
 from relay.http import descriptors
 from relay.running import find_daemon
@@ -96,7 +96,7 @@ async def _settings(settings: Settings) -> str:
         if not value
     ]
     if missing:
-        raise Ill(
+        raise CheckFailed(
             "Real calls need more settings.",
             f"Set {', '.join(missing)}, in the environment or in .env. Without an account: relay serve --local",
         )
@@ -110,7 +110,7 @@ async def _files(settings: Settings) -> str:
     """
     if found := await trio.to_thread.run_sync(_exposed, settings.database_url):
         names = " ".join(shlex.quote(str(each)) for each in found)
-        raise Ill(
+        raise CheckFailed(
             "Others on this machine may look into files that hold what callers said, or secrets.",
             f"Take that from them with: chmod go= {names}",
         )
@@ -131,7 +131,7 @@ async def _database(settings: Settings) -> str:
             await database.write(_delete_nothing)
     except StoreFailed as error:
         mend = "Give the relay's user the right to write there, or set DATABASE_URL to another place."
-        raise Ill(f"{shown(settings.database_url)} can be read, but {error}.", mend) from error
+        raise CheckFailed(f"{shown(settings.database_url)} can be read, but {error}.", mend) from error
     return f"{shown(settings.database_url)} is up to date and takes writes."
 
 
@@ -156,7 +156,9 @@ async def _answering_machine(settings: Settings) -> str:
         )
     found = await vendors.answering_machine(settings)
     if is_on is False:
-        raise Ill(f"{found} But the daemon was started without it: its answering machine is off.", "Start it again.")
+        raise CheckFailed(
+            f"{found} But the daemon was started without it: its answering machine is off.", "Start it again."
+        )
     return found
 
 
@@ -164,7 +166,7 @@ async def _agents(settings: Settings) -> str:
     async with open_database(settings.database_url) as database:
         registered = await AgentRegistry(database).list()
     if not registered:
-        raise Ill("No agent is registered, so no number can be answered.", "Add one with: relay agents add ID")
+        raise CheckFailed("No agent is registered, so no number can be answered.", "Add one with: relay agents add ID")
     return f"Registered: {len(registered)}."
 
 
@@ -174,7 +176,7 @@ async def _voices(settings: Settings) -> str:
         registered = await AgentRegistry(database).list()
     wrong = [sentence for agent in registered for sentence in _unusable(agent)]
     if wrong:
-        raise Ill(" ".join(wrong), "Set others with: relay agents set ID --language TAG --voice VOICE")
+        raise CheckFailed(" ".join(wrong), "Set others with: relay agents set ID --language TAG --voice VOICE")
     own = {each.agent_id: each.language for each in registered if each.language}
     doubts = [f"{agent_id} ({tag}): {gaps}." for agent_id, tag in own.items() if (gaps := lacking(tag))]
     if gaps := lacking(settings.default_voice_language):
@@ -199,7 +201,7 @@ async def _descriptors(settings: Settings) -> str:
     await trio.lowlevel.checkpoint()
     got, needed = descriptors.attainable(), descriptors.needed_for(settings.relay_max_calls)
     if got < needed:
-        raise Ill(
+        raise CheckFailed(
             f"A process may have {got} file descriptors here; {settings.relay_max_calls} calls at once need {needed}.",
             "Raise the hard limit (ulimit -Hn; LimitNOFILE= of a systemd unit), or lower RELAY_MAX_CALLS.",
         )

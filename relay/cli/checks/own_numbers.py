@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from relay.agent import Agent
-from relay.cli.checks.check import CannotTell, Ill
+from relay.cli.checks.check import CannotTell, CheckFailed
 from relay.settings import Settings
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import open_database
@@ -14,7 +14,7 @@ from relay.twilio.rest_errors import CarrierRefused
 
 
 async def webhooks(settings: Settings) -> str:
-    """Ask the carrier for each agent's number. Raises `Ill` and `CannotTell`."""
+    """Ask the carrier for each agent's number. Raises `CheckFailed` and `CannotTell`."""
     async with open_database(settings.database_url) as database:
         registered = await AgentRegistry(database).list()
     numbered = [each for each in registered if each.number]
@@ -29,7 +29,7 @@ async def webhooks(settings: Settings) -> str:
             raise CannotTell(f"The carrier does not say where the numbers lead. {refusal}") from None
     faults = [each for each in wrong if each is not None]
     if faults:
-        raise Ill(" ".join(detail for detail, _fix in faults), " ".join(fix for _detail, fix in faults))
+        raise CheckFailed(" ".join(detail for detail, _fix in faults), " ".join(fix for _detail, fix in faults))
     if stray:
         raise CannotTell(stray)
     without = len(registered) - len(numbered)

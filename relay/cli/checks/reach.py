@@ -14,7 +14,7 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnec
 from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]
 
 from relay import __version__
-from relay.cli.checks.check import Ill
+from relay.cli.checks.check import CheckFailed
 from relay.cli.checks.network import NETWORK_ERRORS, chain, failed_in_tls, is_unknown_host, json_object, reason
 from relay.errors import SettingsError
 from relay.local import require_loopback
@@ -39,24 +39,26 @@ _SAME_SETTINGS = (
 
 
 async def public_url(settings: Settings) -> str:
-    """Fetch `/health`, and look whether it is this relay that answers. Raises `Ill`.
+    """Fetch `/health`, and look whether it is this relay that answers. Raises `CheckFailed`.
 
     Plain HTTP will do on loopback, for the simulated carrier; the real one refuses `ws` addresses (its error 64101).
     """
     origin = settings.public_url or ""
     on_loopback = _is_loopback(urlsplit(origin).hostname or "")
     if origin.startswith("http:") and not on_loopback:
-        raise Ill(f"{origin} is not encrypted; the carrier connects by TLS only.", "Make PUBLIC_URL an https origin.")
+        raise CheckFailed(
+            f"{origin} is not encrypted; the carrier connects by TLS only.", "Make PUBLIC_URL an https origin."
+        )
     response = await _ask(settings, "GET", "/health")
     if response.is_redirect:
-        raise Ill(
+        raise CheckFailed(
             f"{origin} sends the carrier on to another address, and its requests arrive there without their fields.",
             "Set PUBLIC_URL to the origin at which nothing is redirected.",
         )
     answer = json_object(response)
     version = answer.get("version")
     if not response.is_success or answer.get("status") != "ok" or not isinstance(version, str):
-        raise Ill(
+        raise CheckFailed(
             f"Something else than the relay answers at {origin} (status {response.status_code}).",
             f"Start the daemon, and have the proxy or tunnel forward all paths to its port, {settings.relay_port}.",
         )
@@ -66,7 +68,7 @@ async def public_url(settings: Settings) -> str:
 
 
 async def signature(settings: Settings) -> str:
-    """Post a signed status report, which is answered with 204 whoever the agent is. Raises `Ill`.
+    """Post a signed status report, which is answered with 204 whoever the agent is. Raises `CheckFailed`.
 
     The status is none of the carrier's, so the daemon takes no note of it.
     """
@@ -76,9 +78,9 @@ async def signature(settings: Settings) -> str:
     response = await _ask(settings, "POST", path, fields, signed)
     # The relay's own refusal has no body; that of a proxy or a firewall has.
     if response.status_code == 403 and not response.content:
-        raise Ill("The daemon refuses what is signed for PUBLIC_URL with TWILIO_AUTH_TOKEN.", _SAME_SETTINGS)
+        raise CheckFailed("The daemon refuses what is signed for PUBLIC_URL with TWILIO_AUTH_TOKEN.", _SAME_SETTINGS)
     if response.status_code != 204:
-        raise Ill(
+        raise CheckFailed(
             f"A signed webhook is answered with {response.status_code}, and not by the relay.",
             "Have the proxy or tunnel forward POST requests under /webhooks/ as they are.",
         )
@@ -86,7 +88,7 @@ async def signature(settings: Settings) -> str:
 
 
 async def upgrade(settings: Settings) -> str:
-    """Open the voice socket with a signed upgrade, and have it closed for want of a ticket. Raises `Ill`.
+    """Open the voice socket with a signed upgrade, and have it closed for want of a ticket. Raises `CheckFailed`.
 
     An answer that breaks off before it is complete is not told from none: the library waits on, until the time is over.
     """
@@ -105,14 +107,16 @@ async def upgrade(settings: Settings) -> str:
     except* (*_NONSENSE, OSError, trio.BrokenResourceError):
         broken = True
     if refused == 403:
-        raise Ill(
+        raise CheckFailed(
             "The upgrade is refused (403), although the signature of a webhook is accepted.",
             "Have the proxy or tunnel leave the path and the header X-Twilio-Signature of upgrades as they are.",
         )
     if refused:
-        raise Ill(f"The upgrade is answered with {refused}: it does not reach the daemon as one.", FORWARD_UPGRADES)
+        raise CheckFailed(
+            f"The upgrade is answered with {refused}: it does not reach the daemon as one.", FORWARD_UPGRADES
+        )
     if broken or closed_with != _POLICY_VIOLATION:
-        raise Ill("The upgrade is answered, but not as the relay does.", FORWARD_UPGRADES)
+        raise CheckFailed("The upgrade is answered, but not as the relay does.", FORWARD_UPGRADES)
     return "A signed upgrade is accepted, and closed for want of a ticket, as it should be."
 
 
@@ -152,7 +156,7 @@ async def _ask(
             mend = "Look for a typing mistake in PUBLIC_URL, and whether that name is in the DNS."
         else:
             mend = f"Start the daemon, and have the proxy or tunnel forward to its port, {settings.relay_port}."
-        raise Ill(f"{settings.public_url} cannot be reached: {reason(error)}.", mend) from error
+        raise CheckFailed(f"{settings.public_url} cannot be reached: {reason(error)}.", mend) from error
 
 
 def _sign(settings: Settings, url: str, fields: Mapping[str, str]) -> str:

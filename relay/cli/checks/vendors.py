@@ -9,7 +9,7 @@ from urllib.parse import quote
 import anthropic
 import httpx2
 
-from relay.cli.checks.check import CannotTell, Ill
+from relay.cli.checks.check import CannotTell, CheckFailed
 from relay.cli.checks.network import NETWORK_ERRORS, json_object, reason
 from relay.settings import Settings
 from relay.speech.engines.elevenlabs import error_words
@@ -24,7 +24,7 @@ _SEE_CONSOLE = "See the Twilio console for what the carrier wants."
 
 
 async def carrier(settings: Settings) -> str:
-    """Fetch the account from the carrier's REST API. Raises `Ill` and `CannotTell`.
+    """Fetch the account from the carrier's REST API. Raises `CheckFailed` and `CannotTell`.
 
     Source: the vendor's page on the Account resource, `GET /2010-04-01/Accounts/{Sid}.json`.
     """
@@ -36,9 +36,9 @@ async def carrier(settings: Settings) -> str:
     except NETWORK_ERRORS as error:
         raise CannotTell(f"The carrier cannot be reached: {reason(error)}.") from error
     if json_object(response).get("code") in SUSPENDED_CODES:
-        raise Ill(_SUSPENDED, _SEE_CONSOLE)
+        raise CheckFailed(_SUSPENDED, _SEE_CONSOLE)
     if response.status_code in {401, 403, 404}:
-        raise Ill(
+        raise CheckFailed(
             f"The carrier does not know TWILIO_ACCOUNT_SID with TWILIO_AUTH_TOKEN ({response.status_code}).",
             "Copy both from the first page of the Twilio console: the live ones, not the test credentials.",
         )
@@ -46,7 +46,7 @@ async def carrier(settings: Settings) -> str:
     if not response.is_success or "status" not in account:
         raise CannotTell(f"The carrier's answer ({response.status_code}) does not say.", "Try again later.")
     if account["status"] != "active":
-        raise Ill(_SUSPENDED, _SEE_CONSOLE)
+        raise CheckFailed(_SUSPENDED, _SEE_CONSOLE)
     trial = " It is a trial account, which may not be allowed to use ConversationRelay."
     return f"The credentials are good.{trial if account.get('type') == 'Trial' else ''}"
 
@@ -54,7 +54,7 @@ async def carrier(settings: Settings) -> str:
 async def answering_machine(settings: Settings) -> str:
     """Ask for the model that takes messages, which tells of the key and of the model at once.
 
-    Raises `Ill` and `CannotTell`. Source: the vendor's page "Get a Model", which also takes the short names of models.
+    Raises `CheckFailed` and `CannotTell`. Source: the vendor's page "Get a Model", which also takes the short names of models.
     """
     model = settings.answering_machine_model
     try:
@@ -63,14 +63,16 @@ async def answering_machine(settings: Settings) -> str:
         ) as client:
             found = await client.models.retrieve(model)
     except (anthropic.AuthenticationError, anthropic.PermissionDeniedError) as error:
-        raise Ill(
+        raise CheckFailed(
             f"Anthropic does not take ANTHROPIC_API_KEY ({error.status_code}).",
             "Set a key that is in force, or none: then callers whose client is away hear that nobody is available.",
         ) from error
     except anthropic.NotFoundError as error:
         if settings.anthropic_base_url:
             raise CannotTell("ANTHROPIC_BASE_URL does not say which models it has.") from error
-        raise Ill(f"There is no model {model} for this key.", "Set ANSWERING_MACHINE_MODEL to another one.") from error
+        raise CheckFailed(
+            f"There is no model {model} for this key.", "Set ANSWERING_MACHINE_MODEL to another one."
+        ) from error
     except anthropic.APIStatusError as error:
         raise CannotTell(f"Anthropic's answer ({error.status_code}) does not say.", "Try again later.") from error
     except (anthropic.AnthropicError, ValueError) as error:
@@ -84,7 +86,7 @@ async def answering_machine(settings: Settings) -> str:
 async def speech(settings: Settings) -> str:
     """Ask ElevenLabs for the account's credit and for each voice that voice messages are to be spoken with.
 
-    Raises `Ill` and `CannotTell`. Source: the vendor's pages "Get user subscription" and "Get voice".
+    Raises `CheckFailed` and `CannotTell`. Source: the vendor's pages "Get user subscription" and "Get voice".
     """
     voices = await _voices_of_messages(settings)
     headers = {"xi-api-key": settings.elevenlabs_api_key or ""}
@@ -98,19 +100,19 @@ async def speech(settings: Settings) -> str:
         each for each in (account, *answers.values()) if each.status_code in {401, 403} and not _is_limited(each)
     ]
     if refused:
-        raise Ill(
+        raise CheckFailed(
             f"ElevenLabs does not take ELEVENLABS_API_KEY ({refused[0].status_code}).",
             "Set a key that is in force, or none: then espeak-ng speaks voice messages.",
         )
     unknown = [voices[voice] for voice, answer in answers.items() if answer.status_code in {400, 404}]
     if unknown:
-        raise Ill(
+        raise CheckFailed(
             f"ElevenLabs has no such voice for this account: {', '.join(unknown)}. Messages are spoken with its first.",
             "Choose one of the account's voices: DEFAULT_VOICE_ID, or relay agents set ID --voice.",
         )
     left = _credit_left(json_object(account))
     if left is not None and left <= 0:
-        raise Ill("The ElevenLabs account has no credit left.", "Buy more, or wait for its next month.")
+        raise CheckFailed("The ElevenLabs account has no credit left.", "Buy more, or wait for its next month.")
     if left is None or any(not each.is_success for each in answers.values()):
         raise CannotTell(
             "ElevenLabs takes the key, but does not tell all of credit and voices.",

@@ -28,7 +28,7 @@ from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCNotification, JSONRPC
 from relay.mcp.session import McpSession
 from relay.mcp.transports.event_stream import Timing
 from relay.mcp.transports.http_exchange import Exchange
-from relay.mcp.transports.outbox import Outbox, WayOut
+from relay.mcp.transports.outbox import MessageSink, Outbox
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +53,7 @@ class HttpSession(McpSession):
         super().__attrs_post_init__()
         self.outbox.close()
 
-    def _way_out(self) -> WayOut:
+    def _way_out(self) -> MessageSink:
         return _Router(self)
 
     async def room(self) -> None:

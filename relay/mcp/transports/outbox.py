@@ -23,7 +23,7 @@ from mcp_types import JSONRPCMessage
 LIMIT = 1 << 20  # some 2,000 turns of usual size, or one for each of 200 calls with long histories
 
 
-class WayOut(Protocol):
+class MessageSink(Protocol):
     """What the SDK's dispatcher writes into: its WriteStream, which it does not export under a public name."""
 
     async def send(self, item: SessionMessage, /) -> None:

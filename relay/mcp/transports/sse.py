@@ -21,7 +21,7 @@ from mcp.server.runner import serve_connection
 
 from relay.faults import report
 from relay.http.responses import Head, Receive, Scope, Send, answer
-from relay.mcp.handshakes import HelloBook
+from relay.mcp.handshakes import HandshakeCache
 from relay.mcp.notifications import keep_informed
 from relay.mcp.ports import Messages
 from relay.mcp.session import McpSession
@@ -40,7 +40,7 @@ class SseStream:
     head: Head
     server: Server[Any]
     options: InitializationOptions
-    book: HelloBook
+    book: HandshakeCache
     messages: Messages
     timing: Timing
 

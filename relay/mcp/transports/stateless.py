@@ -31,7 +31,7 @@ from relay.mcp.transports.event_stream import FAREWELL
 
 
 @attrs.define(eq=False)
-class Visitor:
+class StatelessClient:
     """The clients of one agent that are here without a session, as far as the server's handlers need to know them."""
 
     agent: Agent
@@ -48,7 +48,7 @@ class StatelessRevision:
     def __init__(self, server: Server[Any], longest_message: int) -> None:
         """Serve them with this server, refusing bodies of more bytes than that."""
         self._manager = StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=longest_message)
-        self._visitors: dict[str, Visitor] = {}
+        self._visitors: dict[str, StatelessClient] = {}
         self._scopes: set[trio.CancelScope] = set()
 
     @asynccontextmanager
@@ -62,7 +62,7 @@ class StatelessRevision:
         if Head.of(scope).headers.get(MCP_METHOD_HEADER) == "server/discover" and (refusal := _steer(body)) is not None:
             await answer(send, 400, refusal, (b"content-type", b"application/json"))
             return
-        visitor = self._visitors.setdefault(agent.agent_id, Visitor(agent))
+        visitor = self._visitors.setdefault(agent.agent_id, StatelessClient(agent))
         visitor.requests += 1
         responding = trio.CancelScope()
         self._scopes.add(responding)

@@ -54,7 +54,7 @@ class ApiRequest:
 
 
 @attrs.frozen(kw_only=True)
-class Mischief:
+class FaultPlan:
     """How the API misbehaves. `busy` requests are turned away with a 429 before anything is done.
 
     Then the answers to `lost` requests that were carried out do not arrive: `how` is `silence` (nothing comes), `cut`
@@ -108,7 +108,7 @@ class RestApi:
     _calls_per_second: float | None = attrs.field(validator=optional(gt(0)))
     url: str = ""
     requests: deque[ApiRequest] = attrs.field(factory=lambda: deque(maxlen=_REMEMBERED))
-    mischief: Mischief = attrs.field(factory=Mischief)
+    mischief: FaultPlan = attrs.field(factory=FaultPlan)
     _unseen: deque[SimulatedCall] = attrs.field(factory=lambda: deque(maxlen=_REMEMBERED))
     _changed: trio.Event = attrs.field(factory=trio.Event)
     _starts_at: float = 0.0

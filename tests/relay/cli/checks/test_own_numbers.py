@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
-from relay.cli.checks.check import CannotTell, Ill
+from relay.cli.checks.check import CannotTell, CheckFailed
 from relay.cli.checks.own_numbers import webhooks
 from relay.settings import Settings
 from relay.store.agent_registry import AgentRegistry
@@ -88,7 +88,7 @@ async def test_a_number_that_leads_to_its_agent_is_well(tmp_path: Path, found: d
 async def test_a_number_that_leads_elsewhere_is_told(tmp_path: Path, found: dict[str, Any], told: str) -> None:
     """The agent is named, and what to do; neither the number nor a foreign address is repeated."""
     async with asked(tmp_path, numbers(found)) as (settings, _server):
-        with pytest.raises(Ill, match=told) as ill:
+        with pytest.raises(CheckFailed, match=told) as ill:
             await webhooks(settings)
     assert not isinstance(ill.value, CannotTell)
     text = ill.value.detail + ill.value.mend
@@ -101,7 +101,7 @@ async def test_a_number_that_leads_elsewhere_is_told(tmp_path: Path, found: dict
 async def test_an_account_without_the_number_is_told(tmp_path: Path) -> None:
     """Nobody who calls it comes here."""
     async with asked(tmp_path, numbers()) as (settings, _server):
-        with pytest.raises(Ill, match="none of the account's"):
+        with pytest.raises(CheckFailed, match="none of the account's"):
             await webhooks(settings)
 
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from relay import __version__
-from relay.cli.checks.check import Ill
+from relay.cli.checks.check import CheckFailed
 from relay.cli.checks.reach import public_url, signature, upgrade
 from relay.settings import Settings
 from relay.store.call_journal import CallJournal
@@ -55,7 +55,7 @@ async def test_the_relay_is_left_as_it_was(here: RelayHere) -> None:
 
 async def test_another_token_is_a_failed_signature(here: RelayHere) -> None:
     """A relay with another token refuses, and the operator is told what must be alike; the token is not shown."""
-    with pytest.raises(Ill) as found:
+    with pytest.raises(CheckFailed) as found:
         await signature(settings_for(here.url, "another-secret"))
     assert "PUBLIC_URL must be exactly the origin that the carrier uses" in found.value.mend
     assert "another-secret" not in found.value.detail + found.value.mend
@@ -63,13 +63,13 @@ async def test_another_token_is_a_failed_signature(here: RelayHere) -> None:
 
 async def test_another_origin_is_a_failed_signature(here: RelayHere) -> None:
     """A relay that believes in another origin refuses what is signed for this one."""
-    with pytest.raises(Ill, match="refuses what is signed for PUBLIC_URL"):
+    with pytest.raises(CheckFailed, match="refuses what is signed for PUBLIC_URL"):
         await signature(settings_for(here.url.replace("127.0.0.1", "localhost"), here.token))
 
 
 async def test_a_refused_upgrade_is_named(here: RelayHere) -> None:
     """403 to the upgrade alone means that something changes it on its way."""
-    with pytest.raises(Ill, match="403") as found:
+    with pytest.raises(CheckFailed, match="403") as found:
         await upgrade(settings_for(here.url, "another-secret"))
     assert "X-Twilio-Signature" in found.value.mend
 
@@ -91,7 +91,7 @@ async def test_a_relay_of_another_version_is_well() -> None:
 async def test_something_else_at_the_public_url_is_told(reply: Reply) -> None:
     """What does not answer as the relay does is not the relay."""
     async with small_server({"/health": reply}) as server:
-        with pytest.raises(Ill, match=f"Something else than the relay answers at .* {reply.status}"):
+        with pytest.raises(CheckFailed, match=f"Something else than the relay answers at .* {reply.status}"):
             await public_url(settings_for(server.url))
 
 
@@ -100,7 +100,7 @@ async def test_a_redirect_is_told() -> None:
     async with small_server(
         {"/health": Reply(301, headers={"location": "https://voice.example.com/health"})}
     ) as server:
-        with pytest.raises(Ill, match="another address"):
+        with pytest.raises(CheckFailed, match="another address"):
             await public_url(settings_for(server.url))
 
 
@@ -108,14 +108,14 @@ async def test_nobody_at_the_public_url_is_told() -> None:
     """A closed port is named with the system's own words."""
     async with small_server({}) as server:
         pass
-    with pytest.raises(Ill, match="cannot be reached: Connection refused") as found:
+    with pytest.raises(CheckFailed, match="cannot be reached: Connection refused") as found:
         await public_url(settings_for(server.url))
     assert "Start the daemon" in found.value.mend
 
 
 async def test_a_name_that_nobody_knows_is_told() -> None:
     """A host that does not exist is a matter of PUBLIC_URL, not of the daemon: it may well be running."""
-    with pytest.raises(Ill, match="there is no such host") as found:
+    with pytest.raises(CheckFailed, match="there is no such host") as found:
         await public_url(settings_for("https://voice.invalid"))
     assert "PUBLIC_URL" in found.value.mend
     assert "Start the daemon" not in found.value.mend
@@ -124,14 +124,14 @@ async def test_a_name_that_nobody_knows_is_told() -> None:
 async def test_a_server_without_tls_is_told() -> None:
     """An https origin behind which plain HTTP is spoken is a matter of certificates, not of the daemon."""
     async with small_server({"/health": HEALTH}) as server:
-        with pytest.raises(Ill, match="TLS") as found:
+        with pytest.raises(CheckFailed, match="TLS") as found:
             await public_url(settings_for(server.url.replace("http", "https")))
     assert "certificate" in found.value.mend
 
 
 async def test_plain_http_is_for_loopback() -> None:
     """An address that others reach must be encrypted; it is not even asked."""
-    with pytest.raises(Ill, match="not encrypted"):
+    with pytest.raises(CheckFailed, match="not encrypted"):
         await public_url(settings_for("http://voice.example.com"))
 
 
@@ -139,7 +139,7 @@ async def test_plain_http_is_for_loopback() -> None:
 async def test_a_webhook_that_goes_elsewhere_is_told(reply: Reply) -> None:
     """Any other answer than the relay's is somebody else's, a firewall's 403 among them."""
     async with small_server({STATUS: reply}) as server:
-        with pytest.raises(Ill, match=f"answered with {reply.status}, and not by the relay"):
+        with pytest.raises(CheckFailed, match=f"answered with {reply.status}, and not by the relay"):
             await signature(settings_for(server.url))
 
 
@@ -147,7 +147,7 @@ async def test_a_webhook_that_goes_elsewhere_is_told(reply: Reply) -> None:
 async def test_an_upgrade_that_is_not_forwarded_is_told(status: int) -> None:
     """A proxy that does not know WebSockets answers the upgrade as any request."""
     async with small_server({SOCKET: Reply(status, b"no")}) as server:
-        with pytest.raises(Ill, match=f"answered with {status}") as found:
+        with pytest.raises(CheckFailed, match=f"answered with {status}") as found:
             await upgrade(settings_for(server.url))
     assert "forward WebSocket upgrades" in found.value.mend
 
@@ -155,7 +155,7 @@ async def test_an_upgrade_that_is_not_forwarded_is_told(status: int) -> None:
 async def test_a_socket_of_somebody_else_is_told() -> None:
     """A socket that is closed with another code than the relay's is not the relay's."""
     async with small_server({SOCKET: Reply(101, close_code=1000)}) as server:
-        with pytest.raises(Ill, match="not as the relay does"):
+        with pytest.raises(CheckFailed, match="not as the relay does"):
             await upgrade(settings_for(server.url))
 
 
@@ -170,7 +170,7 @@ async def test_an_upgrade_answered_with_nonsense_is_told() -> None:
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(trio.serve_tcp, babble, 0)
         port = listeners[0].socket.getsockname()[1]
-        with pytest.raises(Ill, match="not as the relay does"):
+        with pytest.raises(CheckFailed, match="not as the relay does"):
             await upgrade(settings_for(f"http://127.0.0.1:{port}"))
         nursery.cancel_scope.cancel()
 

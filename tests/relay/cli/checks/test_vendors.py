@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.cli.checks.check import CannotTell, Ill
+from relay.cli.checks.check import CannotTell, CheckFailed
 from relay.cli.checks.vendors import answering_machine, carrier, speech
 from relay.settings import Settings
 from relay.store.agent_registry import AgentRegistry
@@ -55,7 +55,7 @@ async def test_a_trial_account_is_told() -> None:
 async def test_wrong_credentials_are_told(status: int) -> None:
     """What the carrier refuses is wrong; the secret is not shown."""
     async with small_server({ACCOUNT: as_json(status, message=TOKEN)}) as server:
-        with pytest.raises(Ill, match=str(status)) as found:
+        with pytest.raises(CheckFailed, match=str(status)) as found:
             await carrier(settings_for(server.url))
     assert not isinstance(found.value, CannotTell)
     assert TOKEN not in found.value.detail + found.value.mend
@@ -74,7 +74,7 @@ async def test_wrong_credentials_are_told(status: int) -> None:
 async def test_a_suspended_account_is_told(reply: Reply) -> None:
     """The token of a suspended account is good for nothing, and no other token would be better."""
     async with small_server({ACCOUNT: reply}) as server:
-        with pytest.raises(Ill, match="suspended") as found:
+        with pytest.raises(CheckFailed, match="suspended") as found:
             await carrier(settings_for(server.url))
     assert not isinstance(found.value, CannotTell)
 
@@ -108,7 +108,7 @@ async def test_a_good_key_is_well() -> None:
 async def test_a_wrong_key_is_told(status: int) -> None:
     """What Anthropic refuses is wrong; the secret is not shown."""
     async with small_server({MODEL: as_json(status, message=KEY)}) as server:
-        with pytest.raises(Ill, match=str(status)) as found:
+        with pytest.raises(CheckFailed, match=str(status)) as found:
             await answering_machine(settings_for(server.url))
     assert not isinstance(found.value, CannotTell)
     assert KEY not in found.value.detail + found.value.mend
@@ -118,7 +118,7 @@ async def test_a_model_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch
     """At Anthropic's own address an unknown model is a wrong ANSWERING_MACHINE_MODEL."""
     async with small_server({}) as server:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
-        with pytest.raises(Ill, match="no model claude-haiku-4-5") as found:
+        with pytest.raises(CheckFailed, match="no model claude-haiku-4-5") as found:
             await answering_machine(Settings(anthropic_api_key=KEY))
     assert "ANSWERING_MACHINE_MODEL" in found.value.mend
 
@@ -152,11 +152,11 @@ async def ask_elevenlabs(directory: Path, replies: Mapping[str, Reply], **change
     async with small_server(replies) as server:
         given = {"database_url": url, "elevenlabs_api_key": KEY, "elevenlabs_base_url": server.url}
         try:
-            told: str | Ill = await speech(Settings(**(given | changes)))  # type: ignore[arg-type]
-        except Ill as ill:
+            told: str | CheckFailed = await speech(Settings(**(given | changes)))  # type: ignore[arg-type]
+        except CheckFailed as ill:
             told = ill
     assert {headers["xi-api-key"] for _path, headers in server.asked} <= {KEY}
-    if isinstance(told, Ill):
+    if isinstance(told, CheckFailed):
         raise told
     return told
 
@@ -189,7 +189,7 @@ async def test_what_keeps_elevenlabs_from_speaking_is_told(
     tmp_path: Path, changes: dict[str, Reply], told: str
 ) -> None:
     """A key that is no good, a voice that is gone, an account without credit: each with what to do."""
-    with pytest.raises(Ill, match=told) as found:
+    with pytest.raises(CheckFailed, match=told) as found:
         await ask_elevenlabs(tmp_path, GOOD | changes)
     assert not isinstance(found.value, CannotTell)
     assert found.value.mend
