@@ -92,7 +92,7 @@ class CallServices:
 
 
 @attrs.define(eq=False)
-class Call:
+class CallSession:
     """One live call. `run` is its whole life; `inbox` is how others reach it."""
 
     info: CallInfo

@@ -14,7 +14,7 @@ from __future__ import annotations
 import attrs
 import trio
 
-from actors.call_session import Call, CallServices
+from actors.call_session import CallServices, CallSession
 from actors.clients import Presence
 from actors.errors import CallRefused, UnknownCall
 from actors.messages import (
@@ -40,7 +40,7 @@ class Switchboard:
     max_calls: int
     draining: bool = attrs.field(default=False, init=False)
     _says_farewell: bool = attrs.field(default=False, init=False)
-    _calls: dict[str, Call] = attrs.field(factory=dict, init=False)
+    _calls: dict[str, CallSession] = attrs.field(factory=dict, init=False)
     _reserved: set[str] = attrs.field(factory=set, init=False)
     # Who picked up, of calls whose line is still to come.
     _recognised: dict[str, Callee] = attrs.field(factory=dict, init=False)
@@ -80,7 +80,7 @@ class Switchboard:
             self._reserved.discard(order)
             self._reserved.add(call_sid)
 
-    async def connect(self, info: CallInfo, line: PhoneLine) -> Call:
+    async def connect(self, info: CallInfo, line: PhoneLine) -> CallSession:
         """Run a call on its line, and return it when it is over and all it owes is stored.
 
         A newer connection of a live call takes over: its old line is lost, and the carrier knew it before we did.
@@ -88,7 +88,7 @@ class Switchboard:
         """
         info = await self._succeed(info)
         with self.presence.watch(info.agent_id, lambda now: call.inbox.post(AvailabilityChanged(now))) as availability:
-            call = Call(info, line, self.services, availability)
+            call = CallSession(info, line, self.services, availability)
             self._calls[info.call_sid] = call
             self._reserved.discard(info.call_sid)
             if (callee := self._recognised.pop(info.call_sid, None)) is not None:
@@ -114,7 +114,7 @@ class Switchboard:
             info = attrs.evolve(info, opened_by=old.transcript, unanswered=unanswered)
         return info
 
-    def live(self, agent_id: str | None = None) -> list[Call]:
+    def live(self, agent_id: str | None = None) -> list[CallSession]:
         """Return the live calls, of one agent or of all, oldest first."""
         return [call for call in self._calls.values() if agent_id in {None, call.info.agent_id}]
 
@@ -130,7 +130,7 @@ class Switchboard:
         """End the session of a live call of this agent with a handoff for the action URL. Raises `UnknownCall`."""
         self._own(agent_id, call_sid).inbox.post(TransferRequested(handoff))
 
-    def take(self, agent_id: str, call_sid: str, owner: str) -> Call:
+    def take(self, agent_id: str, call_sid: str, owner: str) -> CallSession:
         """Give a live call of this agent back to its client at the next turn boundary, and return it.
 
         `owner` names the client. A call that the client has already stays with it. Raises `UnknownCall`.
@@ -147,12 +147,12 @@ class Switchboard:
         elif call_sid in self._reserved:
             self._recognised[call_sid] = callee
 
-    def find(self, agent_id: str, call_sid: str) -> Call | None:
+    def find(self, agent_id: str, call_sid: str) -> CallSession | None:
         """Return a live call of this agent, None for any other."""
         call = self._calls.get(call_sid)
         return call if call is not None and call.info.agent_id == agent_id else None
 
-    def _own(self, agent_id: str, call_sid: str) -> Call:
+    def _own(self, agent_id: str, call_sid: str) -> CallSession:
         call = self.find(agent_id, call_sid)
         if call is None:
             raise UnknownCall(call_sid)

@@ -46,7 +46,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from actors.call_session import Call, CallServices
+from actors.call_session import CallServices, CallSession
 from actors.clients import AnsweringSession, Presence
 from actors.commands import By, StartTurn
 from actors.conversation import Conversation
@@ -345,14 +345,14 @@ class Nowhere:
 class NoCalls:
     """The calls of a relay that has none."""
 
-    def live(self, _agent_id: str | None = None) -> list[Call]:
+    def live(self, _agent_id: str | None = None) -> list[CallSession]:
         """Know of no calls."""
         return []
 
     def find(self, _agent_id: str, _call_sid: str) -> None:
         """Find none."""
 
-    def take(self, _agent_id: str, call_sid: str, _owner: str) -> Call:
+    def take(self, _agent_id: str, call_sid: str, _owner: str) -> CallSession:
         """Have none to give."""
         raise UnknownCall(call_sid)
 
@@ -415,7 +415,7 @@ async def call_actor(_directory: Path) -> AsyncIterator[Round]:
     line = MemoryLine()
 
     async def live() -> None:
-        await Call(CALL, line, services, Availability.HERE).run()
+        await CallSession(CALL, line, services, Availability.HERE).run()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(live)

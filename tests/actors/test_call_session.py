@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from actors.call_session import EPILOGUE_SECONDS, Call, CallServices
+from actors.call_session import EPILOGUE_SECONDS, CallServices, CallSession
 from actors.commands import By
 from actors.errors import ClientLeft, MachineFailed, StoreFailed
 from actors.inbox import CAPACITY
@@ -96,7 +96,7 @@ class Desk:
     opt_outs: MemoryOptOuts = attrs.field(factory=MemoryOptOuts)
     woken: list[CallInfo] = attrs.field(factory=list)
 
-    def call(self, availability: Availability = Availability.HERE, **info: object) -> Call:
+    def call(self, availability: Availability = Availability.HERE, **info: object) -> CallSession:
         services = CallServices(
             policy_for=lambda _call: self.policy,
             responders={By.CLIENT: self.client, By.MACHINE: self.machine},
@@ -106,7 +106,7 @@ class Desk:
             opt_outs=self.opt_outs,
             wake=self.woken.append,
         )
-        return Call(call_info(**info), self.line, services, availability)
+        return CallSession(call_info(**info), self.line, services, availability)
 
     def bodies(self) -> list[str]:
         return [draft.body for draft in self.messages.messages.values()]

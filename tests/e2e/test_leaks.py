@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from actors.call_session import Call
+from actors.call_session import CallSession
 from relay.simulator.load.echo_client import open_echo_client
 from relay.simulator.load.inbound_load import LoadPlan, run_load
 from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon, run_local_daemon
@@ -83,4 +83,4 @@ async def test_a_hundred_calls_leave_no_task_and_no_call(tmp_path: Path) -> None
 
             await eventually(settled)
             gc.collect()
-            assert [each for each in gc.get_objects() if isinstance(each, Call)] == []
+            assert [each for each in gc.get_objects() if isinstance(each, CallSession)] == []

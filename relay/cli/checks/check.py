@@ -65,7 +65,7 @@ class NothingToAsk(CheckFailed):
 
 @attrs.frozen(kw_only=True)
 class Check:
-    """One check: `look` returns what is well in a sentence, or raises `CheckFailed`, `CannotTell` or an error of the relay's.
+    """One check: `look` returns what is well in a sentence, or raises `CheckFailed`, `CannotTell` or a `RelayError`.
 
     It is skipped unless all settings that it `needs` are set, and unless the check `after` which it comes was fine.
     `consequence` says what it means to callers when it is skipped for a setting. When it takes too long, `silence` is

@@ -54,7 +54,8 @@ async def carrier(settings: Settings) -> str:
 async def answering_machine(settings: Settings) -> str:
     """Ask for the model that takes messages, which tells of the key and of the model at once.
 
-    Raises `CheckFailed` and `CannotTell`. Source: the vendor's page "Get a Model", which also takes the short names of models.
+    Raises `CheckFailed` and `CannotTell`. Source: the vendor's page "Get a Model", which also takes
+    the short names of models.
     """
     model = settings.answering_machine_model
     try:
