@@ -27,6 +27,7 @@ from typing import assert_never
 import attrs
 import trio
 
+from actors.call_values import Availability, CallInfo, CallSummary, Line, Reason
 from actors.commands import (
     By,
     CancelTurn,
@@ -45,24 +46,19 @@ from actors.commands import (
 )
 from actors.conversation import Conversation
 from actors.errors import LineClosed, ResponderError, StoreFailed
-from actors.inbox import Inbox
-from actors.messages import (
-    Availability,
+from actors.events import (
     CallerGone,
-    CallInfo,
-    CallSummary,
     CarrierFailed,
     DeadlinePassed,
     Event,
     FrameRejected,
     FrameUnknown,
-    Line,
     MessageStored,
     MessageTaken,
-    Reason,
     TurnFailed,
     TurnFinished,
 )
+from actors.inbox import Inbox
 from actors.phases import Phase
 from actors.policy import Policy
 from actors.ports import Journal, MessageStore, Observer, OptOuts, PhoneLine, Responder

@@ -15,14 +15,13 @@ import attrs
 import trio
 
 from actors.call_session import CallServices, CallSession
+from actors.call_values import Callee, CallInfo
 from actors.clients import Presence
 from actors.errors import CallRefused, UnknownCall
-from actors.messages import (
+from actors.events import (
     AvailabilityChanged,
-    Callee,
     CalleeRecognised,
     CallerGone,
-    CallInfo,
     CallTaken,
     DrainRequested,
     HangUpRequested,

@@ -24,7 +24,7 @@ import attrs
 import trio
 
 from actors import routing
-from actors.messages import Availability, TurnRequest
+from actors.call_values import Availability, TurnRequest
 from actors.ports import Answer
 from actors.routing import Reachability
 

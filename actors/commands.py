@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import attrs
 
-from actors.messages import MessageDraft, TurnRequest, UnansweredUtterance
+from actors.call_values import MessageDraft, TurnRequest, UnansweredUtterance
 
 
 class By(StrEnum):

@@ -87,6 +87,19 @@ from typing import assert_never
 
 import attrs
 
+from actors.call_values import (
+    Availability,
+    Callee,
+    CallInfo,
+    CallSummary,
+    Direction,
+    Line,
+    Reason,
+    Speaker,
+    TurnRequest,
+    UnansweredUtterance,
+    Voicemail,
+)
 from actors.commands import (
     By,
     CancelTurn,
@@ -102,23 +115,18 @@ from actors.commands import (
     StopCalling,
     WakeClient,
 )
-from actors.messages import (
+from actors.events import (
     AgentSpeaking,
-    Availability,
     AvailabilityChanged,
-    Callee,
     CalleeRecognised,
     CallerGone,
     CallerInterrupted,
     CallerSpeaking,
     CallerSpoke,
-    CallInfo,
-    CallSummary,
     CallTaken,
     CarrierFailed,
     DeadlinePassed,
     DigitPressed,
-    Direction,
     DrainRequested,
     Event,
     FrameAccepted,
@@ -126,19 +134,13 @@ from actors.messages import (
     FrameUnknown,
     GoodbyeSaid,
     HangUpRequested,
-    Line,
     MessageStored,
     MessageTaken,
-    Reason,
-    Speaker,
     SpeechPlayed,
     TransferRequested,
     TurnFailed,
     TurnFinished,
-    TurnRequest,
     TurnSaid,
-    UnansweredUtterance,
-    Voicemail,
 )
 from actors.phases import MOVES, Phase
 from actors.playback import Playback

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from actors.messages import Reason
+from actors.call_values import Reason
 
 
 class CallError(Exception):

@@ -7,8 +7,8 @@ import math
 import attrs
 import trio
 
+from actors.call_values import TurnRequest
 from actors.errors import CallError
-from actors.messages import TurnRequest
 
 # How many answered turns of a call are remembered, to know a repeated answer when it comes.
 REMEMBERED_TURNS = 16

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from actors.call_values import CallInfo, CallSummary, MessageDraft, Reason, TurnRequest
 from actors.commands import NoteTurn
-from actors.messages import CallInfo, CallSummary, MessageDraft, PhoneEvent, Reason, TurnRequest
+from actors.events import PhoneEvent
 
 
 class PhoneLine(Protocol):

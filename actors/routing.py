@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import TypeVar
 
-from actors.messages import Availability
+from actors.call_values import Availability
 
 
 class Reachability(StrEnum):

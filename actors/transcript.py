@@ -14,7 +14,7 @@ from datetime import datetime
 
 import attrs
 
-from actors.messages import Line, Speaker
+from actors.call_values import Line, Speaker
 
 _WORD = re.compile(r"\w+")
 _CLOSING = re.compile(r"[^\w\s]*")

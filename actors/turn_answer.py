@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 import trio
 
+from actors.events import Event, GoodbyeSaid, MessageTaken, TurnSaid
 from actors.inbox import Inbox
-from actors.messages import Event, GoodbyeSaid, MessageTaken, TurnSaid
 
 # How long the answering machine waits to hear that a message is durable, before it must say something else: well within
 # `Policy.machine_timeout`, which bounds the silence.

@@ -33,9 +33,9 @@ import trio
 from attrs.validators import ge, gt
 
 from actors.attendance import Attendance
+from actors.call_values import TurnRequest
 from actors.clients import AnsweringSession, Presence
 from actors.errors import ClientLeft
-from actors.messages import TurnRequest
 from actors.pending_turns import CallMemory, CallOver, PendingTurn, TurnOver, TurnTaken, Utterance
 from actors.ports import Answer
 from actors.routing import Reachability

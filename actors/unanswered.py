@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import attrs
 
-from actors.messages import CallInfo, Line, MessageDraft, Reason, UnansweredUtterance
+from actors.call_values import CallInfo, Line, MessageDraft, Reason, UnansweredUtterance
 
 
 @attrs.define

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import attrs
 
-from actors.messages import CallInfo, Direction, Voicemail
+from actors.call_values import CallInfo, Direction, Voicemail
 from relay.calls import OutgoingCall
 from relay.settings import Settings
 from relay.speech.hygiene import clean

@@ -14,7 +14,7 @@ from enum import StrEnum
 import attrs
 from attrs.validators import ge, matches_re, min_len, optional
 
-from actors.messages import Direction
+from actors.call_values import Direction
 from relay.agent import Agent
 
 _CALL_SID = matches_re(r"[A-Za-z0-9_-]{1,64}")

@@ -39,10 +39,10 @@ import trio
 from sqlalchemy import text
 
 from actors.call_session import CallServices
+from actors.call_values import CallInfo
 from actors.calls import Switchboard
 from actors.clients import AnsweringSession, Presence
 from actors.commands import By
-from actors.messages import CallInfo
 from actors.policy import Policy
 from actors.ports import Responder
 from relay import local as local_mode

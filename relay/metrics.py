@@ -7,8 +7,8 @@ from collections.abc import Callable
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from actors.call_values import CallInfo, CallSummary, Reason
 from actors.commands import NoteTurn
-from actors.messages import CallInfo, CallSummary, Reason
 from relay.faults import report
 
 log = structlog.get_logger(__name__)

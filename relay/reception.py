@@ -30,10 +30,10 @@ import attrs
 import structlog
 import trio
 
+from actors.call_values import Callee, CallInfo, CallSummary, Line, MessageDraft, Speaker
 from actors.calls import Switchboard
 from actors.commands import LeaveMessage
 from actors.errors import CallRefused, StoreFailed
-from actors.messages import Callee, CallInfo, CallSummary, Line, MessageDraft, Speaker
 from actors.ports import PhoneLine
 from relay.agent import Agent
 from relay.call_details import of_incoming, of_outgoing

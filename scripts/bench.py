@@ -47,26 +47,12 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.call_session import CallServices, CallSession
+from actors.call_values import Availability, CallInfo, Direction, Line, MessageDraft, Reason, Speaker, TurnRequest
 from actors.clients import AnsweringSession, Presence
 from actors.commands import By, StartTurn
 from actors.conversation import Conversation
 from actors.errors import UnknownCall
-from actors.messages import (
-    Availability,
-    CallerGone,
-    CallerSpoke,
-    CallInfo,
-    Direction,
-    Line,
-    MessageDraft,
-    PhoneEvent,
-    Reason,
-    Speaker,
-    SpeechPlayed,
-    TurnFinished,
-    TurnRequest,
-    TurnSaid,
-)
+from actors.events import CallerGone, CallerSpoke, PhoneEvent, SpeechPlayed, TurnFinished, TurnSaid
 from actors.policy import Policy
 from actors.ports import Answer
 from relay import logs

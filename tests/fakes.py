@@ -9,9 +9,10 @@ from typing import TypeAlias, TypeVar
 import attrs
 import trio
 
+from actors.call_values import CallInfo, CallSummary, Reason, TurnRequest
 from actors.commands import NoteTurn
 from actors.errors import LineClosed
-from actors.messages import CallerGone, CallInfo, CallSummary, PhoneEvent, Reason, TurnRequest
+from actors.events import CallerGone, PhoneEvent
 from actors.ports import Answer
 
 T = TypeVar("T")

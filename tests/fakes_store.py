@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 import attrs
 import trio
 
+from actors.call_values import CallInfo, CallSummary, Direction, MessageDraft
 from actors.errors import StoreFailed
-from actors.messages import CallInfo, CallSummary, Direction, MessageDraft
 from relay.calls import CallKind, CallProgress
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from actors.call_values import Availability
 from actors.conversation import Conversation
-from actors.messages import Availability
 from actors.phases import MOVES, Phase
 from actors.policy import Policy
 from scripts.state_diagram import BEGIN, END, PAGE, STARTS, diagram, main

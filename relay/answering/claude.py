@@ -28,8 +28,8 @@ from anthropic.lib.streaming import AsyncMessageStreamManager, ParsedMessageStre
 from anthropic.types import ContentBlock, MessageParam, ToolResultBlockParam, ToolUseBlock
 from anthropic.types.parsed_message import ParsedMessage
 
+from actors.call_values import TurnRequest
 from actors.errors import MachineFailed
-from actors.messages import TurnRequest
 from actors.ports import Answer
 from relay.answering.prompt import TOOLS, EndCall, RecordMessage, conversation, system_prompt
 from relay.speech.hygiene import SpeechFilter

@@ -16,7 +16,7 @@ from itertools import groupby
 import pydantic
 from anthropic.types import AssistantMessageParam, MessageParam, ToolParam, UserMessageParam
 
-from actors.messages import Line, Speaker, TurnRequest
+from actors.call_values import Line, Speaker, TurnRequest
 
 CALL_CONNECTED = "(the call is connected)"
 CALLER_WAITS = "(the caller is waiting for you to go on)"

@@ -12,7 +12,7 @@ from relay.cli.opened import require_agent, with_database
 from relay.cli.printing import example, json_option, print_json, print_record, print_table
 
 if TYPE_CHECKING:
-    from actors.messages import Line
+    from actors.call_values import Line
     from relay.settings import Settings
     from relay.store.call_record import CallRecord
     from relay.store.database import Database

@@ -7,8 +7,8 @@ from typing import Any
 import attrs
 import structlog
 
+from actors.call_values import CallInfo, Direction
 from actors.errors import UnknownCall
-from actors.messages import CallInfo, Direction
 from relay.agent import Agent
 from relay.dialling.numbers import NumberError, normalise, number_in
 from relay.dialling.ports import CallOnRecord, Gate, LiveCalls, Records

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from actors.call_values import CallInfo, Direction
 from actors.errors import StoreFailed
-from actors.messages import CallInfo, Direction
 from relay.agent import Agent
 from relay.calls import CallKind, OutgoingCall, TransferOutcome
 from relay.dialling.verdict import DialKind, Verdict

@@ -16,8 +16,8 @@ import attrs
 import structlog
 import trio
 
+from actors.call_values import CallInfo, Direction
 from actors.errors import UnknownCall
-from actors.messages import CallInfo, Direction
 from relay.agent import Agent
 from relay.calls import TransferOutcome, TransferRequest, TransferResult
 from relay.dialling import refusals

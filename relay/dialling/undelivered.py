@@ -7,7 +7,7 @@ The tool has long returned when the telephone stops ringing, and a client that h
 
 from __future__ import annotations
 
-from actors.messages import MessageDraft, Reason
+from actors.call_values import MessageDraft, Reason
 from relay.calls import CallKind, CallProgress
 from relay.store.call_record import CallRecord
 

@@ -19,8 +19,8 @@ import attrs
 import structlog
 import trio
 
+from actors.call_values import Direction
 from actors.errors import StoreFailed
-from actors.messages import Direction
 from relay.agent import Agent
 from relay.calls import CallKind, VoiceMessageRequest
 from relay.dialling import refusals

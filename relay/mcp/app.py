@@ -22,8 +22,8 @@ import structlog
 import trio
 from mcp_types import JSONRPCMessage
 
+from actors.call_values import CallInfo
 from actors.clients import AnsweringSession, Presence
-from actors.messages import CallInfo
 from actors.turn_queue import DeskOptions
 from actors.turn_queues import TurnQueues
 from relay.http.responses import (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import attrs
 
+from actors.call_values import TurnRequest
 from actors.clients import AnsweringSession, Presence
 from actors.errors import ClientAbsent
-from actors.messages import TurnRequest
 from actors.ports import Answer
 
 

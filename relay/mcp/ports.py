@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from actors.call_values import CallInfo, Line
 from actors.errors import StoreFailed
-from actors.messages import CallInfo, Line
 from actors.phases import Phase
 from relay.agent import Agent
 from relay.calls import CallRequest, TransferRequest, VoiceMessageRequest

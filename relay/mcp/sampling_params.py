@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.messages import CallInfo, Direction, Line, TurnRequest
+from actors.call_values import CallInfo, Direction, Line, TurnRequest
 
 MAX_TOKENS = 300
 

@@ -38,7 +38,7 @@ from mcp_types import (
     LoggingLevel,
 )
 
-from actors.messages import CallInfo, TurnRequest
+from actors.call_values import CallInfo, TurnRequest
 from actors.ports import Answer
 from actors.routing import Reachability
 from actors.turn_queues import TurnQueues

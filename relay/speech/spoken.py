@@ -11,8 +11,8 @@ from __future__ import annotations
 import attrs
 import trio
 
+from actors.call_values import TurnRequest
 from actors.errors import ResponderError
-from actors.messages import TurnRequest
 from actors.ports import Answer, Responder
 from relay.speech.hygiene import SpeechFilter, slices
 

@@ -24,7 +24,7 @@ import attrs
 import structlog
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
 
-from actors.messages import CallInfo, CallSummary, Direction, Line, MessageDraft, Reason
+from actors.call_values import CallInfo, CallSummary, Direction, Line, MessageDraft, Reason
 from relay.calls import ENDED_STATUSES, CallKind, CallProgress, TransferOutcome
 from relay.store import call_progress, recovery, transcripts
 from relay.store.call_record import CallRecord, CallState, record_of

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import RowMapping
 
-from actors.messages import Callee, CallSummary
+from actors.call_values import Callee, CallSummary
 from relay.calls import ENDED_STATUSES, CallKind, CallProgress, TransferOutcome
 
 # The outcome of a line that ended because its caller is being passed on: the call itself goes on.

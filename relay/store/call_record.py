@@ -12,7 +12,7 @@ from enum import StrEnum
 import attrs
 from sqlalchemy import RowMapping
 
-from actors.messages import Direction
+from actors.call_values import Direction
 from relay.calls import ENDED_STATUSES, CallKind, TransferOutcome
 from relay.store.schema import timestamp
 
@@ -33,7 +33,7 @@ class CallRecord:
     """What is kept of a call.
 
     `answered_by` counts finished turns by who answered. `duration_seconds` is None until the end, and 0 for a call that
-    was never connected. `outcome` is how the last line ended (see `actors.messages.CallSummary`), `relay_restarted`, or
+    was never connected. `outcome` is how the last line ended (see `actors.call_values.CallSummary`), `relay_restarted`, or
     for a call that never had one `busy`, `no_answer`, `canceled`, `failed`, `not_connected`, and `completed` for a
     voice message that was played. A call that is `transferred` is live until the carrier says that it is over.
     `picked_up_by` is the carrier's verdict on who picked up a call that we made, `transfer_to` the number of the last

@@ -8,7 +8,7 @@ from enum import StrEnum
 import attrs
 from sqlalchemy import RowMapping
 
-from actors.messages import Direction, Line, Reason
+from actors.call_values import Direction, Line, Reason
 from relay.store.schema import timestamp
 from relay.store.transcripts import lines_as_json, lines_of
 

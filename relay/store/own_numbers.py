@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, exists, select
 
-from actors.messages import Direction
+from actors.call_values import Direction
 from relay.store.schema import agents, calls
 
 # Which of an agent's last calls are looked at. A number that is answered here is among them long before.

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import attrs
 from sqlalchemy import Connection, RowMapping, and_, case, delete, func, literal, or_, select, update
 
-from actors.messages import Direction, Line, MessageDraft, Reason, Speaker
+from actors.call_values import Direction, Line, MessageDraft, Reason, Speaker
 from relay.calls import TransferOutcome
 from relay.store.schema import UtcDateTime, calls, held_words, messages
 from relay.store.waiting_messages import insert_message

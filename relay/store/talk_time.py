@@ -13,7 +13,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, or_, select
 
-from actors.messages import Direction
+from actors.call_values import Direction
 from relay.calls import TransferOutcome
 from relay.store.schema import calls
 

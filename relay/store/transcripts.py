@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from actors.messages import Line, Speaker
+from actors.call_values import Line, Speaker
 from relay.store.schema import storable, timestamp, transcripts, upsert
 
 _KEEP = upsert(transcripts, ["lines", "at"])

@@ -19,7 +19,7 @@ from typing import Any
 import attrs
 from sqlalchemy import Connection, Select, bindparam, delete, func, insert, or_, select, update
 
-from actors.messages import MessageDraft
+from actors.call_values import MessageDraft
 from relay.store.database import Database
 from relay.store.message_record import MessageStatus, WaitingMessage, hold_end, message_of
 from relay.store.schema import held_words, messages, utc_now

@@ -22,7 +22,7 @@ from quart import request
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest, Forbidden
 
-from actors.messages import Callee, Direction
+from actors.call_values import Callee, Direction
 from relay.agent import Agent
 from relay.calls import ENDED_STATUSES, CallProgress, TransferResult
 from relay.twilio.call_sids import is_call_sid

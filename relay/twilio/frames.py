@@ -26,7 +26,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails, from_json
 
-from actors.messages import (
+from actors.events import (
     AgentSpeaking,
     CallerInterrupted,
     CallerSpeaking,

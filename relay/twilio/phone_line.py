@@ -18,7 +18,7 @@ import attrs
 import trio
 
 from actors.errors import LineClosed
-from actors.messages import CallerGone, FrameRejected, PhoneEvent
+from actors.events import CallerGone, FrameRejected, PhoneEvent
 from relay.twilio import frames
 
 Message = MutableMapping[str, Any]

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import attrs
 from attrs.validators import ge, in_, min_len
 
-from actors.messages import Callee, CallInfo, Direction
+from actors.call_values import Callee, CallInfo, Direction
 from actors.ports import PhoneLine
 from relay.agent import Agent
 from relay.calls import CallProgress, TransferResult

@@ -14,7 +14,8 @@ import attrs
 import structlog
 import trio
 
-from actors.messages import CallerGone, CallInfo, FrameUnknown, PhoneEvent
+from actors.call_values import CallInfo
+from actors.events import CallerGone, FrameUnknown, PhoneEvent
 from relay.faults import report
 from relay.twilio.frames import Setup
 from relay.twilio.phone_line import AsgiPhoneLine, Receive, Send

@@ -12,25 +12,21 @@ import trio.testing
 from trio.testing import MockClock
 
 from actors.call_session import EPILOGUE_SECONDS, CallServices, CallSession
+from actors.call_values import Availability, CallInfo, MessageDraft, Reason, TurnRequest
 from actors.commands import By
 from actors.errors import ClientLeft, MachineFailed, StoreFailed
-from actors.inbox import CAPACITY
-from actors.messages import (
-    Availability,
+from actors.events import (
     AvailabilityChanged,
     CallerGone,
     CallerInterrupted,
     CallerSpoke,
-    CallInfo,
     CallTaken,
     CarrierFailed,
     FrameRejected,
     HangUpRequested,
-    MessageDraft,
-    Reason,
     SpeechPlayed,
-    TurnRequest,
 )
+from actors.inbox import CAPACITY
 from actors.phases import Phase
 from actors.policy import Phrases, Policy
 from actors.ports import Answer

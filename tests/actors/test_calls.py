@@ -9,11 +9,12 @@ import trio.testing
 from trio.testing import MockClock
 
 from actors.call_session import CallServices
+from actors.call_values import Callee, Direction
 from actors.calls import Switchboard
 from actors.clients import Presence
 from actors.commands import By
 from actors.errors import CallRefused, UnknownCall
-from actors.messages import Callee, CallerGone, CallerSpoke, Direction
+from actors.events import CallerGone, CallerSpoke
 from actors.policy import Policy
 from tests.fakes import MemoryLine, RecordingObserver, ScriptedResponder, call_info, saying
 from tests.fakes_store import MemoryJournal, MemoryMessageStore

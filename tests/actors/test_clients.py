@@ -6,8 +6,8 @@ import attrs
 import trio
 from trio.testing import MockClock
 
+from actors.call_values import Availability
 from actors.clients import Presence
-from actors.messages import Availability
 from actors.routing import Reachability
 
 HERE, LOST, AWAY = Availability.HERE, Availability.JUST_LOST, Availability.AWAY

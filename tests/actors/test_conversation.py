@@ -8,6 +8,7 @@ from typing import TypeVar
 import attrs
 import pytest
 
+from actors.call_values import Availability, Callee, Direction, Line, MessageDraft, Reason, Speaker, Voicemail
 from actors.commands import (
     By,
     CancelTurn,
@@ -24,11 +25,9 @@ from actors.commands import (
     WakeClient,
 )
 from actors.conversation import RECORD_CHARACTERS, TAKEN_NOTE, Conversation
-from actors.messages import (
+from actors.events import (
     AgentSpeaking,
-    Availability,
     AvailabilityChanged,
-    Callee,
     CalleeRecognised,
     CallerGone,
     CallerInterrupted,
@@ -37,7 +36,6 @@ from actors.messages import (
     CallTaken,
     DeadlinePassed,
     DigitPressed,
-    Direction,
     DrainRequested,
     Event,
     FrameAccepted,
@@ -45,18 +43,13 @@ from actors.messages import (
     FrameUnknown,
     GoodbyeSaid,
     HangUpRequested,
-    Line,
-    MessageDraft,
     MessageStored,
     MessageTaken,
-    Reason,
-    Speaker,
     SpeechPlayed,
     TransferRequested,
     TurnFailed,
     TurnFinished,
     TurnSaid,
-    Voicemail,
 )
 from actors.phases import Phase
 from actors.policy import Phrases, Policy

@@ -14,6 +14,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from actors.call_values import Availability, Callee, Direction, Reason, Speaker, Voicemail
 from actors.commands import (
     By,
     CancelTurn,
@@ -30,11 +31,9 @@ from actors.commands import (
     WakeClient,
 )
 from actors.conversation import Conversation
-from actors.messages import (
+from actors.events import (
     AgentSpeaking,
-    Availability,
     AvailabilityChanged,
-    Callee,
     CalleeRecognised,
     CallerGone,
     CallerInterrupted,
@@ -44,7 +43,6 @@ from actors.messages import (
     CarrierFailed,
     DeadlinePassed,
     DigitPressed,
-    Direction,
     DrainRequested,
     Event,
     FrameAccepted,
@@ -52,14 +50,11 @@ from actors.messages import (
     GoodbyeSaid,
     HangUpRequested,
     MessageTaken,
-    Reason,
-    Speaker,
     SpeechPlayed,
     TransferRequested,
     TurnFailed,
     TurnFinished,
     TurnSaid,
-    Voicemail,
 )
 from actors.phases import Phase
 from actors.policy import Phrases, Policy

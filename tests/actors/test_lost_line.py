@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from actors.call_values import Availability, Reason, UnansweredUtterance
 from actors.commands import (
     CancelTurn,
     HoldWords,
@@ -13,18 +14,15 @@ from actors.commands import (
     Speak,
     StartTurn,
 )
-from actors.messages import (
-    Availability,
+from actors.events import (
     CallerGone,
     CallerSpoke,
     DrainRequested,
     Event,
     HangUpRequested,
-    Reason,
     SpeechPlayed,
     TransferRequested,
     TurnSaid,
-    UnansweredUtterance,
 )
 from tests.actors.test_conversation import Talk, kinds
 

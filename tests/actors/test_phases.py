@@ -6,29 +6,25 @@ from collections.abc import Callable
 
 import pytest
 
+from actors.call_values import Availability, Callee, Direction, Reason, Voicemail
 from actors.commands import StartTurn
 from actors.conversation import Conversation
-from actors.messages import (
-    Availability,
+from actors.events import (
     AvailabilityChanged,
-    Callee,
     CalleeRecognised,
     CallerGone,
     CallerInterrupted,
     CallerSpoke,
     CallTaken,
     DeadlinePassed,
-    Direction,
     Event,
     FrameRejected,
     GoodbyeSaid,
     HangUpRequested,
-    Reason,
     SpeechPlayed,
     TurnFailed,
     TurnFinished,
     TurnSaid,
-    Voicemail,
 )
 from actors.phases import MOVES, Phase
 from actors.policy import Policy

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from actors.messages import Availability
+from actors.call_values import Availability
 from actors.routing import Reachability, availability, choose
 
 SAMPLING, TOOL, WAKE = Reachability.SAMPLING, Reachability.TURN_TOOL, Reachability.WAKE_UP

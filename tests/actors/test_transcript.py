@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.messages import Line, Speaker
+from actors.call_values import Line, Speaker
 from actors.transcript import Transcript, heard_part
 from tests.fakes import STARTED
 

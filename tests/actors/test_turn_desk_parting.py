@@ -6,8 +6,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from actors.call_values import Availability
 from actors.errors import ClientLeft
-from actors.messages import Availability
 from actors.pending_turns import TurnOver, TurnTaken, Utterance
 from tests.actors.test_turn_queue import AGENT, OPTIONS, Ear, Room, open_room, take, words
 

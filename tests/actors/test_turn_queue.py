@@ -10,9 +10,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from actors.call_values import Availability, Line, Speaker, TurnRequest
 from actors.clients import AnsweringSession, Presence
 from actors.errors import ClientLeft
-from actors.messages import Availability, Line, Speaker, TurnRequest
 from actors.pending_turns import CallOver, TurnOver, TurnTaken, Utterance
 from actors.ports import Answer
 from actors.turn_queue import DeskOptions, TurnQueue

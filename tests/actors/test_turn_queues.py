@@ -7,8 +7,8 @@ import gc
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from actors.call_values import Availability
 from actors.clients import AnsweringSession, Presence
-from actors.messages import Availability
 from actors.turn_queue import DeskOptions
 from actors.turn_queues import TurnQueues
 from tests.actors.test_turn_queue import Ear, words

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.messages import Direction, Line, MessageDraft, Reason, Speaker
+from actors.call_values import Direction, Line, MessageDraft, Reason, Speaker
 from actors.unanswered import UnansweredUtterances
 from tests.fakes import STARTED, call_info
 

@@ -6,20 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from actors.call_values import Availability, Line, Reason, Speaker
 from actors.commands import By, StartTurn
 from actors.conversation import TAKEN_NOTE
-from actors.messages import (
-    Availability,
-    AvailabilityChanged,
-    CallerInterrupted,
-    CallerSpoke,
-    CallTaken,
-    Line,
-    Reason,
-    Speaker,
-    TurnFailed,
-    TurnSaid,
-)
+from actors.events import AvailabilityChanged, CallerInterrupted, CallerSpoke, CallTaken, TurnFailed, TurnSaid
 from actors.policy import Phrases, Policy
 from actors.transcript import utterance_last
 from tests.actors.test_conversation import Talk

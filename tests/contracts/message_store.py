@@ -12,8 +12,8 @@ from typing import Protocol, TypeAlias
 import pytest
 import trio
 
+from actors.call_values import CallInfo, CallSummary, Direction, Line, MessageDraft, Reason, Speaker
 from actors.errors import StoreFailed
-from actors.messages import CallInfo, CallSummary, Direction, Line, MessageDraft, Reason, Speaker
 from actors.ports import Journal, MessageStore
 
 AT = datetime(2026, 11, 22, 9, 0, 30, tzinfo=UTC)

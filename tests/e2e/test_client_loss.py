@@ -10,7 +10,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from actors.messages import Reason
+from actors.call_values import Reason
 from relay.simulator.carrier.simulated_call import SimulatedCall
 from relay.simulator.load.local_daemon import LocalDaemon
 from relay.simulator.load.silent_client import Reachability, run_silent_client

@@ -13,7 +13,7 @@ import pytest
 import trio
 from sqlalchemy import Connection, update
 
-from actors.messages import Reason
+from actors.call_values import Reason
 from relay.simulator.carrier.signing import sign
 from relay.simulator.claude.stand_in import Behaviour, ClaudeStandIn
 from relay.simulator.load.local_daemon import LocalDaemon, run_local_daemon

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 from mcp_types import LoggingMessageNotification, ResourceUpdatedNotification
 
-from actors.messages import Reason
+from actors.call_values import Reason
 from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.parties import (
     Access,

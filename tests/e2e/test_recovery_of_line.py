@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from actors.messages import Reason
+from actors.call_values import Reason
 from relay.simulator.load.local_daemon import LocalDaemon
 from relay.store.call_journal import CallJournal
 from tests.e2e.parties import (

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 import trio
 
-from actors.messages import Reason
+from actors.call_values import Reason
 from relay.simulator.carrier.fault_plan import WebhookFailed
 from relay.simulator.load.local_daemon import DaemonFailed, LocalDaemon, run_local_daemon
 from tests.e2e.parties import (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from actors.messages import Reason
+from actors.call_values import Reason
 from actors.policy import Phrases
 from relay.simulator.carrier.simulated_call import SimulatedCall
 from relay.simulator.claude.stand_in import Behaviour, ClaudeStandIn, MessagesRequest, Reply, Say, UseTool

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from actors.messages import Reason
+from actors.call_values import Reason
 from relay.simulator.claude.stand_in import Behaviour, ClaudeStandIn
 from relay.simulator.load.local_daemon import LocalDaemon, run_local_daemon
 from tests.e2e.conftest import IMPATIENCE

@@ -9,7 +9,7 @@ from typing import Any
 import trio
 from mcp_types import CreateMessageRequestParams, CreateMessageResult, TextContent
 
-from actors.messages import Reason
+from actors.call_values import Reason
 from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.parties import Access, Address, Turn, ask, calling, connected, message_left, messages_of
 from tests.relay.mcp.mcp_relay import raw_client

@@ -8,8 +8,8 @@ import pytest
 from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
+from actors.call_values import CallSummary, Reason
 from actors.commands import By, NoteTurn
-from actors.messages import CallSummary, Reason
 from relay.metrics import LINES_PER_CALL, CallMeter
 from tests.fakes import call_info
 

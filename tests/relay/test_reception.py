@@ -13,11 +13,12 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.call_session import CallServices
+from actors.call_values import Callee, CallSummary, Direction, TurnRequest, Voicemail
 from actors.calls import Switchboard
 from actors.clients import Presence
 from actors.commands import By
 from actors.errors import CallRefused
-from actors.messages import Callee, CallerGone, CallerSpoke, CallSummary, Direction, TurnRequest, Voicemail
+from actors.events import CallerGone, CallerSpoke
 from actors.phases import Phase
 from actors.policy import Phrases, Policy
 from actors.ports import Answer

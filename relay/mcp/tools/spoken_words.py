@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from actors.messages import Line, Speaker
+from actors.call_values import Line, Speaker
 from actors.pending_turns import Utterance
 from actors.phases import Phase
 from relay.mcp.ports import LiveCall

@@ -10,8 +10,8 @@ import pytest
 import structlog
 import trio
 
+from actors.call_values import Line, Speaker, TurnRequest
 from actors.errors import MachineFailed
-from actors.messages import Line, Speaker, TurnRequest
 from relay.answering.claude import ClaudeAnsweringMachine, open_answering_machine
 from relay.simulator.claude.stand_in import (
     ASK,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pydantic
 import pytest
 
-from actors.messages import Line, Speaker, TurnRequest
+from actors.call_values import Line, Speaker, TurnRequest
 from relay.answering.prompt import CALL_CONNECTED, CALLER_WAITS, TOOLS, RecordMessage, conversation, system_prompt
 from tests.fakes import STARTED, call_info
 

@@ -11,7 +11,7 @@ import pytest
 import trio
 from click.testing import CliRunner, Result
 
-from actors.messages import CallSummary, Direction, Line, Speaker
+from actors.call_values import CallSummary, Direction, Line, Speaker
 from relay.calls import CallKind, CallProgress, TransferOutcome
 from relay.cli.main import main
 from relay.store.call_journal import CallJournal

@@ -17,7 +17,7 @@ import pytest
 import trio
 from click.testing import CliRunner, Result
 
-from actors.messages import CallSummary
+from actors.call_values import CallSummary
 from relay import __version__
 from relay.agent import Agent
 from relay.cli.checks import examination

@@ -8,8 +8,8 @@ from datetime import datetime
 import attrs
 import trio
 
+from actors.call_values import CallInfo, Direction
 from actors.errors import CallRefused, StoreFailed, UnknownCall
-from actors.messages import CallInfo, Direction
 from relay.agent import Agent
 from relay.calls import CallKind, OutgoingCall, TransferOutcome
 from relay.dialling.defaults import Addresses, Defaults

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from actors.call_values import Direction
 from actors.errors import StoreFailed, UnknownCall
-from actors.messages import Direction
 from relay.dialling.opt_out_requests import DoNotCallWishes, HeardOptOuts
 from relay.errors import OutboundRefused
 from tests.fakes import call_info

@@ -9,8 +9,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from actors.call_values import Direction
 from actors.errors import StoreFailed, UnknownCall
-from actors.messages import Direction
 from relay.calls import TransferOutcome, TransferRequest, TransferResult
 from relay.dialling.handoff import read
 from relay.dialling.transfers import Transfers

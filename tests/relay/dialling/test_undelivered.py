@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from actors.messages import Direction
+from actors.call_values import Direction
 from relay.calls import CallKind, CallProgress
 from relay.dialling.undelivered import message_for
 from relay.store.call_journal import CallJournal

@@ -18,9 +18,9 @@ import httpx2
 import trio
 from mcp_types import CallToolResult, ToolAnnotations
 
+from actors.call_values import CallInfo, Line, Speaker, TurnRequest
 from actors.clients import AnsweringSession, Presence
 from actors.errors import StoreFailed, UnknownCall
-from actors.messages import CallInfo, Line, Speaker, TurnRequest
 from actors.phases import Phase
 from actors.turn_queue import DeskOptions
 from relay.agent import Agent

@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 import pytest
 
+from actors.call_values import TurnRequest
 from actors.clients import AnsweringSession, Presence
 from actors.errors import ClientAbsent
-from actors.messages import TurnRequest
 from actors.ports import Answer
 from relay.mcp.client_responder import ClientResponder
 from tests.relay.mcp.mcp_relay import Speech, turn

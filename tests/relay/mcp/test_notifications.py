@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import trio
 
+from actors.call_values import Availability
 from actors.errors import ClientFailed
-from actors.messages import Availability
 from relay.mcp.notifications import AT_ONCE
 from relay.mcp.session import CALLS_TO_WAKE_FOR
 from tests.relay.mcp.mcp_relay import RawClient, RunningRelay, call_info, eventually, raw_client

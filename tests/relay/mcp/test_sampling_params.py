@@ -6,7 +6,7 @@ import attrs
 import pytest
 from mcp_types import CreateMessageRequestParams, TextContent
 
-from actors.messages import Callee, CallInfo, Direction, Line, Speaker, TurnRequest
+from actors.call_values import Callee, CallInfo, Direction, Line, Speaker, TurnRequest
 from relay.mcp.sampling_params import sampling_params
 from tests.relay.mcp.mcp_relay import NOW
 

@@ -8,8 +8,8 @@ import attrs
 import pytest
 import trio
 
+from actors.call_values import Availability
 from actors.errors import ClientLeft
-from actors.messages import Availability
 from relay.mcp.client_responder import ClientResponder
 from tests.relay.mcp.http_client import http_client, standing_client
 from tests.relay.mcp.mcp_relay import RunningRelay, Speech, eventually, raw_client, turn

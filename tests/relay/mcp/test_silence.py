@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import trio
 
+from actors.call_values import Availability
 from actors.errors import ClientAbsent
-from actors.messages import Availability
 from relay.mcp.session import McpSession
 from relay.mcp.transports.event_stream import Timing
 from tests.mcp_clients import PYTHON_1, PYTHON_2, StockClient, each_client, start_client

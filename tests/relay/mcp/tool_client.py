@@ -22,7 +22,7 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, Implementation
 
-from actors.messages import Line, Speaker, TurnRequest
+from actors.call_values import Line, Speaker, TurnRequest
 from relay.mcp.client_responder import ClientResponder
 from tests.relay.mcp.mcp_relay import NOW, RunningRelay, Speech, call_info, eventually
 from tests.sids import sid

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from actors.messages import TurnRequest
+from actors.call_values import TurnRequest
 from relay.speech.hygiene import MOST_READ, SpeechFilter, clean, slices
 from relay.speech.spoken import SpokenResponder
 from tests.fakes import ScriptedResponder, call_info, saying

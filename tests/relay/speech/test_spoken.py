@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 
+from actors.call_values import TurnRequest
 from actors.errors import ClientFailed
-from actors.messages import TurnRequest
 from actors.ports import Answer
 from relay.speech.spoken import SpokenResponder
 from tests.fakes import Script, ScriptedResponder, call_info, failing, saying

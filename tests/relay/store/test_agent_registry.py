@@ -8,7 +8,7 @@ import attrs
 import pytest
 from sqlalchemy import text
 
-from actors.messages import CallSummary, Direction
+from actors.call_values import CallSummary, Direction
 from relay.calls import CallProgress
 from relay.errors import AgentError
 from relay.store.agent_registry import AgentRegistry

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from actors.messages import CallSummary, Direction, Line, Reason, Speaker, UnansweredUtterance
+from actors.call_values import CallSummary, Direction, Line, Reason, Speaker, UnansweredUtterance
 from relay.calls import CallKind, TransferOutcome
 from relay.store.call_journal import CallJournal
 from relay.store.call_record import CallRecord, CallState

@@ -15,7 +15,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actors.messages import CallSummary, Direction, MessageDraft
+from actors.call_values import CallSummary, Direction, MessageDraft
 from relay.calls import CallKind, CallProgress, TransferOutcome
 from relay.store.call_journal import CallJournal
 from relay.store.call_record import CallRecord, CallState

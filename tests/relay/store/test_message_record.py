@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from actors.messages import Direction, Line, Reason, Speaker
+from actors.call_values import Direction, Line, Reason, Speaker
 from relay.store.waiting_messages import WaitingMessages
 from tests.contracts.message_store import AT, draft
 

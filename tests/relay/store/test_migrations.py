@@ -12,7 +12,7 @@ from alembic.config import Config
 from sqlalchemy import create_engine
 
 import relay.store
-from actors.messages import CallSummary, Speaker
+from actors.call_values import CallSummary, Speaker
 from relay.calls import CallKind
 from relay.store.agent_registry import AgentRegistry
 from relay.store.call_journal import CallJournal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from actors.messages import CallSummary, Direction, Line, Reason, Speaker
+from actors.call_values import CallSummary, Direction, Line, Reason, Speaker
 from relay.calls import CallProgress
 from relay.store.call_journal import CallJournal
 from relay.store.call_record import CallRecord, CallState

@@ -12,8 +12,8 @@ import structlog
 import trio
 from sqlalchemy import Connection, insert, select
 
+from actors.call_values import CallSummary, Line, Speaker
 from actors.errors import StoreFailed
-from actors.messages import CallSummary, Line, Speaker
 from relay.calls import CallProgress
 from relay.store import retention as retention_module
 from relay.store.call_journal import CallJournal

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from actors.messages import Reason
+from actors.call_values import Reason
 from relay.store.call_journal import CallJournal
 from relay.store.database import Database, open_database
 from relay.store.waiting_messages import WaitingMessages

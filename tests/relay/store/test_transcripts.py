@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.messages import Line, Speaker
+from actors.call_values import Line, Speaker
 from relay.store.schema import storable
 from relay.store.transcripts import lines_as_json, lines_of
 

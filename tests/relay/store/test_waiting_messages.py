@@ -13,7 +13,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.messages import Line, Speaker
+from actors.call_values import Line, Speaker
 from relay.store import database as database_module
 from relay.store.database import open_database
 from relay.store.message_record import HOLD_SECONDS, MessageStatus, WaitingMessage

@@ -10,7 +10,7 @@ import attrs
 import trio
 from quart_trio import QuartTrio
 
-from actors.messages import Callee, CallInfo
+from actors.call_values import Callee, CallInfo
 from actors.ports import PhoneLine
 from relay.agent import Agent
 from relay.calls import CallProgress, TransferResult

@@ -9,7 +9,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.messages import Direction
+from actors.call_values import Direction
 from relay.calls import CallProgress
 from tests.relay.http.asgi_driver import post_form
 from tests.relay.twilio.front_desk import FakeDesk, FakeTransfers, carrier_app

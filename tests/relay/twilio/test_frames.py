@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from actors.messages import (
+from actors.events import (
     AgentSpeaking,
     CallerInterrupted,
     CallerSpeaking,

@@ -12,7 +12,7 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
 from actors.errors import LineClosed
-from actors.messages import CallerGone, CallerSpoke, FrameRejected
+from actors.events import CallerGone, CallerSpoke, FrameRejected
 from relay.http.listener import ListenerOptions, serve
 from relay.twilio.frames import Setup
 from relay.twilio.phone_line import AsgiPhoneLine, Message, Receive, Send

@@ -8,8 +8,8 @@ import pytest
 import structlog
 from quart_trio import QuartTrio
 
+from actors.call_values import Direction
 from actors.errors import CallRefused, StoreFailed
-from actors.messages import Direction
 from relay.calls import TransferResult
 from relay.twilio.ports import EndedSession
 from relay.twilio.transfer_webhooks import NoTransfers

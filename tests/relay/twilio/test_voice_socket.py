@@ -12,7 +12,8 @@ import pytest
 import structlog
 import trio
 
-from actors.messages import CallerGone, CallerSpoke, CallInfo
+from actors.call_values import CallInfo
+from actors.events import CallerGone, CallerSpoke
 from actors.ports import PhoneLine
 from relay.twilio.ports import IncomingCall
 from relay.twilio.signatures import SignatureChecker

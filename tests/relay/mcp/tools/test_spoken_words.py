@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 import pytest
 
-from actors.messages import Callee, Line, Speaker, TurnRequest
+from actors.call_values import Callee, Line, Speaker, TurnRequest
 from actors.pending_turns import Utterance
 from actors.phases import Phase
 from relay.mcp.tools.spoken_words import heard, live_call_json

@@ -6,8 +6,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from actors.call_values import Availability
 from actors.errors import ClientLeft
-from actors.messages import Availability
 from actors.phases import Phase
 from relay.mcp.client_responder import ClientResponder
 from tests.relay.mcp.http_client import standing_client

@@ -1,0 +1,227 @@
+"""What can happen to a call: frozen values, named by what happened.
+
+Pure: no clock, no I/O. A value that makes no sense cannot be built.
+`Event` at the end is the union that `conversation.Conversation.handle` matches over.
+"""
+
+from __future__ import annotations
+
+import attrs
+from attrs.validators import instance_of, matches_re, min_len, optional
+
+from actors.call_values import Availability, Callee, Reason
+
+# ── from the carrier ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@attrs.frozen
+class CallerSpoke:
+    """The carrier heard words. With `final` false they are a cumulative guess that will be said again."""
+
+    text: str = attrs.field(validator=instance_of(str))
+    final: bool = True
+    language: str = ""
+
+
+@attrs.frozen
+class CallerInterrupted:
+    """The caller talked over us; `heard` is what of our speech came out before that, as the carrier words it."""
+
+    heard: str = ""
+    after_ms: int = 0
+
+
+@attrs.frozen
+class DigitPressed:
+    """One key of the caller's telephone."""
+
+    digit: str = attrs.field(validator=matches_re(r"[0-9A-D*#]"))
+
+
+@attrs.frozen
+class SpeechPlayed:
+    """The carrier finished playing this piece of our speech."""
+
+    text: str
+
+
+@attrs.frozen
+class AgentSpeaking:
+    """Our speech began (`on`) or stopped coming out of the caller's telephone."""
+
+    on: bool
+
+
+@attrs.frozen
+class CallerSpeaking:
+    """The caller began (`on`) or stopped making a sound that may become words."""
+
+    on: bool
+
+
+@attrs.frozen
+class CarrierFailed:
+    """The carrier refused something we sent, in its own words."""
+
+    description: str
+
+
+@attrs.frozen
+class FrameAccepted:
+    """A frame of the right form that changes nothing; it ends a row of rejected ones."""
+
+
+@attrs.frozen
+class FrameRejected:
+    """A frame came that is not of any known form; `why` is a short word for logs."""
+
+    why: str
+
+
+@attrs.frozen
+class FrameUnknown:
+    """A frame came of a type that the carrier has added since; `kind` is its name, empty where it is none."""
+
+    kind: str = ""
+
+
+@attrs.frozen
+class CallerGone:
+    """The line is closed, by whichever side; `code` is the close code where one is known.
+
+    Only 1000 is an orderly end (RFC 6455, 7.4.1). After anything else the caller may still be there, and come back on a
+    new line as soon as the carrier asks what to do.
+    """
+
+    code: int | None = attrs.field(default=None, validator=optional(instance_of(int)))
+
+    @property
+    def may_return(self) -> bool:
+        """Whether the call can go on with another line."""
+        return self.code != 1000
+
+
+# ── from the supervisors and the client's tools ─────────────────────────────────────────────────────────────────────
+
+
+@attrs.frozen
+class AvailabilityChanged:
+    """A client that can answer came, was lost a moment ago, can only be woken, or is away."""
+
+    availability: Availability
+
+
+@attrs.frozen
+class MessageStored:
+    """The newest waiting message of this call is durable, with all that was left before it."""
+
+
+@attrs.frozen
+class HangUpRequested:
+    """The client wants this call ended, after saying `say`."""
+
+    say: str = ""
+
+
+@attrs.frozen
+class TransferRequested:
+    """The client wants this call passed on; `handoff` is for the action URL, which knows what to do with it."""
+
+    handoff: str = attrs.field(validator=instance_of(str))
+
+
+@attrs.frozen
+class CallTaken:
+    """A client takes the call back from the answering machine; `owner` names its session, for whoever asks."""
+
+    owner: str = attrs.field(validator=min_len(1))
+
+
+@attrs.frozen
+class CalleeRecognised:
+    """The carrier knows, as far as it can, who picked up; means nothing on a call that was made to us."""
+
+    callee: Callee
+
+
+@attrs.frozen
+class DrainRequested:
+    """The daemon stops: say farewell and end."""
+
+
+# ── from the running turn ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@attrs.frozen
+class TurnSaid:
+    """The responder of `turn` has the next piece of its answer."""
+
+    turn: int
+    text: str
+
+
+@attrs.frozen
+class MessageTaken:
+    """The answering machine understood the message: `body` and wishes, as it will confirm them."""
+
+    turn: int
+    body: str
+    preferences: str = ""
+
+
+@attrs.frozen
+class GoodbyeSaid:
+    """The answering machine wants the call ended once its words were heard."""
+
+    turn: int
+
+
+@attrs.frozen
+class TurnFinished:
+    """The responder of `turn` has said all it wants to say."""
+
+    turn: int
+
+
+@attrs.frozen
+class TurnFailed:
+    """The responder of `turn` gave up; `reason` says why, as a waiting message would."""
+
+    turn: int
+    reason: Reason
+
+
+# ── from the clock ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@attrs.frozen
+class DeadlinePassed:
+    """The machine's own deadline has come."""
+
+
+PhoneEvent = (
+    CallerSpoke
+    | CallerInterrupted
+    | DigitPressed
+    | SpeechPlayed
+    | AgentSpeaking
+    | CallerSpeaking
+    | CarrierFailed
+    | FrameAccepted
+    | FrameRejected
+    | FrameUnknown
+    | CallerGone
+)
+TurnEvent = TurnSaid | MessageTaken | GoodbyeSaid | TurnFinished | TurnFailed
+Event = (
+    PhoneEvent
+    | TurnEvent
+    | AvailabilityChanged
+    | HangUpRequested
+    | TransferRequested
+    | CallTaken
+    | CalleeRecognised
+    | DrainRequested
+    | MessageStored
+    | DeadlinePassed
+)
