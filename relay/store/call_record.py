@@ -33,8 +33,8 @@ class CallRecord:
     """What is kept of a call.
 
     `answered_by` counts finished turns by who answered. `duration_seconds` is None until the end, and 0 for a call that
-    was never connected. `outcome` is how the last line ended (see `actors.call_values.CallSummary`), `relay_restarted`, or
-    for a call that never had one `busy`, `no_answer`, `canceled`, `failed`, `not_connected`, and `completed` for a
+    was never connected. `outcome` is how the last line ended (see `actors.call_values.CallSummary`), `relay_restarted`,
+    or for a call that never had one `busy`, `no_answer`, `canceled`, `failed`, `not_connected`, and `completed` for a
     voice message that was played. A call that is `transferred` is live until the carrier says that it is over.
     `picked_up_by` is the carrier's verdict on who picked up a call that we made, `transfer_to` the number of the last
     transfer; `had_line` whether the call was ever connected. `carrier_status` and `carrier_error` are in the carrier's
