@@ -34,14 +34,14 @@ from actors.commands import (
     CloseLine,
     Command,
     EndSession,
-    HoldWords,
-    LeaveMessage,
+    HoldUtterance,
     NoteTurn,
-    ReleaseWords,
+    ReleaseUtterances,
     Speak,
     StartTurn,
     StopCalling,
     Stored,
+    StoreMessage,
     WakeClient,
 )
 from actors.conversation import Conversation
@@ -97,7 +97,7 @@ class CallSession:
     availability: Availability = Availability.AWAY
     inbox: Inbox[Event] = attrs.field(factory=Inbox, init=False)
     # What the caller is owed whose line was lost: a message, unless they come back. Set when the call session is over.
-    unanswered: LeaveMessage | None = attrs.field(default=None, init=False)
+    unanswered: StoreMessage | None = attrs.field(default=None, init=False)
     _machine: Conversation = attrs.field(init=False)
     _nursery: trio.Nursery = attrs.field(init=False)
     _turn_scopes: dict[int, trio.CancelScope] = attrs.field(factory=dict, init=False)
@@ -120,7 +120,7 @@ class CallSession:
 
     @property
     def owner(self) -> str:
-        """Who has taken the call last, as `CallTaken` named them; empty while nobody has."""
+        """Who has taken the call last, as `CallClaimed` named them; empty while nobody has."""
         return self._machine.owner
 
     @property
@@ -224,7 +224,7 @@ class CallSession:
             case CancelTurn():
                 if command.turn in self._turn_scopes:
                     self._turn_scopes.pop(command.turn).cancel("the turn is not wanted any more")
-            case HoldWords() | ReleaseWords() | LeaveMessage() | StopCalling():
+            case HoldUtterance() | ReleaseUtterances() | StoreMessage() | StopCalling():
                 await self._store(command)
             case WakeClient():
                 if self.services.wake is not None:
@@ -241,18 +241,18 @@ class CallSession:
     async def _store(self, command: Stored) -> None:
         services = self.services
         match command:
-            case HoldWords():
-                await services.journal.hold_words(self.info.call_sid, command.turn, command.text)
-            case ReleaseWords():
-                await services.journal.release_words(self.info.call_sid, command.through_turn)
-            case LeaveMessage() if command.unless_back is not None:
+            case HoldUtterance():
+                await services.journal.hold_utterance(self.info.call_sid, command.turn, command.text)
+            case ReleaseUtterances():
+                await services.journal.release_utterances(self.info.call_sid, command.through_turn)
+            case StoreMessage() if command.unless_back is not None:
                 self.unanswered = command
-            case LeaveMessage():
+            case StoreMessage():
                 self._left += 1
                 on_stored = partial(self._on_stored, self._left, command.draft.reason)
                 await services.messages.leave(command.draft, on_stored)
                 # What was refused earlier is in this one; stored after it, it would take the later words away.
-                self._postponed = [each for each in self._postponed if not isinstance(each, LeaveMessage)]
+                self._postponed = [each for each in self._postponed if not isinstance(each, StoreMessage)]
             case StopCalling():
                 if services.opt_outs is not None:
                     await services.opt_outs.stop_calling(self.info)
@@ -288,9 +288,9 @@ class CallSession:
         owed = [*self._postponed, *self._pending, *self._machine.fail(trio.current_time())]
         # Words to hold are in a message by now, and each message is in the next. Who asked not to be called comes last:
         # if that list alone is broken, it must not take the time of everything else.
-        newest = {each.unless_back is None: each for each in owed if isinstance(each, LeaveMessage)}.values()
+        newest = {each.unless_back is None: each for each in owed if isinstance(each, StoreMessage)}.values()
         for command in owed:
-            if isinstance(command, ReleaseWords) or (isinstance(command, LeaveMessage) and command in newest):
+            if isinstance(command, ReleaseUtterances) or (isinstance(command, StoreMessage) and command in newest):
                 await self._store_stubbornly(command)
         try:
             await self.services.journal.close_call(self.info.call_sid, self._machine.summary)

@@ -20,13 +20,13 @@ _E164 = re.compile(r"\+[1-9][0-9]{1,14}")
 class Speaker(StrEnum):
     """Who said a line of the transcript.
 
-    `MACHINE` is the answering machine. `RELAY` is the relay itself: its fillers, questions and goodbyes, and its notes
-    to whoever answers (`Line.is_note`), which the caller did not hear.
+    `RELAY` is the relay itself: its fillers, questions and goodbyes, and its notes to whoever answers (`Line.is_note`),
+    which the caller did not hear.
     """
 
     CALLER = "caller"
     AGENT = "agent"
-    MACHINE = "machine"
+    ANSWERING_MACHINE = "machine"
     RELAY = "relay"
 
 
@@ -62,7 +62,7 @@ class Callee(StrEnum):
     """Who picked up a call that we made, as the carrier's detection has it."""
 
     HUMAN = "human"
-    MACHINE = "machine"
+    VOICEMAIL = "machine"
     UNKNOWN = "unknown"
 
 

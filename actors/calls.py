@@ -20,9 +20,9 @@ from actors.clients import Presence
 from actors.errors import CallRefused, UnknownCall
 from actors.events import (
     AvailabilityChanged,
+    CallClaimed,
     CalleeRecognised,
     CallerGone,
-    CallTaken,
     DrainRequested,
     HangUpRequested,
     TransferRequested,
@@ -135,7 +135,7 @@ class Switchboard:
         `owner` names the client. A call that the client has already stays with it. Raises `UnknownCall`.
         """
         call = self._own(agent_id, call_sid)
-        call.inbox.post(CallTaken(owner))
+        call.inbox.post(CallClaimed(owner))
         return call
 
     def recognise(self, agent_id: str, call_sid: str, callee: Callee) -> None:

@@ -17,7 +17,7 @@ class By(StrEnum):
     """Who answers a turn."""
 
     CLIENT = "client"
-    MACHINE = "machine"
+    ANSWERING_MACHINE = "machine"
 
 
 @attrs.frozen
@@ -48,7 +48,7 @@ class CancelTurn:
 
 
 @attrs.frozen
-class HoldWords:
+class HoldUtterance:
     """Make the caller's words durable before a client has them in hand."""
 
     turn: int
@@ -56,14 +56,14 @@ class HoldWords:
 
 
 @attrs.frozen
-class ReleaseWords:
+class ReleaseUtterances:
     """Let go of words that were answered, up to and with this turn."""
 
     through_turn: int
 
 
 @attrs.frozen
-class LeaveMessage:
+class StoreMessage:
     """Make what is owed to the client durable as a waiting message.
 
     With `unless_back` (possibly empty) the line was lost and the caller may be back in a moment: then these utterances
@@ -112,5 +112,5 @@ class NoteTurn:
     first_word: float | None
 
 
-Stored = HoldWords | ReleaseWords | LeaveMessage | StopCalling
+Stored = HoldUtterance | ReleaseUtterances | StoreMessage | StopCalling
 Command = Stored | Speak | StartTurn | CancelTurn | WakeClient | EndSession | CloseLine | NoteTurn

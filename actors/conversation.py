@@ -106,24 +106,24 @@ from actors.commands import (
     CloseLine,
     Command,
     EndSession,
-    HoldWords,
-    LeaveMessage,
+    HoldUtterance,
     NoteTurn,
-    ReleaseWords,
+    ReleaseUtterances,
     Speak,
     StartTurn,
     StopCalling,
+    StoreMessage,
     WakeClient,
 )
 from actors.events import (
     AgentSpeaking,
     AvailabilityChanged,
+    CallClaimed,
     CalleeRecognised,
+    CallerBargedIn,
     CallerGone,
-    CallerInterrupted,
     CallerSpeaking,
     CallerSpoke,
-    CallTaken,
     CarrierFailed,
     DeadlinePassed,
     DigitPressed,
@@ -136,16 +136,16 @@ from actors.events import (
     HangUpRequested,
     MessageStored,
     MessageTaken,
+    PieceSaid,
     SpeechPlayed,
     TransferRequested,
     TurnFailed,
     TurnFinished,
-    TurnSaid,
 )
 from actors.phases import MOVES, Phase
 from actors.playback import Playback
 from actors.policy import Policy
-from actors.transcript import Transcript, has_words, note_last, utterance_last
+from actors.transcript import Transcript, is_audible, note_last, utterance_last
 from actors.unanswered import UnansweredUtterances
 
 # A reconnected call must not reuse the turn numbers of the connection before it; no connection comes near this many.
@@ -155,14 +155,14 @@ MAX_DIGITS = 64
 # How many sessions of one agent are tried for the same words, so that one which is here but broken cannot loop.
 MAX_HANDOVERS = 3
 # What a client is told that takes a call from the answering machine. In English, like all that a client is told.
-TAKEN_NOTE = "You have taken this call over from the answering machine. The caller is there and waits for you to speak."
+CLAIM_NOTE = "You have taken this call over from the answering machine. The caller is there and waits for you to speak."
 # What a kept transcript may hold. An hour of talk is some 60,000 characters; beyond this it is no conversation.
 RECORD_LINES, RECORD_CHARACTERS = 20_000, 1_000_000
 
 
-_LISTENING = frozenset({Phase.CLIENT_LISTENING, Phase.MACHINE_LISTENING})
-_ANSWERING = frozenset({Phase.CLIENT_ANSWERING, Phase.MACHINE_ANSWERING})
-_MACHINE = frozenset({Phase.MACHINE_ANSWERING, Phase.MACHINE_LISTENING})
+_LISTENING = frozenset({Phase.CLIENT_LISTENING, Phase.ANSWERING_MACHINE_LISTENING})
+_ANSWERING = frozenset({Phase.CLIENT_ANSWERING, Phase.ANSWERING_MACHINE_ANSWERING})
+_MACHINE = frozenset({Phase.ANSWERING_MACHINE_ANSWERING, Phase.ANSWERING_MACHINE_LISTENING})
 _LAST_WORDS = frozenset({Phase.UNAVAILABLE, Phase.GOODBYE})
 _CLIENT_IS_DUE = frozenset({Phase.CLIENT_AWAITED, Phase.CLIENT_ANSWERING})
 
@@ -292,7 +292,7 @@ class Conversation:
         match event:
             case CallerSpoke():
                 return self._accepted(self._caller_spoke(event.text.strip(), final=event.final))
-            case CallerInterrupted():
+            case CallerBargedIn():
                 return self._accepted(self._interrupted(event.heard))
             case DigitPressed():
                 return self._accepted(self._digit(event.digit))
@@ -316,16 +316,16 @@ class Conversation:
             case AvailabilityChanged():
                 return self._availability_changed(event.availability)
             case HangUpRequested():
-                return self._hang_up(event.say.strip() if has_words(event.say) else "")
+                return self._hang_up(event.say.strip() if is_audible(event.say) else "")
             case TransferRequested():
                 return self._transfer(event.handoff)
-            case CallTaken():
+            case CallClaimed():
                 return self._call_taken(event.owner)
             case CalleeRecognised():
                 return self._callee_recognised(event.callee)
             case DrainRequested():
                 return self._farewell(self._policy.phrases.drain_goodbye, Reason.RELAY_RESTARTED)
-            case TurnSaid():
+            case PieceSaid():
                 return self._turn_said(event) if self._is_current(event.turn) else []
             case MessageTaken():
                 return self._message_taken(event) if self._is_current(event.turn) else []
@@ -396,7 +396,7 @@ class Conversation:
             return [*stopped, self._message(), *self._ask_machine()]
         number = self._next_turn()
         self._owed.hold(number, text)
-        return [*stopped, *self._route(number, [HoldWords(number, text)])]
+        return [*stopped, *self._route(number, [HoldUtterance(number, text)])]
 
     def _ask_again(self) -> list[Command]:
         """Ask the client about what stands, without new words of the caller."""
@@ -538,9 +538,9 @@ class Conversation:
         return self._start(number, By.CLIENT)
 
     def _ask_machine(self, said_already: str = "") -> list[Command]:
-        self._go(Phase.MACHINE_ANSWERING)
-        self._answer_due = self._now + self._policy.machine_timeout
-        return self._start(self._next_turn(), By.MACHINE, said_already)
+        self._go(Phase.ANSWERING_MACHINE_ANSWERING)
+        self._answer_due = self._now + self._policy.answering_machine_timeout
+        return self._start(self._next_turn(), By.ANSWERING_MACHINE, said_already)
 
     def _start(self, number: int, by: By, said_already: str = "") -> list[Command]:
         self._silence_due = math.inf
@@ -574,15 +574,15 @@ class Conversation:
             self._turns_by[turn.by] = self._turns_by.get(turn.by, 0) + 1
         return [NoteTurn(turn=turn.number, by=turn.by, outcome=outcome, first_word=turn.first_word)]
 
-    def _turn_said(self, event: TurnSaid) -> list[Command]:
+    def _turn_said(self, event: PieceSaid) -> list[Command]:
         turn = self._turn
         assert turn is not None
-        is_audible = has_words(event.text)
-        if not event.text or not (turn.said or is_audible):
+        has_sound = is_audible(event.text)
+        if not event.text or not (turn.said or has_sound):
             return []
-        speaker = Speaker.AGENT if turn.by is By.CLIENT else Speaker.MACHINE
-        limit = self._policy.client_timeout if turn.by is By.CLIENT else self._policy.machine_timeout
-        if is_audible:
+        speaker = Speaker.AGENT if turn.by is By.CLIENT else Speaker.ANSWERING_MACHINE
+        limit = self._policy.client_timeout if turn.by is By.CLIENT else self._policy.answering_machine_timeout
+        if has_sound:
             self._answer_due = self._now + limit
             self._is_unconfirmed = self._is_unconfirmed and turn.by is By.CLIENT
         if not turn.said:
@@ -603,18 +603,18 @@ class Conversation:
     def _message_taken(self, event: MessageTaken) -> list[Command]:
         self._owed.take(event.body, event.preferences)
         self._is_unconfirmed = True
-        self._answer_due = self._now + self._policy.machine_timeout
+        self._answer_due = self._now + self._policy.answering_machine_timeout
         return [self._message()]
 
     def _goodbye_said(self) -> list[Command]:
         assert self._turn is not None
-        self._turn.goodbye = self._turn.by is By.MACHINE
+        self._turn.goodbye = self._turn.by is By.ANSWERING_MACHINE
         return []
 
     def _turn_finished(self) -> list[Command]:
         turn = self._turn
         assert turn is not None
-        confirmation = self._confirmation() if turn.by is By.MACHINE else ""
+        confirmation = self._confirmation() if turn.by is By.ANSWERING_MACHINE else ""
         if not (turn.said or turn.goodbye or confirmation):
             return self._turn_failed(Reason.CLIENT_FAILED)
         commands = self._note_turn("answered")
@@ -641,7 +641,7 @@ class Conversation:
     def _turn_failed(self, reason: Reason) -> list[Command]:
         turn = self._turn
         assert turn is not None
-        if turn.by is By.MACHINE:
+        if turn.by is By.ANSWERING_MACHINE:
             return self._machine_failed("machine_failed")
         commands = self._note_turn(reason)
         gone = reason in {Reason.CLIENT_LEFT, Reason.CLIENT_ABSENT}
@@ -670,7 +670,7 @@ class Conversation:
     def _release(self) -> list[Command]:
         self._note_stands = False
         through = self._owed.answered()
-        return [] if through is None else [ReleaseWords(through)]
+        return [] if through is None else [ReleaseUtterances(through)]
 
     # ── paths downwards ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -684,11 +684,11 @@ class Conversation:
         if self._call.direction is Direction.OUTBOUND:
             sentence = self._policy.phrases.callee_unavailable
             return [*stored, *self._last_words(Phase.UNAVAILABLE, sentence, "unavailable")]
-        if not self._policy.has_machine:
+        if not self._policy.has_answering_machine:
             return [*stored, *self._last_words(Phase.UNAVAILABLE, self._policy.phrases.unavailable, "unavailable")]
         apology = self._policy.phrases.apology
         # The answering machine goes on from the apology in the same breath, so the line is its own.
-        spoken = self._phrase(apology, last=False, speaker=Speaker.MACHINE)
+        spoken = self._phrase(apology, last=False, speaker=Speaker.ANSWERING_MACHINE)
         return [*stored, *spoken, *self._ask_machine(apology)]
 
     def _leave(self, reason: Reason) -> list[Command]:
@@ -701,9 +701,9 @@ class Conversation:
         self._owed.leave(reason)
         return [self._message(unless_back)]
 
-    def _message(self, unless_back: tuple[UnansweredUtterance, ...] | None = None) -> LeaveMessage:
+    def _message(self, unless_back: tuple[UnansweredUtterance, ...] | None = None) -> StoreMessage:
         self._is_stored = False
-        return LeaveMessage(self._owed.draft(self._transcript.window()), unless_back)
+        return StoreMessage(self._owed.draft(self._transcript.window()), unless_back)
 
     def _availability_changed(self, availability: Availability) -> list[Command]:
         self._availability = availability
@@ -726,7 +726,7 @@ class Conversation:
             return []
         self.owner = owner
         self._is_claimed = self.phase in _MACHINE
-        if self.phase is Phase.MACHINE_LISTENING and self._is_taken_now():
+        if self.phase is Phase.ANSWERING_MACHINE_LISTENING and self._is_taken_now():
             return self._ask_again()
         return []
 
@@ -735,7 +735,7 @@ class Conversation:
         claimed, self._is_claimed = self._is_claimed, False
         if not claimed or self._availability is Availability.AWAY:
             return False
-        self._transcript.add_note(TAKEN_NOTE, self._wall())
+        self._transcript.add_note(CLAIM_NOTE, self._wall())
         self._note_stands = True
         self._reprompts = 0
         return True
@@ -762,7 +762,7 @@ class Conversation:
         if self._call.direction is Direction.INBOUND:
             return []
         self._callee = callee
-        if callee is Callee.MACHINE and self._call.voicemail is not Voicemail.GO_ON:
+        if callee is Callee.VOICEMAIL and self._call.voicemail is not Voicemail.GO_ON:
             return self._machine_picked_up()
         return self._somebody_is_there()
 
@@ -836,7 +836,7 @@ class Conversation:
                 number = self._next_turn()
                 self._owed.hold(number, unfinished)
                 # A message has its words in it; what waits for the caller's return must be durable meanwhile.
-                commands += [HoldWords(number, unfinished)] if may_return else []
+                commands += [HoldUtterance(number, unfinished)] if may_return else []
         utterances = self._owed.utterances if may_return else None
         absent = self._availability is not Availability.HERE
         unheard = self._note_stands or not self._caller_was_heard
@@ -905,14 +905,14 @@ class Conversation:
 
     def _listen(self) -> None:
         is_the_machine_s = self.phase in _MACHINE and not self._is_taken_now()
-        self._go(Phase.MACHINE_LISTENING if is_the_machine_s else Phase.CLIENT_LISTENING)
+        self._go(Phase.ANSWERING_MACHINE_LISTENING if is_the_machine_s else Phase.CLIENT_LISTENING)
         self._answer_due = math.inf
         self._await_caller()
 
     def _await_caller(self) -> None:
         if self.phase in _LISTENING:
             coughed = self._is_asked() and not self._caller_is_talking
-            wait = self._policy.cough if coughed else self._policy.silence
+            wait = self._policy.false_barge_in if coughed else self._policy.silence
             self._silence_due = max(self._now, self._playback.until) + wait
 
     def _go(self, phase: Phase) -> None:

@@ -24,7 +24,7 @@ class CallerSpoke:
 
 
 @attrs.frozen
-class CallerInterrupted:
+class CallerBargedIn:
     """The caller talked over us; `heard` is what of our speech came out before that, as the carrier words it."""
 
     heard: str = ""
@@ -131,7 +131,7 @@ class TransferRequested:
 
 
 @attrs.frozen
-class CallTaken:
+class CallClaimed:
     """A client takes the call back from the answering machine; `owner` names its session, for whoever asks."""
 
     owner: str = attrs.field(validator=min_len(1))
@@ -153,7 +153,7 @@ class DrainRequested:
 
 
 @attrs.frozen
-class TurnSaid:
+class PieceSaid:
     """The responder of `turn` has the next piece of its answer."""
 
     turn: int
@@ -201,7 +201,7 @@ class DeadlinePassed:
 
 PhoneEvent = (
     CallerSpoke
-    | CallerInterrupted
+    | CallerBargedIn
     | DigitPressed
     | SpeechPlayed
     | AgentSpeaking
@@ -212,14 +212,14 @@ PhoneEvent = (
     | FrameUnknown
     | CallerGone
 )
-TurnEvent = TurnSaid | MessageTaken | GoodbyeSaid | TurnFinished | TurnFailed
+TurnEvent = PieceSaid | MessageTaken | GoodbyeSaid | TurnFinished | TurnFailed
 Event = (
     PhoneEvent
     | TurnEvent
     | AvailabilityChanged
     | HangUpRequested
     | TransferRequested
-    | CallTaken
+    | CallClaimed
     | CalleeRecognised
     | DrainRequested
     | MessageStored

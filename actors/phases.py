@@ -18,8 +18,8 @@ class Phase(StrEnum):
     CLIENT_LISTENING = "client listening"
     CLIENT_AWAITED = "client awaited"
     CLIENT_ANSWERING = "client answering"
-    MACHINE_ANSWERING = "machine answering"
-    MACHINE_LISTENING = "machine listening"
+    ANSWERING_MACHINE_ANSWERING = "machine answering"
+    ANSWERING_MACHINE_LISTENING = "machine listening"
     UNAVAILABLE = "unavailable"
     GOODBYE = "goodbye"
     ENDING = "ending"
@@ -38,7 +38,7 @@ MOVES: Mapping[Phase, Mapping[Phase, str]] = MappingProxyType(
         Phase.CLIENT_LISTENING: {
             Phase.CLIENT_ANSWERING: "caller spoke or came back, client here",
             Phase.CLIENT_AWAITED: "caller spoke or came back, client just lost or asleep",
-            Phase.MACHINE_ANSWERING: "caller spoke or came back, client away",
+            Phase.ANSWERING_MACHINE_ANSWERING: "caller spoke or came back, client away",
             Phase.UNAVAILABLE: "caller spoke or came back, client away, no machine",
             Phase.GOODBYE: "a machine gets its message, a limit, or the client ends it",
             Phase.ENDING: "a machine is hung up on, or the carrier sends rubbish",
@@ -48,7 +48,7 @@ MOVES: Mapping[Phase, Mapping[Phase, str]] = MappingProxyType(
             Phase.CLIENT_ANSWERING: "client is back",
             Phase.CLIENT_AWAITED: "caller spoke again",
             Phase.CLIENT_LISTENING: "interrupted",
-            Phase.MACHINE_ANSWERING: "limit, or client away",
+            Phase.ANSWERING_MACHINE_ANSWERING: "limit, or client away",
             Phase.UNAVAILABLE: "limit, or client away, no machine",
             Phase.GOODBYE: "a machine gets its message, a limit, or the client ends it",
             Phase.ENDING: "a machine is hung up on, or the carrier sends rubbish",
@@ -58,15 +58,15 @@ MOVES: Mapping[Phase, Mapping[Phase, str]] = MappingProxyType(
             Phase.CLIENT_ANSWERING: "caller spoke again, or another session takes the turn",
             Phase.CLIENT_LISTENING: "answered, or interrupted",
             Phase.CLIENT_AWAITED: "client was lost before it got the turn",
-            Phase.MACHINE_ANSWERING: "client silent, failed or left",
+            Phase.ANSWERING_MACHINE_ANSWERING: "client silent, failed or left",
             Phase.UNAVAILABLE: "client silent, failed or left, no machine",
             Phase.GOODBYE: "a machine gets its message, a limit, or the client ends it",
             Phase.ENDING: "a machine is hung up on, or the carrier sends rubbish",
             Phase.OVER: "line gone",
         },
-        Phase.MACHINE_ANSWERING: {
-            Phase.MACHINE_ANSWERING: "caller spoke again",
-            Phase.MACHINE_LISTENING: "answered, or interrupted",
+        Phase.ANSWERING_MACHINE_ANSWERING: {
+            Phase.ANSWERING_MACHINE_ANSWERING: "caller spoke again",
+            Phase.ANSWERING_MACHINE_LISTENING: "answered, or interrupted",
             Phase.CLIENT_ANSWERING: "turn over, client has taken the call",
             Phase.CLIENT_AWAITED: "turn over, client has taken the call and was lost",
             Phase.CLIENT_LISTENING: "interrupted, client has taken the call",
@@ -75,8 +75,8 @@ MOVES: Mapping[Phase, Mapping[Phase, str]] = MappingProxyType(
             Phase.ENDING: "the carrier sends rubbish",
             Phase.OVER: "line gone",
         },
-        Phase.MACHINE_LISTENING: {
-            Phase.MACHINE_ANSWERING: "caller spoke",
+        Phase.ANSWERING_MACHINE_LISTENING: {
+            Phase.ANSWERING_MACHINE_ANSWERING: "caller spoke",
             Phase.CLIENT_ANSWERING: "client takes the call",
             Phase.CLIENT_AWAITED: "client takes the call, but was lost",
             Phase.GOODBYE: "a limit, or the client ends it",

@@ -107,11 +107,11 @@ class Journal(Protocol):
         """Record that a call is here; for a call that is known already it is opened again. Raises `StoreFailed`."""
         ...
 
-    async def hold_words(self, call_sid: str, turn: int, text: str) -> None:
+    async def hold_utterance(self, call_sid: str, turn: int, text: str) -> None:
         """Make the caller's words durable before a client is asked. Raises `StoreFailed`."""
         ...
 
-    async def release_words(self, call_sid: str, through_turn: int) -> None:
+    async def release_utterances(self, call_sid: str, through_turn: int) -> None:
         """Let go of words that were answered, up to and with this turn. Raises `StoreFailed`."""
         ...
 

@@ -20,7 +20,7 @@ _WORD = re.compile(r"\w+")
 _CLOSING = re.compile(r"[^\w\s]*")
 
 
-def has_words(text: str) -> bool:
+def is_audible(text: str) -> bool:
     """Return whether a text holds a letter or a digit of any script; without one a voice is silent."""
     return any(map(str.isalnum, text))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import attrs
 import trio
 
-from actors.events import Event, GoodbyeSaid, MessageTaken, TurnSaid
+from actors.events import Event, GoodbyeSaid, MessageTaken, PieceSaid
 from actors.inbox import Inbox
 
 # How long the answering machine waits to hear that a message is durable, before it must say something else: well within
-# `Policy.machine_timeout`, which bounds the silence.
+# `Policy.answering_machine_timeout`, which bounds the silence.
 RECEIPT_SECONDS = 3.0
 
 
@@ -50,7 +50,7 @@ class TurnAnswer:
     _receipt: Receipt
 
     async def say(self, text: str) -> None:
-        await self._inbox.send(TurnSaid(self._turn, text))
+        await self._inbox.send(PieceSaid(self._turn, text))
 
     async def take_message(self, body: str, preferences: str) -> bool:
         self._receipt.expect()

@@ -39,7 +39,7 @@ from actors.errors import ClientLeft
 from actors.pending_turns import CallMemory, CallOver, PendingTurn, TurnOver, TurnTaken, Utterance
 from actors.ports import Answer
 from actors.routing import Reachability
-from actors.transcript import has_words
+from actors.transcript import is_audible
 
 # Pieces of one answer that may wait to be spoken; a client with more of them waits for the caller to hear some.
 MAX_PIECES = 16
@@ -188,7 +188,7 @@ class TurnQueue:
         asked.given_at = trio.current_time()
         try:
             if text.strip():
-                asked.is_begun = asked.is_begun or has_words(text)
+                asked.is_begun = asked.is_begun or is_audible(text)
                 await asked.pieces.send(text)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise TurnOver("this turn takes no answer any more") from None

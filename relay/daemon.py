@@ -329,7 +329,7 @@ class Relay:
         self._meter = CallMeter(on_message_left=self._message_left)
         responders: dict[By, Responder] = {By.CLIENT: SpokenResponder(ClientResponder(presence))}
         if vendors.machine is not None:
-            responders[By.MACHINE] = vendors.machine
+            responders[By.ANSWERING_MACHINE] = vendors.machine
         services = CallServices(
             policy_for=self._policy_for,
             responders=responders,
@@ -489,7 +489,7 @@ class Relay:
         first_filler = self._settings.relay_filler_seconds or math.inf
         agent = self._reception.agent_of(call.call_sid)
         return Policy(
-            has_machine=self._vendors.machine is not None,
+            has_answering_machine=self._vendors.machine is not None,
             client_timeout=self._settings.relay_client_timeout,
             max_seconds=self._settings.relay_max_call_seconds,
             filler_after=first_filler,

@@ -32,7 +32,7 @@ import trio
 
 from actors.call_values import Callee, CallInfo, CallSummary, Line, MessageDraft, Speaker
 from actors.calls import Switchboard
-from actors.commands import LeaveMessage
+from actors.commands import StoreMessage
 from actors.errors import CallRefused, StoreFailed
 from actors.ports import PhoneLine
 from relay.agent import Agent
@@ -69,7 +69,7 @@ class _Entry:
     reached: bool = False
     said: tuple[Line, ...] = ()
     # What its lost line left unanswered: asked again on the next line, else a message.
-    owed: LeaveMessage | None = None
+    owed: StoreMessage | None = None
     # Until when the caller may come back from a transfer.
     stays: float = 0.0
 
@@ -111,7 +111,7 @@ class Reception:
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
     _forgotten: trio.Event = attrs.field(factory=trio.Event, init=False)
     # Messages of callers who are not coming back, until they are stored. One a call that has just ended, so few.
-    _to_leave: list[tuple[CallInfo, LeaveMessage]] = attrs.field(factory=list, init=False)
+    _to_leave: list[tuple[CallInfo, StoreMessage]] = attrs.field(factory=list, init=False)
     _stored: trio.Event = attrs.field(factory=trio.Event, init=False)
     _last_word_by: float = attrs.field(default=-math.inf, init=False)
 
@@ -336,7 +336,7 @@ class Reception:
         owed, entry.owed = entry.owed, None
         self._leave_later(entry.admission.call_info, owed)
 
-    def _leave_later(self, info: CallInfo, owed: LeaveMessage | None) -> None:
+    def _leave_later(self, info: CallInfo, owed: StoreMessage | None) -> None:
         if owed is not None:
             self._to_leave.append((info, owed))
             self._wake.set()
@@ -356,7 +356,7 @@ class Reception:
             stored.set()
         return True
 
-    def _on_stored(self, info: CallInfo, owed: LeaveMessage, message_id: str) -> None:
+    def _on_stored(self, info: CallInfo, owed: StoreMessage, message_id: str) -> None:
         self.switchboard.services.observer.message_left(info, owed.draft.reason, message_id)
         self.on_left(info.agent_id)
 

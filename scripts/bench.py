@@ -52,7 +52,7 @@ from actors.clients import AnsweringSession, Presence
 from actors.commands import By, StartTurn
 from actors.conversation import Conversation
 from actors.errors import UnknownCall
-from actors.events import CallerGone, CallerSpoke, PhoneEvent, SpeechPlayed, TurnFinished, TurnSaid
+from actors.events import CallerGone, CallerSpoke, PhoneEvent, PieceSaid, SpeechPlayed, TurnFinished
 from actors.policy import Policy
 from actors.ports import Answer
 from relay import logs
@@ -265,7 +265,7 @@ def state_machine() -> Round:
             commands = machine.handle(CallerSpoke(WORDS), now)
             turn = next(each.request.turn for each in commands if isinstance(each, StartTurn))
             for piece in PIECES:
-                machine.handle(TurnSaid(turn, piece), now)
+                machine.handle(PieceSaid(turn, piece), now)
             machine.handle(TurnFinished(turn), now)
             for piece in PIECES:
                 machine.handle(SpeechPlayed(piece), now)
@@ -309,7 +309,7 @@ class Nowhere:
         await trio.lowlevel.checkpoint()
 
     say = say_goodbye = take
-    open_call = hold_words = release_words = close_call = take
+    open_call = hold_utterance = release_utterances = close_call = take
     end_call = take
 
     async def take_message(self, _body: str, _preferences: str) -> bool:
@@ -454,8 +454,8 @@ async def held_words(calls: int, directory: Path) -> AsyncIterator[Round]:
 
         async def turn(number: int) -> None:
             turn = next(turns)
-            await journal.hold_words(f"CA{number}", turn, WORDS)
-            await journal.release_words(f"CA{number}", turn)
+            await journal.hold_utterance(f"CA{number}", turn, WORDS)
+            await journal.release_utterances(f"CA{number}", turn)
 
         yield one_by_one(turn, at_once=calls)
 

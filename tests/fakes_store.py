@@ -60,13 +60,13 @@ class MemoryJournal:
         self.held.setdefault(call.call_sid, {})
         self.closed.pop(call.call_sid, None)
 
-    async def hold_words(self, call_sid: str, turn: int, text: str) -> None:
+    async def hold_utterance(self, call_sid: str, turn: int, text: str) -> None:
         await self._reach()
         if call_sid not in self.calls:
             raise StoreFailed("words of an unknown call")
         self.held[call_sid][turn] = text
 
-    async def release_words(self, call_sid: str, through_turn: int) -> None:
+    async def release_utterances(self, call_sid: str, through_turn: int) -> None:
         await self._reach()
         self.let_go(call_sid, through_turn)
 

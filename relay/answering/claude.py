@@ -43,7 +43,8 @@ ROUNDS = 4
 # Spoken sentences need a tenth of it; the rest is for a long message, which is recorded as a whole each time.
 MAX_TOKENS = 1024
 
-# The call cancels a turn that takes too long (`Policy.machine_timeout`); these only end what nobody waits for any more.
+# The call cancels a turn that takes too long (`Policy.answering_machine_timeout`); these only end what nobody waits
+# for any more.
 # One retry, because a second one comes too late for somebody on the telephone.
 _TIMEOUT = httpx2.Timeout(connect=3.0, read=15.0, write=5.0, pool=3.0)
 _MAX_RETRIES = 1

@@ -89,7 +89,7 @@ def system_prompt(request: TurnRequest) -> str:
     if request.said_already:
         said = json.dumps(request.said_already.strip(), ensure_ascii=False)
         parts.append(f"The caller has just heard you say {said}. Do not apologise again; go on from there.")
-    elif not any(line.speaker is Speaker.MACHINE for line in request.history):
+    elif not any(line.speaker is Speaker.ANSWERING_MACHINE for line in request.history):
         parts.append("You have not spoken yet: begin by saying that you are sorry, nobody can answer right now.")
     return "\n\n".join(parts)
 

@@ -2,7 +2,7 @@
 
     webhook ──announce_call──▶ row ──open_call──▶ connected ──close_call──▶ outcome, duration, turns by who answered
     carrier ──note_progress, …──▶ the carrier's side of the same row, at any time and in any order
-    caller's words ──hold_words──▶ held ──release_words: answered──▶ gone
+    caller's words ──hold_utterance──▶ held ──release_utterances: answered──▶ gone
                                      ├──MessageStore.leave: became a message──▶ gone
                                      └──recover, at the next start──▶ a waiting message
 
@@ -111,7 +111,7 @@ class CallJournal:
 
         await self.database.keep(work)
 
-    async def hold_words(self, call_sid: str, turn: int, text: str) -> None:
+    async def hold_utterance(self, call_sid: str, turn: int, text: str) -> None:
         """Make the caller's words of one turn durable; the same turn again replaces them.
 
         Refused with `StoreFailed` for a call that was never opened: nobody could be told of its words.
@@ -123,7 +123,7 @@ class CallJournal:
 
         await self.database.keep(work)
 
-    async def release_words(self, call_sid: str, through_turn: int) -> None:
+    async def release_utterances(self, call_sid: str, through_turn: int) -> None:
         """Let go of a call's words, up to and with a turn.
 
         Returns before that is durable: a crash in the next tenth of a second brings the words back as a message, which

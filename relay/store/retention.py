@@ -113,8 +113,8 @@ def _end_abandoned(connection: Connection, before: datetime) -> Purged:
 
 
 def _delete_calls(connection: Connection, before: datetime) -> Purged:
-    has_words = select(held_words.c.call_sid).where(held_words.c.call_sid == calls.c.call_sid).exists()
-    old = select(calls.c.call_sid).where(calls.c.ended_at < before, not_(LINE_IS_OPEN), ~has_words)
+    has_utterances = select(held_words.c.call_sid).where(held_words.c.call_sid == calls.c.call_sid).exists()
+    old = select(calls.c.call_sid).where(calls.c.ended_at < before, not_(LINE_IS_OPEN), ~has_utterances)
     sids = _some(connection, old.order_by(calls.c.ended_at))
     # Their foreign key would delete them too, but not count them.
     spoken = connection.execute(delete(transcripts).where(transcripts.c.call_sid.in_(sids))).rowcount

@@ -139,7 +139,7 @@ def callee(form: Form) -> Callee:
     answered_by = form.get("AnsweredBy", "")
     if answered_by == "human":
         return Callee.HUMAN
-    return Callee.MACHINE if answered_by == "fax" or answered_by.startswith("machine_") else Callee.UNKNOWN
+    return Callee.VOICEMAIL if answered_by == "fax" or answered_by.startswith("machine_") else Callee.UNKNOWN
 
 
 def party(form: Form, field: str) -> str:

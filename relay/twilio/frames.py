@@ -28,7 +28,7 @@ from pydantic_core import ErrorDetails, from_json
 
 from actors.events import (
     AgentSpeaking,
-    CallerInterrupted,
+    CallerBargedIn,
     CallerSpeaking,
     CallerSpoke,
     CarrierFailed,
@@ -236,8 +236,8 @@ class _InterruptFrame(_Frame):
     utterance_until_interrupt: _Text = ""
     duration_until_interrupt_ms: _Milliseconds = 0.0
 
-    def event(self) -> CallerInterrupted:
-        return CallerInterrupted(self.utterance_until_interrupt, int(self.duration_until_interrupt_ms))
+    def event(self) -> CallerBargedIn:
+        return CallerBargedIn(self.utterance_until_interrupt, int(self.duration_until_interrupt_ms))
 
 
 class _DtmfFrame(_Frame):

@@ -17,10 +17,10 @@ from actors.commands import By
 from actors.errors import ClientLeft, MachineFailed, StoreFailed
 from actors.events import (
     AvailabilityChanged,
+    CallClaimed,
+    CallerBargedIn,
     CallerGone,
-    CallerInterrupted,
     CallerSpoke,
-    CallTaken,
     CarrierFailed,
     FrameRejected,
     HangUpRequested,
@@ -84,7 +84,7 @@ class Desk:
 
     client: ScriptedResponder
     machine: ScriptedResponder
-    policy: Policy = attrs.field(factory=lambda: Policy(has_machine=True))
+    policy: Policy = attrs.field(factory=lambda: Policy(has_answering_machine=True))
     line: MemoryLine = attrs.field(factory=MemoryLine)
     observer: RecordingObserver = attrs.field(factory=RecordingObserver)
     journal: MemoryJournal = attrs.field(factory=MemoryJournal)
@@ -95,7 +95,7 @@ class Desk:
     def call(self, availability: Availability = Availability.HERE, **info: object) -> CallSession:
         services = CallServices(
             policy_for=lambda _call: self.policy,
-            responders={By.CLIENT: self.client, By.MACHINE: self.machine},
+            responders={By.CLIENT: self.client, By.ANSWERING_MACHINE: self.machine},
             messages=self.messages,
             journal=self.journal,
             observer=self.observer,
@@ -109,7 +109,7 @@ class Desk:
 
 
 def desk(client: Script = silent, machine: Script | None = None, **knobs: object) -> Desk:
-    policy = Policy(has_machine=True, **knobs)  # type: ignore[arg-type]
+    policy = Policy(has_answering_machine=True, **knobs)  # type: ignore[arg-type]
     return Desk(ScriptedResponder(client), ScriptedResponder(machine or saying("May I take a message?")), policy)
 
 
@@ -292,13 +292,13 @@ async def test_not_one_word_is_spoken_after_an_interruption(seed: int, autojump_
             # while a piece is on its way.
             for _ in range(dice.randrange(80)):
                 await trio.lowlevel.checkpoint()
-            here.line.carrier_says(CallerInterrupted(""))
+            here.line.carrier_says(CallerBargedIn(""))
             await trio.testing.wait_all_tasks_blocked()
         here.line.carrier_says(CallerGone(1000))
     silent_since = None
     for entry in here.line.log:
         match entry:
-            case CallerInterrupted():
+            case CallerBargedIn():
                 silent_since = entry
             case CallerSpoke():
                 silent_since = None
@@ -306,7 +306,7 @@ async def test_not_one_word_is_spoken_after_an_interruption(seed: int, autojump_
                 assert silent_since is None, f"{text!r} was spoken after an interruption"
             case _:
                 pass
-    assert len([each for each in here.line.log if isinstance(each, CallerInterrupted)]) == 50
+    assert len([each for each in here.line.log if isinstance(each, CallerBargedIn)]) == 50
 
 
 async def test_a_responder_that_crashes_is_a_failed_turn_not_a_failed_call(
@@ -418,7 +418,7 @@ async def test_a_client_that_comes_back_takes_the_call(nursery: trio.Nursery, au
     here.line.carrier_says(CallerSpoke("Hello?"))
     await trio.sleep(1)
     call.inbox.post(AvailabilityChanged(Availability.HERE))
-    call.inbox.post(CallTaken("session 1"))
+    call.inbox.post(CallClaimed("session 1"))
     assert (await here.line.hear()).endswith("May I take a message?")
     assert await here.line.hear() == "Here I am."
     assert trio.current_time() == pytest.approx(2.0, abs=0.1)

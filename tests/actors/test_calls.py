@@ -28,8 +28,11 @@ class Session:
 def switchboard(max_calls: int = 2) -> Switchboard:
     journal = MemoryJournal()
     services = CallServices(
-        policy_for=lambda _call: Policy(has_machine=True),
-        responders={By.CLIENT: ScriptedResponder(saying("Yes.")), By.MACHINE: ScriptedResponder(saying("A message?"))},
+        policy_for=lambda _call: Policy(has_answering_machine=True),
+        responders={
+            By.CLIENT: ScriptedResponder(saying("Yes.")),
+            By.ANSWERING_MACHINE: ScriptedResponder(saying("A message?")),
+        },
         messages=MemoryMessageStore(journal),
         journal=journal,
         observer=RecordingObserver(),

@@ -15,25 +15,25 @@ from actors.commands import (
     CloseLine,
     Command,
     EndSession,
-    HoldWords,
-    LeaveMessage,
+    HoldUtterance,
     NoteTurn,
-    ReleaseWords,
+    ReleaseUtterances,
     Speak,
     StartTurn,
     StopCalling,
+    StoreMessage,
     WakeClient,
 )
-from actors.conversation import RECORD_CHARACTERS, TAKEN_NOTE, Conversation
+from actors.conversation import CLAIM_NOTE, RECORD_CHARACTERS, Conversation
 from actors.events import (
     AgentSpeaking,
     AvailabilityChanged,
+    CallClaimed,
     CalleeRecognised,
+    CallerBargedIn,
     CallerGone,
-    CallerInterrupted,
     CallerSpeaking,
     CallerSpoke,
-    CallTaken,
     DeadlinePassed,
     DigitPressed,
     DrainRequested,
@@ -45,11 +45,11 @@ from actors.events import (
     HangUpRequested,
     MessageStored,
     MessageTaken,
+    PieceSaid,
     SpeechPlayed,
     TransferRequested,
     TurnFailed,
     TurnFinished,
-    TurnSaid,
 )
 from actors.phases import Phase
 from actors.policy import Phrases, Policy
@@ -67,7 +67,7 @@ class Talk:
     def __init__(
         self, availability: Availability = HERE, *, machine: bool = True, policy: Policy | None = None, **call: object
     ) -> None:
-        self.policy = attrs.evolve(policy or Policy(), has_machine=machine)
+        self.policy = attrs.evolve(policy or Policy(), has_answering_machine=machine)
         self.call = Conversation(call_info(**call), self.policy, availability=availability, now=0.0)
         self.now = 0.0
         # Whether messages are durable at once, as they are with a database that works.
@@ -83,7 +83,7 @@ class Talk:
         for command in commands:
             if isinstance(command, StartTurn):
                 self.turn = command.request.turn
-            if isinstance(command, LeaveMessage) and self.stores:
+            if isinstance(command, StoreMessage) and self.stores:
                 assert self.call.handle(MessageStored(), self.now) == []
         return commands
 
@@ -93,7 +93,7 @@ class Talk:
     def answer(self, *pieces: str, at: float | None = None) -> list[Command]:
         commands: list[Command] = []
         for piece in pieces:
-            commands += self(TurnSaid(self.turn, piece), at)
+            commands += self(PieceSaid(self.turn, piece), at)
         return [*commands, *self(TurnFinished(self.turn), at)]
 
     def wait(self) -> list[Command]:
@@ -105,7 +105,7 @@ class Talk:
 
     @property
     def message(self) -> MessageDraft:
-        return self.of(LeaveMessage)[-1].draft
+        return self.of(StoreMessage)[-1].draft
 
     @property
     def history(self) -> list[tuple[str, str]]:
@@ -122,7 +122,7 @@ def kinds(commands: list[Command]) -> list[type]:
 def test_words_are_durable_before_the_client_gets_them() -> None:
     """An utterance is held in the journal first and given to the client second."""
     talk = Talk()
-    assert kinds(talk.caller("Hello?")) == [HoldWords, StartTurn]
+    assert kinds(talk.caller("Hello?")) == [HoldUtterance, StartTurn]
     assert talk.of(StartTurn)[0].by is By.CLIENT
 
 
@@ -136,7 +136,7 @@ def test_an_answer_is_spoken_as_it_comes_and_settles_the_words() -> None:
         Speak("nine.", last=False),
         Speak("", last=True),
     ]
-    assert talk.of(ReleaseWords) == [ReleaseWords(1)]
+    assert talk.of(ReleaseUtterances) == [ReleaseUtterances(1)]
     assert talk.of(NoteTurn) == [NoteTurn(turn=1, by=By.CLIENT, outcome="answered", first_word=1.5)]
     assert talk.call.phase is Phase.CLIENT_LISTENING
 
@@ -183,20 +183,20 @@ def test_newer_words_supersede_the_running_turn_and_join_it() -> None:
     talk = Talk()
     talk.caller("I want a table", at=1.0)
     commands = talk.caller("for four people", at=3.0)
-    assert kinds(commands) == [CancelTurn, NoteTurn, HoldWords, StartTurn]
+    assert kinds(commands) == [CancelTurn, NoteTurn, HoldUtterance, StartTurn]
     assert [line.text for line in talk.of(StartTurn)[-1].request.history] == ["I want a table", "for four people"]
     assert talk.call.deadline == 11.0
     talk.answer("Done.", at=4.0)
-    assert talk.of(ReleaseWords) == [ReleaseWords(2)]
+    assert talk.of(ReleaseUtterances) == [ReleaseUtterances(2)]
 
 
 def test_words_over_a_half_spoken_answer_close_its_talk_cycle() -> None:
     """Where the carrier reports no interruption, the cut answer is closed before the next one begins."""
     talk = Talk()
     talk.caller("One?")
-    talk(TurnSaid(talk.turn, "The first"))
+    talk(PieceSaid(talk.turn, "The first"))
     commands = talk.caller("Two?")
-    assert kinds(commands) == [CancelTurn, NoteTurn, Speak, HoldWords, StartTurn]
+    assert kinds(commands) == [CancelTurn, NoteTurn, Speak, HoldUtterance, StartTurn]
     assert talk.of(Speak)[-1] == Speak("", last=True)
 
 
@@ -206,15 +206,15 @@ def test_what_a_superseded_turn_still_says_is_dropped() -> None:
     talk.caller("One?")
     old = talk.turn
     talk.caller("Two?")
-    assert talk(TurnSaid(old, "late")) == talk(TurnFinished(old)) == talk(TurnFailed(old, Reason.CLIENT_LEFT)) == []
+    assert talk(PieceSaid(old, "late")) == talk(TurnFinished(old)) == talk(TurnFailed(old, Reason.CLIENT_LEFT)) == []
 
 
 def test_an_endless_answer_is_cut() -> None:
     """One turn may say a bounded number of characters; then it counts as finished."""
     talk = Talk(policy=Policy(answer_characters=100))
     talk.caller("Tell me everything.")
-    talk(TurnSaid(talk.turn, "a" * 60))
-    commands = talk(TurnSaid(talk.turn, "b" * 60))
+    talk(PieceSaid(talk.turn, "a" * 60))
+    commands = talk(PieceSaid(talk.turn, "b" * 60))
     assert "".join(each.text for each in talk.of(Speak)) == "a" * 60 + "b" * 40
     assert CancelTurn(1) in commands
     assert talk.call.phase is Phase.CLIENT_LISTENING
@@ -227,18 +227,18 @@ def test_an_interruption_cancels_at_once_and_nothing_more_is_said() -> None:
     """The only thing done is to cancel; not even the talk cycle is closed."""
     talk = Talk()
     talk.caller("Tell me a story.")
-    talk(TurnSaid(talk.turn, "Once upon a time there was a king."))
-    commands = talk(CallerInterrupted("Once upon a time"))
-    assert kinds(commands) == [CancelTurn, NoteTurn, ReleaseWords]
-    assert talk(TurnSaid(talk.turn, " He had")) == []
+    talk(PieceSaid(talk.turn, "Once upon a time there was a king."))
+    commands = talk(CallerBargedIn("Once upon a time"))
+    assert kinds(commands) == [CancelTurn, NoteTurn, ReleaseUtterances]
+    assert talk(PieceSaid(talk.turn, " He had")) == []
 
 
 def test_the_history_keeps_what_was_heard() -> None:
     """The interrupted answer is cut to the heard words, so that the client knows what the caller missed."""
     talk = Talk()
     talk.caller("Tell me a story.")
-    talk(TurnSaid(talk.turn, "Once upon a time, there was a king."))
-    talk(CallerInterrupted("once upon a time"))
+    talk(PieceSaid(talk.turn, "Once upon a time, there was a king."))
+    talk(CallerBargedIn("once upon a time"))
     assert talk.history[-1] == ("agent", "Once upon a time,")
 
 
@@ -247,7 +247,7 @@ def test_an_interruption_before_any_word_was_heard_drops_the_answer() -> None:
     talk = Talk()
     talk.caller("Hello?")
     talk.answer("Good morning.")
-    talk(CallerInterrupted(""))
+    talk(CallerBargedIn(""))
     assert talk.history == [("caller", "Hello?")]
 
 
@@ -257,14 +257,14 @@ def test_pieces_reported_as_played_count_as_heard() -> None:
     talk.caller("Hello?")
     talk.answer("Good morning. ", "How are you?")
     talk(SpeechPlayed("Good morning. "))
-    talk(CallerInterrupted(""))
+    talk(CallerBargedIn(""))
     assert talk.history[-1] == ("agent", "Good morning.")
 
 
 def test_the_greeting_can_be_interrupted() -> None:
     """What is left of the greeting in the history is what was heard of it."""
     talk = Talk(greeting="Hello, how can I help you today?")
-    talk(CallerInterrupted("Hello, how"), at=0.7)
+    talk(CallerBargedIn("Hello, how"), at=0.7)
     assert talk.history == [("agent", "Hello, how")]
 
 
@@ -272,8 +272,8 @@ def test_words_cut_short_by_a_cough_are_asked_again() -> None:
     """A turn that was interrupted before it said anything, by no words, is not forgotten: the client is asked again."""
     talk = Talk()
     talk.caller("What time is it?", at=1.0)
-    talk(CallerInterrupted(""), at=2.0)
-    assert talk.call.deadline == 2.0 + talk.policy.cough
+    talk(CallerBargedIn(""), at=2.0)
+    assert talk.call.deadline == 2.0 + talk.policy.false_barge_in
     assert kinds(talk.wait()) == [StartTurn]
 
 
@@ -281,7 +281,7 @@ def test_a_caller_who_goes_on_talking_is_not_answered_early() -> None:
     """While the carrier hears the caller's voice after an interruption, nothing is asked again."""
     talk = Talk()
     talk.caller("What time is it?", at=1.0)
-    talk(CallerInterrupted(""), at=2.0)
+    talk(CallerBargedIn(""), at=2.0)
     talk(CallerSpeaking(on=True), at=2.1)
     assert talk.call.deadline == 2.1 + talk.policy.silence
 
@@ -295,10 +295,10 @@ def test_a_silent_client_has_eight_seconds() -> None:
     talk.caller("Are you there?", at=1.0)
     assert talk.call.deadline == 9.0
     commands = talk.wait()
-    assert kinds(commands) == [CancelTurn, NoteTurn, LeaveMessage, Speak, StartTurn]
+    assert kinds(commands) == [CancelTurn, NoteTurn, StoreMessage, Speak, StartTurn]
     assert talk.message.reason is Reason.CLIENT_TIMEOUT
     assert talk.message.body == "Are you there?"
-    assert talk.of(StartTurn)[-1].by is By.MACHINE
+    assert talk.of(StartTurn)[-1].by is By.ANSWERING_MACHINE
     assert talk.of(StartTurn)[-1].request.said_already == talk.policy.phrases.apology
 
 
@@ -323,8 +323,8 @@ def test_the_limit_applies_to_each_gap_once_the_client_speaks() -> None:
     """A client that is still talking is not cut off; one that stops in the middle is."""
     talk = Talk()
     talk.caller("Tell me a story.", at=0.0)
-    talk(TurnSaid(talk.turn, "Once"), at=7.0)
-    talk(TurnSaid(talk.turn, " upon"), at=14.0)
+    talk(PieceSaid(talk.turn, "Once"), at=7.0)
+    talk(PieceSaid(talk.turn, " upon"), at=14.0)
     assert talk.call.deadline == 22.0
     talk.wait()
     assert talk.message.reason is Reason.CLIENT_TIMEOUT
@@ -334,7 +334,7 @@ def test_blank_pieces_do_not_keep_a_turn_alive() -> None:
     """Only words extend the limit."""
     talk = Talk()
     talk.caller("Hello?", at=0.0)
-    assert talk(TurnSaid(talk.turn, "  \n"), at=7.0) == []
+    assert talk(PieceSaid(talk.turn, "  \n"), at=7.0) == []
     assert talk.call.deadline == 8.0
 
 
@@ -357,7 +357,7 @@ def test_a_caller_who_waits_hears_a_filler_and_a_longer_one_and_then_the_machine
     talk(AgentSpeaking(on=False), at=5.0)
     assert talk.wait() == [filler(LONG)]
     assert talk.now == 6.0
-    assert kinds(talk.wait()) == [CancelTurn, NoteTurn, LeaveMessage, Speak, StartTurn]
+    assert kinds(talk.wait()) == [CancelTurn, NoteTurn, StoreMessage, Speak, StartTurn]
     assert talk.now == 9.0
 
 
@@ -366,7 +366,7 @@ def test_an_answer_ends_the_ladder_with_its_first_piece() -> None:
     talk = Talk(policy=LADDER)
     talk.caller("What time is it?", at=0.0)
     talk.wait()
-    assert talk(TurnSaid(talk.turn, "It is"), at=2.6) == [Speak("It is", last=False)]
+    assert talk(PieceSaid(talk.turn, "It is"), at=2.6) == [Speak("It is", last=False)]
     assert talk.call.deadline == 2.6 + talk.policy.client_timeout
 
 
@@ -382,7 +382,7 @@ def test_blank_pieces_do_not_end_the_ladder() -> None:
     """Only words are an answer."""
     talk = Talk(policy=LADDER)
     talk.caller("What time is it?", at=0.0)
-    talk(TurnSaid(talk.turn, " "), at=1.0)
+    talk(PieceSaid(talk.turn, " "), at=1.0)
     assert talk.wait() == [filler(SHORT)]
 
 
@@ -473,7 +473,7 @@ def test_an_interruption_that_hit_only_a_filler_leaves_the_turn_running() -> Non
     talk = Talk(policy=LADDER)
     talk.caller("What time is it?", at=0.0)
     talk.wait()
-    assert talk(CallerInterrupted("One mo"), at=3.0) == []
+    assert talk(CallerBargedIn("One mo"), at=3.0) == []
     assert talk.history[-1] == ("relay", "One mo")
     assert talk.call.deadline == 8.0
     talk.answer("Nine.", at=4.0)
@@ -486,8 +486,8 @@ def test_words_after_an_interrupted_filler_supersede_the_turn() -> None:
     talk = Talk(policy=LADDER)
     talk.caller("A table, please.", at=0.0)
     talk.wait()
-    talk(CallerInterrupted("One mo"), at=3.0)
-    assert kinds(talk.caller("For four.", at=3.5)) == [CancelTurn, NoteTurn, HoldWords, StartTurn]
+    talk(CallerBargedIn("One mo"), at=3.0)
+    assert kinds(talk.caller("For four.", at=3.5)) == [CancelTurn, NoteTurn, HoldUtterance, StartTurn]
 
 
 def test_a_filler_is_no_answer() -> None:
@@ -508,8 +508,8 @@ def test_an_interruption_before_anything_but_the_filler_was_heard_leaves_the_wor
     talk = Talk(policy=LADDER)
     talk.caller("What time is it?", at=0.0)
     talk.wait()
-    talk(TurnSaid(talk.turn, "It is nine."), at=2.6)
-    assert kinds(talk(CallerInterrupted("One mo"), at=2.7)) == [CancelTurn, NoteTurn]
+    talk(PieceSaid(talk.turn, "It is nine."), at=2.6)
+    assert kinds(talk(CallerBargedIn("One mo"), at=2.7)) == [CancelTurn, NoteTurn]
     assert talk.history[-1] == ("relay", SHORT)
     assert kinds(talk.wait()) == [StartTurn]
 
@@ -531,14 +531,14 @@ def test_an_absent_client_is_not_waited_for() -> None:
     """The answering machine begins at once, after the words are durable."""
     talk = Talk(AWAY)
     commands = talk.caller("Hello?")
-    assert kinds(commands) == [LeaveMessage, Speak, StartTurn]
+    assert kinds(commands) == [StoreMessage, Speak, StartTurn]
     assert talk.message.reason is Reason.CLIENT_ABSENT
 
 
 def test_a_client_lost_a_moment_ago_is_waited_for() -> None:
     """It gets the turn when it is back, inside the same eight seconds."""
     talk = Talk(LOST)
-    assert kinds(talk.caller("Hello?", at=1.0)) == [HoldWords]
+    assert kinds(talk.caller("Hello?", at=1.0)) == [HoldUtterance]
     assert kinds(talk(AvailabilityChanged(HERE), at=5.0)) == [StartTurn]
     assert talk.call.deadline == 9.0
 
@@ -547,7 +547,7 @@ def test_the_wait_for_a_lost_client_ends_with_its_grace() -> None:
     """When the grace is over the machine takes the turn."""
     talk = Talk(LOST)
     talk.caller("Hello?", at=1.0)
-    assert kinds(talk(AvailabilityChanged(AWAY), at=4.0)) == [LeaveMessage, Speak, StartTurn]
+    assert kinds(talk(AvailabilityChanged(AWAY), at=4.0)) == [StoreMessage, Speak, StartTurn]
     assert talk.message.reason is Reason.CLIENT_ABSENT
 
 
@@ -556,13 +556,13 @@ def test_the_wait_for_a_lost_client_ends_with_the_limit() -> None:
     talk = Talk(LOST)
     talk.caller("Hello?", at=1.0)
     assert talk.call.deadline == 9.0
-    assert LeaveMessage in kinds(talk.wait())
+    assert StoreMessage in kinds(talk.wait())
 
 
 def test_a_client_that_can_only_be_woken_is_woken_and_waited_for() -> None:
     """It is told that words wait, and gets the turn when it is here, inside the same eight seconds."""
     talk = Talk(WAKEABLE)
-    assert kinds(talk.caller("Hello?", at=1.0)) == [HoldWords, WakeClient]
+    assert kinds(talk.caller("Hello?", at=1.0)) == [HoldUtterance, WakeClient]
     assert talk.call.phase is Phase.CLIENT_AWAITED
     assert kinds(talk(AvailabilityChanged(HERE), at=5.0)) == [StartTurn]
     assert talk.call.deadline == 9.0
@@ -573,7 +573,7 @@ def test_a_client_that_does_not_wake_up_is_relieved_at_the_limit() -> None:
     talk = Talk(WAKEABLE)
     talk.caller("Hello?", at=1.0)
     talk.wait()
-    assert (talk.now, talk.call.phase) == (9.0, Phase.MACHINE_ANSWERING)
+    assert (talk.now, talk.call.phase) == (9.0, Phase.ANSWERING_MACHINE_ANSWERING)
 
 
 def test_a_lost_client_that_turns_out_to_be_wakeable_is_woken() -> None:
@@ -608,7 +608,7 @@ def test_sessions_that_keep_failing_are_not_tried_for_ever() -> None:
     talk.caller("Hello?", at=1.0)
     for _ in range(4):
         talk(TurnFailed(talk.turn, Reason.CLIENT_LEFT), at=1.0)
-    assert talk.call.phase is Phase.MACHINE_ANSWERING
+    assert talk.call.phase is Phase.ANSWERING_MACHINE_ANSWERING
 
 
 def test_a_client_that_answers_with_an_error_or_with_nothing_has_failed() -> None:
@@ -628,7 +628,7 @@ def test_what_is_said_to_the_machine_is_durable_before_it_answers() -> None:
     talk = Talk(AWAY)
     talk.caller("Hello?")
     talk.answer("May I take a message?")
-    assert kinds(talk.caller("Tell her that the parcel is here.")) == [LeaveMessage, StartTurn]
+    assert kinds(talk.caller("Tell her that the parcel is here.")) == [StoreMessage, StartTurn]
     assert talk.message.body == "Hello?\nTell her that the parcel is here."
 
 
@@ -639,20 +639,20 @@ def test_what_the_machine_understood_becomes_the_message() -> None:
     talk.answer("May I take a message?")
     talk.caller("The parcel is here, call me after eight.")
     stored = talk(MessageTaken(talk.turn, "The parcel is here.", "call back after 8"))
-    assert kinds(stored) == [LeaveMessage]
+    assert kinds(stored) == [StoreMessage]
     talk.answer("I have noted it.")
     talk.caller("And it is heavy.")
     assert talk.message.body == "The parcel is here.\nAnd it is heavy."
     assert talk.message.preferences == "call back after 8"
     assert talk.message.part == 1
-    assert [line.speaker for line in talk.message.transcript][-2:] == [Speaker.MACHINE, Speaker.CALLER]
+    assert [line.speaker for line in talk.message.transcript][-2:] == [Speaker.ANSWERING_MACHINE, Speaker.CALLER]
 
 
 def test_the_machine_ends_the_call_after_its_goodbye_was_heard() -> None:
     """Its tool ends the call, once the carrier has reported its words as played."""
     talk = Talk(AWAY)
     talk.caller("Hello?")
-    talk(TurnSaid(talk.turn, "Goodbye."))
+    talk(PieceSaid(talk.turn, "Goodbye."))
     talk(GoodbyeSaid(talk.turn))
     assert EndSession not in kinds(talk(TurnFinished(talk.turn)))
     assert talk(SpeechPlayed("I'm sorry. ")) == []
@@ -677,7 +677,7 @@ def test_a_failing_machine_falls_to_the_fixed_sentence() -> None:
     talk.caller("Hello?")
     talk(TurnFailed(talk.turn, Reason.CLIENT_FAILED))
     assert talk.call.phase is Phase.UNAVAILABLE
-    assert len(talk.of(LeaveMessage)) == 1
+    assert len(talk.of(StoreMessage)) == 1
 
 
 def recorded(*, stores: bool = True) -> Talk:
@@ -685,7 +685,7 @@ def recorded(*, stores: bool = True) -> Talk:
     talk = Talk(AWAY)
     talk.stores = stores
     talk.caller("The parcel is at the door.")
-    talk(TurnSaid(talk.turn, "One moment."))
+    talk(PieceSaid(talk.turn, "One moment."))
     talk(MessageTaken(talk.turn, "The parcel is at the door.", ""))
     return talk
 
@@ -695,7 +695,7 @@ def test_a_machine_that_is_silent_after_recording_has_the_relay_confirm_it() -> 
     talk = recorded()
     talk(TurnFinished(talk.turn))
     assert talk.of(Speak)[-1].text.strip() == talk.policy.phrases.message_taken
-    assert talk.call.phase is Phase.MACHINE_LISTENING
+    assert talk.call.phase is Phase.ANSWERING_MACHINE_LISTENING
     talk.caller("And it is heavy.")
     talk.answer("I have added that.")
     assert [each.text.strip() for each in talk.of(Speak)].count(talk.policy.phrases.message_taken) == 1
@@ -734,7 +734,7 @@ def test_a_machine_that_fails_after_recording_leaves_no_doubt_about_the_message(
     """However it fails, and whenever: the caller hears that the message is kept, not that nobody is there."""
     talk = recorded()
     if failure == "error while confirming":
-        talk(TurnSaid(talk.turn, "I have no"))
+        talk(PieceSaid(talk.turn, "I have no"))
     if failure == "error in a later turn":
         talk.answer("I have noted it.")
         talk.caller("And it is heavy.")
@@ -752,7 +752,7 @@ def test_a_machine_that_ends_the_call_in_silence_after_recording_leaves_no_doubt
     for words, heard in (("…", "message_kept"), ("Noted. Goodbye.", "")):
         talk = Talk(AWAY)
         talk.caller("The parcel is at the door.")
-        talk(TurnSaid(talk.turn, words))
+        talk(PieceSaid(talk.turn, words))
         talk(MessageTaken(talk.turn, "The parcel is at the door.", ""))
         talk(GoodbyeSaid(talk.turn))
         talk(TurnFinished(talk.turn))
@@ -765,11 +765,11 @@ def test_an_answer_without_a_word_is_no_answer(wordless: str) -> None:
     """Without a letter or digit nothing is heard: the message stays and the next path is walked."""
     talk = Talk()
     talk.caller("Hello?")
-    assert talk(TurnSaid(talk.turn, wordless)) == []
+    assert talk(PieceSaid(talk.turn, wordless)) == []
     assert talk.call.deadline == Policy().filler_after or talk.call.deadline == Policy().client_timeout
     talk(TurnFinished(talk.turn))
     assert talk.message.reason is Reason.CLIENT_FAILED
-    assert talk.call.phase is Phase.MACHINE_ANSWERING
+    assert talk.call.phase is Phase.ANSWERING_MACHINE_ANSWERING
 
 
 @pytest.mark.parametrize("word", ["9", "はい", "Да.", "نعم", "好", "ใช่", "हाँ", "네", "Ω", "½", "é"])
@@ -784,7 +784,7 @@ def test_a_letter_of_any_script_is_a_word(word: str) -> None:
 
 # ── taking a call back ──────────────────────────────────────────────────────────────────────────────────────────────
 
-TAKEN = CallTaken("session 1")
+TAKEN = CallClaimed("session 1")
 
 
 def with_the_machine(*, listening: bool = True) -> Talk:
@@ -805,7 +805,7 @@ def test_a_client_takes_a_call_from_a_listening_machine_at_once() -> None:
     assert start.by is By.CLIENT
     assert [(line.speaker.value, line.text) for line in start.request.history] == [
         ("machine", f"{talk.policy.phrases.apology} May I take a message?"),
-        ("relay", TAKEN_NOTE),
+        ("relay", CLAIM_NOTE),
         ("caller", "Hello?"),
     ]
     assert talk.call.owner == "session 1"
@@ -816,11 +816,11 @@ def test_words_go_to_the_client_that_took_the_call() -> None:
     talk = with_the_machine()
     talk(TAKEN)
     talk.answer("Hello, here I am.")
-    assert kinds(talk.caller("At last!", at=4.0)) == [HoldWords, StartTurn]
+    assert kinds(talk.caller("At last!", at=4.0)) == [HoldUtterance, StartTurn]
     talk.answer("Sorry.")
-    assert talk.of(ReleaseWords)[-1].through_turn == talk.turn
+    assert talk.of(ReleaseUtterances)[-1].through_turn == talk.turn
     assert talk(CallerGone(1000)) == []
-    assert [each.draft.body for each in talk.of(LeaveMessage)] == ["Hello?"]
+    assert [each.draft.body for each in talk.of(StoreMessage)] == ["Hello?"]
     assert talk.call.summary.left_message
 
 
@@ -841,7 +841,7 @@ def test_what_the_relieved_machine_still_says_is_dropped() -> None:
     machine = talk.turn
     talk(TAKEN)
     talk.caller("Hello again?", at=1.0)
-    assert talk(TurnSaid(machine, "late")) == talk(GoodbyeSaid(machine)) == talk(TurnFinished(machine)) == []
+    assert talk(PieceSaid(machine, "late")) == talk(GoodbyeSaid(machine)) == talk(TurnFinished(machine)) == []
     assert talk(MessageTaken(machine, "late", "")) == []
 
 
@@ -849,8 +849,8 @@ def test_words_said_to_a_machine_that_is_about_to_be_relieved_go_to_the_client()
     """They end the machine's turn; the note stands before them."""
     talk = with_the_machine(listening=False)
     talk(TAKEN)
-    assert kinds(talk.caller("Hello again?", at=1.0)) == [CancelTurn, NoteTurn, Speak, HoldWords, StartTurn]
-    assert talk.history[-2:] == [("relay", TAKEN_NOTE), ("caller", "Hello again?")]
+    assert kinds(talk.caller("Hello again?", at=1.0)) == [CancelTurn, NoteTurn, Speak, HoldUtterance, StartTurn]
+    assert talk.history[-2:] == [("relay", CLAIM_NOTE), ("caller", "Hello again?")]
 
 
 def test_a_failing_machine_is_relieved_instead_of_ending_the_call() -> None:
@@ -875,10 +875,10 @@ def test_an_interrupted_machine_is_relieved_without_a_word() -> None:
     """The caller is about to speak: the client gets his words, or is asked when it was a cough."""
     talk = with_the_machine(listening=False)
     talk(TAKEN)
-    assert kinds(talk(CallerInterrupted("I'm sorry"), at=1.0)) == [CancelTurn, NoteTurn]
+    assert kinds(talk(CallerBargedIn("I'm sorry"), at=1.0)) == [CancelTurn, NoteTurn]
     assert talk.call.phase is Phase.CLIENT_LISTENING
-    assert talk.call.deadline == 1.0 + talk.policy.cough
-    assert talk.history[-2:] == [("machine", "I'm sorry,"), ("relay", TAKEN_NOTE)]
+    assert talk.call.deadline == 1.0 + talk.policy.false_barge_in
+    assert talk.history[-2:] == [("machine", "I'm sorry,"), ("relay", CLAIM_NOTE)]
     assert [each.by for each in talk.wait() if isinstance(each, StartTurn)] == [By.CLIENT]
 
 
@@ -889,7 +889,7 @@ def test_a_client_that_took_the_call_and_fails_gives_it_back() -> None:
     talk.answer("Hello, here I am.")
     talk.caller("Call me back.", at=1.0)
     talk.wait()
-    assert talk.call.phase is Phase.MACHINE_ANSWERING
+    assert talk.call.phase is Phase.ANSWERING_MACHINE_ANSWERING
     assert talk.message.body == "Hello?\nCall me back."
     talk.answer("Noted.")
     assert kinds(talk(TAKEN)) == [StartTurn]
@@ -901,7 +901,7 @@ def test_a_client_that_took_the_call_and_says_nothing_gives_it_back_at_the_limit
     talk(TAKEN, at=1.0)
     assert talk.call.deadline == 9.0
     talk.wait()
-    assert talk.call.phase is Phase.MACHINE_ANSWERING
+    assert talk.call.phase is Phase.ANSWERING_MACHINE_ANSWERING
 
 
 def test_who_is_away_takes_nothing() -> None:
@@ -910,7 +910,7 @@ def test_who_is_away_takes_nothing() -> None:
     talk(TAKEN)
     talk(AvailabilityChanged(AWAY))
     talk.answer("May I take a message?")
-    assert talk.call.phase is Phase.MACHINE_LISTENING
+    assert talk.call.phase is Phase.ANSWERING_MACHINE_LISTENING
     assert talk(TAKEN) == []
 
 
@@ -998,7 +998,7 @@ def test_hanging_up_on_a_silent_client_leaves_the_words() -> None:
     talk = Talk()
     talk.caller("Call me back.")
     commands = talk(CallerGone(1000))
-    assert kinds(commands) == [CancelTurn, NoteTurn, LeaveMessage]
+    assert kinds(commands) == [CancelTurn, NoteTurn, StoreMessage]
     assert talk.message.reason is Reason.UNANSWERED
 
 
@@ -1024,7 +1024,7 @@ def test_the_client_hangs_up_after_its_last_words_were_heard() -> None:
     talk = Talk()
     talk.caller("Thanks, bye.", at=1.0)
     commands = talk(HangUpRequested("You are welcome. Goodbye."), at=2.0)
-    assert kinds(commands) == [CancelTurn, NoteTurn, ReleaseWords, Speak]
+    assert kinds(commands) == [CancelTurn, NoteTurn, ReleaseUtterances, Speak]
     assert kinds(talk(SpeechPlayed("You are welcome. Goodbye."), at=3.0)) == [EndSession]
     assert talk(CallerGone(1000), at=3.1) == []
     assert talk.call.summary.outcome == "ended"
@@ -1142,7 +1142,7 @@ def test_a_drain_says_farewell_and_stores_what_is_owed() -> None:
     talk = Talk()
     talk.caller("Hello?")
     commands = talk(DrainRequested())
-    assert kinds(commands) == [CancelTurn, NoteTurn, LeaveMessage, Speak]
+    assert kinds(commands) == [CancelTurn, NoteTurn, StoreMessage, Speak]
     assert talk.message.reason is Reason.RELAY_RESTARTED
     assert talk.of(Speak)[-1].text == talk.policy.phrases.drain_goodbye
 
@@ -1219,7 +1219,7 @@ def leaving(message: str, availability: Availability = HERE, **call: object) -> 
 def test_a_machine_gets_the_message_meant_for_it() -> None:
     """The voicemail hears its own sentence, not the greeting, and then the call ends."""
     talk = leaving("Please call us back.", screened=True, greeting="Your results are here.")
-    assert talk(CalleeRecognised(Callee.MACHINE), at=4.0) == [Speak("Please call us back.", last=True)]
+    assert talk(CalleeRecognised(Callee.VOICEMAIL), at=4.0) == [Speak("Please call us back.", last=True)]
     assert kinds(talk(SpeechPlayed("Please call us back."), at=6.0)) == [EndSession]
     assert talk.call.summary.outcome == "voicemail"
 
@@ -1229,8 +1229,13 @@ def test_a_machine_is_hung_up_on_in_the_middle_of_a_word(for_voicemail: str) -> 
     """The call ends at once and nothing more is said, even while the client talks; its announcement is not owed."""
     talk = Talk(direction=OUTBOUND, greeting="Hello, this is your assistant.", for_voicemail=for_voicemail)
     talk.caller("Leave a message after the tone.", at=1.0)
-    talk(TurnSaid(talk.turn, "I am calling"), at=1.5)
-    assert kinds(talk(CalleeRecognised(Callee.MACHINE), at=2.0)) == [CancelTurn, NoteTurn, ReleaseWords, EndSession]
+    talk(PieceSaid(talk.turn, "I am calling"), at=1.5)
+    assert kinds(talk(CalleeRecognised(Callee.VOICEMAIL), at=2.0)) == [
+        CancelTurn,
+        NoteTurn,
+        ReleaseUtterances,
+        EndSession,
+    ]
     assert talk(CallerGone(1000), at=2.1) == []
     assert talk.call.summary.outcome == "voicemail"
 
@@ -1238,15 +1243,15 @@ def test_a_machine_is_hung_up_on_in_the_middle_of_a_word(for_voicemail: str) -> 
 def test_a_message_for_a_machine_that_is_empty_is_a_hang_up() -> None:
     """There is nothing to leave."""
     talk = leaving(" ", screened=True)
-    assert talk(CalleeRecognised(Callee.MACHINE), at=4.0) == [EndSession()]
+    assert talk(CalleeRecognised(Callee.VOICEMAIL), at=4.0) == [EndSession()]
 
 
 def test_a_machine_found_out_in_the_middle_of_a_turn_gets_its_message() -> None:
     """The client's turn is cancelled, what the machine said counts as answered, and the message is left."""
     talk = leaving("Please call us back.")
     talk.caller("You have reached Ada.")
-    commands = talk(CalleeRecognised(Callee.MACHINE))
-    assert kinds(commands) == [CancelTurn, NoteTurn, ReleaseWords, Speak]
+    commands = talk(CalleeRecognised(Callee.VOICEMAIL))
+    assert kinds(commands) == [CancelTurn, NoteTurn, ReleaseUtterances, Speak]
     assert talk.caller("Beep.") == []
 
 
@@ -1254,23 +1259,23 @@ def test_a_machine_gets_its_message_though_the_client_is_gone() -> None:
     """The verdict comes after the honest sentence: the message that the client wished for is left all the same."""
     talk = leaving("Please call us back.", AWAY)
     talk.caller("You have reached Ada.", at=1.0)
-    assert talk(CalleeRecognised(Callee.MACHINE), at=2.0) == [Speak("Please call us back.", last=True)]
+    assert talk(CalleeRecognised(Callee.VOICEMAIL), at=2.0) == [Speak("Please call us back.", last=True)]
     assert talk.call.summary.outcome == "voicemail"
 
 
 def test_a_machine_may_be_talked_to() -> None:
     """A client that wants to go on hears the machine like a person, greets it, and is told what it is."""
     talk = Talk(screened=True, greeting="Hi there.", direction=OUTBOUND, voicemail=Voicemail.GO_ON)
-    assert talk(CalleeRecognised(Callee.MACHINE), at=4.0) == [Speak("Hi there.", last=True)]
+    assert talk(CalleeRecognised(Callee.VOICEMAIL), at=4.0) == [Speak("Hi there.", last=True)]
     talk.caller("For opening hours, press one.", at=9.0)
-    assert talk.of(StartTurn)[-1].request.callee is Callee.MACHINE
+    assert talk.of(StartTurn)[-1].request.callee is Callee.VOICEMAIL
 
 
 def test_a_verdict_on_a_caller_changes_nothing() -> None:
     """Who calls us is not screened."""
     talk = Talk()
     talk.caller("Hello?")
-    assert talk(CalleeRecognised(Callee.MACHINE)) == []
+    assert talk(CalleeRecognised(Callee.VOICEMAIL)) == []
     talk.answer("Good morning.")
     talk.caller("Hello again.")
     assert talk.of(StartTurn)[-1].request.callee is None
@@ -1280,7 +1285,7 @@ def test_a_verdict_after_the_client_has_hung_up_changes_nothing() -> None:
     """The client's last words are said as it wanted."""
     talk = Talk(direction=OUTBOUND)
     talk(HangUpRequested("I will call again."))
-    assert talk(CalleeRecognised(Callee.MACHINE)) == []
+    assert talk(CalleeRecognised(Callee.VOICEMAIL)) == []
     assert talk.call.summary.outcome == "ended"
 
 
@@ -1288,9 +1293,9 @@ def test_a_transfer_hands_the_call_on_after_what_is_being_said() -> None:
     """The session is ended with the handoff, once the caller has heard what was said; the words count as answered."""
     talk = Talk()
     talk.caller("Can I talk to a person?", at=1.0)
-    talk(TurnSaid(talk.turn, "Of course."), at=1.5)
+    talk(PieceSaid(talk.turn, "Of course."), at=1.5)
     commands = talk(TransferRequested('{"to": "+15551230003"}'), at=1.6)
-    assert kinds(commands) == [CancelTurn, NoteTurn, ReleaseWords, Speak]
+    assert kinds(commands) == [CancelTurn, NoteTurn, ReleaseUtterances, Speak]
     assert talk(SpeechPlayed("Of course."), at=2.4) == [EndSession('{"to": "+15551230003"}')]
     assert talk(CallerGone(1000)) == []
     assert talk.call.summary.outcome == "transferred"
@@ -1323,7 +1328,7 @@ def test_a_caller_who_comes_back_is_announced_as_the_next_turn() -> None:
 def test_a_note_that_no_client_takes_is_no_word_of_the_caller() -> None:
     """The machine takes over, and the message has the note in its transcript, not in its body."""
     talk = back(AWAY)
-    assert kinds(talk.commands) == [LeaveMessage, Speak, StartTurn]
+    assert kinds(talk.commands) == [StoreMessage, Speak, StartTurn]
     assert talk.message.body == ""
     assert talk.message.transcript[1] == Line(Speaker.RELAY, NOTE, STARTED, is_note=True)
     talk.answer("May I take a message?")
@@ -1335,7 +1340,7 @@ def test_a_note_is_answered_within_the_limit() -> None:
     """A client that says nothing about it has the usual time."""
     talk = back()
     talk.wait()
-    assert (talk.now, talk.call.phase) == (8.0, Phase.MACHINE_ANSWERING)
+    assert (talk.now, talk.call.phase) == (8.0, Phase.ANSWERING_MACHINE_ANSWERING)
     assert (talk.message.body, talk.message.reason) == ("", Reason.CLIENT_TIMEOUT)
 
 
@@ -1349,8 +1354,8 @@ def test_a_lost_client_is_waited_for_with_a_note() -> None:
 def test_a_note_cut_short_by_a_cough_is_told_again() -> None:
     """An interruption without words does not leave the returned caller in silence."""
     talk = back()
-    talk(CallerInterrupted(""), at=1.0)
-    assert talk.call.deadline == 1.0 + talk.policy.cough
+    talk(CallerBargedIn(""), at=1.0)
+    assert talk.call.deadline == 1.0 + talk.policy.false_barge_in
     assert kinds(talk.wait()) == [StartTurn]
 
 
@@ -1364,7 +1369,7 @@ def test_a_returned_caller_who_hangs_up_on_nobody_is_known_of() -> None:
 def test_a_note_without_client_and_machine_ends_in_the_fixed_sentence() -> None:
     """That the caller was there is stored before it is said."""
     talk = back(AWAY, machine=False)
-    assert kinds(talk.commands) == [LeaveMessage, Speak]
+    assert kinds(talk.commands) == [StoreMessage, Speak]
     assert talk.call.phase is Phase.UNAVAILABLE
 
 
@@ -1392,7 +1397,7 @@ PLEASE = "Please stop calling me!"
 def test_who_asks_not_to_be_called_is_put_on_the_list_first() -> None:
     """Before the words are given to anybody, the list has the number."""
     talk = Talk(direction=OUTBOUND, policy=ASKS)
-    assert kinds(talk.caller(PLEASE)) == [StopCalling, HoldWords, StartTurn]
+    assert kinds(talk.caller(PLEASE)) == [StopCalling, HoldUtterance, StartTurn]
 
 
 def test_opting_out_is_done_once_a_call() -> None:
@@ -1441,7 +1446,7 @@ def test_the_whole_transcript_is_kept_where_it_is_asked_for() -> None:
     talk = Talk(policy=Policy(history_lines=2, keep_transcript=True), opened_by=BEFORE, connection=2)
     talk.caller("One?")
     talk.answer("This is the first.")
-    talk(CallerInterrupted("This is"))
+    talk(CallerBargedIn("This is"))
     talk.caller("Two?")
     talk.answer("The second.")
     talk(CallerGone(1000))
@@ -1484,7 +1489,7 @@ def test_a_call_that_breaks_stores_what_it_owes() -> None:
     """When the call cannot go on for a fault of ours, the epilogue is given the words in hand."""
     talk = Talk()
     talk.caller("Remember this.")
-    (leave,) = [each for each in talk.call.fail(1.0) if isinstance(each, LeaveMessage)]
+    (leave,) = [each for each in talk.call.fail(1.0) if isinstance(each, StoreMessage)]
     assert leave.draft.body == "Remember this."
     assert talk.call.summary.outcome == "failed"
     assert talk.call.fail(2.0) == []

@@ -21,25 +21,25 @@ from actors.commands import (
     CloseLine,
     Command,
     EndSession,
-    HoldWords,
-    LeaveMessage,
+    HoldUtterance,
     NoteTurn,
-    ReleaseWords,
+    ReleaseUtterances,
     Speak,
     StartTurn,
     StopCalling,
+    StoreMessage,
     WakeClient,
 )
 from actors.conversation import Conversation
 from actors.events import (
     AgentSpeaking,
     AvailabilityChanged,
+    CallClaimed,
     CalleeRecognised,
+    CallerBargedIn,
     CallerGone,
-    CallerInterrupted,
     CallerSpeaking,
     CallerSpoke,
-    CallTaken,
     CarrierFailed,
     DeadlinePassed,
     DigitPressed,
@@ -50,11 +50,11 @@ from actors.events import (
     GoodbyeSaid,
     HangUpRequested,
     MessageTaken,
+    PieceSaid,
     SpeechPlayed,
     TransferRequested,
     TurnFailed,
     TurnFinished,
-    TurnSaid,
 )
 from actors.phases import Phase
 from actors.policy import Phrases, Policy
@@ -64,7 +64,7 @@ NOTE = "nobody answered the transfer"
 # Some of the utterances, by their number, ask not to be called.
 ASKING = "3."
 LAST_WORDS = {Phase.UNAVAILABLE, Phase.GOODBYE, Phase.ENDING, Phase.OVER}
-ANSWERING = {Phase.CLIENT_ANSWERING, Phase.MACHINE_ANSWERING}
+ANSWERING = {Phase.CLIENT_ANSWERING, Phase.ANSWERING_MACHINE_ANSWERING}
 
 
 class CallMachine(RuleBasedStateMachine):
@@ -95,7 +95,7 @@ class CallMachine(RuleBasedStateMachine):
         self.now = 1000.0
         # A window that holds everything, so that the books can look for words in it.
         policy = Policy(
-            has_machine=machine,
+            has_answering_machine=machine,
             max_seconds=300,
             history_lines=10_000,
             history_characters=10**9,
@@ -166,12 +166,12 @@ class CallMachine(RuleBasedStateMachine):
             case NoteTurn():
                 if command.turn == self.running:
                     self.running = None
-            case HoldWords():
+            case HoldUtterance():
                 self.held[command.turn] = command.text
-            case ReleaseWords():
+            case ReleaseUtterances():
                 for turn in [each for each in self.held if each <= command.through_turn]:
                     self.settled.add(self.held.pop(turn))
-            case LeaveMessage():
+            case StoreMessage():
                 draft = command.draft
                 assert NOTE not in draft.body, "a note is nobody's words"
                 self.stored = draft.body
@@ -224,7 +224,7 @@ class CallMachine(RuleBasedStateMachine):
     def caller_interrupts(self, heard: str) -> None:
         running, only_filler = self.running, self.only_filler
         is_waited_for = self.call.phase in {Phase.CLIENT_AWAITED, Phase.CLIENT_ANSWERING}
-        commands = self.feed(CallerInterrupted(heard))
+        commands = self.feed(CallerBargedIn(heard))
         assert not [each for each in commands if isinstance(each, Speak)], "nothing is said after an interrupt"
         if only_filler and is_waited_for:
             assert commands == []
@@ -257,7 +257,7 @@ class CallMachine(RuleBasedStateMachine):
     def turn_says(self, text: str) -> None:
         assert self.running is not None
         self.client_has_begun = self.client_has_begun or (self.by is By.CLIENT and bool(text.strip()))
-        self.feed(TurnSaid(self.running, text))
+        self.feed(PieceSaid(self.running, text))
 
     @precondition(lambda self: self.running is not None)
     @rule()
@@ -271,7 +271,7 @@ class CallMachine(RuleBasedStateMachine):
         assert self.running is not None
         self.feed(TurnFailed(self.running, reason))
 
-    @precondition(lambda self: self.call.phase is Phase.MACHINE_ANSWERING)
+    @precondition(lambda self: self.call.phase is Phase.ANSWERING_MACHINE_ANSWERING)
     @rule(goodbye=st.booleans())
     def machine_uses_a_tool(self, goodbye: bool) -> None:
         assert self.running is not None
@@ -280,11 +280,11 @@ class CallMachine(RuleBasedStateMachine):
             self.settled |= {text for text in self.said if text in self.stored}
         self.feed(GoodbyeSaid(self.running) if goodbye else MessageTaken(self.running, "call back", "after 8"))
 
-    @rule(turn=st.integers(0, 20), kind=st.sampled_from([TurnSaid, TurnFinished]))
-    def stale_turn_reports(self, turn: int, kind: type[TurnSaid] | type[TurnFinished]) -> None:
+    @rule(turn=st.integers(0, 20), kind=st.sampled_from([PieceSaid, TurnFinished]))
+    def stale_turn_reports(self, turn: int, kind: type[PieceSaid] | type[TurnFinished]) -> None:
         if turn == self.running:
             return
-        assert self.feed(TurnSaid(turn, "late") if kind is TurnSaid else TurnFinished(turn)) == []
+        assert self.feed(PieceSaid(turn, "late") if kind is PieceSaid else TurnFinished(turn)) == []
 
     @rule(say=st.sampled_from(["", "Goodbye then."]), really=st.integers(0, 4))
     def client_hangs_up(self, say: str, really: int) -> None:
@@ -302,7 +302,7 @@ class CallMachine(RuleBasedStateMachine):
         commands = self.feed(CalleeRecognised(callee))
         if is_over or not self.outbound:
             assert commands == []
-        elif callee is Callee.MACHINE and is_ours:
+        elif callee is Callee.VOICEMAIL and is_ours:
             self.hung_up = True
             assert self.call.phase in {Phase.GOODBYE, Phase.ENDING}
             assert self.voicemail is Voicemail.LEAVE_MESSAGE or not [
@@ -312,8 +312,8 @@ class CallMachine(RuleBasedStateMachine):
     @rule()
     def client_takes_the_call(self) -> None:
         before, here = self.call.phase, self.call
-        commands = self.feed(CallTaken("session 1"))
-        if before is not Phase.MACHINE_LISTENING:
+        commands = self.feed(CallClaimed("session 1"))
+        if before is not Phase.ANSWERING_MACHINE_LISTENING:
             assert commands == [], "only a listening machine is relieved at once"
             assert here.phase is before
         if before in LAST_WORDS:

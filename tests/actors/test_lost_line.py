@@ -7,12 +7,12 @@ import pytest
 from actors.call_values import Availability, Reason, UnansweredUtterance
 from actors.commands import (
     CancelTurn,
-    HoldWords,
-    LeaveMessage,
+    HoldUtterance,
     NoteTurn,
-    ReleaseWords,
+    ReleaseUtterances,
     Speak,
     StartTurn,
+    StoreMessage,
 )
 from actors.events import (
     CallerGone,
@@ -20,16 +20,16 @@ from actors.events import (
     DrainRequested,
     Event,
     HangUpRequested,
+    PieceSaid,
     SpeechPlayed,
     TransferRequested,
-    TurnSaid,
 )
 from tests.actors.test_conversation import Talk, kinds
 
 
 def returned(talk: Talk, availability: Availability = Availability.HERE, greeting: str = "") -> Talk:
     """Bring the caller of a lost line back on a new one."""
-    lost = talk.of(LeaveMessage)[-1].unless_back
+    lost = talk.of(StoreMessage)[-1].unless_back
     assert lost is not None
     back = Talk(availability, connection=2, opened_by=talk.call.transcript, unanswered=lost, greeting=greeting)
     for command in back.call.start(0.0):
@@ -43,8 +43,8 @@ def test_a_question_in_hand_waits_for_the_caller_s_return() -> None:
     """The line broke, and perhaps the call goes on: it is a message only unless the caller is back."""
     talk = Talk()
     talk.caller("Which day is the delivery?")
-    assert kinds(talk(CallerGone(1006))) == [CancelTurn, NoteTurn, LeaveMessage]
-    (left,) = talk.of(LeaveMessage)
+    assert kinds(talk(CallerGone(1006))) == [CancelTurn, NoteTurn, StoreMessage]
+    (left,) = talk.of(StoreMessage)
     assert left.unless_back == (UnansweredUtterance(1, "Which day is the delivery?"),)
     assert (left.draft.body, left.draft.reason) == ("Which day is the delivery?", Reason.UNANSWERED)
     assert (talk.call.may_return, talk.call.summary.left_message) == (True, False)
@@ -60,8 +60,8 @@ def test_the_question_is_asked_again_before_anything_else() -> None:
     assert isinstance(start, StartTurn)
     assert start.request.turn > 100_000
     assert start.request.history[-1].text == "Which day is the delivery?"
-    assert kinds(back.answer("On Tuesday.", at=1.0)) == [Speak, NoteTurn, Speak, ReleaseWords]
-    assert back.of(ReleaseWords)[0].through_turn == 1
+    assert kinds(back.answer("On Tuesday.", at=1.0)) == [Speak, NoteTurn, Speak, ReleaseUtterances]
+    assert back.of(ReleaseUtterances)[0].through_turn == 1
     assert back(CallerGone(1000), at=2.0) == []
 
 
@@ -69,8 +69,8 @@ def test_an_answer_that_had_begun_is_asked_for_again_with_what_was_heard() -> No
     """The client reads how far its first answer came; nothing that the line swallowed counts as said."""
     talk = Talk()
     talk.caller("Which day is the delivery?")
-    talk(TurnSaid(talk.turn, "On Tuesday, "))
-    talk(TurnSaid(talk.turn, "between nine and ten."))
+    talk(PieceSaid(talk.turn, "On Tuesday, "))
+    talk(PieceSaid(talk.turn, "between nine and ten."))
     talk(SpeechPlayed("On Tuesday, "))
     talk(CallerGone(1006))
     history = returned(talk).of(StartTurn)[0].request.history
@@ -81,7 +81,7 @@ def test_unfinished_words_are_durable_while_their_caller_is_gone() -> None:
     """They are no message yet, so they are held like any other utterance."""
     talk = Talk()
     talk(CallerSpoke("Please tell her", final=False))
-    assert kinds(talk(CallerGone(1006))) == [HoldWords, LeaveMessage]
+    assert kinds(talk(CallerGone(1006))) == [HoldUtterance, StoreMessage]
     assert returned(talk).of(StartTurn)[0].request.history[-1].text == "Please tell her"
 
 
@@ -91,7 +91,7 @@ def test_a_caller_who_is_back_and_finds_the_client_away_leaves_the_question() ->
     talk.caller("Which day is the delivery?")
     talk(CallerGone(1006))
     back = returned(talk, Availability.AWAY)
-    assert kinds(back.commands) == [LeaveMessage, Speak, StartTurn]
+    assert kinds(back.commands) == [StoreMessage, Speak, StartTurn]
     assert back.message.body == "Which day is the delivery?"
 
 
@@ -124,12 +124,12 @@ def test_a_line_that_breaks_while_last_words_are_said_does_not_come_back(end: Ev
     talk(end)
     talk(CallerGone(1006))
     assert not talk.call.may_return
-    assert all(left.unless_back is None for left in talk.of(LeaveMessage))
+    assert all(left.unless_back is None for left in talk.of(StoreMessage))
 
 
 def test_a_crash_leaves_the_question_at_once() -> None:
     """Nobody knows what a broken call session would do with it a second time."""
     talk = Talk()
     talk.caller("Hello?")
-    (left,) = [each for each in talk.call.fail(1.0) if isinstance(each, LeaveMessage)]
+    (left,) = [each for each in talk.call.fail(1.0) if isinstance(each, StoreMessage)]
     assert left.unless_back is None

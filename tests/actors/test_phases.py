@@ -11,20 +11,20 @@ from actors.commands import StartTurn
 from actors.conversation import Conversation
 from actors.events import (
     AvailabilityChanged,
+    CallClaimed,
     CalleeRecognised,
+    CallerBargedIn,
     CallerGone,
-    CallerInterrupted,
     CallerSpoke,
-    CallTaken,
     DeadlinePassed,
     Event,
     FrameRejected,
     GoodbyeSaid,
     HangUpRequested,
+    PieceSaid,
     SpeechPlayed,
     TurnFailed,
     TurnFinished,
-    TurnSaid,
 )
 from actors.phases import MOVES, Phase
 from actors.policy import Policy
@@ -41,7 +41,7 @@ class Walk:
         self.now = 0.0
         wish = {"voicemail": Voicemail.LEAVE_MESSAGE, "for_voicemail": "Call me back."}
         info = call_info(**(wish | call))
-        self.call = Conversation(info, Policy(has_machine=machine), availability=availability, now=0.0)
+        self.call = Conversation(info, Policy(has_answering_machine=machine), availability=availability, now=0.0)
         self.turn = 0
 
     def feed(self, *events: Event) -> Walk:
@@ -58,7 +58,7 @@ class Walk:
         return self.feed(AvailabilityChanged(availability))
 
     def said(self) -> Walk:
-        return self.feed(TurnSaid(self.turn, "Yes."))
+        return self.feed(PieceSaid(self.turn, "Yes."))
 
     def finished(self) -> Walk:
         return self.feed(TurnFinished(self.turn))
@@ -81,13 +81,13 @@ class Walk:
         return self.feed(CallerGone(1000))
 
     def interrupted(self) -> Walk:
-        return self.feed(CallerInterrupted("Ye"))
+        return self.feed(CallerBargedIn("Ye"))
 
     def taken(self) -> Walk:
-        return self.feed(CallTaken("session 1"))
+        return self.feed(CallClaimed("session 1"))
 
     def is_machine(self) -> Walk:
-        return self.feed(CalleeRecognised(Callee.MACHINE))
+        return self.feed(CalleeRecognised(Callee.VOICEMAIL))
 
     def hung_up(self) -> Walk:
         return self.feed(HangUpRequested("Goodbye."))
@@ -100,8 +100,8 @@ def begin(phase: Phase, *, machine: bool = True) -> Walk:
         Phase.CLIENT_LISTENING: lambda: Walk(HERE, machine=machine),
         Phase.CLIENT_AWAITED: lambda: Walk(LOST, machine=machine).spoke(),
         Phase.CLIENT_ANSWERING: lambda: Walk(HERE, machine=machine).spoke(),
-        Phase.MACHINE_ANSWERING: lambda: Walk(AWAY).spoke(),
-        Phase.MACHINE_LISTENING: lambda: Walk(AWAY).spoke().said().finished(),
+        Phase.ANSWERING_MACHINE_ANSWERING: lambda: Walk(AWAY).spoke(),
+        Phase.ANSWERING_MACHINE_LISTENING: lambda: Walk(AWAY).spoke().said().finished(),
         Phase.UNAVAILABLE: lambda: Walk(AWAY, machine=False).spoke(),
         Phase.GOODBYE: lambda: Walk(HERE).hung_up(),
         Phase.ENDING: lambda: Walk(HERE).rubbish(),
@@ -114,7 +114,7 @@ def begin(phase: Phase, *, machine: bool = True) -> Walk:
 
 S = Phase.SCREENING
 L, W, A = Phase.CLIENT_LISTENING, Phase.CLIENT_AWAITED, Phase.CLIENT_ANSWERING
-MA, ML, U = Phase.MACHINE_ANSWERING, Phase.MACHINE_LISTENING, Phase.UNAVAILABLE
+MA, ML, U = Phase.ANSWERING_MACHINE_ANSWERING, Phase.ANSWERING_MACHINE_LISTENING, Phase.UNAVAILABLE
 G, E, OVER = Phase.GOODBYE, Phase.ENDING, Phase.OVER
 
 WALKS = {

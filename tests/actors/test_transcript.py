@@ -55,7 +55,7 @@ def test_the_caller_is_never_cut() -> None:
 def test_a_note_is_not_in_the_way_of_a_cut() -> None:
     """Nobody heard the relay's note, so what is cut is our speech before it, and the note stays as it is."""
     transcript = Transcript(10, 1000)
-    transcript.add(Speaker.MACHINE, "May I take a message?", STARTED)
+    transcript.add(Speaker.ANSWERING_MACHINE, "May I take a message?", STARTED)
     transcript.add_note("The client has come back.", STARTED)
     transcript.cut_to_heard("May I", "")
     assert [line.text for line in transcript.window()] == ["May I", "The client has come back."]
@@ -73,8 +73,8 @@ def test_the_record_gets_everything_but_what_was_before() -> None:
     """Lines, what continues them, and cuts reach the record; an earlier connection's lines do not."""
     record = Transcript(10, 1000)
     transcript = Transcript(2, 1000, record)
-    transcript.extend([Line(Speaker.MACHINE, "Hello.", STARTED)])
-    transcript.continue_line(Speaker.MACHINE, " Hello again.", STARTED)
+    transcript.extend([Line(Speaker.ANSWERING_MACHINE, "Hello.", STARTED)])
+    transcript.continue_line(Speaker.ANSWERING_MACHINE, " Hello again.", STARTED)
     transcript.add(Speaker.CALLER, "Hi.", STARTED)
     transcript.add(Speaker.AGENT, "Good morning.", STARTED)
     transcript.cut_to_heard("Good", "")

@@ -8,8 +8,8 @@ import pytest
 
 from actors.call_values import Availability, Line, Reason, Speaker
 from actors.commands import By, StartTurn
-from actors.conversation import TAKEN_NOTE
-from actors.events import AvailabilityChanged, CallerInterrupted, CallerSpoke, CallTaken, TurnFailed, TurnSaid
+from actors.conversation import CLAIM_NOTE
+from actors.events import AvailabilityChanged, CallClaimed, CallerBargedIn, CallerSpoke, PieceSaid, TurnFailed
 from actors.policy import Phrases, Policy
 from actors.transcript import utterance_last
 from tests.actors.test_conversation import Talk
@@ -41,8 +41,8 @@ def after_a_false_barge_in(talk: Talk) -> None:
     """Let a noise cut the answer before a word of it was heard, and nothing be said after it."""
     talk.caller(QUESTION, at=0.0)
     talk.wait()
-    talk(TurnSaid(talk.turn, "On Tuesday"), at=3.0)
-    talk(CallerInterrupted(""), at=3.1)
+    talk(PieceSaid(talk.turn, "On Tuesday"), at=3.0)
+    talk(CallerBargedIn(""), at=3.1)
     talk.wait()
 
 
@@ -50,7 +50,7 @@ def after_a_noise_over_a_filler(talk: Talk) -> None:
     """Let a noise cut a filler, then let the session fail."""
     talk.caller(QUESTION, at=0.0)
     talk.wait()
-    talk(CallerInterrupted("One mo"), at=2.6)
+    talk(CallerBargedIn("One mo"), at=2.6)
     talk(TurnFailed(talk.turn, Reason.CLIENT_LEFT), at=2.7)
 
 
@@ -60,7 +60,7 @@ def after_the_answering_machine(talk: Talk) -> None:
     talk.caller(QUESTION, at=0.0)
     talk.answer("May I take a message?", at=1.0)
     talk(AvailabilityChanged(HERE))
-    talk(CallTaken("session 1"), at=3.0)
+    talk(CallClaimed("session 1"), at=3.0)
 
 
 def after_more_words_to_the_answering_machine(talk: Talk) -> None:
@@ -71,7 +71,7 @@ def after_more_words_to_the_answering_machine(talk: Talk) -> None:
     talk.caller(QUESTION, at=2.0)
     talk.answer("I have written that down.", at=3.0)
     talk(AvailabilityChanged(HERE))
-    talk(CallTaken("session 1"), at=4.0)
+    talk(CallClaimed("session 1"), at=4.0)
 
 
 def after_an_earlier_utterance(talk: Talk) -> None:
@@ -129,8 +129,8 @@ def test_a_client_that_takes_a_call_without_a_word_of_the_caller_reads_the_note_
     talk.turn = talk.of(StartTurn)[-1].request.turn
     talk.answer("May I take a message?")
     talk(AvailabilityChanged(HERE))
-    talk(CallTaken("session 1"), at=3.0)
-    assert talk.of(StartTurn)[-1].request.history[-1].text == TAKEN_NOTE
+    talk(CallClaimed("session 1"), at=3.0)
+    assert talk.of(StartTurn)[-1].request.history[-1].text == CLAIM_NOTE
 
 
 def test_lines_without_a_caller_stay_as_they_are() -> None:

@@ -104,7 +104,7 @@ async def check_a_message_lets_go_of_its_words(store: StoreUnderTest) -> None:
     for sid in ("CA1", "CA2"):
         await store.journal.open_call(call(sid))
         for turn in (1, 2, 3):
-            await store.journal.hold_words(sid, turn, f"turn {turn}")
+            await store.journal.hold_utterance(sid, turn, f"turn {turn}")
     await store.messages.leave(draft(through_turn=2))
     assert await store.held("CA1") == {3: "turn 3"}
     assert len(await store.held("CA2")) == 3
@@ -114,30 +114,30 @@ async def check_answered_words_are_released(store: StoreUnderTest) -> None:
     """Releasing goes up to and with the turn that was answered; doing it again is harmless."""
     await store.journal.open_call(call())
     for turn in (1, 2, 3):
-        await store.journal.hold_words("CA1", turn, f"turn {turn}")
-    await store.journal.release_words("CA1", 2)
-    await store.journal.release_words("CA1", 2)
+        await store.journal.hold_utterance("CA1", turn, f"turn {turn}")
+    await store.journal.release_utterances("CA1", 2)
+    await store.journal.release_utterances("CA1", 2)
     assert await store.held("CA1") == {3: "turn 3"}
 
 
 async def check_the_same_turn_replaces_its_words(store: StoreUnderTest) -> None:
     """What the caller adds within a turn replaces what was held of it."""
     await store.journal.open_call(call())
-    await store.journal.hold_words("CA1", 1, "I would")
-    await store.journal.hold_words("CA1", 1, "I would like a pizza")
+    await store.journal.hold_utterance("CA1", 1, "I would")
+    await store.journal.hold_utterance("CA1", 1, "I would like a pizza")
     assert await store.held("CA1") == {1: "I would like a pizza"}
 
 
 async def check_words_of_an_unknown_call_are_refused(store: StoreUnderTest) -> None:
     """Words that nobody could be told of after a restart are refused at once."""
     with pytest.raises(StoreFailed):
-        await store.journal.hold_words("CA404", 1, "hello?")
+        await store.journal.hold_utterance("CA404", 1, "hello?")
 
 
 async def check_closing_keeps_held_words(store: StoreUnderTest) -> None:
     """Words that are still held when a call is closed stay for the next start."""
     await store.journal.open_call(call())
-    await store.journal.hold_words("CA1", 1, "hello?")
+    await store.journal.hold_utterance("CA1", 1, "hello?")
     await store.journal.close_call("CA1", CallSummary(outcome="failed"))
     assert await store.held("CA1") == {1: "hello?"}
 

@@ -27,7 +27,7 @@ def note(outcome: str = "answered", *, by: By = By.CLIENT, first_word: float | N
 def test_turns_are_counted_by_who_answered_and_how() -> None:
     """Each answerer and outcome has a number of its own."""
     meter = CallMeter()
-    for each in (note(), note(), note("interrupted"), note(by=By.MACHINE)):
+    for each in (note(), note(), note("interrupted"), note(by=By.ANSWERING_MACHINE)):
         meter.turn_ended(CALL, each)
     assert count(meter, "relay_turns_total", by="client", outcome="answered") == 2
     assert count(meter, "relay_turns_total", by="client", outcome="interrupted") == 1

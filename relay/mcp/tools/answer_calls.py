@@ -18,7 +18,7 @@ import mcp_types as types
 from pydantic import Field
 
 from actors.pending_turns import TurnOver, TurnTaken, Utterance
-from actors.transcript import has_words
+from actors.transcript import is_audible
 from relay.mcp.pieces import text_of
 from relay.mcp.ports import LiveCalls
 from relay.mcp.sampling_params import sampling_params
@@ -116,7 +116,7 @@ async def _say(room: WaitingRoom, call: ToolCall, so_far: _Progress) -> _Progres
     """Speak what the client has answered, if it is still wanted. What is not, the call has done without."""
     given = call.answers.get(_QUESTION)
     final = None if given is None else text_of(given.model_dump(by_alias=True, mode="json"))
-    if final is None or not has_words(final):
+    if final is None or not is_audible(final):
         return so_far
     try:
         await room.desks.of(call.agent.agent_id).say(call.client, so_far.call_sid, so_far.turn, without_lead(final))

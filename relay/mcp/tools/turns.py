@@ -24,7 +24,7 @@ from relay.mcp.tools.spoken_words import HEARD, TRANSCRIPT, heard, lines, text
 from relay.mcp.tools.toolbox import Outcome, ToolBase, ToolCall, ToolError, TurnTool
 from relay.mcp.transports.waiting_room import DEFAULT_WAIT, LONGEST_WAIT, WaitingRoom
 
-_MACHINE = frozenset({Phase.MACHINE_ANSWERING, Phase.MACHINE_LISTENING})
+_MACHINE = frozenset({Phase.ANSWERING_MACHINE_ANSWERING, Phase.ANSWERING_MACHINE_LISTENING})
 _ENDING = frozenset({Phase.UNAVAILABLE, Phase.GOODBYE, Phase.ENDING, Phase.OVER})
 
 
@@ -89,7 +89,7 @@ def turn_tools(room: WaitingRoom, calls: LiveCalls, presence: Presence[Answering
         else:
             with room.visit(call):
                 desk.claim(call.client, call_sid)
-        is_free = live.phase is not Phase.MACHINE_ANSWERING
+        is_free = live.phase is not Phase.ANSWERING_MACHINE_ANSWERING
         calls.take(agent_id, call_sid, call.client)
         return {
             "callSid": call_sid,

@@ -16,7 +16,7 @@ from typing import Protocol
 import attrs
 from attrs.validators import gt, min_len
 
-from actors.transcript import has_words
+from actors.transcript import is_audible
 
 SAMPLE_RATE = 8000
 """Samples a second of all audio here."""
@@ -69,7 +69,7 @@ class SpeechEngine(Protocol):
 def checked_text(text: str) -> str:
     """Return the text without blanks around it. Raises `SpeechFailed` when there is no word in it, or too much."""
     stripped = text.strip()
-    if not has_words(stripped):
+    if not is_audible(stripped):
         raise SpeechFailed("nothing_to_say", "The text has no word that can be spoken; say what shall be spoken.")
     if len(stripped) > MAX_CHARACTERS:
         raise SpeechFailed(

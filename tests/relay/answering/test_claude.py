@@ -59,7 +59,7 @@ async def test_a_message_is_taken_confirmed_and_the_call_ended() -> None:
     """Over three turns the machine asks, records before it confirms, and ends the call on a goodbye."""
     async with a_machine() as (machine, _):
         lines = [Line(Speaker.AGENT, "Hello", STARTED), Line(Speaker.CALLER, "Is my car ready?", STARTED)]
-        lines.append(Line(Speaker.MACHINE, APOLOGY, STARTED))
+        lines.append(Line(Speaker.ANSWERING_MACHINE, APOLOGY, STARTED))
         outlines, recorded = [], Taken("", "")
         for turn, words in enumerate(
             ["", "Tell them I come tomorrow. Call me back after 8.", "No, that's all. Bye."], 1
@@ -70,7 +70,7 @@ async def test_a_message_is_taken_confirmed_and_the_call_ended() -> None:
             request = a_turn(turn=turn, history=tuple(lines), taken=recorded.body, preferences=recorded.preferences)
             await machine.respond(request, answer)
             recorded = answer.taken[-1] if answer.taken else recorded
-            lines.append(Line(Speaker.MACHINE, answer.speech, STARTED))
+            lines.append(Line(Speaker.ANSWERING_MACHINE, answer.speech, STARTED))
             outlines.append(answer.outline)
     message = Taken("Tell them I come tomorrow. Call me back after 8.", "Call me back after 8.")
     assert outlines == [[ASK], [message, CONFIRM], [GOODBYE, THE_CALL_ENDS]]

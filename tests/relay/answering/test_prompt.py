@@ -10,7 +10,7 @@ from relay.answering.prompt import CALL_CONNECTED, CALLER_WAITS, TOOLS, RecordMe
 from tests.fakes import STARTED, call_info
 
 FILLER = "One moment, please."
-CALLER, AGENT, MACHINE, RELAY = Speaker.CALLER, Speaker.AGENT, Speaker.MACHINE, Speaker.RELAY
+CALLER, AGENT, MACHINE, RELAY = Speaker.CALLER, Speaker.AGENT, Speaker.ANSWERING_MACHINE, Speaker.RELAY
 
 
 def a_turn(*lines: tuple[Speaker, str], **changes: object) -> TurnRequest:

@@ -28,7 +28,7 @@ def test_conversation_becomes_messages() -> None:
         request(
             (Speaker.AGENT, "Hello, how can I help you?"),
             (Speaker.CALLER, "Who is there?"),
-            (Speaker.MACHINE, "Nobody, sorry."),
+            (Speaker.ANSWERING_MACHINE, "Nobody, sorry."),
             (Speaker.AGENT, " "),
             (Speaker.RELAY, "One moment, please."),
             (Speaker.CALLER, "And now?"),

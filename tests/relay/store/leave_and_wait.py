@@ -22,7 +22,7 @@ async def main(url: str, what: str) -> None:
         if what == "leave":
             await WaitingMessages(database).leave(draft(body="before the end"))
         else:
-            await journal.hold_words("CA1", 1, "before the end")
+            await journal.hold_utterance("CA1", 1, "before the end")
         print("durable", flush=True)
         await trio.sleep_forever()
 

@@ -136,7 +136,7 @@ async def test_an_agent_with_words_in_the_journal_is_not_removed(registry: Agent
     """Words that the next start would make a message of count as one."""
     await registry.add("my-client")
     await journal.open_call(call())
-    await journal.hold_words("CA1", 1, "hello?")
+    await journal.hold_utterance("CA1", 1, "hello?")
     await journal.close_call("CA1", CallSummary(outcome="failed"))
     with pytest.raises(AgentError, match="1 waiting message"):
         await registry.remove("my-client")
@@ -149,7 +149,7 @@ async def test_a_live_call_outlives_its_agent(
     await registry.add("my-client")
     await journal.open_call(call())
     await registry.remove("my-client")
-    await journal.hold_words("CA1", 1, "hello?")
+    await journal.hold_utterance("CA1", 1, "hello?")
     await waiting.leave(draft(through_turn=1))
     assert len(await waiting.list_all("my-client")) == 1
 
@@ -162,7 +162,7 @@ async def test_the_line_of_a_call_that_is_over_outlives_its_agent(
     await journal.open_call(call())
     await journal.note_progress("my-client", CallProgress(call_sid="CA1", status="completed"))
     await registry.remove("my-client")
-    await journal.hold_words("CA1", 1, "hello?")
+    await journal.hold_utterance("CA1", 1, "hello?")
     await waiting.leave(draft(through_turn=1))
     assert len(await waiting.list_all("my-client")) == 1
 
@@ -207,7 +207,7 @@ async def test_what_is_said_after_the_removal_is_for_no_later_agent(
     await registry.add("my-client")
     await journal.open_call(call())
     await registry.remove("my-client")
-    await journal.hold_words("CA1", 1, "hello?")
+    await journal.hold_utterance("CA1", 1, "hello?")
     if left == "message":
         await waiting.leave(draft(through_turn=1))
     await journal.close_call("CA1", CallSummary(outcome="completed"))

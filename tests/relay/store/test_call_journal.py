@@ -175,8 +175,8 @@ async def test_a_resumed_call_overwrites_nothing(journal: CallJournal, waiting: 
     """A connection that counts its parts and turns from 1 again replaces nothing that the one before it left."""
     await journal.open_call(call())
     await waiting.leave(draft(body="first connection"))
-    await journal.hold_words("CA1", 1, "still")
-    await journal.hold_words("CA1", 2, "in flight")
+    await journal.hold_utterance("CA1", 1, "still")
+    await journal.hold_utterance("CA1", 2, "in flight")
     await journal.open_call(call())
     await waiting.leave(draft(body="second connection", through_turn=5))
     assert [(each.body, each.reason) for each in await waiting.list_all()] == [
@@ -189,10 +189,10 @@ async def test_a_resumed_call_overwrites_nothing(journal: CallJournal, waiting: 
 async def test_words_in_the_next_session_s_hand_stay_held(journal: CallJournal, waiting: WaitingMessages) -> None:
     """A call that is resumed with its question makes no message of it; what it answers lets go of the old turn."""
     await journal.open_call(call())
-    await journal.hold_words("CA1", 1, "Which day?")
+    await journal.hold_utterance("CA1", 1, "Which day?")
     await journal.open_call(attrs.evolve(call(), connection=2, unanswered=(UnansweredUtterance(1, "Which day?"),)))
     assert await waiting.list_all() == ()
-    await journal.release_words("CA1", 1)
+    await journal.release_utterances("CA1", 1)
     await journal.open_call(attrs.evolve(call(), connection=3))
     assert await waiting.list_all() == ()
 
@@ -202,7 +202,7 @@ async def test_words_in_the_next_session_s_hand_survive_a_crash(
 ) -> None:
     """A daemon that dies then leaves them as a message at its next start."""
     await journal.open_call(call())
-    await journal.hold_words("CA1", 1, "Which day?")
+    await journal.hold_utterance("CA1", 1, "Which day?")
     await journal.open_call(attrs.evolve(call(), connection=2, unanswered=(UnansweredUtterance(1, "Which day?"),)))
     await CallJournal(database).recover()
     assert [(each.body, each.reason) for each in await waiting.list_all()] == [("Which day?", Reason.RELAY_RESTARTED)]

@@ -32,9 +32,9 @@ async def test_a_start_turns_held_words_into_messages(
 ) -> None:
     """What was said to a daemon that died waits for the client, in order, with the numbers and the transcript."""
     await journal.open_call(call())
-    await journal.hold_words("CA1", 1, "My house")
+    await journal.hold_utterance("CA1", 1, "My house")
     clock.turn(seconds=2)
-    await journal.hold_words("CA1", 2, "is on fire.")
+    await journal.hold_utterance("CA1", 2, "is on fire.")
     assert await next_run(journal).recover() == Recovery(messages=1, calls=1)
     (message,) = (await waiting.fetch("my-client")).messages
     assert (message.body, message.reason, message.call_sid) == ("My house is on fire.", Reason.RELAY_RESTARTED, "CA1")
@@ -60,7 +60,7 @@ async def test_a_start_closes_calls_that_were_left_open(journal: CallJournal) ->
 async def test_words_of_a_closed_call_are_found_too(journal: CallJournal, waiting: WaitingMessages) -> None:
     """Words that could not be stored as a message when their call ended become one at the next start."""
     await journal.open_call(call())
-    await journal.hold_words("CA1", 1, "hello?")
+    await journal.hold_utterance("CA1", 1, "hello?")
     await journal.close_call("CA1", CallSummary(outcome="failed"))
     assert await next_run(journal).recover() == Recovery(messages=1, calls=0)
     assert [each.body for each in await waiting.list_all()] == ["hello?"]
@@ -69,7 +69,7 @@ async def test_words_of_a_closed_call_are_found_too(journal: CallJournal, waitin
 async def test_recovering_again_finds_nothing(journal: CallJournal, waiting: WaitingMessages) -> None:
     """A second start, or a start that is repeated, makes no second message."""
     await journal.open_call(call())
-    await journal.hold_words("CA1", 1, "hello?")
+    await journal.hold_utterance("CA1", 1, "hello?")
     following = next_run(journal)
     await following.recover()
     assert await following.recover() == Recovery(messages=0, calls=0)
@@ -80,7 +80,7 @@ async def test_recovering_again_finds_nothing(journal: CallJournal, waiting: Wai
 async def test_recovering_leaves_the_calls_of_this_run_alone(journal: CallJournal, waiting: WaitingMessages) -> None:
     """What is in flight in this run is nobody's loss."""
     await journal.open_call(call())
-    await journal.hold_words("CA1", 1, "hello?")
+    await journal.hold_utterance("CA1", 1, "hello?")
     assert await journal.recover() == Recovery(messages=0, calls=0)
     assert (await record(journal)).state is CallState.LIVE
     assert await waiting.list_all() == ()
@@ -89,7 +89,7 @@ async def test_recovering_leaves_the_calls_of_this_run_alone(journal: CallJourna
 async def test_a_recovered_message_is_not_replaced(journal: CallJournal, waiting: WaitingMessages) -> None:
     """A call that goes on after a restart leaves its messages beside the recovered one."""
     await journal.open_call(call())
-    await journal.hold_words("CA1", 1, "before")
+    await journal.hold_utterance("CA1", 1, "before")
     following = next_run(journal)
     await following.recover()
     await following.open_call(call())
@@ -101,7 +101,7 @@ async def test_held_words_are_in_the_words_of_the_caller(journal: CallJournal, w
     """Any script and any length comes back as it was said."""
     said = "Přijďte prosím, 请尽快回电 ☎️ " * 200
     await journal.open_call(call())
-    await journal.hold_words("CA1", 1, said)
+    await journal.hold_utterance("CA1", 1, said)
     await next_run(journal).recover()
     (message,) = await waiting.list_all()
     assert message.body == said

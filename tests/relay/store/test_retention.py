@@ -78,7 +78,7 @@ async def test_held_words_keep_their_call(
 ) -> None:
     """Words that the next start makes a message of are not deleted, and neither is what is known of their caller."""
     await journal.open_call(call())
-    await journal.hold_words("CA1", 1, "hello?")
+    await journal.hold_utterance("CA1", 1, "hello?")
     await journal.close_call("CA1", CallSummary(outcome="failed"))
     clock.turn(seconds=DAY)
     assert await retention.purge(clock()) == Purged()
@@ -221,7 +221,7 @@ async def test_the_words_of_no_call_are_ever_deleted(
     """Beside old calls, a call's words stay word for word."""
     await end_calls(journal, "CA1")
     await journal.open_call(call("CA2"))
-    await journal.hold_words("CA2", 1, "hello?")
+    await journal.hold_utterance("CA2", 1, "hello?")
     clock.turn(seconds=DAY)
     await retention.purge(clock())
     kept = await journal.database.read(lambda connection: connection.execute(select(held_words.c.text)).scalars().all())

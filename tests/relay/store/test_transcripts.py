@@ -27,6 +27,6 @@ def test_a_transcript_comes_back_as_it_was(said: list[Line]) -> None:
 def test_a_line_is_written_in_utc() -> None:
     """Times are as the contract words them."""
     at = datetime(2026, 11, 22, 10, 0, tzinfo=timezone(timedelta(hours=1)))
-    assert lines_as_json([Line(Speaker.MACHINE, "Hello.", at)]) == [
+    assert lines_as_json([Line(Speaker.ANSWERING_MACHINE, "Hello.", at)]) == [
         {"speaker": "machine", "text": "Hello.", "at": "2026-11-22T09:00:00.000Z"}
     ]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from actors.events import (
     AgentSpeaking,
-    CallerInterrupted,
+    CallerBargedIn,
     CallerSpeaking,
     CallerSpoke,
     CarrierFailed,
@@ -27,7 +27,7 @@ from relay.twilio.frames import Setup, parse
 from tests.hostile_inputs import MALFORMED_FRAMES, MalformedFrame
 from tests.sids import NO_SIDS, sid
 
-CUT_AT_HELLO = CallerInterrupted("hello", 0)
+CUT_AT_HELLO = CallerBargedIn("hello", 0)
 WITH_TICKET = Setup(call_sid=sid(), custom_parameters={"ticket": "t"})
 OF_ACCOUNT_7 = Setup(call_sid=sid(), account_sid="7", custom_parameters={"ticket": "t"})
 
@@ -39,7 +39,7 @@ OF_ACCOUNT_7 = Setup(call_sid=sid(), account_sid="7", custom_parameters={"ticket
         ('{"type":"prompt","voicePrompt":"Hi","last":false}', CallerSpoke("Hi", False)),
         (
             '{"type":"interrupt","utteranceUntilInterrupt":"Well","durationUntilInterruptMs":340}',
-            CallerInterrupted("Well", 340),
+            CallerBargedIn("Well", 340),
         ),
         ('{"type":"dtmf","digit":"#"}', DigitPressed("#")),
         ('{"type":"error","description":"Invalid message"}', CarrierFailed("Invalid message")),
@@ -103,10 +103,10 @@ def test_a_setup_frame_names_the_call_and_carries_its_parameters() -> None:
         ('{"type":"prompt","voicePrompt":42}', CallerSpoke("42")),
         ('{"type":"prompt","voicePrompt":null}', CallerSpoke("")),
         ('{"type":"prompt","voicePrompt":"Hi","turnState":{"deep":[1]}}', CallerSpoke("Hi")),
-        ('{"type":"interrupt"}', CallerInterrupted("", 0)),
-        ('{"type":"interrupt","durationUntilInterruptMs":"340"}', CallerInterrupted("", 340)),
-        ('{"type":"interrupt","durationUntilInterruptMs":340.6}', CallerInterrupted("", 340)),
-        ('{"type":"interrupt","durationUntilInterruptMs":""}', CallerInterrupted("", 0)),
+        ('{"type":"interrupt"}', CallerBargedIn("", 0)),
+        ('{"type":"interrupt","durationUntilInterruptMs":"340"}', CallerBargedIn("", 340)),
+        ('{"type":"interrupt","durationUntilInterruptMs":340.6}', CallerBargedIn("", 340)),
+        ('{"type":"interrupt","durationUntilInterruptMs":""}', CallerBargedIn("", 0)),
         ('{"type":"dtmf","digit":5}', DigitPressed("5")),
         ('{"type":"error"}', CarrierFailed("")),
         ('{"type":"info","name":"tokensPlayed","value":42}', SpeechPlayed("42")),
@@ -126,8 +126,8 @@ def test_the_carriers_known_variations_are_taken(frame: str, event: Setup | Phon
         ('{"type":"interrupt","utteranceUntilInterrupt":"hello","durationUntilInterruptMs":1e999}', CUT_AT_HELLO),
         ('{"type":"interrupt","utteranceUntilInterrupt":"hello","durationUntilInterruptMs":NaN}', CUT_AT_HELLO),
         ('{"type":"interrupt","utteranceUntilInterrupt":"hello","durationUntilInterruptMs":[]}', CUT_AT_HELLO),
-        ('{"type":"interrupt","utteranceUntilInterrupt":["hello"]}', CallerInterrupted("", 0)),
-        ('{"type":"interrupt","utteranceUntilInterrupt":false,"durationUntilInterruptMs":{}}', CallerInterrupted()),
+        ('{"type":"interrupt","utteranceUntilInterrupt":["hello"]}', CallerBargedIn("", 0)),
+        ('{"type":"interrupt","utteranceUntilInterrupt":false,"durationUntilInterruptMs":{}}', CallerBargedIn()),
         ('{"type":"prompt","voicePrompt":"Hi","lang":["de-DE"]}', CallerSpoke("Hi")),
         ('{"type":"prompt","voicePrompt":"Hi","lang":true,"last":false}', CallerSpoke("Hi", final=False)),
         ('{"type":"error","description":{"code":64107}}', CarrierFailed("")),

@@ -14,7 +14,7 @@ from relay.mcp.tools.spoken_words import heard, live_call_json
 from tests.relay.mcp.mcp_relay import NOW, MemoryCall, call_info
 from tests.sids import sid
 
-CALLER, AGENT, MACHINE, RELAY = Speaker.CALLER, Speaker.AGENT, Speaker.MACHINE, Speaker.RELAY
+CALLER, AGENT, MACHINE, RELAY = Speaker.CALLER, Speaker.AGENT, Speaker.ANSWERING_MACHINE, Speaker.RELAY
 FILLER = "One moment."
 
 
@@ -68,7 +68,7 @@ def test_who_picked_up_is_told_once_it_is_known() -> None:
 
 @pytest.mark.parametrize(
     ("phase", "waits"),
-    [(Phase.CLIENT_AWAITED, True), (Phase.CLIENT_ANSWERING, True), (Phase.MACHINE_LISTENING, False)],
+    [(Phase.CLIENT_AWAITED, True), (Phase.CLIENT_ANSWERING, True), (Phase.ANSWERING_MACHINE_LISTENING, False)],
 )
 def test_live_call_says_whether_somebody_waits(phase: Phase, waits: bool) -> None:
     """A caller waits while a client is to answer."""

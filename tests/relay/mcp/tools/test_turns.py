@@ -294,7 +294,8 @@ async def test_call_is_taken_from_another_client(relay: RunningRelay) -> None:
 
 
 @pytest.mark.parametrize(
-    ("phase", "status"), [(Phase.MACHINE_LISTENING, "yours"), (Phase.MACHINE_ANSWERING, "at_the_next_pause")]
+    ("phase", "status"),
+    [(Phase.ANSWERING_MACHINE_LISTENING, "yours"), (Phase.ANSWERING_MACHINE_ANSWERING, "at_the_next_pause")],
 )
 @EACH_WAY
 async def test_call_is_taken_from_the_answering_machine(
