@@ -74,8 +74,7 @@ from relay.mcp.transports.http_guard import RebindingGuard
 from relay.metrics import CallMeter
 from relay.reception import Reception
 from relay.running import RunningDaemon, announce
-from relay.setting_forms import listed
-from relay.settings import Settings
+from relay.settings import Settings, split_list
 from relay.speech.agent_phrases import phrases_of
 from relay.speech.audio_store import AudioOptions, AudioStore
 from relay.speech.engines.choice import EngineKind, SpeechOptions, open_engine
@@ -365,8 +364,8 @@ class Relay:
         self._reception.on_over = self._transfers.over
         self._guard = RebindingGuard(
             public_url,
-            allowed_hosts=listed(settings.relay_allowed_hosts),
-            allowed_origins=listed(settings.relay_allowed_origins),
+            allowed_hosts=split_list(settings.relay_allowed_hosts),
+            allowed_origins=split_list(settings.relay_allowed_origins),
         )
         self._reception.message_for = undelivered.message_for
         self._clients = McpApp(

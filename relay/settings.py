@@ -1,8 +1,11 @@
-"""The settings, from the environment and an `.env` file: every knob documented once, here.
+"""The settings, from the environment and an `.env` file: each is named, bounded and explained here, once.
 
 The environment wins over the file. An unknown `RELAY_*` name is an error, because a misspelt limit that is silently
 ignored is worse than a daemon that does not start; a name near another setting's gets a warning, because it may be
 somebody else's. A field's name in capitals is its variable's name.
+
+Pydantic reads and checks the values; relay.environment collects them. The sources of pydantic-settings lost: to them an
+empty variable is either a value or nothing, `$` in a secret is a reference, and a refused value has no place to name.
 """
 
 from __future__ import annotations
@@ -11,19 +14,25 @@ import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import urlsplit, urlunsplit
 
-import attrs
-import typed_settings as ts
-from attrs.validators import and_, ge, gt, in_, le, min_len
-from typed_settings.types import LoadedSettings, LoaderMeta, OptionList, SettingsClass, SettingsDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
-from relay import setting_forms as forms
 from relay.dialling.calling_hours import CallingHours
+from relay.environment import Given, gather, is_invisible
 from relay.errors import SettingsError
-from relay.given_settings import Given, gather, is_invisible
-from relay.setting_forms import listed
-from relay.speech.languages import lacking
+from relay.speech.languages import LanguageError, lacking, read_language
+from relay.speech.voices import NO_VOICE, VoiceError, read_voice
 
 if TYPE_CHECKING:
     from relay.dialling.verdict import GateRules
@@ -48,192 +57,261 @@ LOCAL_DEFAULTS: dict[str, str] = {
 OF_ATTACH = ("COMMS_TOKEN", "COMMS_URL")
 # An empty one of these is a choice, and not as good as none.
 _MAY_BE_EMPTY = frozenset({"DEFAULT_VOICE_ID"})
-# A person's words, in which any character may be meant.
-_WORDS = frozenset({"DEFAULT_VOICE_GREETING"})
 _USER = re.compile(r"(?<=//)[^/@\s]*@")
 # What somebody pasted into the wrong line: a key of a vendor, or anything else that long and without a gap.
 _LIKE_A_SECRET = re.compile(r"\b(sk|sk-ant|xi)[-_]|[A-Za-z0-9+/=_-]{24,}", re.ASCII)
+_SERVER = re.compile(r"[A-Za-z0-9._-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?", re.ASCII)
+_NO_SERVER = "It must begin with https:// (or http://) and the name of a server."
 
 
-@attrs.frozen(kw_only=True)
-class Settings:
+class Unusable(ValueError):
+    """What is wrong with a value, in a sentence that does not repeat it."""
+
+
+def split_list(text: str) -> list[str]:
+    """Return the items of a list that is written with commas."""
+    return [each for each in (part.strip() for part in text.split(",")) if each]
+
+
+def _origin(value: str) -> str:
+    """Return an origin without the slash at its end, scheme and host in small letters (RFC 3986, section 6.2.2.1)."""
+    try:
+        parts = urlsplit(value.rstrip("/"))
+        port = parts.port
+    except ValueError as error:
+        raise Unusable("Its port is no number up to 65535, or a bracket is missing.") from error
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        raise Unusable(_NO_SERVER)
+    if "@" in parts.netloc:
+        raise Unusable("It holds a user name or a password; leave out what is before the @.")
+    if not value.isascii():
+        raise Unusable("The server's name has letters that DNS does not know; write it in its xn-- form.")
+    if not _SERVER.fullmatch(parts.netloc):
+        raise Unusable("The server's name has a blank or another character that no name has.")
+    if parts.path or parts.query or parts.fragment:
+        raise Unusable("Leave out what follows the name of the server and its port.")
+    return urlunsplit(parts._replace(netloc=parts.netloc.lower()))
+
+
+def _origins(value: str) -> str:
+    for each in split_list(value):
+        _origin(each)
+    return value
+
+
+def _address(value: str) -> str:
+    # A path may follow: the vendor's library appends to it.
+    if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", value):
+        raise Unusable(_NO_SERVER)
+    return value
+
+
+def _key(value: str) -> str:
+    """Refuse what no token or key can hold: it was not copied whole, or not alone."""
+    if " " in value:
+        raise Unusable("It has a blank or an invisible character in its middle. Copy it again.")
+    if not value.isascii() or "'" in value or '"' in value:
+        raise Unusable("It has a character that no key has, such as … or a quote. Copy it again.")
+    return value
+
+
+def _language(value: str) -> str:
+    try:
+        return read_language(value)
+    except LanguageError as error:
+        raise Unusable(_capitalised(str(error))) from error
+
+
+def _voice(value: str) -> str:
+    try:
+        return read_voice(value or NO_VOICE)
+    except VoiceError as error:
+        raise Unusable(_capitalised(str(error))) from error
+
+
+def _capitalised(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _hours(value: str) -> str:
+    CallingHours.parse(value)
+    return value
+
+
+def _countries(value: str) -> str:
+    for each in split_list(value):
+        if not re.fullmatch(r"[A-Za-z]{2}|001|all", each, re.IGNORECASE):
+            raise Unusable("Countries are codes of two letters, separated by commas, such as US,CA; or all.")
+    return value
+
+
+Key = Annotated[str, AfterValidator(_key)]
+Origin = Annotated[str, AfterValidator(_origin)]
+Origins = Annotated[str, AfterValidator(_origins)]
+Address = Annotated[str, AfterValidator(_address)]
+E164 = Annotated[str, Field(pattern=r"^\+[1-9][0-9]{1,14}$")]
+Voice = Annotated[str, AfterValidator(_voice)]
+Language = Annotated[str, AfterValidator(_language)]
+Hours = Annotated[str, AfterValidator(_hours)]
+Countries = Annotated[str, AfterValidator(_countries)]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)]
+LogFormat = Annotated[Literal["auto", "json", "console"], BeforeValidator(str.lower)]
+
+
+class Settings(BaseModel):
     """What the daemon was told. Times in seconds; secrets do not show in the repr."""
 
-    twilio_account_sid: str | None = ts.option(default=None, validator=forms.secret, help="the account at the carrier")
-    twilio_auth_token: str | None = ts.option(
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    twilio_account_sid: Key | None = Field(default=None, description="the account at the carrier")
+    twilio_auth_token: Key | None = Field(
+        default=None, repr=False, description="the account's token; signatures are checked with it too"
+    )
+    twilio_api_base_url: Origin | None = Field(
+        default=None, description="another origin for the carrier's REST API, such as http://127.0.0.1:9000"
+    )
+    twilio_phone_number: E164 | None = Field(
+        default=None, description="the number from which agents without one of their own call out, such as +14155552671"
+    )
+    public_url: Origin | None = Field(
         default=None,
-        repr=False,
-        validator=forms.secret,
-        help="the account's token; signatures are checked with it too",
+        description="the origin at which the carrier reaches this daemon, such as https://voice.example.com; "
+        "signatures are checked over it",
     )
-    twilio_api_base_url: str | None = ts.option(
-        default=None,
-        converter=forms.lowered_origin,
-        validator=forms.origin,
-        help="another origin for the carrier's REST API, such as http://127.0.0.1:9000",
+    anthropic_api_key: Key | None = Field(default=None, repr=False, description="enables the answering machine")
+    anthropic_base_url: Address | None = Field(
+        default=None, description="another address of Anthropic's API, such as http://127.0.0.1:9001"
     )
-    twilio_phone_number: str | None = ts.option(
-        default=None,
-        validator=forms.e164,
-        help="the number from which agents without one of their own call out, such as +14155552671",
+    answering_machine_model: str = Field(
+        default="claude-haiku-4-5", min_length=1, description="the Claude model that takes messages"
     )
-    public_url: str | None = ts.option(
-        default=None,
-        converter=forms.lowered_origin,
-        validator=forms.origin,
-        help="the origin at which the carrier reaches this daemon, such as https://voice.example.com; signatures are "
-        "checked over it",
+    default_voice_greeting: str = Field(
+        default="Hello, how can I help you today?", description="what a caller hears first"
     )
-    anthropic_api_key: str | None = ts.option(
-        default=None, repr=False, validator=forms.secret, help="enables the answering machine"
-    )
-    anthropic_base_url: str | None = ts.option(
-        default=None, validator=forms.address, help="another address of Anthropic's API, such as http://127.0.0.1:9001"
-    )
-    answering_machine_model: str = ts.option(
-        default="claude-haiku-4-5", validator=min_len(1), help="the Claude model that takes messages"
-    )
-    default_voice_greeting: str = ts.option(
-        default="Hello, how can I help you today?", help="what a caller hears first"
-    )
-    default_voice_id: str = ts.option(
+    default_voice_id: Voice = Field(
         default="EXAVITQu4vr4xnSDxMaL",
-        converter=forms.voice_of,
-        validator=forms.voice,
-        help="an ElevenLabs voice; an empty one is the carrier's own for the language",
+        description="an ElevenLabs voice; an empty one is the carrier's own for the language",
     )
-    default_voice_language: str = ts.option(
-        default="en-US", converter=forms.usual_case, validator=forms.language, help="a BCP 47 tag, such as en-US"
+    default_voice_language: Language = Field(default="en-US", description="a BCP 47 tag, such as en-US")
+    database_url: str = Field(
+        default="sqlite:///relay.db", repr=False, description="where messages, calls and agents are kept"
     )
-    database_url: str = ts.option(
-        default="sqlite:///relay.db", repr=False, help="where messages, calls and agents are kept"
-    )
-    relay_host: str = ts.option(default="127.0.0.1", validator=min_len(1), help="the address to listen on")
-    relay_port: int = ts.option(
-        default=8080, validator=and_(ge(0), le(65535)), help="the port, up to 65535; 0 picks a free one"
-    )
-    relay_client_timeout: float = ts.option(
+    relay_host: str = Field(default="127.0.0.1", min_length=1, description="the address to listen on")
+    relay_port: int = Field(default=8080, ge=0, le=65535, description="the port, up to 65535; 0 picks a free one")
+    relay_client_timeout: float = Field(
         default=8.0,
-        validator=gt(0),
-        help="seconds, more than 0, that a caller waits for the client in one turn before the answering machine takes "
-        "over",
+        gt=0,
+        description="seconds, more than 0, that a caller waits for the client in one turn before the answering machine"
+        " takes over",
     )
-    relay_filler_seconds: float = ts.option(
-        default=2.5,
-        validator=ge(0),
-        help="seconds after which a caller who waits for the client is told so; 0 is never",
+    relay_filler_seconds: float = Field(
+        default=2.5, ge=0, description="seconds after which a caller who waits for the client is told so; 0 is never"
     )
-    relay_silence_seconds: float = ts.option(
+    relay_silence_seconds: float = Field(
         default=15.0,
-        validator=gt(0),
-        help="seconds, more than 0, that a caller may say nothing before being asked whether they are still there",
+        gt=0,
+        description="seconds, more than 0, that a caller may say nothing before being asked whether they are still "
+        "there",
     )
-    relay_silence_questions: int = ts.option(
+    relay_silence_questions: int = Field(
         default=2,
-        validator=ge(0),
-        help="how often a silent caller is asked before the call is ended; 0 ends it without a question",
+        ge=0,
+        description="how often a silent caller is asked before the call is ended; 0 ends it without a question",
     )
-    relay_allowed_hosts: str = ts.option(
-        default="", help="host names by which clients may reach /mcp besides PUBLIC_URL's, separated by commas"
+    relay_allowed_hosts: str = Field(
+        default="", description="host names by which clients may reach /mcp besides PUBLIC_URL's, separated by commas"
     )
-    relay_allowed_origins: str = ts.option(
+    relay_allowed_origins: Origins = Field(
         default="",
-        validator=forms.origins,
-        help="origins of web pages that may use /mcp, /sse and /messages, such as https://a.example,https://b.example",
+        description="origins of web pages that may use /mcp, /sse and /messages, such as "
+        "https://a.example,https://b.example",
     )
-    relay_max_calls: int = ts.option(
-        default=1000, validator=ge(1), help="calls at once, 1 or more; further ones hear an apology"
+    relay_max_calls: int = Field(
+        default=1000, ge=1, description="calls at once, 1 or more; further ones hear an apology"
     )
-    relay_max_call_seconds: float = ts.option(
-        default=3600.0, validator=gt(0), help="seconds, more than 0, that a call may last at most"
+    relay_max_call_seconds: float = Field(
+        default=3600.0, gt=0, description="seconds, more than 0, that a call may last at most"
     )
-    relay_drain_seconds: float = ts.option(
-        default=60.0, validator=ge(0), help="seconds that live calls may go on when the daemon is told to stop"
+    relay_drain_seconds: float = Field(
+        default=60.0, ge=0, description="seconds that live calls may go on when the daemon is told to stop"
     )
-    relay_allow_unassigned_numbers: bool = ts.option(
+    relay_allow_unassigned_numbers: bool = Field(
         default=False,
-        help="true or false: whether numbers that nobody is known to have, such as +1 555, may be dialled",
+        description="true or false: whether numbers that nobody is known to have, such as +1 555, may be dialled",
     )
-    relay_allowed_countries: str = ts.option(
+    relay_allowed_countries: Countries = Field(
         default="",
-        validator=forms.countries,
-        help="countries that may be dialled, by codes of two letters such as US,CA, or all; 001 adds satellites and "
-        "numbers of no country; empty is the country of the number that a call comes from",
+        description="countries that may be dialled, by codes of two letters such as US,CA, or all; 001 adds satellites"
+        " and numbers of no country; empty is the country of the number that a call comes from",
     )
-    relay_calling_hours: str = ts.option(
-        default="08:00-21:00",
-        validator=forms.calling_hours,
-        help="when people may be called, by their own clock, such as 08:00-21:00",
+    relay_calling_hours: Hours = Field(
+        default="08:00-21:00", description="when people may be called, by their own clock, such as 08:00-21:00"
     )
-    relay_require_consent: bool = ts.option(
-        default=False, help="true or false: whether only numbers with a consent on record are dialled"
+    relay_require_consent: bool = Field(
+        default=False, description="true or false: whether only numbers with a consent on record are dialled"
     )
-    relay_calls_per_number_per_day: int = ts.option(
-        default=5, validator=ge(0), help="calls and voice messages to one number within 24 hours; 0 is no limit"
+    relay_calls_per_number_per_day: int = Field(
+        default=5, ge=0, description="calls and voice messages to one number within 24 hours; 0 is no limit"
     )
-    relay_transfers_per_number_per_day: int = ts.option(
-        default=50, validator=ge(0), help="transfers to one number within 24 hours; 0 is no limit"
+    relay_transfers_per_number_per_day: int = Field(
+        default=50, ge=0, description="transfers to one number within 24 hours; 0 is no limit"
     )
-    relay_calls_per_agent_per_minute: int = ts.option(
-        default=10, validator=ge(0), help="numbers that one agent dials within 60 seconds; 0 is no limit"
+    relay_calls_per_agent_per_minute: int = Field(
+        default=10, ge=0, description="numbers that one agent dials within 60 seconds; 0 is no limit"
     )
-    relay_calls_per_agent_per_day: int = ts.option(
+    relay_calls_per_agent_per_day: int = Field(
         default=200,
-        validator=ge(0),
-        help="calls, voice messages and transfers that one agent dials within 24 hours; 0 is no limit",
+        ge=0,
+        description="calls, voice messages and transfers that one agent dials within 24 hours; 0 is no limit",
     )
-    relay_minutes_per_agent_per_day: int = ts.option(
+    relay_minutes_per_agent_per_day: int = Field(
         default=600,
-        validator=ge(0),
-        help="minutes that the calls and transfers of one agent may last within 24 hours before it dials no more; 0 is "
-        "no limit",
+        ge=0,
+        description="minutes that the calls and transfers of one agent may last within 24 hours before it dials no "
+        "more; 0 is no limit",
     )
-    relay_calls_per_second: float = ts.option(
-        default=1.0, validator=gt(0), help="calls begun in a second, more than 0, as the carrier's account allows"
+    relay_calls_per_second: float = Field(
+        default=1.0, gt=0, description="calls begun in a second, more than 0, as the carrier's account allows"
     )
-    relay_ring_seconds: int = ts.option(
-        default=25, validator=and_(ge(5), le(120)), help="seconds, 5 to 120, that a telephone rings"
-    )
-    relay_speech_engine: str = ts.option(
+    relay_ring_seconds: int = Field(default=25, ge=5, le=120, description="seconds, 5 to 120, that a telephone rings")
+    relay_speech_engine: Literal["auto", "espeak", "elevenlabs", "carrier"] = Field(
         default="auto",
-        validator=in_(("auto", "espeak", "elevenlabs", "carrier")),
-        help="who speaks voice messages: espeak, elevenlabs, carrier, or auto (elevenlabs where there is a key)",
+        description="who speaks voice messages: espeak, elevenlabs, carrier, or auto (elevenlabs where there is a key)",
     )
-    elevenlabs_api_key: str | None = ts.option(
-        default=None, repr=False, validator=forms.secret, help="enables ElevenLabs for voice messages"
+    elevenlabs_api_key: Key | None = Field(
+        default=None, repr=False, description="enables ElevenLabs for voice messages"
     )
-    elevenlabs_base_url: str = ts.option(
-        default="https://api.elevenlabs.io",
-        converter=forms.origin_of,
-        validator=forms.origin,
-        help="another origin of its API",
+    elevenlabs_base_url: Origin = Field(default="https://api.elevenlabs.io", description="another origin of its API")
+    relay_audio_seconds: float = Field(
+        default=3600.0, gt=0, description="seconds, more than 0, for which the audio of a message can be fetched"
     )
-    relay_audio_seconds: float = ts.option(
-        default=3600.0, validator=gt(0), help="seconds, more than 0, for which the audio of a message can be fetched"
-    )
-    relay_retention_days: int = ts.option(
+    relay_retention_days: int = Field(
         default=90,
-        validator=ge(0),
-        help="days for which ended calls, transcripts and confirmed messages are kept; 0 keeps them for ever",
+        ge=0,
+        description="days for which ended calls, transcripts and confirmed messages are kept; 0 keeps them for ever",
     )
-    relay_keep_transcripts: bool = ts.option(
-        default=False, help="true or false: whether what was said is kept of every call, not only where a message waits"
+    relay_keep_transcripts: bool = Field(
+        default=False,
+        description="true or false: whether what was said is kept of every call, not only where a message waits",
     )
-    relay_log_level: str = ts.option(
-        default="info",
-        converter=str.lower,
-        validator=in_(("debug", "info", "warning", "error")),
-        help="the least that is logged: debug, info, warning or error",
+    relay_log_level: LogLevel = Field(
+        default="info", description="the least that is logged: debug, info, warning or error"
     )
-    relay_log_format: str = ts.option(
-        default="auto",
-        converter=str.lower,
-        validator=in_(("auto", "json", "console")),
-        help="json, console (for people), or auto: console on a terminal, else json",
+    relay_log_format: LogFormat = Field(
+        default="auto", description="json, console (for people), or auto: console on a terminal, else json"
     )
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_visible(cls, value: object, info: ValidationInfo) -> object:
+        # In a greeting any character may be meant.
+        checked = isinstance(value, str) and info.field_name != "default_voice_greeting"
+        if checked and any(is_invisible(each) and each != " " for each in str(value)):
+            raise Unusable("It has an invisible character in its middle; type it again.")
+        return value
+
     def gate_rules(self) -> GateRules:
-        """Give the rules of the gate in front of every dialled number. Raises `SettingsError`: no such country."""
+        """Return the rules of the gate in front of every dialled number. Raises `SettingsError`: no such country."""
         # The numbers' metadata takes as long to import as all else here, and most commands can do without.
         from relay.dialling.verdict import GateRules  # noqa: PLC0415
 
@@ -241,7 +319,7 @@ class Settings:
             return GateRules(
                 calling_hours=CallingHours.parse(self.relay_calling_hours),
                 allow_unassigned=self.relay_allow_unassigned_numbers,
-                countries=listed(self.relay_allowed_countries),
+                countries=split_list(self.relay_allowed_countries),
                 require_consent=self.relay_require_consent,
                 calls_per_number_per_day=self.relay_calls_per_number_per_day,
                 transfers_per_number_per_day=self.relay_transfers_per_number_per_day,
@@ -255,9 +333,9 @@ class Settings:
 
 
 def documented() -> Iterator[tuple[str, object, str]]:
-    """Give every setting as (variable, default, help), in the order of the documentation."""
-    for field in attrs.fields(Settings):
-        yield field.name.upper(), field.default, field.metadata["typed-settings"]["help"]
+    """Yield every setting as (variable, default, help), in the order of the documentation."""
+    for name, field in Settings.model_fields.items():
+        yield name.upper(), field.default, field.description or ""
 
 
 def load(
@@ -279,33 +357,18 @@ def load(
         name: value for name, value in given.values.items() if value or name in _MAY_BE_EMPTY
     }
     _refuse_unknown(values, known, given)
-    wrong = [
-        sentence
-        for name, _default, help_ in documented()
-        if (sentence := _fault(name, help_, values, given)) is not None
-    ]
-    if wrong:
-        raise SettingsError(" ".join(wrong))
-    settings = ts.load_settings(Settings, [_Environment(values)])
+    try:
+        settings = Settings.model_validate({name.lower(): value for name, value in values.items() if name in known})
+    except ValidationError as invalid:
+        wrong = {str(each["loc"][0]): each.get("ctx", {}).get("error") for each in invalid.errors(include_input=False)}
+        sentences = [_refusal(field, values, given, wrong[field]) for field in Settings.model_fields if field in wrong]
+        raise SettingsError(" ".join(sentences)) from None  # its own text would show the values
     if warn is not None:
         for warning in given.warnings:
             warn(warning)
         if gaps := lacking(settings.default_voice_language):
             warn(f"Calls in DEFAULT_VOICE_LANGUAGE may fail at once: {gaps}.")
     return settings
-
-
-class _Environment:
-    """Hand typed-settings the merged mapping; its own loader reads the process's environment alone."""
-
-    def __init__(self, values: Mapping[str, str]) -> None:
-        self._values = values
-
-    def __call__(self, settings_cls: SettingsClass, options: OptionList) -> LoadedSettings:  # noqa: ARG002 - the library passes it by name
-        chosen: SettingsDict = {
-            each.path: self._values[each.path.upper()] for each in options if each.path.upper() in self._values
-        }
-        return LoadedSettings(chosen, LoaderMeta(self))
 
 
 def _refuse_unknown(values: Mapping[str, str], known: set[str], given: Given) -> None:
@@ -316,39 +379,11 @@ def _refuse_unknown(values: Mapping[str, str], known: set[str], given: Given) ->
             raise SettingsError(f"{name} is not a setting of the relay ({given.places[name]}). {hint}")
 
 
-def _fault(name: str, meaning: str, values: Mapping[str, str], given: Given) -> str | None:
-    """Say what is wrong with a setting, if anything. The library's own text names fields, loaders and exceptions."""
-    if name not in values:
-        return None
-    value, why = values[name], ""
-    if name not in _WORDS and any(is_invisible(each) and each != " " for each in value):
-        why = "It has an invisible character in its middle; type it again."
-    else:
-        try:
-            ts.load_settings(Settings, [_Environment({name: value})])
-        except ts.exceptions.TsError:
-            why = _reason(name, value)
-        else:
-            return None
-    shown = _shown(name, value)
-    fix = f"Fix it in {given.places[name]}."
-    return " ".join(each for each in (f"{name} cannot be {shown} ({meaning}).", why, fix) if each)
-
-
-def _reason(name: str, value: str) -> str:
-    """Return what our own rule says of a value; empty where it was refused by the library, which keeps no cause."""
-    try:
-        Settings(**{name.lower(): value})  # type: ignore[arg-type]
-    except forms.Unusable as error:
-        return str(error)
-    except (TypeError, ValueError):
-        return ""
-    return ""
-
-
-def _shown(name: str, value: str) -> str:
-    """Show a value, unless it is a secret or may be one that was put in the wrong place."""
-    field = next(each for each in attrs.fields(Settings) if each.name.upper() == name)
-    if not field.repr or _LIKE_A_SECRET.search(value):
-        return "what it is"
-    return repr(_USER.sub("…@", value))
+def _refusal(field: str, values: Mapping[str, str], given: Given, error: object) -> str:
+    """Return the sentence that refuses a value; `error` is our own reason, where there is one."""
+    name, described = field.upper(), Settings.model_fields[field]
+    hidden = not described.repr or _LIKE_A_SECRET.search(values[name])
+    shown = "what it is" if hidden else repr(_USER.sub("…@", values[name]))
+    why = f" {error}" if isinstance(error, Unusable) else ""
+    place = given.places.get(name, "the defaults of --local")
+    return f"{name} cannot be {shown} ({described.description}).{why} Fix it in {place}."

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 import attrs
+import pydantic
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
@@ -348,25 +349,29 @@ NO_SECRETS = {
 }
 
 
-def _attrs_classes() -> Iterator[type]:
+def _fields() -> Iterator[tuple[str, str, bool]]:
+    """Yield the fields of all values: name in full, type, whether it is part of the repr."""
+    for each in _classes():
+        where = f"{each.__module__}.{each.__name__}"
+        if attrs.has(each):
+            yield from ((f"{where}.{one.name}", str(one.type), one.repr is not False) for one in attrs.fields(each))
+        elif issubclass(each, pydantic.BaseModel):
+            yield from ((f"{where}.{name}", str(one.annotation), one.repr) for name, one in each.model_fields.items())
+
+
+def _classes() -> Iterator[type]:
     for name in sorted(_modules()):
         if name.endswith(("__main__", "espeak_worker")) or ".migrations." in name:
             continue  # which do something when they are imported
         module = importlib.import_module(name)
-        yield from (
-            each
-            for each in vars(module).values()
-            if isinstance(each, type) and attrs.has(each) and each.__module__ == name
-        )
+        yield from (each for each in vars(module).values() if isinstance(each, type) and each.__module__ == name)
 
 
 def test_no_secret_is_part_of_a_repr() -> None:
     """A value that is logged, or stands in an exception's text, shows no token, ticket or session id of its own."""
+    text = re.compile(r"(<class '|typing\.\w+\[)*(str|bytes|(Mapping|dict)\[str)\b")
     secret = {
-        f"{each.__module__}.{each.__name__}.{field.name}": field.repr
-        for each in _attrs_classes()
-        for field in attrs.fields(each)
-        if SECRET.search(field.name) and str(field.type).split(" ")[0] in {"str", "bytes", "Mapping[str,"}
+        name: shown for name, kind, shown in _fields() if SECRET.search(name.rpartition(".")[2]) and text.match(kind)
     }
     assert len(secret) > 20
     assert {name for name, shown in secret.items() if shown} - NO_SECRETS == set()

@@ -20,7 +20,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import attrs
 import click
 import pytest
 import trio
@@ -123,7 +122,7 @@ def test_commands_exist(fence: Fence) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_settings_exist(page: Path) -> None:
     """Each setting that is named is one: an unknown name would keep the daemon from starting."""
-    known = {each.name.upper() for each in attrs.fields(Settings)}
+    known = {name.upper() for name in Settings.model_fields}
     assert set(re.findall(r"\bRELAY_[A-Z]+(?:_[A-Z]+)*\b", page.read_text())) <= known
 
 

@@ -9,14 +9,13 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import attrs
 import click
 import trio
 
 from relay.cli.origin import checked_origin, origin_option
 from relay.cli.printing import warn
+from relay.environment import Given, cleaned, gather
 from relay.errors import RelayError, SettingsError
-from relay.given_settings import Given, cleaned, gather
 from relay.running import find_daemon
 from relay.settings import OF_ATTACH, Settings, documented
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from relay.attach.report import Report
     from relay.attach.turn import Brain
 
-_MODEL = str(attrs.fields(Settings).answering_machine_model.default)
+_MODEL = str(Settings.model_fields["answering_machine_model"].default)
 
 
 _URL = "http://127.0.0.1:8080"
@@ -113,7 +112,7 @@ def _origin_of(given: Given) -> str:
     except click.BadParameter as error:
         raise click.UsageError(f"COMMS_URL ({given.places['COMMS_URL']}) cannot be used: {error.message}") from error
     try:
-        daemon = find_daemon(given.values.get("DATABASE_URL") or str(attrs.fields(Settings).database_url.default))
+        daemon = find_daemon(given.values.get("DATABASE_URL") or str(Settings.model_fields["database_url"].default))
     except SettingsError:
         daemon = None  # the database is the daemon's affair: a client may run anywhere
     return _URL if daemon is None else daemon.url

@@ -15,7 +15,6 @@ from relay.cli.printing import example
 )
 def serve(host: str | None, port: int | None, local: bool) -> None:
     """Run the daemon until SIGTERM or SIGINT; a second signal stops it at once."""
-    import attrs
     import trio
 
     from relay import settings as config
@@ -23,10 +22,8 @@ def serve(host: str | None, port: int | None, local: bool) -> None:
 
     warnings: list[str] = []
     settings = config.load(local=local, warn=warnings.append)
-    if host is not None:
-        settings = attrs.evolve(settings, relay_host=host)
-    if port is not None:
-        settings = attrs.evolve(settings, relay_port=port)
+    given = {"relay_host": host, "relay_port": port}
+    settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
 
     async def run() -> None:
         await run_daemon(settings, local=local, warnings=warnings)

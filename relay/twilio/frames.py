@@ -206,7 +206,7 @@ class _SetupFrame(_Frame):
     type: Literal["setup"]
     call_sid: _Text = Field(pattern=f"^{CALL_SID_PATTERN}$")
     account_sid: _Text = ""
-    session_id: _Text = ""
+    session_id: _Text = Field(default="", repr=False)
     caller: _Text = Field(default="", alias="from")
     called: _Text = Field(default="", alias="to")
     direction: _Text = ""
@@ -214,7 +214,7 @@ class _SetupFrame(_Frame):
     forwarded_from: _Text = ""
     caller_name: _Text = ""
     parent_call_sid: _Text = ""
-    custom_parameters: Annotated[dict[str, _Text], _none_as({})] = Field(default_factory=dict)
+    custom_parameters: Annotated[dict[str, _Text], _none_as({})] = Field(default_factory=dict, repr=False)
 
     def event(self) -> Setup:
         return Setup(**self.model_dump(exclude={"type"}))

@@ -76,8 +76,8 @@ def _as_local(settings: Settings) -> Settings:
     daemon = find_daemon(settings.database_url)
     if daemon is None or not daemon.is_local:
         return settings
-    return attrs.evolve(
-        settings, public_url=daemon.public_url, twilio_auth_token=local_mode.find_carrier_token(settings)
+    return settings.model_copy(
+        update={"public_url": daemon.public_url, "twilio_auth_token": local_mode.find_carrier_token(settings)}
     )
 
 

@@ -622,7 +622,7 @@ def test_help_does_not_wait_for_what_the_work_needs(words: list[str]) -> None:
         "import sys; from relay.cli.main import main\n"
         f"try: main({words!r})\n"
         "except SystemExit: pass\n"
-        "heavy = {'sqlalchemy', 'alembic', 'trio', 'rich', 'phonenumbers', 'mcp', 'twilio', 'typed_settings'}\n"
+        "heavy = {'sqlalchemy', 'alembic', 'trio', 'rich', 'phonenumbers', 'mcp', 'twilio', 'pydantic'}\n"
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or None)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-import attrs
 import pytest
 
 from relay.cli.checks.check import Finding, Verdict
@@ -79,7 +78,7 @@ async def test_findings_are_told_as_they_come(settings: Settings) -> None:
 
 async def test_missing_settings_are_named_with_the_way_out(settings: Settings) -> None:
     """Each setting that real calls need is named, and how to try the relay without them."""
-    mend = (await findings_for(attrs.evolve(settings, twilio_account_sid="AC1")))["settings"].mend
+    mend = (await findings_for(settings.model_copy(update={"twilio_account_sid": "AC1"})))["settings"].mend
     assert "TWILIO_ACCOUNT_SID" not in mend
     assert "TWILIO_AUTH_TOKEN" in mend
     assert "PUBLIC_URL" in mend
@@ -110,7 +109,9 @@ async def test_settings_that_cannot_be_read_leave_nothing_to_check() -> None:
 async def test_a_check_after_a_failed_one_is_skipped(settings: Settings) -> None:
     """One fault is one failure: what builds on it is skipped, naming it."""
     async with small_server({}) as server:
-        found = await findings_for(attrs.evolve(settings, public_url=server.url, twilio_auth_token="secret"))
+        found = await findings_for(
+            settings.model_copy(update={"public_url": server.url, "twilio_auth_token": "secret"})
+        )
     assert found["public_url"].verdict is Verdict.FAILED
     assert (found["signature"].verdict, found["signature"].detail) == (
         Verdict.SKIPPED,
@@ -123,14 +124,15 @@ async def test_silence_is_bounded(settings: Settings) -> None:
     """A server that never answers is a failure at the public address, and leaves it open at a vendor's."""
     replies = {"/health": Reply(0), "/2010-04-01/Accounts/AC1.json": Reply(0), "/v1/models/claude-haiku-4-5": Reply(0)}
     async with small_server(replies) as server:
-        silent = attrs.evolve(
-            settings,
-            public_url=server.url,
-            twilio_account_sid="AC1",
-            twilio_auth_token="secret",
-            twilio_api_base_url=server.url,
-            anthropic_api_key="key",
-            anthropic_base_url=server.url,
+        silent = settings.model_copy(
+            update={
+                "public_url": server.url,
+                "twilio_account_sid": "AC1",
+                "twilio_auth_token": "secret",
+                "twilio_api_base_url": server.url,
+                "anthropic_api_key": "key",
+                "anthropic_base_url": server.url,
+            }
         )
         found = await findings_for(silent, patience=0.05)
     assert found["public_url"].verdict is Verdict.FAILED
@@ -208,7 +210,7 @@ async def test_a_key_that_daemon_and_operator_do_not_share_is_told(tmp_path: Pat
         given = {"ANTHROPIC_API_KEY": "key", "ANTHROPIC_BASE_URL": vendors.url}
         settings = Settings(database_url=f"sqlite:///{tmp_path / 'relay.db'}")
         if not is_on:
-            settings = attrs.evolve(settings, anthropic_api_key="key", anthropic_base_url=vendors.url)
+            settings = settings.model_copy(update={"anthropic_api_key": "key", "anthropic_base_url": vendors.url})
         async with run_local_daemon(tmp_path, given if is_on else {}):
             found = (await findings_for(settings))["anthropic"]
     if is_on:
@@ -243,7 +245,9 @@ async def test_languages_and_voices_of_all_agents_are_looked_at(settings: Settin
 
 async def test_warnings_about_the_settings_are_in_the_report(settings: Settings) -> None:
     """A name that is nearly a setting's is told of with the settings, which are no failure for it."""
-    complete = attrs.evolve(settings, twilio_account_sid="AC1", twilio_auth_token="t", public_url="https://127.0.0.1:1")
+    complete = settings.model_copy(
+        update={"twilio_account_sid": "AC1", "twilio_auth_token": "t", "public_url": "https://127.0.0.1:1"}
+    )
     findings = await examine(lambda: complete, lambda _: None, warnings=["ANTROPIC_API_KEY is not a setting."])
     assert (findings[0].verdict, findings[0].mend) == (Verdict.OK, "ANTROPIC_API_KEY is not a setting.")
 
@@ -281,7 +285,7 @@ async def test_a_folder_of_audio_that_others_may_read_is_told(tmp_path: Path) ->
 
 async def test_calls_that_need_more_descriptors_than_there_are_is_told(settings: Settings) -> None:
     """Where no process may have as many open sockets as the calls need, the doctor says how to raise that."""
-    found = (await findings_for(attrs.evolve(settings, relay_max_calls=10_000_000)))["descriptors"]
+    found = (await findings_for(settings.model_copy(update={"relay_max_calls": 10_000_000})))["descriptors"]
     assert found.verdict is Verdict.FAILED
     assert "LimitNOFILE" in found.text
-    assert (await findings_for(attrs.evolve(settings, relay_max_calls=1)))["descriptors"].verdict is Verdict.OK
+    assert (await findings_for(settings.model_copy(update={"relay_max_calls": 1})))["descriptors"].verdict is Verdict.OK

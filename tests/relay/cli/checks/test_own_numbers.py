@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 
 from relay.cli.checks.check import CannotTell, CheckFailed
@@ -137,4 +136,4 @@ async def test_those_who_call_back_should_reach_an_agent(tmp_path: Path) -> None
         server.replies = {NUMBERS: numbers({"voice_url": "https://demo.example/"})}
         with pytest.raises(CannotTell, match="TWILIO_PHONE_NUMBER back reaches no agent"):
             await webhooks(settings)
-        await webhooks(attrs.evolve(settings, twilio_phone_number=None))
+        await webhooks(settings.model_copy(update={"twilio_phone_number": None}))
