@@ -119,11 +119,6 @@ class CallSession:
         return self._machine.phase
 
     @property
-    def owner(self) -> str:
-        """Who has taken the call last, as `CallClaimed` named them; empty while nobody has."""
-        return self._machine.owner
-
-    @property
     def may_return(self) -> bool:
         """Whether the line broke while the call went on: the caller may be back on a new one."""
         return self._machine.may_return

@@ -129,14 +129,12 @@ class Switchboard:
         """End the session of a live call of this agent with a handoff for the action URL. Raises `UnknownCall`."""
         self._own(agent_id, call_sid).inbox.post(TransferRequested(handoff))
 
-    def take(self, agent_id: str, call_sid: str, owner: str) -> CallSession:
-        """Give a live call of this agent back to its client at the next turn boundary, and return it.
+    def claim(self, agent_id: str, call_sid: str) -> None:
+        """Claim a live call of this agent for its client; the answering machine gives it up when its turn is over.
 
-        `owner` names the client. A call that the client has already stays with it. Raises `UnknownCall`.
+        A call that the client has already stays with it. Raises `UnknownCall`.
         """
-        call = self._own(agent_id, call_sid)
-        call.inbox.post(CallClaimed(owner))
-        return call
+        self._own(agent_id, call_sid).inbox.post(CallClaimed())
 
     def recognise(self, agent_id: str, call_sid: str, callee: Callee) -> None:
         """Tell a call who picked up, now or when its line is there. Harmless for any other call."""

@@ -123,7 +123,6 @@ from actors.events import (
     CallerBargedIn,
     CallerGone,
     CallerSpeaking,
-    CallerSpoke,
     CarrierFailed,
     DeadlinePassed,
     DigitPressed,
@@ -136,11 +135,13 @@ from actors.events import (
     HangUpRequested,
     MessageStored,
     MessageTaken,
+    PartialPromptHeard,
     PieceSaid,
     SpeechPlayed,
     TransferRequested,
     TurnFailed,
     TurnFinished,
+    UtteranceHeard,
 )
 from actors.phases import MOVES, Phase
 from actors.playback import Playback
@@ -212,8 +213,7 @@ class Conversation:
         self._is_unconfirmed = False
         # Whether all that was left in this call session is durable: only then may anybody be told that it was taken.
         self._is_stored = False
-        # Who has taken the call last, and whether the answering machine is still to be relieved for that.
-        self.owner = ""
+        # Whether a client has claimed the call from the answering machine, which is still to be relieved.
         self._is_claimed = False
         self._handoff = ""
         self._outcome = "completed"
@@ -290,8 +290,10 @@ class Conversation:
         if self.phase is Phase.OVER:
             return []
         match event:
-            case CallerSpoke():
-                return self._accepted(self._caller_spoke(event.text.strip(), final=event.final))
+            case UtteranceHeard():
+                return self._accepted(self._heard(event.text.strip()))
+            case PartialPromptHeard():
+                return self._accepted(self._heard_partly(event.text.strip()))
             case CallerBargedIn():
                 return self._accepted(self._interrupted(event.heard))
             case DigitPressed():
@@ -320,7 +322,7 @@ class Conversation:
             case TransferRequested():
                 return self._transfer(event.handoff)
             case CallClaimed():
-                return self._call_taken(event.owner)
+                return self._call_claimed()
             case CalleeRecognised():
                 return self._callee_recognised(event.callee)
             case DrainRequested():
@@ -364,13 +366,17 @@ class Conversation:
         self._outcome = "failed"
         return [*self._stop_turn("hung_up"), *self._leave(Reason.UNANSWERED), *self._end_session()]
 
-    def _caller_spoke(self, text: str, *, final: bool) -> list[Command]:
-        self._caller_is_talking = not final
+    def _heard_partly(self, text: str) -> list[Command]:
+        self._caller_is_talking = True
         self._reprompts = 0
         self._await_caller()
-        if not final:
-            self._partial = text
-            return []
+        self._partial = text
+        return []
+
+    def _heard(self, text: str) -> list[Command]:
+        self._caller_is_talking = False
+        self._reprompts = 0
+        self._await_caller()
         self._partial = ""
         return [*self._opt_out(text), *self._words(text)] if text else []
 
@@ -464,7 +470,7 @@ class Conversation:
     def _digits_complete(self, otherwise: str = "") -> list[Command]:
         digits, self._digits = self._digits or otherwise, ""
         self._digits_due = math.inf
-        return self._caller_spoke(digits, final=True)
+        return self._heard(digits)
 
     # ── our own speech ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -721,10 +727,9 @@ class Conversation:
 
     # ── and upwards ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _call_taken(self, owner: str) -> list[Command]:
+    def _call_claimed(self) -> list[Command]:
         if self.phase in _LAST_WORDS or self.phase is Phase.ENDING:
             return []
-        self.owner = owner
         self._is_claimed = self.phase in _MACHINE
         if self.phase is Phase.ANSWERING_MACHINE_LISTENING and self._is_taken_now():
             return self._ask_again()

@@ -7,7 +7,7 @@ Pure: no clock, no I/O. A value that makes no sense cannot be built.
 from __future__ import annotations
 
 import attrs
-from attrs.validators import instance_of, matches_re, min_len, optional
+from attrs.validators import instance_of, matches_re, optional
 
 from actors.call_values import Availability, Callee, Reason
 
@@ -15,12 +15,18 @@ from actors.call_values import Availability, Callee, Reason
 
 
 @attrs.frozen
-class CallerSpoke:
-    """The carrier heard words. With `final` false they are a cumulative guess that will be said again."""
+class UtteranceHeard:
+    """The caller said this: a final prompt."""
 
     text: str = attrs.field(validator=instance_of(str))
-    final: bool = True
     language: str = ""
+
+
+@attrs.frozen
+class PartialPromptHeard:
+    """The caller is saying this: the carrier's guess so far, which the next prompt repeats and replaces."""
+
+    text: str = attrs.field(validator=instance_of(str))
 
 
 @attrs.frozen
@@ -132,9 +138,7 @@ class TransferRequested:
 
 @attrs.frozen
 class CallClaimed:
-    """A client takes the call back from the answering machine; `owner` names its session, for whoever asks."""
-
-    owner: str = attrs.field(validator=min_len(1))
+    """A client takes the call back from the answering machine."""
 
 
 @attrs.frozen
@@ -200,7 +204,8 @@ class DeadlinePassed:
 
 
 PhoneEvent = (
-    CallerSpoke
+    UtteranceHeard
+    | PartialPromptHeard
     | CallerBargedIn
     | DigitPressed
     | SpeechPlayed

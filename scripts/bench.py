@@ -52,7 +52,7 @@ from actors.clients import AnsweringSession, Presence
 from actors.commands import By, StartTurn
 from actors.conversation import Conversation
 from actors.errors import UnknownCall
-from actors.events import CallerGone, CallerSpoke, PhoneEvent, PieceSaid, SpeechPlayed, TurnFinished
+from actors.events import CallerGone, PhoneEvent, PieceSaid, SpeechPlayed, TurnFinished, UtteranceHeard
 from actors.policy import Policy
 from actors.ports import Answer
 from relay import logs
@@ -262,7 +262,7 @@ def state_machine() -> Round:
 
     def turns() -> int:
         for now in itertools.islice(clock, 20):
-            commands = machine.handle(CallerSpoke(WORDS), now)
+            commands = machine.handle(UtteranceHeard(WORDS), now)
             turn = next(each.request.turn for each in commands if isinstance(each, StartTurn))
             for piece in PIECES:
                 machine.handle(PieceSaid(turn, piece), now)
@@ -338,7 +338,7 @@ class NoCalls:
     def find(self, _agent_id: str, _call_sid: str) -> None:
         """Find none."""
 
-    def take(self, _agent_id: str, call_sid: str, _owner: str) -> CallSession:
+    def claim(self, _agent_id: str, call_sid: str) -> None:
         """Have none to give."""
         raise UnknownCall(call_sid)
 
@@ -369,7 +369,7 @@ class MemoryLine:
 
     async def talk(self) -> None:
         """Be the caller for one turn."""
-        await self._said[0].send(CallerSpoke(WORDS))
+        await self._said[0].send(UtteranceHeard(WORDS))
         await self._answered[1].receive()
         for piece in PIECES:
             await self._said[0].send(SpeechPlayed(piece))

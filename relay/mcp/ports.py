@@ -141,8 +141,8 @@ class LiveCalls(Protocol):
         """Return a live call of this agent, None for any other."""
         ...
 
-    def take(self, agent_id: str, call_sid: str, owner: str) -> LiveCall:
-        """Let a client have a live call of this agent, and return it; the answering machine gives it up at a pause.
+    def claim(self, agent_id: str, call_sid: str) -> None:
+        """Claim a live call of this agent for a client; the answering machine gives it up when its turn is over.
 
         Raises `UnknownCall`.
         """

@@ -30,14 +30,15 @@ from actors.events import (
     AgentSpeaking,
     CallerBargedIn,
     CallerSpeaking,
-    CallerSpoke,
     CarrierFailed,
     DigitPressed,
     FrameAccepted,
     FrameRejected,
     FrameUnknown,
+    PartialPromptHeard,
     PhoneEvent,
     SpeechPlayed,
+    UtteranceHeard,
 )
 from relay.twilio.call_sids import CALL_SID_PATTERN
 
@@ -227,8 +228,8 @@ class _PromptFrame(_Frame):
     # Older pages of the carrier show prompts without `last`; a prompt that may be the last word is treated as it.
     last: Annotated[bool, _none_as(True)] = True
 
-    def event(self) -> CallerSpoke:
-        return CallerSpoke(self.voice_prompt, final=self.last, language=self.lang)
+    def event(self) -> UtteranceHeard | PartialPromptHeard:
+        return UtteranceHeard(self.voice_prompt, self.lang) if self.last else PartialPromptHeard(self.voice_prompt)
 
 
 class _InterruptFrame(_Frame):

@@ -20,11 +20,11 @@ from actors.events import (
     CallClaimed,
     CallerBargedIn,
     CallerGone,
-    CallerSpoke,
     CarrierFailed,
     FrameRejected,
     HangUpRequested,
     SpeechPlayed,
+    UtteranceHeard,
 )
 from actors.inbox import CAPACITY
 from actors.phases import Phase
@@ -118,7 +118,7 @@ async def test_a_turn_from_the_caller_s_words_to_speech(nursery: trio.Nursery, a
     here = desk(saying("Good ", "morning."))
     call = here.call()
     nursery.start_soon(call.run)
-    here.line.carrier_says(CallerSpoke("Hello?"))
+    here.line.carrier_says(UtteranceHeard("Hello?"))
     assert await here.line.hear() == "Good morning."
     here.line.carrier_says(CallerGone(1000))
     await trio.testing.wait_all_tasks_blocked()
@@ -135,7 +135,7 @@ async def test_a_silent_client_is_relieved_after_exactly_eight_seconds(
     here = desk(silent)
     began = trio.current_time()
     nursery.start_soon(here.call().run)
-    here.line.carrier_says(CallerSpoke("Are you there?"))
+    here.line.carrier_says(UtteranceHeard("Are you there?"))
     spoken = await here.line.hear()
     assert trio.current_time() - began == pytest.approx(8.0)
     assert spoken.startswith(here.policy.phrases.apology)
@@ -161,7 +161,7 @@ async def test_an_answer_around_the_limit_is_heard_or_relieved_never_both_never_
         here = desk(client, phrases=ladder)
         async with trio.open_nursery() as both:
             both.start_soon(here.call(call_sid=f"CA{number}").run)
-            here.line.carrier_says(CallerSpoke("Hello?"))
+            here.line.carrier_says(UtteranceHeard("Hello?"))
             await trio.sleep(20)
             here.line.carrier_says(CallerGone(1000))
         answered, relieved = "Good morning." in here.line.speech, ladder.apology in here.line.speech
@@ -197,7 +197,7 @@ async def test_a_filler_is_said_so_that_the_answer_can_cut_it_short(
     here.line.speak = listening  # type: ignore[method-assign]
     began = trio.current_time()
     nursery.start_soon(here.call().run)
-    here.line.carrier_says(CallerSpoke("Hello?"))
+    here.line.carrier_says(UtteranceHeard("Hello?"))
     await trio.sleep(5)
     assert spoken == [(2.5, "One moment.", True), (3.0, "Good morning.", False), (3.0, "", False)]
     nursery.cancel_scope.cancel()
@@ -208,7 +208,7 @@ async def test_an_absent_client_means_the_machine_at_once(nursery: trio.Nursery,
     here = desk()
     began = trio.current_time()
     nursery.start_soon(here.call(Availability.AWAY).run)
-    here.line.carrier_says(CallerSpoke("Hello?"))
+    here.line.carrier_says(UtteranceHeard("Hello?"))
     await here.line.hear()
     assert trio.current_time() == began
     assert here.client.requests == []
@@ -230,7 +230,7 @@ async def test_what_is_left_is_durable_before_it_is_spoken_about(
 
     here.line.speak = listening  # type: ignore[method-assign]
     nursery.start_soon(here.call(Availability.AWAY).run)
-    here.line.carrier_says(CallerSpoke("Remember me."))
+    here.line.carrier_says(UtteranceHeard("Remember me."))
     await here.line.hear()
     assert stored_at_first_word[0] == ["Remember me."]
     nursery.cancel_scope.cancel()
@@ -243,7 +243,7 @@ async def test_hanging_up_cancels_the_turn_and_leaves_the_words(
     here = desk(silent)
     call = here.call()
     with trio.fail_after(1):
-        here.line.carrier_says(CallerSpoke("Call me back."), CallerGone(1000))
+        here.line.carrier_says(UtteranceHeard("Call me back."), CallerGone(1000))
         await call.run()
     assert here.bodies() == ["Call me back."]
     assert here.observer.left[0][1] is Reason.UNANSWERED
@@ -257,7 +257,7 @@ async def test_a_hang_up_is_noticed_while_our_speech_is_stuck(autojump_clock: Mo
     call = here.call()
 
     async def caller() -> None:
-        here.line.carrier_says(CallerSpoke("Hi."))
+        here.line.carrier_says(UtteranceHeard("Hi."))
         await trio.sleep(1)
         here.line.carrier_says(CallerGone(1006))
         await trio.testing.wait_all_tasks_blocked()
@@ -287,7 +287,7 @@ async def test_not_one_word_is_spoken_after_an_interruption(seed: int, autojump_
     async with trio.open_nursery() as both:
         both.start_soon(call.run)
         for turn in range(1, 51):
-            here.line.carrier_says(CallerSpoke(f"Question {turn}?"))
+            here.line.carrier_says(UtteranceHeard(f"Question {turn}?"))
             # Not by time: on the mock clock it passes only while everybody rests, and an interruption must also come
             # while a piece is on its way.
             for _ in range(dice.randrange(80)):
@@ -300,7 +300,7 @@ async def test_not_one_word_is_spoken_after_an_interruption(seed: int, autojump_
         match entry:
             case CallerBargedIn():
                 silent_since = entry
-            case CallerSpoke():
+            case UtteranceHeard():
                 silent_since = None
             case ("text", text, _last):
                 assert silent_since is None, f"{text!r} was spoken after an interruption"
@@ -315,7 +315,7 @@ async def test_a_responder_that_crashes_is_a_failed_turn_not_a_failed_call(
     """Its error is reported, and the machine answers."""
     here = desk(failing(ZeroDivisionError("our bug")))
     nursery.start_soon(here.call().run)
-    here.line.carrier_says(CallerSpoke("Hello?"))
+    here.line.carrier_says(UtteranceHeard("Hello?"))
     assert (await here.line.hear()).endswith("May I take a message?")
     assert [stage for stage, _error in here.observer.crashes] == ["turn"]
     nursery.cancel_scope.cancel()
@@ -332,7 +332,7 @@ async def test_a_client_that_leaves_is_replaced_at_once(nursery: trio.Nursery, a
     began = trio.current_time()
     call = here.call()
     nursery.start_soon(call.run)
-    here.line.carrier_says(CallerSpoke("Hello?"))
+    here.line.carrier_says(UtteranceHeard("Hello?"))
     await trio.sleep(1.5)
     call.inbox.post(AvailabilityChanged(Availability.JUST_LOST))
     await here.line.hear()
@@ -347,7 +347,7 @@ async def test_a_failing_machine_means_the_fixed_sentence_and_the_end(
     """The caller is told, the session is ended when it was heard, and the message is there."""
     here = desk(machine=failing(MachineFailed("overloaded")))
     nursery.start_soon(here.call(Availability.AWAY).run)
-    here.line.carrier_says(CallerSpoke("Hello?"))
+    here.line.carrier_says(UtteranceHeard("Hello?"))
     assert (await here.line.hear()).endswith(here.policy.phrases.unavailable)
     await trio.sleep(30)
     assert here.line.ended
@@ -365,7 +365,7 @@ async def test_the_machine_s_tools_store_and_end(nursery: trio.Nursery, autojump
 
     here = desk(machine=machine)
     nursery.start_soon(here.call(Availability.AWAY).run)
-    here.line.carrier_says(CallerSpoke("Tell her the parcel is here, call after eight."))
+    here.line.carrier_says(UtteranceHeard("Tell her the parcel is here, call after eight."))
     await here.line.hear()
     (draft,) = here.messages.messages.values()
     assert (draft.body, draft.preferences) == ("The parcel is here.", "after 8")
@@ -395,7 +395,7 @@ async def test_a_client_that_can_only_be_woken_is_told_of_the_call(
     here = desk(saying("Good morning."))
     call = here.call(Availability.WAKEABLE)
     nursery.start_soon(call.run)
-    here.line.carrier_says(CallerSpoke("Hello?"))
+    here.line.carrier_says(UtteranceHeard("Hello?"))
     await trio.testing.wait_all_tasks_blocked()
     assert here.woken == [call.info]
     await trio.sleep(2)
@@ -415,14 +415,13 @@ async def test_a_client_that_comes_back_takes_the_call(nursery: trio.Nursery, au
     here = desk(saying("Here I am."), machine)
     call = here.call(Availability.AWAY)
     nursery.start_soon(call.run)
-    here.line.carrier_says(CallerSpoke("Hello?"))
+    here.line.carrier_says(UtteranceHeard("Hello?"))
     await trio.sleep(1)
     call.inbox.post(AvailabilityChanged(Availability.HERE))
-    call.inbox.post(CallClaimed("session 1"))
+    call.inbox.post(CallClaimed())
     assert (await here.line.hear()).endswith("May I take a message?")
     assert await here.line.hear() == "Here I am."
     assert trio.current_time() == pytest.approx(2.0, abs=0.1)
-    assert call.owner == "session 1"
     here.line.carrier_says(CallerGone(1000))
     await trio.testing.wait_all_tasks_blocked()
     assert here.journal.closed["CA1"].turns_by == {"machine": 1, "client": 1}
@@ -435,7 +434,7 @@ def asks(words: str) -> bool:
     return "stop calling" in words.lower()
 
 
-PLEASE = CallerSpoke("Stop calling me!")
+PLEASE = UtteranceHeard("Stop calling me!")
 
 
 async def test_who_asks_not_to_be_called_is_on_the_list_before_the_client_hears_of_it(
@@ -536,7 +535,7 @@ async def test_a_flood_ends_this_call_and_keeps_its_words(autojump_clock: MockCl
     call = here.call()
     async with trio.open_nursery() as both:
         both.start_soon(call.run)
-        here.line.carrier_says(CallerSpoke("Remember me."))
+        here.line.carrier_says(UtteranceHeard("Remember me."))
         await trio.testing.wait_all_tasks_blocked()
         for _ in range(CAPACITY + 1):
             call.inbox.post(SpeechPlayed("x"))
@@ -553,7 +552,7 @@ async def test_a_store_that_fails_once_loses_nothing(autojump_clock: MockClock) 
     here.messages.failing = True
     async with trio.open_nursery() as both:
         both.start_soon(call.run)
-        here.line.carrier_says(CallerSpoke("Remember me."))
+        here.line.carrier_says(UtteranceHeard("Remember me."))
         await trio.testing.wait_all_tasks_blocked()
         here.messages.failing = False
     assert here.line.speech.startswith(here.policy.phrases.apology)
@@ -567,10 +566,10 @@ async def test_a_message_that_was_refused_does_not_take_the_place_of_a_later_one
     here.messages.failing = True
     async with trio.open_nursery() as both:
         both.start_soon(call.run)
-        here.line.carrier_says(CallerSpoke("The key is under the mat."))
+        here.line.carrier_says(UtteranceHeard("The key is under the mat."))
         await trio.testing.wait_all_tasks_blocked()
         here.messages.failing = False
-        here.line.carrier_says(CallerSpoke("And feed the cat."))
+        here.line.carrier_says(UtteranceHeard("And feed the cat."))
         await trio.testing.wait_all_tasks_blocked()
         here.line.carrier_says(CallerGone(1000))
     assert here.bodies() == ["The key is under the mat.\nAnd feed the cat."]
@@ -582,7 +581,7 @@ async def test_a_store_that_refuses_everything_cuts_nobody(nursery: trio.Nursery
     here.journal.failing = here.messages.failing = True
     nursery.start_soon(here.call().run)
     for words in ("Hello?", "Still there?", "And now?"):
-        here.line.carrier_says(CallerSpoke(words))
+        here.line.carrier_says(UtteranceHeard(words))
         assert await here.line.hear() == "Here I am."
     assert {stage for stage, _error in here.observer.crashes} == {"store"}
     nursery.cancel_scope.cancel()
@@ -602,7 +601,7 @@ async def test_only_a_durable_message_is_confirmed(
     here = desk(machine=record)
     here.messages.seconds, here.messages.later = seconds, nursery
     nursery.start_soon(here.call(Availability.AWAY).run)
-    here.line.carrier_says(CallerSpoke("Call me."))
+    here.line.carrier_says(UtteranceHeard("Call me."))
     expected = "Done." if seconds < RECEIPT_SECONDS else "I try."
     assert (await here.line.hear()).endswith(expected)
     assert heard == [seconds < RECEIPT_SECONDS]
@@ -616,7 +615,7 @@ async def test_a_store_that_never_answers_holds_the_end_for_a_bounded_time(autoj
     here = desk()
     here.messages.failing = True
     call = here.call(Availability.AWAY)
-    here.line.carrier_says(CallerSpoke("Remember me."), CallerGone(1000))
+    here.line.carrier_says(UtteranceHeard("Remember me."), CallerGone(1000))
     began = trio.current_time()
     await call.run()
     assert trio.current_time() - began == pytest.approx(EPILOGUE_SECONDS)
@@ -628,7 +627,7 @@ async def test_cancelling_the_call_stores_what_is_owed(autojump_clock: MockClock
     here = desk(silent)
     async with trio.open_nursery() as around:
         around.start_soon(here.call().run)
-        here.line.carrier_says(CallerSpoke("Remember me."))
+        here.line.carrier_says(UtteranceHeard("Remember me."))
         await trio.testing.wait_all_tasks_blocked()
         around.cancel_scope.cancel()
     assert here.bodies() == ["Remember me."]
@@ -641,7 +640,7 @@ async def test_cancelling_in_the_middle_of_a_write_stores_it_once(autojump_clock
     here.messages.seconds = 1
     async with trio.open_nursery() as around:
         around.start_soon(here.call(Availability.AWAY).run)
-        here.line.carrier_says(CallerSpoke("Remember me."))
+        here.line.carrier_says(UtteranceHeard("Remember me."))
         await here.messages.asked.wait()
         around.cancel_scope.cancel()
     assert here.bodies() == ["Remember me."]
@@ -651,7 +650,7 @@ async def test_a_line_that_breaks_while_we_speak_ends_the_call(autojump_clock: M
     """A write that fails is a hang-up, even before the reader learns of it."""
     here = desk(saying("Hello."))
     here.line.breaks = True
-    here.line.carrier_says(CallerSpoke("Hi."))
+    here.line.carrier_says(UtteranceHeard("Hi."))
     with trio.fail_after(1):
         await here.call().run()
     assert here.observer.crashes == []

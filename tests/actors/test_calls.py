@@ -14,7 +14,7 @@ from actors.calls import Switchboard
 from actors.clients import Presence
 from actors.commands import By
 from actors.errors import CallRefused, UnknownCall
-from actors.events import CallerGone, CallerSpoke
+from actors.events import CallerGone, UtteranceHeard
 from actors.policy import Policy
 from tests.fakes import MemoryLine, RecordingObserver, ScriptedResponder, call_info, saying
 from tests.fakes_store import MemoryJournal, MemoryMessageStore
@@ -84,7 +84,7 @@ async def test_a_newer_line_of_a_call_takes_over(nursery: trio.Nursery) -> None:
     board, lost, line = switchboard(), MemoryLine(), MemoryLine()
     board.presence.arrive(Session("my-client"))
     nursery.start_soon(board.connect, call_info(), lost)
-    lost.carrier_says(CallerSpoke("My name is Ada."))
+    lost.carrier_says(UtteranceHeard("My name is Ada."))
     await lost.hear()
     nursery.start_soon(board.connect, call_info(connection=2), line)
     await trio.testing.wait_all_tasks_blocked()
@@ -115,7 +115,7 @@ async def test_a_call_hears_of_its_client_s_coming(nursery: trio.Nursery) -> Non
     nursery.start_soon(board.connect, call_info(), line)
     await trio.testing.wait_all_tasks_blocked()
     board.presence.arrive(Session("my-client"))
-    line.carrier_says(CallerSpoke("Hello?"))
+    line.carrier_says(UtteranceHeard("Hello?"))
     assert await line.hear() == "Yes."
     nursery.cancel_scope.cancel()
 
@@ -184,14 +184,13 @@ async def test_a_client_takes_a_call_back_from_the_machine(nursery: trio.Nursery
     """A call that the machine holds goes to its own agent's client when that asks for it, and to nobody else's."""
     board, line = switchboard(), MemoryLine()
     nursery.start_soon(board.connect, call_info(), line)
-    line.carrier_says(CallerSpoke("Hello?"))
+    line.carrier_says(UtteranceHeard("Hello?"))
     assert "A message?" in await line.hear()
     board.presence.arrive(Session("my-client"))
     with pytest.raises(UnknownCall):
-        board.take("somebody-else", "CA1", "desk")
-    call = board.take("my-client", "CA1", "desk")
+        board.claim("somebody-else", "CA1")
+    board.claim("my-client", "CA1")
     assert await line.hear() == "Yes."
-    assert call.owner == "desk"
     nursery.cancel_scope.cancel()
 
 

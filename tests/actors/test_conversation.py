@@ -33,7 +33,6 @@ from actors.events import (
     CallerBargedIn,
     CallerGone,
     CallerSpeaking,
-    CallerSpoke,
     DeadlinePassed,
     DigitPressed,
     DrainRequested,
@@ -45,11 +44,13 @@ from actors.events import (
     HangUpRequested,
     MessageStored,
     MessageTaken,
+    PartialPromptHeard,
     PieceSaid,
     SpeechPlayed,
     TransferRequested,
     TurnFailed,
     TurnFinished,
+    UtteranceHeard,
 )
 from actors.phases import Phase
 from actors.policy import Phrases, Policy
@@ -88,7 +89,7 @@ class Talk:
         return commands
 
     def caller(self, text: str, at: float | None = None) -> list[Command]:
-        return self(CallerSpoke(text), at)
+        return self(UtteranceHeard(text), at)
 
     def answer(self, *pieces: str, at: float | None = None) -> list[Command]:
         commands: list[Command] = []
@@ -167,7 +168,7 @@ def test_the_history_is_a_bounded_window() -> None:
 def test_partial_words_never_start_a_turn() -> None:
     """Only final words are an utterance."""
     talk = Talk()
-    assert talk(CallerSpoke("What ti", final=False), at=1.0) == []
+    assert talk(PartialPromptHeard("What ti"), at=1.0) == []
     assert talk.call.phase is Phase.CLIENT_LISTENING
 
 
@@ -784,7 +785,7 @@ def test_a_letter_of_any_script_is_a_word(word: str) -> None:
 
 # ── taking a call back ──────────────────────────────────────────────────────────────────────────────────────────────
 
-TAKEN = CallClaimed("session 1")
+TAKEN = CallClaimed()
 
 
 def with_the_machine(*, listening: bool = True) -> Talk:
@@ -808,7 +809,6 @@ def test_a_client_takes_a_call_from_a_listening_machine_at_once() -> None:
         ("relay", CLAIM_NOTE),
         ("caller", "Hello?"),
     ]
-    assert talk.call.owner == "session 1"
 
 
 def test_words_go_to_the_client_that_took_the_call() -> None:
@@ -934,12 +934,12 @@ def test_a_call_that_the_client_has_cannot_be_taken() -> None:
 
 
 def test_a_call_that_is_ending_cannot_be_taken() -> None:
-    """The last words are said and that is it; nobody counts as its owner."""
+    """The last words are said and that is it."""
     talk = Talk(AWAY, machine=False)
     talk.caller("Hello?")
     talk(AvailabilityChanged(HERE))
     assert talk(TAKEN) == []
-    assert (talk.call.phase, talk.call.owner) == (Phase.UNAVAILABLE, "")
+    assert talk.call.phase is Phase.UNAVAILABLE
 
 
 def test_unfinished_words_follow_those_in_hand_of_a_client_that_took_the_call() -> None:
@@ -948,7 +948,7 @@ def test_unfinished_words_follow_those_in_hand_of_a_client_that_took_the_call() 
     talk(TAKEN)
     talk.answer("Hello, here I am.")
     talk.caller("Call me back", at=1.0)
-    talk(CallerSpoke("tomorrow", final=False), at=1.5)
+    talk(PartialPromptHeard("tomorrow"), at=1.5)
     talk(CallerGone(1006), at=2.0)
     assert talk.message.body == "Hello?\nCall me back\ntomorrow"
 
@@ -1013,7 +1013,7 @@ def test_hanging_up_after_an_answer_leaves_nothing() -> None:
 def test_unfinished_words_are_kept_when_the_line_breaks() -> None:
     """Partial words and keys in hand count as said when no final ones can come any more."""
     talk = Talk()
-    talk(CallerSpoke("Please tell her", final=False))
+    talk(PartialPromptHeard("Please tell her"))
     talk(DigitPressed("7"))
     talk(CallerGone(1006))
     assert talk.message.body == "Please tell her 7"
@@ -1099,7 +1099,7 @@ def test_a_caller_who_speaks_is_not_asked_whether_he_is_there() -> None:
     talk = Talk()
     talk.wait()
     asked = talk.now
-    talk(CallerSpoke("well", final=False), at=asked + 1)
+    talk(PartialPromptHeard("well"), at=asked + 1)
     assert talk.call.deadline == asked + 1 + len("Are you still there?") / 16 - 1 + talk.policy.silence
     talk.caller("Well, yes.")
     talk.answer("Good.")
@@ -1411,7 +1411,7 @@ def test_opting_out_is_done_once_a_call() -> None:
 def test_only_final_words_opt_out() -> None:
     """A guess that may still change does not, unless the line breaks and it was the last that was heard."""
     talk = Talk(policy=ASKS)
-    assert talk(CallerSpoke(PLEASE, final=False)) == []
+    assert talk(PartialPromptHeard(PLEASE)) == []
     assert StopCalling in kinds(talk(CallerGone(1006)))
 
 

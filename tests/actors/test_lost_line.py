@@ -16,10 +16,10 @@ from actors.commands import (
 )
 from actors.events import (
     CallerGone,
-    CallerSpoke,
     DrainRequested,
     Event,
     HangUpRequested,
+    PartialPromptHeard,
     PieceSaid,
     SpeechPlayed,
     TransferRequested,
@@ -80,7 +80,7 @@ def test_an_answer_that_had_begun_is_asked_for_again_with_what_was_heard() -> No
 def test_unfinished_words_are_durable_while_their_caller_is_gone() -> None:
     """They are no message yet, so they are held like any other utterance."""
     talk = Talk()
-    talk(CallerSpoke("Please tell her", final=False))
+    talk(PartialPromptHeard("Please tell her"))
     assert kinds(talk(CallerGone(1006))) == [HoldUtterance, StoreMessage]
     assert returned(talk).of(StartTurn)[0].request.history[-1].text == "Please tell her"
 

@@ -15,7 +15,6 @@ from actors.events import (
     CalleeRecognised,
     CallerBargedIn,
     CallerGone,
-    CallerSpoke,
     DeadlinePassed,
     Event,
     FrameRejected,
@@ -25,6 +24,7 @@ from actors.events import (
     SpeechPlayed,
     TurnFailed,
     TurnFinished,
+    UtteranceHeard,
 )
 from actors.phases import MOVES, Phase
 from actors.policy import Policy
@@ -52,7 +52,7 @@ class Walk:
         return self
 
     def spoke(self) -> Walk:
-        return self.feed(CallerSpoke("Is anybody there?"))
+        return self.feed(UtteranceHeard("Is anybody there?"))
 
     def here(self, availability: Availability) -> Walk:
         return self.feed(AvailabilityChanged(availability))
@@ -84,7 +84,7 @@ class Walk:
         return self.feed(CallerBargedIn("Ye"))
 
     def taken(self) -> Walk:
-        return self.feed(CallClaimed("session 1"))
+        return self.feed(CallClaimed())
 
     def is_machine(self) -> Walk:
         return self.feed(CalleeRecognised(Callee.VOICEMAIL))

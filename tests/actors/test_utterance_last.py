@@ -9,7 +9,14 @@ import pytest
 from actors.call_values import Availability, Line, Reason, Speaker
 from actors.commands import By, StartTurn
 from actors.conversation import CLAIM_NOTE
-from actors.events import AvailabilityChanged, CallClaimed, CallerBargedIn, CallerSpoke, PieceSaid, TurnFailed
+from actors.events import (
+    AvailabilityChanged,
+    CallClaimed,
+    CallerBargedIn,
+    PartialPromptHeard,
+    PieceSaid,
+    TurnFailed,
+)
 from actors.policy import Phrases, Policy
 from actors.transcript import utterance_last
 from tests.actors.test_conversation import Talk
@@ -60,7 +67,7 @@ def after_the_answering_machine(talk: Talk) -> None:
     talk.caller(QUESTION, at=0.0)
     talk.answer("May I take a message?", at=1.0)
     talk(AvailabilityChanged(HERE))
-    talk(CallClaimed("session 1"), at=3.0)
+    talk(CallClaimed(), at=3.0)
 
 
 def after_more_words_to_the_answering_machine(talk: Talk) -> None:
@@ -71,7 +78,7 @@ def after_more_words_to_the_answering_machine(talk: Talk) -> None:
     talk.caller(QUESTION, at=2.0)
     talk.answer("I have written that down.", at=3.0)
     talk(AvailabilityChanged(HERE))
-    talk(CallClaimed("session 1"), at=4.0)
+    talk(CallClaimed(), at=4.0)
 
 
 def after_an_earlier_utterance(talk: Talk) -> None:
@@ -129,7 +136,7 @@ def test_a_client_that_takes_a_call_without_a_word_of_the_caller_reads_the_note_
     talk.turn = talk.of(StartTurn)[-1].request.turn
     talk.answer("May I take a message?")
     talk(AvailabilityChanged(HERE))
-    talk(CallClaimed("session 1"), at=3.0)
+    talk(CallClaimed(), at=3.0)
     assert talk.of(StartTurn)[-1].request.history[-1].text == CLAIM_NOTE
 
 
@@ -144,5 +151,5 @@ def test_partial_words_are_no_utterance_to_answer() -> None:
     """What is not final is not moved to the end, because it is not in the history."""
     talk = Talk(policy=LADDER)
     talk.caller(QUESTION, at=0.0)
-    talk(CallerSpoke("and", final=False), at=0.1)
+    talk(PartialPromptHeard("and"), at=0.1)
     assert talk.of(StartTurn)[-1].request.history[-1].text == QUESTION

@@ -18,7 +18,7 @@ from actors.calls import Switchboard
 from actors.clients import Presence
 from actors.commands import By
 from actors.errors import CallRefused
-from actors.events import CallerGone, CallerSpoke
+from actors.events import CallerGone, UtteranceHeard
 from actors.phases import Phase
 from actors.policy import Phrases, Policy
 from actors.ports import Answer
@@ -67,12 +67,12 @@ class Desk:
         return line
 
     async def talk(self, line: MemoryLine, words: str) -> None:
-        line.carrier_says(CallerSpoke(words))
+        line.carrier_says(UtteranceHeard(words))
         await line.hear()
 
     async def ask(self, line: MemoryLine, words: str) -> None:
         """Say something and wait for nothing: nobody answers."""
-        line.carrier_says(CallerSpoke(words))
+        line.carrier_says(UtteranceHeard(words))
         await wait_all_tasks_blocked()
 
     async def lose(self, line: MemoryLine) -> None:
@@ -414,7 +414,7 @@ async def test_an_unused_second_ticket_does_not_close_a_live_call(desk: Desk, au
 async def _keep_talking(line: MemoryLine) -> None:
     """Speak before the relay takes the silence for the end."""
     while True:
-        line.carrier_says(CallerSpoke("And another thing."))
+        line.carrier_says(UtteranceHeard("And another thing."))
         await trio.sleep(10)
 
 

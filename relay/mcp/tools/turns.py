@@ -90,7 +90,7 @@ def turn_tools(room: WaitingRoom, calls: LiveCalls, presence: Presence[Answering
             with room.visit(call):
                 desk.claim(call.client, call_sid)
         is_free = live.phase is not Phase.ANSWERING_MACHINE_ANSWERING
-        calls.take(agent_id, call_sid, call.client)
+        calls.claim(agent_id, call_sid)
         return {
             "callSid": call_sid,
             "status": "yours" if is_free else "at_the_next_pause",

@@ -183,10 +183,10 @@ class MemoryCall:
 
 @attrs.define
 class MemoryLiveCalls:
-    """Live calls in memory, and by whom each was taken."""
+    """Live calls in memory, and which of them were claimed."""
 
     calls: dict[str, MemoryCall] = attrs.field(factory=dict)
-    taken: list[tuple[str, str]] = attrs.field(factory=list)
+    claimed: list[str] = attrs.field(factory=list)
 
     def begin(self, agent_id: str = "anna", call_sid: str = sid(), phase: Phase = Phase.CLIENT_LISTENING) -> MemoryCall:
         call = self.calls[call_sid] = MemoryCall(call_info(agent_id, call_sid), phase)
@@ -199,12 +199,10 @@ class MemoryLiveCalls:
         call = self.calls.get(call_sid)
         return call if call is not None and call.info.agent_id == agent_id else None
 
-    def take(self, agent_id: str, call_sid: str, owner: str) -> MemoryCall:
-        call = self.find(agent_id, call_sid)
-        if call is None:
+    def claim(self, agent_id: str, call_sid: str) -> None:
+        if self.find(agent_id, call_sid) is None:
             raise UnknownCall(call_sid)
-        self.taken.append((call_sid, owner))
-        return call
+        self.claimed.append(call_sid)
 
 
 @attrs.define(eq=False)

@@ -12,7 +12,7 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
 from actors.errors import LineClosed
-from actors.events import CallerGone, CallerSpoke, FrameRejected
+from actors.events import CallerGone, FrameRejected, UtteranceHeard
 from relay.http.listener import ListenerOptions, serve
 from relay.twilio.frames import Setup
 from relay.twilio.phone_line import AsgiPhoneLine, Message, Receive, Send
@@ -65,7 +65,7 @@ async def test_frames_arrive_as_events_in_order() -> None:
     """Each frame is one event, a bad one among them too."""
     line = line_over(Wire(text(SETUP), text(PROMPT), text("null")))
     assert await line.receive_setup() == Setup(call_sid=sid())
-    assert await line.receive() == CallerSpoke("Hi.")
+    assert await line.receive() == UtteranceHeard("Hi.")
     assert await line.receive() == FrameRejected("dict_type")
 
 
@@ -107,7 +107,7 @@ async def test_a_cancelled_receive_loses_nothing(autojump_clock: trio.testing.Mo
     with trio.move_on_after(1):
         await line.receive()
     wire.arriving.append(text(PROMPT))
-    assert await line.receive() == CallerSpoke("Hi.")
+    assert await line.receive() == UtteranceHeard("Hi.")
 
 
 async def test_speech_and_the_end_go_out_as_frames() -> None:
@@ -219,7 +219,7 @@ async def test_hypercorn_tells_of_a_hang_up_once_and_the_line_for_ever() -> None
         await carrier.get_message()
         await carrier.aclose(1000, "Closing websocket session")
         await done.wait()
-    assert heard == [CallerSpoke("Hi."), CallerGone(1006), CallerGone(1006)]
+    assert heard == [UtteranceHeard("Hi."), CallerGone(1006), CallerGone(1006)]
 
 
 async def test_hypercorn_delivers_our_close_code_and_takes_nothing_after_it() -> None:

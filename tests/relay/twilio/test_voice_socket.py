@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from actors.call_values import CallInfo
-from actors.events import CallerGone, CallerSpoke
+from actors.events import CallerGone, UtteranceHeard
 from actors.ports import PhoneLine
 from relay.twilio.ports import IncomingCall
 from relay.twilio.signatures import SignatureChecker
@@ -58,7 +58,7 @@ async def test_a_ticketed_setup_becomes_a_call(autojump_clock: trio.testing.Mock
     async with dialled(desk) as socket:
         await socket.say(setup())
         await socket.say('{"type":"prompt","voicePrompt":"Hi."}')
-    assert heard == [CallerSpoke("Hi.")]
+    assert heard == [UtteranceHeard("Hi.")]
     assert [json.loads(each)["token"] for each in socket.outcome if isinstance(each, str) and each != "accept"] == [
         "Hello CA00000000000000000000000000000001"
     ]

@@ -308,7 +308,7 @@ async def test_call_is_taken_from_the_answering_machine(
         assert taken["status"] == status
         assert (taken["from"], taken["to"]) == ("+15550001111", "+15550002222")
         assert is_here(relay)
-        assert [call_sid for call_sid, _owner in relay.live_calls.taken] == [sid()]
+        assert relay.live_calls.claimed == [sid()]
 
 
 async def test_call_is_taken_by_a_session_that_is_asked(relay: RunningRelay) -> None:
@@ -325,7 +325,7 @@ async def test_call_is_taken_by_a_session_that_is_asked(relay: RunningRelay) -> 
         taken = await mine.request("tools/call", name="comms_take_call", arguments={"callSid": sid()})
         assert taken["result"]["structuredContent"]["status"] == "yours"
         assert relay.presence.claimant("anna", sid()) is session
-        assert relay.live_calls.taken == [(sid(), session.desk_key)]
+        assert relay.live_calls.claimed == [sid()]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(caller.say, "Hello?")
             await mine.say(await mine.next_message("sampling/createMessage"), "Here.")
@@ -340,7 +340,7 @@ async def test_call_that_ends_cannot_be_taken(phase: Phase, relay: RunningRelay)
     relay.live_calls.begin(phase=phase)
     async with staffing(relay) as client:
         assert code_of(await client.tool("comms_take_call", callSid=sid())) == "call_ending"
-    assert relay.live_calls.taken == []
+    assert relay.live_calls.claimed == []
 
 
 async def test_call_of_another_agent_cannot_be_taken(relay: RunningRelay) -> None:
