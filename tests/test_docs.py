@@ -36,7 +36,8 @@ from tests.e2e.parties import ask, calling, eventually, message_left, messages_o
 from tests.mcp_clients import CLIENTS, TYPESCRIPT_2, prepare
 
 REPOSITORY = Path(__file__).parents[1]
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+_AT_THE_TOP = [REPOSITORY / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md")]
+PAGES = [*_AT_THE_TOP, *sorted((REPOSITORY / "docs").rglob("*.md"))]
 LIMIT = 90
 
 
@@ -124,6 +125,18 @@ def test_settings_exist(page: Path) -> None:
     """Each setting that is named is one: an unknown name would keep the daemon from starting."""
     known = {name.upper() for name in Settings.model_fields}
     assert set(re.findall(r"\bRELAY_[A-Z]+(?:_[A-Z]+)*\b", page.read_text())) <= known
+
+
+# ── what a page names ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_and_tests_exist(page: Path) -> None:
+    """Each file of ours that a page names is there, and each test that it names is in its file."""
+    named = re.findall(r"`((?:actors|relay|scripts|tests|docs)/[\w./]+)(?:::(\w+))?`", page.read_text())
+    missing = [name for name, _ in named if not (REPOSITORY / name).exists()]
+    assert missing == []
+    assert [test for name, test in named if test and f"def {test}(" not in (REPOSITORY / name).read_text()] == []
 
 
 # ── links ───────────────────────────────────────────────────────────────────────────────────────────────────────────
