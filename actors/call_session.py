@@ -20,7 +20,7 @@ record, also when the daemon is being cancelled around it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import assert_never
 
@@ -48,11 +48,14 @@ from actors.conversation import Conversation
 from actors.errors import LineClosed, ResponderError, StoreFailed
 from actors.events import (
     CallerGone,
+    CallNews,
     CarrierFailed,
+    ClientWanted,
     DeadlinePassed,
     Event,
     FrameRejected,
     FrameUnknown,
+    MessageLeft,
     MessageStored,
     MessageTaken,
     TurnFailed,
@@ -74,17 +77,21 @@ RETRY_SECONDS = 0.25  # how often what was not stored is tried again within that
 class CallServices:
     """What every call shares: who answers, where things are kept, who measures.
 
-    `opt_outs` is where those are put who ask not to be called; None when nothing is ever dialled. `wake` tells a client
-    that can only be woken that this call has words for it; it must neither wait nor raise.
+    `opt_outs` is where those are put who ask not to be called; None when nothing is ever dialled. Each of `listeners`
+    is told what others must know of calls; it must neither wait nor raise.
     """
 
-    policy_for: Callable[[CallInfo], Policy]
     responders: Mapping[By, Responder]
     messages: MessageStore
     journal: Journal
     observer: Observer
     opt_outs: OptOuts | None = None
-    wake: Callable[[CallInfo], None] | None = None
+    listeners: Sequence[Callable[[CallNews], None]] = ()
+
+    def tell(self, news: CallNews) -> None:
+        """Tell every listener. Never waits."""
+        for listener in self.listeners:
+            listener(news)
 
 
 @attrs.define(eq=False)
@@ -94,6 +101,7 @@ class CallSession:
     info: CallInfo
     line: PhoneLine
     services: CallServices
+    policy: Policy
     availability: Availability = Availability.AWAY
     inbox: Inbox[Event] = attrs.field(factory=Inbox, init=False)
     # What the caller is owed whose line was lost: a message, unless they come back. Set when the call session is over.
@@ -110,8 +118,8 @@ class CallSession:
     _is_over: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        policy = self.services.policy_for(self.info)
-        self._machine = Conversation(self.info, policy, availability=self.availability, now=trio.current_time())
+        now = trio.current_time()
+        self._machine = Conversation(self.info, self.policy, availability=self.availability, now=now)
 
     @property
     def phase(self) -> Phase:
@@ -158,7 +166,12 @@ class CallSession:
                 late = StoreFailed(f"the epilogue took longer than {EPILOGUE_SECONDS} s")
                 self.services.observer.call_crashed(self.info, late, "epilogue")
             self._is_over = True
-            self.services.observer.call_ended(self.info, self._machine.summary, trio.current_time() - began)
+            summary = self._machine.summary
+            self.services.observer.call_ended(self.info, summary, trio.current_time() - began)
+            # Not sooner: a message that was shown is never changed, so one that is shown while the caller is still
+            # talking to the answering machine would be followed by another for each further sentence.
+            if summary.left_message:
+                self.services.tell(MessageLeft(self.info.agent_id))
 
     async def _read(self) -> None:
         while True:
@@ -222,8 +235,7 @@ class CallSession:
             case HoldUtterance() | ReleaseUtterances() | StoreMessage() | StopCalling():
                 await self._store(command)
             case WakeClient():
-                if self.services.wake is not None:
-                    self.services.wake(self.info)
+                self.services.tell(ClientWanted(self.info))
             case EndSession():
                 await self.line.end(command.handoff)
             case CloseLine():
@@ -258,7 +270,9 @@ class CallSession:
         self._stored = max(self._stored, number)
         if self._stored == self._left:
             self.inbox.post(MessageStored())
-        self.services.observer.message_left(self.info, reason, message_id, late=self._is_over)
+        self.services.observer.message_left(self.info, reason, message_id)
+        if self._is_over:  # and its listeners were told of a message that was not there yet
+            self.services.tell(MessageLeft(self.info.agent_id))
         for receipt in self._receipts.values():
             receipt.is_stored(self._stored)
 

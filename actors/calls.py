@@ -1,125 +1,352 @@
-"""The supervisor of calls: admits them, knows the live ones, finds them for a tool, drains them.
+"""The registry of calls: one object a call, from its announcement, or our order, to the last that is heard of it.
 
-    front desk ──reserve, connect──▶ ┌─────────────┐ ──HangUpRequested, TransferRequested, CalleeRecognised──▶ one call
-    front desk ──recognise─────────▶ │ Switchboard │ ──DrainRequested──▶ every call
-    tools ──────hang_up, transfer──▶ └─────────────┘
+    the carrier announces ──announce──▶ ┌───────┐ ──ticket──▶ TwiML ──▶ the voice socket ──redeem──▶ ┌───────┐
+    we order ───────────────expect────▶ │ Calls │                                        ──connect─▶ │ Calls │
+    the carrier names it ───name──────▶ │       │ ──CallNews──▶ listeners                            │       │
+    the carrier's last word ─end──────▶ └───────┘                   tools ──hang_up, transfer, claim─▶ └───────┘
 
-A place is reserved when the carrier announces a call and becomes the live call when its socket opens, so the limit is
-exact: no more calls than places are ever promised. Calls run in the task that brings their line (`connect`), which is a
-child of the listener's nursery; the switchboard holds no nursery and no call outlives its connection.
+A place is taken when a call is announced and is kept while a session lasts, or may come back, so the limit is exact: no
+more calls than places are ever promised. Sessions run in the task that brings their line (`connect`), which is a child
+of the listener's nursery; the registry holds no nursery, and no session outlives its connection.
+
+A call is kept until the carrier says that it is over, and its last session is. Calls whose ticket nobody used, and
+those that the carrier never ended, are removed by `run` when their time is over.
+
+The question that a lost session leaves unanswered goes to the next one; it becomes a message when the call is over, or
+when nobody is back in time. Its words are held in the journal meanwhile, so that a crash loses none.
+
+A call that we make has no call SID until the carrier has taken it on, and the carrier may report on it, or even connect
+it, before it has answered our request. So it is kept under an order of ours, and whichever comes first names it: the
+answer, a status callback that carries the order, or the ticket.
 """
 
 from __future__ import annotations
+
+import hmac
+import math
+import secrets
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
 
 import attrs
 import trio
 
 from actors.call_session import CallServices, CallSession
-from actors.call_values import Callee, CallInfo
+from actors.call_values import Callee, CallInfo, CallSummary, Line
 from actors.clients import Presence
-from actors.errors import CallRefused, UnknownCall
+from actors.commands import StoreMessage
+from actors.errors import CallRefused, StoreFailed, UnknownCall
 from actors.events import (
     AvailabilityChanged,
     CallClaimed,
     CalleeRecognised,
+    CallEnded,
     CallerGone,
+    CallGone,
     DrainRequested,
     HangUpRequested,
+    MessageLeft,
     TransferRequested,
 )
+from actors.policy import Policy
 from actors.ports import PhoneLine
+
+# The carrier opens the socket within a second or two of the TwiML; a webhook may be repeated for 15 s before that.
+TICKET_SECONDS = 60.0
+# How long a lost call may take to come back, and how long a finished one waits for the carrier's last word on it.
+RETURN_SECONDS = 60.0
+# The carrier's last word on a call is often said twice, to the action URL and to the status callback after it.
+LAST_WORD_SECONDS = 0.5
+# A message that could not be stored is tried again after this.
+RETRY_SECONDS = 1.0
+
+
+def _new_ticket() -> str:
+    return secrets.token_urlsafe(32)
+
+
+@attrs.define(eq=False, kw_only=True)
+class Call:
+    """One call, in all its sessions. Made and changed by `Calls` alone; everybody else reads.
+
+    The first fields are what must be known to go on with the call after this process: what it is, how it may be
+    connected, what was said, and how far its transfer is. The others are worth nothing without this process.
+    """
+
+    # ── durable: what another process would need ────────────────────────────────────────────────────────────────────
+
+    info: CallInfo
+    """What its newest session is, or will be, told; the number of that session in it (`connection`) is the epoch:
+    whatever an older session still does counts for nothing. Its call SID is our order until the call is named."""
+    order: str = ""
+    """Our order, of a call that the carrier has not named yet; empty for every other."""
+    ticket: str = attrs.field(factory=_new_ticket, repr=False)
+    is_ticket_used: bool = False
+    idempotency_token: str = attrs.field(default="", repr=False)
+    """The carrier's, of the request that was answered with this ticket."""
+    was_connected: bool = False
+    """Whether the call ever had a session, by this ticket or an earlier one."""
+    callee: Callee | None = None
+    """Who picked up, where it was known before there was a session to tell."""
+    transcript: tuple[Line, ...] = ()
+    """What was said in the sessions that are over."""
+    unanswered: StoreMessage | None = None
+    """What its lost session left unanswered: asked again in the next one, else a message."""
+    transfer: object | None = None
+    """How far the call has been passed on to somebody else; None where it is not."""
+    is_over: bool = False
+    """Whether the carrier has said its last word; then the call is here only until its session is over too."""
+
+    # ── of this process: times are Trio's ───────────────────────────────────────────────────────────────────────────
+
+    policy: Policy
+    session: CallSession | None = None
+    """The call session that it has now."""
+    has_place: bool = True
+    """Whether a place is kept for a session that is to come."""
+    seconds_to_connect: float = 0.0
+    """How long an expected call may take to be named, and how long then to be connected."""
+    expires: float = math.inf
+    """When it is forgotten, unless something happens."""
+    stays: float = -math.inf
+    """Until when the caller may come back from a transfer."""
+
+    @property
+    def call_sid(self) -> str:
+        """The name of the call: the carrier's, or our order while there is none."""
+        return self.info.call_sid
+
+    @property
+    def agent_id(self) -> str:
+        """Whose call it is."""
+        return self.info.agent_id
+
+    @property
+    def is_occupying(self) -> bool:
+        """Whether it counts against the limit of calls."""
+        return self.has_place or self.session is not None
+
+    def is_of(self, agent_id: str) -> bool:
+        """Whether it is this agent's call, and is not over."""
+        return self.agent_id == agent_id and not self.is_over
+
+    def is_announced_as(self, info: CallInfo, idempotency_token: str) -> bool:
+        """Whether the carrier has announced this very session before, and still has no other answer."""
+        if not self.is_of(info.agent_id) or self.info.connection != info.connection:
+            return False
+        if self.idempotency_token and self.idempotency_token == idempotency_token:
+            return True
+        return not self.is_ticket_used and not idempotency_token
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 @attrs.define(eq=False)
-class Switchboard:
-    """Know every live call. One instance, in one Trio thread."""
+class Calls:
+    """Know every call. One instance, in one Trio thread, with one task in `run`. `now` is the wall clock."""
 
     services: CallServices
     presence: Presence  # type: ignore[type-arg]  # whatever a session is, only its availability matters here
     max_calls: int
+    now: Callable[[], datetime] = _now
     draining: bool = attrs.field(default=False, init=False)
     _says_farewell: bool = attrs.field(default=False, init=False)
-    _calls: dict[str, CallSession] = attrs.field(factory=dict, init=False)
-    _reserved: set[str] = attrs.field(factory=set, init=False)
-    # Who picked up, of calls whose line is still to come.
-    _recognised: dict[str, Callee] = attrs.field(factory=dict, init=False)
-    _left: trio.Event = attrs.field(factory=trio.Event, init=False)
+    # By call SID, or by our order where there is none yet.
+    _calls: dict[str, Call] = attrs.field(factory=dict, init=False)
+    # Messages of callers who are not coming back, until they are stored. One a call that has just ended, so few.
+    _to_leave: list[tuple[CallInfo, StoreMessage]] = attrs.field(factory=list, init=False)
+    _last_word_by: float = attrs.field(default=-math.inf, init=False)
+    # Something expires sooner, or is to be stored; a place, a call, or a message is less.
+    _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _less: trio.Event = attrs.field(factory=trio.Event, init=False)
 
-    def reserve(self, call_sid: str) -> None:
-        """Promise a place to a call that was announced; twice is once. Raises `CallRefused` when none can be had.
+    # ── a call comes ────────────────────────────────────────────────────────────────────────────────────────────────
 
-        A live call keeps its own place for its next line, whichever of the two is noticed first: the loss of the old
-        line or the announcement of the new one.
+    def announce(self, info: CallInfo, policy: Policy, *, idempotency_token: str = "") -> Call:
+        """Take on a call, or another session of one, with a place and a new ticket. Raises `CallRefused`.
+
+        A live call keeps its own place for its next session, whichever of the two is noticed first: the loss of the old
+        one or the announcement of the new one. What was said to one agent is no other agent's business, even when the
+        carrier hands the call on.
         """
-        if call_sid not in self._reserved and call_sid not in self._calls:
-            if self.draining:
-                raise CallRefused("draining", "the relay is being stopped and takes no new calls")
-            if self.occupied() >= self.max_calls:
-                raise CallRefused(
-                    "full", f"all {self.max_calls} places are taken; RELAY_MAX_CALLS says how many there are"
-                )
-        self._reserved.add(call_sid)
-
-    def keep_place(self, call_sid: str) -> None:
-        """Keep the place of a call whose line was lost, until `release`: its caller may be back in a moment.
-
-        Also while draining: such a call is one of those that may finish.
-        """
-        self._reserved.add(call_sid)
-
-    def release(self, call_sid: str) -> None:
-        """Take a promise back: the call never opened its socket. Harmless when there was none."""
-        self._reserved.discard(call_sid)
-        self._recognised.pop(call_sid, None)
-        self._note_left()
-
-    def rename(self, order: str, call_sid: str) -> None:
-        """Let a place that was promised to a call without a name yet be that of the named one."""
-        if order in self._reserved:
-            self._reserved.discard(order)
-            self._reserved.add(call_sid)
-
-    async def connect(self, info: CallInfo, line: PhoneLine) -> CallSession:
-        """Run a call on its line, and return it when it is over and all it owes is stored.
-
-        A newer connection of a live call takes over: its old line is lost, and the carrier knew it before we did.
-        Raises `CallRefused` when the connection is no newer, else nothing but `trio.Cancelled` after the epilogue.
-        """
-        info = await self._succeed(info)
-        with self.presence.watch(info.agent_id, lambda now: call.inbox.post(AvailabilityChanged(now))) as availability:
-            call = CallSession(info, line, self.services, availability)
-            self._calls[info.call_sid] = call
-            self._reserved.discard(info.call_sid)
-            if (callee := self._recognised.pop(info.call_sid, None)) is not None:
-                call.inbox.post(CalleeRecognised(callee))
-            if self._says_farewell:
-                call.inbox.post(DrainRequested())
-            try:
-                await call.run()
-            finally:
-                del self._calls[info.call_sid]
-                self._note_left()
+        call = self._calls.get(info.call_sid)
+        if call is None or not call.is_occupying:
+            self._require_place()
+        if call is None:
+            call = self._calls[info.call_sid] = Call(info=info, policy=policy)
+        elif not call.is_of(info.agent_id):
+            self._leave(call)
+            if not call.is_over:
+                self._tell_if_gone(call.agent_id, call.call_sid)
+            call.transcript, call.transfer = (), None
+            call.was_connected = call.was_connected and not call.is_over
+            call.is_over = False
+        call.info, call.policy, call.idempotency_token = info, policy, idempotency_token
+        call.ticket, call.is_ticket_used, call.has_place = _new_ticket(), False, True
+        call.expires = trio.current_time() + TICKET_SECONDS
+        self._wake.set()
         return call
 
-    async def _succeed(self, info: CallInfo) -> CallInfo:
-        """End the older connection of this call, if there is one, and go on with its transcript and its question."""
-        while (old := self._calls.get(info.call_sid)) is not None:
+    def expect(self, order: str, info: CallInfo, policy: Policy, *, seconds: float) -> Call:
+        """Take on a call that we are about to make, with a place and a ticket. Raises `CallRefused`.
+
+        It is expected for so many seconds, and for as long again once it is named.
+        """
+        self._require_place()
+        expires = trio.current_time() + seconds
+        call = Call(info=info, policy=policy, order=order, seconds_to_connect=seconds, expires=expires)
+        self._calls[order] = call
+        self._wake.set()
+        return call
+
+    def name(self, order: str, call_sid: str, agent_id: str | None = None) -> None:
+        """Put a call that we make under the carrier's name for it; it is then like any other.
+
+        No-op where it has its name already, was withdrawn, or is not of the agent, if one is named.
+        """
+        call = self._calls.get(order)
+        if call is None or not call.order or agent_id not in {None, call.agent_id}:
+            return
+        del self._calls[order]
+        call.order, call.info = "", attrs.evolve(call.info, call_sid=call_sid, started_at=self.now())
+        call.expires = trio.current_time() + call.seconds_to_connect
+        self._calls.setdefault(call_sid, call)
+        self._note_less()
+        self._wake.set()
+
+    def withdraw(self, order: str) -> None:
+        """Expect a call no more: it was not placed, or nobody wants it. No-op where it has its name already."""
+        call = self._calls.get(order)
+        if call is not None and call.order:
+            del self._calls[order]
+            self._note_less()
+
+    def redeem(self, agent_id: str, call_sid: str, ticket: str) -> CallInfo | None:
+        """Take a ticket back, once; None when it is unknown, used, too old, or another call's or agent's.
+
+        What was said is added here and not when the session is announced: the carrier often asks for a lost session's
+        successor before we have noticed the loss.
+        """
+        if self.find_call(call_sid) is None:
+            # The socket of a call that we make may come before the carrier's answer.
+            self._name_by_ticket(agent_id, call_sid, ticket)
+        call = self.find_call(call_sid)
+        if call is None or call.is_ticket_used or call.expires <= trio.current_time():
+            return None
+        if call.agent_id != agent_id or not hmac.compare_digest(call.ticket.encode(), ticket.encode()):
+            return None
+        call.is_ticket_used = call.was_connected = True
+        call.expires = math.inf
+        owed, call.unanswered = call.unanswered, None
+        unanswered = () if owed is None or owed.unless_back is None else owed.unless_back
+        return attrs.evolve(call.info, started_at=self.now(), opened_by=call.transcript, unanswered=unanswered)
+
+    def _name_by_ticket(self, agent_id: str, call_sid: str, ticket: str) -> None:
+        for call in [each for each in self._calls.values() if each.order and each.agent_id == agent_id]:
+            if hmac.compare_digest(call.ticket.encode(), ticket.encode()):
+                self.name(call.order, call_sid)
+
+    def _require_place(self) -> None:
+        if self.draining:
+            raise CallRefused("draining", "the relay is being stopped and takes no new calls")
+        if self.occupied() >= self.max_calls:
+            raise CallRefused("full", f"all {self.max_calls} places are taken; RELAY_MAX_CALLS says how many there are")
+
+    # ── its sessions ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def connect(self, info: CallInfo, line: PhoneLine) -> CallSession:
+        """Run a session of a call on its line, and return it when it is over and all it owes is stored.
+
+        A newer session of a live call takes over: its old line is lost, and the carrier knew it before we did. Raises
+        `CallRefused` when the session is no newer, or the call unknown; else nothing but `trio.Cancelled`, after the
+        epilogue.
+        """
+        call = self._calls.get(info.call_sid)
+        if call is None:
+            raise CallRefused("over", "the call has ended")
+        info = await self._succeed(call, info)
+        call = self._calls.setdefault(info.call_sid, call)
+        with self.presence.watch(
+            info.agent_id, lambda now: session.inbox.post(AvailabilityChanged(now))
+        ) as availability:
+            session = CallSession(info, line, self.services, call.policy, availability)
+            call.session, call.has_place = session, False
+            if call.callee is not None:
+                session.inbox.post(CalleeRecognised(call.callee))
+                call.callee = None
+            if self._says_farewell:
+                session.inbox.post(DrainRequested())
+            try:
+                await session.run()
+            finally:
+                call.session = None
+                if call.is_over:
+                    del self._calls[info.call_sid]
+                self._note_less()
+        self._session_ended(call, session)
+        return session
+
+    async def _succeed(self, call: Call, info: CallInfo) -> CallInfo:
+        """End the older session of this call, if there is one, and go on with its transcript and its question."""
+        while (old := call.session) is not None:
             if info.connection <= old.info.connection:
                 raise CallRefused("already_here", "this call has an open line already")
             old.inbox.post(CallerGone())
-            await self._left.wait()
+            await self._less.wait()
             owed = old.unanswered
             unanswered = owed.unless_back if owed is not None and owed.unless_back else info.unanswered
             info = attrs.evolve(info, opened_by=old.transcript, unanswered=unanswered)
         return info
 
+    def _session_ended(self, call: Call, session: CallSession) -> None:
+        info = session.info
+        if not call.is_of(info.agent_id):
+            self._leave_later(info, session.unanswered)
+            self.services.tell(CallGone(info.agent_id, info.call_sid))
+            return
+        if not session.may_return:
+            self.services.tell(CallGone(info.agent_id, info.call_sid))
+        call.transcript = session.transcript
+        is_newest = call.info.connection <= info.connection
+        if is_newest:
+            call.expires = max(trio.current_time() + RETURN_SECONDS, call.stays)
+            self._wake.set()
+        # Else the next session has come before this one was known to be lost, and has taken the question with it.
+        if is_newest or not call.is_ticket_used:
+            call.unanswered = session.unanswered
+            # Also while draining: a call that comes back is one of those that may finish.
+            call.has_place = call.has_place or session.may_return
+
+    # ── who asks about calls ────────────────────────────────────────────────────────────────────────────────────────
+
+    def find_call(self, call_sid: str, agent_id: str | None = None) -> Call | None:
+        """Return a call that is not over, with or without a session; of this agent only, if one is named."""
+        call = self._calls.get(call_sid)
+        return call if call is not None and call.is_of(call.agent_id if agent_id is None else agent_id) else None
+
+    def find(self, agent_id: str, call_sid: str) -> CallSession | None:
+        """Return the session that a call of this agent has now, None where it has none."""
+        call = self._calls.get(call_sid)
+        session = None if call is None else call.session
+        return session if session is not None and session.info.agent_id == agent_id else None
+
     def live(self, agent_id: str | None = None) -> list[CallSession]:
-        """Return the live calls, of one agent or of all, oldest first."""
-        return [call for call in self._calls.values() if agent_id in {None, call.info.agent_id}]
+        """Return the sessions that calls have now, of one agent or of all, oldest call first."""
+        sessions = (call.session for call in self._calls.values() if call.session is not None)
+        return [session for session in sessions if agent_id in {None, session.info.agent_id}]
 
     def occupied(self) -> int:
         """Count the places that are taken or promised."""
-        return len(self._calls.keys() | self._reserved)
+        return sum(call.is_occupying for call in self._calls.values())
+
+    def __len__(self) -> int:
+        """Count the calls that are known, expected ones too."""
+        return len(self._calls)
+
+    # ── what is wanted of a call ────────────────────────────────────────────────────────────────────────────────────
 
     def hang_up(self, agent_id: str, call_sid: str, say: str = "") -> None:
         """End a live call of this agent after saying `say`. Raises `UnknownCall`, also for another agent's call."""
@@ -137,43 +364,150 @@ class Switchboard:
         self._own(agent_id, call_sid).inbox.post(CallClaimed())
 
     def recognise(self, agent_id: str, call_sid: str, callee: Callee) -> None:
-        """Tell a call who picked up, now or when its line is there. Harmless for any other call."""
-        call = self.find(agent_id, call_sid)
-        if call is not None:
-            call.inbox.post(CalleeRecognised(callee))
-        elif call_sid in self._reserved:
-            self._recognised[call_sid] = callee
+        """Tell a call who picked up, now or when it has a session. No-op for any other call."""
+        session, call = self.find(agent_id, call_sid), self.find_call(call_sid, agent_id)
+        if session is not None:
+            session.inbox.post(CalleeRecognised(callee))
+        elif call is not None and call.has_place:
+            call.callee = callee
 
-    def find(self, agent_id: str, call_sid: str) -> CallSession | None:
-        """Return a live call of this agent, None for any other."""
-        call = self._calls.get(call_sid)
-        return call if call is not None and call.info.agent_id == agent_id else None
+    def stay(self, call_sid: str, seconds: float) -> None:
+        """Keep a call that is being passed on for so long: its caller may come back."""
+        call = self.find_call(call_sid)
+        if call is not None:
+            call.stays = trio.current_time() + seconds
+            call.expires = max(call.expires, call.stays)
 
     def _own(self, agent_id: str, call_sid: str) -> CallSession:
-        call = self.find(agent_id, call_sid)
-        if call is None:
+        session = self.find(agent_id, call_sid)
+        if session is None:
             raise UnknownCall(call_sid)
-        return call
+        return session
+
+    # ── a call goes ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def end(self, agent_id: str, call_sid: str) -> None:
+        """Let go of a call that the carrier says is over.
+
+        Another agent's call is not: its carrier's webhooks come to its own address.
+        """
+        call = self.find_call(call_sid)
+        if call is not None and call.agent_id != agent_id:
+            return
+        if call is not None:
+            self._forget(call)
+        self._tell_if_gone(agent_id, call_sid)
+        self.services.tell(CallEnded(agent_id, call_sid))
 
     async def drain(self, patience: float, farewell: float) -> bool:
         """Take no new calls, let the live ones finish for `patience` seconds, then say farewell to the rest.
 
         A call that was promised a place is waited for like a live one: its socket is on its way, and its caller would
-        hear an error of the carrier's. Returns whether all calls were over within `farewell` seconds after that. Safe
-        to cancel at any point.
+        hear an error of the carrier's. Returns whether all sessions were over within `farewell` seconds after that.
+        Safe to cancel at any point.
         """
         self.draining = True
         with trio.move_on_after(patience):
             while self.occupied():
-                await self._left.wait()
+                await self._less.wait()
         self._says_farewell = True
-        for call in self.live():
-            call.inbox.post(DrainRequested())
+        for session in self.live():
+            session.inbox.post(DrainRequested())
         with trio.move_on_after(farewell):
-            while self._calls:
-                await self._left.wait()
-        return not self._calls
+            while self.live():
+                await self._less.wait()
+        return not self.live()
 
-    def _note_left(self) -> None:
-        left, self._left = self._left, trio.Event()
-        left.set()
+    async def all_ended(self) -> None:
+        """Wait until the carrier has said its last word on every call, or is no longer expected to."""
+        while any(self._named()):
+            await self._less.wait()
+        await trio.sleep_until(self._last_word_by)
+
+    async def settle(self) -> None:
+        """Leave as messages what callers are owed who have not come back; for the end of the daemon.
+
+        Waits until `run` has stored them all. Cancelled, the words that are still held become messages at the next
+        start.
+        """
+        for call in self._named():
+            self._leave(call)
+        while self._to_leave:
+            await self._less.wait()
+
+    async def run(self) -> None:
+        """Remove what has expired. Runs until cancelled, and may be cancelled at any point."""
+        while True:
+            self._wake = trio.Event()
+            await self._expire()
+            again = math.inf if await self._store_messages() else trio.current_time() + RETRY_SECONDS
+            first = min((call.expires for call in self._calls.values() if not call.is_over), default=math.inf)
+            with trio.move_on_at(min(first, again)):
+                await self._wake.wait()
+
+    async def _expire(self) -> None:
+        now = trio.current_time()
+        expired = [call for call in self._calls.values() if call.expires <= now and not call.is_over]
+        # All of them before the first record is closed: meanwhile a call may end or come back.
+        unconnected = [call.info for call in expired if not call.order and not call.was_connected]
+        for call in expired:
+            if call.order:
+                self.services.observer.never_connected(call.info, is_placed=False)
+                self.withdraw(call.order)
+            else:
+                self._forget(call)
+                self._tell_if_gone(call.agent_id, call.call_sid)
+        for info in unconnected:
+            self.services.observer.never_connected(info, is_placed=True)
+            try:
+                await self.services.journal.close_call(info.call_sid, CallSummary(outcome="not_connected"))
+            except StoreFailed as error:
+                self.services.observer.not_stored(info, error, "record")
+
+    def _named(self) -> Iterator[Call]:
+        """Yield the calls of which the carrier has more to say."""
+        return (call for call in self._calls.values() if not call.order and not call.is_over)
+
+    def _tell_if_gone(self, agent_id: str, call_sid: str) -> None:
+        """Tell that a call gets no other session; of one that has a session still, its end will tell."""
+        if self.find(agent_id, call_sid) is None:
+            self.services.tell(CallGone(agent_id, call_sid))
+
+    def _forget(self, call: Call) -> None:
+        self._leave(call)
+        call.is_over, call.has_place, call.callee = True, False, None
+        if call.session is None:
+            del self._calls[call.call_sid]
+        self._last_word_by = trio.current_time() + LAST_WORD_SECONDS
+        self._note_less()
+
+    def _leave(self, call: Call) -> None:
+        """Let what a caller is owed become a message, because they are not coming back."""
+        owed, call.unanswered = call.unanswered, None
+        self._leave_later(call.info, owed)
+
+    def _leave_later(self, info: CallInfo, owed: StoreMessage | None) -> None:
+        if owed is not None:
+            self._to_leave.append((info, owed))
+            self._wake.set()
+
+    async def _store_messages(self) -> bool:
+        """Store the messages that are to be left; return whether none is left to do."""
+        while self._to_leave:
+            info, owed = self._to_leave[0]
+            try:
+                await self.services.messages.leave(owed.draft, partial(self._on_stored, info, owed))
+            except StoreFailed as error:
+                self.services.observer.not_stored(info, error, "message")
+                return False
+            self._to_leave.pop(0)
+            self._note_less()
+        return True
+
+    def _on_stored(self, info: CallInfo, owed: StoreMessage, message_id: str) -> None:
+        self.services.observer.message_left(info, owed.draft.reason, message_id)
+        self.services.tell(MessageLeft(info.agent_id))
+
+    def _note_less(self) -> None:
+        less, self._less = self._less, trio.Event()
+        less.set()

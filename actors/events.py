@@ -1,7 +1,8 @@
 """What can happen to a call: frozen values, named by what happened.
 
 Pure: no clock, no I/O. A value that makes no sense cannot be built.
-`Event` at the end is the union that `conversation.Conversation.handle` matches over.
+`Event` at the end is the union that `conversation.Conversation.handle` matches over; `CallNews` is what others are
+told of calls (`call_session.CallServices.listeners`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import attrs
 from attrs.validators import instance_of, matches_re, optional
 
-from actors.call_values import Availability, Callee, Reason
+from actors.call_values import Availability, Callee, CallInfo, Reason
 
 # ── from the carrier ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -230,3 +231,39 @@ Event = (
     | MessageStored
     | DeadlinePassed
 )
+
+
+# ── what others are told of calls ───────────────────────────────────────────────────────────────────────────────────
+
+
+@attrs.frozen
+class MessageLeft:
+    """A message waits for the client of this agent, and nothing is added to it any more: its call is over."""
+
+    agent_id: str
+
+
+@attrs.frozen
+class ClientWanted:
+    """This call has words for a client that can only be woken."""
+
+    call: CallInfo
+
+
+@attrs.frozen
+class CallEnded:
+    """The carrier says that the call is over. It says so more than once, and of calls that nobody knows any more."""
+
+    agent_id: str
+    call_sid: str
+
+
+@attrs.frozen
+class CallGone:
+    """The call has no session and gets no other, as far as this agent is concerned. Told at least once."""
+
+    agent_id: str
+    call_sid: str
+
+
+CallNews = MessageLeft | ClientWanted | CallEnded | CallGone

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from actors.call_values import CallInfo, CallSummary, MessageDraft, Reason, TurnRequest
 from actors.commands import NoteTurn
+from actors.errors import StoreFailed
 from actors.events import PhoneEvent
 
 
@@ -127,8 +128,16 @@ class Observer(Protocol):
         """Hear how a turn went."""
         ...
 
-    def message_left(self, call: CallInfo, reason: Reason, message_id: str, *, late: bool = False) -> None:
-        """Hear that a waiting message is durable; `late` if the call has ended before that."""
+    def call_refused(self, call: CallInfo, code: str) -> None:
+        """Hear that a call session was refused; `code` is that of `CallRefused`."""
+        ...
+
+    def never_connected(self, call: CallInfo, *, is_placed: bool) -> None:
+        """Hear that a call never had a session; unless it `is_placed`, the carrier never took it on."""
+        ...
+
+    def message_left(self, call: CallInfo, reason: Reason, message_id: str) -> None:
+        """Hear that a waiting message is durable."""
         ...
 
     def frame_rejected(self, call: CallInfo, why: str) -> None:
@@ -149,4 +158,8 @@ class Observer(Protocol):
 
     def call_crashed(self, call: CallInfo, error: BaseException, stage: str) -> None:
         """Hear of an error that stopped at the firewall (`stage`: `call`, `turn`, `store`, `epilogue`)."""
+        ...
+
+    def not_stored(self, call: CallInfo, error: StoreFailed, what: str) -> None:
+        """Hear that something of a call that is over could not be stored (`what`: `message`, `record`)."""
         ...

@@ -12,9 +12,9 @@ from datetime import datetime
 from enum import StrEnum
 
 import attrs
-from attrs.validators import ge, matches_re, min_len, optional
+from attrs.validators import ge, in_, matches_re, min_len, optional
 
-from actors.call_values import Direction
+from actors.call_values import CallInfo, Direction
 from relay.agent import Agent
 
 _CALL_SID = matches_re(r"[A-Za-z0-9_-]{1,64}")
@@ -138,6 +138,52 @@ class OutgoingCall:
 
 
 # ── what the carrier reports ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@attrs.frozen(kw_only=True)
+class IncomingCall:
+    """A call that the carrier asks about, as its signed webhook describes it.
+
+    `caller` and `called` are the numbers as the carrier names them; `attestation` is the letter with which the
+    caller's own carrier vouches for the number (A in full, B for the customer, C for the gateway) or empty;
+    `is_passed_on` says that it comes with a reservation: the call was diverted, or the verdict is somebody else's.
+    `idempotency_token` is the same for all repeats of one request, and empty where the carrier gave none. `attempt` is
+    0 for a call's first session; a session lost on the way is resumed as 1, 2 and so on, and so is one that comes back
+    from a transfer; then `greeting` is what the carrier shall say first, in place of the agent's own, and `note` says
+    what happened in between, for whoever answers. Of a call that `is_unheard` nothing was heard yet: its session begins
+    as the one before did.
+    """
+
+    agent: Agent
+    call_sid: str = attrs.field(validator=min_len(1))
+    caller: str = ""
+    called: str = ""
+    direction: Direction = Direction.INBOUND
+    attestation: str = attrs.field(default="", validator=in_(("", "A", "B", "C")))
+    is_passed_on: bool = False
+    idempotency_token: str = attrs.field(default="", repr=False)
+    attempt: int = attrs.field(default=0, validator=ge(0))
+    greeting: str | None = None
+    note: str = attrs.field(default="", repr=False)
+    is_unheard: bool = False
+
+    @property
+    def verified(self) -> bool:
+        """Whether the caller's carrier vouches in full for the number, and nobody stands between it and us."""
+        return self.attestation == "A" and not self.is_passed_on
+
+
+@attrs.frozen(kw_only=True)
+class Admission:
+    """The leave to connect a call: `ticket` is for its socket, once.
+
+    The TwiML is made from `call_info` alone: its greeting, voice and language. `repeat` says that the same request was
+    admitted before, with this ticket.
+    """
+
+    ticket: str = attrs.field(repr=False, validator=min_len(1))
+    call_info: CallInfo
+    repeat: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -2,7 +2,7 @@
 
     one top nursery
     ├── database writer            relay.store
-    ├── presence, reception        supervisors: the grace of lost clients, tickets that nobody used
+    ├── presence, calls            supervisors: the grace of lost clients, tickets that nobody used
     ├── transfers, reconciliation  supervisors: calls on their way to somebody else, calls that nobody wants any more
     ├── audio, retention           delete what has had its time
     ├── token watch                ends sessions of agents whose token was changed
@@ -31,7 +31,7 @@ import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, assert_never
 
 import attrs
 import structlog
@@ -39,14 +39,15 @@ import trio
 from sqlalchemy import text
 
 from actors.call_session import CallServices
-from actors.call_values import CallInfo
-from actors.calls import Switchboard
+from actors.calls import Calls
 from actors.clients import AnsweringSession, Presence
 from actors.commands import By
+from actors.events import CallEnded, CallGone, CallNews, ClientWanted, MessageLeft
 from actors.policy import Policy
 from actors.ports import Responder
 from relay import local as local_mode
 from relay import logs
+from relay.agent import Agent
 from relay.dialling import undelivered
 from relay.dialling.defaults import Addresses, Defaults
 from relay.dialling.desk import OutboundDesk
@@ -79,7 +80,7 @@ from relay.speech.agent_phrases import phrases_of
 from relay.speech.audio_store import AudioOptions, AudioStore
 from relay.speech.engines.choice import EngineKind, SpeechOptions, open_engine
 from relay.speech.engines.port import SpeechEngine
-from relay.speech.phrases import carrier_phrases_for, phrases_for
+from relay.speech.phrases import carrier_phrases_for
 from relay.speech.spoken import SpokenResponder
 from relay.store.agent_registry import AgentRegistry
 from relay.store.call_journal import CallJournal
@@ -287,7 +288,7 @@ async def _unwrapped() -> AsyncIterator[None]:
 
 async def _obey(signals: AsyncIterator[int], relay: Relay) -> None:
     async for number in signals:
-        live = len(relay.switchboard.live())
+        live = len(relay.calls.live())
         if relay.is_stopping:
             raise StoppedAtOnceError(f"Stopped at once by a second signal; {live} live calls were cut.")
         log.info("draining", signal=signal.Signals(number).name, live_calls=live)
@@ -325,23 +326,26 @@ class Relay:
         )
         messages = WaitingMessages(database)
         presence = Presence[AnsweringSession](grace=RECONNECT_GRACE)
-        self._meter = CallMeter(on_message_left=self._message_left)
+        self._meter = CallMeter()
         responders: dict[By, Responder] = {By.CLIENT: SpokenResponder(ClientResponder(presence))}
         if vendors.machine is not None:
             responders[By.ANSWERING_MACHINE] = vendors.machine
         services = CallServices(
-            policy_for=self._policy_for,
             responders=responders,
             messages=messages,
             journal=self._journal,
             observer=self._meter,
             opt_outs=HeardOptOuts(self._gate),
-            wake=self._wake_client,
+            listeners=(self._on_call_news,),
         )
         self._presence = presence
-        self.switchboard = Switchboard(services, presence, settings.relay_max_calls)
+        self.calls = Calls(services, presence, settings.relay_max_calls)
         self._reception = Reception(
-            settings, self.switchboard, self._journal, on_left=self._message_left, on_no_return=self._call_is_gone
+            settings=settings,
+            calls=self.calls,
+            journal=self._journal,
+            policy_for=self._policy_for,
+            message_for=undelivered.message_for,
         )
         self._defaults = Defaults(
             greeting=settings.default_voice_greeting,
@@ -353,7 +357,7 @@ class Relay:
         )
         self._transfers = Transfers(
             gate=self._gate,
-            live_calls=self.switchboard,
+            live_calls=self.calls,
             front_desk=self._reception,
             records=self._journal,
             carrier=vendors.carrier,
@@ -361,25 +365,23 @@ class Relay:
             defaults=self._defaults,
             observer=self._meter,
         )
-        self._reception.on_over = self._transfers.over
         self._guard = RebindingGuard(
             public_url,
             allowed_hosts=split_list(settings.relay_allowed_hosts),
             allowed_origins=split_list(settings.relay_allowed_origins),
         )
-        self._reception.message_for = undelivered.message_for
         self._clients = McpApp(
             self._agents,
             ClientHellos(database),
             messages,
-            AgentCalls(switchboard=self.switchboard, journal=self._journal, carrier=vendors.carrier),
+            AgentCalls(calls=self.calls, journal=self._journal, carrier=vendors.carrier),
             presence,
-            live_calls=self.switchboard,
+            live_calls=self.calls,
             more_tools=outbound_tools(self._outbound_desk()),
             guard=self._guard,
         )
-        self._meter.live_calls.set_function(lambda: len(self.switchboard.live()))
-        self._meter.places_taken.set_function(self.switchboard.occupied)
+        self._meter.live_calls.set_function(lambda: len(self.calls.live()))
+        self._meter.places_taken.set_function(self.calls.occupied)
         self._meter.client_sessions.set_function(lambda: len(self._clients))
 
     def _outbound_desk(self) -> OutboundDesk:
@@ -403,7 +405,7 @@ class Relay:
                 defaults=self._defaults,
             ),
             transfers=self._transfers,
-            wishes=DoNotCallWishes(gate=self._gate, live_calls=self.switchboard, records=self._journal),
+            wishes=DoNotCallWishes(gate=self._gate, live_calls=self.calls, records=self._journal),
         )
 
     @property
@@ -413,7 +415,7 @@ class Relay:
 
     def stop(self) -> None:
         """Begin to drain. Never waits."""
-        self.switchboard.draining = True
+        self.calls.draining = True
         self._stopping.set()
 
     async def run(
@@ -442,11 +444,11 @@ class Relay:
                     log.info("ready", url=url)
                     task_status.started(url)
                     await self._stopping.wait()
-                    drained = await self.switchboard.drain(self._settings.relay_drain_seconds, FAREWELL_SECONDS)
+                    drained = await self.calls.drain(self._settings.relay_drain_seconds, FAREWELL_SECONDS)
                     with trio.move_on_after(LAST_WEBHOOK_SECONDS):
-                        await self._reception.all_ended()
+                        await self.calls.all_ended()
                     with trio.move_on_after(LAST_MESSAGES_SECONDS):
-                        await self._reception.settle()
+                        await self.calls.settle()
                 self._clients.close_all()
                 stopped.set()
             nursery.cancel_scope.cancel("stopped")
@@ -456,7 +458,7 @@ class Relay:
         await nursery.start(self._transfers.run)
         await nursery.start(self._clients.run)
         nursery.start_soon(self._presence.run)
-        nursery.start_soon(self._reception.run)
+        nursery.start_soon(self.calls.run)
         nursery.start_soon(self._watch_tokens)
         nursery.start_soon(self._audio.run)
         if self._vendors.carrier is not None:
@@ -474,7 +476,7 @@ class Relay:
             public_url=self._public_url,
             default_language=self._settings.default_voice_language,
         )
-        health = HealthPages(readiness=_Readiness(self._database, self.switchboard), registry=self._meter.registry)
+        health = HealthPages(readiness=_Readiness(self._database, self.calls), registry=self._meter.registry)
         audio = AudioPages(self._audio)
         operator = OperatorPages(secret=self._daemon.secret, status=self._status)
         return Gateway(
@@ -484,9 +486,8 @@ class Relay:
             cors=Cors(self._guard.allows),
         )
 
-    def _policy_for(self, call: CallInfo) -> Policy:
+    def _policy_for(self, agent: Agent, language: str) -> Policy:
         first_filler = self._settings.relay_filler_seconds or math.inf
-        agent = self._reception.agent_of(call.call_sid)
         return Policy(
             has_answering_machine=self._vendors.machine is not None,
             client_timeout=self._settings.relay_client_timeout,
@@ -495,15 +496,15 @@ class Relay:
             silence=self._settings.relay_silence_seconds,
             reprompts=self._settings.relay_silence_questions,
             long_filler_after=max(LONG_FILLER_SECONDS, 2 * first_filler),
-            phrases=phrases_for(call.language) if agent is None else phrases_of(agent, call.language),
-            asks_not_to_be_called=opt_out_listener(call.language),
+            phrases=phrases_of(agent, language),
+            asks_not_to_be_called=opt_out_listener(language),
             keep_transcript=self._settings.relay_keep_transcripts,
         )
 
     def _status(self) -> dict[str, Any]:
         """Return what only the running daemon knows, as JSON; see `relay.cli.status`."""
         return {
-            "draining": self.switchboard.draining,
+            "draining": self.calls.draining,
             "answeringMachine": self._vendors.machine is not None,
             "clients": [
                 {
@@ -528,18 +529,22 @@ class Relay:
                     "since": timestamp(call.info.started_at),
                     "phase": call.phase.value,
                 }
-                for call in self.switchboard.live()
+                for call in self.calls.live()
             ],
         }
 
-    def _wake_client(self, call: CallInfo) -> None:
-        self._clients.wake(call)
-
-    def _call_is_gone(self, agent_id: str, call_sid: str) -> None:
-        self._clients.on_call_over(agent_id, call_sid)
-
-    def _message_left(self, agent_id: str) -> None:
-        self._clients.announce(agent_id)
+    def _on_call_news(self, news: CallNews) -> None:
+        match news:
+            case MessageLeft():
+                self._clients.announce(news.agent_id)
+            case ClientWanted():
+                self._clients.wake(news.call)
+            case CallEnded():
+                self._transfers.over(news.call_sid)
+            case CallGone():
+                self._clients.on_call_over(news.agent_id, news.call_sid)
+            case _:
+                assert_never(news)
 
     async def _watch_tokens(self) -> None:
         """End sessions whose token was rotated, or whose agent was removed, by a command in another process."""
@@ -571,12 +576,12 @@ class _Readiness:
     """Whether calls can be taken now."""
 
     _database: Database
-    _switchboard: Switchboard
+    _calls: Calls
 
     async def checks(self) -> Mapping[str, str | None]:
         return {
             "database": await self._database_fault(),
-            "draining": "the relay is being stopped" if self._switchboard.draining else None,
+            "draining": "the relay is being stopped" if self._calls.draining else None,
         }
 
     async def _database_fault(self) -> str | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from actors.call_values import CallInfo, CallSummary, Reason
 from actors.commands import NoteTurn
+from actors.errors import StoreFailed
 from relay.faults import report
 
 log = structlog.get_logger(__name__)
@@ -25,9 +24,8 @@ _DURATION_BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1200, 3600)
 class CallMeter:
     """Count what happens in calls, and log it by the call's id. Plain functions: nothing here waits."""
 
-    def __init__(self, on_message_left: Callable[[str], None] | None = None) -> None:
-        """`on_message_left` is called with the agent's id after each call that left a message; it must not wait."""
-        self._on_message_left = on_message_left
+    def __init__(self) -> None:
+        """Make the registry, with nothing counted."""
         # By call SID, then by the event's name: how often it happened. An entry lasts as long as its call.
         self._happened: dict[str, dict[str, int]] = {}
         self.registry = CollectorRegistry()
@@ -88,12 +86,21 @@ class CallMeter:
             first_word=None if note.first_word is None else round(note.first_word, 3),
         )
 
-    def message_left(self, call: CallInfo, reason: Reason, message_id: str, *, late: bool = False) -> None:
-        """Count a waiting message, and log it; one that is `late` was not there yet when its call ended."""
+    def call_refused(self, call: CallInfo, code: str) -> None:
+        """Log a call session that was refused."""
+        log.warning("call_refused", call_sid=call.call_sid, agent_id=call.agent_id, code=code)
+
+    def never_connected(self, call: CallInfo, *, is_placed: bool) -> None:
+        """Log a call that never had a session; one that is not placed has no call SID."""
+        if is_placed:
+            log.warning("call_never_connected", call_sid=call.call_sid, agent_id=call.agent_id)
+        else:
+            log.warning("call_never_placed", agent_id=call.agent_id)
+
+    def message_left(self, call: CallInfo, reason: Reason, message_id: str) -> None:
+        """Count a waiting message, and log it."""
         self._left.labels(reason).inc()
         log.info("message_left", call_sid=call.call_sid, agent_id=call.agent_id, message_id=message_id, reason=reason)
-        if late and self._on_message_left is not None:
-            self._on_message_left(call.agent_id)
 
     def dialled(self, kind: str, outcome: str) -> None:
         """Count an attempt to dial: `kind` is what for (a call, a voice message), `outcome` what came of it."""
@@ -137,15 +144,15 @@ class CallMeter:
         more = {event: times - LINES_PER_CALL for event, times in happened.items() if times > LINES_PER_CALL}
         if more:
             log.warning("frames_not_logged", call_sid=call.call_sid, **more)
-        # Not sooner: a message that was shown is never changed, so one that is shown while the caller is still talking
-        # to the answering machine would be followed by another for each further sentence.
-        if summary.left_message and self._on_message_left is not None:
-            self._on_message_left(call.agent_id)
 
     def call_crashed(self, call: CallInfo, error: BaseException, stage: str) -> None:
         """Count an error that stopped at the firewall, and log its kind and place."""
         self._crashes.labels(stage).inc()
         report("call_crashed", error, call_sid=call.call_sid, agent_id=call.agent_id, stage=stage)
+
+    def not_stored(self, call: CallInfo, error: StoreFailed, what: str) -> None:
+        """Log what could not be stored of a call that is over: its `record` or its `message`."""
+        report("record_not_closed" if what == "record" else "message_not_left", error, call_sid=call.call_sid)
 
     def _is_early(self, call: CallInfo, event: str) -> bool:
         """Count an event of a call; return whether it is one of the first, which are logged one by one."""

@@ -392,7 +392,6 @@ class Scripted:
 async def call_actor(_directory: Path) -> AsyncIterator[Round]:
     """Take a turn through reader, inbox, loop and responder, with nothing stored."""
     services = CallServices(
-        policy_for=lambda _call: Policy(),
         responders={By.CLIENT: Scripted()},
         messages=Nowhere(),
         journal=Nowhere(),
@@ -401,7 +400,7 @@ async def call_actor(_directory: Path) -> AsyncIterator[Round]:
     line = MemoryLine()
 
     async def live() -> None:
-        await CallSession(CALL, line, services, Availability.HERE).run()
+        await CallSession(CALL, line, services, Policy(), Availability.HERE).run()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(live)

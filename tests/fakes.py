@@ -11,7 +11,7 @@ import trio
 
 from actors.call_values import CallInfo, CallSummary, Reason, TurnRequest
 from actors.commands import NoteTurn
-from actors.errors import LineClosed
+from actors.errors import LineClosed, StoreFailed
 from actors.events import CallerGone, PhoneEvent
 from actors.ports import Answer
 
@@ -160,6 +160,9 @@ class RecordingObserver:
 
     turns: list[NoteTurn] = attrs.field(factory=list)
     left: list[tuple[str, Reason]] = attrs.field(factory=list)
+    turned_away: list[str] = attrs.field(factory=list)
+    missed: list[tuple[str, bool]] = attrs.field(factory=list)
+    not_kept: list[str] = attrs.field(factory=list)
     refused: list[str] = attrs.field(factory=list)
     rejected: list[str] = attrs.field(factory=list)
     unknown: list[str] = attrs.field(factory=list)
@@ -169,7 +172,16 @@ class RecordingObserver:
     def turn_ended(self, call: CallInfo, note: NoteTurn) -> None:
         self.turns.append(note)
 
-    def message_left(self, call: CallInfo, reason: Reason, message_id: str, *, late: bool = False) -> None:
+    def call_refused(self, call: CallInfo, code: str) -> None:
+        self.turned_away.append(code)
+
+    def never_connected(self, call: CallInfo, *, is_placed: bool) -> None:
+        self.missed.append((call.call_sid, is_placed))
+
+    def not_stored(self, call: CallInfo, error: StoreFailed, what: str) -> None:
+        self.not_kept.append(what)
+
+    def message_left(self, call: CallInfo, reason: Reason, message_id: str) -> None:
         self.left.append((message_id, reason))
 
     def frame_unknown(self, call: CallInfo, kind: str) -> None:

@@ -17,8 +17,9 @@ from werkzeug.exceptions import NotFound
 
 from actors.errors import CallRefused
 from relay.agent import Agent
+from relay.calls import IncomingCall
 from relay.twilio import twiml
-from relay.twilio.ports import AgentDirectory, CarrierPhrases, FrontDesk, IncomingCall, Phrasebook
+from relay.twilio.ports import AgentDirectory, CarrierPhrases, FrontDesk, Phrasebook
 
 log = structlog.get_logger(__name__)
 

@@ -24,10 +24,9 @@ from werkzeug.exceptions import BadRequest, Forbidden
 
 from actors.call_values import Callee, Direction
 from relay.agent import Agent
-from relay.calls import ENDED_STATUSES, CallProgress, TransferResult
+from relay.calls import ENDED_STATUSES, CallProgress, IncomingCall, TransferResult
 from relay.twilio.call_sids import is_call_sid
 from relay.twilio.parties import read_party
-from relay.twilio.ports import IncomingCall
 from relay.twilio.signatures import SignatureChecker
 
 log = structlog.get_logger(__name__)

@@ -20,9 +20,12 @@ from actors.events import (
     CallClaimed,
     CallerBargedIn,
     CallerGone,
+    CallNews,
     CarrierFailed,
+    ClientWanted,
     FrameRejected,
     HangUpRequested,
+    MessageLeft,
     SpeechPlayed,
     UtteranceHeard,
 )
@@ -90,19 +93,18 @@ class Desk:
     journal: MemoryJournal = attrs.field(factory=MemoryJournal)
     messages: SlowStore = attrs.field(default=attrs.Factory(lambda self: SlowStore(self.journal), takes_self=True))
     opt_outs: MemoryOptOuts = attrs.field(factory=MemoryOptOuts)
-    woken: list[CallInfo] = attrs.field(factory=list)
+    news: list[CallNews] = attrs.field(factory=list)
 
     def call(self, availability: Availability = Availability.HERE, **info: object) -> CallSession:
         services = CallServices(
-            policy_for=lambda _call: self.policy,
             responders={By.CLIENT: self.client, By.ANSWERING_MACHINE: self.machine},
             messages=self.messages,
             journal=self.journal,
             observer=self.observer,
             opt_outs=self.opt_outs,
-            wake=self.woken.append,
+            listeners=(self.news.append,),
         )
-        return CallSession(call_info(**info), self.line, services, availability)
+        return CallSession(call_info(**info), self.line, services, self.policy, availability)
 
     def bodies(self) -> list[str]:
         return [draft.body for draft in self.messages.messages.values()]
@@ -397,7 +399,7 @@ async def test_a_client_that_can_only_be_woken_is_told_of_the_call(
     nursery.start_soon(call.run)
     here.line.carrier_says(UtteranceHeard("Hello?"))
     await trio.testing.wait_all_tasks_blocked()
-    assert here.woken == [call.info]
+    assert here.news == [ClientWanted(call.info)]
     await trio.sleep(2)
     call.inbox.post(AvailabilityChanged(Availability.HERE))
     assert await here.line.hear() == "Good morning."
@@ -507,7 +509,7 @@ async def test_without_a_list_and_an_alarm_clock_a_call_goes_on(autojump_clock: 
     """Both are optional: nobody is put anywhere, nobody is woken, and nothing breaks."""
     here = desk(asks_not_to_be_called=asks)
     call = here.call(Availability.WAKEABLE)
-    call.services = attrs.evolve(call.services, opt_outs=None, wake=None)
+    call.services = attrs.evolve(call.services, opt_outs=None, listeners=())
     here.line.carrier_says(PLEASE, CallerGone(1000))
     await call.run()
     assert here.observer.crashes == []
@@ -608,6 +610,36 @@ async def test_only_a_durable_message_is_confirmed(
     await trio.sleep(seconds)
     assert here.bodies() == ["Call me."]
     nursery.cancel_scope.cancel()
+
+
+async def test_a_message_is_announced_when_the_call_is_over(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """The agent is told when nothing is added to the message any more, and not by calls that left none."""
+    here = desk()
+    nursery.start_soon(here.call(Availability.AWAY).run)
+    here.line.carrier_says(UtteranceHeard("Remember me."))
+    await here.line.hear()
+    assert here.bodies() == ["Remember me."]
+    assert here.news == []
+    here.line.carrier_says(CallerGone(1000))
+    await trio.testing.wait_all_tasks_blocked()
+    assert here.news == [MessageLeft("my-client")]
+    silent_one = desk()
+    silent_one.line.carrier_says(CallerGone(1000))
+    await silent_one.call().run()
+    assert silent_one.news == []
+
+
+async def test_a_message_that_is_stored_after_the_call_is_announced_again(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Who looked when the call was over found nothing yet."""
+    here = desk()
+    here.messages.seconds, here.messages.later = 60, nursery
+    here.line.carrier_says(UtteranceHeard("Remember me."), CallerGone(1000))
+    await here.call(Availability.AWAY).run()
+    assert here.news == [MessageLeft("my-client")]
+    await trio.sleep(61)
+    assert here.news == [MessageLeft("my-client"), MessageLeft("my-client")]
 
 
 async def test_a_store_that_never_answers_holds_the_end_for_a_bounded_time(autojump_clock: MockClock) -> None:

@@ -60,24 +60,6 @@ def test_waiting_messages_are_counted_by_reason() -> None:
     assert count(meter, "relay_messages_left_total", reason="client_absent") == 1
 
 
-def test_a_message_is_announced_when_the_call_is_over() -> None:
-    """The agent is told when nothing is added to the message any more, and not by calls that left none."""
-    told: list[str] = []
-    meter = CallMeter(on_message_left=told.append)
-    meter.message_left(CALL, Reason.CLIENT_ABSENT, "msg_1")
-    assert told == []
-    meter.call_ended(CALL, CallSummary(outcome="completed", left_message=True), 42.0)
-    meter.call_ended(CALL, CallSummary(outcome="completed"), 42.0)
-    assert told == ["my-client"]
-
-
-def test_a_meter_needs_nobody_to_tell() -> None:
-    """Without somebody to announce messages to, the call is counted all the same."""
-    meter = CallMeter()
-    meter.call_ended(CALL, CallSummary(outcome="completed", left_message=True), 42.0)
-    assert count(meter, "relay_calls_total", outcome="completed") == 1
-
-
 def test_dials_are_counted_by_what_for_and_what_came_of_it() -> None:
     """Each purpose and outcome has a number of its own."""
     meter = CallMeter()

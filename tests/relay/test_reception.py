@@ -14,22 +14,22 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.call_session import CallServices
 from actors.call_values import Callee, CallSummary, Direction, TurnRequest, Voicemail
-from actors.calls import Switchboard
+from actors.calls import LAST_WORD_SECONDS, RETURN_SECONDS, TICKET_SECONDS, Calls
 from actors.clients import Presence
 from actors.commands import By
 from actors.errors import CallRefused
-from actors.events import CallerGone, UtteranceHeard
+from actors.events import CallEnded, CallerGone, CallGone, CallNews, MessageLeft, UtteranceHeard
 from actors.phases import Phase
 from actors.policy import Phrases, Policy
 from actors.ports import Answer
 from relay.agent import Agent
-from relay.calls import CallProgress, OnVoicemail, OutgoingCall
-from relay.reception import LAST_WORD_SECONDS, RETURN_SECONDS, TICKET_SECONDS, Reception
+from relay.calls import Admission, CallProgress, IncomingCall, OnVoicemail, OutgoingCall
+from relay.dialling.undelivered import message_for
+from relay.reception import Reception
 from relay.settings import Settings
 from relay.store.call_journal import CallJournal
 from relay.store.call_record import CallRecord, CallState
 from relay.store.database import open_database
-from relay.twilio.ports import Admission, IncomingCall
 from tests.fakes import MemoryLine, RecordingObserver, Script, ScriptedResponder, saying
 from tests.fakes_store import MemoryJournal, MemoryMessageStore, WallClock
 
@@ -48,10 +48,10 @@ class Desk:
 
     journal: MemoryJournal
     store: MemoryMessageStore
-    board: Switchboard
+    board: Calls
     reception: Reception
     nursery: trio.Nursery
-    told: list[str]
+    news: list[CallNews]
 
     async def announce(self, call_sid: str = "CA1", **changes: object) -> Admission:
         return await self.reception.register(incoming(call_sid, **changes))
@@ -84,9 +84,13 @@ class Desk:
         (call,) = self.board.live()
         return [each.text for each in call.transcript]
 
+    def gone(self) -> list[CallNews]:
+        """Return which calls were said to get no other session."""
+        return [each for each in self.news if isinstance(each, CallGone)]
+
     def entries(self) -> tuple[int, int, int]:
         """Count what is kept: announcements, places, watchers of clients."""
-        return len(self.reception._entries), self.board.occupied(), len(self.board.presence._watchers)
+        return len(self.board), self.board.occupied(), len(self.board.presence._watchers)
 
 
 def incoming(call_sid: str = "CA1", **changes: object) -> IncomingCall:
@@ -109,21 +113,31 @@ def build_desk(
 ) -> Desk:
     journal = journal or MemoryJournal()
     store = MemoryMessageStore(journal)
-    told: list[str] = []
+    news: list[CallNews] = []
     services = CallServices(
-        policy_for=lambda _call: Policy(),
         responders={By.CLIENT: ScriptedResponder(script or saying("Yes."))},
         messages=store,
         journal=journal,
         observer=RecordingObserver(),
+        listeners=(news.append,),
     )
     presence = Presence[Session](grace=10)
     for agent in (AGENT, OTHER):
         presence.arrive(Session(agent.agent_id))
-    board = Switchboard(services, presence, max_calls)
-    reception = Reception(settings or Settings(), board, cast("CallJournal", journal), WallClock(), on_left=told.append)
-    nursery.start_soon(reception.run)
-    return Desk(journal=journal, store=store, board=board, reception=reception, nursery=nursery, told=told)
+    board = Calls(services, presence, max_calls, WallClock())
+    reception = reception_of(board, cast("CallJournal", journal), settings)
+    nursery.start_soon(board.run)
+    return Desk(journal=journal, store=store, board=board, reception=reception, nursery=nursery, news=news)
+
+
+def reception_of(board: Calls, journal: CallJournal, settings: Settings | None = None) -> Reception:
+    return Reception(
+        settings=settings or Settings(),
+        calls=board,
+        journal=journal,
+        policy_for=lambda _agent, _language: Policy(),
+        message_for=message_for,
+    )
 
 
 async def never(_request: TurnRequest, _answer: Answer) -> None:
@@ -183,7 +197,7 @@ async def test_a_call_is_described_as_the_carrier_describes_it(desk: Desk) -> No
 async def test_a_call_begins_when_its_line_does(nursery: trio.Nursery) -> None:
     """The time of the start is that of the socket, not of the announcement."""
     desk = build_desk(nursery)
-    clock = cast("WallClock", desk.reception.clock)
+    clock = cast("WallClock", desk.board.now)
     admission = await desk.announce()
     clock.turn(seconds=3)
     info = desk.reception.redeem("my-client", "CA1", admission.ticket)
@@ -370,9 +384,8 @@ async def test_the_record_of_a_call_that_never_connects(tmp_path: Path, nursery:
     async with open_database(f"sqlite:///{tmp_path / 'relay.db'}") as database:
         journal = CallJournal(database)
         board = build_desk(nursery).board
-        reception = Reception(Settings(), board, journal)
+        reception = reception_of(board, journal)
         async with trio.open_nursery() as tasks:
-            tasks.start_soon(reception.run)
             await reception.register(incoming())
             assert (await _record(journal)).state is CallState.LIVE
             await reception.progressed("my-client", over("CA1"))
@@ -568,7 +581,7 @@ async def test_a_question_whose_caller_hung_up_becomes_a_message_at_once(slow: D
     await wait_all_tasks_blocked()
     assert messages_at(slow) == [QUESTION]
     assert slow.journal.held["CA1"] == {}
-    assert slow.told == ["my-client"]
+    assert MessageLeft("my-client") in slow.news
 
 
 async def test_the_carrier_may_say_that_it_is_over_before_the_loss_is_noticed(slow: Desk) -> None:
@@ -615,7 +628,7 @@ async def test_a_message_that_cannot_be_stored_is_tried_again(slow: Desk, autoju
     assert messages_at(slow) == []
     slow.store.failing = False
     with trio.fail_after(5):
-        await slow.reception.settle()
+        await slow.board.settle()
     assert messages_at(slow) == [QUESTION]
 
 
@@ -624,7 +637,7 @@ async def test_what_is_owed_is_left_when_the_daemon_stops(slow: Desk) -> None:
     line = await slow.bring(await slow.announce())
     await slow.ask(line, QUESTION)
     await slow.lose(line)
-    await slow.reception.settle()
+    await slow.board.settle()
     assert messages_at(slow) == [QUESTION]
 
 
@@ -716,16 +729,16 @@ async def test_a_call_that_the_carrier_never_closes_is_forgotten(desk: Desk, aut
 
 async def test_all_have_ended_when_the_carrier_has_said_so_of_each(desk: Desk, autojump_clock: MockClock) -> None:
     """Whoever waits for the end of all calls waits for the carrier's word on them, or until none is expected."""
-    await desk.reception.all_ended()
+    await desk.board.all_ended()
     line = await desk.bring(await desk.announce("CA1"))
     await desk.announce("CA2")
     await desk.lose(line)
     with trio.move_on_after(1) as waiting:
-        await desk.reception.all_ended()
+        await desk.board.all_ended()
     assert waiting.cancelled_caught
     await desk.reception.progressed("my-client", over("CA1"))
     began = trio.current_time()
-    await desk.reception.all_ended()
+    await desk.board.all_ended()
     assert trio.current_time() - began == pytest.approx(TICKET_SECONDS - 1 + LAST_WORD_SECONDS)
 
 
@@ -912,18 +925,14 @@ async def test_what_was_chosen_for_a_call_holds_after_a_lost_line(desk: Desk) ->
 
 async def test_others_are_told_that_a_call_is_over(desk: Desk) -> None:
     """Whoever asked for it hears of the end of each call once the carrier has said so."""
-    ended: list[str] = []
-    desk.reception.on_over = ended.append
     await desk.announce()
     await desk.reception.progressed("my-client", over("CA1"))
-    assert ended == ["CA1"]
+    assert [each for each in desk.news if isinstance(each, CallEnded)] == [CallEnded("my-client", "CA1")]
 
 
 @pytest.mark.parametrize("end", ["hung up", "not back in time", "ended by the client", "never came"])
 async def test_a_call_is_forgotten_when_it_gets_no_other_line(end: str, slow: Desk, autojump_clock: MockClock) -> None:
     """Whose call it was is remembered while its caller may be back, and no longer."""
-    gone: list[tuple[str, str]] = []
-    slow.reception.on_no_return = lambda agent_id, call_sid: gone.append((agent_id, call_sid))
     admission = await slow.announce()
     if end == "never came":
         await trio.sleep(TICKET_SECONDS + 1)
@@ -934,19 +943,17 @@ async def test_a_call_is_forgotten_when_it_gets_no_other_line(end: str, slow: De
             await wait_all_tasks_blocked()
         await slow.lose(line)
     if end == "hung up":
-        assert gone == []
+        assert slow.gone() == []
         await slow.reception.progressed("my-client", over("CA1"))
     if end == "not back in time":
-        assert gone == []
+        assert slow.gone() == []
         await trio.sleep(RETURN_SECONDS + 1)
-    assert gone == [("my-client", "CA1")]
+    assert slow.gone() == [CallGone("my-client", "CA1")]
 
 
 async def test_a_call_that_has_a_new_line_is_not_forgotten(slow: Desk) -> None:
     """Neither the loss of the old line nor a ticket that nobody uses is its end."""
-    gone: list[str] = []
-    slow.reception.on_no_return = lambda _agent_id, call_sid: gone.append(call_sid)
     line = await slow.bring(await slow.announce())
     await slow.bring(await slow.announce(attempt=1))
     await slow.lose(line)
-    assert gone == []
+    assert slow.gone() == []

@@ -1,7 +1,7 @@
 """The calls as a client's tools see them: the records of its agent, and the ends of those that are not over.
 
 list_calls ─▶ journal
-end_call ──┬▶ switchboard: the line is up, and last words can be said
+end_call ──┬▶ the registry: the line is up, and last words can be said
            └▶ carrier: it rings, is being passed on, or has lost its line
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import trio
 
-from actors.calls import Switchboard
+from actors.calls import Calls
 from actors.errors import UnknownCall
 from relay.errors import OutboundRefused
 from relay.speech.hygiene import clean
@@ -29,7 +29,7 @@ AT_A_TIME = 100
 class AgentCalls:
     """Implements `relay.mcp.ports.Calls`. `carrier` is None where the relay has no access to its REST API."""
 
-    switchboard: Switchboard
+    calls: Calls
     journal: CallJournal
     carrier: CarrierCalls | None = None
 
@@ -49,9 +49,9 @@ class AgentCalls:
 
         Raises `UnknownCall`, `OutboundRefused` where the carrier would not end it, and the store's errors.
         """
-        live = self.switchboard.find(agent_id, call_sid)
+        live = self.calls.find(agent_id, call_sid)
         if live is not None:
-            self.switchboard.hang_up(agent_id, call_sid, clean(say, live.info.language))
+            self.calls.hang_up(agent_id, call_sid, clean(say, live.info.language))
             return
         record = await self.journal.get(call_sid)
         if record is None or record.agent_id != agent_id or record.state is CallState.ENDED or self.carrier is None:

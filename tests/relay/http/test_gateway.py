@@ -8,8 +8,9 @@ import pytest
 import structlog
 import trio
 
+from relay.calls import IncomingCall
 from relay.http.gateway import Gateway
-from relay.twilio.ports import AsgiApp, IncomingCall
+from relay.twilio.ports import AsgiApp
 from relay.twilio.signatures import SignatureChecker
 from relay.twilio.voice_socket import VoiceSocket
 from tests.relay.http.asgi_driver import ORIGIN, TOKEN, ask, dial, signature

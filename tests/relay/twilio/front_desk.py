@@ -13,10 +13,10 @@ from quart_trio import QuartTrio
 from actors.call_values import Callee, CallInfo
 from actors.ports import PhoneLine
 from relay.agent import Agent
-from relay.calls import CallProgress, TransferResult
+from relay.calls import Admission, CallProgress, IncomingCall, TransferResult
 from relay.errors import DatabaseError
 from relay.http.app import build_app
-from relay.twilio.ports import Admission, AgentDirectory, EndedSession, IncomingCall
+from relay.twilio.ports import AgentDirectory, EndedSession
 from relay.twilio.signatures import SignatureChecker
 from relay.twilio.webhooks import CarrierWebhooks
 from tests.relay.http.asgi_driver import ORIGIN, TOKEN, Answer

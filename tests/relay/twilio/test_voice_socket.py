@@ -15,7 +15,7 @@ import trio
 from actors.call_values import CallInfo
 from actors.events import CallerGone, UtteranceHeard
 from actors.ports import PhoneLine
-from relay.twilio.ports import IncomingCall
+from relay.calls import IncomingCall
 from relay.twilio.signatures import SignatureChecker
 from relay.twilio.voice_socket import VoiceSocket
 from tests.relay.http.asgi_driver import ORIGIN, TOKEN, DialledSocket, dial, signature

@@ -50,7 +50,7 @@ async def test_the_relay_is_left_as_it_was(here: RelayHere) -> None:
     await upgrade(settings)
     async with open_database(f"sqlite:///{here.directory / 'relay.db'}") as database:
         assert await CallJournal(database).list_calls(None, None, 10) == ()
-    assert here.relay.switchboard.occupied() == 0
+    assert here.relay.calls.occupied() == 0
 
 
 async def test_another_token_is_a_failed_signature(here: RelayHere) -> None:
