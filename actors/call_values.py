@@ -13,8 +13,13 @@ from enum import StrEnum
 import attrs
 from attrs.validators import ge, instance_of, matches_re
 
-# ITU-T E.164, section 6: at most 15 digits, country code included.
-_E164 = re.compile(r"\+[1-9][0-9]{1,14}")
+E164 = r"\+[1-9][0-9]{1,14}"
+"""The form of a telephone number: ITU-T E.164, section 6, at most 15 digits, country code included. Without anchors."""
+
+_NUMBER = re.compile(E164)
+
+SHORTEST_RING, LONGEST_RING = 5, 120
+"""For how many seconds a telephone may ring; the carrier itself takes 600 at most, for `<Dial>` and for a call."""
 
 
 class Speaker(StrEnum):
@@ -47,6 +52,30 @@ class Reason(StrEnum):
     UNANSWERED = "unanswered"
     RELAY_RESTARTED = "relay_restarted"
     SEND_FAILED = "send_failed"
+
+
+class CallOutcome(StrEnum):
+    """How a call, or its last line, ended.
+
+    With a line: `COMPLETED` (the other party hung up), `ENDED` (this side hung up), `TRANSFERRED`, `VOICEMAIL` (a
+    machine picked up), `FAREWELL` (a limit or a drain), `UNAVAILABLE`, `FAILED` (the line broke or something here did).
+    Without one, by the carrier's word: `BUSY`, `NO_ANSWER`, `CANCELED`, `FAILED`, and `COMPLETED` for a voice message
+    that was played. `NOT_CONNECTED` is a call that never came to its line, `RELAY_RESTARTED` one that an earlier run
+    left open.
+    """
+
+    COMPLETED = "completed"
+    ENDED = "ended"
+    TRANSFERRED = "transferred"
+    VOICEMAIL = "voicemail"
+    FAREWELL = "farewell"
+    UNAVAILABLE = "unavailable"
+    FAILED = "failed"
+    BUSY = "busy"
+    NO_ANSWER = "no_answer"
+    CANCELED = "canceled"
+    NOT_CONNECTED = "not_connected"
+    RELAY_RESTARTED = "relay_restarted"
 
 
 class Availability(StrEnum):
@@ -114,7 +143,7 @@ class CallInfo:
     @property
     def caller_number(self) -> str:
         """The caller's number in E.164 form; empty where it is withheld, or the caller has an address instead."""
-        return self.caller if _E164.fullmatch(self.caller) else ""
+        return self.caller if _NUMBER.fullmatch(self.caller) else ""
 
     @started_at.validator
     def _has_zone(self, _attribute: attrs.Attribute[datetime], value: datetime) -> None:
@@ -195,13 +224,11 @@ class MessageDraft:
 class CallSummary:
     """How a call ended, for its record: the last thing the machine says of it.
 
-    `outcome` is one of `completed` (caller hung up), `ended` (this side hung up), `transferred`, `voicemail` (a machine
-    picked up), `farewell` (a limit or a drain), `unavailable`, `failed` (the line broke or something here did).
     `turns_by` counts finished turns by who answered. `left_message` says whether a waiting message was left.
     `transcript` is all that was said on this connection, where `Policy.keep_transcript` asks for it, else empty.
     """
 
-    outcome: str
+    outcome: CallOutcome = attrs.field(converter=CallOutcome)
     turns_by: Mapping[str, int] = attrs.field(factory=dict)
     left_message: bool = False
     transcript: tuple[Line, ...] = attrs.field(default=(), repr=False)

@@ -1,119 +1,15 @@
 """What is known and wanted of a call outside the call itself: values that the parts of the relay hand to each other.
 
-    tools ──CallWish, VoiceMessageWish, TransferWish──▶ relay.dialling ──OutgoingCall──▶ reception, carrier
-    carrier's webhooks ──CallProgress, TransferResult──▶ reception, relay.dialling ──▶ journal
-
 Pure and frozen; none of them imports the part that makes it or the one that takes it.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
-from enum import StrEnum
-
 import attrs
-from attrs.validators import ge, in_, matches_re, min_len, optional
+from attrs.validators import ge, in_, matches_re, min_len
 
-from actors.call_values import CallInfo, Direction
+from actors.call_values import CallInfo, Direction, Voicemail
 from relay.agent import Agent
-
-_CALL_SID = matches_re(r"[A-Za-z0-9_-]{1,64}")
-
-ENDED_STATUSES = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
-"""The carrier's words (its Call resource) for a call that is over, in whichever way."""
-
-
-class CallKind(StrEnum):
-    """What a call is for: a conversation, or audio that is played to whoever answers."""
-
-    CALL = "call"
-    VOICE_MESSAGE = "voice_message"
-
-
-class OnVoicemail(StrEnum):
-    """What to do when a machine picks up a call that we made."""
-
-    HANG_UP = "hang_up"
-    LEAVE_MESSAGE = "leave_message"
-    GO_ON = "go_on"
-
-
-class TransferOutcome(StrEnum):
-    """What became of a transfer.
-
-    `DIALLING` until it is known. `DECLINED` is a callee who did not press the key that accepts; `CALLER_GONE` a caller
-    who hung up before anybody answered; `FAILED` a number that could not be reached; `LOST` a call that could not be
-    handed over at all, or of whose transfer nothing was heard again.
-    """
-
-    DIALLING = "dialling"
-    ANSWERED = "answered"
-    BUSY = "busy"
-    NO_ANSWER = "no_answer"
-    DECLINED = "declined"
-    FAILED = "failed"
-    CALLER_GONE = "caller_gone"
-    LOST = "lost"
-
-
-# ── what a client wants ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@attrs.frozen(kw_only=True)
-class CallRequest:
-    """A call that a client wants to make. None means: as the agent has it, else as the settings have it.
-
-    `zone` is the IANA name of the callee's time zone where it is known, `purpose` what consent was given for.
-    `wait_for_human` keeps the greeting back until a person is known to have answered. `for_voicemail` is what is said
-    to a machine with `LEAVE_MESSAGE`.
-    """
-
-    to: str = attrs.field(repr=False)
-    greeting: str | None = attrs.field(default=None, repr=False)
-    system_prompt: str | None = attrs.field(default=None, repr=False)
-    voice: str | None = None
-    language: str | None = None
-    wait_for_human: bool = False
-    on_voicemail: OnVoicemail = OnVoicemail.HANG_UP
-    for_voicemail: str = attrs.field(default="", repr=False)
-    ring_seconds: int | None = None
-    zone: str | None = None
-    purpose: str | None = None
-    dry_run: bool = False
-
-
-@attrs.frozen(kw_only=True)
-class VoiceMessageRequest:
-    """A spoken message that a client wants to send. None means as in `CallRequest`."""
-
-    to: str = attrs.field(repr=False)
-    text: str = attrs.field(repr=False)
-    voice: str | None = None
-    language: str | None = None
-    ring_seconds: int | None = None
-    zone: str | None = None
-    purpose: str | None = None
-    dry_run: bool = False
-
-
-@attrs.frozen(kw_only=True)
-class TransferRequest:
-    """A call that a client wants to pass on to a person at the number `to`.
-
-    `announcement` is said to the caller first; `confirm` lets the callee press 1 before the two are connected.
-    """
-
-    call_sid: str
-    to: str = attrs.field(repr=False)
-    announcement: str = attrs.field(default="", repr=False)
-    confirm: bool = False
-    ring_seconds: int | None = None
-    zone: str | None = None
-    purpose: str | None = None
-    dry_run: bool = False
-
-
-# ── what we place ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @attrs.frozen(kw_only=True)
@@ -132,7 +28,7 @@ class OutgoingCall:
     voice: str
     language: str
     screened: bool = False
-    on_voicemail: OnVoicemail = OnVoicemail.HANG_UP
+    on_voicemail: Voicemail = Voicemail.HANG_UP
     for_voicemail: str = attrs.field(default="", repr=False)
     expires_in: float = attrs.field(default=120.0, validator=ge(1))
 
@@ -187,32 +83,6 @@ class Admission:
 
 
 @attrs.frozen(kw_only=True)
-class CallProgress:
-    """What one webhook of the carrier says of a call: its status, and what else was in the form.
-
-    `status` is the carrier's word (queued, initiated, ringing, in-progress, completed, busy, failed, no-answer,
-    canceled). `at` is when it became so, as the carrier dates it, None where it does not. `seconds` is the length of a
-    completed call. `error` is the carrier's error code or `sip_486` and the like, empty where there was none. `order`
-    is ours, from the query of the callback's address.
-    """
-
-    call_sid: str = attrs.field(validator=_CALL_SID)
-    status: str
-    at: datetime | None = None
-    seconds: float | None = attrs.field(default=None, validator=optional(ge(0)))
-    error: str = ""
-    caller: str = attrs.field(default="", repr=False)
-    called: str = attrs.field(default="", repr=False)
-    direction: Direction = Direction.INBOUND
-    order: str = ""
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the call is over."""
-        return self.status in ENDED_STATUSES
-
-
-@attrs.frozen(kw_only=True)
 class TransferResult:
     """What the carrier says when a `<Dial>` of ours is over.
 
@@ -221,7 +91,7 @@ class TransferResult:
     """
 
     agent: Agent
-    call_sid: str = attrs.field(validator=_CALL_SID)
+    call_sid: str = attrs.field(validator=matches_re(r"[A-Za-z0-9_-]{1,64}"))
     status: str
     bridged: bool = False
     caller_is_there: bool = True

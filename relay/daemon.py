@@ -48,7 +48,6 @@ from actors.ports import Responder
 from relay import local as local_mode
 from relay import logs
 from relay.agent import Agent
-from relay.dialling import undelivered
 from relay.dialling.defaults import Addresses, Defaults
 from relay.dialling.desk import OutboundDesk
 from relay.dialling.dial_check import DiallingGate
@@ -345,7 +344,6 @@ class Relay:
             calls=self.calls,
             journal=self._journal,
             policy_for=self._policy_for,
-            message_for=undelivered.message_for,
         )
         self._defaults = Defaults(
             greeting=settings.default_voice_greeting,

@@ -16,34 +16,32 @@ from collections.abc import Callable
 
 import attrs
 
-from actors.call_values import Callee, CallInfo, Direction, MessageDraft, Speaker, Voicemail
+from actors.call_record import CallProgress, CallRecord
+from actors.call_values import Callee, CallInfo, Direction, Speaker
 from actors.calls import Call, Calls
 from actors.errors import CallRefused, StoreFailed
 from actors.events import MessageLeft
 from actors.policy import Policy
 from actors.ports import PhoneLine
 from relay.agent import Agent
-from relay.calls import Admission, CallProgress, IncomingCall, OutgoingCall
+from relay.calls import Admission, IncomingCall, OutgoingCall
 from relay.faults import report
 from relay.settings import Settings
 from relay.speech.hygiene import clean
 from relay.store.call_journal import CallJournal
-from relay.store.call_record import CallRecord
 
 
 @attrs.frozen(eq=False, kw_only=True)
 class Reception:
     """Bring calls to the registry, and what the carrier says of them to their records.
 
-    `policy_for` makes the policy of an agent's calls in a language. `message_for` makes what a call leaves for its
-    client that the carrier says is over; it must not raise.
+    `policy_for` makes the policy of an agent's calls in a language.
     """
 
     settings: Settings
     calls: Calls
     journal: CallJournal
     policy_for: Callable[[Agent, str], Policy]
-    message_for: Callable[[CallRecord, CallProgress], MessageDraft | None]
 
     async def register(self, call: IncomingCall) -> Admission:
         """Admit a call that the carrier announces, or another session of one, with a ticket.
@@ -128,14 +126,13 @@ class Reception:
         await self.journal.note_progress(
             agent_id,
             progress,
-            message_for=self.message_for,
             on_message_left=lambda agent_id: self.calls.services.tell(MessageLeft(agent_id)),
         )
 
     async def picked_up(self, agent_id: str, call_sid: str, callee: Callee) -> None:
         """Tell the call and its record who picked up. Raises `StoreFailed`; the call has been told by then."""
         self.calls.recognise(agent_id, call_sid, callee)
-        await self.journal.note_picked_up(agent_id, call_sid, callee.value)
+        await self.journal.note_picked_up(agent_id, call_sid, callee)
 
     async def _open_record(self, info: CallInfo) -> CallRecord | None:
         return await self.journal.announce_call(info.call_sid, info.agent_id, info.direction, info.caller, info.called)
@@ -188,6 +185,6 @@ class Reception:
             language=call.language,
             started_at=self.calls.now(),
             screened=call.screened,
-            voicemail=Voicemail(call.on_voicemail.value),
+            voicemail=call.on_voicemail,
             for_voicemail=call.for_voicemail,
         )

@@ -28,6 +28,7 @@ from pydantic import (
     field_validator,
 )
 
+from actors.call_values import LONGEST_RING, SHORTEST_RING
 from relay.dialling.calling_hours import CallingHours
 from relay.environment import Given, gather, is_invisible
 from relay.errors import SettingsError
@@ -273,7 +274,9 @@ class Settings(BaseModel):
     relay_calls_per_second: float = Field(
         default=1.0, gt=0, description="calls begun in a second, more than 0, as the carrier's account allows"
     )
-    relay_ring_seconds: int = Field(default=25, ge=5, le=120, description="seconds, 5 to 120, that a telephone rings")
+    relay_ring_seconds: int = Field(
+        default=25, ge=SHORTEST_RING, le=LONGEST_RING, description="seconds, 5 to 120, that a telephone rings"
+    )
     relay_speech_engine: Literal["auto", "espeak", "elevenlabs", "carrier"] = Field(
         default="auto",
         description="who speaks voice messages: espeak, elevenlabs, carrier, or auto (elevenlabs where there is a key)",

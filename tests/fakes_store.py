@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 import attrs
 import trio
 
-from actors.call_values import CallInfo, CallSummary, Direction, MessageDraft
+from actors.call_record import CallKind, CallProgress
+from actors.call_values import Callee, CallInfo, CallSummary, Direction, MessageDraft
 from actors.errors import StoreFailed
-from relay.calls import CallKind, CallProgress
 
 
 @attrs.define
@@ -39,7 +39,7 @@ class MemoryJournal:
     calls: dict[str, CallInfo] = attrs.field(factory=dict)
     held: dict[str, dict[int, str]] = attrs.field(factory=dict)
     closed: dict[str, CallSummary] = attrs.field(factory=dict)
-    picked_up: dict[str, str] = attrs.field(factory=dict)
+    picked_up: dict[str, Callee] = attrs.field(factory=dict)
 
     async def announce_call(
         self,
@@ -81,10 +81,10 @@ class MemoryJournal:
         if progress.is_over:
             self.closed.setdefault(progress.call_sid, CallSummary(outcome="not_connected"))
 
-    async def note_picked_up(self, agent_id: str, call_sid: str, verdict: str) -> None:
+    async def note_picked_up(self, agent_id: str, call_sid: str, callee: Callee) -> None:
         await self._reach()
         if self.announced.get(call_sid) == agent_id:
-            self.picked_up[call_sid] = verdict
+            self.picked_up[call_sid] = callee
 
     def let_go(self, call_sid: str, through_turn: int) -> None:
         """Drop the words of turns up to this one."""

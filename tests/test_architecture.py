@@ -24,6 +24,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 # What decides in a call, and performs nothing: it may be read, tested and replayed without a loop, a clock or a disk.
 _PURE = (
+    "call_record",
     "call_values",
     "commands",
     "conversation",
@@ -33,6 +34,7 @@ _PURE = (
     "playback",
     "policy",
     "transcript",
+    "transfer",
     "unanswered",
 )
 PURE = frozenset(f"actors.{name}" for name in _PURE)

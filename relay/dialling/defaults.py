@@ -9,15 +9,13 @@ import math
 from urllib.parse import urlencode
 
 import attrs
-from attrs.validators import and_, ge, gt, le
+from attrs.validators import ge, gt, le
 
+from actors.call_values import LONGEST_RING, SHORTEST_RING
 from relay.agent import Agent
-from relay.calls import CallRequest, TransferRequest, VoiceMessageRequest
 from relay.dialling.numbers import NumberError, normalise
+from relay.dialling.requests import CallRequest, DialRequest, VoiceMessageRequest
 from relay.errors import OutboundRefused
-
-RING_SECONDS = range(5, 601)
-"""How long a telephone can ring: the carrier's pages on `<Dial>` and on the Call resource, the narrower of each."""
 
 # By the carrier's page on the Call resource.
 _LONGEST_CALL = 86_400
@@ -37,7 +35,7 @@ class Defaults:
     voice: str
     language: str
     caller_number: str | None = attrs.field(default=None, repr=False)
-    ring_seconds: int = attrs.field(default=25, validator=and_(ge(RING_SECONDS[0]), le(RING_SECONDS[-1])))
+    ring_seconds: int = attrs.field(default=25, validator=[ge(SHORTEST_RING), le(LONGEST_RING)])
     max_call_seconds: float = attrs.field(default=3600.0, validator=gt(0))
 
     @property
@@ -46,7 +44,7 @@ class Defaults:
         return min(math.ceil(min(self.max_call_seconds, _LONGEST_CALL)) + _FAREWELL_SECONDS, _LONGEST_CALL)
 
     def chosen(self, agent: Agent, wish: CallRequest | VoiceMessageRequest) -> Chosen:
-        """Choose for one call. Raises `OutboundRefused` where there is no number to call from, or no such ring time."""
+        """Choose for one call. Raises `OutboundRefused` where there is no number to call from."""
         return Chosen(
             caller=self._caller(agent),
             # An empty voice is a choice: the carrier's own.
@@ -55,14 +53,9 @@ class Defaults:
             ring_seconds=self.ring_time(wish),
         )
 
-    def ring_time(self, wish: CallRequest | VoiceMessageRequest | TransferRequest) -> int:
-        """Return for how many seconds to ring. Raises `OutboundRefused` for a time that the carrier does not take."""
-        seconds = self.ring_seconds if wish.ring_seconds is None else wish.ring_seconds
-        if seconds not in RING_SECONDS:
-            raise OutboundRefused(
-                "bad_arguments", f"The telephone can ring for {RING_SECONDS[0]} to {RING_SECONDS[-1]} seconds."
-            )
-        return seconds
+    def ring_time(self, wish: DialRequest) -> int:
+        """Return for how many seconds to ring."""
+        return self.ring_seconds if wish.ring_seconds is None else wish.ring_seconds
 
     def _caller(self, agent: Agent) -> str:
         number = agent.number or self.caller_number

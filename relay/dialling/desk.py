@@ -16,9 +16,9 @@ from typing import Any
 import attrs
 
 from relay.agent import Agent
-from relay.calls import CallRequest, TransferRequest, VoiceMessageRequest
 from relay.dialling.opt_out_requests import DoNotCallWishes
 from relay.dialling.outbound_calls import Conversations
+from relay.dialling.requests import CallRequest, TransferRequest, VoiceMessageRequest
 from relay.dialling.transfers import Transfers
 from relay.dialling.voice_messages import VoiceMessages
 

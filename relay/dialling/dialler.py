@@ -19,10 +19,10 @@ import trio
 
 from actors.errors import StoreFailed
 from relay.agent import Agent
-from relay.calls import CallRequest, VoiceMessageRequest
 from relay.dialling import refusals
 from relay.dialling.orphaned_calls import Reconciliation
 from relay.dialling.ports import STORE_FAILURES, Carrier, Gate, Observer
+from relay.dialling.requests import CallRequest, VoiceMessageRequest
 from relay.dialling.verdict import DialKind, Verdict
 from relay.errors import OutboundRefused
 from relay.twilio.call_orders import PlaceCall, PlacedCall

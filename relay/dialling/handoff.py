@@ -13,11 +13,11 @@ from typing import Annotated
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from relay.dialling.defaults import RING_SECONDS
+from actors.call_values import LONGEST_RING, SHORTEST_RING
 
 log = structlog.get_logger(__name__)
 
-_Ring = Annotated[int, Field(ge=RING_SECONDS[0], le=RING_SECONDS[-1])]
+_Ring = Annotated[int, Field(ge=SHORTEST_RING, le=LONGEST_RING)]
 
 
 class Handoff(BaseModel):

@@ -17,14 +17,14 @@ import structlog
 
 from actors.errors import CallRefused, StoreFailed
 from relay.agent import Agent
-from relay.calls import CallRequest, OnVoicemail, OutgoingCall
+from relay.calls import OutgoingCall
 from relay.dialling import refusals
 from relay.dialling.defaults import Addresses, Defaults
 from relay.dialling.dialler import Dialler
 from relay.dialling.disclosure import disclosure_for
 from relay.dialling.ports import FrontDesk
+from relay.dialling.requests import CallRequest
 from relay.dialling.verdict import DialKind
-from relay.errors import OutboundRefused
 from relay.speech.hygiene import clean
 from relay.twilio import twiml
 from relay.twilio.call_orders import MAX_TWIML, PlaceCall
@@ -52,7 +52,6 @@ class Conversations:
         A dry run returns the gate's verdict instead. Raises `OutboundRefused` and one of `STORE_FAILURES`; with the
         code `outcome_unknown` the telephone may ring all the same. Cancelled, the call is taken back as far as it got.
         """
-        _check(wish)
         if wish.dry_run:
             return refusals.dry_run(await self.dialler.explain(agent, wish, DialKind.CALL))
         with self.dialler.counted(DialKind.CALL):
@@ -127,14 +126,4 @@ class Conversations:
             time_limit=self.defaults.time_limit,
             # Always, so that the client learns whom it talks to; it costs the callee nothing, being done beside.
             detect_machine=self.addresses.answered_by(agent_id),
-        )
-
-
-def _check(wish: CallRequest) -> None:
-    leaves_message = wish.on_voicemail is OnVoicemail.LEAVE_MESSAGE
-    if leaves_message and not wish.for_voicemail.strip():
-        raise OutboundRefused("bad_arguments", "To leave a message, onVoicemail needs voicemailMessage: what to say.")
-    if wish.for_voicemail and not leaves_message:
-        raise OutboundRefused(
-            "bad_arguments", "A voicemailMessage is only said with onVoicemail leave_message; give both or neither."
         )

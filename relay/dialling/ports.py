@@ -14,10 +14,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from actors.call_record import CallKind
 from actors.call_values import CallInfo, Direction
 from actors.errors import StoreFailed
+from actors.transfer import TransferOutcome
 from relay.agent import Agent
-from relay.calls import CallKind, OutgoingCall, TransferOutcome
+from relay.calls import OutgoingCall
 from relay.dialling.verdict import DialKind, Verdict
 from relay.errors import DatabaseError
 from relay.twilio.call_orders import CallState, PlaceCall, PlacedCall

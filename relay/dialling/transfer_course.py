@@ -10,7 +10,8 @@ from enum import IntEnum
 import attrs
 import trio
 
-from relay.calls import TransferOutcome, TransferResult
+from actors.transfer import TransferOutcome
+from relay.calls import TransferResult
 from relay.dialling.handoff import Handoff
 
 

@@ -16,7 +16,7 @@ import attrs
 import structlog
 import trio
 
-from relay.calls import TransferOutcome
+from actors.transfer import TransferOutcome
 from relay.dialling import refusals
 from relay.dialling.defaults import Addresses
 from relay.dialling.ports import STORE_FAILURES, Carrier, FrontDesk, LiveCalls, Observer, Records

@@ -18,8 +18,9 @@ import trio
 
 from actors.call_values import CallInfo, Direction
 from actors.errors import UnknownCall
+from actors.transfer import TransferOutcome
 from relay.agent import Agent
-from relay.calls import TransferOutcome, TransferRequest, TransferResult
+from relay.calls import TransferResult
 from relay.dialling import refusals
 from relay.dialling.defaults import Addresses, Defaults
 from relay.dialling.handoff import Handoff, read
@@ -35,6 +36,7 @@ from relay.dialling.ports import (
     Observer,
     Records,
 )
+from relay.dialling.requests import TransferRequest
 from relay.dialling.transfer_course import Course, Stage, note_for, outcome_of
 from relay.dialling.transfer_watch import TransferWatch
 from relay.dialling.verdict import DialKind, Verdict

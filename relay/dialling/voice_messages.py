@@ -19,15 +19,16 @@ import attrs
 import structlog
 import trio
 
+from actors.call_record import CallKind
 from actors.call_values import Direction
 from actors.errors import StoreFailed
 from relay.agent import Agent
-from relay.calls import CallKind, VoiceMessageRequest
 from relay.dialling import refusals
 from relay.dialling.defaults import Addresses, Chosen, Defaults
 from relay.dialling.dialler import Dialler
 from relay.dialling.disclosure import disclosure_for
 from relay.dialling.ports import Records
+from relay.dialling.requests import VoiceMessageRequest
 from relay.dialling.verdict import DialKind
 from relay.errors import OutboundRefused
 from relay.speech.audio_store import AudioStore

@@ -12,7 +12,7 @@ from actors.call_values import CallInfo, Line
 from actors.errors import StoreFailed
 from actors.phases import Phase
 from relay.agent import Agent
-from relay.calls import CallRequest, TransferRequest, VoiceMessageRequest
+from relay.dialling.requests import CallRequest, TransferRequest, VoiceMessageRequest
 from relay.errors import DatabaseError
 
 STORE_FAILURES = (StoreFailed, DatabaseError)

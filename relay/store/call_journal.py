@@ -17,17 +17,18 @@ carrier. What each of the two says is kept by itself, so the record is the same 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 
 import attrs
 import structlog
-from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from actors.call_values import CallInfo, CallSummary, Direction, Line, MessageDraft, Reason
-from relay.calls import ENDED_STATUSES, CallKind, CallProgress, TransferOutcome
-from relay.store import call_progress, recovery, transcripts
-from relay.store.call_record import CallRecord, CallState, record_of
+from actors.call_record import CallKind, CallProgress, CallRecord, CallState
+from actors.call_values import Callee, CallInfo, CallSummary, Direction, Line, Reason
+from actors.transfer import TransferOutcome
+from relay.store import recovery, transcripts
+from relay.store.call_record import record_of, row_of
 from relay.store.database import Database
 from relay.store.recovery import Recovery
 from relay.store.schema import calls, held_words, upsert, utc_now
@@ -40,10 +41,6 @@ _HOLD = upsert(held_words, ["text", "at"])
 _RELEASE = delete(held_words).where(
     held_words.c.call_sid == bindparam("released_sid"), held_words.c.turn <= bindparam("through_turn")
 )
-
-
-def _no_message(_record: CallRecord, _progress: CallProgress) -> MessageDraft | None:
-    return None
 
 
 def _new_boot() -> str:
@@ -80,34 +77,47 @@ class CallJournal:
         not known of it is added: the carrier may report on a call that we make before we can announce it. Of another
         agent's call nothing changes. Raises `StoreFailed` when there is no room to keep it.
         """
-        facts = self._facts(agent_id, direction, caller, called) | {"kind": kind.value}
-        now = self.now()
+        new = CallRecord(
+            call_sid=call_sid,
+            agent_id=agent_id,
+            kind=kind,
+            direction=direction,
+            caller=caller,
+            called=called,
+            started_at=self.now(),
+        )
 
-        def work(connection: Connection) -> RowMapping | None:
+        def work(connection: Connection) -> CallRecord | None:
             known = _find(connection, call_sid)
             if known is None:
-                _insert(connection, call_sid, facts, now)
-            elif known["agent_id"] == agent_id:
-                _change(connection, known, call_progress.announced(known, kind, caller, called))
+                self._insert(connection, new)
+            elif known.agent_id == agent_id:
+                _change(connection, known, known.announced(kind, caller, called))
             return known
 
-        before = await self.database.keep(work, for_new_call=True)
-        return None if before is None else record_of(before)
+        return await self.database.keep(work, for_new_call=True)
 
     async def open_call(self, call: CallInfo) -> None:
         """Record that a call's line is connected, for the first time or again."""
         now = self.now()
-        facts = self._facts(call.agent_id, call.direction, call.caller, call.called)
+        new = CallRecord(
+            call_sid=call.call_sid,
+            agent_id=call.agent_id,
+            direction=call.direction,
+            caller=call.caller,
+            called=call.called,
+            started_at=now,
+        )
 
         def work(connection: Connection) -> None:
             known = _find(connection, call.call_sid)
             if known is None:
-                known = _insert(connection, call.call_sid, facts, now)
-            elif known["connected_at"] is not None:
+                known = self._insert(connection, new)
+            elif known.had_line:
                 recovery.seal_messages(connection, call.call_sid)
                 if not call.unanswered:  # else the words are in hand again, under the turns that they were held in
                     recovery.settle_words(connection, known, Reason.UNANSWERED, now)
-            _change(connection, known, call_progress.opened(known, facts, call.started_at))
+            _change(connection, known, known.opened(call), boot=self.boot)
 
         await self.database.keep(work)
 
@@ -146,45 +156,45 @@ class CallJournal:
 
         def work(connection: Connection) -> None:
             known = _find(connection, call_sid)
-            changes = {} if known is None else call_progress.closed(known, summary, now)
-            if known is None or not changes:
+            closed = known and known.closed(summary, now)
+            if known is None or closed is None or closed == known:
                 return
-            _change(connection, known, changes)
+            _change(connection, known, closed)
             if summary.transcript:
                 transcripts.append(connection, call_sid, summary.transcript, now)
 
         await self.database.keep(work)
 
     async def note_progress(
-        self,
-        agent_id: str,
-        progress: CallProgress,
-        *,
-        message_for: Callable[[CallRecord, CallProgress], MessageDraft | None] = _no_message,
-        on_message_left: Callable[[str], None] | None = None,
+        self, agent_id: str, progress: CallProgress, *, on_message_left: Callable[[str], None] | None = None
     ) -> None:
-        """Take note of what the carrier says of a call, in any order and any number of times.
+        """Record what the carrier says of a call, in any order and any number of times.
 
         Opens the record of a call that is not known. Another agent's call is left as it is. The first word of the
-        carrier that the call is over leaves the message that `message_for` makes of the record as it was before and of
-        that word, in the same transaction; `on_message_left` is then called with the agent's id, and must not wait.
+        carrier that a voice message was not heard leaves a message, in the same transaction; `on_message_left` is then
+        called with the agent's id, and must not wait.
         """
         now, message_id = self.now(), new_message_id()
-        facts = self._facts(agent_id, progress.direction, progress.caller, progress.called)
+        new = CallRecord(
+            call_sid=progress.call_sid,
+            agent_id=agent_id,
+            direction=progress.direction,
+            caller=progress.caller,
+            called=progress.called,
+            started_at=now,
+        )
 
-        def work(connection: Connection) -> tuple[RowMapping, bool]:
-            known = _find(connection, progress.call_sid) or _insert(connection, progress.call_sid, facts, now)
-            if known["agent_id"] != agent_id:
+        def work(connection: Connection) -> tuple[CallRecord, bool]:
+            known = _find(connection, progress.call_sid) or self._insert(connection, new)
+            if known.agent_id != agent_id:
                 return known, False
-            _change(connection, known, call_progress.progressed(known, progress, now))
-            # By the carrier's word alone: a start has ended the records of calls that rang while we were away.
-            is_news = progress.is_over and known["carrier_status"] not in ENDED_STATUSES
-            draft = message_for(record_of(known), progress) if is_news else None
+            _change(connection, known, known.progressed(progress, now))
+            draft = known.undelivered(progress)
             if draft is not None:
                 insert_message(connection, draft, part=draft.part, now=now, message_id=message_id)
             return known, draft is not None
 
-        def written(outcome: tuple[RowMapping, bool]) -> None:
+        def written(outcome: tuple[CallRecord, bool]) -> None:
             known, has_left = outcome
             self._report(agent_id, progress.call_sid, known)
             if has_left and on_message_left is not None:
@@ -192,36 +202,33 @@ class CallJournal:
 
         await self.database.keep(work, on_written=written)
 
-    async def note_picked_up(self, agent_id: str, call_sid: str, verdict: str) -> None:
-        """Take note of who picked up a call that we made: `human`, `machine` or `unknown`."""
-        await self._note(agent_id, call_sid, lambda call: call_progress.picked_up(call, verdict))
+    async def note_picked_up(self, agent_id: str, call_sid: str, callee: Callee) -> None:
+        """Record who picked up a call that we made."""
+        await self._note(agent_id, call_sid, lambda known: known.picked_up(callee))
 
     async def note_transfer(self, agent_id: str, call_sid: str, to: str | None, outcome: TransferOutcome) -> None:
-        """Take note of how a transfer goes. With a number in `to` it is a new one, with None the one under way.
-
-        What became of a transfer is not taken back by a late `DIALLING` of the same one.
-        """
-        await self._note(agent_id, call_sid, lambda call: call_progress.transferred(call, to, outcome))
+        """Record how a transfer goes. With a number in `to` it is a new one, with None the one under way."""
+        await self._note(agent_id, call_sid, lambda known: known.transferred(to, outcome))
 
     async def note_failure(self, agent_id: str, call_sid: str, code: str) -> None:
-        """Take note of the code with which the carrier refused something, unless it has given one before."""
-        await self._note(agent_id, call_sid, lambda call: call_progress.failed(call, code))
+        """Record the code with which the carrier refused something, unless it has given one before."""
+        await self._note(agent_id, call_sid, lambda known: known.failed(code))
 
-    async def _note(self, agent_id: str, call_sid: str, changes: Callable[[RowMapping], call_progress.Changes]) -> None:
+    async def _note(self, agent_id: str, call_sid: str, change: Callable[[CallRecord], CallRecord]) -> None:
         """Change the record of an agent's own call; of one that is unknown, or another's, it is only logged."""
 
-        def work(connection: Connection) -> RowMapping | None:
+        def work(connection: Connection) -> CallRecord | None:
             known = _find(connection, call_sid)
-            if known is not None and known["agent_id"] == agent_id:
-                _change(connection, known, changes(known))
+            if known is not None and known.agent_id == agent_id:
+                _change(connection, known, change(known))
             return known
 
         await self.database.keep(work, on_written=lambda known: self._report(agent_id, call_sid, known))
 
-    def _report(self, agent_id: str, call_sid: str, known: RowMapping | None) -> None:
+    def _report(self, agent_id: str, call_sid: str, known: CallRecord | None) -> None:
         if known is None:
             log.info("note_of_an_unknown_call", agent_id=agent_id, call_sid=call_sid)
-        elif known["agent_id"] != agent_id:
+        elif known.agent_id != agent_id:
             log.warning("note_of_another_agents_call", agent_id=agent_id, call_sid=call_sid)
 
     async def recover(self) -> Recovery:
@@ -252,39 +259,25 @@ class CallJournal:
         return await self.database.read_many(work)
 
     async def get(self, call_sid: str) -> CallRecord | None:
-        """Find one call's record."""
-
-        def work(connection: Connection) -> CallRecord | None:
-            row = _find(connection, call_sid)
-            return None if row is None else record_of(row)
-
-        return await self.database.read(work)
+        """Find one call's record, of whichever agent."""
+        return await self.database.read(lambda connection: _find(connection, call_sid))
 
     async def transcript(self, call_sid: str) -> tuple[Line, ...]:
         """Find what was said in a call, where it was kept."""
         return await self.database.read(lambda connection: transcripts.read(connection, call_sid))
 
-    def _facts(self, agent_id: str, direction: Direction, caller: str, called: str) -> dict[str, object]:
-        return {
-            "agent_id": agent_id,
-            "direction": direction.value,
-            "caller": caller,
-            "called": called,
-            "boot": self.boot,
-        }
+    def _insert(self, connection: Connection, record: CallRecord) -> CallRecord:
+        connection.execute(insert(calls), row_of(record) | {"boot": self.boot})
+        return record
 
 
-def _find(connection: Connection, call_sid: str) -> RowMapping | None:
-    return connection.execute(select(calls).where(calls.c.call_sid == call_sid)).mappings().one_or_none()
+def _find(connection: Connection, call_sid: str) -> CallRecord | None:
+    row = connection.execute(select(calls).where(calls.c.call_sid == call_sid)).mappings().one_or_none()
+    return None if row is None else record_of(row)
 
 
-def _insert(connection: Connection, call_sid: str, facts: Mapping[str, object], now: datetime) -> RowMapping:
-    row = {**facts, "call_sid": call_sid, "opened_at": now, "turns_by": {}}
-    connection.execute(insert(calls), row)
-    return connection.execute(select(calls).where(calls.c.call_sid == call_sid)).mappings().one()
-
-
-def _change(connection: Connection, call: RowMapping, changes: call_progress.Changes) -> None:
-    new = {name: value for name, value in changes.items() if call[name] != value}
-    if new:
-        connection.execute(update(calls).where(calls.c.call_sid == call["call_sid"]).values(new))
+def _change(connection: Connection, before: CallRecord, after: CallRecord, **more: object) -> None:
+    old, new = row_of(before), row_of(after)
+    changed = {column: value for column, value in new.items() if old[column] != value} | more
+    if changed:
+        connection.execute(update(calls).where(calls.c.call_sid == before.call_sid).values(changed))

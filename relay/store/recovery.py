@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import attrs
-from sqlalchemy import Connection, RowMapping, and_, case, delete, func, literal, or_, select, update
+from sqlalchemy import Connection, and_, case, delete, func, literal, or_, select, update
 
-from actors.call_values import Direction, Line, MessageDraft, Reason, Speaker
-from relay.calls import TransferOutcome
+from actors.call_record import CallRecord
+from actors.call_values import CallOutcome, Line, MessageDraft, Reason, Speaker
+from actors.transfer import TransferOutcome
+from relay.store.call_record import record_of
 from relay.store.schema import UtcDateTime, calls, held_words, messages
 from relay.store.waiting_messages import insert_message
 
-# The outcome of a call that an earlier run of the daemon left open.
-OUTCOME_RELAY_RESTARTED = "relay_restarted"
 # The carrier ends a call after 24 hours at most.
 LONGEST_CALL = timedelta(hours=24)
 # Drafts count their parts from 1, so nothing that a call leaves ever replaces a message with this one.
@@ -44,7 +44,7 @@ def recover(connection: Connection, boot: str, now: datetime) -> Recovery:
     rows = connection.execute(silenced).mappings().all()
     for row in rows:
         seal_messages(connection, row["call_sid"])
-        settle_words(connection, row, Reason.RELAY_RESTARTED, now)
+        settle_words(connection, record_of(row), Reason.RELAY_RESTARTED, now)
     at = literal(now, UtcDateTime)
     closed = connection.execute(
         update(calls)
@@ -52,7 +52,7 @@ def recover(connection: Connection, boot: str, now: datetime) -> Recovery:
         .values(
             ended_at=func.coalesce(calls.c.ended_at, at),
             line_ended_at=case((LINE_IS_OPEN, at), else_=calls.c.line_ended_at),
-            outcome=func.coalesce(calls.c.outcome, OUTCOME_RELAY_RESTARTED),
+            outcome=func.coalesce(calls.c.outcome, CallOutcome.RELAY_RESTARTED.value),
         )
     )
     unheard = and_(
@@ -70,20 +70,20 @@ def seal_messages(connection: Connection, call_sid: str) -> None:
     connection.execute(update(messages).where(of_call, messages.c.sealed.is_(False)).values(sealed=True))
 
 
-def settle_words(connection: Connection, call: RowMapping, reason: Reason, now: datetime) -> None:
+def settle_words(connection: Connection, call: CallRecord, reason: Reason, now: datetime) -> None:
     """Make a message of the words that a lost call session still held; nothing where there are none."""
-    held = held_words.c.call_sid == call["call_sid"]
+    held = held_words.c.call_sid == call.call_sid
     words = connection.execute(select(held_words).where(held).order_by(held_words.c.turn)).mappings().all()
     if not words:
         return
     draft = MessageDraft(
-        call_sid=call["call_sid"],
+        call_sid=call.call_sid,
         part=1,
-        agent_id=call["agent_id"],
-        direction=Direction(call["direction"]),
+        agent_id=call.agent_id,
+        direction=call.direction,
         reason=reason,
-        caller=call["caller"],
-        called=call["called"],
+        caller=call.caller,
+        called=call.called,
         body=" ".join(row["text"] for row in words),
         transcript=tuple(Line(Speaker.CALLER, row["text"], row["at"]) for row in words),
     )

@@ -18,8 +18,9 @@ import structlog
 import trio
 from sqlalchemy import Connection, Select, delete, not_, select, update
 
+from actors.call_values import CallOutcome
 from actors.errors import StoreFailed
-from relay.store.call_progress import TRANSFERRED, ended
+from relay.store.call_record import record_of, row_of
 from relay.store.database import Database
 from relay.store.recovery import LINE_IS_OPEN
 from relay.store.schema import calls, held_words, messages, transcripts, utc_now
@@ -103,12 +104,13 @@ class Retention:
 
 
 def _end_abandoned(connection: Connection, before: datetime) -> Purged:
-    passed_on = calls.c.ended_at.is_(None), calls.c.outcome == TRANSFERRED, calls.c.line_ended_at < before
+    is_passed_on = calls.c.outcome == CallOutcome.TRANSFERRED.value
+    passed_on = calls.c.ended_at.is_(None), is_passed_on, calls.c.line_ended_at < before
     rows = connection.execute(select(calls).where(*passed_on).limit(BATCH_ROWS)).mappings().all()
     for row in rows:
         # The end of its line is the last that is known of it.
-        changes = ended(row, row["line_ended_at"])
-        connection.execute(update(calls).where(calls.c.call_sid == row["call_sid"]).values(changes))
+        ended = record_of(row).ended(row["line_ended_at"])
+        connection.execute(update(calls).where(calls.c.call_sid == ended.call_sid).values(row_of(ended)))
     return Purged(abandoned=len(rows))
 
 

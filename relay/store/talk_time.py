@@ -14,7 +14,7 @@ from datetime import datetime
 from sqlalchemy import Connection, RowMapping, or_, select
 
 from actors.call_values import Direction
-from relay.calls import TransferOutcome
+from actors.transfer import TransferOutcome
 from relay.store.schema import calls
 
 # Of other outcomes nobody was connected.

@@ -22,9 +22,10 @@ from quart import request
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest, Forbidden
 
+from actors.call_record import CallProgress, CarrierStatus
 from actors.call_values import Callee, Direction
 from relay.agent import Agent
-from relay.calls import ENDED_STATUSES, CallProgress, IncomingCall, TransferResult
+from relay.calls import IncomingCall, TransferResult
 from relay.twilio.call_sids import is_call_sid
 from relay.twilio.parties import read_party
 from relay.twilio.signatures import SignatureChecker
@@ -42,7 +43,7 @@ _ERROR = re.compile(r"[A-Za-z0-9_]{1,32}")
 _SECONDS = re.compile(r"[0-9]{1,7}")
 _SIP_FAILURE = re.compile(r"[4-6][0-9]{2}")
 
-_STATUSES = ENDED_STATUSES | {"queued", "initiated", "ringing", "in-progress"}
+_STATUSES = frozenset(CarrierStatus)
 # Those for which the answer of the other side's network is the reason: a call that we cancel has one too (487).
 _NOT_REACHED = frozenset({"failed", "busy", "no-answer"})
 _DIAL_STATUSES = frozenset({"completed", "answered", "busy", "no-answer", "failed", "canceled"})

@@ -11,10 +11,11 @@ from typing import Any, Protocol
 
 import attrs
 
+from actors.call_record import CallProgress
 from actors.call_values import Callee, CallInfo, Direction
 from actors.ports import PhoneLine
 from relay.agent import Agent
-from relay.calls import Admission, CallProgress, IncomingCall, TransferResult
+from relay.calls import Admission, IncomingCall, TransferResult
 
 Scope = Mapping[str, Any]
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]

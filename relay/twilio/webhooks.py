@@ -25,9 +25,9 @@ import structlog
 from quart import Blueprint, make_response, request
 from quart.typing import ResponseTypes
 
+from actors.call_record import CallProgress
 from actors.errors import StoreFailed
 from relay.agent import Agent
-from relay.calls import CallProgress
 from relay.errors import DatabaseError
 from relay.faults import report
 from relay.twilio import forms as carrier_forms

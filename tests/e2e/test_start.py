@@ -9,9 +9,9 @@ from pathlib import Path
 
 import trio
 
+from actors.call_record import CallState
 from relay.simulator.load.local_daemon import LocalDaemon
 from relay.store.call_journal import CallJournal
-from relay.store.call_record import CallState
 from tests.e2e.parties import Access, ask, calling, connected, database_of
 
 

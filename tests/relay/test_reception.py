@@ -12,6 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from actors.call_record import CallProgress, CallRecord, CallState
 from actors.call_session import CallServices
 from actors.call_values import Callee, CallSummary, Direction, TurnRequest, Voicemail
 from actors.calls import LAST_WORD_SECONDS, RETURN_SECONDS, TICKET_SECONDS, Calls
@@ -23,12 +24,10 @@ from actors.phases import Phase
 from actors.policy import Phrases, Policy
 from actors.ports import Answer
 from relay.agent import Agent
-from relay.calls import Admission, CallProgress, IncomingCall, OnVoicemail, OutgoingCall
-from relay.dialling.undelivered import message_for
+from relay.calls import Admission, IncomingCall, OutgoingCall
 from relay.reception import Reception
 from relay.settings import Settings
 from relay.store.call_journal import CallJournal
-from relay.store.call_record import CallRecord, CallState
 from relay.store.database import open_database
 from tests.fakes import MemoryLine, RecordingObserver, Script, ScriptedResponder, saying
 from tests.fakes_store import MemoryJournal, MemoryMessageStore, WallClock
@@ -136,7 +135,6 @@ def reception_of(board: Calls, journal: CallJournal, settings: Settings | None =
         calls=board,
         journal=journal,
         policy_for=lambda _agent, _language: Policy(),
-        message_for=message_for,
     )
 
 
@@ -785,7 +783,7 @@ def outgoing(**changes: object) -> OutgoingCall:
 
 async def test_a_call_that_we_make_has_its_own_settings(desk: Desk) -> None:
     """What was chosen for the call is what its line is told, under the name that the carrier gave it."""
-    ticket = desk.reception.expect(outgoing(screened=True, on_voicemail=OnVoicemail.GO_ON))
+    ticket = desk.reception.expect(outgoing(screened=True, on_voicemail=Voicemail.GO_ON))
     await desk.reception.placed(ORDER, "CA7")
     info = desk.reception.redeem("my-client", "CA7", ticket)
     assert info is not None

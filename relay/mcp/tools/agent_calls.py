@@ -12,12 +12,13 @@ from typing import Any
 import attrs
 import trio
 
+from actors.call_record import CallState
 from actors.calls import Calls
 from actors.errors import UnknownCall
 from relay.errors import OutboundRefused
 from relay.speech.hygiene import clean
 from relay.store.call_journal import CallJournal
-from relay.store.call_record import CallState
+from relay.store.call_record import record_as_json
 from relay.twilio.rest import CarrierCalls
 from relay.twilio.rest_errors import CarrierRefused
 
@@ -41,7 +42,7 @@ class AgentCalls:
         for number, record in enumerate(records):
             if number % AT_A_TIME == 0:  # a thousand of them in one go would keep every call waiting
                 await trio.lowlevel.checkpoint()
-            shown.append(record.as_json())
+            shown.append(record_as_json(record))
         return shown
 
     async def end_call(self, agent_id: str, call_sid: str, say: str) -> None:

@@ -15,7 +15,7 @@ import mcp_types as types
 
 from actors.errors import UnknownCall
 from relay.agent import Agent
-from relay.calls import CallRequest, TransferRequest, VoiceMessageRequest
+from relay.dialling.requests import CallRequest, TransferRequest, VoiceMessageRequest
 from relay.mcp.ports import Outbound
 from relay.mcp.tools.outbound_arguments import MakeCall, SendVoiceMessage, StopCalling, TransferCall
 from relay.mcp.tools.toolbox import Schema, Tool, ToolError, nullable

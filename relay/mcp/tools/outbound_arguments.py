@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from relay.calls import OnVoicemail
+from actors.call_values import LONGEST_RING, SHORTEST_RING, Voicemail
 from relay.mcp.tools.arguments import Arguments, CallSid
 from relay.speech.engines.port import MAX_CHARACTERS
 from relay.speech.languages import LONGEST_TAG, LanguageError, is_beyond_conversation, lacking, read_language
@@ -48,7 +48,7 @@ LanguageOfCall = Annotated[str, AfterValidator(_checked(_language_of_a_call)), _
 Voice = Annotated[str, AfterValidator(_checked(read_message_voice)), _VOICE_SCHEMA]
 VoiceOfCall = Annotated[str, AfterValidator(_checked(read_voice)), _VOICE_SCHEMA]
 # Written out, because an enum of its own would stand behind a $ref, which some clients do not follow.
-Voicemail = Annotated[OnVoicemail, WithJsonSchema({"type": "string", "enum": [each.value for each in OnVoicemail]})]
+VoicemailChoice = Annotated[Voicemail, WithJsonSchema({"type": "string", "enum": [each.value for each in Voicemail]})]
 Number = Annotated[str, Field(max_length=64)]
 
 _TO = (
@@ -66,7 +66,10 @@ class Dial(Arguments):
 
     to: Number = Field(min_length=1, description=_TO)
     ring_seconds: int | None = Field(
-        default=None, ge=5, le=120, description="How long it rings before nobody answers. Leave it out for the usual."
+        default=None,
+        ge=SHORTEST_RING,
+        le=LONGEST_RING,
+        description="How long it rings before nobody answers. Leave it out for the usual.",
     )
     time_zone: str | None = Field(
         default=None,
@@ -128,8 +131,8 @@ class MakeCall(Dial):
             "some seconds. For what no voicemail and nobody else may hear."
         ),
     )
-    on_voicemail: Voicemail = Field(
-        default=OnVoicemail.HANG_UP,
+    on_voicemail: VoicemailChoice = Field(
+        default=Voicemail.HANG_UP,
         description=(
             "If a machine picks up: hang_up, leave_message (say voicemailMessage, then hang up), or go_on as with a "
             "person, for instance to get through a menu."
@@ -143,7 +146,7 @@ class MakeCall(Dial):
 
     @model_validator(mode="after")
     def _message_for_a_machine(self) -> MakeCall:
-        if (self.on_voicemail is OnVoicemail.LEAVE_MESSAGE) != bool(self.voicemail_message.strip()):
+        if (self.on_voicemail is Voicemail.LEAVE_MESSAGE) != bool(self.voicemail_message.strip()):
             raise PydanticCustomError(
                 "voicemail", "voicemailMessage and onVoicemail leave_message need each other; give both or neither"
             )

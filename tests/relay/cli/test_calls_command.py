@@ -11,8 +11,9 @@ import pytest
 import trio
 from click.testing import CliRunner, Result
 
-from actors.call_values import CallSummary, Direction, Line, Speaker
-from relay.calls import CallKind, CallProgress, TransferOutcome
+from actors.call_record import CallKind, CallProgress
+from actors.call_values import Callee, CallSummary, Direction, Line, Speaker
+from actors.transfer import TransferOutcome
 from relay.cli.main import main
 from relay.store.call_journal import CallJournal
 from relay.store.database import open_database
@@ -31,7 +32,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         async with open_database("sqlite:///relay.db") as database:
             journal = CallJournal(database)
             await journal.open_call(call("CA1"))
-            await journal.note_picked_up("my-client", "CA1", "human")
+            await journal.note_picked_up("my-client", "CA1", Callee.HUMAN)
             await journal.note_transfer("my-client", "CA1", "+15551234567", TransferOutcome.DIALLING)
             said = (Line(Speaker.CALLER, "Is Ada there?\x1b[2J", AT), Line(Speaker.AGENT, "I will connect you.", AT))
             await journal.close_call("CA1", CallSummary(outcome="transferred", transcript=said))

@@ -8,10 +8,12 @@ from datetime import datetime
 import attrs
 import trio
 
+from actors.call_record import CallKind
 from actors.call_values import CallInfo, Direction
 from actors.errors import CallRefused, StoreFailed, UnknownCall
+from actors.transfer import TransferOutcome
 from relay.agent import Agent
-from relay.calls import CallKind, OutgoingCall, TransferOutcome
+from relay.calls import OutgoingCall
 from relay.dialling.defaults import Addresses, Defaults
 from relay.dialling.dialler import Dialler
 from relay.dialling.numbers import normalise, read_number

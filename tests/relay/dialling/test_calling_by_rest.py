@@ -9,11 +9,12 @@ import attrs
 import pytest
 import trio
 
-from relay.calls import CallRequest, TransferOutcome, TransferRequest
+from actors.transfer import TransferOutcome
 from relay.dialling import orphaned_calls as reconciling
 from relay.dialling import transfer_watch
 from relay.dialling.defaults import Addresses
 from relay.dialling.outbound_calls import Conversations
+from relay.dialling.requests import CallRequest, TransferRequest
 from relay.errors import OutboundRefused
 from relay.simulator.carrier.callee import Answers, Refused, Unanswered
 from relay.simulator.carrier.rest_service import FaultPlan

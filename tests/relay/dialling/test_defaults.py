@@ -3,8 +3,8 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from relay.calls import CallRequest, VoiceMessageRequest
 from relay.dialling.defaults import Addresses
+from relay.dialling.requests import CallRequest
 from relay.errors import OutboundRefused
 from tests.relay.dialling.parties import DEFAULTS, OURS, THEIRS, agent
 
@@ -32,14 +32,6 @@ def test_without_a_number_there_is_no_call(number: str | None, code: str) -> Non
     assert caught.value.code == code
     assert "relay agents set my-client --number +1" in str(caught.value)
     assert "reception" not in str(caught.value)
-
-
-@pytest.mark.parametrize("seconds", [-1, 0, 4, 601])
-def test_a_ring_time_that_the_carrier_does_not_take_is_refused(seconds: int) -> None:
-    """The refusal says which times there are."""
-    with pytest.raises(OutboundRefused, match="5 to 600") as caught:
-        DEFAULTS.chosen(agent(), VoiceMessageRequest(to=THEIRS, text="Hello", ring_seconds=seconds))
-    assert caught.value.code == "bad_arguments"
 
 
 @pytest.mark.parametrize(("longest", "limit"), [(3600.0, 3660), (0.2, 61), (86_400.0, 86_400), (float("inf"), 86_400)])

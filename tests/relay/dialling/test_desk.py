@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from actors.errors import UnknownCall
-from relay.calls import CallRequest, TransferRequest, VoiceMessageRequest
 from relay.dialling.desk import OutboundDesk
 from relay.dialling.opt_out_requests import DoNotCallWishes
 from relay.dialling.outbound_calls import Conversations
+from relay.dialling.requests import CallRequest, TransferRequest, VoiceMessageRequest
 from relay.dialling.voice_messages import VoiceMessages
 from relay.mcp.ports import Outbound
 from relay.speech.audio_store import AudioOptions, AudioStore

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from relay.calls import CallRequest
 from relay.dialling.dialler import Dialler
+from relay.dialling.requests import CallRequest
 from relay.dialling.verdict import DialKind
 from relay.errors import OutboundRefused
 from relay.twilio.call_orders import PlaceCall

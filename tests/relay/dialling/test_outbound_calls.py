@@ -8,10 +8,11 @@ import pytest
 import trio
 import trio.testing
 
+from actors.call_values import Voicemail
 from actors.errors import CallRefused, StoreFailed
-from relay.calls import CallRequest, OnVoicemail
 from relay.dialling.defaults import Defaults
 from relay.dialling.outbound_calls import Conversations
+from relay.dialling.requests import CallRequest
 from relay.dialling.verdict import DialKind
 from relay.errors import DatabaseError, OutboundRefused
 from relay.twilio.rest_errors import CallOutcomeUnknown, CarrierRefused
@@ -154,7 +155,7 @@ async def test_an_empty_greeting_is_a_choice() -> None:
 async def test_markup_is_not_read_aloud() -> None:
     """What a client writes for a screen is cleaned before it is spoken."""
     parties = Parties()
-    made = wish(greeting="**Hello** 😀 & bye", on_voicemail=OnVoicemail.LEAVE_MESSAGE, for_voicemail="# Call me")
+    made = wish(greeting="**Hello** 😀 & bye", on_voicemail=Voicemail.LEAVE_MESSAGE, for_voicemail="# Call me")
     await conversations(parties).make_call(agent(), made)
     (call,) = parties.desk.expected.values()
     assert (call.greeting.split(), call.for_voicemail) == (["Hello", "and", "bye"], "Call me")
@@ -249,19 +250,20 @@ async def test_a_greeting_that_does_not_fit_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "made",
+    "changes",
     [
-        wish(on_voicemail=OnVoicemail.LEAVE_MESSAGE),
-        wish(on_voicemail=OnVoicemail.LEAVE_MESSAGE, for_voicemail=" "),
-        wish(for_voicemail="Call me back."),
-        wish(on_voicemail=OnVoicemail.GO_ON, for_voicemail="Call me back."),
+        {"on_voicemail": Voicemail.LEAVE_MESSAGE},
+        {"on_voicemail": Voicemail.LEAVE_MESSAGE, "for_voicemail": " "},
+        {"for_voicemail": "Call me back."},
+        {"on_voicemail": Voicemail.GO_ON, "for_voicemail": "Call me back."},
+        {"ring_seconds": 4},
+        {"ring_seconds": 121},
     ],
 )
-async def test_a_message_for_voicemail_needs_a_voicemail(made: CallRequest) -> None:
-    """The message and the choice to leave one go together; anything else is refused before anybody is asked."""
-    parties = Parties()
-    assert (await refused(parties, made)).code == "bad_arguments"
-    assert parties.log == []
+def test_what_makes_no_sense_cannot_be_asked(changes: dict[str, Any]) -> None:
+    """The message for a voicemail and the choice to leave one go together, and a telephone rings as long as it can."""
+    with pytest.raises(ValueError, match=r"for_voicemail|ring_seconds"):
+        wish(**changes)
 
 
 @pytest.mark.parametrize(("retryable", "hint"), [(True, "may succeed later"), (False, "would be refused again")])
@@ -329,7 +331,7 @@ async def test_a_refusal_holds_no_number() -> None:
     """No text of a refusal repeats the number that was asked for, nor ours."""
     parties = Parties()
     parties.carrier.failure = CallOutcomeUnknown(THEIRS, OURS, WallClock().time)
-    for changes in ({}, {"greeting": "x" * 4000}, {"ring_seconds": 0}):
+    for changes in ({}, {"greeting": "x" * 4000}):
         text = str(await refused(parties, wish(**changes)))
         assert THEIRS[-7:] not in text
         assert OURS[-7:] not in text

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from relay.calls import TransferOutcome, TransferResult
+from actors.transfer import TransferOutcome
+from relay.calls import TransferResult
 from relay.dialling.handoff import Handoff
 from relay.dialling.transfer_course import Course, Stage, note_for, outcome_of
 from tests.relay.dialling.parties import PERSON, agent

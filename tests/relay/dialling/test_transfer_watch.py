@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from actors.errors import UnknownCall
-from relay.calls import TransferOutcome
+from actors.transfer import TransferOutcome
 from relay.errors import OutboundRefused
 from relay.twilio.rest_errors import CarrierRefused
 from tests.relay.dialling.parties import OURS, PERSON, THEIRS, FakeRecord, Parties, agent

@@ -11,8 +11,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.call_values import Direction
 from actors.errors import StoreFailed, UnknownCall
-from relay.calls import TransferOutcome, TransferRequest, TransferResult
+from actors.transfer import TransferOutcome
+from relay.calls import TransferResult
 from relay.dialling.handoff import read
+from relay.dialling.requests import TransferRequest
 from relay.dialling.transfers import Transfers
 from relay.dialling.verdict import DialKind
 from relay.errors import DatabaseError, OutboundRefused

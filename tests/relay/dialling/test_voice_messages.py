@@ -8,10 +8,11 @@ import pytest
 import trio
 import trio.testing
 
+from actors.call_record import CallKind
 from actors.errors import StoreFailed
-from relay.calls import CallKind, VoiceMessageRequest
 from relay.dialling.calling_hours import CallingHours
 from relay.dialling.dial_check import DiallingGate
+from relay.dialling.requests import VoiceMessageRequest
 from relay.dialling.verdict import DialKind, GateRules
 from relay.dialling.voice_messages import VoiceMessages
 from relay.errors import DatabaseError, OutboundRefused

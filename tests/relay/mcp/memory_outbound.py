@@ -9,7 +9,7 @@ import trio
 
 from actors.errors import UnknownCall
 from relay.agent import Agent
-from relay.calls import CallRequest, TransferRequest, VoiceMessageRequest
+from relay.dialling.requests import CallRequest, TransferRequest, VoiceMessageRequest
 from tests.sids import sid
 
 Wish = CallRequest | VoiceMessageRequest | TransferRequest

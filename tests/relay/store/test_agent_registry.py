@@ -8,8 +8,8 @@ import attrs
 import pytest
 from sqlalchemy import text
 
+from actors.call_record import CallProgress
 from actors.call_values import CallSummary, Direction
-from relay.calls import CallProgress
 from relay.errors import AgentError
 from relay.store.agent_registry import AgentRegistry
 from relay.store.call_journal import CallJournal

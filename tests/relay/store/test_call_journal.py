@@ -5,10 +5,11 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from actors.call_values import CallSummary, Direction, Line, Reason, Speaker, UnansweredUtterance
-from relay.calls import CallKind, TransferOutcome
+from actors.call_record import CallKind, CallRecord, CallState
+from actors.call_values import CallOutcome, CallSummary, Direction, Line, Reason, Speaker, UnansweredUtterance
+from actors.transfer import TransferOutcome
 from relay.store.call_journal import CallJournal
-from relay.store.call_record import CallRecord, CallState
+from relay.store.call_record import record_as_json
 from relay.store.database import Database
 from relay.store.waiting_messages import WaitingMessages
 from tests.contracts.message_store import call, draft
@@ -30,7 +31,7 @@ async def test_a_call_is_recorded_from_its_announcement_to_its_end(journal: Call
     await journal.open_call(attrs.evolve(call(), started_at=clock()))
     clock.turn(seconds=61.5)
     await journal.close_call("CA1", COMPLETED)
-    assert (await record(journal)).as_json() == {
+    assert record_as_json(await record(journal)) == {
         "callSid": "CA1",
         "agentId": "my-client",
         "kind": "call",
@@ -53,7 +54,7 @@ async def test_a_call_is_recorded_from_its_announcement_to_its_end(journal: Call
 async def test_a_live_call_has_no_end(journal: CallJournal) -> None:
     """What is not known yet is null in the record."""
     await journal.open_call(call())
-    shown = (await record(journal)).as_json()
+    shown = record_as_json(await record(journal))
     assert [shown[name] for name in ("state", "endedAt", "durationSeconds", "outcome", "answeredBy")] == [
         "live",
         None,
@@ -77,8 +78,8 @@ async def test_a_call_that_was_never_connected_lasts_nothing(journal: CallJourna
     """A call that only rang is closed with a duration of 0."""
     await journal.announce_call("CA1", "my-client", Direction.OUTBOUND, "+1", "+2")
     clock.turn(seconds=20)
-    await journal.close_call("CA1", CallSummary(outcome="no-answer"))
-    assert ((await record(journal)).duration_seconds, (await record(journal)).outcome) == (0, "no-answer")
+    await journal.close_call("CA1", CallSummary(outcome=CallOutcome.NO_ANSWER))
+    assert ((await record(journal)).duration_seconds, (await record(journal)).outcome) == (0, "no_answer")
 
 
 async def test_the_first_close_counts(journal: CallJournal, clock: WallClock) -> None:
@@ -137,7 +138,7 @@ async def test_a_caller_who_comes_back_from_a_transfer_is_the_same_call(journal:
     await journal.close_call("CA1", COMPLETED)
     ended = await record(journal)
     assert (ended.outcome, ended.duration_seconds, ended.answered_by) == ("completed", 40, {"client": 3})
-    assert ended.as_json()["transfer"] == {"to": "+15551234567", "outcome": "no_answer"}
+    assert record_as_json(ended)["transfer"] == {"to": "+15551234567", "outcome": "no_answer"}
 
 
 async def test_an_announcement_says_what_a_call_is_for(journal: CallJournal) -> None:

@@ -12,11 +12,10 @@ from alembic.config import Config
 from sqlalchemy import create_engine
 
 import relay.store
+from actors.call_record import CallKind, CallState
 from actors.call_values import CallSummary, Speaker
-from relay.calls import CallKind
 from relay.store.agent_registry import AgentRegistry
 from relay.store.call_journal import CallJournal
-from relay.store.call_record import CallState
 from relay.store.database import open_database
 from relay.store.recovery import Recovery
 from relay.store.waiting_messages import WaitingMessages

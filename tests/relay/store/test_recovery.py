@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import attrs
 
+from actors.call_record import CallProgress, CallRecord, CallState
 from actors.call_values import CallSummary, Direction, Line, Reason, Speaker
-from relay.calls import CallProgress
 from relay.store.call_journal import CallJournal
-from relay.store.call_record import CallRecord, CallState
+from relay.store.call_record import record_as_json
 from relay.store.recovery import Recovery
 from relay.store.waiting_messages import WaitingMessages
 from tests.contracts.message_store import call, draft
@@ -126,5 +126,5 @@ async def test_a_start_closes_lines_of_calls_that_the_carrier_ended(journal: Cal
     following = next_run(journal)
     assert await following.recover() == Recovery(messages=0, calls=1)
     await following.close_call("CA1", COMPLETED)
-    assert await record(following) == attrs.evolve(before, outcome="relay_restarted")
+    assert record_as_json(await record(following)) == record_as_json(before) | {"outcome": "relay_restarted"}
     assert await following.recover() == Recovery(messages=0, calls=0)

@@ -12,9 +12,9 @@ import structlog
 import trio
 from sqlalchemy import Connection, insert, select
 
+from actors.call_record import CallProgress
 from actors.call_values import CallSummary, Line, Speaker
 from actors.errors import StoreFailed
-from relay.calls import CallProgress
 from relay.store import retention as retention_module
 from relay.store.call_journal import CallJournal
 from relay.store.database import Database

@@ -10,10 +10,11 @@ import attrs
 import trio
 from quart_trio import QuartTrio
 
+from actors.call_record import CallProgress
 from actors.call_values import Callee, CallInfo
 from actors.ports import PhoneLine
 from relay.agent import Agent
-from relay.calls import Admission, CallProgress, IncomingCall, TransferResult
+from relay.calls import Admission, IncomingCall, TransferResult
 from relay.errors import DatabaseError
 from relay.http.app import build_app
 from relay.twilio.ports import AgentDirectory, EndedSession

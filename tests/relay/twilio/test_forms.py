@@ -9,8 +9,8 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.call_record import CallProgress
 from actors.call_values import Direction
-from relay.calls import CallProgress
 from tests.relay.http.asgi_driver import post_form
 from tests.relay.twilio.front_desk import FakeDesk, FakeTransfers, carrier_app
 from tests.sids import sid

@@ -12,9 +12,10 @@ import pytest
 from mcp import Client
 from mcp.client.sse import sse_client
 
+from actors.call_values import Voicemail
 from actors.errors import StoreFailed, UnknownCall
 from relay.agent import Agent
-from relay.calls import CallRequest, OnVoicemail, TransferRequest, VoiceMessageRequest
+from relay.dialling.requests import CallRequest, TransferRequest, VoiceMessageRequest
 from relay.errors import OutboundRefused
 from relay.mcp.tools.outbound import outbound_tools
 from relay.mcp.tools.toolbox import Toolbox
@@ -91,7 +92,7 @@ async def test_call_is_wished_for_as_it_was_asked() -> None:
         voice=VOICE,
         language="de-DE",
         wait_for_human=True,
-        on_voicemail=OnVoicemail.LEAVE_MESSAGE,
+        on_voicemail=Voicemail.LEAVE_MESSAGE,
         for_voicemail="Please call back.",
         ring_seconds=40,
         zone="Europe/Berlin",
@@ -197,11 +198,11 @@ async def test_calls_as_people_write_them_are_accepted() -> None:
     assert [wish.to for _, wish in outbound.wishes] == ["+15559876543", "+15559876543", "+15551234567"]
 
 
-@pytest.mark.parametrize("wish", OnVoicemail)
-async def test_every_way_with_a_machine_can_be_asked_for(wish: OnVoicemail) -> None:
+@pytest.mark.parametrize("wish", Voicemail)
+async def test_every_way_with_a_machine_can_be_asked_for(wish: Voicemail) -> None:
     """The schema names all that can be done when a machine picks up, and all of it is accepted."""
     outbound = a_telephone()
-    words = {"voicemailMessage": "Please call back."} if wish is OnVoicemail.LEAVE_MESSAGE else {}
+    words = {"voicemailMessage": "Please call back."} if wish is Voicemail.LEAVE_MESSAGE else {}
     await call(outbound, "comms_make_call", {**CALL, "onVoicemail": wish.value, **words})
     _, wished = outbound.wishes[0]
     assert isinstance(wished, CallRequest)

@@ -8,9 +8,8 @@ from pathlib import Path
 import attrs
 import pytest
 
+from actors.call_record import CallKind, CallProgress
 from actors.call_values import Direction
-from relay.calls import CallKind, CallProgress
-from relay.dialling.undelivered import message_for
 from relay.store.call_journal import CallJournal
 from relay.store.database import open_database
 from relay.store.waiting_messages import WaitingMessages
@@ -37,9 +36,7 @@ class Sent:
 
     async def ends(self, status: str) -> None:
         progress = CallProgress(call_sid=SID, status=status)
-        await self.journal.note_progress(
-            "my-client", progress, message_for=message_for, on_message_left=self.told.append
-        )
+        await self.journal.note_progress("my-client", progress, on_message_left=self.told.append)
 
 
 @pytest.fixture

@@ -1,0 +1,268 @@
+"""A transfer: a caller who is passed on to a person, from the wish to its outcome. Pure.
+
+    asked ─┬──────────────▶ dialling ─┬──────────────▶ talking ──▶ settled        `MOVES` has every way,
+           └─▶ redirecting ─┘         └─▶ call over ───────────────┘             and `Transfer` refuses any other
+
+The ordinary way: the call's session is ended with the transfer as its handoff data, the carrier asks what comes next,
+gets its orders, dials, and reports how that went. Two things make no progress by themselves, and have a deadline: a
+session that does not end, or whose line is lost, is overtaken by telling the carrier directly; a caller who hangs up
+while it rings has left when the carrier says so and nothing else follows.
+
+`Transfer` knows no clock and no tasks: whoever has it tells it what happens, with the time, performs what it returns,
+and wakes it at `.deadline`. The carrier's webhooks come in any order and more than once, so what lies behind is left
+alone; what nobody can have seen (an answer to a redirection that was not asked for) raises.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+import attrs
+from attrs.validators import ge, le, matches_re
+
+from actors.call_values import E164, LONGEST_RING, SHORTEST_RING
+
+# For the words that are still being spoken, the `end` frame and the webhook after it.
+HAND_OVER_SECONDS = 25.0
+# The webhook follows the end of the session at once. A line that is gone without it was lost, and its successor, if the
+# carrier opens one, is up within a second or two.
+LOST_SECONDS = 2.0
+# The end of the call and the end of the transfer are told by two webhooks, in any order.
+LAST_WORD_SECONDS = 5.0
+# When the telephone has rung enough, or somebody has answered, the carrier says so within seconds; the rest is for the
+# whisper, for a key to be pressed, and for a webhook that is repeated.
+ANSWER_SECONDS = 90.0
+# Slow speech, so that nobody is given up who still listens to the announcement.
+CHARACTERS_A_SECOND = 8
+
+
+class TransferOutcome(StrEnum):
+    """What became of a transfer.
+
+    `DIALLING` until it is known. `DECLINED` is a callee who did not press the key that accepts; `CALLER_GONE` a caller
+    who hung up before anybody answered; `FAILED` a number that could not be reached; `LOST` a call that could not be
+    handed over at all, or of whose transfer nothing was heard again.
+    """
+
+    DIALLING = "dialling"
+    ANSWERED = "answered"
+    BUSY = "busy"
+    NO_ANSWER = "no_answer"
+    DECLINED = "declined"
+    FAILED = "failed"
+    CALLER_GONE = "caller_gone"
+    LOST = "lost"
+
+
+class Stage(StrEnum):
+    """Where a transfer is.
+
+    `ASKED`: the session is to end. `REDIRECTING`: the carrier is being told directly. `DIALLING`: it has its orders.
+    `TALKING`: it has rung enough, so either the two talk or the caller is on the way back. `CALL_OVER`: the whole call
+    is, as far as the carrier has said, and the outcome may still come. `SETTLED`: the outcome is known.
+    """
+
+    ASKED = "asked"
+    REDIRECTING = "redirecting"
+    DIALLING = "dialling"
+    TALKING = "talking"
+    CALL_OVER = "call over"
+    SETTLED = "settled"
+
+
+# From where, to where, and on what occasion.
+MOVES: Mapping[Stage, Mapping[Stage, str]] = MappingProxyType(
+    {
+        Stage.ASKED: {
+            Stage.DIALLING: "the session ended, and the carrier has its orders",
+            Stage.REDIRECTING: "the line is lost, or the session does not end",
+            Stage.CALL_OVER: "caller hung up",
+            Stage.SETTLED: "the dial is over",
+        },
+        Stage.REDIRECTING: {
+            Stage.DIALLING: "the carrier has its orders",
+            Stage.CALL_OVER: "caller hung up",
+            Stage.SETTLED: "the carrier refuses, or the dial is over",
+        },
+        Stage.DIALLING: {
+            Stage.TALKING: "it has rung enough",
+            Stage.CALL_OVER: "caller hung up",
+            Stage.SETTLED: "the dial is over",
+        },
+        Stage.TALKING: {Stage.SETTLED: "the dial is over"},
+        Stage.CALL_OVER: {Stage.SETTLED: "the dial is over, or no more is heard of it"},
+        Stage.SETTLED: {},
+    }
+)
+
+
+class Todo(StrEnum):
+    """What a transfer wants done: its call's session ended, the carrier told directly, its outcome recorded."""
+
+    END_SESSION = "end session"
+    REDIRECT = "redirect"
+    SETTLE = "settle"
+
+
+@attrs.frozen(kw_only=True)
+class TransferOrder:
+    """A caller to be connected to the number `to` (E.164), after hearing `announcement` in `language` and `voice`.
+
+    With `confirm` whoever picks up must press a key first. It rings for `ring_seconds`.
+    """
+
+    to: str = attrs.field(repr=False, validator=matches_re(E164))
+    announcement: str = attrs.field(default="", repr=False)
+    confirm: bool = False
+    ring_seconds: int = attrs.field(validator=[ge(SHORTEST_RING), le(LONGEST_RING)])
+    language: str = ""
+    voice: str = ""
+
+    @property
+    def patience(self) -> float:
+        """In how many seconds, from the carrier's having its orders, somebody has answered or nobody will any more."""
+        return len(self.announcement) / CHARACTERS_A_SECOND + self.ring_seconds + ANSWER_SECONDS
+
+
+@attrs.define(eq=False)
+class Transfer:
+    """One transfer of one call. `asked_at` and every `now` are of one monotonic clock, in seconds.
+
+    `attempt` is the number of the session from which the caller leaves.
+    """
+
+    order: TransferOrder
+    asked_at: float
+    attempt: int = 0
+    stage: Stage = attrs.field(default=Stage.ASKED, init=False)
+    outcome: TransferOutcome = attrs.field(default=TransferOutcome.DIALLING, init=False)
+    deadline: float = attrs.field(init=False)
+
+    @deadline.default
+    def _lost_by(self) -> float:
+        # Until a session is told of, there is none that could end.
+        return self.asked_at + LOST_SECONDS
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the call is being passed on, so that it cannot be passed on to somebody else."""
+        return self.stage not in {Stage.TALKING, Stage.SETTLED}
+
+    # ── what the call tells ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def on_session_open(self, attempt: int) -> Todo | None:
+        """Have a session that is open end. A successor of a line that was lost knows nothing of the wish."""
+        if self.stage is not Stage.ASKED:
+            return None
+        self.attempt = attempt
+        self.deadline = self.asked_at + HAND_OVER_SECONDS
+        return Todo.END_SESSION
+
+    def on_session_over(self, now: float) -> None:
+        """Wait a moment for the webhook, or for the successor of a line that was lost."""
+        if self.stage is Stage.ASKED:
+            self.deadline = min(self.asked_at + HAND_OVER_SECONDS, now + LOST_SECONDS)
+
+    # ── what the carrier tells ──────────────────────────────────────────────────────────────────────────────────────
+
+    def on_orders_taken(self, now: float) -> None:
+        """Wait for as long as it may ring: the carrier has its orders, by its webhook or by a redirection.
+
+        Also if both happen: it dials by whichever it heard last, once.
+        """
+        if self.stage in {Stage.ASKED, Stage.REDIRECTING}:
+            self._enter(Stage.DIALLING, now + self.order.patience)
+
+    def on_redirect_refused(self, now: float, *, call_is_over: bool) -> Todo | None:
+        """Give the transfer up, unless the carrier got its orders by the webhook after all."""
+        if self.stage is Stage.ASKED:
+            raise AssertionError("nobody was to be redirected")
+        if self.stage is not Stage.REDIRECTING:
+            return None
+        if call_is_over:
+            self._enter(Stage.CALL_OVER, now + LAST_WORD_SECONDS)
+            return None
+        return self._settle(TransferOutcome.LOST)
+
+    def on_call_over(self, now: float) -> None:
+        """Wait a moment for the outcome: the carrier says that the whole call is over.
+
+        Nobody waits while the two talk: what the call's record says of a transfer then is enough.
+        """
+        if self.stage in {Stage.ASKED, Stage.REDIRECTING, Stage.DIALLING}:
+            self._enter(Stage.CALL_OVER, now + LAST_WORD_SECONDS)
+
+    def on_dial_over(self, outcome: TransferOutcome) -> Todo | None:
+        """Settle how it went; the first word counts."""
+        return None if self.stage is Stage.SETTLED else self._settle(outcome)
+
+    # ── what nobody tells ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def on_deadline(self, now: float) -> Todo | None:
+        """Go on without what was waited for. No-op before the deadline."""
+        if now < self.deadline:
+            return None
+        if self.stage is Stage.ASKED:
+            self._enter(Stage.REDIRECTING, math.inf)
+            return Todo.REDIRECT
+        if self.stage is Stage.DIALLING:
+            self._enter(Stage.TALKING, math.inf)
+            return None
+        return self._settle(TransferOutcome.CALLER_GONE)
+
+    def on_fault(self) -> Todo | None:
+        """Give up a transfer with which something went wrong here before the carrier had its orders."""
+        return self._settle(TransferOutcome.LOST) if self.stage in {Stage.ASKED, Stage.REDIRECTING} else None
+
+    def _settle(self, outcome: TransferOutcome) -> Todo:
+        self._enter(Stage.SETTLED, math.inf)
+        self.outcome = outcome
+        return Todo.SETTLE
+
+    def _enter(self, stage: Stage, deadline: float) -> None:
+        if stage not in MOVES[self.stage]:
+            raise AssertionError(f"no way from {self.stage} to {stage}")
+        self.stage, self.deadline = stage, deadline
+
+
+def outcome_of_dial(status: str, *, bridged: bool, caller_is_there: bool, confirm: bool) -> TransferOutcome:
+    """Return what the end of a `<Dial>` means, by the carrier's word for it.
+
+    The carrier calls a leg `completed` that picked up, even if it hung up during the whisper, so it is the bridge that
+    tells whether the two spoke. `canceled` is a telephone that stopped ringing because the caller hung up, or because
+    the carrier gave up.
+    """
+    if bridged:
+        return TransferOutcome.ANSWERED
+    if not caller_is_there:
+        return TransferOutcome.CALLER_GONE
+    match status:
+        case "busy":
+            return TransferOutcome.BUSY
+        case "no-answer" | "canceled":
+            return TransferOutcome.NO_ANSWER
+        case "completed" | "answered" if confirm:
+            return TransferOutcome.DECLINED
+        case _:
+            return TransferOutcome.FAILED
+
+
+_WHAT_HAPPENED = {
+    TransferOutcome.BUSY: "reached a line that is busy",
+    TransferOutcome.NO_ANSWER: "was not answered",
+    TransferOutcome.DECLINED: "was not taken: whoever picked up did not press 1",
+    TransferOutcome.FAILED: "failed: the number could not be reached",
+}
+
+
+def note_for(outcome: TransferOutcome, to: str) -> str | None:
+    """Word what whoever answers the caller next must know; None where the caller does not come back.
+
+    In English, whatever is spoken: it is for the client. Without brackets: those are set where it is shown to a model.
+    """
+    what = _WHAT_HAPPENED.get(outcome)
+    number = f" to {to}" if to else ""
+    return f"The transfer{number} {what}. The caller is back on the line." if what else None
