@@ -1,4 +1,4 @@
-"""The rules by which one language's opt-outs are heard, read from `opt_outs/<language>.toml`.
+"""The rules by which one language's opt-outs are heard, read from `relay/speech/locales/<language>.toml`.
 
 A file is for somebody who speaks the language. Phrases are written one a line, as one would write them: case, accents
 and apostrophes do not matter. `(a|b)` is one of them, `[a|b]` one of them or nothing, `*` one word whatever it is, and
@@ -75,11 +75,11 @@ class Rules:
 
 def load_rules(language: str) -> Rules:
     """Read and compile a language's rules. Raises `ValueError`, naming the language and the phrase, for a wrong one."""
-    text = resources.files("relay.dialling").joinpath("opt_outs", f"{language}.toml").read_text(encoding="utf-8")
+    text = resources.files("relay.speech").joinpath("locales", f"{language}.toml").read_text(encoding="utf-8")
     try:
         return compile_rules(tomllib.loads(text))
     except ValueError as error:
-        raise ValueError(f"opt_outs/{language}.toml: {error}") from error
+        raise ValueError(f"locales/{language}.toml: {error}") from error
 
 
 def compile_rules(data: Mapping[str, object]) -> Rules:
