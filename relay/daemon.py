@@ -79,7 +79,7 @@ from relay.speech.agent_phrases import phrases_of
 from relay.speech.audio_store import AudioOptions, AudioStore
 from relay.speech.engines.choice import EngineKind, SpeechOptions, open_engine
 from relay.speech.engines.port import SpeechEngine
-from relay.speech.phrases import carrier_phrases_for
+from relay.speech.locales import locale_for
 from relay.speech.spoken import SpokenResponder
 from relay.store.agent_registry import AgentRegistry
 from relay.store.call_journal import CallJournal
@@ -470,7 +470,7 @@ class Relay:
             agents=self._known_agents,
             desk=self._reception,
             transfers=self._transfers,
-            phrases=carrier_phrases_for,
+            phrases=lambda language: locale_for(language).carrier,
             public_url=self._public_url,
             default_language=self._settings.default_voice_language,
         )

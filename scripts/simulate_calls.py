@@ -51,7 +51,7 @@ from relay.simulator.load.inbound_load import LoadPlan
 from relay.simulator.load.load_report import LoadReport, Progress
 from relay.simulator.load.outbound_load import CalledElsewhere, OutboundReport, run_outbound_load
 from relay.simulator.load.turn_tool_clients import TurnToolClient, open_turn_tool_clients
-from relay.speech.phrases import phrases_for
+from relay.speech.locales import locale_for
 
 IDLE_SECONDS = 2.0
 """How long idle calls stay open before the daemon's memory is read."""
@@ -152,7 +152,7 @@ def main(
     if not outbound and (rest_port or numbers):
         raise click.UsageError("--rest-port and --to belong to --outbound.")
     logs.configure(logging.WARNING)
-    phrases = phrases_for(language)
+    phrases = locale_for(language).phrases
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     with in_one_line(EchoFailed, CalledElsewhere, httpx2.HTTPError, OSError, trio.TooSlowError):
         load = LoadPlan(

@@ -68,7 +68,6 @@ LONG_FILES = {
     "relay/simulator/carrier/simulated_call.py": "the carrier's half of a call and the script's share its state",
     "relay/simulator/claude/stand_in.py": "a whole stand-in service: what is asked and answered, the rule, the service",
     "relay/simulator/carrier/twiml_reader.py": "mostly lists of the verbs and attributes that exist",
-    "relay/speech/phrases.py": "a table of sentences, the same ones in each language",
     "relay/speech/asides.py": "one filter over one stream: the marks of all models, and a span for each kind",
     "relay/speech/layout.py": "one filter over one stream: each marker is a rule of a few lines",
 }

@@ -4,6 +4,6 @@
                                                └──when it may be dialled: counted before the transaction ends
 
 `numbers` reads a number and tells what it is, `calling_hours` when its callee may be called, `gate` decides; these are
-pure. `dial_check` fetches the facts and counts. `opt_out` hears "stop calling me", `disclosure` says who is calling.
+pure. `dial_check` fetches the facts and counts. `opt_out` hears "stop calling me".
 It is a tool for whoever answers for the calls, not legal advice.
 """

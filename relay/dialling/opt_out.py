@@ -2,10 +2,10 @@
 
     utterance ─▶ sentences ─▶ words: folded, spelled alike, without fillers ─▶ cheap look ─▶ wish or remark?
 
-The rules are data, one file a language: `relay/speech/locales/en.toml` and its like, whose notation `opt_out_rules` explains. They
-know the plain ways of saying it and no hints, because a number goes onto the list at once. What is missed is still in
-the utterance that the client gets, and a client can put the number on the list too. `scripts/opt_outs.py` measures how
-much is heard of sets of sentences that were written before the rules.
+The rules are data, `[opt_outs]` in a language's file (`relay/speech/locales/en.toml` and its like), in a notation that
+`opt_out_rules` explains. They know the plain ways of saying it and no hints, because a number goes onto the list at
+once. What is missed is still in the utterance that the client gets, and a client can put the number on the list too.
+`scripts/opt_outs.py` measures how much is heard of sets of sentences that were written before the rules.
 
 A language model would understand more, but this must work when none answers, within a millisecond, and alike each time.
 """

@@ -1,8 +1,9 @@
-"""The rules by which one language's opt-outs are heard, read from `relay/speech/locales/<language>.toml`.
+"""The rules by which one language's opt-outs are heard: `[opt_outs]` of `relay/speech/locales/<language>.toml`.
 
-A file is for somebody who speaks the language. Phrases are written one a line, as one would write them: case, accents
+They are for somebody who speaks the language. Phrases are written one a line, as one would write them: case, accents
 and apostrophes do not matter. `(a|b)` is one of them, `[a|b]` one of them or nothing, `*` one word whatever it is, and
-within a word any rest of it. `?` is a question mark. A word in capitals stands for the words of that name in `[names]`.
+within a word any rest of it. `?` is a question mark. A word in capitals stands for the words of that name in
+`[opt_outs.names]`.
 
     spelled     other spellings, contractions and slips of speech recognition, by what they are read as
     fillers     words that say nothing wherever they stand (um, please, curses): left out before all else
@@ -27,13 +28,12 @@ without a bound, so the time is in proportion to the words.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
-from importlib import resources
 
 import attrs
 
 from relay.dialling.opt_out_phrases import EDGES, Group, Letters, Notation, Phrase, Replacements, fold, words_of
+from relay.speech.locales import locale_for
 
 
 @attrs.frozen
@@ -75,15 +75,17 @@ class Rules:
 
 def load_rules(language: str) -> Rules:
     """Read and compile a language's rules. Raises `ValueError`, naming the language and the phrase, for a wrong one."""
-    text = resources.files("relay.speech").joinpath("locales", f"{language}.toml").read_text(encoding="utf-8")
+    rules = locale_for(language).opt_outs
+    if rules is None:
+        raise ValueError(f"relay/speech/locales/{language}.toml has no [opt_outs]")
     try:
-        return compile_rules(tomllib.loads(text))
+        return compile_rules(rules)
     except ValueError as error:
-        raise ValueError(f"locales/{language}.toml: {error}") from error
+        raise ValueError(f"relay/speech/locales/{language}.toml: {error}") from error
 
 
 def compile_rules(data: Mapping[str, object]) -> Rules:
-    """Compile the content of a rules file. Raises `ValueError` naming a phrase that could never be heard."""
+    """Compile the rules of a language's file. Raises `ValueError` naming a phrase that could never be heard."""
     apostrophe = _text(data, "apostrophe")
     fillers = dict.fromkeys(_variants(_text(data, "fillers")), "")
     spelled = {each: reading for reading, text in _table(data, "spelled").items() for each in _variants(text)}

@@ -21,11 +21,11 @@ from relay.calls import OutgoingCall
 from relay.dialling import refusals
 from relay.dialling.defaults import Addresses, Defaults
 from relay.dialling.dialler import Dialler
-from relay.dialling.disclosure import disclosure_for
 from relay.dialling.ports import FrontDesk
 from relay.dialling.requests import CallRequest
 from relay.dialling.verdict import DialKind
 from relay.speech.hygiene import clean
+from relay.speech.locales import locale_for
 from relay.twilio import twiml
 from relay.twilio.call_orders import MAX_TWIML, PlaceCall
 from relay.twilio.rest_errors import CallOutcomeUnknown
@@ -113,7 +113,9 @@ class Conversations:
             voice=call.voice,
             # Before a person is known to have answered nothing of it may be heard; then the relay says it itself.
             greeting="" if call.screened else call.greeting,
-            opening=disclosure_for(call.language, call.agent.name or "") if call.agent.discloses else "",
+            opening=locale_for(call.language).disclosure.on_behalf_of(call.agent.name or "")
+            if call.agent.discloses
+            else "",
         )
         if len(orders) > MAX_TWIML:
             raise refusals.too_long("greeting")

@@ -26,7 +26,6 @@ from relay.agent import Agent
 from relay.dialling import refusals
 from relay.dialling.defaults import Addresses, Chosen, Defaults
 from relay.dialling.dialler import Dialler
-from relay.dialling.disclosure import disclosure_for
 from relay.dialling.ports import Records
 from relay.dialling.requests import VoiceMessageRequest
 from relay.dialling.verdict import DialKind
@@ -34,6 +33,7 @@ from relay.errors import OutboundRefused
 from relay.speech.audio_store import AudioStore
 from relay.speech.engines.port import SpeechEngine, SpeechFailed, checked_text
 from relay.speech.hygiene import clean
+from relay.speech.locales import locale_for
 from relay.twilio import twiml
 from relay.twilio.audio_webhook import audio_url
 from relay.twilio.call_orders import MAX_TWIML, PlaceCall, PlacedCall
@@ -136,7 +136,7 @@ class VoiceMessages:
         orders = twiml.voice_message(
             audio_url=url or "",
             text="" if url else speech.text,
-            opening=disclosure_for(chosen.language, agent.name or "") if agent.discloses else "",
+            opening=locale_for(chosen.language).disclosure.on_behalf_of(agent.name or "") if agent.discloses else "",
             language=chosen.language,
             voice=chosen.voice,
         )

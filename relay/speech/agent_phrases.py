@@ -1,6 +1,6 @@
 """What the relay says on the calls of one agent: the sentences of the language, with the agent's own fillers.
 
-Apart from `phrases`, because what an operator wrote is cleaned as everything that is spoken, and the filter that does
+Apart from `locales`, because what an operator wrote is cleaned as everything that is spoken, and the filter that does
 it needs the words of the languages itself.
 """
 
@@ -11,7 +11,7 @@ import attrs
 from actors.policy import Phrases
 from relay.agent import Agent
 from relay.speech.hygiene import clean
-from relay.speech.phrases import phrases_for
+from relay.speech.locales import locale_for
 
 
 def phrases_of(agent: Agent, language: str) -> Phrases:
@@ -19,7 +19,7 @@ def phrases_of(agent: Agent, language: str) -> Phrases:
 
     A filler of which nothing can be spoken is left out, so that a caller hears silence and no empty utterance.
     """
-    phrases = phrases_for(language)
+    phrases = locale_for(language).phrases
     if agent.fillers is not None:
         spoken = (clean(each, language).strip() for each in agent.fillers)
         phrases = attrs.evolve(phrases, filler=tuple(each for each in spoken if each))

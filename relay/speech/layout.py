@@ -38,7 +38,7 @@ import attrs
 import emoji
 
 from relay.speech.formulas import say_formula
-from relay.speech.phrases import word_for_and, word_for_less_than
+from relay.speech.locales import locale_for
 
 WINDOW = 200
 """The most characters that are ever held back, and the longest markup that is recognised."""
@@ -265,7 +265,7 @@ class LayoutFilter:
             end = window.find("\n") if after == "(" and "\n" in window else len(window)
             closer = window.find(r"\)" if after == "(" else r"\]", 2, end)
             if closer > 0:
-                return closer + 2, say_formula(window[2:closer], word_for_less_than(self.language))
+                return closer + 2, say_formula(window[2:closer], locale_for(self.language).words.less_than)
             return (2, "") if complete or (after == "(" and "\n" in window) else None
         if after and after in ")]":
             return 2, ""
@@ -290,7 +290,7 @@ class LayoutFilter:
         is_formula = len(formula) == 1 or _FORMULA_SIGN.search(formula) is not None
         if not is_closed or not is_formula or window[end + 1 : end + 2].isdigit():
             return 1, "$"
-        return end + 1, say_formula(formula, word_for_less_than(self.language))
+        return end + 1, say_formula(formula, locale_for(self.language).words.less_than)
 
     def _tag(self, window: str, *, complete: bool) -> _Step | None:  # noqa: PLR0911 - one return a rule
         """Drop a tag, keep the address in an autolink and words that are no tag, and say any other `<` as words."""
@@ -328,7 +328,7 @@ class LayoutFilter:
             return None
         if not _COMPARED.match(following):
             return length, ""
-        word = word_for_less_than(self.language)
+        word = locale_for(self.language).words.less_than
         before = " " if self._spoken.isalnum() or self._spoken in set(")%]") else ""
         if word.startswith("…"):  # said after the number, where the language wants it so
             number = _NUMBER.match(f"<{window[length:]}")
@@ -362,7 +362,7 @@ class LayoutFilter:
             return length, ""
         before = " " if self._spoken.strip() else ""
         after = " " if following.strip() else ""
-        return length, f"{before}{word_for_and(self.language)}{after}"
+        return length, f"{before}{locale_for(self.language).words.ampersand}{after}"
 
     def _compares(self, after: str) -> bool:
         """Whether a `<` written as an entity compares: before a number, or apart from what follows."""

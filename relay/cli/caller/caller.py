@@ -16,7 +16,7 @@ from relay.simulator.carrier.dialled_calls import Leg
 from relay.simulator.carrier.exchange import open_carrier
 from relay.simulator.carrier.fault_plan import CallOver, EndlessCall, ScriptError, TwimlRefused, WebhookFailed
 from relay.simulator.carrier.simulated_call import SimulatedCall
-from relay.speech.phrases import phrases_for
+from relay.speech.locales import locale_for
 
 SETTLE_SECONDS = 0.5
 """How long a script listens for more after an answer, before it says its next line."""
@@ -242,7 +242,7 @@ class Caller:
             self._told_legs[place] = "over"
 
     def _who_said(self, call: SimulatedCall, text: str) -> str:
-        phrases = phrases_for(call.attributes.get("language", "en-US"))
+        phrases = locale_for(call.attributes.get("language", "en-US")).phrases
         if any(filler.startswith(text) for filler in self._fillers):
             return "filler"
         if phrases.unavailable in text:

@@ -9,7 +9,7 @@ import pytest
 
 from relay.agent import Agent
 from relay.speech.agent_phrases import phrases_of
-from relay.speech.phrases import phrases_for
+from relay.speech.locales import locale_for
 
 AGENT = Agent(agent_id="my-client", created_at=datetime(2026, 11, 22, tzinfo=UTC))
 
@@ -17,12 +17,12 @@ AGENT = Agent(agent_id="my-client", created_at=datetime(2026, 11, 22, tzinfo=UTC
 @pytest.mark.parametrize("language", ["en-US", "de-AT"])
 def test_an_agent_has_the_fillers_of_the_language(language: str) -> None:
     """Where nothing was set, the call's language decides alone."""
-    assert phrases_of(AGENT, language) == phrases_for(language)
+    assert phrases_of(AGENT, language) == locale_for(language).phrases
 
 
 def test_an_agents_own_fillers_replace_those_of_the_language() -> None:
     """Each rung is set by itself, and all other sentences stay the language's."""
-    german = phrases_for("de")
+    german = locale_for("de").phrases
     short = attrs.evolve(AGENT, fillers=("Moment.", "Gleich."))
     assert phrases_of(short, "de") == attrs.evolve(german, filler=("Moment.", "Gleich."))
     long = attrs.evolve(AGENT, long_filler="Bin noch da.")
