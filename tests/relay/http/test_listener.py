@@ -303,4 +303,4 @@ async def test_dead_peers_are_noticed_by_the_kernel() -> None:
         here = [each for each in gc.get_objects() if type(each) is socket.socket and each.fileno() >= 0]
         ours = [each for each in here if each.getsockname()[:2] == (served.host, served.port)]
         assert len(ours) == 2  # the listening one, and the one that was accepted
-        assert {each.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) for each in ours} == {8000}
+        assert {each.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) for each in ours} == {6000}
