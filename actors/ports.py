@@ -128,10 +128,6 @@ class Observer(Protocol):
         """Hear how a turn went."""
         ...
 
-    def call_refused(self, call: CallInfo, code: str) -> None:
-        """Hear that a call session was refused; `code` is that of `CallRefused`."""
-        ...
-
     def never_connected(self, call: CallInfo, *, is_placed: bool) -> None:
         """Hear that a call never had a session; unless it `is_placed`, the carrier never took it on."""
         ...

@@ -340,10 +340,12 @@ class Relay:
         self._presence = presence
         self.calls = Calls(services, presence, settings.relay_max_calls)
         self._reception = Reception(
-            settings=settings,
             calls=self.calls,
             journal=self._journal,
             policy_for=self._policy_for,
+            default_greeting=settings.default_voice_greeting,
+            default_voice=settings.default_voice_id,
+            default_language=settings.default_voice_language,
         )
         self._defaults = Defaults(
             greeting=settings.default_voice_greeting,
@@ -468,7 +470,7 @@ class Relay:
         webhooks = CarrierWebhooks(
             checker=checker,
             agents=self._known_agents,
-            desk=self._reception,
+            reception=self._reception,
             transfers=self._transfers,
             phrases=lambda language: locale_for(language).carrier,
             public_url=self._public_url,
@@ -479,7 +481,7 @@ class Relay:
         operator = OperatorPages(secret=self._daemon.secret, status=self._status)
         return Gateway(
             pages=build_app([webhooks.blueprint(), audio.blueprint(), health.blueprint(), operator.blueprint()]),
-            voice=VoiceSocket(checker=checker, desk=self._reception, account_sid=self._credentials.account_sid),
+            voice=VoiceSocket(checker=checker, calls=self.calls, account_sid=self._credentials.account_sid),
             mcp=self._clients,
             cors=Cors(self._guard.allows),
         )

@@ -86,10 +86,6 @@ class CallMeter:
             first_word=None if note.first_word is None else round(note.first_word, 3),
         )
 
-    def call_refused(self, call: CallInfo, code: str) -> None:
-        """Log a call session that was refused."""
-        log.warning("call_refused", call_sid=call.call_sid, agent_id=call.agent_id, code=code)
-
     def never_connected(self, call: CallInfo, *, is_placed: bool) -> None:
         """Log a call that never had a session; one that is not placed has no call SID."""
         if is_placed:

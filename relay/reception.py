@@ -2,7 +2,6 @@
 
     voice webhook ──register──▶ Calls.announce, record opened ──ticket──▶ TwiML
     call to be made ──expect──▶ Calls.expect ──placed──▶ Calls.name, record opened
-    voice socket ───connect───▶ Calls.connect, for as long as the call session lasts
     any webhook ──progressed──▶ Calls.name, Calls.end; record
 
 What a call is told is made here, of a webhook or an order, the agent and the settings. What was chosen for one call
@@ -22,11 +21,9 @@ from actors.calls import Call, Calls
 from actors.errors import CallRefused, StoreFailed
 from actors.events import MessageLeft
 from actors.policy import Policy
-from actors.ports import PhoneLine
 from relay.agent import Agent
 from relay.calls import Admission, IncomingCall, OutgoingCall
 from relay.faults import report
-from relay.settings import Settings
 from relay.speech.hygiene import clean
 from relay.store.call_journal import CallJournal
 
@@ -35,13 +32,16 @@ from relay.store.call_journal import CallJournal
 class Reception:
     """Bring calls to the registry, and what the carrier says of them to their records.
 
-    `policy_for` makes the policy of an agent's calls in a language.
+    `policy_for` makes the policy of an agent's calls in a language; the defaults are for what neither a call nor its
+    agent says.
     """
 
-    settings: Settings
     calls: Calls
     journal: CallJournal
     policy_for: Callable[[Agent, str], Policy]
+    default_greeting: str
+    default_voice: str
+    default_language: str
 
     async def register(self, call: IncomingCall) -> Admission:
         """Admit a call that the carrier announces, or another session of one, with a ticket.
@@ -101,18 +101,6 @@ class Reception:
         call = self.calls.find_call(call_sid, agent_id)
         return call is not None and call.was_connected
 
-    def redeem(self, agent_id: str, call_sid: str, ticket: str) -> CallInfo | None:
-        """Take a ticket back; None when it is unknown, used, too old, or another call's or agent's."""
-        return self.calls.redeem(agent_id, call_sid, ticket)
-
-    async def connect(self, info: CallInfo, line: PhoneLine) -> None:
-        """Run the whole call session on its line. Lets nothing out but a cancellation."""
-        try:
-            await self.calls.connect(info, line)
-        except CallRefused as refusal:
-            self.calls.services.observer.call_refused(info, refusal.code)
-            await line.close(1008)
-
     async def progressed(self, agent_id: str, progress: CallProgress) -> None:
         """Record what the carrier says of a call, in any order and any number of times, and let go of one that is over.
 
@@ -151,7 +139,7 @@ class Reception:
             return attrs.evolve(
                 again, greeting=clean(call.greeting or "", again.language), note=call.note, screened=False
             )
-        language = agent.language or self.settings.default_voice_language
+        language = agent.language or self.default_language
         given = None if is_unheard else call.greeting
         greeting = given if given is not None else agent.greeting
         return CallInfo(
@@ -162,9 +150,9 @@ class Reception:
             direction=call.direction,
             verified=call.verified,
             attestation=call.attestation,
-            greeting=clean(self.settings.default_voice_greeting if greeting is None else greeting, language),
+            greeting=clean(self.default_greeting if greeting is None else greeting, language),
             system_prompt=agent.system_prompt or "",
-            voice=self.settings.default_voice_id if agent.voice is None else agent.voice,
+            voice=self.default_voice if agent.voice is None else agent.voice,
             language=language,
             started_at=self.calls.now(),
             connection=call.attempt + 1,

@@ -160,7 +160,6 @@ class RecordingObserver:
 
     turns: list[NoteTurn] = attrs.field(factory=list)
     left: list[tuple[str, Reason]] = attrs.field(factory=list)
-    turned_away: list[str] = attrs.field(factory=list)
     missed: list[tuple[str, bool]] = attrs.field(factory=list)
     not_kept: list[str] = attrs.field(factory=list)
     refused: list[str] = attrs.field(factory=list)
@@ -171,9 +170,6 @@ class RecordingObserver:
 
     def turn_ended(self, call: CallInfo, note: NoteTurn) -> None:
         self.turns.append(note)
-
-    def call_refused(self, call: CallInfo, code: str) -> None:
-        self.turned_away.append(code)
 
     def never_connected(self, call: CallInfo, *, is_placed: bool) -> None:
         self.missed.append((call.call_sid, is_placed))

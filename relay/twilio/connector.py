@@ -18,8 +18,9 @@ from werkzeug.exceptions import NotFound
 from actors.errors import CallRefused
 from relay.agent import Agent
 from relay.calls import IncomingCall
+from relay.reception import Reception
 from relay.twilio import twiml
-from relay.twilio.ports import AgentDirectory, CarrierPhrases, FrontDesk, Phrasebook
+from relay.twilio.ports import AgentDirectory, CarrierPhrases, Phrasebook
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +54,7 @@ class Connector:
     """Answer the carrier about a call. `public_url` is the origin from which the addresses in TwiML are made."""
 
     agents: AgentDirectory
-    desk: FrontDesk
+    reception: Reception
     phrases: Phrasebook
     public_url: str
     default_language: str
@@ -74,7 +75,7 @@ class Connector:
         """
         agent_id = call.agent.agent_id
         try:
-            admission = await self.desk.register(call)
+            admission = await self.reception.register(call)
         except CallRefused as refusal:
             log.warning("call_refused", agent_id=agent_id, call_sid=call.call_sid, code=refusal.code)
             if refusal.code == "over":

@@ -1,8 +1,4 @@
-"""What the web side needs from the rest of the relay, as protocols and frozen values; `relay/daemon.py` wires them.
-
-webhook ──IncomingCall──▶ FrontDesk.register ──Admission (ticket)──▶ TwiML
-voice socket ──ticket──▶ FrontDesk.redeem ──CallInfo──▶ FrontDesk.connect, for as long as the call lasts
-"""
+"""What the carrier's side needs of rooms that it does not know: the store's agents, transfers, phrases, readiness."""
 
 from __future__ import annotations
 
@@ -11,11 +7,9 @@ from typing import Any, Protocol
 
 import attrs
 
-from actors.call_record import CallProgress
-from actors.call_values import Callee, CallInfo, Direction
-from actors.ports import PhoneLine
+from actors.call_values import Direction
 from relay.agent import Agent
-from relay.calls import Admission, IncomingCall, TransferResult
+from relay.calls import TransferResult
 
 Scope = Mapping[str, Any]
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
@@ -33,43 +27,12 @@ class AgentDirectory(Protocol):
         ...
 
 
-class FrontDesk(Protocol):
-    """Where calls are admitted, connected and seen off."""
-
-    async def register(self, call: IncomingCall) -> Admission:
-        """Admit a call, or raise `actors.errors.CallRefused`.
-
-        The same idempotency token for the same call gives the same admission. Cancelled when the carrier hangs up on
-        its own request; the carrier then asks again.
-        """
-        ...
-
-    def redeem(self, agent_id: str, call_sid: str, ticket: str) -> CallInfo | None:
-        """Take a ticket back; None when it is unknown, used, too old, or another call's or agent's."""
-        ...
-
-    async def connect(self, info: CallInfo, line: PhoneLine) -> None:
-        """Run the whole call on this line; return when it is over. Lets nothing out but a cancellation."""
-        ...
-
-    async def progressed(self, agent_id: str, progress: CallProgress) -> None:
-        """Take note of what the carrier says of a call, in any order and any number of times.
-
-        Raises `StoreFailed`; the carrier is then told so, and may say it again. Cancelling loses nothing that counts.
-        """
-        ...
-
-    async def picked_up(self, agent_id: str, call_sid: str, callee: Callee) -> None:
-        """Take note of who picked up a call that we made. An unknown call is no error. Raises `StoreFailed`."""
-        ...
-
-
 @attrs.frozen(kw_only=True)
 class EndedSession:
     """A session that our side ended while the call is still up: what to do with the caller is asked.
 
     `handoff` is what went out with the `end` frame, `attempt` that of the session; the numbers and the direction are
-    as in `IncomingCall`.
+    as in `relay.calls.IncomingCall`.
     """
 
     agent: Agent

@@ -16,29 +16,17 @@ from quart import Blueprint, request
 from werkzeug.exceptions import NotFound
 
 from relay.agent import Agent
-from relay.calls import TransferResult
+from relay.reception import Reception
 from relay.twilio import forms as carrier_forms
 from relay.twilio import twiml
 from relay.twilio.connector import Answer, Connections, Connector, twiml_answer
 from relay.twilio.forms import Form
-from relay.twilio.ports import EndedSession, FrontDesk, Transfers
+from relay.twilio.ports import Transfers
 from relay.twilio.signatures import SignatureChecker
 
 log = structlog.get_logger(__name__)
 
 _ACCEPTING_KEY = "1"
-
-
-class NoTransfers:
-    """`Transfers` of a relay that passes no call on: every call ends with its session."""
-
-    async def hand_off(self, _session: EndedSession) -> str | None:
-        """Let the call end."""
-        return None
-
-    async def dialled(self, _result: TransferResult) -> str | None:
-        """Let the call end: whatever was dialled was not ours."""
-        return None
 
 
 @attrs.frozen(kw_only=True)
@@ -47,7 +35,7 @@ class TransferWebhooks:
 
     checker: SignatureChecker
     connector: Connector
-    desk: FrontDesk
+    reception: Reception
     transfers: Transfers
 
     def add_to(self, routes: Blueprint) -> None:
@@ -73,7 +61,7 @@ class TransferWebhooks:
         else:
             raise NotFound
         if over is not None:
-            await self.desk.progressed(agent_id, over)
+            await self.reception.progressed(agent_id, over)
         return answer
 
     async def whisper(self, agent_id: str) -> Answer:

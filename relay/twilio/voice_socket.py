@@ -1,6 +1,6 @@
 """The raw ASGI handler of the voice socket: who may connect, to which call, and nothing else.
 
-    upgrade ──signature?──▶ accept ──first frame: setup?──▶ account? ticket? ──▶ FrontDesk.connect (the whole call)
+    upgrade ──signature?──▶ accept ──first frame: setup?──▶ account? ticket? ──▶ Calls.connect (the whole session)
        │ 403                              │ 1008                │ 1008
 
 Raw ASGI and not a Quart handler, because Quart tells a handler of a hang-up only by cancelling it, and closes with
@@ -15,11 +15,13 @@ import structlog
 import trio
 
 from actors.call_values import CallInfo
+from actors.calls import Calls
+from actors.errors import CallRefused
 from actors.events import CallerGone, FrameUnknown, PhoneEvent
 from relay.faults import report
 from relay.twilio.frames import Setup
 from relay.twilio.phone_line import AsgiPhoneLine, Receive, Send
-from relay.twilio.ports import FrontDesk, Scope
+from relay.twilio.ports import Scope
 from relay.twilio.signatures import SignatureChecker
 
 log = structlog.get_logger(__name__)
@@ -41,7 +43,7 @@ class VoiceSocket:
     """Turn signed, ticketed upgrades into calls. `account_sid` None takes the carrier's word for the account."""
 
     checker: SignatureChecker
-    desk: FrontDesk
+    calls: Calls
     account_sid: str | None = None
 
     async def __call__(self, agent_id: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,7 +68,12 @@ class VoiceSocket:
             log.warning("voice_socket_refused", agent_id=agent_id, why=str(refusal))
             await line.close(_POLICY_VIOLATION)
             return
-        await self.desk.connect(info, line)
+        try:
+            await self.calls.connect(info, line)
+        except CallRefused as refusal:
+            log.warning("call_refused", call_sid=info.call_sid, agent_id=info.agent_id, code=refusal.code)
+            await line.close(_POLICY_VIOLATION)
+            return
         await line.close(_NORMAL)
 
     async def _identify(self, agent_id: str, line: AsgiPhoneLine) -> CallInfo:
@@ -86,7 +93,7 @@ class VoiceSocket:
                 raise _Refused("setup_missing")
         if self.account_sid is not None and setup.account_sid != self.account_sid:
             raise _Refused("account")
-        info = self.desk.redeem(agent_id, setup.call_sid, setup.custom_parameters.get("ticket", ""))
+        info = self.calls.redeem(agent_id, setup.call_sid, setup.custom_parameters.get("ticket", ""))
         if info is None:
             raise _Refused("ticket")
         return info

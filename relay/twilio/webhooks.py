@@ -1,9 +1,9 @@
 """The carrier's webhooks: a call comes in, goes on, is picked up, is over. Signed forms in, TwiML out.
 
-    POST /webhooks/{agent}/voice          ──register──▶ FrontDesk ──ticket──▶ <Connect><ConversationRelay>
+    POST /webhooks/{agent}/voice          ──register──▶ Reception ──ticket──▶ <Connect><ConversationRelay>
     POST /webhooks/{agent}/voice-ended    the Connect action: hand over, resume, apologise, or nothing
-    POST /webhooks/{agent}/call-status    ──progressed──▶ FrontDesk
-    POST /webhooks/{agent}/answered-by    ──picked_up──▶ FrontDesk
+    POST /webhooks/{agent}/call-status    ──progressed──▶ Reception
+    POST /webhooks/{agent}/answered-by    ──picked_up──▶ Reception
     POST /webhooks/{agent}/transfer-ended, /whisper, /whisper-answer: see relay/twilio/transfer_webhooks.py
 
 The signature is checked before anything else is said, even whether the agent exists. To the carrier a refusal is an
@@ -30,13 +30,14 @@ from actors.errors import StoreFailed
 from relay.agent import Agent
 from relay.errors import DatabaseError
 from relay.faults import report
+from relay.reception import Reception
 from relay.twilio import forms as carrier_forms
 from relay.twilio import twiml
 from relay.twilio.connector import Answer, Connections, Connector, twiml_answer
 from relay.twilio.forms import Form
-from relay.twilio.ports import AgentDirectory, EndedSession, FrontDesk, Phrasebook, Transfers
+from relay.twilio.ports import AgentDirectory, EndedSession, Phrasebook, Transfers
 from relay.twilio.signatures import SignatureChecker
-from relay.twilio.transfer_webhooks import NoTransfers, TransferWebhooks
+from relay.twilio.transfer_webhooks import TransferWebhooks
 
 log = structlog.get_logger(__name__)
 
@@ -57,18 +58,18 @@ class CarrierWebhooks:
 
     checker: SignatureChecker
     agents: AgentDirectory
-    desk: FrontDesk
+    reception: Reception
+    transfers: Transfers
     phrases: Phrasebook
     public_url: str
     default_language: str = "en-US"
-    transfers: Transfers = attrs.field(factory=NoTransfers)
     _connector: Connector = attrs.field(init=False)
 
     @_connector.default
     def _make_connector(self) -> Connector:
         return Connector(
             agents=self.agents,
-            desk=self.desk,
+            reception=self.reception,
             phrases=self.phrases,
             public_url=self.public_url,
             default_language=self.default_language,
@@ -82,7 +83,7 @@ class CarrierWebhooks:
         routes.post("/call-status")(self.call_status)
         routes.post("/answered-by")(self.answered_by)
         TransferWebhooks(
-            checker=self.checker, connector=self._connector, desk=self.desk, transfers=self.transfers
+            checker=self.checker, connector=self._connector, reception=self.reception, transfers=self.transfers
         ).add_to(routes)
         routes.register_error_handler(StoreFailed, _not_kept)
         routes.register_error_handler(DatabaseError, self._not_found_out)
@@ -110,7 +111,7 @@ class CarrierWebhooks:
         )
         progress = carrier_forms.call_progress(form)
         if progress is not None and progress.is_over:
-            await self.desk.progressed(agent_id, progress)
+            await self.reception.progressed(agent_id, progress)
             return twiml_answer(twiml.empty())
         agent = await self._connector.agent(agent_id)
         match status:
@@ -128,7 +129,7 @@ class CarrierWebhooks:
         call_sid, progress = carrier_forms.call_sid(form), carrier_forms.call_progress(form)
         log.info("call_status", agent_id=agent_id, call_sid=call_sid, status=form.get("CallStatus", ""))
         if progress is not None:
-            await self.desk.progressed(agent_id, progress)
+            await self.reception.progressed(agent_id, progress)
         return "", 204, {}
 
     async def answered_by(self, agent_id: str) -> Answer:
@@ -136,7 +137,7 @@ class CarrierWebhooks:
         form = await carrier_forms.signed_form(self.checker)
         call_sid, callee = carrier_forms.call_sid(form), carrier_forms.callee(form)
         log.info("call_picked_up", agent_id=agent_id, call_sid=call_sid, callee=callee.value)
-        await self.desk.picked_up(agent_id, call_sid, callee)
+        await self.reception.picked_up(agent_id, call_sid, callee)
         return "", 204, {}
 
     async def _hand_off(self, agent: Agent, form: Form, connections: Connections) -> Answer:
@@ -175,7 +176,7 @@ class CarrierWebhooks:
         if progress is None or not progress.error:
             return
         try:
-            await self.desk.progressed(agent.agent_id, progress)
+            await self.reception.progressed(agent.agent_id, progress)
         except StoreFailed as error:
             # The call goes on, which counts for more than what its record says of a line that broke.
             call_sid, why = progress.call_sid, type(error).__name__

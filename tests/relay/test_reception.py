@@ -58,10 +58,10 @@ class Desk:
     async def bring(self, admission: Admission) -> MemoryLine:
         """Come with the ticket, and return the line once the call is on it."""
         call = admission.call_info
-        info = self.reception.redeem(call.agent_id, call.call_sid, admission.ticket)
+        info = self.board.redeem(call.agent_id, call.call_sid, admission.ticket)
         assert info is not None
         line = MemoryLine()
-        self.nursery.start_soon(self.reception.connect, info, line)
+        self.nursery.start_soon(self.board.connect, info, line)
         await wait_all_tasks_blocked()
         return line
 
@@ -107,7 +107,6 @@ def build_desk(
     *,
     journal: MemoryJournal | None = None,
     max_calls: int = 10,
-    settings: Settings | None = None,
     script: Script | None = None,
 ) -> Desk:
     journal = journal or MemoryJournal()
@@ -124,17 +123,20 @@ def build_desk(
     for agent in (AGENT, OTHER):
         presence.arrive(Session(agent.agent_id))
     board = Calls(services, presence, max_calls, WallClock())
-    reception = reception_of(board, cast("CallJournal", journal), settings)
+    reception = reception_of(board, cast("CallJournal", journal))
     nursery.start_soon(board.run)
     return Desk(journal=journal, store=store, board=board, reception=reception, nursery=nursery, news=news)
 
 
-def reception_of(board: Calls, journal: CallJournal, settings: Settings | None = None) -> Reception:
+def reception_of(board: Calls, journal: CallJournal) -> Reception:
+    settings = Settings()
     return Reception(
-        settings=settings or Settings(),
         calls=board,
         journal=journal,
         policy_for=lambda _agent, _language: Policy(),
+        default_greeting=settings.default_voice_greeting,
+        default_voice=settings.default_voice_id,
+        default_language=settings.default_voice_language,
     )
 
 
@@ -198,7 +200,7 @@ async def test_a_call_begins_when_its_line_does(nursery: trio.Nursery) -> None:
     clock = cast("WallClock", desk.board.now)
     admission = await desk.announce()
     clock.turn(seconds=3)
-    info = desk.reception.redeem("my-client", "CA1", admission.ticket)
+    info = desk.board.redeem("my-client", "CA1", admission.ticket)
     assert info is not None
     assert info.started_at == clock.time
 
@@ -209,8 +211,8 @@ async def test_a_call_begins_when_its_line_does(nursery: trio.Nursery) -> None:
 async def test_a_ticket_is_good_once(desk: Desk) -> None:
     """The second socket that shows a ticket is nobody."""
     admission = await desk.announce()
-    assert desk.reception.redeem("my-client", "CA1", admission.ticket) is not None
-    assert desk.reception.redeem("my-client", "CA1", admission.ticket) is None
+    assert desk.board.redeem("my-client", "CA1", admission.ticket) is not None
+    assert desk.board.redeem("my-client", "CA1", admission.ticket) is None
 
 
 @pytest.mark.parametrize(
@@ -229,17 +231,17 @@ async def test_a_ticket_is_for_its_own_call_and_agent(
     """A ticket opens nothing but the call it was made for, and a failed attempt does not use it up."""
     admission = await desk.announce("CA1")
     await desk.announce("CA2")
-    assert desk.reception.redeem(agent_id, call_sid, admission.ticket if ticket is None else ticket) is None
-    assert desk.reception.redeem("my-client", "CA1", admission.ticket) is not None
+    assert desk.board.redeem(agent_id, call_sid, admission.ticket if ticket is None else ticket) is None
+    assert desk.board.redeem("my-client", "CA1", admission.ticket) is not None
 
 
 async def test_a_ticket_expires(desk: Desk, autojump_clock: MockClock) -> None:
     """A ticket is good until its time is over, and no longer."""
     early, late = await desk.announce("CA1"), await desk.announce("CA2")
     await trio.sleep(TICKET_SECONDS - 0.01)
-    assert desk.reception.redeem("my-client", "CA1", early.ticket) is not None
+    assert desk.board.redeem("my-client", "CA1", early.ticket) is not None
     await trio.sleep(0.01)
-    assert desk.reception.redeem("my-client", "CA2", late.ticket) is None
+    assert desk.board.redeem("my-client", "CA2", late.ticket) is None
 
 
 async def test_a_ticket_does_not_show_in_a_repr(desk: Desk) -> None:
@@ -277,8 +279,8 @@ async def test_another_token_is_another_request(desk: Desk) -> None:
     first = await desk.announce(idempotency_token="one")
     second = await desk.announce(idempotency_token="two")
     assert not second.repeat
-    assert desk.reception.redeem("my-client", "CA1", first.ticket) is None
-    assert desk.reception.redeem("my-client", "CA1", second.ticket) is not None
+    assert desk.board.redeem("my-client", "CA1", first.ticket) is None
+    assert desk.board.redeem("my-client", "CA1", second.ticket) is not None
 
 
 async def test_a_repeat_never_serves_another_agent(desk: Desk) -> None:
@@ -453,7 +455,7 @@ async def test_what_happens_while_a_record_is_closed_is_not_lost(
     admission = await desk.announce("CA2")
     journal.may_close.set()
     await wait_all_tasks_blocked()
-    assert desk.reception.redeem("my-client", "CA2", admission.ticket) is not None
+    assert desk.board.redeem("my-client", "CA2", admission.ticket) is not None
 
 
 # ── calls that come back ────────────────────────────────────────────────────────────────────────────────────────────
@@ -517,11 +519,15 @@ async def test_another_agent_does_not_learn_what_was_said(desk: Desk) -> None:
     assert desk.said() == []
 
 
-async def test_one_line_too_many_is_closed(desk: Desk) -> None:
-    """A second socket of the same session is closed with 1008, and the call on the first goes on."""
+async def test_one_line_too_many_is_refused(desk: Desk) -> None:
+    """A second socket of the same session is nobody, and the call on the first goes on."""
     first = await desk.bring(await desk.announce(idempotency_token="one"))
-    second = await desk.bring(await desk.announce(idempotency_token="two"))
-    assert second.frames == [("close", 1008, True)]
+    second = await desk.announce(idempotency_token="two")
+    info = desk.board.redeem("my-client", "CA1", second.ticket)
+    assert info is not None
+    with pytest.raises(CallRefused) as refusal:
+        await desk.board.connect(info, MemoryLine())
+    assert refusal.value.code == "already_here"
     await desk.talk(first, "Hello?")
     assert len(desk.board.live()) == 1
 
@@ -700,7 +706,7 @@ async def test_a_call_that_is_over_before_it_came_is_forgotten(desk: Desk) -> No
     admission = await desk.announce()
     await desk.reception.progressed("my-client", over("CA1"))
     assert desk.board.occupied() == 0
-    assert desk.reception.redeem("my-client", "CA1", admission.ticket) is None
+    assert desk.board.redeem("my-client", "CA1", admission.ticket) is None
     await wait_all_tasks_blocked()
     assert desk.entries() == (0, 0, 0)
     assert desk.journal.closed["CA1"].outcome == "not_connected"
@@ -785,7 +791,7 @@ async def test_a_call_that_we_make_has_its_own_settings(desk: Desk) -> None:
     """What was chosen for the call is what its line is told, under the name that the carrier gave it."""
     ticket = desk.reception.expect(outgoing(screened=True, on_voicemail=Voicemail.GO_ON))
     await desk.reception.placed(ORDER, "CA7")
-    info = desk.reception.redeem("my-client", "CA7", ticket)
+    info = desk.board.redeem("my-client", "CA7", ticket)
     assert info is not None
     assert (info.call_sid, info.direction, info.caller, info.called) == (
         "CA7",
@@ -812,12 +818,12 @@ async def test_whoever_comes_first_names_the_call(desk: Desk, first: str) -> Non
         await desk.reception.placed(ORDER, "CA7")
     elif first == "report":
         await desk.reception.progressed("my-client", over("CA7", "ringing", ORDER))
-    info = desk.reception.redeem("my-client", "CA7", ticket)
+    info = desk.board.redeem("my-client", "CA7", ticket)
     await desk.reception.placed(ORDER, "CA7")
     await desk.reception.progressed("my-client", over("CA7", "in-progress", ORDER))
     assert info is not None
     assert desk.board.occupied() == 1
-    assert desk.reception.redeem("my-client", "CA7", ticket) is None
+    assert desk.board.redeem("my-client", "CA7", ticket) is None
     await desk.reception.progressed("my-client", over("CA7", "completed", ORDER))
     assert desk.entries() == (0, 0, 0)
 
@@ -825,9 +831,9 @@ async def test_whoever_comes_first_names_the_call(desk: Desk, first: str) -> Non
 async def test_a_ticket_of_a_call_that_we_make_is_its_agent_s_own(desk: Desk) -> None:
     """Another agent's line does not get the call, nor does a wrong ticket, and neither names it."""
     ticket = desk.reception.expect(outgoing())
-    assert desk.reception.redeem("other", "CA7", ticket) is None
-    assert desk.reception.redeem("my-client", "CA7", "guessed") is None
-    assert desk.reception.redeem("my-client", "CA7", ticket) is not None
+    assert desk.board.redeem("other", "CA7", ticket) is None
+    assert desk.board.redeem("my-client", "CA7", "guessed") is None
+    assert desk.board.redeem("my-client", "CA7", ticket) is not None
 
 
 async def test_another_agent_s_report_neither_names_nor_ends_a_call(desk: Desk) -> None:
@@ -836,7 +842,7 @@ async def test_another_agent_s_report_neither_names_nor_ends_a_call(desk: Desk) 
     await desk.reception.progressed("other", over("CA7", "ringing", ORDER))
     await desk.reception.placed(ORDER, "CA8")
     await desk.reception.progressed("other", over("CA8", "completed"))
-    assert desk.reception.redeem("my-client", "CA8", ticket) is not None
+    assert desk.board.redeem("my-client", "CA8", ticket) is not None
 
 
 async def test_a_withdrawn_call_gives_its_place_back(desk: Desk) -> None:
@@ -845,7 +851,7 @@ async def test_a_withdrawn_call_gives_its_place_back(desk: Desk) -> None:
     desk.reception.withdraw(ORDER)
     desk.reception.withdraw(ORDER)
     assert desk.board.occupied() == 0
-    assert desk.reception.redeem("my-client", "CA7", ticket) is None
+    assert desk.board.redeem("my-client", "CA7", ticket) is None
 
 
 async def test_a_call_that_nobody_reports_on_is_given_up(desk: Desk, autojump_clock: MockClock) -> None:
@@ -877,10 +883,10 @@ async def test_who_picked_up_is_told_to_the_call_even_before_its_line(desk: Desk
     await desk.reception.placed(ORDER, "CA7")
     await desk.reception.picked_up("my-client", "CA7", Callee.HUMAN)
     assert desk.journal.picked_up == {"CA7": "human"}
-    info = desk.reception.redeem("my-client", "CA7", ticket)
+    info = desk.board.redeem("my-client", "CA7", ticket)
     assert info is not None
     line = MemoryLine()
-    desk.nursery.start_soon(desk.reception.connect, info, line)
+    desk.nursery.start_soon(desk.board.connect, info, line)
     assert await line.hear() == "Hello, this is Ada's office."
 
 
@@ -913,7 +919,7 @@ async def test_what_was_chosen_for_a_call_holds_after_a_lost_line(desk: Desk) ->
     """A call that we made is resumed in its own language and with its own prompt, and is not screened again."""
     ticket = desk.reception.expect(outgoing(screened=True))
     await desk.reception.placed(ORDER, "CA7")
-    assert desk.reception.redeem("my-client", "CA7", ticket) is not None
+    assert desk.board.redeem("my-client", "CA7", ticket) is not None
     resumed = (
         await desk.announce("CA7", attempt=1, greeting="We were cut off.", direction=Direction.OUTBOUND)
     ).call_info

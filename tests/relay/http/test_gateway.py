@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog
 import trio
 
+from actors.calls import Calls
 from relay.calls import IncomingCall
 from relay.http.gateway import Gateway
 from relay.twilio.ports import AsgiApp
@@ -30,7 +31,7 @@ def page(name: str) -> AsgiApp:
 
 def gateway(pages: AsgiApp | None = None, mcp: AsgiApp | None = None, desk: FakeDesk | None = None) -> Gateway:
     """Return a gateway in front of these."""
-    voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), desk=desk or FakeDesk())
+    voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), calls=cast("Calls", desk or FakeDesk()))
     return Gateway(pages=pages or page("pages"), voice=voice, mcp=mcp)
 
 

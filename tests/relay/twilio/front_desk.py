@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from typing import cast
 from xml.etree import ElementTree as ET
 
 import attrs
@@ -17,6 +18,7 @@ from relay.agent import Agent
 from relay.calls import Admission, IncomingCall, TransferResult
 from relay.errors import DatabaseError
 from relay.http.app import build_app
+from relay.reception import Reception
 from relay.twilio.ports import AgentDirectory, EndedSession
 from relay.twilio.signatures import SignatureChecker
 from relay.twilio.webhooks import CarrierWebhooks
@@ -64,7 +66,9 @@ async def _hang_up(_info: CallInfo, line: PhoneLine) -> None:
 
 @attrs.define(eq=False)
 class FakeDesk:
-    """A front desk that admits all calls with the ticket `ticket-of-<sid>-<attempt>`, once redeemable.
+    """Stands in for `Reception`, and for `Calls` at the voice socket.
+
+    Admits all calls with the ticket `ticket-of-<sid>-<attempt>`, once redeemable.
 
     `refusal` is raised instead of admitting, `loss` instead of taking note; `on_connect` is what a connected call does.
     """
@@ -161,7 +165,7 @@ def carrier_app(
     webhooks = CarrierWebhooks(
         checker=SignatureChecker(TOKEN, ORIGIN),
         agents=agents or Agents(agent),
-        desk=desk,
+        reception=cast("Reception", desk),
         phrases=Phrases,
         public_url=ORIGIN,
         transfers=transfers,

@@ -11,8 +11,6 @@ from quart_trio import QuartTrio
 from actors.call_values import Direction
 from actors.errors import CallRefused, StoreFailed
 from relay.calls import TransferResult
-from relay.twilio.ports import EndedSession
-from relay.twilio.transfer_webhooks import NoTransfers
 from tests.relay.http.asgi_driver import ORIGIN, ask, post_form, signature
 from tests.relay.twilio.front_desk import ANNE, FakeDesk, FakeTransfers, carrier_app, connection, spoken, verbs
 from tests.sids import NO_SIDS, sid
@@ -274,10 +272,3 @@ async def test_the_log_holds_no_numbers_and_no_note(app: QuartTrio) -> None:
         await post_form(app, WHISPER_ANSWER, {**PICKED_UP, "From": "+15550003333", "Digits": "1"})
     assert [each["event"] for each in logs] == ["transfer_over", "call_admitted", "whisper_answered"]
     assert not any(secret in str(logs) for secret in ("+1555", "not answered", "ticket-of"))
-
-
-async def test_without_transfers_every_call_ends_with_its_session() -> None:
-    """A relay that passes no call on has nothing to order."""
-    session = EndedSession(agent=ANNE, call_sid=sid(), handoff="a word")
-    assert await NoTransfers().hand_off(session) is None
-    assert await NoTransfers().dialled(TransferResult(agent=ANNE, call_sid=sid(), status="busy")) is None

@@ -6,13 +6,15 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog
 import trio
 
 from actors.call_values import CallInfo
+from actors.calls import Calls
+from actors.errors import CallRefused
 from actors.events import CallerGone, UtteranceHeard
 from actors.ports import PhoneLine
 from relay.calls import IncomingCall
@@ -40,7 +42,7 @@ def setup(**changes: object) -> str:
 async def dialled(desk: FakeDesk, *, headers: dict[str, str] = SIGNED, **how: Any) -> AsyncIterator[DialledSocket]:
     """Register the call CA1 and dial its socket; the account is AC1."""
     await desk.register(IncomingCall(agent=ANNE, call_sid=sid()))
-    voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), desk=desk, account_sid="AC1")
+    voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), calls=cast("Calls", desk), account_sid="AC1")
     with trio.fail_after(60):
         async with dial(partial(voice, "anne"), PATH, headers=headers, **how) as socket:
             yield socket
@@ -124,7 +126,7 @@ async def test_anything_but_this_calls_setup_is_closed(
 async def test_a_ticket_is_good_once(autojump_clock: trio.testing.MockClock) -> None:
     """A replayed upgrade and setup, signature and all, finds its ticket used."""
     desk = FakeDesk()
-    voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), desk=desk, account_sid="AC1")
+    voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), calls=cast("Calls", desk), account_sid="AC1")
     async with dialled(desk) as first:
         await first.say(setup())
     async with dial(partial(voice, "anne"), PATH, headers=SIGNED) as replay:
@@ -136,7 +138,7 @@ async def test_a_ticket_is_good_for_its_agent_only(autojump_clock: trio.testing.
     """The ticket of one agent's call does not open another agent's socket."""
     desk = FakeDesk()
     await desk.register(IncomingCall(agent=ANNE, call_sid=sid()))
-    voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), desk=desk)
+    voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), calls=cast("Calls", desk))
     other = "/webhooks/bert/voice-ws"
     headers = {"x-twilio-signature": signature("wss://voice.example" + other)}
     async with dial(partial(voice, "bert"), other, headers=headers) as socket:
@@ -148,7 +150,7 @@ async def test_without_an_account_any_account_will_do(autojump_clock: trio.testi
     """A local daemon, which has no account, takes the carrier's word."""
     desk = FakeDesk()
     await desk.register(IncomingCall(agent=ANNE, call_sid=sid()))
-    voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), desk=desk)
+    voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), calls=cast("Calls", desk))
     async with dial(partial(voice, "anne"), PATH, headers=SIGNED) as socket:
         await socket.say(setup(accountSid="whatever"))
     assert socket.outcome == ["accept", 1000]
@@ -199,6 +201,21 @@ async def test_a_call_that_fails_is_closed_as_our_fault(autojump_clock: trio.tes
     assert socket.outcome == ["accept", 1011]
     assert [each["event"] for each in logs] == ["voice_socket_failed"]
     assert "said by the caller" not in str(logs)
+
+
+async def test_a_session_that_is_refused_is_closed(autojump_clock: trio.testing.MockClock) -> None:
+    """A second socket of a session that has one is against the rules, and no fault of ours."""
+
+    async def refuse(_info: CallInfo, _line: PhoneLine) -> None:
+        raise CallRefused("already_here", "this call has an open line already")
+
+    with structlog.testing.capture_logs() as logs:
+        async with dialled(FakeDesk(on_connect=refuse)) as socket:
+            await socket.say(setup())
+    assert socket.outcome == ["accept", 1008]
+    assert [(each["event"], each["code"], each["call_sid"]) for each in logs] == [
+        ("call_refused", "already_here", sid())
+    ]
 
 
 async def test_a_cancelled_socket_stops_at_once(autojump_clock: trio.testing.MockClock) -> None:
