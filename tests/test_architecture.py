@@ -83,6 +83,9 @@ def _module_name(path: Path) -> str:
     return ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
 
 
+MODULES = sorted(map(_module_name, _files("actors", "relay")))
+
+
 @cache
 def _modules() -> dict[str, ast.Module]:
     return {_module_name(path): ast.parse(path.read_text()) for path in _files("actors", "relay")}
@@ -112,13 +115,13 @@ def _imported_parts(module: str) -> set[str]:
     return {_part(name) for name in _imports(_modules()[module]) if name.split(".")[0] in {"actors", "relay"}}
 
 
-RELAY = sorted(name for name in _modules() if name.startswith("relay"))
+RELAY = sorted(name for name in MODULES if name.startswith("relay"))
 
 
 # ── who imports whom ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("module", sorted(name for name in _modules() if name.startswith("actors")))
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if name.startswith("actors")))
 def test_actors_know_nothing_of_the_outside(module: str) -> None:
     """What happens in a call imports the standard library, attrs and trio, and nothing of `relay`."""
     allowed = sys.stdlib_module_names | {"attrs", "trio", "actors"}
@@ -361,7 +364,7 @@ def _fields() -> Iterator[tuple[str, str, bool]]:
 
 
 def _classes() -> Iterator[type]:
-    for name in sorted(_modules()):
+    for name in MODULES:
         if name.endswith(("__main__", "espeak_worker")) or ".migrations." in name:
             continue  # which do something when they are imported
         module = importlib.import_module(name)
@@ -378,7 +381,7 @@ def test_no_secret_is_part_of_a_repr() -> None:
     assert {name for name, shown in secret.items() if shown} - NO_SECRETS == set()
 
 
-@pytest.mark.parametrize("module", sorted(_modules()))
+@pytest.mark.parametrize("module", MODULES)
 def test_no_text_of_an_exception_is_asked_for(module: str) -> None:
     """Failures go through `relay.faults.report`, which logs kinds and places."""
     calls = [each for each in ast.walk(_modules()[module]) if isinstance(each, ast.Call)]
