@@ -82,7 +82,7 @@ _NEEDS_NODE = pytest.mark.skipif(
 
 def marks_of(stock: StockClient) -> list[pytest.MarkDecorator]:
     """Return the marks of a test that starts this client."""
-    return [pytest.mark.node, _NEEDS_NODE] if stock.needs == "node" else []
+    return [pytest.mark.e2e, *([pytest.mark.node, _NEEDS_NODE] if stock.needs == "node" else [])]
 
 
 def each_client(*clients: StockClient) -> pytest.MarkDecorator:

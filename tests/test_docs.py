@@ -333,6 +333,7 @@ async def test_a_program_without_a_relay_says_so_and_ends_in_one_line(page: str,
     assert b"answered any more" in shown
 
 
+@pytest.mark.e2e
 async def test_the_client_without_sampling_holds_a_conversation(tmp_path: Path) -> None:
     """The program of docs/clients.md answers several turns by its tool calls alone."""
     program = fence_after("clients.md", "Turn tools", "python")

@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.e2e
+
 DOORS = Path(__file__).parents[1] / "scripts" / "doors.py"
 
 

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 import trio
 
 from relay.simulator.load.local_daemon import LocalDaemon, run_local_daemon
 from tests.e2e.parties import eventually
+
+pytestmark = pytest.mark.e2e
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "simulate_calls.py"
 

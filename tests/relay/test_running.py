@@ -36,6 +36,7 @@ async def status_of(daemon: LocalDaemon) -> dict[str, Any]:
     return dict(json.loads(await daemon.command("status", "--json")))
 
 
+@pytest.mark.e2e
 async def test_a_daemon_is_found_while_it_runs(tmp_path: Path) -> None:
     """Its address, process and version stand in a file for its user alone, which goes when the daemon stops."""
     with trio.fail_after(SECONDS):
@@ -49,6 +50,7 @@ async def test_a_daemon_is_found_while_it_runs(tmp_path: Path) -> None:
         assert not (tmp_path / "relay.db.daemon").exists()
 
 
+@pytest.mark.e2e
 async def test_the_status_names_who_is_connected_by_what(tmp_path: Path) -> None:
     """`relay status` shows each client with its name, version, transport and way of answering, and the live calls."""
     with trio.fail_after(SECONDS):
@@ -69,6 +71,7 @@ async def test_the_status_names_who_is_connected_by_what(tmp_path: Path) -> None
             assert call.call_sid in table
 
 
+@pytest.mark.e2e
 async def test_what_a_killed_daemon_left_is_recognised(tmp_path: Path) -> None:
     """After SIGKILL the address counts for nothing, and `relay status` says that no daemon serves the database."""
     with trio.fail_after(SECONDS):
@@ -131,6 +134,7 @@ def test_a_place_that_cannot_be_written_is_no_reason_to_fail(tmp_path: Path) -> 
         assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.e2e
 async def test_only_the_operator_is_told(tmp_path: Path) -> None:
     """Without the secret of the file nothing is said."""
     with trio.fail_after(SECONDS):

@@ -38,6 +38,9 @@ RELAY = [
 
 ALOUD = """
 import json, sys
+
+pytestmark = pytest.mark.e2e
+
 for line in sys.stdin:
     turn = json.loads(line)
     if turn["type"] == "turn":

@@ -38,6 +38,7 @@ async def findings_for(settings: Settings, patience: float = 10) -> dict[str, Fi
     return {each.check: each for each in await examine(lambda: settings, lambda _: None, patience=patience)}
 
 
+@pytest.mark.e2e
 async def test_a_daemon_with_all_it_needs_is_well(tmp_path: Path) -> None:
     """With a daemon that runs, an agent, and vendors that take the keys, every check is fine."""
     account, model = f"/2010-04-01/Accounts/{ACCOUNT}.json", "/v1/models/claude-haiku-4-5"
@@ -179,6 +180,7 @@ async def test_a_database_that_takes_no_writes_is_told(settings: Settings, tmp_p
     assert "right to write" in found.text
 
 
+@pytest.mark.e2e
 async def test_a_local_daemon_is_checked_as_such(tmp_path: Path) -> None:
     """Beside a daemon that was started with `--local` all that it needs is fine, at the address that it has."""
     async with run_local_daemon(tmp_path) as daemon:
@@ -200,6 +202,7 @@ async def test_a_local_daemon_is_checked_as_such(tmp_path: Path) -> None:
     assert "--local" in found["settings"].text
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("is_on", [True, False])
 async def test_a_key_that_daemon_and_operator_do_not_share_is_told(tmp_path: Path, *, is_on: bool) -> None:
     """The doctor does not say that there is no answering machine while the daemon has one, nor the other way round."""

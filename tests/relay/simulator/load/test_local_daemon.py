@@ -10,6 +10,8 @@ import trio
 
 from relay.simulator.load.local_daemon import ACCOUNT, DaemonFailed, run_local_daemon, run_local_world
 
+pytestmark = pytest.mark.e2e
+
 
 async def test_a_world_is_one_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The daemon takes the carrier's calls and is told where its API is, and no setting of ours reaches it."""

@@ -1,0 +1,61 @@
+"""What is checked again for the rules of structured concurrency, and what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from scripts import async_lint
+
+GOOD = "import trio\n"
+BAD = "import trio\n\n\nasync def hang() -> None:\n    while True:\n        await trio.sleep(1)\n"
+
+
+@pytest.fixture
+def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a project of one file, with an environment beside it, where no CI runs."""
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / "relay").mkdir()
+    monkeypatch.setattr(async_lint, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(async_lint, "STAMP", tmp_path / ".venv" / "async-lint.json")
+    monkeypatch.delenv("CI", raising=False)
+    return tmp_path / "relay" / "code.py"
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of the files that were read, as they are read."""
+    names: list[str] = []
+    check = async_lint.is_clean
+
+    def note(files: Sequence[Path]) -> bool:
+        names.extend(map(str, files))
+        return check(files)
+
+    monkeypatch.setattr(async_lint, "is_clean", note)
+    return names
+
+
+def test_a_clean_file_is_read_once(code: Path, read: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it changes; on CI it is read each time."""
+    code.write_text(GOOD)
+    assert [async_lint.main([]), async_lint.main([])] == [0, 0]
+    assert read == ["relay/code.py"]
+    code.write_text(GOOD + "\n")
+    assert async_lint.main([]) == 0
+    assert len(read) == 2
+    monkeypatch.setenv("CI", "true")
+    assert async_lint.main([]) == 0
+    assert len(read) == 3
+
+
+def test_a_file_with_a_fault_is_read_until_it_has_none(
+    code: Path, read: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What is wrong is printed each time."""
+    code.write_text(BAD)
+    assert [async_lint.main([]), async_lint.main([str(code)])] == [1, 1]
+    assert capfd.readouterr().out.count("ASYNC110") == 2
+    assert len(read) == 2
