@@ -7,6 +7,9 @@ from datetime import datetime
 import attrs
 from attrs.validators import matches_re
 
+AGENT_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""The form of an agent's id; anything else in a path is not found."""
+
 
 @attrs.frozen(kw_only=True)
 class Agent:
@@ -18,7 +21,7 @@ class Agent:
     own.
     """
 
-    agent_id: str = attrs.field(validator=matches_re(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"))
+    agent_id: str = attrs.field(validator=matches_re(AGENT_ID))
     number: str | None = None
     greeting: str | None = None
     system_prompt: str | None = None

@@ -60,12 +60,10 @@ from relay.dialling.transfers import Transfers
 from relay.dialling.voice_messages import VoiceMessages
 from relay.errors import RelayError, SettingsError
 from relay.http import descriptors
-from relay.http.app import build_app
 from relay.http.cors import Cors
 from relay.http.gateway import Gateway
-from relay.http.health import HealthPages
 from relay.http.listener import ListenerOptions, address_of, bind, serve_on
-from relay.http.operator_status import OperatorPages
+from relay.http.pages import HealthPages, OperatorPages, build_app
 from relay.mcp.app import McpApp
 from relay.mcp.client_responder import ClientResponder
 from relay.mcp.tools.agent_calls import AgentCalls
@@ -91,7 +89,7 @@ from relay.store.retention import Retention
 from relay.store.schema import timestamp
 from relay.store.tenure import hold_tenure
 from relay.store.waiting_messages import WaitingMessages
-from relay.twilio.audio_webhook import AudioPages
+from relay.twilio.audio_webhook import AudioPages, loggable
 from relay.twilio.rest import CarrierCalls, CarrierOptions, open_carrier_calls
 from relay.twilio.signatures import SignatureChecker
 from relay.twilio.voice_socket import VoiceSocket
@@ -476,14 +474,17 @@ class Relay:
             public_url=self._public_url,
             default_language=self._settings.default_voice_language,
         )
-        health = HealthPages(readiness=_Readiness(self._database, self.calls), registry=self._meter.registry)
+        health = HealthPages(checks=_Readiness(self._database, self.calls).checks, registry=self._meter.registry)
         audio = AudioPages(self._audio)
         operator = OperatorPages(secret=self._daemon.secret, status=self._status)
         return Gateway(
-            pages=build_app([webhooks.blueprint(), audio.blueprint(), health.blueprint(), operator.blueprint()]),
+            pages=build_app(
+                [webhooks.blueprint(), audio.blueprint(), health.blueprint(), operator.blueprint()], loggable
+            ),
             voice=VoiceSocket(checker=checker, calls=self.calls, account_sid=self._credentials.account_sid),
             mcp=self._clients,
             cors=Cors(self._guard.allows),
+            loggable=loggable,
         )
 
     def _policy_for(self, agent: Agent, language: str) -> Policy:

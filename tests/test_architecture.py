@@ -167,6 +167,13 @@ def test_the_simulator_does_not_check_the_product_with_the_product() -> None:
     assert [module for module in simulator if _imported_parts(module) - SIMULATOR_MAY_IMPORT] == []
 
 
+def test_http_knows_no_handler() -> None:
+    """What serves HTTP gets its handlers when it is made; it imports no room that has some."""
+    web = {module for module in RELAY if _part(module) == "relay.http"}
+    known = {"relay", "relay.agent", "relay.errors", "relay.faults", "relay.http", "relay.running"}
+    assert {part for module in web for part in _imported_parts(module)} <= known
+
+
 def test_only_the_command_line_knows_the_daemon() -> None:
     """Nothing that the daemon puts together imports the daemon, or the command that starts it."""
     users = {name: set(_imports(_modules()[name])) for name in RELAY}

@@ -49,11 +49,11 @@ from hypercorn.utils import parse_socket_addr
 
 from relay.errors import error_document
 from relay.faults import report
+from relay.http.asgi import AsgiApp
 from relay.http.idle_connections import IdleConnections
 
 log = structlog.get_logger(__name__)
 
-AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI 3 application: (scope, receive, send). Frameworks disagree about the types of the three, so they are open."""
 
 KNOWN_PEER = "relay.known_peer"

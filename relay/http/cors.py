@@ -12,8 +12,7 @@ from collections.abc import Callable
 
 import attrs
 
-from relay.twilio.phone_line import Message, Send
-from relay.twilio.ports import Scope
+from relay.http.asgi import Message, Scope, Send
 
 # Six hundred seconds is what browsers keep without a limit of their own being lower.
 _PREFLIGHT_SECONDS = b"600"

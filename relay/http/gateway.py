@@ -19,33 +19,51 @@ no other connection. Paths are logged, queries are not: clients' tokens may be i
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Awaitable, Callable
 
 import attrs
 
+from relay.agent import AGENT_ID
 from relay.errors import SERVER_ERROR, error_document
 from relay.faults import report
-from relay.http import no_oauth
+from relay.http.asgi import AsgiApp, Message, Receive, Scope, Send, refuse_upgrade
 from relay.http.connection import KNOWN_PEER
 from relay.http.cors import Cors
-from relay.twilio.audio_webhook import loggable
-from relay.twilio.phone_line import Message, Receive, Send
-from relay.twilio.ports import AGENT_ID, AsgiApp, Scope
-from relay.twilio.voice_socket import VoiceSocket, refuse
 
 _VOICE_SOCKET = re.compile(rf"/webhooks/({AGENT_ID})/voice-ws/?")
 _CLIENT_PATHS = frozenset({"/sse", "/messages", "/mcp"})
 _NO_SOCKET = error_document("not_found", "No socket is served at this path.")
 
+# A client whose token is missing or wrong gets 401, and then most of them look for an authorization server: first its
+# metadata below `/.well-known/`, then, because many servers have none, `/register` and the like at the root. What they
+# show to their user is what the last of these says. So the metadata is "not found", which every SDK takes for "go on":
+# any other status ends the search with a sentence of the SDK's own. And registration is refused in OAuth's own form
+# (RFC 7591, 3.2.2), whose `error_description` they show; under a status and a code that none of them tries again.
+_OAUTH_METADATA = re.compile(
+    r"(/[^?]*)?/\.well-known/(oauth-protected-resource|oauth-authorization-server|openid-configuration)(/.*)?"
+)
+_OAUTH_ENDPOINTS = frozenset({"/register", "/authorize", "/token"})
+_NO_OAUTH = (
+    "This relay does not use OAuth, it knows agents' tokens only, and the one that was sent (if any) is not known. "
+    "Check that the client sends 'Authorization: Bearer TOKEN' to /mcp, or opens /sse?token=TOKEN, with the whole "
+    "token as 'relay agents add' printed it; 'relay agents rotate ID' gives an agent a new one."
+)
+
 
 @attrs.frozen(kw_only=True)
 class Gateway:
-    """Dispatch by path. Without an `mcp` app its paths are not found, as any other path that nobody serves."""
+    """Dispatch by path. Without an `mcp` app its paths are not found, as any other path that nobody serves.
+
+    `voice` gets an agent's id beside what ASGI hands over. `loggable` returns a path without what must not be logged.
+    """
 
     pages: AsgiApp
-    voice: VoiceSocket
+    voice: Callable[[str, Scope, Receive, Send], Awaitable[None]]
     mcp: AsgiApp | None = None
     cors: Cors = attrs.field(factory=lambda: Cors(lambda _origin: False))
+    loggable: Callable[[str], str] = str
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or the server's lifespan. Lets nothing out but a cancellation, or a broken `send`."""
@@ -61,7 +79,7 @@ class Gateway:
         try:
             await self._route(path, scope, receive, answer)
         except* Exception as group:  # noqa: BLE001 - the firewall: whatever it was, it stays this connection's
-            report("request_failed", group, type=scope["type"], path=loggable(scope["path"]))
+            report("request_failed", group, type=scope["type"], path=self.loggable(scope["path"]))
             # What was begun cannot be taken back, and a socket that was given no answer is closed by the server.
             if scope["type"] == "http" and not answer.begun:
                 await _fail(send)
@@ -71,19 +89,19 @@ class Gateway:
             if voice := _VOICE_SOCKET.fullmatch(path):
                 await self.voice(voice[1], scope, receive, send)
             else:
-                await refuse(scope, send, 404, _NO_SOCKET)
+                await refuse_upgrade(scope, send, 404, _NO_SOCKET)
         elif self._is_open_to_pages(path) and (leave := self.cors.preflight(scope)) is not None:
             await send({"type": "http.response.start", "status": 204, "headers": leave})
             await send({"type": "http.response.body", "body": b""})
         elif self.mcp is not None and path in _CLIENT_PATHS:
             await self.mcp({**scope, "path": path}, receive, send)
-        elif (status := no_oauth.status_for(path)) is not None:
-            await no_oauth.refuse(send, status)
+        elif (status := _status_of_oauth(path)) is not None:
+            await _refuse_oauth(send, status)
         else:
             await self.pages(scope, receive, send)
 
     def _is_open_to_pages(self, path: str) -> bool:
-        return (self.mcp is not None and path in _CLIENT_PATHS) or no_oauth.status_for(path) is not None
+        return (self.mcp is not None and path in _CLIENT_PATHS) or _status_of_oauth(path) is not None
 
 
 @attrs.define(eq=False)
@@ -123,3 +141,23 @@ async def _live(receive: Receive, send: Send) -> None:
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return
+
+
+def _status_of_oauth(path: str) -> int | None:
+    """Return with which status a look for OAuth at this path is answered; None for a path that is no such thing."""
+    if _OAUTH_METADATA.fullmatch(path):
+        return 404
+    return 400 if path.removesuffix("/") in _OAUTH_ENDPOINTS else None
+
+
+async def _refuse_oauth(send: Send, status: int) -> None:
+    """Answer with the advice, as an error of OAuth."""
+    error = "not_found" if status == 404 else "access_denied"
+    body = json.dumps({"error": error, "error_description": _NO_OAUTH}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -27,10 +27,11 @@ import trio
 from hypercorn.config import Config
 
 from relay.errors import RelayError
-from relay.http.connection import AsgiApp, Connection, ListenerOptions, hypercorn_config, kinds
+from relay.http.asgi import AsgiApp
+from relay.http.connection import Connection, ListenerOptions, hypercorn_config, kinds
 from relay.http.idle_connections import IdleConnections
 
-__all__ = ["AsgiApp", "ListenError", "ListenerOptions", "address_of", "bind", "serve", "serve_on"]
+__all__ = ["ListenError", "ListenerOptions", "address_of", "bind", "serve", "serve_on"]
 
 log = structlog.get_logger(__name__)
 

@@ -7,7 +7,7 @@ and it tells a handler of a hang-up only by cancelling it.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,11 +15,7 @@ import attrs
 from mcp_types import INTERNAL_ERROR, INVALID_REQUEST, RequestId
 
 from relay.errors import error_document
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Header = tuple[bytes, bytes]
+from relay.http.asgi import Header, Receive, Scope, Send
 
 LONGEST_MESSAGE = 1 << 20
 """How many bytes a client may post at once; the longest answers to a caller are some thousands."""

@@ -26,14 +26,12 @@ from actors.call_values import CallInfo
 from actors.clients import AnsweringSession, Presence
 from actors.turn_queue import DeskOptions
 from actors.turn_queues import TurnQueues
+from relay.http.asgi import Receive, Scope, Send
 from relay.http.responses import (
     LONGEST_MESSAGE,
     BodyTooLarge,
     Disconnected,
     Head,
-    Receive,
-    Scope,
-    Send,
     answer,
     answer_error,
     read_body,

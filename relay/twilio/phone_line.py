@@ -11,19 +11,13 @@ error of its own for a send after our close. Other servers raise `OSError`, as A
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
-
 import attrs
 import trio
 
 from actors.errors import LineClosed
 from actors.events import CallerGone, FrameRejected, PhoneEvent
+from relay.http.asgi import Receive, Send
 from relay.twilio import frames
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 _BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 

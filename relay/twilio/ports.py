@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import attrs
 
 from actors.call_values import Direction
 from relay.agent import Agent
 from relay.calls import TransferResult
-
-Scope = Mapping[str, Any]
-AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
-"""An ASGI 3 application: (scope, receive, send). Frameworks disagree about the types of the three, so they are open."""
-
-AGENT_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-"""The form of an agent's id in a path; anything else there is not found."""
 
 
 class AgentDirectory(Protocol):
@@ -81,11 +74,3 @@ class CarrierPhrases(Protocol):
 
 Phrasebook = Callable[[str], CarrierPhrases]
 """Give the phrases for a language (BCP 47)."""
-
-
-class Readiness(Protocol):
-    """Whether calls can be taken now."""
-
-    async def checks(self) -> Mapping[str, str | None]:
-        """Return each check by name, with None or what is wrong; anybody may read the texts."""
-        ...

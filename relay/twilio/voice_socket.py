@@ -19,9 +19,9 @@ from actors.calls import Calls
 from actors.errors import CallRefused
 from actors.events import CallerGone, FrameUnknown, PhoneEvent
 from relay.faults import report
+from relay.http.asgi import Receive, Scope, Send, refuse_upgrade
 from relay.twilio.frames import Setup
-from relay.twilio.phone_line import AsgiPhoneLine, Receive, Send
-from relay.twilio.ports import Scope
+from relay.twilio.phone_line import AsgiPhoneLine
 from relay.twilio.signatures import SignatureChecker
 
 log = structlog.get_logger(__name__)
@@ -50,7 +50,7 @@ class VoiceSocket:
         """Handle one upgrade for as long as its call lasts. Lets nothing out but a cancellation."""
         if not self.checker.check_upgrade(scope):
             log.warning("voice_socket_refused", agent_id=agent_id, why="signature")
-            await refuse(scope, send, 403)
+            await refuse_upgrade(scope, send, 403)
             return
         line = AsgiPhoneLine(receive, send)
         try:
@@ -97,18 +97,3 @@ class VoiceSocket:
         if info is None:
             raise _Refused("ticket")
         return info
-
-
-async def refuse(scope: Scope, send: Send, status: int, body: bytes = b"") -> None:
-    """Answer an upgrade with an HTTP status instead of a socket.
-
-    A server without the extension for it closes before accepting, which it shows to the peer as 403.
-    """
-    if "websocket.http.response" not in (scope.get("extensions") or {}):
-        await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
-        return
-    headers = [(b"content-length", str(len(body)).encode())]
-    if body:
-        headers.append((b"content-type", b"application/json"))
-    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": body})

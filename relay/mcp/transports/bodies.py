@@ -14,13 +14,12 @@ import attrs
 import trio
 from mcp_types import JSONRPCMessage
 
+from relay.http.asgi import Receive, Send
 from relay.http.responses import (
     LONGEST_MESSAGE,
     BodyTooLarge,
     Disconnected,
     Head,
-    Receive,
-    Send,
     answer_error,
     read_body,
     refuse_message,

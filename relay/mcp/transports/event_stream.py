@@ -13,7 +13,7 @@ import attrs
 import trio
 from attrs.validators import gt
 
-from relay.http.responses import Receive, Send
+from relay.http.asgi import Receive, Send
 from relay.mcp.session import McpSession
 
 HEADERS = (

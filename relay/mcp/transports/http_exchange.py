@@ -12,7 +12,8 @@ import trio
 from mcp.shared.dispatcher import coerce_request_id
 from mcp_types import ErrorData, JSONRPCError, JSONRPCMessage, JSONRPCResponse, RequestId
 
-from relay.http.responses import Header, Receive, Send, answer, refuse_message
+from relay.http.asgi import Header, Receive, Send
+from relay.http.responses import answer, refuse_message
 from relay.mcp.transports.event_stream import HEADERS, end_response, hang_up, write_events
 from relay.mcp.transports.outbox import LIMIT, message_event, worded
 

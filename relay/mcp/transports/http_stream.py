@@ -6,7 +6,7 @@ import structlog
 import trio
 
 from relay.faults import report
-from relay.http.responses import Receive, Send
+from relay.http.asgi import Receive, Send
 from relay.mcp.notifications import keep_informed
 from relay.mcp.ports import Messages
 from relay.mcp.transports.event_stream import HEADERS, Timing, end_response, hang_up, ping_while_quiet, write_events

@@ -20,7 +20,8 @@ from mcp.server.models import InitializationOptions
 from mcp.server.runner import serve_connection
 
 from relay.faults import report
-from relay.http.responses import Head, Receive, Scope, Send, answer
+from relay.http.asgi import Receive, Scope, Send
+from relay.http.responses import Head, answer
 from relay.mcp.handshakes import HandshakeCache
 from relay.mcp.notifications import keep_informed
 from relay.mcp.ports import Messages

@@ -24,7 +24,8 @@ from mcp_types import CLIENT_CAPABILITIES_META_KEY, UNSUPPORTED_PROTOCOL_VERSION
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from relay.agent import Agent
-from relay.http.responses import Head, Receive, Scope, Send, answer
+from relay.http.asgi import Receive, Scope, Send
+from relay.http.responses import Head, answer
 from relay.mcp.pieces import text_of
 from relay.mcp.server import REQUESTER
 from relay.mcp.transports.event_stream import FAREWELL

@@ -27,18 +27,8 @@ from mcp_types import INVALID_REQUEST, JSONRPCMessage, JSONRPCRequest, RequestId
 
 from relay.agent import Agent
 from relay.faults import report
-from relay.http.responses import (
-    LONGEST_MESSAGE,
-    Head,
-    Header,
-    Receive,
-    Scope,
-    Send,
-    answer,
-    answer_error,
-    refuse,
-    refuse_message,
-)
+from relay.http.asgi import Header, Receive, Scope, Send
+from relay.http.responses import LONGEST_MESSAGE, Head, answer, answer_error, refuse, refuse_message
 from relay.mcp.ports import STORE_FAILURES, Messages, TokenDirectory
 from relay.mcp.registry import Registry
 from relay.mcp.server import options_of

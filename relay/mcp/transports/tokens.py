@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 
-from relay.http.responses import Header, Send, refuse
+from relay.http.asgi import Header, Send
+from relay.http.responses import refuse
 
 NEEDED = "A token is needed: Authorization: Bearer …"
 UNKNOWN = "This token is not known. `relay agents rotate ID` gives an agent a new one."

@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote, urlencode
 import attrs
 import trio
 
-from relay.twilio.ports import AsgiApp
+from relay.http.asgi import AsgiApp
 
 TOKEN = "carriers-token"
 ORIGIN = "https://voice.example"

@@ -10,8 +10,9 @@ import trio
 
 from actors.calls import Calls
 from relay.calls import IncomingCall
+from relay.http.asgi import AsgiApp
 from relay.http.gateway import Gateway
-from relay.twilio.ports import AsgiApp
+from relay.twilio.audio_webhook import loggable
 from relay.twilio.signatures import SignatureChecker
 from relay.twilio.voice_socket import VoiceSocket
 from tests.relay.http.asgi_driver import ORIGIN, TOKEN, ask, dial, signature
@@ -32,7 +33,7 @@ def page(name: str) -> AsgiApp:
 def gateway(pages: AsgiApp | None = None, mcp: AsgiApp | None = None, desk: FakeDesk | None = None) -> Gateway:
     """Return a gateway in front of these."""
     voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), calls=cast("Calls", desk or FakeDesk()))
-    return Gateway(pages=pages or page("pages"), voice=voice, mcp=mcp)
+    return Gateway(pages=pages or page("pages"), voice=voice, mcp=mcp, loggable=loggable)
 
 
 @pytest.mark.parametrize(

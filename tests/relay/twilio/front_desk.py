@@ -17,7 +17,7 @@ from actors.ports import PhoneLine
 from relay.agent import Agent
 from relay.calls import Admission, IncomingCall, TransferResult
 from relay.errors import DatabaseError
-from relay.http.app import build_app
+from relay.http.pages import build_app
 from relay.reception import Reception
 from relay.twilio.ports import AgentDirectory, EndedSession
 from relay.twilio.signatures import SignatureChecker

@@ -15,11 +15,11 @@ import trio
 from quart_trio import QuartTrio
 from structlog.testing import capture_logs
 
-from relay.http.app import build_app
 from relay.http.listener import ListenerOptions, serve
+from relay.http.pages import build_app
 from relay.speech.audio_store import AudioOptions, AudioStore
 from relay.speech.engines.port import audio_of
-from relay.twilio.audio_webhook import PIECE_BYTES, AudioPages, audio_url
+from relay.twilio.audio_webhook import PIECE_BYTES, AudioPages, audio_url, loggable
 from tests.relay.http.asgi_driver import ask
 
 # Two pieces and a bit, no two neighbouring bytes the same.
@@ -39,7 +39,7 @@ class Served:
 
     def __attrs_post_init__(self) -> None:
         self.store = AudioStore(AudioOptions(directory=self.directory, ttl=600), lambda: self.seconds)
-        self.app = build_app([AudioPages(self.store).blueprint()])
+        self.app = build_app([AudioPages(self.store).blueprint()], loggable)
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_st
 
 from actors.errors import LineClosed
 from actors.events import CallerGone, FrameRejected, UtteranceHeard
+from relay.http.asgi import Message, Receive, Send
 from relay.http.listener import ListenerOptions, serve
 from relay.twilio.frames import Setup
-from relay.twilio.phone_line import AsgiPhoneLine, Message, Receive, Send
+from relay.twilio.phone_line import AsgiPhoneLine
 from tests.sids import sid
 
 SETUP = '{"type":"setup","callSid":"CA00000000000000000000000000000001"}'

@@ -11,7 +11,7 @@ from quart_trio import QuartTrio
 
 from actors.call_values import Callee, Direction
 from actors.errors import CallRefused, StoreFailed
-from relay.http.app import MAX_BODY_BYTES
+from relay.http.pages import MAX_BODY_BYTES
 from tests.relay.http.asgi_driver import ORIGIN, ask, post_form, signature
 from tests.relay.twilio.front_desk import (
     ANNE,

@@ -1,14 +1,20 @@
-"""The web app's own manners: errors that look alike, limits, no redirects."""
+"""The web app's own manners: errors that look alike, limits, no redirects; and alive, ready, metrics."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import attrs
 import pytest
 import structlog
 import trio
+from prometheus_client import CollectorRegistry, Counter
 from quart import Blueprint, request
 from quart_trio import QuartTrio
 
-from relay.http.app import MAX_BODY_BYTES, build_app
+from relay import __version__
+from relay.http.pages import MAX_BODY_BYTES, HealthPages, build_app
+from relay.twilio.audio_webhook import loggable
 from tests.relay.http.asgi_driver import ask
 
 
@@ -36,7 +42,7 @@ def app() -> QuartTrio:
         await trio.lowlevel.checkpoint()
         raise OSError(name)
 
-    return build_app([routes])
+    return build_app([routes], loggable)
 
 
 @pytest.mark.parametrize(
@@ -100,3 +106,60 @@ async def test_a_body_that_does_not_come_is_given_up(app: QuartTrio, autojump_cl
     with trio.fail_after(20):
         answer = await ask(app, "POST", "/some/echo", body=None)
     assert (answer.status, answer.json()["error"]["code"]) == (408, "request_timeout")
+
+
+@attrs.frozen
+class Checks:
+    """Checks that come out as the test wants, after a while."""
+
+    results: Mapping[str, str | None] = attrs.field(factory=dict)
+    seconds: float = 0.0
+
+    async def checks(self) -> Mapping[str, str | None]:
+        """Return them."""
+        await trio.sleep(self.seconds)
+        return self.results
+
+
+def app_with(checks: Checks, registry: CollectorRegistry | None = None) -> QuartTrio:
+    """Return the web app with the pages alone."""
+    return build_app([HealthPages(checks=checks.checks, registry=registry or CollectorRegistry()).blueprint()])
+
+
+async def test_a_daemon_that_answers_is_healthy() -> None:
+    """The page says so, with version and uptime, whatever the checks say."""
+    answer = await ask(app_with(Checks({"database": "gone"})), "GET", "/health")
+    assert answer.status == 200
+    assert answer.json().keys() == {"status", "version", "uptime"}
+    assert (answer.json()["status"], answer.json()["version"]) == ("ok", __version__)
+    assert answer.json()["uptime"] >= 0
+
+
+async def test_ready_is_200_when_nothing_fails() -> None:
+    """Checks without a fault make the daemon ready."""
+    answer = await ask(app_with(Checks({"database": None})), "GET", "/health/ready")
+    assert (answer.status, answer.json()) == (200, {"status": "ready"})
+
+
+async def test_a_failing_check_is_named() -> None:
+    """One fault is enough for a 503 that says which and why."""
+    answer = await ask(app_with(Checks({"database": "gone", "other": None})), "GET", "/health/ready")
+    assert answer.status == 503
+    assert answer.json()["error"] == {"code": "not_ready", "message": "database: gone"}
+
+
+async def test_a_check_that_hangs_is_a_no(autojump_clock: trio.testing.MockClock) -> None:
+    """The page answers in time, even if what it asks does not."""
+    with trio.fail_after(5):
+        answer = await ask(app_with(Checks(seconds=1000)), "GET", "/health/ready")
+    assert answer.status == 503
+    assert "checks" in answer.json()["error"]["message"]
+
+
+async def test_metrics_are_those_of_the_registry_that_was_given() -> None:
+    """The page is Prometheus text of this daemon's registry."""
+    registry = CollectorRegistry()
+    Counter("calls", "Calls that came in.", registry=registry).inc(3)
+    answer = await ask(app_with(Checks(), registry), "GET", "/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert b"calls_total 3.0" in answer.body

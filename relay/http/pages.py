@@ -1,0 +1,165 @@
+"""What is asked and answered in one go: the Quart-Trio app with its errors, and the pages about the daemon itself.
+
+    build_app ◀── blueprints: the carrier's webhooks, audio, HealthPages, OperatorPages
+
+Nothing lives in here: no background task, no hook of the server's lifespan. A crash in the framework's nursery would
+leave a daemon that takes calls and does nothing else.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+import attrs
+import structlog
+import trio
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from quart import Blueprint, make_response, request
+from quart.typing import ResponseTypes
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import BaseConverter
+
+from relay import __version__
+from relay.agent import AGENT_ID
+from relay.errors import SERVER_ERROR, error_document
+from relay.faults import report
+from relay.running import STATUS_PATH
+
+log = structlog.get_logger(__name__)
+
+# Load balancers give up after some seconds; a check that hangs must still be a "no".
+CHECK_SECONDS = 3.0
+
+# The carrier's forms are a few kB.
+MAX_BODY_BYTES = 65_536
+BODY_SECONDS = 10
+
+
+class _AgentId(BaseConverter):
+    regex = AGENT_ID
+
+
+def build_app(blueprints: Iterable[Blueprint], loggable: Callable[[str], str] = str) -> QuartTrio:
+    """Return the app with these routes; `<agent_id:name>` in a route takes what has the form of an agent's id.
+
+    Errors are JSON documents, except under `/webhooks/`: there the body is empty, because the carrier takes a body for
+    an order to carry out. `loggable` returns a path without what must not be logged.
+    """
+    app = QuartTrio("relay.http", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["BODY_TIMEOUT"] = BODY_SECONDS
+    app.url_map.converters["agent_id"] = _AgentId
+    # A redirect would lose the carrier's form: so a slash at the end makes no difference, and one within is not found.
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    for each in blueprints:
+        app.register_blueprint(each)
+    app.register_error_handler(HTTPException, _refuse)
+
+    async def fail(error: Exception) -> ResponseTypes:
+        report("request_failed", error, method=request.method, path=loggable(request.path))
+        return await _error(500, SERVER_ERROR)
+
+    app.register_error_handler(Exception, fail)
+    return app
+
+
+async def _refuse(error: HTTPException) -> ResponseTypes:
+    code = error.name.lower().replace(" ", "_")
+    response = await _error(error.code or 500, error_document(code, error.description or error.name))
+    if error.code == 405:
+        response.headers["Allow"] = dict(error.get_headers()).get("Allow", "")
+    return response
+
+
+async def _error(status: int, document: bytes) -> ResponseTypes:
+    to_carrier = request.path.startswith("/webhooks/")
+    response = await make_response(b"" if to_carrier else document, status)
+    response.content_type = "text/plain" if to_carrier else "application/json"
+    return response
+
+
+@attrs.frozen(kw_only=True)
+class HealthPages:
+    """`GET /health`, `/health/ready` and `/metrics`, for whoever watches the daemon.
+
+    `checks` returns each condition for taking calls by name, with None or what is wrong; anybody may read the texts.
+    """
+
+    checks: Callable[[], Awaitable[Mapping[str, str | None]]]
+    registry: CollectorRegistry
+    _started: float = attrs.field(factory=time.monotonic, init=False)
+
+    def blueprint(self) -> Blueprint:
+        """Return the routes."""
+        routes = Blueprint("health", __name__)
+        routes.get("/health")(self.health)
+        routes.get("/health/ready")(self.ready)
+        routes.get("/metrics")(self.metrics)
+        return routes
+
+    async def health(self) -> dict[str, object]:
+        """Return that the process answers, since when (seconds), and what it is.
+
+        Asks nothing else: a slow database must not get the daemon restarted with calls in it.
+        """
+        return {"status": "ok", "version": __version__, "uptime": round(time.monotonic() - self._started, 3)}
+
+    async def ready(self) -> tuple[dict[str, object], int]:
+        """Return whether calls can be taken: 200, or 503 naming each check that fails."""
+        failing: dict[str, str] = {"checks": f"no answer within {CHECK_SECONDS:g} seconds"}
+        with trio.move_on_after(CHECK_SECONDS):
+            failing = {name: fault for name, fault in (await self.checks()).items() if fault is not None}
+        if not failing:
+            return {"status": "ready"}, 200
+        log.warning("not_ready", failing=sorted(failing))
+        message = "; ".join(f"{name}: {fault}" for name, fault in sorted(failing.items()))
+        return {"error": {"code": "not_ready", "message": message}, "failing": failing}, 503
+
+    async def metrics(self) -> tuple[bytes, dict[str, str]]:
+        """Return the daemon's metrics as Prometheus text."""
+        return generate_latest(self.registry), {"Content-Type": CONTENT_TYPE_LATEST}
+
+
+@attrs.frozen(kw_only=True)
+class OperatorPages:
+    """`GET /operator/status`: what the daemon knows and no database does, for `relay status` on the same machine.
+
+    Whoever asks needs the secret of `relay.db.daemon`, which only the daemon's own user can read, and must be on this
+    machine. The second is no more than a fence: behind a proxy all requests come from here. `status` is asked for each
+    request and must not wait.
+    """
+
+    secret: str = attrs.field(repr=False)
+    status: Callable[[], Mapping[str, Any]]
+
+    def blueprint(self) -> Blueprint:
+        """Return the routes."""
+        routes = Blueprint("operator", __name__)
+        routes.get(STATUS_PATH)(self.show)
+        return routes
+
+    async def show(self) -> tuple[dict[str, Any], int]:
+        """Return the status, or 403."""
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        # As bytes, because a header may hold characters for which comparing texts raises.
+        if not hmac.compare_digest(given.encode(), self.secret.encode()) or not _comes_from_here():
+            why = "This is for `relay status` on the daemon's own machine, run where its database is."
+            return {"error": {"code": "not_the_operator", "message": why}}, 403
+        return dict(self.status()), 200
+
+
+def _comes_from_here() -> bool:
+    client, server = request.scope.get("client"), request.scope.get("server")
+    if not client:
+        return False
+    try:
+        address = ipaddress.ip_address(client[0])
+    except ValueError:
+        return False
+    return address.is_loopback or (server is not None and client[0] == server[0])
