@@ -58,6 +58,8 @@ from actors.events import (
     MessageLeft,
     MessageStored,
     MessageTaken,
+    SessionFailed,
+    SessionStarted,
     TurnFailed,
     TurnFinished,
 )
@@ -106,7 +108,7 @@ class CallSession:
     inbox: Inbox[Event] = attrs.field(factory=Inbox, init=False)
     # What the caller is owed whose line was lost: a message, unless they come back. Set when the call session is over.
     unanswered: StoreMessage | None = attrs.field(default=None, init=False)
-    _machine: Conversation = attrs.field(init=False)
+    _conversation: Conversation = attrs.field(init=False)
     _nursery: trio.Nursery = attrs.field(init=False)
     _turn_scopes: dict[int, trio.CancelScope] = attrs.field(factory=dict, init=False)
     _pending: deque[Command] = attrs.field(factory=deque, init=False)
@@ -119,27 +121,27 @@ class CallSession:
 
     def __attrs_post_init__(self) -> None:
         now = trio.current_time()
-        self._machine = Conversation(self.info, self.policy, availability=self.availability, now=now)
+        self._conversation = Conversation(self.info, self.policy, availability=self.availability, now=now)
 
     @property
     def phase(self) -> Phase:
         """Where the call is."""
-        return self._machine.phase
+        return self._conversation.phase
 
     @property
     def may_return(self) -> bool:
         """Whether the line broke while the call went on: the caller may be back on a new one."""
-        return self._machine.may_return
+        return self._conversation.may_return
 
     @property
     def transcript(self) -> tuple[Line, ...]:
         """What was said so far."""
-        return self._machine.transcript
+        return self._conversation.transcript
 
     @property
     def summary(self) -> CallSummary:
         """How the call ended, or would end now."""
-        return self._machine.summary
+        return self._conversation.summary
 
     async def run(self) -> None:
         """Live through the call; return when it is over and everything owed is stored, or stands in `unanswered`.
@@ -166,7 +168,7 @@ class CallSession:
                 late = StoreFailed(f"the epilogue took longer than {EPILOGUE_SECONDS} s")
                 self.services.observer.call_crashed(self.info, late, "epilogue")
             self._is_over = True
-            summary = self._machine.summary
+            summary = self._conversation.summary
             self.services.observer.call_ended(self.info, summary, trio.current_time() - began)
             # Not sooner: a message that was shown is never changed, so one that is shown while the caller is still
             # talking to the answering machine would be followed by another for each further sentence.
@@ -185,14 +187,14 @@ class CallSession:
             await self.services.journal.open_call(self.info)
         except StoreFailed as error:  # the caller is there, with a record or without
             self.services.observer.call_crashed(self.info, error, "store")
-        self._pending.extend(self._machine.start(trio.current_time()))
+        self._pending.extend(self._conversation.handle(SessionStarted(), trio.current_time()))
         await self._perform_pending()
-        while self._machine.phase is not Phase.OVER:
+        while self._conversation.phase is not Phase.OVER:
             event: Event = DeadlinePassed()
-            with trio.move_on_at(self._machine.deadline):
+            with trio.move_on_at(self._conversation.deadline):
                 event = await self.inbox.receive()
             self._report(event)
-            self._pending.extend(self._machine.handle(event, trio.current_time()))
+            self._pending.extend(self._conversation.handle(event, trio.current_time()))
             await self._perform_pending()
             if isinstance(event, MessageTaken) and event.turn in self._receipts:
                 self._receipts[event.turn].is_due(self._left, self._stored)
@@ -294,7 +296,7 @@ class CallSession:
         self._receipts.pop(number, None)
 
     async def _epilogue(self, closing: int) -> None:
-        owed = [*self._postponed, *self._pending, *self._machine.fail(trio.current_time())]
+        owed = [*self._postponed, *self._pending, *self._conversation.handle(SessionFailed(), trio.current_time())]
         # Words to hold are in a message by now, and each message is in the next. Who asked not to be called comes last:
         # if that list alone is broken, it must not take the time of everything else.
         newest = {each.unless_back is None: each for each in owed if isinstance(each, StoreMessage)}.values()
@@ -302,7 +304,7 @@ class CallSession:
             if isinstance(command, ReleaseUtterances) or (isinstance(command, StoreMessage) and command in newest):
                 await self._store_stubbornly(command)
         try:
-            await self.services.journal.close_call(self.info.call_sid, self._machine.summary)
+            await self.services.journal.close_call(self.info.call_sid, self._conversation.summary)
         except StoreFailed as error:
             self.services.observer.call_crashed(self.info, error, "epilogue")
         await self.line.close(closing)

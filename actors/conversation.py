@@ -2,54 +2,55 @@
 
     handle(event, now) -> [Command, ...]        .deadline        .phase
 
-It knows no sockets, no clock and no tasks: the call actor feeds it what happens, with the time, performs what it
-returns, in order, and wakes it at `.deadline`. So an eight-second rule is tested in a microsecond.
+It knows no sockets, no clock and no tasks: the call session feeds it what happens, with the time, performs what it
+returns, in order, and wakes it at `.deadline`. So an eight-second rule is tested in a microsecond. Which event means
+something in which phase, and where it may lead, is a table (`actors.phases`); what it means is here.
 
 The rules, in prose
 -------------------
-*Three paths.* The caller's words go to the client. When no client takes them they go to the answering machine; without
-one, a fixed sentence is said and the call ends. Paths are walked downwards, and each step down first leaves what the
-caller said as a waiting message: a caller is never told of a message that is not durable yet. Only a client that takes
-the call walks up again.
+*Three paths.* What the caller says goes to the client. When no client takes it, it goes to the answering machine;
+without one, a fixed sentence is said and the call ends. Paths are walked downwards, and each step down first leaves
+what the caller said as a waiting message: a caller is never told of a message that is not durable yet. Only a client
+that claims the call walks up again.
 
-*Taking a call back.* A client that comes back may take the call from the answering machine: at once while the machine
-listens, else when its turn is over, so that what it is just recording is recorded. Then the client is asked at once,
-with all that was said and a note that the call is its own, so that it can speak first; what the caller said last is
-what it answers. Words go to it as before. What
-was left as a message stays one. A client that is away again by then has not taken anything. In any other phase there
-is nothing to take: the call is the client's already, or it is ending.
+*Claiming a call.* A client that comes back may claim the call from the answering machine: it gets it at once while the
+answering machine listens, else when its turn is over, so that what it is just recording is recorded. Then the client is
+asked at once, with all that was said and a note that the call is its own, so that it can speak first; the caller's last
+utterance is what it answers. Later ones go to it as before. What was left as a message stays one. A client that is away
+again by then has claimed nothing. In any other phase there is nothing to claim: the call is the client's already, or it
+is ending.
 
 *Who is asked.* A client that is here is asked at once. One that was lost a moment ago is waited for, inside the same
 limit that bounds its answer; one that can only be woken is woken and waited for likewise; one that is away is not
 waited for. A client whose session ends with the turn in hand has failed that turn, unless another session of the agent
 is here: then that one gets it, within the same limit.
 
-*How long.* The limit runs from the caller's newest words to the first piece of the answer, then from piece to piece.
-The answering machine has a limit of its own; when it fails, the fixed sentence ends the call.
+*How long.* The limit runs from the caller's newest utterance to the first piece of the answer, then from piece to
+piece. The answering machine has a limit of its own; when it fails, the fixed sentence ends the call.
 
-*What counts as said.* Words: a letter or a digit of any script. An answer of dots and dashes is silence on a telephone,
+*What counts as said.* Sound: a letter or a digit of any script. An answer of dots and dashes is silence on a telephone,
 so it is no answer, and the next path is walked.
 
-*What was recorded.* A caller whose message the answering machine has recorded is told so. If the machine says nothing
-after it, a sentence of the relay's does; if it fails, that sentence takes the place of the one that nobody is there.
+*What was recorded.* A caller whose message the answering machine has recorded is told so. If it says nothing after
+that, a sentence of the relay's does; if it fails, that sentence takes the place of the one that nobody is there.
 
-*One turn at a time.* Final words that arrive while a turn runs supersede it: the running turn is cancelled, and the
+*One turn at a time.* An utterance that arrives while a turn runs supersedes it: the running turn is cancelled, and the
 new one carries both utterances, because the earlier one is still the last line of the history. Queueing lost: the
-answer to a question that the caller has already mended is noise. Answering both at once lost: answers overtake each
-other. Partial words start nothing; they only show that somebody is there, and count as said if the line breaks.
+answer to a question that the caller has already corrected is noise. Answering both at once lost: answers overtake each
+other. Partial prompts start nothing; they only show that somebody is there, and count as said if the line breaks.
 
 *The ladder.* A caller who waits for the client, asked or lost, hears a short filler after some seconds and a longer one
-later; then comes the limit. They are counted from the caller's newest words like the limit itself, so that neither a
-second session nor a reconnection makes the caller wait longer. Only the first piece of an answer is waited for in this
-way: a gap in the middle of an answer is bounded by the limit alone, because "one moment" inside a sentence sounds like
-a part of it. A filler makes way for the answer, is not said over a caller who talks or while our own speech lasts, nor
-is the same sentence said twice in a row. It is the relay's word, not the client's, and no answer to anything: an
-interruption that hit only a filler leaves the turn running, since the caller has talked over nothing that the client
-said, and only ends the ladder; words that follow supersede the turn like any others.
+later; then comes the limit. They are counted from the caller's newest utterance like the limit itself, so that neither
+a second session nor a reconnection makes the caller wait longer. Only the first piece of an answer is waited for in
+this way: a gap in the middle of an answer is bounded by the limit alone, because "one moment" inside a sentence sounds
+like a part of it. A filler makes way for the answer, is not said over a caller who talks or while our own speech lasts,
+nor is the same sentence said twice in a row. It is the relay's word, not the client's, and no answer to anything: a
+barge-in that hit only a filler leaves the turn running, since the caller has talked over nothing that the client said,
+and only ends the ladder; an utterance that follows supersedes the turn like any other.
 
-*Interruption.* The running turn is cancelled and nothing of it is said any more, not even the end of its talk cycle.
-The transcript keeps what was heard. Words of which no answer was heard stay owed; if the caller then says nothing (it
-was a cough), they are asked again instead of "are you still there".
+*Barge-in.* The running turn is cancelled and nothing of it is said any more, not even the end of its talk cycle. The
+transcript keeps what was heard. Utterances of which no answer was heard stay unanswered; if the caller then says
+nothing (a false barge-in), they are asked again instead of "are you still there".
 
 *Silence.* Counted from when our last word was heard, as far as the carrier tells, else estimated. A few questions,
 then a goodbye. *Keys* are collected until `#` or a gap, and are then an utterance like any other.
@@ -57,33 +58,35 @@ then a goodbye. *Keys* are collected until `#` or a gap, and are then an utteran
 *Calls that we make.* The callee never asked for an answering machine: when no client takes a turn, an honest sentence
 ends the call, and what was said is kept. A screened call says nothing, the greeting included, until the carrier knows
 who picked up, or cannot tell in time. What is heard meanwhile is context for the first turn, not a turn: it may be a
-machine's announcement. A machine that picked up is hung up on in the middle of a word, gets its message, or is talked
-to like a person, as the client wished; whenever the carrier finds it out, unless the client has ended the call itself.
+voicemail's announcement. A voicemail that picked up is hung up on in the middle of a word, gets its message, or is
+talked to like a person, as the client wished; whenever the carrier finds it out, unless the client has ended the call
+itself.
 
 *Notes.* A call that comes back (from a transfer that nobody answered, say) begins with a turn about what happened. The
-note is a line of the relay's in the history; it is nobody's words, so it is never owed. When no client takes it, the
-paths go downwards as ever, with a message that says that this caller was there.
+note is a line of the relay's in the history; nobody said it, so it is never an unanswered utterance. When no client
+takes it, the paths go downwards as ever, with a message that says that this caller was there.
 
-*"Stop calling me".* Words that ask for it put the other party on the list before anything else of that turn, in every
-phase in which words are heard, the last words included; what is said about it is left to whoever answers.
+*"Stop calling me".* An utterance that asks for it puts the other party on the do-not-call list before anything else of
+that turn, in every phase in which utterances are heard, the last one included; what is said about it is left to whoever
+answers.
 
 *The end.* Only the client, the answering machine's own tool, or a limit ends a call; no pattern over words does.
 Whatever is to be heard is heard first: the session is ended when the carrier has reported our speech as played, or
 when it must have been. What the caller says meanwhile is kept, except after the client itself has hung up.
-When the line is gone, whatever is still owed is left as a message, with the reason.
+When the line is gone, whatever is still unanswered is left as a message, with the reason.
 
 *A lost line.* The carrier says only afterwards whether a line that broke was a caller who hung up or one who comes back
-on a new line. So what is owed then becomes a message only when the caller is not back in time. On the new line the
-question is asked again before anything else, with what was heard of its answer; the caller need not repeat it.
+on a new line. So what is unanswered then becomes a message only when the caller is not back in time. On the new line
+the question is asked again before anything else, with what was heard of its answer; the caller need not repeat it.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from itertools import takewhile
-from typing import assert_never
+from typing import Any, ClassVar, assert_never, get_args
 
 import attrs
 
@@ -115,7 +118,9 @@ from actors.commands import (
     StoreMessage,
     WakeClient,
 )
+from actors.deadlines import Deadline, Deadlines
 from actors.events import (
+    AcceptedFrame,
     AgentSpeaking,
     AvailabilityChanged,
     CallClaimed,
@@ -130,42 +135,52 @@ from actors.events import (
     Event,
     FrameAccepted,
     FrameRejected,
-    FrameUnknown,
     GoodbyeSaid,
     HangUpRequested,
     MessageStored,
     MessageTaken,
     PartialPromptHeard,
     PieceSaid,
+    SessionFailed,
+    SessionStarted,
     SpeechPlayed,
     TransferRequested,
+    TurnEvent,
     TurnFailed,
     TurnFinished,
     UtteranceHeard,
 )
-from actors.phases import MOVES, Phase
+from actors.fillers import Fillers
+from actors.phases import STAY, TRANSITIONS, Phase
 from actors.playback import Playback
 from actors.policy import Policy
 from actors.transcript import Transcript, is_audible, note_last, utterance_last
 from actors.unanswered import UnansweredUtterances
 
-# A reconnected call must not reuse the turn numbers of the connection before it; no connection comes near this many.
+# A reconnected call must not reuse the turn numbers of the session before it; no session comes near this many.
 TURNS_PER_CONNECTION = 100_000
 # More keys than any card, account or telephone number has.
 MAX_DIGITS = 64
-# How many sessions of one agent are tried for the same words, so that one which is here but broken cannot loop.
+# How many client sessions of one agent are tried for the same turn, so that one which is here but broken cannot loop.
 MAX_HANDOVERS = 3
-# What a client is told that takes a call from the answering machine. In English, like all that a client is told.
+# What a client is told that claims a call from the answering machine. In English, like all that a client is told.
 CLAIM_NOTE = "You have taken this call over from the answering machine. The caller is there and waits for you to speak."
 # What a kept transcript may hold. An hour of talk is some 60,000 characters; beyond this it is no conversation.
 RECORD_LINES, RECORD_CHARACTERS = 20_000, 1_000_000
 
-
 _LISTENING = frozenset({Phase.CLIENT_LISTENING, Phase.ANSWERING_MACHINE_LISTENING})
-_ANSWERING = frozenset({Phase.CLIENT_ANSWERING, Phase.ANSWERING_MACHINE_ANSWERING})
-_MACHINE = frozenset({Phase.ANSWERING_MACHINE_ANSWERING, Phase.ANSWERING_MACHINE_LISTENING})
+_ANSWERING_MACHINE = frozenset({Phase.ANSWERING_MACHINE_ANSWERING, Phase.ANSWERING_MACHINE_LISTENING})
 _LAST_WORDS = frozenset({Phase.UNAVAILABLE, Phase.GOODBYE})
+_IS_LEAVING = _LAST_WORDS | {Phase.ENDING}
 _CLIENT_IS_DUE = frozenset({Phase.CLIENT_AWAITED, Phase.CLIENT_ANSWERING})
+
+# What is still waited for in the next phase; every other deadline belongs to the phase that set it.
+_OUTLASTING: Mapping[Phase, frozenset[Deadline]] = {
+    **dict.fromkeys(Phase, frozenset({Deadline.CALL, Deadline.KEYS})),
+    **dict.fromkeys(_LAST_WORDS, frozenset({Deadline.KEYS})),
+    **dict.fromkeys((Phase.ENDING, Phase.OVER), frozenset()),
+}
+_ACCEPTED = frozenset(get_args(AcceptedFrame))
 
 
 @attrs.define(eq=False)
@@ -174,10 +189,14 @@ class _Turn:
 
     number: int
     by: By
-    said: bool = False
     characters: int = 0
     goodbye: bool = False
+    # Seconds from the newest utterance to the first word; None before it.
     first_word: float | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        return self.first_word is not None
 
 
 class Conversation:
@@ -187,76 +206,80 @@ class Conversation:
         self._call = call
         self._policy = policy
         self._availability = availability
-        self._born = now
-        self._now = now
+        self._connected_at = self._now = now
         self.phase = Phase.SCREENING if call.screened else Phase.CLIENT_LISTENING
+        # Where the event that is being handled may lead.
+        self._moves = STAY
+        self._deadlines = Deadlines()
+        self._deadlines.set(Deadline.CALL, now + policy.max_seconds)
+        # What was said.
         self._record = Transcript(RECORD_LINES, RECORD_CHARACTERS) if policy.keep_transcript else None
         self._transcript = Transcript(policy.history_lines, policy.history_characters, self._record)
-        self._owed = UnansweredUtterances(call)
-        for each in call.unanswered:
-            self._owed.hold(each.turn, each.text)
+        self._transcript.extend(call.opened_by)
+        self._caller_was_heard = bool(call.opened_by)
+        # What is unfinished: a partial prompt, keys, rejected frames in a row, questions asked into silence.
+        self._partial = ""
+        self._keys = ""
+        self._rejected = 0
+        self._reprompts = 0
+        self._caller_is_talking = False
+        # What we say.
+        self._playback = Playback(policy.characters_per_second, policy.answer_characters, until=now)
+        self._fillers = Fillers.of(
+            (policy.filler_after, policy.phrases.filler), (policy.long_filler_after, (policy.phrases.long_filler,))
+        )
+        # The turn that runs, and what is counted over turns.
         self._turn: _Turn | None = None
         self._turns = (call.connection - 1) * TURNS_PER_CONNECTION
         self._turns_by: dict[str, int] = {}
-        self._handovers = 0
         self._asked_at = now
-        self._caller_was_heard = bool(call.opened_by)
-        self._client_ended_it = False
-        # Whether the line broke while the call went on, so that the caller may be back on a new one.
-        self.may_return = False
-        self._is_left_unless_back = False
-        self._callee: Callee | None = None
-        self._opted_out = False
-        # Whether the client has been told something, or is about to be, and has not answered it.
+        self._handovers = 0
+        # What waits for an answer: utterances, or something that the client was told and has not answered.
+        self._unanswered = UnansweredUtterances(call)
+        for each in call.unanswered:
+            self._unanswered.hold(each.turn, each.text)
         self._note_stands = False
+        # Whether a client has claimed the call from the answering machine, which is still to be relieved.
+        self._is_claimed = False
         # Whether the answering machine has recorded a message and said nothing since.
         self._is_unconfirmed = False
         # Whether all that was left in this call session is durable: only then may anybody be told that it was taken.
         self._is_stored = False
-        # Whether a client has claimed the call from the answering machine, which is still to be relieved.
-        self._is_claimed = False
+        self._is_left_unless_back = False
+        # How it ends.
+        self._callee: Callee | None = None
+        self._opted_out = False
+        self._client_ended_it = False
         self._handoff = ""
         self._outcome = "completed"
-        # The fillers of each rung of the ladder, the next one first, and the rungs that are still above this turn.
-        sentences = (policy.phrases.filler, (policy.phrases.long_filler,))
-        self._fillers = [deque(each for each in rung if each.strip()) for rung in sentences]
-        self._rungs: list[tuple[float, deque[str]]] = []
-        self._last_filler = ""
-        self._playback = Playback(policy.characters_per_second, policy.answer_characters, until=now)
-        # What is unfinished: partial words, keys, rejected frames in a row, questions asked into silence.
-        self._partial = ""
-        self._digits = ""
-        self._rejected = 0
-        self._reprompts = 0
-        self._caller_is_talking = False
-        # The deadlines; infinity is none.
-        self._call_due = now + policy.max_seconds
-        self._answer_due = math.inf
-        self._silence_due = math.inf
-        self._digits_due = math.inf
-        self._ending_due = math.inf
-        self._screening_due = now + policy.screening if call.screened else math.inf
+        # Whether the line broke while the call went on, so that the caller may be back on a new one.
+        self.may_return = False
 
-        self._transcript.extend(call.opened_by)
-        if call.greeting and not call.screened:
-            self._transcript.add(Speaker.AGENT, call.greeting, self._wall())
+        if call.screened:
+            self._deadlines.set(Deadline.SCREENING, now + policy.screening)
+        elif call.greeting:
+            self._transcript.add(Speaker.AGENT, call.greeting, self._wall_clock())
             self._playback.greet(call.greeting, now)
         self._await_caller()
 
     # ── the door ────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def handle(self, event: Event, now: float) -> list[Command]:
+        """Take one event and return what to do, in order. Never raises for any event in any phase."""
+        self._now = now
+        kind = type(event)
+        moves = TRANSITIONS[self.phase][kind]
+        if moves is None or (isinstance(event, TurnEvent) and not self._is_current(event.turn)):
+            return []
+        if kind in _ACCEPTED:
+            self._rejected = 0
+        self._moves = moves
+        return self._HANDLERS[kind](self, event)
+
     @property
     def deadline(self) -> float:
         """When to call `handle` with `DeadlinePassed`; infinite exactly when the call is over."""
-        return min(
-            self._call_due,
-            self._answer_due,
-            self._filler_due(),
-            self._silence_due,
-            self._digits_due,
-            self._ending_due,
-            self._screening_due,
-        )
+        return min(self._deadlines.earliest, self._filler_due())
 
     @property
     def transcript(self) -> tuple[Line, ...]:
@@ -269,116 +292,75 @@ class Conversation:
         return CallSummary(
             outcome=self._outcome,
             turns_by=dict(self._turns_by),
-            left_message=self._owed.is_left and not self._is_left_unless_back,
+            left_message=self._unanswered.is_left and not self._is_left_unless_back,
             transcript=() if self._record is None else self._record.window(),
         )
 
-    def start(self, now: float) -> list[Command]:
-        """Return what to do first, once: a call that comes back begins with a turn about what stood unanswered."""
-        self._now = now
-        note = self._call.note.strip()
-        if note:
-            self._transcript.add_note(note, self._wall())
+    # ── the call session ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_session_started(self, _event: SessionStarted) -> list[Command]:
+        """Begin a call that comes back with a turn about what stands unanswered."""
+        if note := self._call.note.strip():
+            self._transcript.add_note(note, self._wall_clock())
         if self.phase is Phase.SCREENING:
             return []
         self._note_stands = _ends_with_a_note(self._transcript.window())
         return self._ask_again() if self._is_asked() else []
 
-    def handle(self, event: Event, now: float) -> list[Command]:  # noqa: C901, PLR0911, PLR0912 - one case a kind
-        """Take one event and return what to do, in order. Never raises for any event in any phase."""
-        self._now = now
-        if self.phase is Phase.OVER:
-            return []
-        match event:
-            case UtteranceHeard():
-                return self._accepted(self._heard(event.text.strip()))
-            case PartialPromptHeard():
-                return self._accepted(self._heard_partly(event.text.strip()))
-            case CallerBargedIn():
-                return self._accepted(self._interrupted(event.heard))
-            case DigitPressed():
-                return self._accepted(self._digit(event.digit))
-            case SpeechPlayed():
-                return self._accepted(self._speech_played(event.text))
-            case AgentSpeaking():
-                return self._accepted(self._agent_speaking(on=event.on))
-            case CallerSpeaking():
-                self._caller_is_talking = event.on
-                self._await_caller()
-                return self._accepted([])
-            case FrameAccepted() | CarrierFailed():
-                return self._accepted([])
-            case FrameRejected():
-                return self._frame_rejected()
-            case FrameUnknown():
-                # Neither here nor there: it says nothing, and is no sign of a carrier that has gone mad.
-                return []
-            case CallerGone():
-                return self._line_gone(may_return=event.may_return)
-            case AvailabilityChanged():
-                return self._availability_changed(event.availability)
-            case HangUpRequested():
-                return self._hang_up(event.say.strip() if is_audible(event.say) else "")
-            case TransferRequested():
-                return self._transfer(event.handoff)
-            case CallClaimed():
-                return self._call_claimed()
-            case CalleeRecognised():
-                return self._callee_recognised(event.callee)
-            case DrainRequested():
-                return self._farewell(self._policy.phrases.drain_goodbye, Reason.RELAY_RESTARTED)
-            case PieceSaid():
-                return self._turn_said(event) if self._is_current(event.turn) else []
-            case MessageTaken():
-                return self._message_taken(event) if self._is_current(event.turn) else []
-            case GoodbyeSaid():
-                return self._goodbye_said() if self._is_current(event.turn) else []
-            case TurnFinished():
-                return self._turn_finished() if self._is_current(event.turn) else []
-            case TurnFailed():
-                return self._turn_failed(event.reason) if self._is_current(event.turn) else []
-            case MessageStored():
-                self._is_stored = True
-                return []
-            case DeadlinePassed():
-                return self._deadline_passed()
-            case _:
-                assert_never(event)
-
-    def fail(self, now: float) -> list[Command]:
-        """Return what must still be made durable when the call cannot go on; the call is over then."""
-        if self.phase is Phase.OVER:
-            return []
-        self._now = now
+    def _on_session_failed(self, _event: SessionFailed) -> list[Command]:
         self._outcome = "failed"
-        return self._line_gone()
+        return self._end_call()
 
-    # ── the caller ──────────────────────────────────────────────────────────────────────────────────────────────────
+    def _on_caller_gone(self, event: CallerGone) -> list[Command]:
+        return self._end_call(may_return=event.may_return and self.phase not in _IS_LEAVING)
 
-    def _accepted(self, commands: list[Command]) -> list[Command]:
-        self._rejected = 0
-        return commands
+    def _on_frame_accepted(self, _event: FrameAccepted | CarrierFailed) -> list[Command]:
+        return []
 
-    def _frame_rejected(self) -> list[Command]:
+    def _on_frame_rejected(self, _event: FrameRejected) -> list[Command]:
         self._rejected += 1
-        if self._rejected < self._policy.bad_frames or self.phase is Phase.ENDING:
+        if self._rejected < self._policy.bad_frames:
             return []
         self._outcome = "failed"
         return [*self._stop_turn("hung_up"), *self._leave(Reason.UNANSWERED), *self._end_session()]
 
-    def _heard_partly(self, text: str) -> list[Command]:
-        self._caller_is_talking = True
+    # ── the caller ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_partial_prompt(self, event: PartialPromptHeard) -> list[Command]:
+        self._partial = event.text.strip()
         self._reprompts = 0
+        return self._note_caller_talking(is_talking=True)
+
+    def _on_caller_speaking(self, event: CallerSpeaking) -> list[Command]:
+        return self._note_caller_talking(is_talking=event.on)
+
+    def _note_caller_talking(self, *, is_talking: bool) -> list[Command]:
+        self._caller_is_talking = is_talking
         self._await_caller()
-        self._partial = text
         return []
 
-    def _heard(self, text: str) -> list[Command]:
-        self._caller_is_talking = False
-        self._reprompts = 0
+    def _on_utterance(self, event: UtteranceHeard) -> list[Command]:
+        return self._hear(event.text.strip())
+
+    def _on_digit(self, event: DigitPressed) -> list[Command]:
         self._await_caller()
+        self._reprompts = 0
+        if event.digit == "#" or len(self._keys) >= MAX_DIGITS:
+            return self._hear_keys(otherwise=event.digit)
+        self._keys += event.digit
+        self._deadlines.set(Deadline.KEYS, self._now + self._policy.digit_gap)
+        return []
+
+    def _hear_keys(self, otherwise: str = "") -> list[Command]:
+        keys, self._keys = self._keys or otherwise, ""
+        self._deadlines.clear(Deadline.KEYS)
+        return self._hear(keys)
+
+    def _hear(self, text: str) -> list[Command]:
         self._partial = ""
-        return [*self._opt_out(text), *self._words(text)] if text else []
+        self._reprompts = 0
+        self._note_caller_talking(is_talking=False)
+        return [*self._opt_out(text), *self._take_utterance(text)] if text else []
 
     def _opt_out(self, text: str) -> list[Command]:
         if self._opted_out or not self._policy.asks_not_to_be_called(text):
@@ -386,26 +368,106 @@ class Conversation:
         self._opted_out = True
         return [StopCalling()]
 
-    def _words(self, text: str) -> list[Command]:
+    def _take_utterance(self, text: str) -> list[Command]:
         self._caller_was_heard = True
         self._count_anew()
-        # Before the words: what a client is asked ends with what the caller said.
-        is_the_machine_s = self.phase in _MACHINE and not self._is_taken_now()
-        self._transcript.add(Speaker.CALLER, text, self._wall())
+        # Before the utterance: what a client is asked ends with what the caller said.
+        is_for_client = self.phase not in _ANSWERING_MACHINE or self._hand_over()
+        self._transcript.add(Speaker.CALLER, text, self._wall_clock())
         if self.phase is Phase.SCREENING:
             return []
-        if self.phase in _LAST_WORDS or self.phase is Phase.ENDING:
-            return self._keep_late_words(text)
+        if self.phase in _IS_LEAVING:
+            return self._keep_late_utterance(text)
         stopped = [*self._stop_turn("superseded"), *self._close_cycle()]
-        if is_the_machine_s:
-            self._owed.add(text)
-            return [*stopped, self._message(), *self._ask_machine()]
+        if not is_for_client:
+            self._unanswered.add(text)
+            return [*stopped, self._store_message(), *self._ask_answering_machine()]
         number = self._next_turn()
-        self._owed.hold(number, text)
+        self._unanswered.hold(number, text)
         return [*stopped, *self._route(number, [HoldUtterance(number, text)])]
 
+    def _keep_late_utterance(self, text: str) -> list[Command]:
+        if self._client_ended_it:
+            return []
+        if not self._unanswered.is_left:
+            self._unanswered.leave(Reason.UNANSWERED)
+        self._unanswered.add(text)
+        return [self._store_message()]
+
+    def _on_barge_in(self, event: CallerBargedIn) -> list[Command]:
+        only_filler = self._playback.is_filler
+        nothing_else = self._playback.is_of_cut_filler(event.heard)
+        self._transcript.cut_to_heard("" if nothing_else else event.heard, self._playback.played)
+        self._playback.stop(self._now)
+        if self.phase in _LAST_WORDS:
+            self._deadlines.bring_forward(Deadline.ENDING, self._now + self._policy.ending_cap)
+            return []
+        if only_filler and self.phase in _CLIENT_IS_DUE:
+            self._fillers.stop()
+            return []
+        if self.phase is not Phase.CLIENT_AWAITED and self._turn is None:
+            self._await_caller()
+            return []
+        was_answered = self._turn is not None and self._turn.has_begun and not nothing_else
+        commands = [*self._stop_turn("interrupted"), *(self._release() if was_answered else [])]
+        self._listen()
+        return commands
+
+    # ── our own speech ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_speech_played(self, event: SpeechPlayed) -> list[Command]:
+        self._playback.report(event.text)
+        return self._end_session() if self._playback.all_reported and self.phase in _LAST_WORDS else []
+
+    def _on_agent_speaking(self, event: AgentSpeaking) -> list[Command]:
+        if not event.on:
+            self._playback.fell_silent(self._now)
+            self._await_caller()
+        return self._end_session() if self._playback.is_heard(self._now) and self.phase in _LAST_WORDS else []
+
+    def _speak(self, text: str, *, last: bool) -> list[Command]:
+        self._playback.spoke(text, self._now, last=last)
+        return [Speak(text, last)]
+
+    def _close_cycle(self) -> list[Command]:
+        return self._speak("", last=True) if self._playback.cycle_open else []
+
+    def _phrase(self, text: str, *, last: bool, speaker: Speaker = Speaker.RELAY) -> list[Command]:
+        """Say one of the relay's own sentences, in the open talk cycle if there is one."""
+        if not text:
+            return self._close_cycle() if last else []
+        spoken = f" {text}" if self._playback.cycle_open else text
+        self._transcript.continue_line(speaker, f" {text}" if last else f" {text} ", self._wall_clock())
+        return self._speak(spoken if last else f"{spoken} ", last=last)
+
+    def _filler_due(self) -> float:
+        is_waited_for = self.phase in _CLIENT_IS_DUE and not (self._turn is not None and self._turn.has_begun)
+        return max(self._fillers.due, self._playback.until) if is_waited_for else math.inf
+
+    def _say_filler(self) -> list[Command]:
+        if self._caller_is_talking:
+            self._fillers.skip()
+            return []
+        if not (text := self._fillers.take()):
+            return []
+        self._transcript.add(Speaker.RELAY, text, self._wall_clock())
+        self._playback.fill(text, self._now)
+        return [Speak(text, last=True, preemptible=True)]
+
+    # ── turns begin ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _next_turn(self) -> int:
+        self._turns += 1
+        return self._turns
+
+    def _count_anew(self) -> None:
+        """Count from now how long the caller waits."""
+        self._asked_at = self._now
+        self._handovers = 0
+        self._fillers.restart(self._now)
+
     def _ask_again(self) -> list[Command]:
-        """Ask the client about what stands, without new words of the caller."""
+        """Ask the client about what stands, without a new utterance."""
         self._count_anew()
         return self._route(self._next_turn(), [])
 
@@ -421,221 +483,136 @@ class Conversation:
                 assert_never(self._availability)
 
     def _await_client(self) -> list[Command]:
-        self._go(Phase.CLIENT_AWAITED)
-        self._answer_due = self._limit()
-        self._silence_due = math.inf
+        self._enter(Phase.CLIENT_AWAITED)
+        self._deadlines.set(Deadline.ANSWER, self._limit())
         return self._wake_if_needed()
 
     def _wake_if_needed(self) -> list[Command]:
         return [WakeClient()] if self._availability is Availability.WAKEABLE else []
 
-    def _keep_late_words(self, text: str) -> list[Command]:
-        if self._client_ended_it:
+    def _on_availability(self, event: AvailabilityChanged) -> list[Command]:
+        self._availability = event.availability
+        if self.phase is not Phase.CLIENT_AWAITED:
             return []
-        if not self._owed.is_left:
-            self._owed.leave(Reason.UNANSWERED)
-        self._owed.add(text)
-        return [self._message()]
+        match event.availability:
+            case Availability.HERE:
+                return self._ask_client(self._next_turn())
+            case Availability.JUST_LOST | Availability.WAKEABLE:
+                return self._wake_if_needed()
+            case Availability.AWAY:
+                return self._step_down(Reason.CLIENT_ABSENT)
+            case _:
+                assert_never(event.availability)
 
-    def _interrupted(self, heard: str) -> list[Command]:
-        only_filler = self._playback.is_filler
-        nothing_else = self._playback.is_of_cut_filler(heard)
-        self._transcript.cut_to_heard("" if nothing_else else heard, self._playback.played)
-        self._playback.stop(self._now)
-        if only_filler and self.phase in _CLIENT_IS_DUE:
-            self._rungs.clear()
-            return []
-        if self.phase in _LAST_WORDS:
-            self._ending_due = min(self._ending_due, self._now + self._policy.ending_cap)
-            return []
-        if self.phase in _ANSWERING or self.phase is Phase.CLIENT_AWAITED:
-            was_answered = self._turn is not None and self._turn.said and not nothing_else
-            commands = self._stop_turn("interrupted")
-            if was_answered:
-                commands += self._release()
-            self._listen()
-            return commands
-        self._await_caller()
-        return []
-
-    def _digit(self, digit: str) -> list[Command]:
-        self._await_caller()
-        self._reprompts = 0
-        if digit != "#" and len(self._digits) < MAX_DIGITS:
-            self._digits += digit
-            self._digits_due = self._now + self._policy.digit_gap
-            return []
-        return self._digits_complete(otherwise=digit)
-
-    def _digits_complete(self, otherwise: str = "") -> list[Command]:
-        digits, self._digits = self._digits or otherwise, ""
-        self._digits_due = math.inf
-        return self._heard(digits)
-
-    # ── our own speech ──────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _speech_played(self, text: str) -> list[Command]:
-        self._playback.report(text)
-        return self._end_if_heard() if self._playback.all_reported else []
-
-    def _agent_speaking(self, *, on: bool) -> list[Command]:
-        if not on:
-            self._playback.fell_silent(self._now)
-            self._await_caller()
-        return self._end_if_heard() if self._playback.is_heard(self._now) else []
-
-    def _end_if_heard(self) -> list[Command]:
-        return self._end_session() if self.phase in _LAST_WORDS else []
-
-    def _speak(self, text: str, *, last: bool) -> list[Command]:
-        self._playback.spoke(text, self._now, last=last)
-        return [Speak(text, last)]
-
-    def _close_cycle(self) -> list[Command]:
-        return self._speak("", last=True) if self._playback.cycle_open else []
-
-    def _phrase(self, text: str, *, last: bool, speaker: Speaker = Speaker.RELAY) -> list[Command]:
-        """Say one of the relay's own sentences, in the open talk cycle if there is one."""
-        if not text:
-            return self._close_cycle() if last else []
-        spoken = f" {text}" if self._playback.cycle_open else text
-        self._transcript.continue_line(speaker, f" {text}" if last else f" {text} ", self._wall())
-        return self._speak(spoken if last else f"{spoken} ", last=last)
-
-    # ── turns ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _next_turn(self) -> int:
-        self._turns += 1
-        return self._turns
-
-    def _is_current(self, turn: int) -> bool:
-        return self._turn is not None and self._turn.number == turn
-
-    def _count_anew(self) -> None:
-        """Count from now how long the caller waits."""
-        self._asked_at = self._now
-        self._handovers = 0
-        after = (self._policy.filler_after, self._policy.long_filler_after)
-        self._rungs = [(self._now + each, words) for each, words in zip(after, self._fillers, strict=True) if words]
-
-    def _filler_due(self) -> float:
-        is_waited_for = self.phase in _CLIENT_IS_DUE and not (self._turn is not None and self._turn.said)
-        if not is_waited_for or not self._rungs:
-            return math.inf
-        return max(self._rungs[0][0], self._playback.until)
-
-    def _fill(self) -> list[Command]:
-        _due, sentences = self._rungs.pop(0)
-        if self._caller_is_talking:
-            return []
-        text = sentences[0]
-        sentences.rotate(-1)
-        if text == self._last_filler:
-            self._last_filler = ""
-            return []
-        self._last_filler = text
-        self._transcript.add(Speaker.RELAY, text, self._wall())
-        self._playback.fill(text, self._now)
-        return [Speak(text, last=True, preemptible=True)]
+    def _limit(self) -> float:
+        return self._asked_at + self._policy.client_timeout
 
     def _ask_client(self, number: int) -> list[Command]:
-        self._go(Phase.CLIENT_ANSWERING)
-        self._answer_due = self._limit()
-        return self._start(number, By.CLIENT)
-
-    def _ask_machine(self, said_already: str = "") -> list[Command]:
-        self._go(Phase.ANSWERING_MACHINE_ANSWERING)
-        self._answer_due = self._now + self._policy.answering_machine_timeout
-        return self._start(self._next_turn(), By.ANSWERING_MACHINE, said_already)
-
-    def _start(self, number: int, by: By, said_already: str = "") -> list[Command]:
-        self._silence_due = math.inf
-        self._turn = _Turn(number, by)
+        self._enter(Phase.CLIENT_ANSWERING)
+        self._deadlines.set(Deadline.ANSWER, self._limit())
         history = self._transcript.window()
-        if by is By.CLIENT:
-            history = utterance_last(history) if self._owes_answer_to_utterance() else note_last(history)
+        owes_utterance = self._unanswered.in_hand or (self._note_stands and self._unanswered.is_left)
+        history = utterance_last(history) if owes_utterance else note_last(history)
+        return self._start_turn(By.CLIENT, number, history, answer_within=max(0.0, self._limit() - self._now))
+
+    def _ask_answering_machine(self, said_already: str = "") -> list[Command]:
+        self._enter(Phase.ANSWERING_MACHINE_ANSWERING)
+        self._deadlines.set(Deadline.ANSWER, self._now + self._policy.answering_machine_timeout)
+        history = self._transcript.window()
+        return self._start_turn(By.ANSWERING_MACHINE, self._next_turn(), history, said_already=said_already)
+
+    def _start_turn(
+        self,
+        by: By,
+        number: int,
+        history: tuple[Line, ...],
+        *,
+        said_already: str = "",
+        answer_within: float | None = None,
+    ) -> list[Command]:
+        self._turn = _Turn(number, by)
         request = TurnRequest(
             call=self._call,
             turn=number,
             history=history,
-            taken=self._owed.taken,
-            preferences=self._owed.preferences,
+            taken=self._unanswered.taken,
+            preferences=self._unanswered.preferences,
             said_already=said_already,
             callee=self._callee,
-            answer_within=max(0.0, self._answer_due - self._now) if by is By.CLIENT else None,
+            answer_within=answer_within,
         )
         return [StartTurn(by, request)]
 
+    # ── turns run and end ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _is_current(self, turn: int) -> bool:
+        return self._turn is not None and self._turn.number == turn
+
     def _stop_turn(self, outcome: str) -> list[Command]:
-        if self._turn is None:
-            return []
-        return [CancelTurn(self._turn.number), *self._note_turn(outcome)]
+        return [] if self._turn is None else [CancelTurn(self._turn.number), *self._note_turn(outcome)]
 
     def _note_turn(self, outcome: str) -> list[Command]:
         turn, self._turn = self._turn, None
-        self._answer_due = math.inf
-        if turn is None:
-            return []
+        assert turn is not None
         if outcome == "answered":
             self._turns_by[turn.by] = self._turns_by.get(turn.by, 0) + 1
         return [NoteTurn(turn=turn.number, by=turn.by, outcome=outcome, first_word=turn.first_word)]
 
-    def _turn_said(self, event: PieceSaid) -> list[Command]:
-        turn = self._turn
+    def _on_piece(self, event: PieceSaid) -> list[Command]:
+        turn, policy = self._turn, self._policy
         assert turn is not None
         has_sound = is_audible(event.text)
-        if not event.text or not (turn.said or has_sound):
+        if not event.text or not (turn.has_begun or has_sound):
             return []
-        speaker = Speaker.AGENT if turn.by is By.CLIENT else Speaker.ANSWERING_MACHINE
-        limit = self._policy.client_timeout if turn.by is By.CLIENT else self._policy.answering_machine_timeout
+        is_client = turn.by is By.CLIENT
         if has_sound:
-            self._answer_due = self._now + limit
-            self._is_unconfirmed = self._is_unconfirmed and turn.by is By.CLIENT
-        if not turn.said:
-            turn.said = True
+            gap = policy.client_timeout if is_client else policy.answering_machine_timeout
+            self._deadlines.set(Deadline.ANSWER, self._now + gap)
+            self._is_unconfirmed = self._is_unconfirmed and is_client
+        if turn.first_word is None:
             turn.first_word = self._now - self._asked_at
-        room = self._policy.answer_characters - turn.characters
+        room = policy.answer_characters - turn.characters
         text = event.text[:room]
         turn.characters += len(text)
-        if self._playback.cycle_open:
-            self._transcript.continue_line(speaker, text, self._wall())
-        else:
-            self._transcript.add(speaker, text, self._wall())
+        add = self._transcript.continue_line if self._playback.cycle_open else self._transcript.add
+        add(Speaker.AGENT if is_client else Speaker.ANSWERING_MACHINE, text, self._wall_clock())
         commands = self._speak(text, last=False)
-        if len(event.text) < room:
-            return commands
-        return [*commands, CancelTurn(turn.number), *self._turn_finished()]
+        return commands if len(event.text) < room else [*commands, CancelTurn(turn.number), *self._finish_turn()]
 
-    def _message_taken(self, event: MessageTaken) -> list[Command]:
-        self._owed.take(event.body, event.preferences)
+    def _on_message_taken(self, event: MessageTaken) -> list[Command]:
+        self._unanswered.take(event.body, event.preferences)
         self._is_unconfirmed = True
-        self._answer_due = self._now + self._policy.answering_machine_timeout
-        return [self._message()]
+        self._deadlines.set(Deadline.ANSWER, self._now + self._policy.answering_machine_timeout)
+        return [self._store_message()]
 
-    def _goodbye_said(self) -> list[Command]:
-        assert self._turn is not None
-        self._turn.goodbye = self._turn.by is By.ANSWERING_MACHINE
+    def _on_message_stored(self, _event: MessageStored) -> list[Command]:
+        self._is_stored = True
         return []
 
-    def _turn_finished(self) -> list[Command]:
+    def _on_goodbye(self, _event: GoodbyeSaid) -> list[Command]:
+        assert self._turn is not None
+        self._turn.goodbye = True
+        return []
+
+    def _on_turn_finished(self, _event: TurnFinished) -> list[Command]:
+        return self._finish_turn()
+
+    def _finish_turn(self) -> list[Command]:
         turn = self._turn
         assert turn is not None
         confirmation = self._confirmation() if turn.by is By.ANSWERING_MACHINE else ""
-        if not (turn.said or turn.goodbye or confirmation):
-            return self._turn_failed(Reason.CLIENT_FAILED)
+        if not (turn.has_begun or turn.goodbye or confirmation):
+            return self._fail_turn(Reason.CLIENT_FAILED)
         commands = self._note_turn("answered")
-        if turn.goodbye:
-            commands += self._close_cycle()
-        else:
-            commands += self._phrase(confirmation, last=True)
+        commands += self._close_cycle() if turn.goodbye else self._phrase(confirmation, last=True)
         if turn.by is By.CLIENT:
             commands += self._release()
-        elif self._is_taken_now():
+        elif self._hand_over():
             return [*commands, *self._ask_again()]
         if turn.goodbye:
-            # A machine that has said goodbye has told the caller what there was to tell.
-            sentence = self._policy.phrases.message_kept if confirmation and not turn.said else ""
-            return [*commands, *self._last_words(Phase.GOODBYE, sentence, "ended")]
+            # An answering machine that has said goodbye has told the caller what there was to tell.
+            sentence = self._policy.phrases.message_kept if confirmation and not turn.has_begun else ""
+            return [*commands, *self._say_last(Phase.GOODBYE, sentence, "ended")]
         self._listen()
         return commands
 
@@ -644,14 +621,17 @@ class Conversation:
         is_due, self._is_unconfirmed = self._is_unconfirmed, False
         return self._policy.phrases.message_taken if is_due and self._is_stored else ""
 
-    def _turn_failed(self, reason: Reason) -> list[Command]:
+    def _on_turn_failed(self, event: TurnFailed) -> list[Command]:
+        return self._fail_turn(event.reason)
+
+    def _fail_turn(self, reason: Reason) -> list[Command]:
         turn = self._turn
         assert turn is not None
         if turn.by is By.ANSWERING_MACHINE:
-            return self._machine_failed("machine_failed")
+            return self._fail_answering_machine("machine_failed")
         commands = self._note_turn(reason)
-        gone = reason in {Reason.CLIENT_LEFT, Reason.CLIENT_ABSENT}
-        if gone and not turn.said and self._handovers < MAX_HANDOVERS and self._now < self._limit():
+        is_gone = reason in {Reason.CLIENT_LEFT, Reason.CLIENT_ABSENT}
+        if is_gone and not turn.has_begun and self._handovers < MAX_HANDOVERS and self._now < self._limit():
             if self._availability is Availability.HERE:
                 self._handovers += 1
                 return [*commands, *self._ask_client(self._next_turn())]
@@ -659,274 +639,263 @@ class Conversation:
                 return [*commands, *self._await_client()]
         return [*commands, *self._step_down(reason)]
 
-    def _limit(self) -> float:
-        return self._asked_at + self._policy.client_timeout
-
-    def _machine_failed(self, outcome: str) -> list[Command]:
+    def _fail_answering_machine(self, outcome: str) -> list[Command]:
         if self._turn is not None and self._turn.goodbye:
-            return self._turn_finished()
+            return self._finish_turn()
         stopped = self._stop_turn(outcome)
-        if self._is_taken_now():
+        if self._hand_over():
             return [*stopped, *self._close_cycle(), *self._ask_again()]
         phrases = self._policy.phrases
-        is_kept = self._confirmation() or (self._owed.taken and self._is_stored)
+        is_kept = self._confirmation() or (self._unanswered.taken and self._is_stored)
         sentence = phrases.message_kept if is_kept else phrases.unavailable
-        return [*stopped, *self._last_words(Phase.UNAVAILABLE, sentence, "unavailable")]
+        return [*stopped, *self._say_last(Phase.UNAVAILABLE, sentence, "unavailable")]
+
+    # ── paths downwards, and upwards ────────────────────────────────────────────────────────────────────────────────
+
+    def _step_down(self, reason: Reason) -> list[Command]:
+        """Leave what is in hand as a message, then let the next one down the path speak."""
+        stored = self._leave(reason)
+        phrases, is_inbound = self._policy.phrases, self._call.direction is Direction.INBOUND
+        if is_inbound and not self._unanswered.is_left:
+            # Only a note was to be answered: that this caller was there is worth knowing by itself.
+            stored = [self._leave_message(reason)]
+        self._note_stands = False
+        if not (is_inbound and self._policy.has_answering_machine):
+            sentence = phrases.unavailable if is_inbound else phrases.callee_unavailable
+            return [*stored, *self._say_last(Phase.UNAVAILABLE, sentence, "unavailable")]
+        # The answering machine goes on from the apology in the same breath, so the line is its own.
+        spoken = self._phrase(phrases.apology, last=False, speaker=Speaker.ANSWERING_MACHINE)
+        return [*stored, *spoken, *self._ask_answering_machine(phrases.apology)]
+
+    def _leave(self, reason: Reason) -> list[Command]:
+        return [self._leave_message(reason)] if self._unanswered.in_hand else []
+
+    def _leave_message(
+        self, reason: Reason, *, unless_back: tuple[UnansweredUtterance, ...] | None = None
+    ) -> StoreMessage:
+        self._is_left_unless_back = unless_back is not None and not self._unanswered.is_left
+        self._unanswered.leave(reason)
+        return self._store_message(unless_back)
+
+    def _store_message(self, unless_back: tuple[UnansweredUtterance, ...] | None = None) -> StoreMessage:
+        self._is_stored = False
+        return StoreMessage(self._unanswered.draft(self._transcript.window()), unless_back)
 
     def _release(self) -> list[Command]:
         self._note_stands = False
-        through = self._owed.answered()
+        through = self._unanswered.answered()
         return [] if through is None else [ReleaseUtterances(through)]
 
-    # ── paths downwards ─────────────────────────────────────────────────────────────────────────────────────────────
+    def _is_asked(self) -> bool:
+        """Whether the client owes an answer, to an utterance or to a note."""
+        return self._unanswered.in_hand or self._note_stands
 
-    def _step_down(self, reason: Reason) -> list[Command]:
-        """Leave the words in hand as a message, then let the next one down the path speak."""
-        stored = self._leave(reason)
-        if self._call.direction is Direction.INBOUND and not self._owed.is_left:
-            # Only a note was to be answered: that this caller was there is worth knowing by itself.
-            stored = self._leave_at_once(reason)
-        self._note_stands = False
-        if self._call.direction is Direction.OUTBOUND:
-            sentence = self._policy.phrases.callee_unavailable
-            return [*stored, *self._last_words(Phase.UNAVAILABLE, sentence, "unavailable")]
-        if not self._policy.has_answering_machine:
-            return [*stored, *self._last_words(Phase.UNAVAILABLE, self._policy.phrases.unavailable, "unavailable")]
-        apology = self._policy.phrases.apology
-        # The answering machine goes on from the apology in the same breath, so the line is its own.
-        spoken = self._phrase(apology, last=False, speaker=Speaker.ANSWERING_MACHINE)
-        return [*stored, *spoken, *self._ask_machine(apology)]
+    def _on_claim(self, _event: CallClaimed) -> list[Command]:
+        self._is_claimed = True
+        return self._ask_again() if self.phase in _LISTENING and self._hand_over() else []
 
-    def _leave(self, reason: Reason) -> list[Command]:
-        return self._leave_at_once(reason) if self._owed.in_hand else []
-
-    def _leave_at_once(
-        self, reason: Reason, *, unless_back: tuple[UnansweredUtterance, ...] | None = None
-    ) -> list[Command]:
-        self._is_left_unless_back = unless_back is not None and not self._owed.is_left
-        self._owed.leave(reason)
-        return [self._message(unless_back)]
-
-    def _message(self, unless_back: tuple[UnansweredUtterance, ...] | None = None) -> StoreMessage:
-        self._is_stored = False
-        return StoreMessage(self._owed.draft(self._transcript.window()), unless_back)
-
-    def _availability_changed(self, availability: Availability) -> list[Command]:
-        self._availability = availability
-        if self.phase is not Phase.CLIENT_AWAITED:
-            return []
-        match availability:
-            case Availability.HERE:
-                return self._ask_client(self._next_turn())
-            case Availability.JUST_LOST | Availability.WAKEABLE:
-                return self._wake_if_needed()
-            case Availability.AWAY:
-                return self._step_down(Reason.CLIENT_ABSENT)
-            case _:
-                assert_never(availability)
-
-    # ── and upwards ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _call_claimed(self) -> list[Command]:
-        if self.phase in _LAST_WORDS or self.phase is Phase.ENDING:
-            return []
-        self._is_claimed = self.phase in _MACHINE
-        if self.phase is Phase.ANSWERING_MACHINE_LISTENING and self._is_taken_now():
-            return self._ask_again()
-        return []
-
-    def _is_taken_now(self) -> bool:
-        """Say whether the answering machine is relieved here, at the end of a turn, and make it so."""
-        claimed, self._is_claimed = self._is_claimed, False
-        if not claimed or self._availability is Availability.AWAY:
+    def _hand_over(self) -> bool:
+        """Hand the call to the client that has claimed it; return whether one has, and is not away again."""
+        is_claimed, self._is_claimed = self._is_claimed, False
+        if not is_claimed or self._availability is Availability.AWAY:
             return False
-        self._transcript.add_note(CLAIM_NOTE, self._wall())
+        self._transcript.add_note(CLAIM_NOTE, self._wall_clock())
         self._note_stands = True
         self._reprompts = 0
         return True
 
-    # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the callee of a call that we make ───────────────────────────────────────────────────────────────────────────
 
-    def _hang_up(self, say: str) -> list[Command]:
-        if self.phase in _LAST_WORDS or self.phase is Phase.ENDING:
-            return []
-        commands = self._stop_turn("hung_up")
-        self._client_ended_it = True
-        commands += self._release()
-        return [*commands, *self._last_words(Phase.GOODBYE, say, "ended", speaker=Speaker.AGENT)]
-
-    def _transfer(self, handoff: str) -> list[Command]:
-        if self.phase in _LAST_WORDS or self.phase is Phase.ENDING:
-            return []
-        self._handoff = handoff
-        commands = self._hang_up("")
-        self._outcome = "transferred"
-        return commands
-
-    def _callee_recognised(self, callee: Callee) -> list[Command]:
+    def _on_callee_recognised(self, event: CalleeRecognised) -> list[Command]:
         if self._call.direction is Direction.INBOUND:
             return []
-        self._callee = callee
-        if callee is Callee.VOICEMAIL and self._call.voicemail is not Voicemail.GO_ON:
-            return self._machine_picked_up()
-        return self._somebody_is_there()
-
-    def _machine_picked_up(self) -> list[Command]:
-        if self._client_ended_it or self.phase is Phase.ENDING:
+        self._callee = event.callee
+        if event.callee is not Callee.VOICEMAIL or self._call.voicemail is Voicemail.GO_ON:
+            return self._greet_callee() if self.phase is Phase.SCREENING else []
+        if self._client_ended_it:
             return []
-        commands = [*self._stop_turn("hung_up"), *self._release()]
+        text = self._call.for_voicemail.strip() if self._call.voicemail is Voicemail.LEAVE_MESSAGE else ""
+        if text:
+            return self._hang_up(text, "voicemail")
         self._client_ended_it = True
-        if self._call.voicemail is Voicemail.LEAVE_MESSAGE and self._call.for_voicemail.strip():
-            text = self._call.for_voicemail.strip()
-            return [*commands, *self._last_words(Phase.GOODBYE, text, "voicemail", speaker=Speaker.AGENT)]
         self._outcome = "voicemail"
-        return [*commands, *self._end_session()]
+        return [*self._stop_turn("hung_up"), *self._release(), *self._end_session()]
 
-    def _somebody_is_there(self) -> list[Command]:
-        if self.phase is not Phase.SCREENING:
-            return []
-        self._screening_due = math.inf
-        self._go(Phase.CLIENT_LISTENING)
+    def _greet_callee(self) -> list[Command]:
+        self._enter(Phase.CLIENT_LISTENING)
         commands: list[Command] = []
         if self._call.greeting:
-            self._transcript.add(Speaker.AGENT, self._call.greeting, self._wall())
+            self._transcript.add(Speaker.AGENT, self._call.greeting, self._wall_clock())
             commands = self._speak(self._call.greeting, last=True)
         self._await_caller()
         return commands
 
-    def _farewell(self, phrase: str, reason: Reason) -> list[Command]:
-        if self.phase in _LAST_WORDS or self.phase is Phase.ENDING:
-            return []
-        stopped = self._stop_turn("hung_up")
-        return [*stopped, *self._leave(reason), *self._last_words(Phase.GOODBYE, phrase, "farewell")]
+    # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _last_words(self, phase: Phase, text: str, outcome: str, *, speaker: Speaker = Speaker.RELAY) -> list[Command]:
+    def _on_hang_up(self, event: HangUpRequested) -> list[Command]:
+        return self._hang_up(event.say.strip() if is_audible(event.say) else "", "ended")
+
+    def _on_transfer(self, event: TransferRequested) -> list[Command]:
+        self._handoff = event.handoff
+        return self._hang_up("", "transferred")
+
+    def _hang_up(self, say: str, outcome: str) -> list[Command]:
+        self._client_ended_it = True
+        commands = [*self._stop_turn("hung_up"), *self._release()]
+        return [*commands, *self._say_last(Phase.GOODBYE, say, outcome, speaker=Speaker.AGENT)]
+
+    def _on_drain(self, _event: DrainRequested) -> list[Command]:
+        return self._say_farewell(self._policy.phrases.drain_goodbye, Reason.RELAY_RESTARTED)
+
+    def _say_farewell(self, phrase: str, reason: Reason) -> list[Command]:
+        stopped = self._stop_turn("hung_up")
+        return [*stopped, *self._leave(reason), *self._say_last(Phase.GOODBYE, phrase, "farewell")]
+
+    def _say_last(self, phase: Phase, text: str, outcome: str, *, speaker: Speaker = Speaker.RELAY) -> list[Command]:
         """Say the last sentence of the call and wait until it was heard."""
-        self._go(phase)
+        self._enter(phase)
         self._outcome = outcome
-        self._silence_due = self._answer_due = self._screening_due = math.inf
-        commands: list[Command] = []
         if text and speaker is Speaker.AGENT:
-            spoken = f" {text}" if self._playback.cycle_open else text
-            self._transcript.add(speaker, text, self._wall())
-            commands += self._speak(spoken, last=True)
+            self._transcript.add(speaker, text, self._wall_clock())
+            commands = self._speak(f" {text}" if self._playback.cycle_open else text, last=True)
         else:
-            commands += self._phrase(text, last=True)
+            commands = self._phrase(text, last=True)
         if self._playback.is_heard(self._now):
             return [*commands, *self._end_session()]
-        self._ending_due = max(self._now, self._playback.until) + self._policy.ending_cap
+        self._deadlines.set(Deadline.ENDING, max(self._now, self._playback.until) + self._policy.ending_cap)
         return commands
 
     def _end_session(self) -> list[Command]:
-        self._go(Phase.ENDING)
-        self._silence_due = self._answer_due = self._call_due = self._digits_due = self._screening_due = math.inf
-        self._ending_due = self._now + self._policy.line_close_cap
+        self._enter(Phase.ENDING)
+        self._deadlines.set(Deadline.ENDING, self._now + self._policy.line_close_cap)
         return [EndSession(self._handoff)]
 
-    def _line_gone(self, *, may_return: bool = False) -> list[Command]:
-        self.may_return = may_return = may_return and self.phase not in _LAST_WORDS and self.phase is not Phase.ENDING
-        if may_return and self._turn is not None and self._turn.said:
-            # What is asked again is asked with what was heard of the answer, as after an interruption.
+    def _end_call(self, *, may_return: bool = False) -> list[Command]:
+        """Leave what is unanswered as a message, at once or unless the caller is back; the line is gone."""
+        self.may_return = may_return
+        if may_return and self._turn is not None and self._turn.has_begun:
+            # What is asked again is asked with what was heard of the answer, as after a barge-in.
             self._transcript.cut_to_heard("", self._playback.played)
-        commands = self._stop_turn("hung_up")
-        unfinished = " ".join(each for each in (self._partial, self._digits) if each)
-        commands += self._opt_out(unfinished) if unfinished else []
-        if unfinished and not self._client_ended_it:
-            self._transcript.add(Speaker.CALLER, unfinished, self._wall())
-            self._caller_was_heard = True
-            if self._owed.is_left and not self._owed.in_hand:
-                self._owed.add(unfinished)
-                commands.append(self._message())
-            else:
-                number = self._next_turn()
-                self._owed.hold(number, unfinished)
-                # A message has its words in it; what waits for the caller's return must be durable meanwhile.
-                commands += [HoldUtterance(number, unfinished)] if may_return else []
-        utterances = self._owed.utterances if may_return else None
-        absent = self._availability is not Availability.HERE
-        unheard = self._note_stands or not self._caller_was_heard
-        if self._owed.in_hand:
-            reason = Reason.CLIENT_ABSENT if absent else Reason.UNANSWERED
-            commands += self._leave_at_once(reason, unless_back=utterances)
-        elif unheard and absent and self._call.direction is Direction.INBOUND and not self._owed.is_left:
-            # Nobody spoke and nobody could have answered: that somebody called is still worth knowing.
-            commands += self._leave_at_once(Reason.CLIENT_ABSENT, unless_back=utterances)
-        self._go(Phase.OVER)
-        self._call_due = self._answer_due = self._silence_due = self._digits_due = math.inf
-        self._ending_due = self._screening_due = math.inf
+        commands = [*self._stop_turn("hung_up"), *self._keep_unfinished(may_return=may_return)]
+        is_away = self._availability is not Availability.HERE
+        # Nobody spoke and nobody could have answered: that somebody called is still worth knowing.
+        is_unheard = is_away and (self._note_stands or not self._caller_was_heard)
+        is_first = self._call.direction is Direction.INBOUND and not self._unanswered.is_left
+        if self._unanswered.in_hand or (is_unheard and is_first):
+            utterances = self._unanswered.utterances if may_return else None
+            reason = Reason.CLIENT_ABSENT if is_away else Reason.UNANSWERED
+            commands.append(self._leave_message(reason, unless_back=utterances))
+        self._enter(Phase.OVER)
         return commands
+
+    def _keep_unfinished(self, *, may_return: bool) -> list[Command]:
+        """Count as said what the caller had not finished: a partial prompt, and keys."""
+        unfinished = " ".join(each for each in (self._partial, self._keys) if each)
+        if not unfinished:
+            return []
+        commands = self._opt_out(unfinished)
+        if self._client_ended_it:
+            return commands
+        self._transcript.add(Speaker.CALLER, unfinished, self._wall_clock())
+        self._caller_was_heard = True
+        if self._unanswered.is_left and not self._unanswered.in_hand:
+            self._unanswered.add(unfinished)
+            return [*commands, self._store_message()]
+        number = self._next_turn()
+        self._unanswered.hold(number, unfinished)
+        # A message has the utterance in it; what waits for the caller's return must be durable meanwhile.
+        return [*commands, HoldUtterance(number, unfinished)] if may_return else commands
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _deadline_passed(self) -> list[Command]:  # noqa: PLR0911 - one return a deadline
-        """Act on the one deadline that is due; the most final one first."""
-        now = self._now
-        if self._call_due <= now:
-            self._call_due = math.inf
-            return self._farewell(self._policy.phrases.time_goodbye, Reason.UNANSWERED)
-        if self._ending_due <= now:
-            self._ending_due = math.inf
-            if self.phase is Phase.ENDING:
-                return [CloseLine(1000), *self._line_gone()]
-            return self._end_session()
-        if self._screening_due <= now:
-            return self._somebody_is_there()
-        if self._digits_due <= now:
-            return self._digits_complete()
-        if self._answer_due <= now:
-            return self._answer_overdue()
-        if self._filler_due() <= now:
-            return self._fill()
-        if self._silence_due <= now:
-            return self._silence()
-        return []
+    def _on_deadline(self, _event: DeadlinePassed) -> list[Command]:  # noqa: PLR0911 - one return a deadline
+        """Act on the one deadline that is due, the most final one first."""
+        match self._deadlines.find_due(self._now):
+            case Deadline.CALL:
+                return self._say_farewell(self._policy.phrases.time_goodbye, Reason.UNANSWERED)
+            case Deadline.ENDING if self.phase is Phase.ENDING:
+                return [CloseLine(1000), *self._end_call()]
+            case Deadline.ENDING:
+                return self._end_session()
+            case Deadline.SCREENING:
+                return self._greet_callee()
+            case Deadline.KEYS:
+                return self._hear_keys()
+            case Deadline.ANSWER:
+                return self._on_overdue_answer()
+            case Deadline.SILENCE:
+                return self._on_silence()
+            case None:
+                return self._say_filler() if self._filler_due() <= self._now else []
 
-    def _answer_overdue(self) -> list[Command]:
+    def _on_overdue_answer(self) -> list[Command]:
         if self._turn is None:
             return self._step_down(Reason.CLIENT_ABSENT)
         if self._turn.by is By.CLIENT:
             return [*self._stop_turn(Reason.CLIENT_TIMEOUT), *self._step_down(Reason.CLIENT_TIMEOUT)]
-        return self._machine_failed("machine_timeout")
+        return self._fail_answering_machine("machine_timeout")
 
-    def _owes_answer_to_utterance(self) -> bool:
-        """Whether the client is to answer what the caller said: in hand, or said to the answering machine before."""
-        return self._owed.in_hand or (self._note_stands and self._owed.is_left)
-
-    def _is_asked(self) -> bool:
-        """Whether the client owes an answer, to words or to a note."""
-        return self._owed.in_hand or self._note_stands
-
-    def _silence(self) -> list[Command]:
+    def _on_silence(self) -> list[Command]:
         if self._is_asked():
-            # An interruption cut the turn short and nothing was said after it: the question still stands.
+            # A false barge-in cut the turn short: the question still stands.
             return self._ask_again()
         phrases = self._policy.phrases
         if self._reprompts >= self._policy.reprompts:
-            return self._farewell(phrases.silence_goodbye, Reason.UNANSWERED)
+            return self._say_farewell(phrases.silence_goodbye, Reason.UNANSWERED)
         self._reprompts += 1
         commands = self._phrase(phrases.still_there, last=True)
         self._await_caller()
         return commands
 
     def _listen(self) -> None:
-        is_the_machine_s = self.phase in _MACHINE and not self._is_taken_now()
-        self._go(Phase.ANSWERING_MACHINE_LISTENING if is_the_machine_s else Phase.CLIENT_LISTENING)
-        self._answer_due = math.inf
+        is_for_client = self.phase not in _ANSWERING_MACHINE or self._hand_over()
+        self._enter(Phase.CLIENT_LISTENING if is_for_client else Phase.ANSWERING_MACHINE_LISTENING)
         self._await_caller()
 
     def _await_caller(self) -> None:
         if self.phase in _LISTENING:
-            coughed = self._is_asked() and not self._caller_is_talking
-            wait = self._policy.false_barge_in if coughed else self._policy.silence
-            self._silence_due = max(self._now, self._playback.until) + wait
+            was_false_barge_in = self._is_asked() and not self._caller_is_talking
+            wait = self._policy.false_barge_in if was_false_barge_in else self._policy.silence
+            self._deadlines.set(Deadline.SILENCE, max(self._now, self._playback.until) + wait)
 
-    def _go(self, phase: Phase) -> None:
-        if phase not in MOVES[self.phase]:
-            raise AssertionError(f"no way from {self.phase} to {phase}")
+    def _enter(self, phase: Phase) -> None:
+        if self._moves is None or phase not in self._moves:
+            raise AssertionError(f"no such move from {self.phase} to {phase}")
         self.phase = phase
+        self._deadlines.keep(_OUTLASTING[phase])
 
-    def _wall(self) -> datetime:
-        return self._call.started_at + timedelta(seconds=self._now - self._born)
+    def _wall_clock(self) -> datetime:
+        return self._call.started_at + timedelta(seconds=self._now - self._connected_at)
+
+    # One handler for each event, and none missing: a test feeds every event into every phase.
+    _HANDLERS: ClassVar[Mapping[type[Event], Callable[[Conversation, Any], list[Command]]]] = {
+        SessionStarted: _on_session_started,
+        SessionFailed: _on_session_failed,
+        CallerGone: _on_caller_gone,
+        FrameAccepted: _on_frame_accepted,
+        CarrierFailed: _on_frame_accepted,
+        FrameRejected: _on_frame_rejected,
+        PartialPromptHeard: _on_partial_prompt,
+        CallerSpeaking: _on_caller_speaking,
+        UtteranceHeard: _on_utterance,
+        DigitPressed: _on_digit,
+        CallerBargedIn: _on_barge_in,
+        SpeechPlayed: _on_speech_played,
+        AgentSpeaking: _on_agent_speaking,
+        AvailabilityChanged: _on_availability,
+        PieceSaid: _on_piece,
+        MessageTaken: _on_message_taken,
+        MessageStored: _on_message_stored,
+        GoodbyeSaid: _on_goodbye,
+        TurnFinished: _on_turn_finished,
+        TurnFailed: _on_turn_failed,
+        CallClaimed: _on_claim,
+        CalleeRecognised: _on_callee_recognised,
+        HangUpRequested: _on_hang_up,
+        TransferRequested: _on_transfer,
+        DrainRequested: _on_drain,
+        DeadlinePassed: _on_deadline,
+    }
 
 
 def _ends_with_a_note(lines: tuple[Line, ...]) -> bool:

@@ -196,15 +196,26 @@ class TurnFailed:
     reason: Reason
 
 
-# ── from the clock ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── from the call session itself ────────────────────────────────────────────────────────────────────────────────────
+
+
+@attrs.frozen
+class SessionStarted:
+    """The call session begins: the first event of each."""
+
+
+@attrs.frozen
+class SessionFailed:
+    """The call session cannot go on, for a fault of ours; what must be durable is still made so."""
 
 
 @attrs.frozen
 class DeadlinePassed:
-    """The machine's own deadline has come."""
+    """The state machine's own deadline has come."""
 
 
-PhoneEvent = (
+# Frames of a known form: they end a row of rejected ones.
+AcceptedFrame = (
     UtteranceHeard
     | PartialPromptHeard
     | CallerBargedIn
@@ -214,10 +225,8 @@ PhoneEvent = (
     | CallerSpeaking
     | CarrierFailed
     | FrameAccepted
-    | FrameRejected
-    | FrameUnknown
-    | CallerGone
 )
+PhoneEvent = AcceptedFrame | FrameRejected | FrameUnknown | CallerGone
 TurnEvent = PieceSaid | MessageTaken | GoodbyeSaid | TurnFinished | TurnFailed
 Event = (
     PhoneEvent
@@ -229,6 +238,8 @@ Event = (
     | CalleeRecognised
     | DrainRequested
     | MessageStored
+    | SessionStarted
+    | SessionFailed
     | DeadlinePassed
 )
 

@@ -1,7 +1,12 @@
-"""The phases of a call and every move between them, as data. Pure.
+"""What may happen in each phase of a call, and where it may lead, as data. Pure.
 
-`Conversation` refuses a move that is not in `MOVES`, the tests take each one, and `scripts/state_diagram.py` draws it:
-a diagram made from the table that the code obeys cannot lie.
+`Conversation` asks this table first: an event that is `IGNORED` in a phase does nothing there, and a move that the
+event's row does not name is a fault of ours. `scripts/state_diagram.py` draws the table, and the tests go through every
+row of it: a diagram made from the table that the code obeys cannot lie.
+
+Where an event leads within its row depends on more than the phase: on who is reachable, on what was said. That is in
+the handlers. A row names every phase that is entered on the way, so `ENDING` stands wherever last words may be said: if
+there are none to say, or to wait for, the session is ended at once.
 """
 
 from __future__ import annotations
@@ -9,6 +14,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
+from typing import TypeAlias, get_args
+
+from actors.events import (
+    AgentSpeaking,
+    AvailabilityChanged,
+    CallClaimed,
+    CalleeRecognised,
+    CallerBargedIn,
+    CallerGone,
+    CallerSpeaking,
+    CarrierFailed,
+    DeadlinePassed,
+    DigitPressed,
+    DrainRequested,
+    Event,
+    FrameAccepted,
+    FrameRejected,
+    FrameUnknown,
+    GoodbyeSaid,
+    HangUpRequested,
+    MessageStored,
+    MessageTaken,
+    PartialPromptHeard,
+    PieceSaid,
+    SessionFailed,
+    SessionStarted,
+    SpeechPlayed,
+    TransferRequested,
+    TurnEvent,
+    TurnFailed,
+    TurnFinished,
+    UtteranceHeard,
+)
 
 
 class Phase(StrEnum):
@@ -26,74 +64,139 @@ class Phase(StrEnum):
     OVER = "over"
 
 
-# From where, to where, and on what occasion.
-MOVES: Mapping[Phase, Mapping[Phase, str]] = MappingProxyType(
+Moves: TypeAlias = frozenset[Phase] | None
+Row: TypeAlias = dict[type[Event], Moves]
+
+# An event that means nothing in a phase: it comes too late, or for somebody else.
+IGNORED: Moves = None
+# An event that is acted upon and moves nothing.
+STAY: Moves = frozenset()
+
+
+def _to(*phases: Phase) -> Moves:
+    return frozenset(phases)
+
+
+# ── what is the same in many phases ─────────────────────────────────────────────────────────────────────────────────
+
+# The client is asked, awaited, or found to be away: then the next path down is walked.
+_STEP_DOWN = (Phase.ANSWERING_MACHINE_ANSWERING, Phase.UNAVAILABLE, Phase.ENDING)
+_ASK = (Phase.CLIENT_ANSWERING, Phase.CLIENT_AWAITED, *_STEP_DOWN)
+# A client that has claimed the call is not away, else it has claimed nothing.
+_HAND_OVER = (Phase.CLIENT_ANSWERING, Phase.CLIENT_AWAITED)
+_LAST_WORDS = (Phase.GOODBYE, Phase.ENDING)
+
+_EVERYWHERE: Row = {
+    PartialPromptHeard: STAY,
+    CallerBargedIn: STAY,
+    SpeechPlayed: STAY,
+    AgentSpeaking: STAY,
+    CallerSpeaking: STAY,
+    CarrierFailed: STAY,
+    FrameAccepted: STAY,
+    # Neither here nor there: it says nothing, and is no sign of a carrier that has gone mad.
+    FrameUnknown: IGNORED,
+    CallerGone: _to(Phase.OVER),
+    SessionStarted: IGNORED,
+    SessionFailed: _to(Phase.OVER),
+    AvailabilityChanged: STAY,
+    MessageStored: STAY,
+    **dict.fromkeys(get_args(TurnEvent), IGNORED),
+}
+
+# While the call goes on.
+_TALKING: Row = _EVERYWHERE | {
+    FrameRejected: _to(Phase.ENDING),
+    HangUpRequested: _to(*_LAST_WORDS),
+    TransferRequested: _to(*_LAST_WORDS),
+    DrainRequested: _to(*_LAST_WORDS),
+    CallClaimed: IGNORED,
+    CalleeRecognised: _to(*_LAST_WORDS),
+}
+
+# After that, whatever the caller still says is kept, and nobody can end the call again.
+_LEAVING: Row = _EVERYWHERE | {
+    UtteranceHeard: STAY,
+    DigitPressed: STAY,
+    FrameRejected: IGNORED,
+    HangUpRequested: IGNORED,
+    TransferRequested: IGNORED,
+    DrainRequested: IGNORED,
+    CallClaimed: IGNORED,
+    CalleeRecognised: IGNORED,
+}
+
+_SPEAKING_LAST_WORDS: Row = _LEAVING | {
+    SpeechPlayed: _to(Phase.ENDING),
+    AgentSpeaking: _to(Phase.ENDING),
+    FrameRejected: _to(Phase.ENDING),
+    CalleeRecognised: _to(*_LAST_WORDS),
+    DeadlinePassed: _to(Phase.ENDING),
+}
+
+# ── the table ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+# In each phase, for each event: the phases that it may lead to.
+TRANSITIONS: Mapping[Phase, Mapping[type[Event], Moves]] = MappingProxyType(
     {
-        Phase.SCREENING: {
-            Phase.CLIENT_LISTENING: "somebody is there",
-            Phase.GOODBYE: "a machine gets its message, a limit, or the client ends it",
-            Phase.ENDING: "a machine is hung up on, or the carrier sends rubbish",
-            Phase.OVER: "line gone",
+        Phase.SCREENING: _TALKING
+        | {
+            SessionStarted: STAY,
+            UtteranceHeard: STAY,
+            DigitPressed: STAY,
+            CalleeRecognised: _to(Phase.CLIENT_LISTENING, *_LAST_WORDS),
+            DeadlinePassed: _to(Phase.CLIENT_LISTENING, *_LAST_WORDS),
         },
-        Phase.CLIENT_LISTENING: {
-            Phase.CLIENT_ANSWERING: "caller spoke or came back, client here",
-            Phase.CLIENT_AWAITED: "caller spoke or came back, client just lost or asleep",
-            Phase.ANSWERING_MACHINE_ANSWERING: "caller spoke or came back, client away",
-            Phase.UNAVAILABLE: "caller spoke or came back, client away, no machine",
-            Phase.GOODBYE: "a machine gets its message, a limit, or the client ends it",
-            Phase.ENDING: "a machine is hung up on, or the carrier sends rubbish",
-            Phase.OVER: "line gone",
+        Phase.CLIENT_LISTENING: _TALKING
+        | {
+            SessionStarted: _to(*_ASK),
+            UtteranceHeard: _to(*_ASK),
+            DigitPressed: _to(*_ASK),
+            DeadlinePassed: _to(*_ASK, *_LAST_WORDS),
         },
-        Phase.CLIENT_AWAITED: {
-            Phase.CLIENT_ANSWERING: "client is back",
-            Phase.CLIENT_AWAITED: "caller spoke again",
-            Phase.CLIENT_LISTENING: "interrupted",
-            Phase.ANSWERING_MACHINE_ANSWERING: "limit, or client away",
-            Phase.UNAVAILABLE: "limit, or client away, no machine",
-            Phase.GOODBYE: "a machine gets its message, a limit, or the client ends it",
-            Phase.ENDING: "a machine is hung up on, or the carrier sends rubbish",
-            Phase.OVER: "line gone",
+        Phase.CLIENT_AWAITED: _TALKING
+        | {
+            UtteranceHeard: _to(Phase.CLIENT_AWAITED),
+            DigitPressed: _to(Phase.CLIENT_AWAITED),
+            CallerBargedIn: _to(Phase.CLIENT_LISTENING),
+            AvailabilityChanged: _to(Phase.CLIENT_ANSWERING, *_STEP_DOWN),
+            DeadlinePassed: _to(Phase.CLIENT_AWAITED, *_STEP_DOWN, *_LAST_WORDS),
         },
-        Phase.CLIENT_ANSWERING: {
-            Phase.CLIENT_ANSWERING: "caller spoke again, or another session takes the turn",
-            Phase.CLIENT_LISTENING: "answered, or interrupted",
-            Phase.CLIENT_AWAITED: "client was lost before it got the turn",
-            Phase.ANSWERING_MACHINE_ANSWERING: "client silent, failed or left",
-            Phase.UNAVAILABLE: "client silent, failed or left, no machine",
-            Phase.GOODBYE: "a machine gets its message, a limit, or the client ends it",
-            Phase.ENDING: "a machine is hung up on, or the carrier sends rubbish",
-            Phase.OVER: "line gone",
+        Phase.CLIENT_ANSWERING: _TALKING
+        | {
+            UtteranceHeard: _to(*_ASK),
+            DigitPressed: _to(*_ASK),
+            CallerBargedIn: _to(Phase.CLIENT_LISTENING),
+            PieceSaid: _to(Phase.CLIENT_LISTENING),
+            TurnFinished: _to(Phase.CLIENT_LISTENING, *_STEP_DOWN),
+            TurnFailed: _to(*_ASK),
+            DeadlinePassed: _to(*_ASK, *_LAST_WORDS),
         },
-        Phase.ANSWERING_MACHINE_ANSWERING: {
-            Phase.ANSWERING_MACHINE_ANSWERING: "caller spoke again",
-            Phase.ANSWERING_MACHINE_LISTENING: "answered, or interrupted",
-            Phase.CLIENT_ANSWERING: "turn over, client has taken the call",
-            Phase.CLIENT_AWAITED: "turn over, client has taken the call and was lost",
-            Phase.CLIENT_LISTENING: "interrupted, client has taken the call",
-            Phase.UNAVAILABLE: "machine silent or failed",
-            Phase.GOODBYE: "machine said goodbye, a limit, or the client ends it",
-            Phase.ENDING: "the carrier sends rubbish",
-            Phase.OVER: "line gone",
+        Phase.ANSWERING_MACHINE_ANSWERING: _TALKING
+        | {
+            UtteranceHeard: _to(Phase.ANSWERING_MACHINE_ANSWERING, *_HAND_OVER),
+            DigitPressed: _to(Phase.ANSWERING_MACHINE_ANSWERING, *_HAND_OVER),
+            CallerBargedIn: _to(Phase.ANSWERING_MACHINE_LISTENING, Phase.CLIENT_LISTENING),
+            CallClaimed: STAY,
+            CalleeRecognised: IGNORED,
+            PieceSaid: _to(Phase.ANSWERING_MACHINE_LISTENING, *_HAND_OVER, Phase.GOODBYE),
+            MessageTaken: STAY,
+            GoodbyeSaid: STAY,
+            TurnFinished: _to(Phase.ANSWERING_MACHINE_LISTENING, *_HAND_OVER, Phase.UNAVAILABLE, *_LAST_WORDS),
+            TurnFailed: _to(*_HAND_OVER, Phase.UNAVAILABLE, *_LAST_WORDS),
+            DeadlinePassed: _to(Phase.ANSWERING_MACHINE_ANSWERING, *_HAND_OVER, Phase.UNAVAILABLE, *_LAST_WORDS),
         },
-        Phase.ANSWERING_MACHINE_LISTENING: {
-            Phase.ANSWERING_MACHINE_ANSWERING: "caller spoke",
-            Phase.CLIENT_ANSWERING: "client takes the call",
-            Phase.CLIENT_AWAITED: "client takes the call, but was lost",
-            Phase.GOODBYE: "a limit, or the client ends it",
-            Phase.ENDING: "the carrier sends rubbish",
-            Phase.OVER: "line gone",
+        Phase.ANSWERING_MACHINE_LISTENING: _TALKING
+        | {
+            UtteranceHeard: _to(Phase.ANSWERING_MACHINE_ANSWERING),
+            DigitPressed: _to(Phase.ANSWERING_MACHINE_ANSWERING),
+            CallClaimed: _to(*_HAND_OVER),
+            CalleeRecognised: IGNORED,
+            DeadlinePassed: _to(Phase.ANSWERING_MACHINE_ANSWERING, *_LAST_WORDS),
         },
-        Phase.UNAVAILABLE: {
-            Phase.GOODBYE: "a machine gets its message",
-            Phase.ENDING: "sentence was heard, or a machine is hung up on",
-            Phase.OVER: "line gone",
-        },
-        Phase.GOODBYE: {
-            Phase.GOODBYE: "a machine gets its message",
-            Phase.ENDING: "last words were heard, or a machine is hung up on",
-            Phase.OVER: "line gone",
-        },
-        Phase.ENDING: {Phase.OVER: "line gone"},
-        Phase.OVER: {},
+        Phase.UNAVAILABLE: _SPEAKING_LAST_WORDS,
+        Phase.GOODBYE: _SPEAKING_LAST_WORDS,
+        Phase.ENDING: _LEAVING | {DeadlinePassed: _to(Phase.OVER)},
+        Phase.OVER: dict.fromkeys(get_args(Event), IGNORED),
     }
 )

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import click
 
-from actors.phases import MOVES, Phase
+from actors.phases import TRANSITIONS, Phase
 
 PAGE = Path(__file__).parents[1] / "docs" / "states.md"
 # The table has moves only; the test holds these against a machine that was just made.
@@ -47,17 +47,25 @@ def main(wanted: str | None, page: Path) -> None:
         sys.exit(1)
 
 
+def arrows() -> dict[tuple[Phase, Phase], str]:
+    """Return every move of the table, from where to where, with the events that may lead there in words."""
+    found: dict[tuple[Phase, Phase], list[str]] = {}
+    for phase, row in TRANSITIONS.items():
+        for event, moves in row.items():
+            for target in moves or ():
+                found.setdefault((phase, target), []).append(re.sub("(?<=.)(?=[A-Z])", " ", event.__name__).lower())
+    return {move: ", ".join(events) for move, events in found.items()}
+
+
 def diagram() -> str:
-    """Return the diagram: one state a phase, one arrow a move, labelled with its occasion."""
+    """Return the diagram: one state a phase, one arrow a move, labelled with the events that may cause it."""
     states = [f'    state "{phase}" as {phase.name}' for phase in Phase]
-    arrows = [
-        f"    {phase.name} --> {target.name}: {occasion}"
-        for phase, targets in MOVES.items()
-        for target, occasion in targets.items()
-    ]
+    order = list(Phase)
+    moves = sorted(arrows().items(), key=lambda each: [order.index(phase) for phase in each[0]])
+    lines = [f"    {phase.name} --> {target.name}: {events}" for (phase, target), events in moves]
     starts = [f"    [*] --> {phase.name}: {occasion}" for phase, occasion in STARTS.items()]
-    ends = [f"    {phase.name} --> [*]" for phase, targets in MOVES.items() if not targets]
-    return "\n".join(["stateDiagram-v2", *states, *starts, *arrows, *ends])
+    ends = [f"    {phase.name} --> [*]" for phase in Phase if not any(TRANSITIONS[phase].values())]
+    return "\n".join(["stateDiagram-v2", *states, *starts, *lines, *ends])
 
 
 def with_diagram(page: str) -> str:

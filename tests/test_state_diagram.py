@@ -9,9 +9,9 @@ from click.testing import CliRunner, Result
 
 from actors.call_values import Availability
 from actors.conversation import Conversation
-from actors.phases import MOVES, Phase
+from actors.phases import TRANSITIONS, Phase
 from actors.policy import Policy
-from scripts.state_diagram import BEGIN, END, PAGE, STARTS, diagram, main
+from scripts.state_diagram import BEGIN, END, PAGE, STARTS, arrows, diagram, main
 from tests.fakes import call_info
 
 EMPTY_PAGE = f"# States\n\n{BEGIN}\n{END}\n\nMore.\n"
@@ -42,11 +42,14 @@ def test_the_page_tells_of_every_phase() -> None:
 
 
 def test_every_move_is_an_arrow() -> None:
-    """Each move of the table is in the diagram with its occasion, and no other is."""
-    arrows = {line.strip() for line in diagram().splitlines() if "-->" in line}
-    moves = {f"{phase.name} --> {to.name}: {why}" for phase, tos in MOVES.items() for to, why in tos.items()}
+    """Each move of the table is in the diagram with the events that may cause it, and no other is."""
+    lines = {line.strip() for line in diagram().splitlines() if "-->" in line}
+    rows = [(phase, event, to) for phase, row in TRANSITIONS.items() for event, tos in row.items() for to in tos or ()]
+    assert {(phase, to) for phase, _event, to in rows} == arrows().keys()
+    moves = {f"{phase.name} --> {to.name}: {events}" for (phase, to), events in arrows().items()}
     starts = {f"[*] --> {phase.name}: {why}" for phase, why in STARTS.items()}
-    assert arrows == moves | starts | {"OVER --> [*]"}
+    assert lines == moves | starts | {"OVER --> [*]"}
+    assert arrows()[Phase.ANSWERING_MACHINE_LISTENING, Phase.CLIENT_ANSWERING] == "call claimed"
 
 
 def test_calls_begin_where_the_diagram_begins() -> None:

@@ -46,6 +46,8 @@ from actors.events import (
     MessageTaken,
     PartialPromptHeard,
     PieceSaid,
+    SessionFailed,
+    SessionStarted,
     SpeechPlayed,
     TransferRequested,
     TurnFailed,
@@ -1310,7 +1312,7 @@ BEFORE = (Line(Speaker.CALLER, "Can I talk to a person?", STARTED),)
 def back(availability: Availability = HERE, *, machine: bool = True, **call: object) -> Talk:
     """Let a caller come back from a transfer."""
     talk = Talk(availability, machine=machine, policy=None, note=NOTE, connection=2, opened_by=BEFORE, **call)
-    talk.commands += talk.call.start(0.0)
+    talk.commands += talk.call.handle(SessionStarted(), 0.0)
     talk.turn = max((each.request.turn for each in talk.of(StartTurn)), default=0)
     return talk
 
@@ -1489,7 +1491,7 @@ def test_a_call_that_breaks_stores_what_it_owes() -> None:
     """When the call cannot go on for a fault of ours, the epilogue is given the words in hand."""
     talk = Talk()
     talk.caller("Remember this.")
-    (leave,) = [each for each in talk.call.fail(1.0) if isinstance(each, StoreMessage)]
+    (leave,) = [each for each in talk.call.handle(SessionFailed(), 1.0) if isinstance(each, StoreMessage)]
     assert leave.draft.body == "Remember this."
     assert talk.call.summary.outcome == "failed"
-    assert talk.call.fail(2.0) == []
+    assert talk.call.handle(SessionFailed(), 2.0) == []

@@ -51,6 +51,7 @@ from actors.events import (
     MessageTaken,
     PartialPromptHeard,
     PieceSaid,
+    SessionStarted,
     SpeechPlayed,
     TransferRequested,
     TurnFailed,
@@ -127,7 +128,7 @@ class CallMachine(RuleBasedStateMachine):
         self.hung_up = False
         self.ended = False
         self.words = 0
-        for command in self.call.start(self.now):
+        for command in self.call.handle(SessionStarted(), self.now):
             self.keep(command)
 
     def feed(self, event: Event) -> list[Command]:
@@ -271,10 +272,14 @@ class CallMachine(RuleBasedStateMachine):
         assert self.running is not None
         self.feed(TurnFailed(self.running, reason))
 
-    @precondition(lambda self: self.call.phase is Phase.ANSWERING_MACHINE_ANSWERING)
+    @precondition(lambda self: self.running is not None)
     @rule(goodbye=st.booleans())
     def machine_uses_a_tool(self, goodbye: bool) -> None:
         assert self.running is not None
+        if self.by is By.CLIENT:
+            event = GoodbyeSaid(self.running) if goodbye else MessageTaken(self.running, "call back", "after 8")
+            assert self.feed(event) == [], "a client has no such tools"
+            return
         if not goodbye:
             # The machine has understood these words and says them in its own: they need not be in the body any more.
             self.settled |= {text for text in self.said if text in self.stored}

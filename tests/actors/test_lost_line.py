@@ -21,6 +21,8 @@ from actors.events import (
     HangUpRequested,
     PartialPromptHeard,
     PieceSaid,
+    SessionFailed,
+    SessionStarted,
     SpeechPlayed,
     TransferRequested,
 )
@@ -32,7 +34,7 @@ def returned(talk: Talk, availability: Availability = Availability.HERE, greetin
     lost = talk.of(StoreMessage)[-1].unless_back
     assert lost is not None
     back = Talk(availability, connection=2, opened_by=talk.call.transcript, unanswered=lost, greeting=greeting)
-    for command in back.call.start(0.0):
+    for command in back.call.handle(SessionStarted(), 0.0):
         back.commands.append(command)
         if isinstance(command, StartTurn):
             back.turn = command.request.turn
@@ -98,10 +100,10 @@ def test_a_caller_who_is_back_and_finds_the_client_away_leaves_the_question() ->
 def test_a_note_that_nobody_took_up_is_told_again() -> None:
     """A line that breaks after a transfer came back does not make the client forget the transfer."""
     talk = Talk(note="The transfer was not answered.", connection=2)
-    talk.commands += talk.call.start(0.0)
+    talk.commands += talk.call.handle(SessionStarted(), 0.0)
     talk(CallerGone(1006))
     back = Talk(connection=3, opened_by=talk.call.transcript)
-    (start,) = back.call.start(0.0)
+    (start,) = back.call.handle(SessionStarted(), 0.0)
     assert isinstance(start, StartTurn)
     assert start.request.history[-1].text == "The transfer was not answered."
 
@@ -131,5 +133,5 @@ def test_a_crash_leaves_the_question_at_once() -> None:
     """Nobody knows what a broken call session would do with it a second time."""
     talk = Talk()
     talk.caller("Hello?")
-    (left,) = [each for each in talk.call.fail(1.0) if isinstance(each, StoreMessage)]
+    (left,) = [each for each in talk.call.handle(SessionFailed(), 1.0) if isinstance(each, StoreMessage)]
     assert left.unless_back is None

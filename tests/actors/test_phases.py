@@ -1,33 +1,50 @@
-"""The table of moves: each one is taken by the machine, and none is missing from the picture."""
+"""The table of transitions: every event has its row in every phase, and every move of it is taken by some call."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
+from typing import Any, get_args
 
+import attrs
 import pytest
 
 from actors.call_values import Availability, Callee, Direction, Reason, Voicemail
-from actors.commands import StartTurn
+from actors.commands import Command, StartTurn
 from actors.conversation import Conversation
 from actors.events import (
+    AgentSpeaking,
     AvailabilityChanged,
     CallClaimed,
     CalleeRecognised,
     CallerBargedIn,
     CallerGone,
+    CallerSpeaking,
+    CarrierFailed,
     DeadlinePassed,
+    DigitPressed,
+    DrainRequested,
     Event,
+    FrameAccepted,
     FrameRejected,
+    FrameUnknown,
     GoodbyeSaid,
     HangUpRequested,
+    MessageStored,
+    MessageTaken,
+    PartialPromptHeard,
     PieceSaid,
+    SessionFailed,
+    SessionStarted,
     SpeechPlayed,
+    TransferRequested,
+    TurnEvent,
     TurnFailed,
     TurnFinished,
     UtteranceHeard,
 )
-from actors.phases import MOVES, Phase
-from actors.policy import Policy
+from actors.phases import TRANSITIONS, Phase
+from actors.policy import Phrases, Policy
 from tests.fakes import call_info
 
 OUTBOUND = Direction.OUTBOUND
@@ -111,6 +128,37 @@ def begin(phase: Phase, *, machine: bool = True) -> Walk:
     assert walk.call.phase is phase
     return walk
 
+
+RARE: list[Event] = [
+    FrameUnknown("new"),
+    FrameAccepted(),
+    CarrierFailed("Invalid message received"),
+    PartialPromptHeard("and"),
+    CallerSpeaking(on=True),
+    CallerGone(1000),
+    SessionFailed(),
+    HangUpRequested("Goodbye."),
+    HangUpRequested(),
+    TransferRequested("{}"),
+    DrainRequested(),
+]
+TURN_EVENTS: list[Event] = [
+    PieceSaid(1, "Yes."),
+    MessageTaken(1, "Call back."),
+    GoodbyeSaid(1),
+    TurnFinished(1),
+    TurnFailed(1, Reason.CLIENT_FAILED),
+]
+# Without a sentence for it, a phase of last words is over at once.
+SPEECHLESS = Phrases(
+    unavailable="",
+    callee_unavailable="",
+    silence_goodbye="",
+    time_goodbye="",
+    drain_goodbye="",
+    message_kept="",
+)
+AWAY_THEN: list[Event] = [DigitPressed("#"), UtteranceHeard("Hello?")]
 
 S = Phase.SCREENING
 L, W, A = Phase.CLIENT_LISTENING, Phase.CLIENT_AWAITED, Phase.CLIENT_ANSWERING
@@ -199,4 +247,112 @@ def test_each_move_is_taken_on_its_occasion(phase: Phase, target: Phase) -> None
 
 def test_the_table_and_the_walks_are_the_same() -> None:
     """No move of the table is untested, and no tested move is missing from it."""
-    assert set(WALKS) == {(phase, target) for phase, targets in MOVES.items() for target in targets}
+    rows = ((phase, moves) for phase, row in TRANSITIONS.items() for moves in row.values())
+    assert set(WALKS) == {(phase, target) for phase, moves in rows for target in moves or ()}
+
+
+# ── every event in every phase ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_event_has_its_row_in_every_phase() -> None:
+    """Whoever adds an event or a phase is made to say what the one means in the other."""
+    assert TRANSITIONS.keys() == set(Phase)
+    assert [row.keys() ^ set(get_args(Event)) for row in TRANSITIONS.values()] == [set()] * len(Phase)
+
+
+def test_every_event_has_a_handler() -> None:
+    """An event that means something somewhere is handled, and no handler waits for one that never does."""
+    meant = {event for row in TRANSITIONS.values() for event, moves in row.items() if moves is not None}
+    assert Conversation._HANDLERS.keys() == meant
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_an_event_that_is_ignored_does_nothing(phase: Phase) -> None:
+    """What comes too late, or for somebody else, wants nothing done and leaves the call as it was."""
+    for event in [*RARE, *TURN_EVENTS, SessionStarted(), CallClaimed(), CalleeRecognised(Callee.VOICEMAIL)]:
+        call, before = begin(phase).call, begin(phase).call
+        if TRANSITIONS[phase][type(event)] is None:
+            assert call.handle(event, 0.0) == []
+            assert (call.phase, call.transcript, call.deadline) == (phase, before.transcript, before.deadline)
+
+
+class Watched(Conversation):
+    """A conversation that writes down which event, in which phase, took it where."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.taken: set[tuple[Phase, type[Event], Phase]] = set()
+        self.before: tuple[Phase, type[Event]] = (self.phase, SessionStarted)
+
+    def handle(self, event: Event, now: float) -> list[Command]:
+        self.before = (self.phase, type(event))
+        return super().handle(event, now)
+
+    def _enter(self, phase: Phase) -> None:
+        super()._enter(phase)
+        self.taken.add((*self.before, phase))
+
+
+def live_at_random(chance: random.Random) -> Watched:
+    """Live through one call in which anything may happen, and return it."""
+    policy = Policy(
+        has_answering_machine=chance.random() < 0.7,
+        phrases=chance.choice([Phrases(), SPEECHLESS]),
+        answer_characters=100,
+        bad_frames=2,
+        reprompts=1,
+        max_seconds=chance.choice([5.0, 300.0]),
+    )
+    info = call_info(
+        direction=chance.choice(list(Direction)),
+        screened=chance.random() < 0.2,
+        greeting=chance.choice(["", "Hello, how can I help you today?"]),
+        note=chance.choice(["", "nobody answered the transfer"]),
+        voicemail=chance.choice(list(Voicemail)),
+        for_voicemail="Call me back.",
+    )
+    call = Watched(info, policy, availability=chance.choice(list(Availability)), now=0.0)
+    now, turn = 0.0, 0
+    happenings: list[Callable[[], list[Event]]] = [
+        lambda: [UtteranceHeard("Is anybody there?")],
+        lambda: [DigitPressed(chance.choice("1#"))],
+        lambda: [AvailabilityChanged(chance.choice(list(Availability)))],
+        lambda: [PieceSaid(turn, chance.choice(["Yes.", "Yes. " * 30, ""]))],
+        lambda: [TurnFinished(turn)],
+        lambda: [TurnFailed(turn, chance.choice([Reason.CLIENT_ABSENT, Reason.CLIENT_FAILED]))],
+        lambda: [CallClaimed()],
+        lambda: [AvailabilityChanged(Availability.AWAY), chance.choice(AWAY_THEN)],
+        lambda: [GoodbyeSaid(turn), TurnFinished(turn)],
+        lambda: [GoodbyeSaid(turn), CallClaimed()],
+        lambda: [MessageTaken(turn, "Call back."), MessageStored()],
+        lambda: [CallerBargedIn("Ye")],
+        lambda: [CalleeRecognised(chance.choice(list(Callee)))],
+        lambda: [SpeechPlayed("Yes.")],
+        lambda: [AgentSpeaking(on=False)],
+        lambda: [DeadlinePassed()],
+        lambda: [DeadlinePassed()],
+        lambda: [FrameRejected("not json")] * chance.choice([0, 0, 0, 2]),
+        lambda: [chance.choice(RARE)],
+    ]
+    call.handle(SessionStarted(), now)
+    for _ in range(30):
+        for event in chance.choice(happenings)():
+            if isinstance(event, DeadlinePassed):
+                now = min(max(now, call.deadline), 1e6)
+            turn = call._turn.number if call._turn else 0
+            if not isinstance(event, TurnEvent):
+                call.handle(event, now)
+            else:
+                call.handle(attrs.evolve(event, turn=turn), now)
+    return call
+
+
+def test_every_move_of_every_row_is_taken() -> None:
+    """Calls at random take each move that the table allows an event in a phase, so it allows no more than happens."""
+    chance = random.Random(4)
+    rows = {(phase, event, to) for phase, row in TRANSITIONS.items() for event, tos in row.items() for to in tos or ()}
+    for _ in range(40_000):
+        rows -= live_at_random(chance).taken
+        if not rows:
+            return
+    assert rows == set()

@@ -15,6 +15,7 @@ from actors.events import (
     CallerBargedIn,
     PartialPromptHeard,
     PieceSaid,
+    SessionStarted,
     TurnFailed,
 )
 from actors.policy import Phrases, Policy
@@ -115,14 +116,14 @@ def test_a_note_comes_last_where_no_utterance_waits() -> None:
     """A caller who is back from a transfer has asked nothing: what happened is what the client speaks about."""
     before = (Line(Speaker.CALLER, "A human, please.", STARTED), Line(Speaker.AGENT, "One second.", STARTED))
     talk = Talk(note="The transfer was not answered.", connection=2, opened_by=before)
-    talk.commands += talk.call.start(0.0)
+    talk.commands += talk.call.handle(SessionStarted(), 0.0)
     assert [line.text for line in talk.of(StartTurn)[-1].request.history][-1] == "The transfer was not answered."
 
 
 def test_a_note_comes_after_a_filler_that_the_caller_heard_meanwhile() -> None:
     """A client that is waited for reads what it is to speak about last, as ever."""
     talk = Talk(LOST, policy=LADDER, note="The transfer was not answered.", connection=2)
-    talk.commands += talk.call.start(0.0)
+    talk.commands += talk.call.handle(SessionStarted(), 0.0)
     talk.wait()
     talk(AvailabilityChanged(HERE), at=3.0)
     history = talk.of(StartTurn)[-1].request.history
@@ -132,7 +133,7 @@ def test_a_note_comes_after_a_filler_that_the_caller_heard_meanwhile() -> None:
 def test_a_client_that_takes_a_call_without_a_word_of_the_caller_reads_the_note_last() -> None:
     """There is nothing else to answer."""
     talk = Talk(AWAY, note="The transfer was not answered.", connection=2)
-    talk.commands += talk.call.start(0.0)
+    talk.commands += talk.call.handle(SessionStarted(), 0.0)
     talk.turn = talk.of(StartTurn)[-1].request.turn
     talk.answer("May I take a message?")
     talk(AvailabilityChanged(HERE))
