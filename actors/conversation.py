@@ -175,10 +175,10 @@ _IS_LEAVING = _LAST_WORDS | {Phase.ENDING}
 _CLIENT_IS_DUE = frozenset({Phase.CLIENT_AWAITED, Phase.CLIENT_ANSWERING})
 
 # What is still waited for in the next phase; every other deadline belongs to the phase that set it.
-_OUTLASTING: Mapping[Phase, frozenset[Deadline]] = {
-    **dict.fromkeys(Phase, frozenset({Deadline.CALL, Deadline.KEYS})),
-    **dict.fromkeys(_LAST_WORDS, frozenset({Deadline.KEYS})),
-    **dict.fromkeys((Phase.ENDING, Phase.OVER), frozenset()),
+_OUTLASTING: Mapping[Phase, tuple[Deadline, ...]] = {
+    **dict.fromkeys(Phase, (Deadline.CALL, Deadline.KEYS)),
+    **dict.fromkeys(_LAST_WORDS, (Deadline.KEYS,)),
+    **dict.fromkeys((Phase.ENDING, Phase.OVER), ()),
 }
 _ACCEPTED = frozenset(get_args(AcceptedFrame))
 

@@ -2,34 +2,38 @@
 
 `Conversation` sets a deadline when it begins to wait and clears it when that is over; the call session wakes it at the
 first of them. One value for all of them, instead of a number each: entering a phase drops what the phase before it was
-waiting for, and a deadline that somebody forgot to clear cannot fire into a phase that knows nothing of it.
+waiting for, so a deadline that nobody cleared cannot fire into a phase that knows nothing of it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
-from enum import Enum, auto
+from collections.abc import Iterable
+from enum import IntEnum
 
 import attrs
 
 
-class Deadline(Enum):
+class Deadline(IntEnum):
     """What is waited for, the most final first: of two that fall on the same instant it is acted upon first."""
 
-    CALL = auto()  # the longest that a call may last
-    ENDING = auto()  # our last words are heard; or, after them, the carrier closes
-    SCREENING = auto()  # the carrier says who picked up
-    KEYS = auto()  # the next key of a row
-    ANSWER = auto()  # the next piece of an answer, or the client that is to begin one
-    SILENCE = auto()  # the next utterance
+    CALL = 0  # the longest that a call may last
+    ENDING = 1  # our last words are heard; or, after them, the carrier closes
+    SCREENING = 2  # the carrier says who picked up
+    KEYS = 3  # the next key of a row
+    ANSWER = 4  # the next piece of an answer, or the client that is to begin one
+    SILENCE = 5  # the next utterance
+
+
+_NONE = (math.inf,) * len(Deadline)
 
 
 @attrs.define
 class Deadlines:
-    """The times, in the seconds of `now`, at which a call stops waiting."""
+    """The times, in the seconds of `now`, at which a call stops waiting; `inf` where it does not wait."""
 
-    _at: dict[Deadline, float] = attrs.field(factory=dict, init=False)
+    # By number, not by name in a dict: `earliest` is asked after each event.
+    _at: list[float] = attrs.field(factory=lambda: list(_NONE), init=False)
 
     def set(self, deadline: Deadline, at: float) -> None:
         """Wait until `at`, instead of until any time set before."""
@@ -37,25 +41,23 @@ class Deadlines:
 
     def bring_forward(self, deadline: Deadline, at: float) -> None:
         """Wait until `at` at the latest."""
-        self._at[deadline] = min(at, self.get(deadline))
+        self._at[deadline] = min(at, self._at[deadline])
 
     def clear(self, deadline: Deadline) -> None:
         """Stop waiting for this one. No-op if it is not set."""
-        self._at.pop(deadline, None)
+        self._at[deadline] = math.inf
 
-    def keep(self, deadlines: Collection[Deadline]) -> None:
+    def keep(self, deadlines: Iterable[Deadline]) -> None:
         """Stop waiting for all but these."""
-        self._at = {each: at for each, at in self._at.items() if each in deadlines}
-
-    def get(self, deadline: Deadline) -> float:
-        """Return when this one falls due; `inf` if it is not set."""
-        return self._at.get(deadline, math.inf)
+        old, self._at = self._at, list(_NONE)
+        for each in deadlines:
+            self._at[each] = old[each]
 
     @property
     def earliest(self) -> float:
         """When the first one falls due; `inf` if none is set."""
-        return min(self._at.values(), default=math.inf)
+        return min(self._at)
 
     def find_due(self, now: float) -> Deadline | None:
         """Return the most final of those that are due; None if none is."""
-        return next((each for each in Deadline if self.get(each) <= now), None)
+        return next((each for each in Deadline if self._at[each] <= now), None)
