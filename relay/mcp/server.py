@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 import attrs
 import mcp_types as types
 import trio
-from mcp.server.context import ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.models import InitializationOptions
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
@@ -114,7 +114,15 @@ def build_server(toolbox: Toolbox, messages: Messages, calls: LiveCalls) -> Serv
         keys=[secrets.token_bytes(32)], ttl=_STATE_SECONDS, bind_principal=lambda ctx: _requester(ctx).agent.agent_id
     )
     server.middleware.append(RequestStateBoundary(security, default_audience="relay"))
+    server.middleware.append(_tell_first)
     return server
+
+
+async def _tell_first(ctx: Context, call_next: CallNext) -> HandlerResult:
+    """Answer a request only when its client has been told what waits for it; see `McpSession.told`."""
+    if isinstance(ctx.request, McpSession) and ctx.method not in {"initialize", "ping"} and ctx.request_id is not None:
+        await ctx.request.told()
+    return await call_next(ctx)
 
 
 def options_of(server: Server[dict[str, Any]]) -> InitializationOptions:
@@ -138,8 +146,6 @@ class _Handlers:
         self, ctx: Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
         requester = _requester(ctx)
-        if isinstance(ctx.request, McpSession):
-            await ctx.request.told()
         arguments = params.arguments or {}
         if self.toolbox.waits(params.name):
             # Not counted: many may wait for callers, and none of them may keep the client from its other tools.

@@ -60,8 +60,8 @@ CALLS_TO_WAKE_FOR = 32
 # What Claude Code declares when messages may be pushed into its conversation (its documentation, "Channels").
 CHANNEL = "claude/channel"
 
-# How long a tool call waits for the database to say which messages wait, in seconds.
-TELLING = 1.0
+# How long a request waits for the database to say which messages wait, in seconds.
+TELLING = 2.0
 
 _BOOT = secrets.token_hex(3)
 
@@ -185,10 +185,10 @@ class McpSession:
     async def told(self) -> None:
         """Wait until the client has been told of the messages that waited when it came, for `TELLING` seconds at most.
 
-        No-op where no stream is open to tell it over. A client that opens a session for each tool call closes it at the
+        No-op where no stream is open to tell it over. A client that opens a session for each request closes it at the
         result, and the SSE client of a 1.x Python SDK raises when anything arrives after that.
         """
-        if self.ready.is_set() and self.reachable:
+        if self.reachable and not self.is_told.is_set():
             with trio.move_on_after(TELLING):
                 await self.is_told.wait()
 

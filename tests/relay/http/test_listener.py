@@ -297,7 +297,7 @@ async def test_an_address_that_is_not_ours_says_what_to_do(host: str, advice: st
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this platform has no such option")
 async def test_dead_peers_are_noticed_by_the_kernel() -> None:
-    """Accepted sockets give up on a peer that acknowledges nothing for 8 seconds."""
+    """Accepted sockets give up on a peer that acknowledges nothing for 6 seconds."""
     async with listening() as served, served.caller() as connection:
         assert await echoes(connection)
         here = [each for each in gc.get_objects() if type(each) is socket.socket and each.fileno() >= 0]

@@ -45,13 +45,18 @@ async def test_client_without_sampling_is_told_as_well(relay: RunningRelay) -> N
         assert await told(client) == "first"
 
 
-async def test_client_is_told_before_its_first_tool_call_returns(relay: RunningRelay) -> None:
-    """A client that opens a session for one tool call and closes it at the result finds nothing behind the result."""
+@pytest.mark.parametrize(
+    ("method", "params"), [("tools/call", {"name": "comms_list_calls", "arguments": {}}), ("tools/list", {})]
+)
+async def test_client_is_told_before_its_first_request_is_answered(
+    method: str, params: dict[str, Any], relay: RunningRelay
+) -> None:
+    """A client that opens a session for one request and closes it at the result finds nothing behind the result."""
     relay.messages.leave("anna", "first")
     relay.messages.peek_seconds = 0.1
     async with raw_client(relay) as client:
         await client.shake_hands()
-        await client.request("tools/call", name="comms_list_calls", arguments={})
+        await client.request(method, **params)
         heard = [each["data"] for each in client.events if each.get("data", "").startswith("{")]
         assert ["waiting-message" in each for each in heard] == [False, True, True, False]
 

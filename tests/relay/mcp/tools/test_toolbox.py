@@ -317,7 +317,7 @@ async def test_crash_is_logged_without_what_it_was_made_of() -> None:
         await called(Toolbox([tool_that(RuntimeError("+15550001111"))]), ANNA, "broken", {})
     (entry,) = logs
     assert (entry["event"], entry["tool"], entry["agent_id"]) == ("tool_crashed", "broken", "anna")
-    assert entry["errors"][0].startswith("RuntimeError at tools.py:")
+    assert entry["errors"][0].startswith("RuntimeError at toolbox.py:")
     assert "+15550001111" not in str(entry)
 
 
