@@ -47,10 +47,12 @@ from actors.events import (
     DrainRequested,
     HangUpRequested,
     MessageLeft,
+    TransferMoved,
     TransferRequested,
 )
 from actors.policy import Policy
 from actors.ports import PhoneLine
+from actors.transfer import Todo, Transfer
 
 # The carrier opens the socket within a second or two of the TwiML; a webhook may be repeated for 15 s before that.
 TICKET_SECONDS = 60.0
@@ -93,8 +95,8 @@ class Call:
     """What was said in the sessions that are over."""
     unanswered: StoreMessage | None = None
     """What its lost session left unanswered: asked again in the next one, else a message."""
-    transfer: object | None = None
-    """How far the call has been passed on to somebody else; None where it is not."""
+    transfer: Transfer | None = None
+    """Its last transfer to somebody else, and how far that is; None where there was none."""
     is_over: bool = False
     """Whether the carrier has said its last word; then the call is here only until its session is over too."""
 
@@ -279,13 +281,16 @@ class Calls:
                 call.callee = None
             if self._says_farewell:
                 session.inbox.post(DrainRequested())
+            self._end_for_transfer(call)
             try:
                 await session.run()
             finally:
                 call.session = None
-                if call.is_over:
-                    del self._calls[info.call_sid]
+                self.let_go_if_over(call)
                 self._note_less()
+                if call.transfer is not None:
+                    call.transfer.on_session_over(trio.current_time())
+                    self.services.tell(TransferMoved(call.agent_id, call.call_sid))
         self._session_ended(call, session)
         return session
 
@@ -352,9 +357,24 @@ class Calls:
         """End a live call of this agent after saying `say`. Raises `UnknownCall`, also for another agent's call."""
         self._own(agent_id, call_sid).inbox.post(HangUpRequested(say))
 
-    def transfer(self, agent_id: str, call_sid: str, handoff: str) -> None:
-        """End the session of a live call of this agent with a handoff for the action URL. Raises `UnknownCall`."""
-        self._own(agent_id, call_sid).inbox.post(TransferRequested(handoff))
+    def pass_on(self, call: Call, transfer: Transfer) -> None:
+        """Have the session of a call end for its transfer: the one that it has now, or one that it gets soon."""
+        call.transfer = transfer
+        transfer.on_allowed(trio.current_time())
+        self._end_for_transfer(call)
+
+    def _end_for_transfer(self, call: Call) -> None:
+        session, transfer = call.session, call.transfer
+        if session is None or transfer is None:
+            return
+        if transfer.on_session_open(session.info.connection - 1) is Todo.END_SESSION:
+            session.inbox.post(TransferRequested(transfer.handoff_data))
+            self.services.tell(TransferMoved(call.agent_id, call.call_sid))
+
+    def find_transfer(self, agent_id: str, call_sid: str) -> Transfer | None:
+        """Return the last transfer of a call of this agent, also while the call is over and its outcome is awaited."""
+        call = self._calls.get(call_sid)
+        return call.transfer if call is not None and call.agent_id == agent_id else None
 
     def claim(self, agent_id: str, call_sid: str) -> None:
         """Claim a live call of this agent for its client; the answering machine gives it up when its turn is over.
@@ -476,10 +496,15 @@ class Calls:
     def _forget(self, call: Call) -> None:
         self._leave(call)
         call.is_over, call.has_place, call.callee = True, False, None
-        if call.session is None:
-            del self._calls[call.call_sid]
+        self.let_go_if_over(call)
         self._last_word_by = trio.current_time() + LAST_WORD_SECONDS
         self._note_less()
+
+    def let_go_if_over(self, call: Call) -> None:
+        """Forget a call that is over, and of which nothing is awaited any more: no session's end, no transfer's."""
+        is_awaited = call.session is not None or (call.transfer is not None and call.transfer.is_under_way)
+        if call.is_over and not is_awaited and self._calls.get(call.call_sid) is call:
+            del self._calls[call.call_sid]
 
     def _leave(self, call: Call) -> None:
         """Let what a caller is owed become a message, because they are not coming back."""

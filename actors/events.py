@@ -277,4 +277,12 @@ class CallGone:
     call_sid: str
 
 
-CallNews = MessageLeft | ClientWanted | CallEnded | CallGone
+@attrs.frozen
+class TransferMoved:
+    """A call that is being passed on has another session, or none any more."""
+
+    agent_id: str
+    call_sid: str
+
+
+CallNews = MessageLeft | ClientWanted | CallEnded | CallGone | TransferMoved

@@ -1,7 +1,9 @@
 """A transfer: a caller who is passed on to a person, from the wish to its outcome. Pure.
 
-    asked ─┬──────────────▶ dialling ─┬──────────────▶ talking ──▶ settled        `MOVES` has every way,
-           └─▶ redirecting ─┘         └─▶ call over ───────────────┘             and `Transfer` refuses any other
+    checking ──▶ asked ─┬──────────────▶ dialling ─┬──────────────▶ talking ──▶ settled
+                        └─▶ redirecting ─┘         └─▶ call over ───────────────┘
+
+`MOVES` has every way, and `Transfer` refuses any other.
 
 The ordinary way: the call's session is ended with the transfer as its handoff data, the carrier asks what comes next,
 gets its orders, dials, and reports how that went. Two things make no progress by themselves, and have a deadline: a
@@ -60,11 +62,13 @@ class TransferOutcome(StrEnum):
 class Stage(StrEnum):
     """Where a transfer is.
 
-    `ASKED`: the session is to end. `REDIRECTING`: the carrier is being told directly. `DIALLING`: it has its orders.
-    `TALKING`: it has rung enough, so either the two talk or the caller is on the way back. `CALL_OVER`: the whole call
-    is, as far as the carrier has said, and the outcome may still come. `SETTLED`: the outcome is known.
+    `CHECKING`: the number is at the gate, and nobody has been told. `ASKED`: the session is to end. `REDIRECTING`: the
+    carrier is being told directly. `DIALLING`: it has its orders. `TALKING`: it has rung enough, so either the two talk
+    or the caller is on the way back. `CALL_OVER`: the whole call is, as far as the carrier has said, and the outcome
+    may still come. `SETTLED`: the outcome is known.
     """
 
+    CHECKING = "checking"
     ASKED = "asked"
     REDIRECTING = "redirecting"
     DIALLING = "dialling"
@@ -76,6 +80,7 @@ class Stage(StrEnum):
 # From where, to where, and on what occasion.
 MOVES: Mapping[Stage, Mapping[Stage, str]] = MappingProxyType(
     {
+        Stage.CHECKING: {Stage.ASKED: "the number may be dialled"},
         Stage.ASKED: {
             Stage.DIALLING: "the session ended, and the carrier has its orders",
             Stage.REDIRECTING: "the line is lost, or the session does not end",
@@ -129,27 +134,29 @@ class TransferOrder:
 
 @attrs.define(eq=False)
 class Transfer:
-    """One transfer of one call. `asked_at` and every `now` are of one monotonic clock, in seconds.
+    """One transfer of one call, which its `Call` has. Every `now` is of one monotonic clock, in seconds.
 
-    `attempt` is the number of the session from which the caller leaves.
+    `attempt` is the number of the session from which the caller leaves, `handoff_data` what that session ends with: the
+    order, as the carrier is to give it back.
     """
 
     order: TransferOrder
-    asked_at: float
     attempt: int = 0
-    stage: Stage = attrs.field(default=Stage.ASKED, init=False)
+    handoff_data: str = attrs.field(default="", repr=False)
+    stage: Stage = attrs.field(default=Stage.CHECKING, init=False)
     outcome: TransferOutcome = attrs.field(default=TransferOutcome.DIALLING, init=False)
-    deadline: float = attrs.field(init=False)
-
-    @deadline.default
-    def _lost_by(self) -> float:
-        # Until a session is told of, there is none that could end.
-        return self.asked_at + LOST_SECONDS
+    deadline: float = attrs.field(default=math.inf, init=False)
+    _hand_over_by: float = attrs.field(default=math.inf, init=False)
 
     @property
     def is_under_way(self) -> bool:
         """Whether the call is being passed on, so that it cannot be passed on to somebody else."""
         return self.stage not in {Stage.TALKING, Stage.SETTLED}
+
+    def on_allowed(self, now: float) -> None:
+        """Begin: the gate lets the number pass. Until a session is told of, there is none that could end."""
+        self._enter(Stage.ASKED, now + LOST_SECONDS)
+        self._hand_over_by = now + HAND_OVER_SECONDS
 
     # ── what the call tells ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -158,13 +165,13 @@ class Transfer:
         if self.stage is not Stage.ASKED:
             return None
         self.attempt = attempt
-        self.deadline = self.asked_at + HAND_OVER_SECONDS
+        self.deadline = self._hand_over_by
         return Todo.END_SESSION
 
     def on_session_over(self, now: float) -> None:
         """Wait a moment for the webhook, or for the successor of a line that was lost."""
         if self.stage is Stage.ASKED:
-            self.deadline = min(self.asked_at + HAND_OVER_SECONDS, now + LOST_SECONDS)
+            self.deadline = min(self._hand_over_by, now + LOST_SECONDS)
 
     # ── what the carrier tells ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -178,7 +185,7 @@ class Transfer:
 
     def on_redirect_refused(self, now: float, *, call_is_over: bool) -> Todo | None:
         """Give the transfer up, unless the carrier got its orders by the webhook after all."""
-        if self.stage is Stage.ASKED:
+        if self.stage in {Stage.CHECKING, Stage.ASKED}:
             raise AssertionError("nobody was to be redirected")
         if self.stage is not Stage.REDIRECTING:
             return None
@@ -196,8 +203,8 @@ class Transfer:
             self._enter(Stage.CALL_OVER, now + LAST_WORD_SECONDS)
 
     def on_dial_over(self, outcome: TransferOutcome) -> Todo | None:
-        """Settle how it went; the first word counts."""
-        return None if self.stage is Stage.SETTLED else self._settle(outcome)
+        """Settle how it went; the first word counts. What is told before anything was ordered is of an older one."""
+        return None if self.stage in {Stage.CHECKING, Stage.SETTLED} else self._settle(outcome)
 
     # ── what nobody tells ───────────────────────────────────────────────────────────────────────────────────────────
 

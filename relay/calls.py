@@ -80,20 +80,3 @@ class Admission:
     ticket: str = attrs.field(repr=False, validator=min_len(1))
     call_info: CallInfo
     repeat: bool = False
-
-
-@attrs.frozen(kw_only=True)
-class TransferResult:
-    """What the carrier says when a `<Dial>` of ours is over.
-
-    `status` is its word (completed, answered, busy, no-answer, failed, canceled); `bridged` whether the two ever spoke;
-    `caller_is_there` whether the caller can still be spoken to; `confirm` whether the callee was asked for a key.
-    """
-
-    agent: Agent
-    call_sid: str = attrs.field(validator=matches_re(r"[A-Za-z0-9_-]{1,64}"))
-    status: str
-    bridged: bool = False
-    caller_is_there: bool = True
-    confirm: bool = False
-    error: str = attrs.field(default="", validator=matches_re(r"[A-Za-z0-9_]{0,32}"))

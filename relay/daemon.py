@@ -42,13 +42,13 @@ from actors.call_session import CallServices
 from actors.calls import Calls
 from actors.clients import AnsweringSession, Presence
 from actors.commands import By
-from actors.events import CallEnded, CallGone, CallNews, ClientWanted, MessageLeft
+from actors.events import CallEnded, CallGone, CallNews, ClientWanted, MessageLeft, TransferMoved
 from actors.policy import Policy
 from actors.ports import Responder
 from relay import local as local_mode
 from relay import logs
 from relay.agent import Agent
-from relay.dialling.defaults import Addresses, Defaults
+from relay.dialling.defaults import Defaults
 from relay.dialling.desk import OutboundDesk
 from relay.dialling.dial_check import DiallingGate
 from relay.dialling.dialler import Dialler
@@ -92,6 +92,7 @@ from relay.store.waiting_messages import WaitingMessages
 from relay.twilio.audio_webhook import AudioPages, loggable
 from relay.twilio.rest import CarrierCalls, CarrierOptions, open_carrier_calls
 from relay.twilio.signatures import SignatureChecker
+from relay.twilio.urls import CarrierUrls
 from relay.twilio.voice_socket import VoiceSocket
 from relay.twilio.webhooks import CarrierWebhooks
 
@@ -355,11 +356,10 @@ class Relay:
         )
         self._transfers = Transfers(
             gate=self._gate,
-            live_calls=self.calls,
-            front_desk=self._reception,
-            records=self._journal,
+            calls=self.calls,
+            journal=self._journal,
             carrier=vendors.carrier,
-            addresses=Addresses(public_url),
+            urls=CarrierUrls(public_url),
             defaults=self._defaults,
             observer=self._meter,
         )
@@ -383,7 +383,7 @@ class Relay:
         self._meter.client_sessions.set_function(lambda: len(self._clients))
 
     def _outbound_desk(self) -> OutboundDesk:
-        addresses = Addresses(self._public_url)
+        urls = CarrierUrls(self._public_url)
         dialler = Dialler(
             gate=self._gate,
             carrier=self._vendors.carrier,
@@ -392,14 +392,14 @@ class Relay:
         )
         return OutboundDesk(
             conversations=Conversations(
-                dialler=dialler, front_desk=self._reception, addresses=addresses, defaults=self._defaults
+                dialler=dialler, front_desk=self._reception, urls=urls, defaults=self._defaults
             ),
             voice_messages=VoiceMessages(
                 dialler=dialler,
                 records=self._journal,
                 engine=self._vendors.speech,
                 audio=self._audio,
-                addresses=addresses,
+                urls=urls,
                 defaults=self._defaults,
             ),
             transfers=self._transfers,
@@ -471,7 +471,7 @@ class Relay:
             reception=self._reception,
             transfers=self._transfers,
             phrases=lambda language: locale_for(language).carrier,
-            public_url=self._public_url,
+            urls=CarrierUrls(self._public_url),
             default_language=self._settings.default_voice_language,
         )
         health = HealthPages(checks=_Readiness(self._database, self.calls).checks, registry=self._meter.registry)
@@ -540,8 +540,8 @@ class Relay:
                 self._clients.announce(news.agent_id)
             case ClientWanted():
                 self._clients.wake(news.call)
-            case CallEnded():
-                self._transfers.over(news.call_sid)
+            case CallEnded() | TransferMoved():
+                self._transfers.on_call_news(news)
             case CallGone():
                 self._clients.on_call_over(news.agent_id, news.call_sid)
             case _:

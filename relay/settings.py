@@ -28,7 +28,7 @@ from pydantic import (
     field_validator,
 )
 
-from actors.call_values import LONGEST_RING, SHORTEST_RING
+from actors.call_values import E164, LONGEST_RING, SHORTEST_RING
 from relay.dialling.calling_hours import CallingHours
 from relay.environment import Given, gather, is_invisible
 from relay.errors import SettingsError
@@ -150,7 +150,7 @@ Key = Annotated[str, AfterValidator(_key)]
 Origin = Annotated[str, AfterValidator(_origin)]
 Origins = Annotated[str, AfterValidator(_origins)]
 Address = Annotated[str, AfterValidator(_address)]
-E164 = Annotated[str, Field(pattern=r"^\+[1-9][0-9]{1,14}$")]
+Number = Annotated[str, Field(pattern=f"^{E164}$")]
 Voice = Annotated[str, AfterValidator(_voice)]
 Language = Annotated[str, AfterValidator(_language)]
 Hours = Annotated[str, AfterValidator(_hours)]
@@ -171,7 +171,7 @@ class Settings(BaseModel):
     twilio_api_base_url: Origin | None = Field(
         default=None, description="another origin for the carrier's REST API, such as http://127.0.0.1:9000"
     )
-    twilio_phone_number: E164 | None = Field(
+    twilio_phone_number: Number | None = Field(
         default=None, description="the number from which agents without one of their own call out, such as +14155552671"
     )
     public_url: Origin | None = Field(

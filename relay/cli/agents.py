@@ -265,6 +265,7 @@ def _readable(agent: Agent) -> dict[str, str | None]:
 def _addresses(settings: Settings, agent_id: str, token: str) -> dict[str, str]:
     """Give the addresses at which the agent's client and the carrier reach the relay."""
     from relay.running import find_daemon
+    from relay.twilio.urls import CarrierUrls
 
     daemon = find_daemon(settings.database_url)
     # An IPv6 address stands in brackets in a URL (RFC 3986, section 3.2.2).
@@ -278,7 +279,7 @@ def _addresses(settings: Settings, agent_id: str, token: str) -> dict[str, str]:
         # With the token inside, because most clients that speak SSE take an address and no headers.
         "sseUrl": f"{origin}/sse?token={quote(token, safe='')}",
         "mcpUrl": f"{origin}/mcp",
-        "voiceWebhook": f"{origin}/webhooks/{agent_id}/voice",
+        "voiceWebhook": CarrierUrls(origin).voice(agent_id),
     }
 
 

@@ -6,7 +6,6 @@ wish ──else──▶ agent ──else──▶ Defaults ──▶ Chosen: wh
 from __future__ import annotations
 
 import math
-from urllib.parse import urlencode
 
 import attrs
 from attrs.validators import ge, gt, le
@@ -83,41 +82,3 @@ class Chosen:
     voice: str
     language: str
     ring_seconds: int
-
-
-@attrs.frozen
-class Addresses:
-    """Where the carrier reaches us about an agent's calls. `public_url` is our origin, without a slash at its end."""
-
-    public_url: str
-
-    def voice_socket(self, agent_id: str) -> str:
-        """Return the address of the voice socket."""
-        return f"ws{self._of(agent_id).removeprefix('http')}/voice-ws"
-
-    def voice_ended(self, agent_id: str) -> str:
-        """Return what is asked when the first session of a call is over."""
-        return f"{self._of(agent_id)}/voice-ended?attempt=0&lost=0"
-
-    def call_status(self, agent_id: str, order: str = "") -> str:
-        """Return what is told of each step of a call; an order is how we know it before it has a name."""
-        return f"{self._of(agent_id)}/call-status" + (f"?{urlencode({'order': order})}" if order else "")
-
-    def answered_by(self, agent_id: str) -> str:
-        """Return what is told whether a person or a machine picked up."""
-        return f"{self._of(agent_id)}/answered-by"
-
-    def transfer_ended(self, agent_id: str, attempt: int, *, confirm: bool) -> str:
-        """Return what is asked when a transfer is over; `attempt` numbers the session that the caller came from.
-
-        Sessions lost before do not count any more: the one that was passed on was a good one.
-        """
-        query = {"attempt": attempt, "lost": 0} | ({"confirm": 1} if confirm else {})
-        return f"{self._of(agent_id)}/transfer-ended?{urlencode(query)}"
-
-    def whisper(self, agent_id: str) -> str:
-        """Return what is said to whoever picks up a transfer."""
-        return f"{self._of(agent_id)}/whisper"
-
-    def _of(self, agent_id: str) -> str:
-        return f"{self.public_url}/webhooks/{agent_id}"

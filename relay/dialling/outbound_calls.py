@@ -19,7 +19,7 @@ from actors.errors import CallRefused, StoreFailed
 from relay.agent import Agent
 from relay.calls import OutgoingCall
 from relay.dialling import refusals
-from relay.dialling.defaults import Addresses, Defaults
+from relay.dialling.defaults import Defaults
 from relay.dialling.dialler import Dialler
 from relay.dialling.ports import FrontDesk
 from relay.dialling.requests import CallRequest
@@ -29,6 +29,7 @@ from relay.speech.locales import locale_for
 from relay.twilio import twiml
 from relay.twilio.call_orders import MAX_TWIML, PlaceCall
 from relay.twilio.rest_errors import CallOutcomeUnknown
+from relay.twilio.urls import CarrierUrls
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +44,7 @@ class Conversations:
 
     dialler: Dialler
     front_desk: FrontDesk
-    addresses: Addresses
+    urls: CarrierUrls
     defaults: Defaults
 
     async def make_call(self, agent: Agent, wish: CallRequest) -> dict[str, Any]:
@@ -106,8 +107,8 @@ class Conversations:
     def _request(self, call: OutgoingCall, ticket: str, ring_seconds: int) -> PlaceCall:
         agent_id = call.agent.agent_id
         orders = twiml.conversation_relay(
-            socket_url=self.addresses.voice_socket(agent_id),
-            action_url=self.addresses.voice_ended(agent_id),
+            socket_url=self.urls.voice_socket(agent_id),
+            action_url=self.urls.voice_ended(agent_id),
             ticket=ticket,
             language=call.language,
             voice=call.voice,
@@ -123,9 +124,9 @@ class Conversations:
             to=call.called,
             from_=call.caller,
             twiml=orders,
-            status_callback=self.addresses.call_status(agent_id, call.order),
+            status_callback=self.urls.call_status(agent_id, call.order),
             ring_seconds=ring_seconds,
             time_limit=self.defaults.time_limit,
             # Always, so that the client learns whom it talks to; it costs the callee nothing, being done beside.
-            detect_machine=self.addresses.answered_by(agent_id),
+            detect_machine=self.urls.answered_by(agent_id),
         )

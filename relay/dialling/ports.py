@@ -17,7 +17,6 @@ from typing import Protocol
 from actors.call_record import CallKind
 from actors.call_values import CallInfo, Direction
 from actors.errors import StoreFailed
-from actors.transfer import TransferOutcome
 from relay.agent import Agent
 from relay.calls import OutgoingCall
 from relay.dialling.verdict import DialKind, Verdict
@@ -26,45 +25,6 @@ from relay.twilio.call_orders import CallState, PlaceCall, PlacedCall
 
 STORE_FAILURES = (StoreFailed, DatabaseError)
 """What `Gate` and `Records` may raise when the database cannot be used: a write the one, a read the other."""
-
-
-class EndedSession(Protocol):
-    """A session that our side ended while the call is still up; see `relay.twilio.ports.EndedSession`."""
-
-    @property
-    def agent(self) -> Agent:
-        """Whose call it is."""
-        ...
-
-    @property
-    def call_sid(self) -> str:
-        """The call."""
-        ...
-
-    @property
-    def handoff(self) -> str:
-        """What went out with the `end` frame."""
-        ...
-
-    @property
-    def attempt(self) -> int:
-        """The number of the session, from 0."""
-        ...
-
-    @property
-    def caller(self) -> str:
-        """The number that the call came from."""
-        ...
-
-    @property
-    def called(self) -> str:
-        """The number that was called."""
-        ...
-
-    @property
-    def direction(self) -> Direction:
-        """Who dialled."""
-        ...
 
 
 class FrontDesk(Protocol):
@@ -85,14 +45,6 @@ class FrontDesk(Protocol):
         """Expect that call no more. Harmless when it has its name already, or was never expected."""
         ...
 
-    def stay(self, call_sid: str, seconds: float) -> None:
-        """Keep what was said in a call for so long: its caller may come back from a transfer."""
-        ...
-
-    def is_known(self, agent_id: str, call_sid: str) -> bool:
-        """Tell whether a call of this agent is up, as far as the carrier has said, with or without its line."""
-        ...
-
 
 class LiveCall(Protocol):
     """A call whose line is up."""
@@ -108,10 +60,6 @@ class LiveCalls(Protocol):
 
     def find(self, agent_id: str, call_sid: str) -> LiveCall | None:
         """Return a live call of this agent, None for any other."""
-        ...
-
-    def transfer(self, agent_id: str, call_sid: str, handoff: str) -> None:
-        """End the session of a live call of this agent with a handoff. Raises `actors.errors.UnknownCall`."""
         ...
 
 
@@ -138,16 +86,6 @@ class CallOnRecord(Protocol):
         """The number that was called."""
         ...
 
-    @property
-    def transfer_to(self) -> str | None:
-        """The number that it was last passed on to."""
-        ...
-
-    @property
-    def transfer_outcome(self) -> TransferOutcome | None:
-        """What became of that."""
-        ...
-
 
 class Records(Protocol):
     """The records of calls. What changes them raises `StoreFailed`, what reads them `DatabaseError`."""
@@ -160,14 +98,6 @@ class Records(Protocol):
         self, call_sid: str, agent_id: str, direction: Direction, caller: str, called: str, *, kind: CallKind
     ) -> object:
         """Open the record of a call that was placed."""
-        ...
-
-    async def note_transfer(self, agent_id: str, call_sid: str, to: str | None, outcome: TransferOutcome) -> None:
-        """Record a new transfer (`to` given), or how the present one went. Of another agent's call nothing changes."""
-        ...
-
-    async def note_failure(self, agent_id: str, call_sid: str, code: str) -> None:
-        """Record the carrier's error, if the call has none yet. Of another agent's call nothing changes."""
         ...
 
 

@@ -1,11 +1,14 @@
 """Passing a caller on to a person, and taking the caller back when nobody could be reached.
 
-    transfer_call ─▶ gate ─▶ the live call ends its session with a handoff ─▶ hand_off: <Say>, <Dial> ─▶ dialled
-                                                                                                            │
-                                                                              None, or a note to come back with
+    transfer_call ─▶ gate ─▶ Calls.pass_on: the session ends ─▶ hand_off: <Say>, <Dial> ─▶ dialled
+                                                                                             └▶ a note to come back with
 
-The handoff travels with the call, so whatever a transfer needs is there again when its webhook comes to a daemon that
-was started meanwhile; what a transfer needs that makes no progress by itself is in `transfer_watch`.
+How far a transfer is stands on its call (`actors.transfer`); here is what performs it. A transfer mostly comes to its
+end by its webhooks alone; one task each is there for those that do not: a session that hangs, a lost line, a caller who
+hangs up while it rings. It sleeps until something changes or the transfer's deadline passes.
+
+The order travels with the call as its handoff data, so that the webhooks of a transfer are understood by a daemon that
+was started meanwhile; its record says the rest.
 """
 
 from __future__ import annotations
@@ -16,37 +19,31 @@ import attrs
 import structlog
 import trio
 
+from actors.call_record import CallRecord
 from actors.call_values import CallInfo, Direction
+from actors.calls import Call, Calls
 from actors.errors import UnknownCall
-from actors.transfer import TransferOutcome
+from actors.events import CallEnded, TransferMoved
+from actors.transfer import Stage, Todo, Transfer, TransferOrder, TransferOutcome, note_for
 from relay.agent import Agent
-from relay.calls import TransferResult
+from relay.calls import IncomingCall
 from relay.dialling import refusals
-from relay.dialling.defaults import Addresses, Defaults
-from relay.dialling.handoff import Handoff, read
-from relay.dialling.ports import (
-    STORE_FAILURES,
-    CallOnRecord,
-    Carrier,
-    EndedSession,
-    FrontDesk,
-    Gate,
-    LiveCall,
-    LiveCalls,
-    Observer,
-    Records,
-)
+from relay.dialling.defaults import Defaults
+from relay.dialling.ports import STORE_FAILURES, Carrier, Gate, Observer
 from relay.dialling.requests import TransferRequest
-from relay.dialling.transfer_course import Course, Stage, note_for, outcome_of
-from relay.dialling.transfer_watch import TransferWatch
 from relay.dialling.verdict import DialKind, Verdict
+from relay.faults import report
 from relay.speech.hygiene import clean
+from relay.store.call_journal import CallJournal
+from relay.twilio import twiml
 from relay.twilio.call_orders import MAX_TWIML
+from relay.twilio.handoff_data import encode_handoff_data, read_handoff_data
+from relay.twilio.rest_errors import CarrierRefused
+from relay.twilio.urls import CarrierUrls
 
 log = structlog.get_logger(__name__)
 
-# Sessions are numbered from 0, and only their order counts. How many a call had whose line is lost, nobody says.
-_AFTER_A_LOST_LINE = 1000
+_CALL_IS_OVER = frozenset({"call_over", "unknown_call"})
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -56,194 +53,234 @@ class Transfers:
     `carrier` is None where the relay has no access to its REST API: then a call whose line is lost cannot be passed on.
     """
 
-    front_desk: FrontDesk
-    live_calls: LiveCalls
-    records: Records
+    calls: Calls
+    journal: CallJournal
     gate: Gate
     carrier: Carrier | None
-    addresses: Addresses
+    urls: CarrierUrls
     defaults: Defaults
     observer: Observer
-    _watch: TransferWatch = attrs.field(init=False)
-    # Calls whose transfer is being prepared: of two wishes at once, one finds the other here.
-    _wished: set[str] = attrs.field(factory=set, init=False)
+    _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
+    # Something happened to a transfer. One event for all: there are few, and each only looks at its deadline anew.
+    _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
-    @_watch.default
-    def _make_watch(self) -> TransferWatch:
-        return TransferWatch(
-            front_desk=self.front_desk,
-            live_calls=self.live_calls,
-            records=self.records,
-            carrier=self.carrier,
-            addresses=self.addresses,
-            observer=self.observer,
-        )
-
-    async def run(  # noqa: ASYNC128 - started by the watch
-        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See transfers through. Runs until cancelled; what is under way then goes on by its webhooks alone."""
-        await self._watch.run(task_status=task_status)
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
 
     # ── for the tools ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def transfer_call(self, agent: Agent, wish: TransferRequest) -> dict[str, Any]:
+    async def transfer_call(self, agent: Agent, request: TransferRequest) -> dict[str, Any]:
         """Have a call of the agent passed on; return its `callSid`, `status` and `to` before anything is dialled.
 
         A dry run returns the gate's verdict instead. Raises `UnknownCall` for a call that is not the agent's, or over,
         `OutboundRefused`, and one of `STORE_FAILURES`. Cancelled before it returned, the call stays where it is.
         """
-        call_sid = wish.call_sid
-        self._own(agent, call_sid)
-        if wish.dry_run:
-            caller = await self._caller(agent, call_sid)
-            return refusals.dry_run(await self._verdict(agent, wish, caller.our_number, dry_run=True))
-        if call_sid in self._wished or self._watch.find(call_sid) is not None:
-            raise refusals.already_transferring()
-        self._wished.add(call_sid)
+        call = self._own(agent, request.call_sid)
+        caller_id = our_number(call.info)
+        if request.dry_run:
+            return refusals.dry_run(await self._verdict(agent, request, caller_id, dry_run=True))
+        _require_nothing_under_way(call)
+        verdict = await self._verdict(agent, request, caller_id, dry_run=True)
+        transfer = self._prepared(call, request, verdict)
+        # Of two wishes at once, one finds the other here.
+        _require_nothing_under_way(call)
+        call.transfer = transfer
         try:
-            course = await self._prepare(agent, wish)
-            verdict = await self._verdict(agent, wish, course.caller_id, dry_run=False)
+            verdict = await self._verdict(agent, request, caller_id, dry_run=False)
             if not verdict.allowed:
                 raise refusals.by_gate(verdict)
             # It may have ended while the database was asked.
-            self._own(agent, call_sid)
-            await self.records.note_transfer(agent.agent_id, call_sid, course.handoff.to, TransferOutcome.DIALLING)
-            self._watch.begin(course)
+            self._own(agent, request.call_sid)
+            to = transfer.order.to
+            await self.journal.note_transfer(agent.agent_id, call.call_sid, to, TransferOutcome.DIALLING)
+            self._begin(call, transfer)
         finally:
-            self._wished.discard(call_sid)
-        log.info("transfer_asked", call_sid=call_sid, agent_id=agent.agent_id, confirm=wish.confirm)
-        return {"callSid": call_sid, "status": "transferring", "to": course.handoff.to}
+            if transfer.stage is Stage.CHECKING and call.transfer is transfer:
+                call.transfer = None
+        log.info("transfer_asked", call_sid=call.call_sid, agent_id=agent.agent_id, confirm=request.confirm)
+        return {"callSid": call.call_sid, "status": "transferring", "to": to}
 
-    async def _prepare(self, agent: Agent, wish: TransferRequest) -> Course:
-        """Write down what is to happen, if it may; nothing is counted yet."""
-        ring = self.defaults.ring_time(wish)
-        caller = await self._caller(agent, wish.call_sid)
-        verdict = await self._verdict(agent, wish, caller.our_number, dry_run=True)
-        if not verdict.allowed:
-            raise refusals.by_gate(verdict)
-        assert verdict.normalised is not None
-        handoff = Handoff(
-            to=verdict.normalised,
-            announcement=clean(wish.announcement, caller.language),
-            confirm=wish.confirm,
-            ring=ring,
-            language=caller.language,
-            voice=caller.voice,
-        )
-        course = Course(
-            agent_id=agent.agent_id,
-            call_sid=wish.call_sid,
-            handoff=handoff,
-            caller_id=caller.our_number,
-            attempt=caller.attempt,
-        )
-        if len(self._watch.orders(course)) > MAX_TWIML:
-            raise refusals.too_long("announcementText")
-        return course
-
-    async def _verdict(self, agent: Agent, wish: TransferRequest, caller: str, *, dry_run: bool) -> Verdict:
-        return await self.gate.check(
-            agent,
-            wish.to,
-            kind=DialKind.TRANSFER,
-            zone=wish.zone,
-            purpose=wish.purpose,
-            caller=caller,
-            dry_run=dry_run,
-        )
-
-    def _own(self, agent: Agent, call_sid: str) -> LiveCall | None:
-        """Return a call of the agent, None while its line is lost. Raises `UnknownCall` for any other call."""
-        call = self.live_calls.find(agent.agent_id, call_sid)
-        if call is None and not self.front_desk.is_known(agent.agent_id, call_sid):
+    def _own(self, agent: Agent, call_sid: str) -> Call:
+        """Return a call of the agent that is up, with or without a session. Raises `UnknownCall` for any other."""
+        call = self.calls.find_call(call_sid, agent.agent_id)
+        if call is None or not call.was_connected:
             raise UnknownCall(call_sid)
         return call
 
-    async def _caller(self, agent: Agent, call_sid: str) -> _Caller:
-        call = self._own(agent, call_sid)
-        if call is not None:
-            info = call.info
-            return _Caller(_our_number(info), info.language, info.voice, info.connection - 1)
-        record = await self._on_record(agent.agent_id, call_sid)
-        voice = self.defaults.voice if agent.voice is None else agent.voice
-        return _Caller(_our_number(record), agent.language or self.defaults.language, voice, _AFTER_A_LOST_LINE)
+    async def _verdict(self, agent: Agent, request: TransferRequest, caller_id: str, *, dry_run: bool) -> Verdict:
+        return await self.gate.check(
+            agent,
+            request.to,
+            kind=DialKind.TRANSFER,
+            zone=request.zone,
+            purpose=request.purpose,
+            caller=caller_id,
+            dry_run=dry_run,
+        )
 
-    async def _on_record(self, agent_id: str, call_sid: str) -> CallOnRecord:
-        record = await self.records.get(call_sid)
-        if record is None or record.agent_id != agent_id:
-            raise UnknownCall(call_sid)
-        return record
+    def _prepared(self, call: Call, request: TransferRequest, verdict: Verdict) -> Transfer:
+        """Return the transfer, if it may be; nothing is counted yet."""
+        if not verdict.allowed:
+            raise refusals.by_gate(verdict)
+        assert verdict.normalised is not None
+        info = call.info
+        order = TransferOrder(
+            to=verdict.normalised,
+            announcement=clean(request.announcement, info.language),
+            confirm=request.confirm,
+            ring_seconds=self.defaults.ring_time(request),
+            language=info.language,
+            voice=info.voice,
+        )
+        transfer = Transfer(order, attempt=info.connection - 1, handoff_data=encode_handoff_data(order))
+        if len(self._orders(info.agent_id, order, our_number(info), transfer.attempt)) > MAX_TWIML:
+            raise refusals.too_long("announcementText")
+        return transfer
 
     # ── for the carrier's webhooks ──────────────────────────────────────────────────────────────────────────────────
 
-    async def hand_off(self, session: EndedSession) -> str | None:
-        """Give the TwiML that announces and dials, or None where the session was not ended for a transfer.
+    async def hand_off(self, call: IncomingCall, handoff_data: str) -> str | None:
+        """Return the TwiML that announces and dials, or None where the session was not ended for a transfer.
 
         The same for a webhook that is repeated, and for one that comes after a restart.
         """
         await trio.lowlevel.checkpoint()
-        handoff = read(session.handoff, call_sid=session.call_sid)
-        if handoff is None:
+        order = read_handoff_data(handoff_data, call_sid=call.call_sid)
+        if order is None:
             return None
-        course = Course(
-            agent_id=session.agent.agent_id,
-            call_sid=session.call_sid,
-            handoff=handoff,
-            caller_id=_our_number(session),
-            attempt=session.attempt,
-            stage=Stage.HANDED,
-        )
-        known = self._watch.find(course.call_sid)
-        if known is None:
-            self._watch.resume(course)
-        elif known.agent_id == course.agent_id:
-            # Even if the carrier is being told directly at this moment: it dials by whichever it hears last, once.
-            known.advance(Stage.HANDED)
-        self.front_desk.stay(course.call_sid, course.patience)
-        log.info("transfer_handed", call_sid=course.call_sid, agent_id=course.agent_id)
-        return self._watch.orders(course)
+        agent_id = call.agent.agent_id
+        transfer = self.calls.find_transfer(agent_id, call.call_sid)
+        if transfer is not None:
+            transfer.on_orders_taken(trio.current_time())
+            self._notify()
+        self.calls.stay(call.call_sid, order.patience)
+        log.info("transfer_handed", call_sid=call.call_sid, agent_id=agent_id)
+        return self._orders(agent_id, order, our_number(call), call.attempt)
 
-    async def dialled(self, result: TransferResult) -> str | None:
-        """Record how a transfer went, and give the note with which the caller comes back, or None.
+    async def dialled(self, agent_id: str, call_sid: str, outcome: TransferOutcome, error: str = "") -> str | None:
+        """Record how a transfer went, and return the note with which the caller comes back, or None.
 
         The same for a webhook that is repeated. A database that cannot be used keeps nobody waiting: it is logged.
         """
-        agent_id, call_sid, outcome = result.agent.agent_id, result.call_sid, outcome_of(result)
-        course = self._watch.find(call_sid)
-        if course is not None and course.agent_id == agent_id:
-            number, is_first = course.handoff.to, course.stage < Stage.SETTLED
-            course.advance(Stage.SETTLED)
+        transfer = self.calls.find_transfer(agent_id, call_sid)
+        if transfer is not None:
+            to, is_first = transfer.order.to, transfer.on_dial_over(outcome) is Todo.SETTLE
+            self._notify()
         else:
-            number, is_first = await self._dialled_before(agent_id, call_sid)
-        await self._watch.settle(agent_id, call_sid, outcome, result.error, is_first=is_first)
-        return note_for(outcome, number)
-
-    async def _dialled_before(self, agent_id: str, call_sid: str) -> tuple[str, bool]:
-        """Return the number that a call is being connected to, and whether the outcome is still open, by its record."""
-        try:
             record = await self._on_record(agent_id, call_sid)
-        except (UnknownCall, *STORE_FAILURES) as error:
+            to = "" if record is None else record.transfer_to or ""
+            is_first = record is not None and record.transfer_outcome is TransferOutcome.DIALLING
+        await self._settle(agent_id, call_sid, outcome, error, is_first=is_first)
+        return note_for(outcome, to)
+
+    async def _on_record(self, agent_id: str, call_sid: str) -> CallRecord | None:
+        """Return the record of a call that another run of the daemon, or nobody, passed on."""
+        try:
+            record = await self.journal.get(call_sid)
+        except STORE_FAILURES as error:
             log.warning("transfer_not_on_record", call_sid=call_sid, error=type(error).__name__)
-            return "", False
-        return record.transfer_to or "", record.transfer_outcome is TransferOutcome.DIALLING
+            return None
+        return record if record is not None and record.agent_id == agent_id else None
 
-    def over(self, call_sid: str) -> None:
-        """Take note that the carrier says a call is over, whether it was being transferred or not. Never waits."""
-        if (course := self._watch.find(call_sid)) is not None:
-            course.advance(Stage.OVER)
+    # ── seeing one through ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def on_call_news(self, news: CallEnded | TransferMoved) -> None:
+        """Tell the transfer of a call, if there is one, what happened to the call. Never waits."""
+        transfer = self.calls.find_transfer(news.agent_id, news.call_sid)
+        if transfer is None:
+            return
+        if isinstance(news, CallEnded):
+            transfer.on_call_over(trio.current_time())
+        self._notify()
+
+    def _notify(self) -> None:
+        """Have every transfer under way look at its deadline anew."""
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+
+    def _begin(self, call: Call, transfer: Transfer) -> None:
+        if self._nursery is None:
+            raise refusals.stopping()
+        self.calls.pass_on(call, transfer)
+        self._nursery.start_soon(self._see_through, call, transfer)
+
+    async def _see_through(self, call: Call, transfer: Transfer) -> None:
+        try:
+            while transfer.is_under_way:
+                with trio.move_on_at(transfer.deadline):
+                    await self._changed.wait()
+                await self._perform(call, transfer, transfer.on_deadline(trio.current_time()))
+        except Exception as error:  # noqa: BLE001 - one transfer that goes wrong must not end the others
+            report("transfer_crashed", error, call_sid=call.call_sid, agent_id=call.agent_id)
+            await self._perform(call, transfer, transfer.on_fault())
+        finally:
+            self.calls.let_go_if_over(call)
+
+    async def _perform(self, call: Call, transfer: Transfer, todo: Todo | None) -> None:
+        if todo is Todo.REDIRECT:
+            refusal = await self._redirect(call, transfer)
+            now = trio.current_time()
+            if refusal is None:
+                transfer.on_orders_taken(now)
+            else:
+                todo = transfer.on_redirect_refused(now, call_is_over=refusal in _CALL_IS_OVER)
+        if todo is Todo.SETTLE:
+            await self._settle(call.agent_id, call.call_sid, transfer.outcome, is_first=True)
+
+    async def _redirect(self, call: Call, transfer: Transfer) -> str | None:
+        """Tell the carrier directly, which ends a session that hangs; return the code of its refusal, None for none."""
+        if self.carrier is None:
+            return "no_carrier"
+        self.calls.stay(call.call_sid, transfer.order.patience)
+        orders = self._orders(call.agent_id, transfer.order, our_number(call.info), transfer.attempt)
+        try:
+            await self.carrier.redirect(call.call_sid, orders)
+        except CarrierRefused as refusal:
+            log.warning("transfer_not_redirected", call_sid=call.call_sid, code=refusal.code)
+            return refusal.code
+        log.info("transfer_redirected", call_sid=call.call_sid, agent_id=call.agent_id)
+        return None
+
+    async def _settle(
+        self, agent_id: str, call_sid: str, outcome: TransferOutcome, error: str = "", *, is_first: bool
+    ) -> None:
+        """Record how a transfer went, and count it if it `is_first` to be known. A database that fails is logged."""
+        if is_first:
+            log.info("transfer_over", call_sid=call_sid, agent_id=agent_id, outcome=outcome.value)
+            self.observer.transfer_over(outcome.value)
+        try:
+            await self.journal.note_transfer(agent_id, call_sid, None, outcome)
+            if error:
+                await self.journal.note_failure(agent_id, call_sid, error)
+        except STORE_FAILURES as failure:
+            log.warning("transfer_not_recorded", call_sid=call_sid, agent_id=agent_id, error=type(failure).__name__)
+
+    def _orders(self, agent_id: str, order: TransferOrder, caller_id: str, attempt: int) -> str:
+        """Return the TwiML that announces and dials."""
+        return twiml.transfer(
+            announcement=order.announcement,
+            language=order.language,
+            voice=order.voice,
+            number=order.to,
+            caller_id=caller_id,
+            ring_seconds=order.ring_seconds,
+            action_url=self.urls.transfer_ended(agent_id, attempt, confirm=order.confirm),
+            whisper_url=self.urls.whisper(agent_id) if order.confirm else "",
+        )
 
 
-@attrs.frozen
-class _Caller:
-    """What a transfer takes over from the call: our number in it, how it sounds, and the number of its session."""
-
-    our_number: str = attrs.field(repr=False)
-    language: str
-    voice: str
-    attempt: int
+def _require_nothing_under_way(call: Call) -> None:
+    if call.transfer is not None and call.transfer.is_under_way:
+        raise refusals.already_transferring()
 
 
-def _our_number(call: CallInfo | CallOnRecord | EndedSession) -> str:
+def our_number(call: CallInfo | IncomingCall) -> str:
     """Return the number that the callee may be shown: the carrier takes only one of its own, or one of the call."""
     return call.called if call.direction is Direction.INBOUND else call.caller

@@ -24,7 +24,7 @@ from actors.call_values import Direction
 from actors.errors import StoreFailed
 from relay.agent import Agent
 from relay.dialling import refusals
-from relay.dialling.defaults import Addresses, Chosen, Defaults
+from relay.dialling.defaults import Chosen, Defaults
 from relay.dialling.dialler import Dialler
 from relay.dialling.ports import Records
 from relay.dialling.requests import VoiceMessageRequest
@@ -35,9 +35,9 @@ from relay.speech.engines.port import SpeechEngine, SpeechFailed, checked_text
 from relay.speech.hygiene import clean
 from relay.speech.locales import locale_for
 from relay.twilio import twiml
-from relay.twilio.audio_webhook import audio_url
 from relay.twilio.call_orders import MAX_TWIML, PlaceCall, PlacedCall
 from relay.twilio.rest_errors import CallOutcomeUnknown
+from relay.twilio.urls import CarrierUrls
 
 log = structlog.get_logger(__name__)
 
@@ -69,7 +69,7 @@ class VoiceMessages:
     records: Records
     engine: SpeechEngine | None
     audio: AudioStore
-    addresses: Addresses
+    urls: CarrierUrls
     defaults: Defaults
     now: Callable[[], datetime] = _utc_now
 
@@ -147,14 +147,14 @@ class VoiceMessages:
             to=called,
             from_=chosen.caller,
             twiml=orders,
-            status_callback=self.addresses.call_status(agent.agent_id),
+            status_callback=self.urls.call_status(agent.agent_id),
             ring_seconds=chosen.ring_seconds,
             # A message ends by itself; what is longer than it and the disclosure is a fault.
             time_limit=longest if speech.seconds is None else min(longest, math.ceil(speech.seconds) + 60),
         )
 
     def _url(self, speech: _Speech) -> str | None:
-        return None if speech.name is None else audio_url(self.addresses.public_url, speech.name)
+        return None if speech.name is None else self.urls.audio(speech.name)
 
     async def _record(self, agent: Agent, placed: PlacedCall, request: PlaceCall) -> None:
         try:

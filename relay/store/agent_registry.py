@@ -17,14 +17,13 @@ from typing import Any
 import attrs
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
+from actors.call_values import E164
 from relay.agent import Agent
 from relay.errors import AgentError
 from relay.speech.voices import NO_VOICE
 from relay.store.database import Database
 from relay.store.former_agents import count_waiting, forget_what_is_over, has_left, require_nothing_left
 from relay.store.schema import agents, storable, utc_now
-
-_E164 = re.compile(r"\+[1-9][0-9]{2,14}")
 
 
 @attrs.frozen(eq=False)
@@ -257,7 +256,7 @@ def _hash(token: str) -> str:
 
 def _checked_number(number: str) -> str:
     # Whoever takes a number from a person puts it into this form first (`relay.dialling.numbers`).
-    if not _E164.fullmatch(number):
+    if not re.fullmatch(E164, number):
         raise AgentError(
             f"{number!r} is not a telephone number in E.164 form: write a plus sign, the country code and the number, "
             "such as +14155552671."

@@ -34,11 +34,6 @@ _NOT_FOUND = error_document("not_found", "There is no such audio, or it has expi
 _NOT_SATISFIABLE = error_document("requested_range_not_satisfiable", "The audio does not have the bytes asked for.")
 
 
-def audio_url(public_url: str, name: str) -> str:
-    """Return the address of audio for the carrier; `public_url` is our origin without a slash at its end."""
-    return f"{public_url}/audio/{name}.wav"
-
-
 def loggable(path: str) -> str:
     """Return a path as it may be logged: without the name of audio, if it holds one."""
     head, audio, _name = path.partition("/audio/")

@@ -10,13 +10,14 @@ from datetime import datetime
 import attrs
 from attrs.validators import and_, ge, le, matches_re, max_len, min_len, optional
 
+from actors.call_values import E164, LONGEST_RING, SHORTEST_RING
+
 MAX_TWIML = 4000
 """Characters of TwiML that a request can carry; longer orders must be fetched from a URL."""
 
 STATUS_EVENTS = ("initiated", "ringing", "answered", "completed")
 """What a status callback is told of. The event `completed` is any end, such as busy or no-answer."""
 
-_E164 = r"\+[1-9]\d{1,14}"
 _URL = matches_re(r"https?://\S+")
 
 
@@ -30,11 +31,11 @@ class PlaceCall:
     and beside whatever goes on in it; None asks for no detection.
     """
 
-    to: str = attrs.field(repr=False, validator=matches_re(_E164))
-    from_: str = attrs.field(repr=False, validator=matches_re(_E164))
+    to: str = attrs.field(repr=False, validator=matches_re(E164))
+    from_: str = attrs.field(repr=False, validator=matches_re(E164))
     twiml: str = attrs.field(repr=False, validator=and_(min_len(1), max_len(MAX_TWIML)))
     status_callback: str = attrs.field(validator=_URL)
-    ring_seconds: int = attrs.field(default=25, validator=and_(ge(1), le(600)))
+    ring_seconds: int = attrs.field(default=25, validator=and_(ge(SHORTEST_RING), le(LONGEST_RING)))
     time_limit: int = attrs.field(validator=and_(ge(1), le(86_400)))
     detect_machine: str | None = attrs.field(default=None, validator=optional(_URL))
 

@@ -8,8 +8,6 @@ and another node can take over the call.
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
-
 import attrs
 import structlog
 from quart import request
@@ -21,13 +19,12 @@ from relay.calls import IncomingCall
 from relay.reception import Reception
 from relay.twilio import twiml
 from relay.twilio.ports import AgentDirectory, CarrierPhrases, Phrasebook
+from relay.twilio.urls import NO_VOICE, CarrierUrls
 
 log = structlog.get_logger(__name__)
 
 # Not Quart's `Response`: unless the app makes it, its body is read by asyncio.
 Answer = tuple[str, int, dict[str, str]]
-
-_NO_VOICE = "none"
 
 
 @attrs.frozen
@@ -46,17 +43,17 @@ class Connections:
         """
         attempt = max(0, request.args.get("attempt", 0, type=int))
         lost = max(0, request.args.get("lost", attempt, type=int))
-        return cls(attempt, lost, request.args.get("voice") == _NO_VOICE)
+        return cls(attempt, lost, request.args.get("voice") == NO_VOICE)
 
 
 @attrs.frozen(kw_only=True)
 class Connector:
-    """Answer the carrier about a call. `public_url` is the origin from which the addresses in TwiML are made."""
+    """Answer the carrier about a call."""
 
     agents: AgentDirectory
     reception: Reception
     phrases: Phrasebook
-    public_url: str
+    urls: CarrierUrls
     default_language: str
 
     async def agent(self, agent_id: str) -> Agent:
@@ -85,11 +82,10 @@ class Connector:
             "call_admitted", agent_id=agent_id, call_sid=call.call_sid, attempt=call.attempt, repeat=admission.repeat
         )
         info = admission.call_info
-        query = {"attempt": call.attempt, "lost": lost} | ({"voice": _NO_VOICE} if is_voiceless else {})
         return twiml_answer(
             twiml.conversation_relay(
-                socket_url=f"ws{self.url(agent_id, 'voice-ws').removeprefix('http')}",
-                action_url=f"{self.url(agent_id, 'voice-ended')}?{urlencode(query)}",
+                socket_url=self.urls.voice_socket(agent_id),
+                action_url=self.urls.voice_ended(agent_id, call.attempt, lost=lost, is_voiceless=is_voiceless),
                 ticket=admission.ticket,
                 language=info.language,
                 voice="" if is_voiceless else info.voice,
@@ -112,10 +108,6 @@ class Connector:
     def language_of(self, agent: Agent) -> str:
         """Return the agent's own language, or the default."""
         return agent.language or self.default_language
-
-    def url(self, agent_id: str, name: str) -> str:
-        """Return the address of one of the agent's webhooks."""
-        return f"{self.public_url}/webhooks/{agent_id}/{name}"
 
 
 def twiml_answer(document: str, status: int = 200) -> Answer:

@@ -1,6 +1,6 @@
 """What the carrier's webhooks carry: signed forms, and what their fields say, as values of ours.
 
-    request ──signature, encoding──▶ form ──▶ IncomingCall │ CallProgress │ TransferResult │ Callee
+    request ──signature, encoding──▶ form ──▶ IncomingCall │ CallProgress │ TransferOutcome │ Callee
 
 The signature is checked before anything else is looked at. A form without a usable call id is refused; any other field
 that is not of its form counts as absent, because a record without a duration is better than no record.
@@ -25,7 +25,7 @@ from werkzeug.exceptions import BadRequest, Forbidden
 from actors.call_record import CallProgress, CarrierStatus
 from actors.call_values import Callee, Direction
 from relay.agent import Agent
-from relay.calls import IncomingCall, TransferResult
+from relay.calls import IncomingCall
 from relay.twilio.call_sids import is_call_sid
 from relay.twilio.parties import read_party
 from relay.twilio.signatures import SignatureChecker
@@ -107,7 +107,7 @@ def call_progress(form: Form) -> CallProgress | None:
         status=status,
         at=_instant(form.get("Timestamp", "")),
         seconds=float(duration) if _SECONDS.fullmatch(duration) else None,
-        error=_error(form) or _sip_error(form, status),
+        error=error_code(form) or _sip_error(form, status),
         caller=party(form, "From"),
         called=party(form, "To"),
         direction=direction(form),
@@ -115,23 +115,22 @@ def call_progress(form: Form) -> CallProgress | None:
     )
 
 
-def transfer_result(agent: Agent, form: Form, *, caller_is_there: bool, confirm: bool) -> TransferResult:
-    """Return what the form of a `<Dial>` action says; a status that is not known counts as a failure.
+def dial_status(form: Form) -> str:
+    """Return the carrier's word for the end of a `<Dial>`; one that is not known counts as a failure."""
+    status = form.get("DialCallStatus", "")
+    return status if status in _DIAL_STATUSES else "failed"
+
+
+def is_bridged(form: Form, *, confirm: bool) -> bool:
+    """Return whether a `<Dial>` connected the two.
 
     Where `DialBridged` is missing, a completed leg with a duration was connected. Not so one that was to press a key:
     its whisper lasts, too, whether or not the key was pressed.
     """
-    status, duration = form.get("DialCallStatus", ""), form.get("DialCallDuration", "")
-    has_talked = not confirm and status == "completed" and _SECONDS.fullmatch(duration) and float(duration) > 0
-    return TransferResult(
-        agent=agent,
-        call_sid=call_sid(form),
-        status=status if status in _DIAL_STATUSES else "failed",
-        bridged=form.get("DialBridged", "true" if has_talked else "false") == "true",
-        caller_is_there=caller_is_there,
-        confirm=confirm,
-        error=_error(form),
-    )
+    duration = form.get("DialCallDuration", "")
+    is_completed = not confirm and form.get("DialCallStatus") == "completed"
+    has_talked = is_completed and _SECONDS.fullmatch(duration) and float(duration) > 0
+    return form.get("DialBridged", "true" if has_talked else "false") == "true"
 
 
 def callee(form: Form) -> Callee:
@@ -152,7 +151,8 @@ def direction(form: Form) -> Direction:
     return Direction.OUTBOUND if form.get("Direction", "").startswith("outbound") else Direction.INBOUND
 
 
-def _error(form: Form) -> str:
+def error_code(form: Form) -> str:
+    """Return the carrier's error code, empty where there is none."""
     code = form.get("ErrorCode", "")
     return code if _ERROR.fullmatch(code) else ""
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-import attrs
-
-from actors.call_values import Direction
+from actors.transfer import TransferOutcome
 from relay.agent import Agent
-from relay.calls import TransferResult
+from relay.calls import IncomingCall
 
 
 class AgentDirectory(Protocol):
@@ -20,32 +18,18 @@ class AgentDirectory(Protocol):
         ...
 
 
-@attrs.frozen(kw_only=True)
-class EndedSession:
-    """A session that our side ended while the call is still up: what to do with the caller is asked.
-
-    `handoff` is what went out with the `end` frame, `attempt` that of the session; the numbers and the direction are
-    as in `relay.calls.IncomingCall`.
-    """
-
-    agent: Agent
-    call_sid: str
-    handoff: str = attrs.field(default="", repr=False)
-    attempt: int = 0
-    caller: str = attrs.field(default="", repr=False)
-    called: str = attrs.field(default="", repr=False)
-    direction: Direction = Direction.INBOUND
-
-
 class Transfers(Protocol):
     """What happens to a call between our session and the person it is passed on to."""
 
-    async def hand_off(self, session: EndedSession) -> str | None:
-        """Give the TwiML with which an ended session goes on, or None to let the call end."""
+    async def hand_off(self, call: IncomingCall, handoff_data: str) -> str | None:
+        """Return the TwiML with which a call goes on whose session we ended, or None to let the call end.
+
+        `handoff_data` is what went out with the `end` frame.
+        """
         ...
 
-    async def dialled(self, result: TransferResult) -> str | None:
-        """Take note of how a transfer went.
+    async def dialled(self, agent_id: str, call_sid: str, outcome: TransferOutcome, error: str = "") -> str | None:
+        """Record how a transfer went; `error` is the carrier's code, where it gave one.
 
         Returns a note with which the caller comes back to whoever answers, or None when there is nothing to come back
         for: the two spoke, or the caller is gone.

@@ -15,6 +15,7 @@ import structlog
 from quart import Blueprint, request
 from werkzeug.exceptions import NotFound
 
+from actors.transfer import outcome_of_dial
 from relay.agent import Agent
 from relay.reception import Reception
 from relay.twilio import forms as carrier_forms
@@ -70,7 +71,7 @@ class TransferWebhooks:
         carrier_forms.call_sid(form)
         agent = await self.connector.agent(agent_id)
         text, language = self.connector.phrases_of(agent).whisper, self.connector.language_of(agent)
-        return twiml_answer(twiml.whisper(text, language, self.connector.url(agent_id, "whisper-answer")))
+        return twiml_answer(twiml.whisper(text, language, self.connector.urls.whisper_answer(agent_id)))
 
     async def whisper_answer(self, agent_id: str) -> Answer:
         """Connect whoever pressed the right key, and hang up on who pressed another."""
@@ -81,17 +82,19 @@ class TransferWebhooks:
 
     async def _follow_up(self, agent: Agent, form: Form, *, caller_is_there: bool) -> Answer:
         confirm = request.args.get("confirm") == "1"
-        result = carrier_forms.transfer_result(agent, form, caller_is_there=caller_is_there, confirm=confirm)
+        status, bridged = carrier_forms.dial_status(form), carrier_forms.is_bridged(form, confirm=confirm)
+        call_sid, error = carrier_forms.call_sid(form), carrier_forms.error_code(form)
         log.info(
             "transfer_over",
             agent_id=agent.agent_id,
-            call_sid=result.call_sid,
-            status=result.status,
-            bridged=result.bridged,
+            call_sid=call_sid,
+            status=status,
+            bridged=bridged,
             caller_is_there=caller_is_there,
-            error_code=result.error,
+            error_code=error,
         )
-        note = await self.transfers.dialled(result)
+        outcome = outcome_of_dial(status, bridged=bridged, caller_is_there=caller_is_there, confirm=confirm)
+        note = await self.transfers.dialled(agent.agent_id, call_sid, outcome, error)
         if note is None or not caller_is_there:
             return twiml_answer(twiml.empty())
         connections = Connections.asked()

@@ -35,9 +35,10 @@ from relay.twilio import forms as carrier_forms
 from relay.twilio import twiml
 from relay.twilio.connector import Answer, Connections, Connector, twiml_answer
 from relay.twilio.forms import Form
-from relay.twilio.ports import AgentDirectory, EndedSession, Phrasebook, Transfers
+from relay.twilio.ports import AgentDirectory, Phrasebook, Transfers
 from relay.twilio.signatures import SignatureChecker
 from relay.twilio.transfer_webhooks import TransferWebhooks
+from relay.twilio.urls import CarrierUrls
 
 log = structlog.get_logger(__name__)
 
@@ -54,14 +55,14 @@ _HOPELESS = frozenset({"64101", "64104", "64106", "64109", "64110", _VOICE_REFUS
 
 @attrs.frozen(kw_only=True)
 class CarrierWebhooks:
-    """All webhooks of an agent. `public_url` is the origin (`http` or `https`) that all addresses in TwiML have."""
+    """All webhooks of an agent."""
 
     checker: SignatureChecker
     agents: AgentDirectory
     reception: Reception
     transfers: Transfers
     phrases: Phrasebook
-    public_url: str
+    urls: CarrierUrls
     default_language: str = "en-US"
     _connector: Connector = attrs.field(init=False)
 
@@ -71,7 +72,7 @@ class CarrierWebhooks:
             agents=self.agents,
             reception=self.reception,
             phrases=self.phrases,
-            public_url=self.public_url,
+            urls=self.urls,
             default_language=self.default_language,
         )
 
@@ -141,16 +142,9 @@ class CarrierWebhooks:
         return "", 204, {}
 
     async def _hand_off(self, agent: Agent, form: Form, connections: Connections) -> Answer:
-        session = EndedSession(
-            agent=agent,
-            call_sid=carrier_forms.call_sid(form),
-            handoff=form.get("HandoffData", ""),
-            attempt=connections.attempt,
-            caller=carrier_forms.party(form, "From"),
-            called=carrier_forms.party(form, "To"),
-            direction=carrier_forms.direction(form),
-        )
-        return twiml_answer(await self.transfers.hand_off(session) or twiml.empty())
+        call = carrier_forms.incoming_call(agent, form, attempt=connections.attempt)
+        orders = await self.transfers.hand_off(call, form.get("HandoffData", ""))
+        return twiml_answer(orders or twiml.empty())
 
     async def _resume(self, agent: Agent, form: Form, connections: Connections) -> Answer:
         agent_id, call_sid, code = agent.agent_id, carrier_forms.call_sid(form), form.get("ErrorCode", "")

@@ -33,9 +33,14 @@ def order(**changes: Any) -> TransferOrder:
     return TransferOrder(**(given | changes))
 
 
+def checking() -> Transfer:
+    return Transfer(order())
+
+
 def asked() -> Transfer:
     """Ask at 100 seconds for a transfer of a call whose line is up."""
-    transfer = Transfer(order(), asked_at=100.0)
+    transfer = checking()
+    transfer.on_allowed(100.0)
     assert transfer.on_session_open(0) is Todo.END_SESSION
     return transfer
 
@@ -71,6 +76,7 @@ def settled() -> Transfer:
 
 
 BEGUN: dict[Stage, Callable[[], Transfer]] = {
+    Stage.CHECKING: checking,
     Stage.ASKED: asked,
     Stage.REDIRECTING: redirecting,
     Stage.DIALLING: dialling,
@@ -79,6 +85,7 @@ BEGUN: dict[Stage, Callable[[], Transfer]] = {
     Stage.SETTLED: settled,
 }
 WALKS: dict[tuple[Stage, Stage], Callable[[Transfer], object]] = {
+    (Stage.CHECKING, Stage.ASKED): lambda each: each.on_allowed(100.0),
     (Stage.ASKED, Stage.DIALLING): lambda each: each.on_orders_taken(101.0),
     (Stage.ASKED, Stage.REDIRECTING): lambda each: each.on_deadline(each.deadline),
     (Stage.ASKED, Stage.CALL_OVER): lambda each: each.on_call_over(101.0),
@@ -110,8 +117,9 @@ def test_the_table_and_the_walks_are_the_same() -> None:
 
 def test_a_redirection_that_nobody_asked_for_is_not_refused() -> None:
     """What cannot have been seen is a fault of who tells it."""
-    with pytest.raises(AssertionError):
-        asked().on_redirect_refused(101.0, call_is_over=False)
+    for transfer in (checking(), asked()):
+        with pytest.raises(AssertionError):
+            transfer.on_redirect_refused(101.0, call_is_over=False)
 
 
 TOLD: list[Callable[[Transfer, float], object]] = [
@@ -129,7 +137,8 @@ def test_every_order_of_webhooks_comes_to_one_outcome(
     events: list[tuple[Callable[[Transfer, float], object], float]],
 ) -> None:
     """Whatever is told, in any order and any number of times, one outcome is settled, once; what waits has a limit."""
-    transfer, now, wanted = Transfer(order(), asked_at=0.0), 0.0, []
+    transfer, now, wanted = checking(), 0.0, []
+    transfer.on_allowed(now)
     for tell, seconds in events:
         now += seconds
         wanted.append(tell(transfer, now))
@@ -154,8 +163,19 @@ def test_a_session_that_does_not_end_is_overtaken() -> None:
 
 def test_a_line_that_was_lost_before_the_wish_is_waited_for_a_moment() -> None:
     """A successor may be on its way; without one the carrier is told directly."""
-    transfer = Transfer(order(), asked_at=100.0)
+    transfer = checking()
+    transfer.on_allowed(100.0)
     assert transfer.deadline == 100.0 + LOST_SECONDS
+
+
+@given(st.lists(st.tuples(st.sampled_from(TOLD), st.floats(0, 60))))
+def test_nothing_moves_a_transfer_that_is_at_the_gate(
+    events: list[tuple[Callable[[Transfer, float], object], float]],
+) -> None:
+    """Webhooks that come then are about an earlier transfer, and nobody's session is ended."""
+    transfer = checking()
+    assert [tell(transfer, now) for tell, now in events if tell(transfer, now) is not None] == []
+    assert (transfer.stage, transfer.deadline) == (Stage.CHECKING, math.inf)
 
 
 def test_the_webhook_counts_although_the_carrier_is_being_told() -> None:
@@ -210,7 +230,7 @@ def test_what_cannot_be_dialled_cannot_be_ordered(changes: dict[str, Any]) -> No
 
 def test_a_number_does_not_show() -> None:
     """Neither the number nor the announcement is in the text that a log or a traceback would have."""
-    shown = repr(Transfer(order(announcement="One moment."), asked_at=0.0))
+    shown = repr(Transfer(order(announcement="One moment."), handoff_data=PERSON))
     assert "1234567" not in shown
     assert "moment" not in shown
 

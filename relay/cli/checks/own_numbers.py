@@ -11,6 +11,7 @@ from relay.store.agent_registry import AgentRegistry
 from relay.store.database import open_database
 from relay.twilio.rest import CarrierCalls, open_carrier_calls
 from relay.twilio.rest_errors import CarrierRefused
+from relay.twilio.urls import CarrierUrls
 
 
 async def webhooks(settings: Settings) -> str:
@@ -80,4 +81,4 @@ async def _stray(carrier: CarrierCalls, settings: Settings, registered: Iterable
 
 
 def _voice_webhook(settings: Settings, agent: Agent) -> str:
-    return f"{settings.public_url}/webhooks/{agent.agent_id}/voice"
+    return CarrierUrls(settings.public_url or "").voice(agent.agent_id)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import actors.transfer
 from relay.agent import Agent
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import Database, open_database
@@ -39,3 +40,10 @@ async def agent(database: Database, clock: WallClock) -> Agent:
 async def other_agent(database: Database, clock: WallClock) -> Agent:
     agent, _token = await AgentRegistry(database, clock).add("other")
     return agent
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for nothing that is only waited for."""
+    for name in ("HAND_OVER_SECONDS", "LOST_SECONDS", "LAST_WORD_SECONDS"):
+        monkeypatch.setattr(actors.transfer, name, 0.05)

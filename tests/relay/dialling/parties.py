@@ -10,21 +10,20 @@ import trio
 
 from actors.call_record import CallKind
 from actors.call_values import CallInfo, Direction
-from actors.errors import CallRefused, StoreFailed, UnknownCall
-from actors.transfer import TransferOutcome
+from actors.errors import CallRefused, StoreFailed
 from relay.agent import Agent
 from relay.calls import OutgoingCall
-from relay.dialling.defaults import Addresses, Defaults
+from relay.dialling.defaults import Defaults
 from relay.dialling.dialler import Dialler
 from relay.dialling.numbers import normalise, read_number
 from relay.dialling.orphaned_calls import Reconciliation
 from relay.dialling.ports import Carrier, Gate
-from relay.dialling.transfers import Transfers
 from relay.dialling.verdict import DialKind, Refusal, Rule, Verdict
 from relay.errors import DatabaseError
 from relay.twilio.call_orders import CallState, PlaceCall, PlacedCall
 from relay.twilio.rest_errors import CarrierRefused
-from tests.fakes import STARTED, Pipe, call_info
+from relay.twilio.urls import CarrierUrls
+from tests.fakes import STARTED, call_info
 
 OURS = "+15551230002"
 THEIRS = "+15559876543"
@@ -113,8 +112,6 @@ class FakeDesk:
     failing: bool = False
     expected: dict[str, OutgoingCall] = attrs.field(factory=dict)
     names: dict[str, str] = attrs.field(factory=dict)
-    stays: dict[str, float] = attrs.field(factory=dict)
-    known: set[tuple[str, str]] = attrs.field(factory=set)
 
     def expect(self, call: OutgoingCall) -> str:
         self.log.append("expected")
@@ -136,12 +133,6 @@ class FakeDesk:
         self.log.append("withdrawn")
         self.expected.pop(order, None)
 
-    def stay(self, call_sid: str, seconds: float) -> None:
-        self.stays[call_sid] = seconds
-
-    def is_known(self, agent_id: str, call_sid: str) -> bool:
-        return (agent_id, call_sid) in self.known
-
 
 @attrs.frozen
 class FakeCall:
@@ -152,11 +143,9 @@ class FakeCall:
 
 @attrs.define(eq=False, slots=False)
 class FakeCalls:
-    """The calls whose line is up, and the handoffs that they were given."""
+    """The calls whose line is up."""
 
     live: dict[str, FakeCall] = attrs.field(factory=dict)
-    handoffs: list[tuple[str, str]] = attrs.field(factory=list)
-    _asked: Pipe[tuple[str, str]] = attrs.field(factory=lambda: trio.open_memory_channel[tuple[str, str]](100))
 
     def connect(self, **changes: object) -> CallInfo:
         """Have a call with its line up."""
@@ -168,18 +157,6 @@ class FakeCalls:
         call = self.live.get(call_sid)
         return call if call is not None and call.info.agent_id == agent_id else None
 
-    def transfer(self, agent_id: str, call_sid: str, handoff: str) -> None:
-        if self.find(agent_id, call_sid) is None:
-            raise UnknownCall(call_sid)
-        self.handoffs.append((call_sid, handoff))
-        self._asked[0].send_nowait((call_sid, handoff))
-
-    async def lose(self) -> str:
-        """Wait until a call is asked to end its session; take its line away, and return its handoff."""
-        call_sid, handoff = await self._asked[1].receive()
-        self.live.pop(call_sid)
-        return handoff
-
 
 @attrs.define
 class FakeRecord:
@@ -190,9 +167,6 @@ class FakeRecord:
     caller: str = THEIRS
     called: str = OURS
     kind: CallKind = CallKind.CALL
-    transfer_to: str | None = None
-    transfer_outcome: TransferOutcome | None = None
-    failure: str = ""
 
 
 @attrs.define(eq=False)
@@ -215,16 +189,6 @@ class FakeRecords:
         await self._write()
         self.log.append("announced")
         self.rows[call_sid] = FakeRecord(agent_id, direction, caller, called, kind)
-
-    async def note_transfer(self, agent_id: str, call_sid: str, to: str | None, outcome: TransferOutcome) -> None:
-        await self._write()
-        row = self.rows.setdefault(call_sid, FakeRecord())
-        row.transfer_to = to or row.transfer_to
-        row.transfer_outcome = outcome
-
-    async def note_failure(self, agent_id: str, call_sid: str, code: str) -> None:
-        await self._write()
-        self.rows[call_sid].failure = code
 
     async def _write(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -306,7 +270,7 @@ class Parties:
     observer: FakeObserver = attrs.field(factory=FakeObserver)
     calls: FakeCalls = attrs.field(factory=FakeCalls)
     reconciliation: Reconciliation = attrs.field(factory=Reconciliation)
-    addresses: Addresses = attrs.field(factory=lambda: Addresses(PUBLIC_URL))
+    urls: CarrierUrls = attrs.field(factory=lambda: CarrierUrls(PUBLIC_URL))
     gate: FakeGate = attrs.field(init=False)
     desk: FakeDesk = attrs.field(init=False)
     records: FakeRecords = attrs.field(init=False)
@@ -327,17 +291,4 @@ class Parties:
             carrier=(self.real_carrier or self.carrier) if has_carrier else None,
             observer=self.observer,
             reconciliation=self.reconciliation,
-        )
-
-    def transfers(self, *, has_carrier: bool = True, defaults: Defaults = DEFAULTS) -> Transfers:
-        """Make transfers of these."""
-        return Transfers(
-            front_desk=self.desk,
-            live_calls=self.calls,
-            records=self.records,
-            gate=self.gate,
-            carrier=(self.real_carrier or self.carrier) if has_carrier else None,
-            addresses=self.addresses,
-            defaults=defaults,
-            observer=self.observer,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import attrs
 import pytest
@@ -11,15 +12,17 @@ import trio
 
 from actors.transfer import TransferOutcome
 from relay.dialling import orphaned_calls as reconciling
-from relay.dialling import transfer_watch
-from relay.dialling.defaults import Addresses
+from relay.dialling.orphaned_calls import Reconciliation
 from relay.dialling.outbound_calls import Conversations
 from relay.dialling.requests import CallRequest, TransferRequest
 from relay.errors import OutboundRefused
 from relay.simulator.carrier.callee import Answers, Refused, Unanswered
 from relay.simulator.carrier.rest_service import FaultPlan
 from relay.twilio.rest import CarrierOptions, open_carrier_calls
-from tests.relay.dialling.parties import DEFAULTS, OURS, PERSON, THEIRS, FakeRecord, Parties, agent
+from relay.twilio.urls import CarrierUrls
+from tests.relay.dialling.parties import DEFAULTS, PERSON, THEIRS, Parties, agent
+from tests.relay.dialling.test_transfers import Exchange as TransferExchange
+from tests.relay.dialling.test_transfers import transferring as transfers_on
 from tests.relay.simulator.ordering import QUICK, Bench, ordering
 from tests.relay.simulator.scripted_relay import ACCOUNT, TOKEN
 
@@ -38,7 +41,7 @@ class Exchange:
         return Conversations(
             dialler=self.parties.dialler(),
             front_desk=self.parties.desk,
-            addresses=self.parties.addresses,
+            urls=self.parties.urls,
             # The carrier takes names of ElevenLabs voices only.
             defaults=attrs.evolve(DEFAULTS, voice="EXAVITQu4vr4xnSDxMaL"),
         )
@@ -48,7 +51,7 @@ class Exchange:
 async def exchange(options: CarrierOptions = QUICK) -> AsyncIterator[Exchange]:
     """Have calls placed with the simulated carrier, and those that nobody wants ended, all within 10 seconds."""
     async with ordering() as bench:
-        parties = Parties(addresses=Addresses(bench.relay.origin))
+        parties = Parties(urls=CarrierUrls(bench.relay.origin))
         unclaimed = parties.reconciliation.on_unclaimed
         async with (
             open_carrier_calls(
@@ -145,40 +148,44 @@ async def test_a_call_that_nobody_wants_is_found_without_its_name(monkeypatch: p
     assert (first.call_sid, second.status) == (wanted["callSid"], "canceled")
 
 
-async def test_a_call_whose_line_is_lost_is_transferred_by_the_carrier(monkeypatch: pytest.MonkeyPatch) -> None:
+@asynccontextmanager
+async def transferring(path: Path) -> AsyncIterator[tuple[Bench, TransferExchange]]:
+    """Have calls passed on by the simulated carrier."""
+    async with (
+        ordering() as bench,
+        transfers_on(path, carrier=None) as here,
+        open_carrier_calls(
+            ACCOUNT, TOKEN, base_url=bench.rest.url, on_unclaimed=Reconciliation().on_unclaimed, options=QUICK
+        ) as carrier,
+    ):
+        here.transfers.carrier, here.transfers.urls = carrier, CarrierUrls(bench.relay.origin)
+        yield bench, here
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_call_whose_line_is_lost_is_transferred_by_the_carrier(tmp_path: Path) -> None:
     """The caller hears the announcement, the other telephone rings, and the outcome is asked about."""
-    monkeypatch.setattr(transfer_watch, "LOST_SECONDS", 0.0)
-    async with exchange() as here, trio.open_nursery() as nursery:
-        here.bench.rest.callee(PERSON, Unanswered("busy"))
-        transfers = here.parties.transfers()
-        await nursery.start(transfers.run)
-        document = here.bench.relay.connect(action=None)
-        async with here.bench.carrier.call("my-client", document=document) as call:
+    async with transferring(tmp_path) as (bench, here):
+        bench.rest.callee(PERSON, Unanswered("busy"))
+        async with bench.carrier.call("my-client", document=bench.relay.connect(action=None)) as call:
             await call.connected()
-            here.parties.desk.known = {("my-client", call.call_sid)}
-            here.parties.records.rows[call.call_sid] = FakeRecord(caller=THEIRS, called=OURS)
+            await here.lose(await here.connect(call_sid=call.call_sid), call.call_sid)
             wish = TransferRequest(call_sid=call.call_sid, to=PERSON, announcement="Connecting you now.")
-            await transfers.transfer_call(agent(), wish)
+            await here.transfers.transfer_call(agent(), wish)
             await call.wait_ended()
-        nursery.cancel_scope.cancel()
     assert "Connecting you now." in call.heard
     assert call.dialled == [PERSON]
-    (told,) = here.bench.relay.fields_of("/webhooks/my-client/transfer-ended")
+    (told,) = bench.relay.fields_of("/webhooks/my-client/transfer-ended")
     assert told["DialCallStatus"] == "busy"
 
 
-async def test_a_call_that_is_over_cannot_be_transferred(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("quick")
+async def test_a_call_that_is_over_cannot_be_transferred(tmp_path: Path) -> None:
     """The carrier says so, and the caller counts as gone."""
-    monkeypatch.setattr(transfer_watch, "LOST_SECONDS", 0.0)
-    monkeypatch.setattr(transfer_watch, "LAST_WORD_SECONDS", 0.0)
-    async with exchange() as here, trio.open_nursery() as nursery:
-        transfers = here.parties.transfers()
-        await nursery.start(transfers.run)
-        async with here.bench.carrier.call("my-client", document="<Response/>") as call:
+    async with transferring(tmp_path) as (bench, here):
+        async with bench.carrier.call("my-client", document="<Response/>") as call:
             await call.wait_ended()
-        here.parties.desk.known = {("my-client", call.call_sid)}
-        here.parties.records.rows[call.call_sid] = FakeRecord(caller=THEIRS, called=OURS)
-        await transfers.transfer_call(agent(), TransferRequest(call_sid=call.call_sid, to=PERSON))
-        await here.parties.observer.counted.wait()
-        nursery.cancel_scope.cancel()
-    assert here.parties.observer.transfers == [TransferOutcome.CALLER_GONE.value]
+        await here.lose(await here.connect(call_sid=call.call_sid), call.call_sid)
+        await here.transfers.transfer_call(agent(), TransferRequest(call_sid=call.call_sid, to=PERSON))
+        await here.observer.counted.wait()
+    assert here.observer.transfers == [TransferOutcome.CALLER_GONE.value]

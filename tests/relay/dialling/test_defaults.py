@@ -3,7 +3,6 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from relay.dialling.defaults import Addresses
 from relay.dialling.requests import CallRequest
 from relay.errors import OutboundRefused
 from tests.relay.dialling.parties import DEFAULTS, OURS, THEIRS, agent
@@ -38,16 +37,3 @@ def test_without_a_number_there_is_no_call(number: str | None, code: str) -> Non
 def test_the_carrier_ends_a_call_later_than_the_relay(longest: float, limit: int) -> None:
     """The carrier's limit leaves room for a farewell, and is never more than the carrier takes."""
     assert attrs.evolve(DEFAULTS, max_call_seconds=longest).time_limit == limit
-
-
-def test_addresses_are_of_one_agent() -> None:
-    """Each webhook is under the agent's own path, and tells by its query what the carrier does not."""
-    addresses = Addresses("http://127.0.0.1:8080")
-    base = "http://127.0.0.1:8080/webhooks/my-client"
-    assert addresses.voice_socket("my-client") == "ws://127.0.0.1:8080/webhooks/my-client/voice-ws"
-    assert addresses.voice_ended("my-client") == f"{base}/voice-ended?attempt=0&lost=0"
-    assert addresses.call_status("my-client") == f"{base}/call-status"
-    assert addresses.call_status("my-client", "an-order") == f"{base}/call-status?order=an-order"
-    assert addresses.transfer_ended("my-client", 2, confirm=False) == f"{base}/transfer-ended?attempt=2&lost=0"
-    assert addresses.transfer_ended("my-client", 0, confirm=True) == f"{base}/transfer-ended?attempt=0&lost=0&confirm=1"
-    assert addresses.whisper("my-client") == f"{base}/whisper"

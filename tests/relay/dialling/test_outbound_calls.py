@@ -27,7 +27,7 @@ def conversations(parties: Parties, *, has_carrier: bool = True, defaults: Defau
     return Conversations(
         dialler=parties.dialler(has_carrier=has_carrier),
         front_desk=parties.desk,
-        addresses=parties.addresses,
+        urls=parties.urls,
         defaults=defaults,
     )
 

@@ -1,27 +1,49 @@
+"""Transfers on the real registry, gate and store: what is ordered and recorded, and what the caller comes back to.
+
+How long what is waited for is a matter of `actors.transfer`, and tested there without waiting.
+"""
+
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import attrs
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from sqlalchemy import text
 
-from actors.call_values import Direction
+import actors.transfer
+from actors.call_record import CallRecord
+from actors.call_session import CallServices
+from actors.call_values import CallInfo, Direction
+from actors.calls import Call, Calls
+from actors.clients import Presence
 from actors.errors import StoreFailed, UnknownCall
+from actors.events import CallEnded, CallerGone, TransferMoved
+from actors.policy import Policy
 from actors.transfer import TransferOutcome
-from relay.calls import TransferResult
-from relay.dialling.handoff import read
+from relay.calls import IncomingCall
+from relay.dialling.calling_hours import CallingHours
+from relay.dialling.dial_check import DiallingGate
 from relay.dialling.requests import TransferRequest
 from relay.dialling.transfers import Transfers
-from relay.dialling.verdict import DialKind
+from relay.dialling.verdict import GateRules
 from relay.errors import DatabaseError, OutboundRefused
-from relay.twilio.ports import EndedSession
-from tests.relay.dialling.parties import DO_NOT_CALL, OURS, PERSON, PUBLIC_URL, THEIRS, FakeRecord, Parties, agent
+from relay.store.call_journal import CallJournal
+from relay.store.database import Database, open_database
+from relay.twilio.handoff_data import read_handoff_data
+from relay.twilio.rest_errors import CarrierRefused
+from relay.twilio.urls import CarrierUrls
+from tests.fakes import MemoryLine, RecordingObserver, call_info
+from tests.fakes_store import MemoryMessageStore
+from tests.relay.dialling.parties import DEFAULTS, OURS, PERSON, PUBLIC_URL, THEIRS, FakeCarrier, FakeObserver, agent
 
-INBOUND = {"call_sid": "CA1", "caller": THEIRS, "called": OURS}
+RULES = GateRules(calling_hours=CallingHours(0, 24 * 60), allow_unassigned=True)
+UP = {"call_sid": "CA1", "caller": THEIRS, "called": OURS, "language": "de-DE", "voice": "Polly.Vicki"}
 
 
 def wish(**changes: Any) -> TransferRequest:
@@ -29,207 +51,286 @@ def wish(**changes: Any) -> TransferRequest:
     return TransferRequest(**({"call_sid": "CA1", "to": PERSON, "announcement": "One moment."} | changes))
 
 
-def ended(handoff: str, **changes: Any) -> EndedSession:
-    """Say that a session was ended by us."""
-    given: dict[str, Any] = {"agent": agent(), "handoff": handoff, **INBOUND}
-    return EndedSession(**(given | changes))
+def incoming(**changes: Any) -> IncomingCall:
+    """Say of which call a session was ended by us."""
+    given: dict[str, Any] = {"agent": agent(), "call_sid": "CA1", "caller": THEIRS, "called": OURS}
+    return IncomingCall(**(given | changes))
 
 
-def result(status: str, **changes: Any) -> TransferResult:
-    """Say how a `<Dial>` ended."""
-    given: dict[str, Any] = {"agent": agent(), "call_sid": "CA1", "status": status}
-    return TransferResult(**(given | changes))
+@attrs.define(eq=False)
+class Exchange:
+    """Calls and their transfers, on a database of their own."""
+
+    database: Database
+    nursery: trio.Nursery
+    rules: GateRules = RULES
+    carrier: FakeCarrier | None = attrs.field(factory=lambda: FakeCarrier([]))
+    observer: FakeObserver = attrs.field(factory=FakeObserver)
+    journal: CallJournal = attrs.field(init=False)
+    calls: Calls = attrs.field(init=False)
+    transfers: Transfers = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.journal = CallJournal(self.database)
+        services = CallServices(
+            responders={},
+            messages=MemoryMessageStore(),
+            journal=self.journal,
+            observer=RecordingObserver(),
+            listeners=(
+                lambda news: self.transfers.on_call_news(news) if isinstance(news, CallEnded | TransferMoved) else None,
+            ),
+        )
+        self.calls = Calls(services, Presence[Any](grace=10), max_calls=9)
+        self.transfers = Transfers(
+            calls=self.calls,
+            journal=self.journal,
+            gate=DiallingGate(self.database, self.rules),
+            carrier=self.carrier,
+            urls=CarrierUrls(PUBLIC_URL),
+            defaults=DEFAULTS,
+            observer=self.observer,
+        )
+
+    async def connect(self, **changes: object) -> MemoryLine:
+        """Bring a call to its line."""
+        info: CallInfo = call_info(**(UP | changes))
+        line = MemoryLine()
+        ticket = self.calls.announce(info, Policy()).ticket
+        told = self.calls.redeem(info.agent_id, info.call_sid, ticket)
+        assert told is not None
+        self.nursery.start_soon(self.calls.connect, told, line)
+        await until(lambda: self.call(info.call_sid).session)
+        while await self.journal.get(info.call_sid) is None:
+            pass
+        return line
+
+    def call(self, call_sid: str = "CA1") -> Call:
+        found = self.calls.find_call(call_sid)
+        assert found is not None
+        return found
+
+    async def lose(self, line: MemoryLine, call_sid: str = "CA1") -> None:
+        """Take a call's line away."""
+        line.carrier_says(CallerGone())
+        await until(lambda: self.call(call_sid).session is None)
+
+    async def hand_off(self, line: MemoryLine, **changes: Any) -> ET.Element:
+        """Wait for the session to be ended, ask what comes next, and return the carrier's orders."""
+        data = await handoff_data(line)
+        await self.lose(line)
+        document = await self.transfers.hand_off(incoming(**changes), data)
+        assert document is not None
+        return ET.fromstring(document)
+
+    async def rename(self, table: str, name: str) -> None:
+        await self.database.write(lambda connection: connection.execute(text(f"ALTER TABLE {table} RENAME TO {name}")))
+
+    async def record(self, call_sid: str = "CA1") -> CallRecord:
+        found = await self.journal.get(call_sid)
+        assert found is not None
+        return found
+
+    async def outcome(self) -> TransferOutcome:
+        """Wait until the outcome is on record."""
+        while True:
+            found = (await self.record()).transfer_outcome
+            if found is not None and found is not TransferOutcome.DIALLING:
+                return found
+
+
+async def handoff_data(line: MemoryLine) -> str:
+    """Wait until a session is ended, and return what it ends with."""
+    await until(lambda: line.frames)
+    ((kind, data, _), *_) = line.frames
+    assert kind == "end"
+    return str(data)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    while True:
+        if condition():
+            return
+        await trio.sleep(0.001)
 
 
 @asynccontextmanager
-async def transferring(parties: Parties, **parts: Any) -> AsyncIterator[Transfers]:
-    """Have transfers seen through for the length of the block."""
-    async with trio.open_nursery() as nursery:
-        transfers = parties.transfers(**parts)
-        await nursery.start(transfers.run)
-        yield transfers
-        nursery.cancel_scope.cancel()
+async def transferring(path: Path, *, is_running: bool = True, **parts: Any) -> AsyncIterator[Exchange]:
+    """Have transfers seen through for the length of the block, within ten seconds."""
+    with trio.fail_after(10):
+        async with open_database(f"sqlite:///{path / 'relay.db'}") as database, trio.open_nursery() as nursery:
+            here = Exchange(database, nursery, **parts)
+            if is_running:
+                await nursery.start(here.transfers.run)
+            yield here
+            nursery.cancel_scope.cancel()
 
 
 # ── the wish ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_live_call_is_passed_on(autojump_clock: MockClock) -> None:
+async def test_a_live_call_is_passed_on(tmp_path: Path) -> None:
     """The client hears at once that it is under way; the call is asked to end its session, and the record says so."""
-    parties = Parties()
-    parties.calls.connect(**INBOUND)
-    async with transferring(parties) as transfers:
-        answer = await transfers.transfer_call(agent(), wish(to="+1 555 123 4567"))
+    async with transferring(tmp_path) as here:
+        line = await here.connect()
+        answer = await here.transfers.transfer_call(agent(), wish(to="+1 555 123 4567"))
         assert answer == {"callSid": "CA1", "status": "transferring", "to": PERSON}
-        handoff = read(await parties.calls.lose(), call_sid="CA1")
-    assert handoff is not None
-    assert (handoff.to, handoff.announcement, handoff.confirm, handoff.ring) == (PERSON, "One moment.", False, 25)
-    assert parties.records.rows["CA1"].transfer_to == PERSON
-    assert parties.records.rows["CA1"].transfer_outcome is TransferOutcome.DIALLING
-    assert parties.gate.counted == [("my-client", PERSON, DialKind.TRANSFER)]
+        order = read_handoff_data(await handoff_data(line), call_sid="CA1")
+        assert order is not None
+        assert (order.to, order.announcement, order.confirm, order.ring_seconds) == (PERSON, "One moment.", False, 25)
+        record = await here.record()
+        assert (record.transfer_to, record.transfer_outcome) == (PERSON, TransferOutcome.DIALLING)
 
 
-async def test_a_dry_run_changes_nothing(autojump_clock: MockClock) -> None:
+async def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
     """The verdict comes back, and the call stays where it is."""
-    parties = Parties()
-    parties.calls.connect(**INBOUND)
-    async with transferring(parties) as transfers:
-        answer = await transfers.transfer_call(agent(), wish(dry_run=True))
-        await trio.sleep(60)
-    assert (answer["dryRun"], answer["allowed"]) == (True, True)
-    assert (parties.calls.handoffs, parties.gate.counted, parties.records.rows) == ([], [], {})
+    async with transferring(tmp_path) as here:
+        line = await here.connect()
+        answer = await here.transfers.transfer_call(agent(), wish(dry_run=True))
+        assert (answer["dryRun"], answer["allowed"]) == (True, True)
+        assert (line.frames, here.call().transfer, (await here.record()).transfer_to) == ([], None, None)
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
-async def test_nothing_is_learnt_of_other_agents_calls(autojump_clock: MockClock, *, dry_run: bool) -> None:
-    """A call of another agent looks like one that never was, and the gate is not even asked."""
-    parties = Parties()
-    parties.calls.connect(**INBOUND, agent_id="another")
-    parties.desk.known = {("another", "CA1")}
-    async with transferring(parties) as transfers:
+async def test_nothing_is_learnt_of_other_agents_calls(tmp_path: Path, *, dry_run: bool) -> None:
+    """A call of another agent looks like one that never was."""
+    async with transferring(tmp_path) as here:
+        await here.connect(agent_id="another")
         for call_sid in ("CA1", "CA2"):
             with pytest.raises(UnknownCall):
-                await transfers.transfer_call(agent(), wish(call_sid=call_sid, dry_run=dry_run))
-    assert parties.log == []
+                await here.transfers.transfer_call(agent(), wish(call_sid=call_sid, dry_run=dry_run))
 
 
-async def test_the_gate_refuses_the_number(autojump_clock: MockClock) -> None:
+async def test_the_gate_refuses_the_number(tmp_path: Path) -> None:
     """The target of a transfer passes the same gate as any number, and a refusal leaves the call as it is."""
-    parties = Parties()
-    parties.calls.connect(**INBOUND)
-    parties.gate.refusals = (DO_NOT_CALL,)
-    async with transferring(parties) as transfers:
+    async with transferring(tmp_path) as here:
+        line = await here.connect()
+        await here.transfers.gate.stop_calling(PERSON, agent_id="my-client", reason="", added_by="test")
         with pytest.raises(OutboundRefused) as caught:
-            await transfers.transfer_call(agent(), wish())
-        await trio.sleep(60)
-    assert caught.value.code == "do_not_call"
-    assert (parties.calls.handoffs, parties.records.rows) == ([], {})
+            await here.transfers.transfer_call(agent(), wish())
+        assert caught.value.code == "do_not_call"
+        assert (line.frames, here.call().transfer, (await here.record()).transfer_to) == ([], None, None)
 
 
-async def test_the_gate_may_change_its_mind_about_a_transfer(autojump_clock: MockClock) -> None:
-    """Of two that ask for the last place at once, one is refused, and its call stays where it is."""
-    parties = Parties()
-    parties.calls.connect(**INBOUND)
-    parties.gate.refusals_when_counting = (DO_NOT_CALL,)
-    async with transferring(parties) as transfers:
-        with pytest.raises(OutboundRefused):
-            await transfers.transfer_call(agent(), wish())
-        await trio.sleep(60)
-    assert (parties.calls.handoffs, parties.records.rows) == ([], {})
+async def test_of_two_calls_that_want_the_last_place_one_stays(tmp_path: Path) -> None:
+    """The gate may change its mind between its first word and the one that counts; that call stays where it is."""
+    async with transferring(tmp_path, rules=attrs.evolve(RULES, transfers_per_number_per_day=1)) as here:
+        lines = {call_sid: await here.connect(call_sid=call_sid) for call_sid in ("CA1", "CA2")}
+        refused = []
+
+        async def ask(call_sid: str) -> None:
+            try:
+                await here.transfers.transfer_call(agent(), wish(call_sid=call_sid))
+            except OutboundRefused as refusal:
+                refused.append((call_sid, refusal.code))
+
+        async with trio.open_nursery() as nursery:
+            for call_sid in lines:
+                nursery.start_soon(ask, call_sid)
+        ((stayed, code),) = refused
+        assert code == "number_daily_limit"
+        assert (lines[stayed].frames, here.call(stayed).transfer) == ([], None)
 
 
-async def test_a_call_is_transferred_once_at_a_time(autojump_clock: MockClock) -> None:
+async def test_a_call_is_transferred_once_at_a_time(tmp_path: Path) -> None:
     """A second wish is refused while the first is under way, and allowed when that has come to nothing."""
-    parties = Parties()
-    parties.calls.connect(**INBOUND)
-    async with transferring(parties) as transfers:
-        await transfers.transfer_call(agent(), wish())
+    async with transferring(tmp_path) as here:
+        line = await here.connect()
+        await here.transfers.transfer_call(agent(), wish())
         with pytest.raises(OutboundRefused) as caught:
-            await transfers.transfer_call(agent(), wish())
+            await here.transfers.transfer_call(agent(), wish())
         assert caught.value.code == "already_transferring"
-        await transfers.hand_off(ended(await parties.calls.lose()))
-        parties.desk.known = {("my-client", "CA1")}
+        await here.hand_off(line)
         with pytest.raises(OutboundRefused):
-            await transfers.transfer_call(agent(), wish())
-        await transfers.dialled(result("busy"))
-        await wait_all_tasks_blocked()
-        parties.calls.connect(**INBOUND, connection=2)
-        await transfers.transfer_call(agent(), wish())
+            await here.transfers.transfer_call(agent(), wish())
+        await here.transfers.dialled("my-client", "CA1", TransferOutcome.BUSY)
+        await here.connect(connection=2)
+        await here.transfers.transfer_call(agent(), wish())
 
 
-async def test_of_two_wishes_at_once_one_is_refused(autojump_clock: MockClock) -> None:
+async def test_of_two_wishes_at_once_one_is_refused(tmp_path: Path) -> None:
     """Also while the first is still being looked at."""
-    parties = Parties()
-    parties.calls.connect(**INBOUND)
-    refused = []
+    async with transferring(tmp_path) as here:
+        await here.connect()
+        refused = []
 
-    async def ask(transfers: Transfers) -> None:
-        try:
-            await transfers.transfer_call(agent(), wish())
-        except OutboundRefused as refusal:
-            refused.append(refusal.code)
+        async def ask() -> None:
+            try:
+                await here.transfers.transfer_call(agent(), wish())
+            except OutboundRefused as refusal:
+                refused.append(refusal.code)
 
-    async with transferring(parties) as transfers, trio.open_nursery() as nursery:
-        nursery.start_soon(ask, transfers)
-        nursery.start_soon(ask, transfers)
-    assert refused == ["already_transferring"]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            nursery.start_soon(ask)
+        assert refused == ["already_transferring"]
 
 
-@pytest.mark.parametrize("failing", ["gate", "records"])
-async def test_without_a_database_the_call_stays_where_it_is(autojump_clock: MockClock, failing: str) -> None:
+@pytest.mark.parametrize("table", ["dials", "calls"])
+async def test_without_a_database_the_call_stays_where_it_is(tmp_path: Path, table: str) -> None:
     """The error comes out as it is, and the next wish is free to try."""
-    parties = Parties()
-    parties.calls.connect(**INBOUND)
-    part = getattr(parties, failing)
-    part.failing = True
-    async with transferring(parties) as transfers:
+    async with transferring(tmp_path) as here:
+        line = await here.connect()
+        await here.rename(table, "gone")
         with pytest.raises((StoreFailed, DatabaseError)):
-            await transfers.transfer_call(agent(), wish())
-        await trio.sleep(60)
-        assert parties.calls.handoffs == []
-        part.failing = False
-        await transfers.transfer_call(agent(), wish())
+            await here.transfers.transfer_call(agent(), wish())
+        assert (line.frames, here.call().transfer) == ([], None)
+        await here.rename("gone", table)
+        await here.transfers.transfer_call(agent(), wish())
 
 
-async def test_a_cancelled_wish_leaves_the_call_where_it_is(autojump_clock: MockClock) -> None:
+async def test_a_cancelled_wish_leaves_the_call_where_it_is(tmp_path: Path) -> None:
     """Nobody is connected to anybody, and the next wish is free to try."""
-    parties = Parties()
-    parties.calls.connect(**INBOUND)
-    async with transferring(parties) as transfers:
+    async with transferring(tmp_path) as here:
+        line = await here.connect()
         with trio.CancelScope() as scope:
             scope.cancel()
-            await transfers.transfer_call(agent(), wish())
-        await trio.sleep(60)
-        assert parties.calls.handoffs == []
-        await transfers.transfer_call(agent(), wish())
+            await here.transfers.transfer_call(agent(), wish())
+        assert (line.frames, here.call().transfer) == ([], None)
+        await here.transfers.transfer_call(agent(), wish())
 
 
-async def test_an_announcement_that_does_not_fit_is_named(autojump_clock: MockClock) -> None:
+async def test_an_announcement_that_does_not_fit_is_named(tmp_path: Path) -> None:
     """It is refused before anything is counted."""
-    parties = Parties()
-    parties.calls.connect(**INBOUND)
-    async with transferring(parties) as transfers:
+    async with transferring(tmp_path) as here:
+        await here.connect()
         with pytest.raises(OutboundRefused, match="announcementText") as caught:
-            await transfers.transfer_call(agent(), wish(announcement="Hold on. " * 500))
-    assert (caught.value.code, parties.gate.counted) == ("too_long", [])
+            await here.transfers.transfer_call(agent(), wish(announcement="Hold on. " * 500))
+        assert (caught.value.code, (await here.record()).transfer_to) == ("too_long", None)
 
 
-async def test_a_relay_that_is_stopped_transfers_nothing(autojump_clock: MockClock) -> None:
-    """Where nobody would see it through, a transfer is refused."""
-    parties = Parties()
-    parties.calls.connect(**INBOUND)
-    with pytest.raises(OutboundRefused) as caught:
-        await parties.transfers().transfer_call(agent(), wish())
-    assert caught.value.code == "draining"
+async def test_a_relay_that_is_stopped_transfers_nothing(tmp_path: Path) -> None:
+    """Where nobody would see it through, a transfer is refused, and the call stays where it is."""
+    async with transferring(tmp_path, is_running=False) as here:
+        line = await here.connect()
+        with pytest.raises(OutboundRefused) as caught:
+            await here.transfers.transfer_call(agent(), wish())
+        assert (caught.value.code, line.frames, here.call().transfer) == ("draining", [], None)
 
 
 # ── the carrier's orders ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def handed_off(wished: TransferRequest, **session: Any) -> tuple[ET.Element, Parties]:
-    """Go through a transfer up to the carrier's orders, and return them."""
-    parties = Parties()
-    parties.calls.connect(**INBOUND, language="de-DE", voice="Polly.Vicki")
-    async with transferring(parties) as transfers:
-        await transfers.transfer_call(agent(), wished)
-        document = await transfers.hand_off(ended(await parties.calls.lose(), **session))
-    assert document is not None
-    return ET.fromstring(document), parties
+async def test_the_caller_hears_an_announcement_and_then_it_rings(tmp_path: Path) -> None:
+    """In the language of the call, with a number of ours for the callee to see; the call is kept while it rings."""
+    async with transferring(tmp_path) as here:
+        line = await here.connect()
+        await here.transfers.transfer_call(agent(), wish(ring_seconds=40))
+        say, dial = await here.hand_off(line)
+        assert (say.tag, say.text, say.get("voice")) == ("Say", "One moment.", "Polly.Vicki")
+        assert (dial.tag, dial.get("timeout"), dial.get("callerId")) == ("Dial", "40", OURS)
+        assert [each.text for each in dial] == [PERSON]
+        assert here.call().expires - trio.current_time() > 40 + 60
 
 
-async def test_the_caller_hears_an_announcement_and_then_it_rings(autojump_clock: MockClock) -> None:
-    """In the language of the call, and with a number of ours for the callee to see."""
-    orders, _ = await handed_off(wish(ring_seconds=40))
-    say, dial = orders
-    assert (say.tag, say.text) == ("Say", "One moment.")
-    assert (dial.tag, dial.get("timeout"), dial.get("callerId")) == ("Dial", "40", OURS)
-    assert [each.text for each in dial] == [PERSON]
-
-
-async def test_a_caller_whom_we_called_is_shown_our_number_too(autojump_clock: MockClock) -> None:
+async def test_a_caller_whom_we_called_is_shown_our_number_too(tmp_path: Path) -> None:
     """In a call that we made, ours is the number that it came from."""
-    orders, _ = await handed_off(wish(), direction=Direction.OUTBOUND, caller=OURS, called=THEIRS)
-    assert orders[1].get("callerId") == OURS
+    async with transferring(tmp_path) as here:
+        ours = {"direction": Direction.OUTBOUND, "caller": OURS, "called": THEIRS}
+        line = await here.connect(**ours)
+        await here.transfers.transfer_call(agent(), wish())
+        assert (await here.hand_off(line, **ours))[1].get("callerId") == OURS
 
 
 @pytest.mark.parametrize(
@@ -239,122 +340,258 @@ async def test_a_caller_whom_we_called_is_shown_our_number_too(autojump_clock: M
         (True, "attempt=2&lost=0&confirm=1", f"{PUBLIC_URL}/webhooks/my-client/whisper"),
     ],
 )
-async def test_the_callee_may_be_asked_first(
-    autojump_clock: MockClock, *, confirm: bool, query: str, whisper: str | None
-) -> None:
+async def test_the_callee_may_be_asked_first(tmp_path: Path, *, confirm: bool, query: str, whisper: str | None) -> None:
     """With `confirm` whoever picks up hears a whisper; the address that hears how it went carries what it must know."""
-    orders, _ = await handed_off(wish(confirm=confirm), attempt=2)
-    dial = orders[1]
+    async with transferring(tmp_path) as here:
+        line = await here.connect()
+        await here.transfers.transfer_call(agent(), wish(confirm=confirm))
+        dial = (await here.hand_off(line, attempt=2))[1]
     assert dial.get("action") == f"{PUBLIC_URL}/webhooks/my-client/transfer-ended?{query}"
     assert dial[0].get("url") == whisper
 
 
-async def test_a_hostile_announcement_stays_text(autojump_clock: MockClock) -> None:
+async def test_a_hostile_announcement_stays_text(tmp_path: Path) -> None:
     """Markup in it is neither an order nor read aloud."""
-    orders, _ = await handed_off(wish(announcement="</Say><Dial>+15550000000</Dial><Say>\x00 **Bye**"))
+    async with transferring(tmp_path) as here:
+        line = await here.connect()
+        hostile = "</Say><Dial>+15550000000</Dial><Say>\x00 **Bye**"
+        await here.transfers.transfer_call(agent(), wish(announcement=hostile))
+        orders = await here.hand_off(line)
     assert [each.tag for each in orders] == ["Say", "Dial"]
     assert "Bye" in (orders[0].text or "")
     assert "*" not in (orders[0].text or "")
 
 
-async def test_what_was_said_is_kept_for_a_caller_who_comes_back(autojump_clock: MockClock) -> None:
-    """The front desk keeps the call for longer than it can ring."""
-    _, parties = await handed_off(wish(ring_seconds=40))
-    assert parties.desk.stays["CA1"] > 40 + 60
-
-
-async def test_a_repeated_webhook_gets_the_same_orders(autojump_clock: MockClock) -> None:
+async def test_a_repeated_webhook_gets_the_same_orders(tmp_path: Path) -> None:
     """Also when the daemon was started between the two."""
-    parties = Parties()
-    parties.calls.connect(**INBOUND)
-    async with transferring(parties) as transfers:
-        await transfers.transfer_call(agent(), wish())
-        session = ended(await parties.calls.lose())
-        first = await transfers.hand_off(session)
-        assert await transfers.hand_off(session) == first
-    async with transferring(Parties()) as others:
-        assert await others.hand_off(session) == first
+    async with transferring(tmp_path) as here:
+        line = await here.connect()
+        await here.transfers.transfer_call(agent(), wish())
+        data = await handoff_data(line)
+        first = await here.transfers.hand_off(incoming(), data)
+        assert await here.transfers.hand_off(incoming(), data) == first
+    async with transferring(tmp_path) as others:
+        assert await others.transfers.hand_off(incoming(), data) == first
 
 
-@pytest.mark.parametrize("handoff", ["", "{}", "null", '{"transfer": {"to": "+15551', '{"transfer": {"to": "911"}}'])
-async def test_a_session_that_ended_for_another_reason_ends_its_call(autojump_clock: MockClock, handoff: str) -> None:
-    """No handoff, or one that cannot be understood, is no transfer."""
-    async with transferring(Parties()) as transfers:
-        assert await transfers.hand_off(ended(handoff)) is None
+@pytest.mark.parametrize("data", ["", "{}", "null", '{"transfer": {"to": "+15551', '{"transfer": {"to": "911"}}'])
+async def test_a_session_that_ended_for_another_reason_ends_its_call(tmp_path: Path, data: str) -> None:
+    """No handoff data, or some that cannot be understood, is no transfer."""
+    async with transferring(tmp_path) as here:
+        assert await here.transfers.hand_off(incoming(), data) is None
 
 
 # ── how it went ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
-    ("ended_as", "outcome", "says"),
+    ("outcome", "error", "says"),
     [
-        ({"status": "completed", "bridged": True}, TransferOutcome.ANSWERED, None),
-        ({"status": "busy"}, TransferOutcome.BUSY, "busy"),
-        ({"status": "no-answer"}, TransferOutcome.NO_ANSWER, "not answered"),
-        ({"status": "failed", "error": "13224"}, TransferOutcome.FAILED, "could not be reached"),
-        ({"status": "completed", "confirm": True}, TransferOutcome.DECLINED, "did not press"),
-        ({"status": "canceled", "caller_is_there": False}, TransferOutcome.CALLER_GONE, None),
+        (TransferOutcome.ANSWERED, "", None),
+        (TransferOutcome.BUSY, "", "busy"),
+        (TransferOutcome.NO_ANSWER, "", "not answered"),
+        (TransferOutcome.FAILED, "13224", "could not be reached"),
+        (TransferOutcome.DECLINED, "", "did not press"),
+        (TransferOutcome.CALLER_GONE, "", None),
     ],
 )
 async def test_the_outcome_is_recorded_and_told(
-    autojump_clock: MockClock, ended_as: dict[str, Any], outcome: TransferOutcome, says: str | None
+    tmp_path: Path, outcome: TransferOutcome, error: str, says: str | None
 ) -> None:
     """The record has the outcome, once counted; a caller who is still there comes back with a note."""
-    parties = Parties()
-    parties.calls.connect(**INBOUND)
-    async with transferring(parties) as transfers:
-        await transfers.transfer_call(agent(), wish())
-        await transfers.hand_off(ended(await parties.calls.lose()))
-        notes = [await transfers.dialled(result(**ended_as)) for _ in range(2)]
-        await trio.sleep(600)
+    async with transferring(tmp_path) as here:
+        line = await here.connect()
+        await here.transfers.transfer_call(agent(), wish())
+        await here.hand_off(line)
+        notes = [await here.transfers.dialled("my-client", "CA1", outcome, error) for _ in range(2)]
+        record = await here.record()
+        assert (record.transfer_to, record.transfer_outcome, record.carrier_error) == (PERSON, outcome, error or None)
     assert notes[0] == notes[1]
     assert (notes[0] is None) == (says is None)
     assert (says or "") in (notes[0] or "")
     assert (PERSON in (notes[0] or "")) == (says is not None)
-    row = parties.records.rows["CA1"]
-    assert (row.transfer_to, row.transfer_outcome, row.failure) == (PERSON, outcome, ended_as.get("error", ""))
-    assert parties.observer.transfers == [outcome.value]
+    assert here.observer.transfers == [outcome.value]
 
 
-async def test_an_outcome_that_comes_after_a_restart_is_understood(autojump_clock: MockClock) -> None:
+async def test_an_outcome_that_comes_after_a_restart_is_understood(tmp_path: Path) -> None:
     """The number is known from the record, and the outcome is counted once."""
-    parties = Parties()
-    parties.records.rows["CA1"] = FakeRecord(transfer_to=PERSON, transfer_outcome=TransferOutcome.DIALLING)
-    async with transferring(parties) as transfers:
+    async with transferring(tmp_path) as here:
+        await here.connect()
+        await here.transfers.transfer_call(agent(), wish())
+    async with transferring(tmp_path) as later:
+        await later.journal.recover()
         for _ in range(2):
-            assert PERSON in (await transfers.dialled(result("no-answer")) or "")
-    assert parties.records.rows["CA1"].transfer_outcome is TransferOutcome.NO_ANSWER
-    assert parties.observer.transfers == ["no_answer"]
+            note = await later.transfers.dialled("my-client", "CA1", TransferOutcome.NO_ANSWER)
+            assert PERSON in (note or "")
+        assert (await later.record()).transfer_outcome is TransferOutcome.NO_ANSWER
+    assert later.observer.transfers == ["no_answer"]
 
 
-async def test_without_a_database_the_caller_comes_back_all_the_same(autojump_clock: MockClock) -> None:
+async def test_without_a_database_the_caller_comes_back_all_the_same(tmp_path: Path) -> None:
     """Nobody is left in silence because the outcome cannot be written down, or the number read."""
-    parties = Parties()
-    parties.records.failing = True
-    async with transferring(parties) as transfers:
-        note = await transfers.dialled(result("no-answer"))
+    async with transferring(tmp_path) as here:
+        await here.rename("calls", "gone")
+        note = await here.transfers.dialled("my-client", "CA1", TransferOutcome.NO_ANSWER)
     assert note == "The transfer was not answered. The caller is back on the line."
 
 
-async def test_another_agents_webhook_does_not_move_a_transfer(autojump_clock: MockClock) -> None:
-    """A handoff that comes to another agent's address leaves this one to be asked for."""
-    parties = Parties()
-    parties.calls.connect(**INBOUND)
-    async with transferring(parties) as transfers:
-        await transfers.transfer_call(agent(), wish())
-        handoff = await parties.calls.lose()
-        await transfers.hand_off(ended(handoff, agent=agent(agent_id="another")))
-        await trio.sleep(3)
-    assert len(parties.carrier.redirected) == 1
+@pytest.mark.usefixtures("quick")
+async def test_another_agents_webhook_does_not_move_a_transfer(tmp_path: Path) -> None:
+    """What comes to another agent's address leaves this transfer to be asked for, and learns no number of it."""
+    async with transferring(tmp_path) as here:
+        line = await here.connect()
+        await here.transfers.transfer_call(agent(), wish())
+        data = await handoff_data(line)
+        await here.transfers.hand_off(incoming(agent=agent(agent_id="another")), data)
+        note = await here.transfers.dialled("another", "CA1", TransferOutcome.NO_ANSWER)
+        assert note == "The transfer was not answered. The caller is back on the line."
+        assert here.observer.transfers == []
+        assert here.carrier is not None
+        await here.carrier.was_redirected.wait()
 
 
-async def test_another_agents_transfer_is_not_told(autojump_clock: MockClock) -> None:
-    """A webhook of one agent learns no number of another's call."""
-    parties = Parties()
-    parties.calls.connect(**INBOUND)
-    async with transferring(parties) as transfers:
-        await transfers.transfer_call(agent(), wish())
-        note = await transfers.dialled(result("no-answer", agent=agent(agent_id="another")))
-    assert note == "The transfer was not answered. The caller is back on the line."
-    assert parties.observer.transfers == []
+# ── a line that is lost, or hangs, and a caller who hangs up ────────────────────────────────────────────────────────
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("is_lost_before", [True, False])
+async def test_a_call_whose_line_is_lost_is_redirected(tmp_path: Path, *, is_lost_before: bool) -> None:
+    """The carrier is told directly, in the name of the newest session, and what it then reports counts as ever."""
+    async with transferring(tmp_path) as here:
+        line = await here.connect(connection=3)
+        if is_lost_before:
+            await here.lose(line)
+        await here.transfers.transfer_call(agent(), wish())
+        assert here.carrier is not None
+        await here.carrier.was_redirected.wait()
+        ((call_sid, document),) = here.carrier.redirected
+        dial = ET.fromstring(document)[1]
+        assert (call_sid, dial[0].text, dial.get("callerId")) == ("CA1", PERSON, OURS)
+        assert "attempt=2&" in (dial.get("action") or "")
+        assert "busy" in (await here.transfers.dialled("my-client", "CA1", TransferOutcome.BUSY) or "")
+        assert await here.outcome() is TransferOutcome.BUSY
+
+
+async def test_the_successor_of_a_lost_line_is_asked_again(tmp_path: Path) -> None:
+    """A new session of the call knows nothing of what the old one was asked."""
+    async with transferring(tmp_path) as here:
+        line = await here.connect()
+        await here.transfers.transfer_call(agent(), wish())
+        first = await handoff_data(line)
+        await here.lose(line)
+        assert await handoff_data(await here.connect(connection=2)) == first
+        assert here.carrier is not None
+        assert here.carrier.redirected == []
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("call_over", TransferOutcome.CALLER_GONE),
+        ("unknown_call", TransferOutcome.CALLER_GONE),
+        ("carrier_silent", TransferOutcome.LOST),
+        (None, TransferOutcome.LOST),
+    ],
+)
+async def test_a_call_that_cannot_be_redirected_is_lost(
+    tmp_path: Path, code: str | None, expected: TransferOutcome
+) -> None:
+    """Where the carrier says that the call is over the caller has gone; else, or without access to it, it is lost."""
+    carrier = FakeCarrier([], redirect_failure=CarrierRefused(code, None, "No.", False)) if code else None
+    async with transferring(tmp_path, carrier=carrier) as here:
+        line = await here.connect()
+        await here.transfers.transfer_call(agent(), wish())
+        await handoff_data(line)
+        await here.lose(line)
+        assert await here.outcome() is expected
+        await here.connect(connection=2)
+        await here.transfers.transfer_call(agent(), wish())
+    assert here.observer.transfers == [expected.value]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_the_webhook_may_come_while_the_carrier_is_told(tmp_path: Path) -> None:
+    """The orders are the same both ways, so a refusal of the second way changes nothing."""
+    failure = CarrierRefused("carrier_silent", None, "No.", False)
+    carrier = FakeCarrier([], held=trio.Event(), redirect_failure=failure)
+    async with transferring(tmp_path, carrier=carrier) as here:
+        line = await here.connect()
+        await here.transfers.transfer_call(agent(), wish())
+        data = await handoff_data(line)
+        await carrier.was_redirected.wait()
+        document = await here.transfers.hand_off(incoming(), data)
+        assert carrier.held is not None
+        carrier.held.set()
+        assert document == carrier.redirected[0][1]
+        await here.transfers.dialled("my-client", "CA1", TransferOutcome.ANSWERED)
+        assert await here.outcome() is TransferOutcome.ANSWERED
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("is_handed", [False, True])
+async def test_a_caller_who_hangs_up_has_gone(tmp_path: Path, *, is_handed: bool) -> None:
+    """When the carrier says that the call is over, and no more, the transfer is over too; nothing is kept of it."""
+    async with transferring(tmp_path) as here:
+        line = await here.connect()
+        await here.transfers.transfer_call(agent(), wish())
+        if is_handed:
+            await here.hand_off(line)
+        else:
+            await handoff_data(line)
+            await here.lose(line)
+        here.calls.end("my-client", "CA1")
+        assert await here.outcome() is TransferOutcome.CALLER_GONE
+        await until(lambda: len(here.calls) == 0)
+        assert here.carrier is not None
+        assert here.carrier.redirected == []
+    assert here.observer.transfers == ["caller_gone"]
+
+
+async def test_the_end_of_the_call_may_be_told_before_that_of_the_transfer(tmp_path: Path) -> None:
+    """Of two who have spoken the outcome is `answered`, whichever webhook comes first."""
+    async with transferring(tmp_path) as here:
+        line = await here.connect()
+        await here.transfers.transfer_call(agent(), wish())
+        await here.hand_off(line)
+        here.calls.end("my-client", "CA1")
+        await here.transfers.dialled("my-client", "CA1", TransferOutcome.ANSWERED)
+        assert await here.outcome() is TransferOutcome.ANSWERED
+        await until(lambda: len(here.calls) == 0)
+    assert here.observer.transfers == ["answered"]
+
+
+# ── what goes wrong here ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.usefixtures("quick")
+async def test_one_transfer_that_goes_wrong_does_not_end_the_others(tmp_path: Path) -> None:
+    """A fault in one is logged and loses that one; the next is seen through."""
+    carrier = FakeCarrier([])
+    async with transferring(tmp_path, carrier=carrier) as here:
+        line = await here.connect()
+        here.transfers.carrier = object()  # type: ignore[assignment]
+        await here.transfers.transfer_call(agent(), wish())
+        await handoff_data(line)
+        await here.lose(line)
+        assert await here.outcome() is TransferOutcome.LOST
+        here.transfers.carrier = carrier
+        await here.connect(connection=2)
+        await here.transfers.transfer_call(agent(), wish())
+        await carrier.was_redirected.wait()
+
+
+async def test_when_the_daemon_stops_nothing_new_is_begun(tmp_path: Path) -> None:
+    """What is under way is let go of at once."""
+    async with transferring(tmp_path, is_running=False) as here, trio.open_nursery() as nursery:
+        await nursery.start(here.transfers.run)
+        await here.connect()
+        await here.transfers.transfer_call(agent(), wish())
+        await here.connect(call_sid="CA2")
+        nursery.cancel_scope.cancel()
+    with pytest.raises(OutboundRefused):
+        here.transfers._begin(Call(info=call_info(), policy=Policy()), actors.transfer.Transfer(order()))
+
+
+def order() -> actors.transfer.TransferOrder:
+    return actors.transfer.TransferOrder(to=PERSON, ring_seconds=25)

@@ -52,7 +52,7 @@ def messages(
         records=parties.records,
         engine=engine,
         audio=audio,
-        addresses=parties.addresses,
+        urls=parties.urls,
         defaults=DEFAULTS,
     )
 

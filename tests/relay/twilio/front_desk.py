@@ -14,13 +14,15 @@ from quart_trio import QuartTrio
 from actors.call_record import CallProgress
 from actors.call_values import Callee, CallInfo
 from actors.ports import PhoneLine
+from actors.transfer import TransferOutcome
 from relay.agent import Agent
-from relay.calls import Admission, IncomingCall, TransferResult
+from relay.calls import Admission, IncomingCall
 from relay.errors import DatabaseError
 from relay.http.pages import build_app
 from relay.reception import Reception
-from relay.twilio.ports import AgentDirectory, EndedSession
+from relay.twilio.ports import AgentDirectory
 from relay.twilio.signatures import SignatureChecker
+from relay.twilio.urls import CarrierUrls
 from relay.twilio.webhooks import CarrierWebhooks
 from tests.relay.http.asgi_driver import ORIGIN, TOKEN, Answer
 
@@ -133,20 +135,19 @@ class FakeTransfers:
     """Hands over whatever came with a word, and sends callers back with `note`."""
 
     note: str | None = None
-    sessions: list[EndedSession] = attrs.field(factory=list)
-    results: list[TransferResult] = attrs.field(factory=list)
+    calls: list[tuple[IncomingCall, str]] = attrs.field(factory=list)
+    results: list[tuple[str, str, TransferOutcome, str]] = attrs.field(factory=list)
 
-    async def hand_off(self, session: EndedSession) -> str | None:
+    async def hand_off(self, call: IncomingCall, handoff_data: str) -> str | None:
         """Say the word, if there is one."""
         await trio.lowlevel.checkpoint()
-        self.sessions.append(session)
-        word, call_sid = session.handoff, session.call_sid
-        return f"<Response><Say>{word} for {call_sid}</Say></Response>" if word else None
+        self.calls.append((call, handoff_data))
+        return f"<Response><Say>{handoff_data} for {call.call_sid}</Say></Response>" if handoff_data else None
 
-    async def dialled(self, result: TransferResult) -> str | None:
+    async def dialled(self, agent_id: str, call_sid: str, outcome: TransferOutcome, error: str = "") -> str | None:
         """Remember how it went."""
         await trio.lowlevel.checkpoint()
-        self.results.append(result)
+        self.results.append((agent_id, call_sid, outcome, error))
         return self.note
 
 
@@ -167,7 +168,7 @@ def carrier_app(
         agents=agents or Agents(agent),
         reception=cast("Reception", desk),
         phrases=Phrases,
-        public_url=ORIGIN,
+        urls=CarrierUrls(ORIGIN),
         transfers=transfers,
     )
     return build_app([webhooks.blueprint()])

@@ -19,7 +19,8 @@ from relay.http.listener import ListenerOptions, serve
 from relay.http.pages import build_app
 from relay.speech.audio_store import AudioOptions, AudioStore
 from relay.speech.engines.port import audio_of
-from relay.twilio.audio_webhook import PIECE_BYTES, AudioPages, audio_url, loggable
+from relay.twilio.audio_webhook import PIECE_BYTES, AudioPages, loggable
+from relay.twilio.urls import CarrierUrls
 from tests.relay.http.asgi_driver import ask
 
 # Two pieces and a bit, no two neighbouring bytes the same.
@@ -46,7 +47,7 @@ class Served:
 async def served(tmp_path: Path) -> Served:
     """Return the page."""
     page = Served(tmp_path / "audio")
-    page.path = audio_url("", await page.store.put(AUDIO))
+    page.path = CarrierUrls("").audio(await page.store.put(AUDIO))
     return page
 
 
@@ -65,7 +66,7 @@ async def test_the_audio_is_given_as_what_it_is(served: Served) -> None:
 
 def test_the_address_is_ours() -> None:
     """It is made of the public origin and the name."""
-    assert audio_url("https://voice.example.com", "abc") == "https://voice.example.com/audio/abc.wav"
+    assert CarrierUrls("https://voice.example.com").audio("abc") == "https://voice.example.com/audio/abc.wav"
 
 
 async def test_what_is_left_of_its_time_is_told(served: Served) -> None:
@@ -146,7 +147,7 @@ async def test_a_range_of_something_else_gets_the_whole(served: Served) -> None:
 
 async def test_two_messages_with_the_same_audio_have_different_tags(served: Served) -> None:
     """The tag belongs to the address: it tells nobody that two people got the same message."""
-    other = audio_url("", await served.store.put(AUDIO))
+    other = CarrierUrls("").audio(await served.store.put(AUDIO))
     tags = {(await ask(served.app, "GET", path)).headers["etag"] for path in (served.path, other)}
     assert len(tags) == 2
 

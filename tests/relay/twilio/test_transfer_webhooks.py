@@ -10,7 +10,7 @@ from quart_trio import QuartTrio
 
 from actors.call_values import Direction
 from actors.errors import CallRefused, StoreFailed
-from relay.calls import TransferResult
+from actors.transfer import TransferOutcome, outcome_of_dial
 from tests.relay.http.asgi_driver import ORIGIN, ask, post_form, signature
 from tests.relay.twilio.front_desk import ANNE, FakeDesk, FakeTransfers, carrier_app, connection, spoken, verbs
 from tests.sids import NO_SIDS, sid
@@ -84,17 +84,8 @@ async def test_how_it_went_is_told_as_the_form_says_it(
         "ErrorCode": "13224",
     }
     await post_form(app, ENDED + query, form)
-    assert transfers.results == [
-        TransferResult(
-            agent=ANNE,
-            call_sid=sid(),
-            status=status,
-            bridged=bridged,
-            caller_is_there=not is_over,
-            confirm=confirm,
-            error="13224",
-        )
-    ]
+    outcome = outcome_of_dial(status, bridged=bridged, caller_is_there=not is_over, confirm=confirm)
+    assert transfers.results == [("anne", sid(), outcome, "13224")]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +112,7 @@ async def test_a_completed_leg_with_a_duration_was_connected_where_the_carrier_d
     form = {**DIALLED, "DialCallStatus": status, "DialCallDuration": duration, "CallStatus": "in-progress"}
     form.pop("DialBridged", None)
     await post_form(app, ENDED + query, form)
-    assert transfers.results[-1].bridged is bridged
+    assert (transfers.results[-1][2] is TransferOutcome.ANSWERED) is bridged
 
 
 @pytest.mark.parametrize(
@@ -142,7 +133,7 @@ async def test_what_is_not_of_its_form_counts_as_absent(
 ) -> None:
     """The transfer failed then, nobody spoke, and the caller is there, to be asked."""
     connection(await post_form(app, ENDED + query, {**DIALLED, "DialCallStatus": "failed", **fields}))
-    assert transfers.results == [TransferResult(agent=ANNE, call_sid=sid(), status="failed")]
+    assert transfers.results == [("anne", sid(), TransferOutcome.FAILED, "")]
     assert [call.attempt for call in desk.registered] == [1]
 
 

@@ -275,7 +275,7 @@ async def test_a_hand_over_goes_on_as_it_was_arranged(app: QuartTrio, transfers:
     form = {**LOST, "SessionStatus": "ended", "HandoffData": "transfer", "Direction": "outbound-api"}
     answer = await post_form(app, f"{ENDED}?attempt=2&lost=1", form)
     assert spoken(answer) == [("Say", "transfer for CA00000000000000000000000000000001")]
-    (session,) = transfers.sessions
+    ((session, _),) = transfers.calls
     assert (session.agent, session.call_sid, session.attempt) == (ANNE, sid(), 2)
     assert (session.caller, session.called, session.direction) == ("+15550001111", "+15550002222", Direction.OUTBOUND)
 

@@ -1,0 +1,68 @@
+"""Every address at which the carrier reaches us, and what their queries carry.
+
+A query is covered by the carrier's signature, so what is in it need not be remembered, and another node can take over
+the call: `attempt` numbers the sessions of a call from 0, `lost` counts those of them that broke, `voice` says that the
+carrier refused the call's voice, `confirm` that a key is asked for, `order` is how we know a call before it has a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+import attrs
+
+NO_VOICE = "none"
+
+
+@attrs.frozen
+class CarrierUrls:
+    """The addresses of each agent's webhooks, and of audio. `public_url` is our origin, without a slash at its end."""
+
+    public_url: str
+
+    def voice(self, agent_id: str) -> str:
+        """Return what is asked about a new call."""
+        return self._of(agent_id, "voice")
+
+    def voice_socket(self, agent_id: str) -> str:
+        """Return the address of the voice socket: `wss`, or `ws` where our origin is `http`."""
+        return f"ws{self._of(agent_id, 'voice-ws').removeprefix('http')}"
+
+    def voice_ended(self, agent_id: str, attempt: int = 0, *, lost: int = 0, is_voiceless: bool = False) -> str:
+        """Return what is asked when a session of a call is over."""
+        query: dict[str, int | str] = {"attempt": attempt, "lost": lost}
+        query |= {"voice": NO_VOICE} if is_voiceless else {}
+        return self._of(agent_id, "voice-ended", query)
+
+    def call_status(self, agent_id: str, order: str = "") -> str:
+        """Return what is told of each step of a call."""
+        return self._of(agent_id, "call-status", {"order": order} if order else {})
+
+    def answered_by(self, agent_id: str) -> str:
+        """Return what is told whether a person or a voicemail picked up."""
+        return self._of(agent_id, "answered-by")
+
+    def transfer_ended(self, agent_id: str, attempt: int, *, confirm: bool) -> str:
+        """Return what is asked when a transfer is over; `attempt` is of the session that the caller came from.
+
+        Sessions lost before do not count any more: the one that was passed on was a good one.
+        """
+        query = {"attempt": attempt, "lost": 0} | ({"confirm": 1} if confirm else {})
+        return self._of(agent_id, "transfer-ended", query)
+
+    def whisper(self, agent_id: str) -> str:
+        """Return what is asked about whoever picks up a transfer."""
+        return self._of(agent_id, "whisper")
+
+    def whisper_answer(self, agent_id: str) -> str:
+        """Return what is told which key they pressed."""
+        return self._of(agent_id, "whisper-answer")
+
+    def audio(self, name: str) -> str:
+        """Return where the audio of that name is fetched."""
+        return f"{self.public_url}/audio/{name}.wav"
+
+    def _of(self, agent_id: str, name: str, query: Mapping[str, int | str] | None = None) -> str:
+        address = f"{self.public_url}/webhooks/{agent_id}/{name}"
+        return f"{address}?{urlencode(query)}" if query else address
