@@ -83,13 +83,14 @@ the question is asked again before anything else, with what was heard of its ans
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any, ClassVar, assert_never, get_args
 
 import attrs
 
+from actors import events
 from actors.call_values import (
     Availability,
     Callee,
@@ -119,37 +120,6 @@ from actors.commands import (
     WakeClient,
 )
 from actors.deadlines import Deadline, Deadlines
-from actors.events import (
-    AcceptedFrame,
-    AgentSpeaking,
-    AvailabilityChanged,
-    CallClaimed,
-    CalleeRecognised,
-    CallerBargedIn,
-    CallerGone,
-    CallerSpeaking,
-    CarrierFailed,
-    DeadlinePassed,
-    DigitPressed,
-    DrainRequested,
-    Event,
-    FrameAccepted,
-    FrameRejected,
-    GoodbyeSaid,
-    HangUpRequested,
-    MessageStored,
-    MessageTaken,
-    PartialPromptHeard,
-    PieceSaid,
-    SessionFailed,
-    SessionStarted,
-    SpeechPlayed,
-    TransferRequested,
-    TurnEvent,
-    TurnFailed,
-    TurnFinished,
-    UtteranceHeard,
-)
 from actors.fillers import Fillers
 from actors.phases import STAY, TRANSITIONS, Phase
 from actors.playback import Playback
@@ -180,7 +150,7 @@ _OUTLASTING: Mapping[Phase, tuple[Deadline, ...]] = {
     **dict.fromkeys(_LAST_WORDS, (Deadline.KEYS,)),
     **dict.fromkeys((Phase.ENDING, Phase.OVER), ()),
 }
-_ACCEPTED = frozenset(get_args(AcceptedFrame))
+_ACCEPTED = frozenset(get_args(events.AcceptedFrame))
 
 
 @attrs.define(eq=False)
@@ -189,14 +159,11 @@ class _Turn:
 
     number: int
     by: By
-    characters: int = 0
-    goodbye: bool = False
+    has_begun: bool = False
     # Seconds from the newest utterance to the first word; None before it.
     first_word: float | None = None
-
-    @property
-    def has_begun(self) -> bool:
-        return self.first_word is not None
+    characters: int = 0
+    goodbye: bool = False
 
 
 class Conversation:
@@ -264,12 +231,15 @@ class Conversation:
 
     # ── the door ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def handle(self, event: Event, now: float) -> list[Command]:
+    def handle(self, event: events.Event, now: float) -> list[Command]:
         """Take one event and return what to do, in order. Never raises for any event in any phase."""
         self._now = now
         kind = type(event)
         moves = TRANSITIONS[self.phase][kind]
-        if moves is None or (isinstance(event, TurnEvent) and not self._is_current(event.turn)):
+        if moves is None:
+            return []
+        # A turn that was cancelled may still report: what it says is dropped by its number.
+        if self._turn is not None and isinstance(event, events.TurnEvent) and event.turn != self._turn.number:
             return []
         if kind in _ACCEPTED:
             self._rejected = 0
@@ -298,7 +268,7 @@ class Conversation:
 
     # ── the call session ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _on_session_started(self, _event: SessionStarted) -> list[Command]:
+    def _on_session_started(self, _event: events.SessionStarted) -> list[Command]:
         """Begin a call that comes back with a turn about what stands unanswered."""
         if note := self._call.note.strip():
             self._transcript.add_note(note, self._wall_clock())
@@ -307,17 +277,17 @@ class Conversation:
         self._note_stands = _ends_with_a_note(self._transcript.window())
         return self._ask_again() if self._is_asked() else []
 
-    def _on_session_failed(self, _event: SessionFailed) -> list[Command]:
+    def _on_session_failed(self, _event: events.SessionFailed) -> list[Command]:
         self._outcome = "failed"
         return self._end_call()
 
-    def _on_caller_gone(self, event: CallerGone) -> list[Command]:
+    def _on_caller_gone(self, event: events.CallerGone) -> list[Command]:
         return self._end_call(may_return=event.may_return and self.phase not in _IS_LEAVING)
 
-    def _on_frame_accepted(self, _event: FrameAccepted | CarrierFailed) -> list[Command]:
+    def _on_frame_accepted(self, _event: events.FrameAccepted | events.CarrierFailed) -> list[Command]:
         return []
 
-    def _on_frame_rejected(self, _event: FrameRejected) -> list[Command]:
+    def _on_frame_rejected(self, _event: events.FrameRejected) -> list[Command]:
         self._rejected += 1
         if self._rejected < self._policy.bad_frames:
             return []
@@ -326,12 +296,12 @@ class Conversation:
 
     # ── the caller ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _on_partial_prompt(self, event: PartialPromptHeard) -> list[Command]:
+    def _on_partial_prompt(self, event: events.PartialPromptHeard) -> list[Command]:
         self._partial = event.text.strip()
         self._reprompts = 0
         return self._note_caller_talking(is_talking=True)
 
-    def _on_caller_speaking(self, event: CallerSpeaking) -> list[Command]:
+    def _on_caller_speaking(self, event: events.CallerSpeaking) -> list[Command]:
         return self._note_caller_talking(is_talking=event.on)
 
     def _note_caller_talking(self, *, is_talking: bool) -> list[Command]:
@@ -339,10 +309,10 @@ class Conversation:
         self._await_caller()
         return []
 
-    def _on_utterance(self, event: UtteranceHeard) -> list[Command]:
+    def _on_utterance(self, event: events.UtteranceHeard) -> list[Command]:
         return self._hear(event.text.strip())
 
-    def _on_digit(self, event: DigitPressed) -> list[Command]:
+    def _on_digit(self, event: events.DigitPressed) -> list[Command]:
         self._await_caller()
         self._reprompts = 0
         if event.digit == "#" or len(self._keys) >= MAX_DIGITS:
@@ -394,7 +364,7 @@ class Conversation:
         self._unanswered.add(text)
         return [self._store_message()]
 
-    def _on_barge_in(self, event: CallerBargedIn) -> list[Command]:
+    def _on_barge_in(self, event: events.CallerBargedIn) -> list[Command]:
         only_filler = self._playback.is_filler
         nothing_else = self._playback.is_of_cut_filler(event.heard)
         self._transcript.cut_to_heard("" if nothing_else else event.heard, self._playback.played)
@@ -415,11 +385,11 @@ class Conversation:
 
     # ── our own speech ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _on_speech_played(self, event: SpeechPlayed) -> list[Command]:
+    def _on_speech_played(self, event: events.SpeechPlayed) -> list[Command]:
         self._playback.report(event.text)
         return self._end_session() if self._playback.all_reported and self.phase in _LAST_WORDS else []
 
-    def _on_agent_speaking(self, event: AgentSpeaking) -> list[Command]:
+    def _on_agent_speaking(self, event: events.AgentSpeaking) -> list[Command]:
         if not event.on:
             self._playback.fell_silent(self._now)
             self._await_caller()
@@ -441,8 +411,10 @@ class Conversation:
         return self._speak(spoken if last else f"{spoken} ", last=last)
 
     def _filler_due(self) -> float:
-        is_waited_for = self.phase in _CLIENT_IS_DUE and not (self._turn is not None and self._turn.has_begun)
-        return max(self._fillers.due, self._playback.until) if is_waited_for else math.inf
+        """Return when to say a filler: never while our own speech lasts, and never once the answer has begun."""
+        if self.phase not in _CLIENT_IS_DUE or (self._turn is not None and self._turn.has_begun):
+            return math.inf
+        return max(self._fillers.due, self._playback.until)
 
     def _say_filler(self) -> list[Command]:
         if self._caller_is_talking:
@@ -469,9 +441,14 @@ class Conversation:
     def _ask_again(self) -> list[Command]:
         """Ask the client about what stands, without a new utterance."""
         self._count_anew()
-        return self._route(self._next_turn(), [])
+        return self._route(self._next_turn())
 
-    def _route(self, number: int, held: list[Command]) -> list[Command]:
+    def _on_availability(self, event: events.AvailabilityChanged) -> list[Command]:
+        self._availability = event.availability
+        return self._route(self._next_turn()) if self.phase is Phase.CLIENT_AWAITED else []
+
+    def _route(self, number: int, held: Sequence[Command] = ()) -> list[Command]:
+        """Walk the paths from the top: to a client that is here, to one that may come, or down."""
         match self._availability:
             case Availability.HERE:
                 return [*held, *self._ask_client(number)]
@@ -485,52 +462,28 @@ class Conversation:
     def _await_client(self) -> list[Command]:
         self._enter(Phase.CLIENT_AWAITED)
         self._deadlines.set(Deadline.ANSWER, self._limit())
-        return self._wake_if_needed()
-
-    def _wake_if_needed(self) -> list[Command]:
         return [WakeClient()] if self._availability is Availability.WAKEABLE else []
-
-    def _on_availability(self, event: AvailabilityChanged) -> list[Command]:
-        self._availability = event.availability
-        if self.phase is not Phase.CLIENT_AWAITED:
-            return []
-        match event.availability:
-            case Availability.HERE:
-                return self._ask_client(self._next_turn())
-            case Availability.JUST_LOST | Availability.WAKEABLE:
-                return self._wake_if_needed()
-            case Availability.AWAY:
-                return self._step_down(Reason.CLIENT_ABSENT)
-            case _:
-                assert_never(event.availability)
 
     def _limit(self) -> float:
         return self._asked_at + self._policy.client_timeout
 
     def _ask_client(self, number: int) -> list[Command]:
         self._enter(Phase.CLIENT_ANSWERING)
-        self._deadlines.set(Deadline.ANSWER, self._limit())
         history = self._transcript.window()
         owes_utterance = self._unanswered.in_hand or (self._note_stands and self._unanswered.is_left)
         history = utterance_last(history) if owes_utterance else note_last(history)
-        return self._start_turn(By.CLIENT, number, history, answer_within=max(0.0, self._limit() - self._now))
+        return self._start_turn(By.CLIENT, number, history, self._limit())
 
     def _ask_answering_machine(self, said_already: str = "") -> list[Command]:
         self._enter(Phase.ANSWERING_MACHINE_ANSWERING)
-        self._deadlines.set(Deadline.ANSWER, self._now + self._policy.answering_machine_timeout)
-        history = self._transcript.window()
-        return self._start_turn(By.ANSWERING_MACHINE, self._next_turn(), history, said_already=said_already)
+        limit = self._now + self._policy.answering_machine_timeout
+        return self._start_turn(By.ANSWERING_MACHINE, self._next_turn(), self._transcript.window(), limit, said_already)
 
     def _start_turn(
-        self,
-        by: By,
-        number: int,
-        history: tuple[Line, ...],
-        *,
-        said_already: str = "",
-        answer_within: float | None = None,
+        self, by: By, number: int, history: tuple[Line, ...], limit: float, said_already: str = ""
     ) -> list[Command]:
         self._turn = _Turn(number, by)
+        self._deadlines.set(Deadline.ANSWER, limit)
         request = TurnRequest(
             call=self._call,
             turn=number,
@@ -539,14 +492,11 @@ class Conversation:
             preferences=self._unanswered.preferences,
             said_already=said_already,
             callee=self._callee,
-            answer_within=answer_within,
+            answer_within=max(0.0, limit - self._now) if by is By.CLIENT else None,
         )
         return [StartTurn(by, request)]
 
     # ── turns run and end ───────────────────────────────────────────────────────────────────────────────────────────
-
-    def _is_current(self, turn: int) -> bool:
-        return self._turn is not None and self._turn.number == turn
 
     def _stop_turn(self, outcome: str) -> list[Command]:
         return [] if self._turn is None else [CancelTurn(self._turn.number), *self._note_turn(outcome)]
@@ -558,7 +508,7 @@ class Conversation:
             self._turns_by[turn.by] = self._turns_by.get(turn.by, 0) + 1
         return [NoteTurn(turn=turn.number, by=turn.by, outcome=outcome, first_word=turn.first_word)]
 
-    def _on_piece(self, event: PieceSaid) -> list[Command]:
+    def _on_piece(self, event: events.PieceSaid) -> list[Command]:
         turn, policy = self._turn, self._policy
         assert turn is not None
         has_sound = is_audible(event.text)
@@ -569,8 +519,8 @@ class Conversation:
             gap = policy.client_timeout if is_client else policy.answering_machine_timeout
             self._deadlines.set(Deadline.ANSWER, self._now + gap)
             self._is_unconfirmed = self._is_unconfirmed and is_client
-        if turn.first_word is None:
-            turn.first_word = self._now - self._asked_at
+        if not turn.has_begun:
+            turn.has_begun, turn.first_word = True, self._now - self._asked_at
         room = policy.answer_characters - turn.characters
         text = event.text[:room]
         turn.characters += len(text)
@@ -579,22 +529,22 @@ class Conversation:
         commands = self._speak(text, last=False)
         return commands if len(event.text) < room else [*commands, CancelTurn(turn.number), *self._finish_turn()]
 
-    def _on_message_taken(self, event: MessageTaken) -> list[Command]:
+    def _on_message_taken(self, event: events.MessageTaken) -> list[Command]:
         self._unanswered.take(event.body, event.preferences)
         self._is_unconfirmed = True
         self._deadlines.set(Deadline.ANSWER, self._now + self._policy.answering_machine_timeout)
         return [self._store_message()]
 
-    def _on_message_stored(self, _event: MessageStored) -> list[Command]:
+    def _on_message_stored(self, _event: events.MessageStored) -> list[Command]:
         self._is_stored = True
         return []
 
-    def _on_goodbye(self, _event: GoodbyeSaid) -> list[Command]:
+    def _on_goodbye(self, _event: events.GoodbyeSaid) -> list[Command]:
         assert self._turn is not None
         self._turn.goodbye = True
         return []
 
-    def _on_turn_finished(self, _event: TurnFinished) -> list[Command]:
+    def _on_turn_finished(self, _event: events.TurnFinished) -> list[Command]:
         return self._finish_turn()
 
     def _finish_turn(self) -> list[Command]:
@@ -621,7 +571,7 @@ class Conversation:
         is_due, self._is_unconfirmed = self._is_unconfirmed, False
         return self._policy.phrases.message_taken if is_due and self._is_stored else ""
 
-    def _on_turn_failed(self, event: TurnFailed) -> list[Command]:
+    def _on_turn_failed(self, event: events.TurnFailed) -> list[Command]:
         return self._fail_turn(event.reason)
 
     def _fail_turn(self, reason: Reason) -> list[Command]:
@@ -690,7 +640,7 @@ class Conversation:
         """Whether the client owes an answer, to an utterance or to a note."""
         return self._unanswered.in_hand or self._note_stands
 
-    def _on_claim(self, _event: CallClaimed) -> list[Command]:
+    def _on_claim(self, _event: events.CallClaimed) -> list[Command]:
         self._is_claimed = True
         return self._ask_again() if self.phase in _LISTENING and self._hand_over() else []
 
@@ -706,7 +656,7 @@ class Conversation:
 
     # ── the callee of a call that we make ───────────────────────────────────────────────────────────────────────────
 
-    def _on_callee_recognised(self, event: CalleeRecognised) -> list[Command]:
+    def _on_callee_recognised(self, event: events.CalleeRecognised) -> list[Command]:
         if self._call.direction is Direction.INBOUND:
             return []
         self._callee = event.callee
@@ -732,10 +682,10 @@ class Conversation:
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _on_hang_up(self, event: HangUpRequested) -> list[Command]:
+    def _on_hang_up(self, event: events.HangUpRequested) -> list[Command]:
         return self._hang_up(event.say.strip() if is_audible(event.say) else "", "ended")
 
-    def _on_transfer(self, event: TransferRequested) -> list[Command]:
+    def _on_transfer(self, event: events.TransferRequested) -> list[Command]:
         self._handoff = event.handoff
         return self._hang_up("", "transferred")
 
@@ -744,7 +694,7 @@ class Conversation:
         commands = [*self._stop_turn("hung_up"), *self._release()]
         return [*commands, *self._say_last(Phase.GOODBYE, say, outcome, speaker=Speaker.AGENT)]
 
-    def _on_drain(self, _event: DrainRequested) -> list[Command]:
+    def _on_drain(self, _event: events.DrainRequested) -> list[Command]:
         return self._say_farewell(self._policy.phrases.drain_goodbye, Reason.RELAY_RESTARTED)
 
     def _say_farewell(self, phrase: str, reason: Reason) -> list[Command]:
@@ -808,7 +758,7 @@ class Conversation:
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _on_deadline(self, _event: DeadlinePassed) -> list[Command]:  # noqa: PLR0911 - one return a deadline
+    def _on_deadline(self, _event: events.DeadlinePassed) -> list[Command]:  # noqa: PLR0911 - one return a deadline
         """Act on the one deadline that is due, the most final one first."""
         match self._deadlines.find_due(self._now):
             case Deadline.CALL:
@@ -868,33 +818,33 @@ class Conversation:
         return self._call.started_at + timedelta(seconds=self._now - self._connected_at)
 
     # One handler for each event, and none missing: a test feeds every event into every phase.
-    _HANDLERS: ClassVar[Mapping[type[Event], Callable[[Conversation, Any], list[Command]]]] = {
-        SessionStarted: _on_session_started,
-        SessionFailed: _on_session_failed,
-        CallerGone: _on_caller_gone,
-        FrameAccepted: _on_frame_accepted,
-        CarrierFailed: _on_frame_accepted,
-        FrameRejected: _on_frame_rejected,
-        PartialPromptHeard: _on_partial_prompt,
-        CallerSpeaking: _on_caller_speaking,
-        UtteranceHeard: _on_utterance,
-        DigitPressed: _on_digit,
-        CallerBargedIn: _on_barge_in,
-        SpeechPlayed: _on_speech_played,
-        AgentSpeaking: _on_agent_speaking,
-        AvailabilityChanged: _on_availability,
-        PieceSaid: _on_piece,
-        MessageTaken: _on_message_taken,
-        MessageStored: _on_message_stored,
-        GoodbyeSaid: _on_goodbye,
-        TurnFinished: _on_turn_finished,
-        TurnFailed: _on_turn_failed,
-        CallClaimed: _on_claim,
-        CalleeRecognised: _on_callee_recognised,
-        HangUpRequested: _on_hang_up,
-        TransferRequested: _on_transfer,
-        DrainRequested: _on_drain,
-        DeadlinePassed: _on_deadline,
+    _HANDLERS: ClassVar[Mapping[type[events.Event], Callable[[Conversation, Any], list[Command]]]] = {
+        events.SessionStarted: _on_session_started,
+        events.SessionFailed: _on_session_failed,
+        events.CallerGone: _on_caller_gone,
+        events.FrameAccepted: _on_frame_accepted,
+        events.CarrierFailed: _on_frame_accepted,
+        events.FrameRejected: _on_frame_rejected,
+        events.PartialPromptHeard: _on_partial_prompt,
+        events.CallerSpeaking: _on_caller_speaking,
+        events.UtteranceHeard: _on_utterance,
+        events.DigitPressed: _on_digit,
+        events.CallerBargedIn: _on_barge_in,
+        events.SpeechPlayed: _on_speech_played,
+        events.AgentSpeaking: _on_agent_speaking,
+        events.AvailabilityChanged: _on_availability,
+        events.PieceSaid: _on_piece,
+        events.MessageTaken: _on_message_taken,
+        events.MessageStored: _on_message_stored,
+        events.GoodbyeSaid: _on_goodbye,
+        events.TurnFinished: _on_turn_finished,
+        events.TurnFailed: _on_turn_failed,
+        events.CallClaimed: _on_claim,
+        events.CalleeRecognised: _on_callee_recognised,
+        events.HangUpRequested: _on_hang_up,
+        events.TransferRequested: _on_transfer,
+        events.DrainRequested: _on_drain,
+        events.DeadlinePassed: _on_deadline,
     }
 
 

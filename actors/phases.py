@@ -16,37 +16,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TypeAlias, get_args
 
-from actors.events import (
-    AgentSpeaking,
-    AvailabilityChanged,
-    CallClaimed,
-    CalleeRecognised,
-    CallerBargedIn,
-    CallerGone,
-    CallerSpeaking,
-    CarrierFailed,
-    DeadlinePassed,
-    DigitPressed,
-    DrainRequested,
-    Event,
-    FrameAccepted,
-    FrameRejected,
-    FrameUnknown,
-    GoodbyeSaid,
-    HangUpRequested,
-    MessageStored,
-    MessageTaken,
-    PartialPromptHeard,
-    PieceSaid,
-    SessionFailed,
-    SessionStarted,
-    SpeechPlayed,
-    TransferRequested,
-    TurnEvent,
-    TurnFailed,
-    TurnFinished,
-    UtteranceHeard,
-)
+from actors import events
+from actors.events import Event
 
 
 class Phase(StrEnum):
@@ -87,51 +58,51 @@ _HAND_OVER = (Phase.CLIENT_ANSWERING, Phase.CLIENT_AWAITED)
 _LAST_WORDS = (Phase.GOODBYE, Phase.ENDING)
 
 _EVERYWHERE: Row = {
-    PartialPromptHeard: STAY,
-    CallerBargedIn: STAY,
-    SpeechPlayed: STAY,
-    AgentSpeaking: STAY,
-    CallerSpeaking: STAY,
-    CarrierFailed: STAY,
-    FrameAccepted: STAY,
+    events.PartialPromptHeard: STAY,
+    events.CallerBargedIn: STAY,
+    events.SpeechPlayed: STAY,
+    events.AgentSpeaking: STAY,
+    events.CallerSpeaking: STAY,
+    events.CarrierFailed: STAY,
+    events.FrameAccepted: STAY,
     # Neither here nor there: it says nothing, and is no sign of a carrier that has gone mad.
-    FrameUnknown: IGNORED,
-    CallerGone: _to(Phase.OVER),
-    SessionStarted: IGNORED,
-    SessionFailed: _to(Phase.OVER),
-    AvailabilityChanged: STAY,
-    MessageStored: STAY,
-    **dict.fromkeys(get_args(TurnEvent), IGNORED),
+    events.FrameUnknown: IGNORED,
+    events.CallerGone: _to(Phase.OVER),
+    events.SessionStarted: IGNORED,
+    events.SessionFailed: _to(Phase.OVER),
+    events.AvailabilityChanged: STAY,
+    events.MessageStored: STAY,
+    **dict.fromkeys(get_args(events.TurnEvent), IGNORED),
 }
 
 # While the call goes on.
 _TALKING: Row = _EVERYWHERE | {
-    FrameRejected: _to(Phase.ENDING),
-    HangUpRequested: _to(*_LAST_WORDS),
-    TransferRequested: _to(*_LAST_WORDS),
-    DrainRequested: _to(*_LAST_WORDS),
-    CallClaimed: IGNORED,
-    CalleeRecognised: _to(*_LAST_WORDS),
+    events.FrameRejected: _to(Phase.ENDING),
+    events.HangUpRequested: _to(*_LAST_WORDS),
+    events.TransferRequested: _to(*_LAST_WORDS),
+    events.DrainRequested: _to(*_LAST_WORDS),
+    events.CallClaimed: IGNORED,
+    events.CalleeRecognised: _to(*_LAST_WORDS),
 }
 
 # After that, whatever the caller still says is kept, and nobody can end the call again.
 _LEAVING: Row = _EVERYWHERE | {
-    UtteranceHeard: STAY,
-    DigitPressed: STAY,
-    FrameRejected: IGNORED,
-    HangUpRequested: IGNORED,
-    TransferRequested: IGNORED,
-    DrainRequested: IGNORED,
-    CallClaimed: IGNORED,
-    CalleeRecognised: IGNORED,
+    events.UtteranceHeard: STAY,
+    events.DigitPressed: STAY,
+    events.FrameRejected: IGNORED,
+    events.HangUpRequested: IGNORED,
+    events.TransferRequested: IGNORED,
+    events.DrainRequested: IGNORED,
+    events.CallClaimed: IGNORED,
+    events.CalleeRecognised: IGNORED,
 }
 
 _SPEAKING_LAST_WORDS: Row = _LEAVING | {
-    SpeechPlayed: _to(Phase.ENDING),
-    AgentSpeaking: _to(Phase.ENDING),
-    FrameRejected: _to(Phase.ENDING),
-    CalleeRecognised: _to(*_LAST_WORDS),
-    DeadlinePassed: _to(Phase.ENDING),
+    events.SpeechPlayed: _to(Phase.ENDING),
+    events.AgentSpeaking: _to(Phase.ENDING),
+    events.FrameRejected: _to(Phase.ENDING),
+    events.CalleeRecognised: _to(*_LAST_WORDS),
+    events.DeadlinePassed: _to(Phase.ENDING),
 }
 
 # ── the table ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -141,62 +112,62 @@ TRANSITIONS: Mapping[Phase, Mapping[type[Event], Moves]] = MappingProxyType(
     {
         Phase.SCREENING: _TALKING
         | {
-            SessionStarted: STAY,
-            UtteranceHeard: STAY,
-            DigitPressed: STAY,
-            CalleeRecognised: _to(Phase.CLIENT_LISTENING, *_LAST_WORDS),
-            DeadlinePassed: _to(Phase.CLIENT_LISTENING, *_LAST_WORDS),
+            events.SessionStarted: STAY,
+            events.UtteranceHeard: STAY,
+            events.DigitPressed: STAY,
+            events.CalleeRecognised: _to(Phase.CLIENT_LISTENING, *_LAST_WORDS),
+            events.DeadlinePassed: _to(Phase.CLIENT_LISTENING, *_LAST_WORDS),
         },
         Phase.CLIENT_LISTENING: _TALKING
         | {
-            SessionStarted: _to(*_ASK),
-            UtteranceHeard: _to(*_ASK),
-            DigitPressed: _to(*_ASK),
-            DeadlinePassed: _to(*_ASK, *_LAST_WORDS),
+            events.SessionStarted: _to(*_ASK),
+            events.UtteranceHeard: _to(*_ASK),
+            events.DigitPressed: _to(*_ASK),
+            events.DeadlinePassed: _to(*_ASK, *_LAST_WORDS),
         },
         Phase.CLIENT_AWAITED: _TALKING
         | {
-            UtteranceHeard: _to(Phase.CLIENT_AWAITED),
-            DigitPressed: _to(Phase.CLIENT_AWAITED),
-            CallerBargedIn: _to(Phase.CLIENT_LISTENING),
-            AvailabilityChanged: _to(Phase.CLIENT_ANSWERING, *_STEP_DOWN),
-            DeadlinePassed: _to(Phase.CLIENT_AWAITED, *_STEP_DOWN, *_LAST_WORDS),
+            events.UtteranceHeard: _to(Phase.CLIENT_AWAITED),
+            events.DigitPressed: _to(Phase.CLIENT_AWAITED),
+            events.CallerBargedIn: _to(Phase.CLIENT_LISTENING),
+            events.AvailabilityChanged: _to(*_ASK),
+            events.DeadlinePassed: _to(Phase.CLIENT_AWAITED, *_STEP_DOWN, *_LAST_WORDS),
         },
         Phase.CLIENT_ANSWERING: _TALKING
         | {
-            UtteranceHeard: _to(*_ASK),
-            DigitPressed: _to(*_ASK),
-            CallerBargedIn: _to(Phase.CLIENT_LISTENING),
-            PieceSaid: _to(Phase.CLIENT_LISTENING),
-            TurnFinished: _to(Phase.CLIENT_LISTENING, *_STEP_DOWN),
-            TurnFailed: _to(*_ASK),
-            DeadlinePassed: _to(*_ASK, *_LAST_WORDS),
+            events.UtteranceHeard: _to(*_ASK),
+            events.DigitPressed: _to(*_ASK),
+            events.CallerBargedIn: _to(Phase.CLIENT_LISTENING),
+            events.PieceSaid: _to(Phase.CLIENT_LISTENING),
+            events.TurnFinished: _to(Phase.CLIENT_LISTENING, *_STEP_DOWN),
+            events.TurnFailed: _to(*_ASK),
+            events.DeadlinePassed: _to(*_ASK, *_LAST_WORDS),
         },
         Phase.ANSWERING_MACHINE_ANSWERING: _TALKING
         | {
-            UtteranceHeard: _to(Phase.ANSWERING_MACHINE_ANSWERING, *_HAND_OVER),
-            DigitPressed: _to(Phase.ANSWERING_MACHINE_ANSWERING, *_HAND_OVER),
-            CallerBargedIn: _to(Phase.ANSWERING_MACHINE_LISTENING, Phase.CLIENT_LISTENING),
-            CallClaimed: STAY,
-            CalleeRecognised: IGNORED,
-            PieceSaid: _to(Phase.ANSWERING_MACHINE_LISTENING, *_HAND_OVER, Phase.GOODBYE),
-            MessageTaken: STAY,
-            GoodbyeSaid: STAY,
-            TurnFinished: _to(Phase.ANSWERING_MACHINE_LISTENING, *_HAND_OVER, Phase.UNAVAILABLE, *_LAST_WORDS),
-            TurnFailed: _to(*_HAND_OVER, Phase.UNAVAILABLE, *_LAST_WORDS),
-            DeadlinePassed: _to(Phase.ANSWERING_MACHINE_ANSWERING, *_HAND_OVER, Phase.UNAVAILABLE, *_LAST_WORDS),
+            events.UtteranceHeard: _to(Phase.ANSWERING_MACHINE_ANSWERING, *_HAND_OVER),
+            events.DigitPressed: _to(Phase.ANSWERING_MACHINE_ANSWERING, *_HAND_OVER),
+            events.CallerBargedIn: _to(Phase.ANSWERING_MACHINE_LISTENING, Phase.CLIENT_LISTENING),
+            events.CallClaimed: STAY,
+            events.CalleeRecognised: IGNORED,
+            events.PieceSaid: _to(Phase.ANSWERING_MACHINE_LISTENING, *_HAND_OVER, Phase.GOODBYE),
+            events.MessageTaken: STAY,
+            events.GoodbyeSaid: STAY,
+            events.TurnFinished: _to(Phase.ANSWERING_MACHINE_LISTENING, *_HAND_OVER, Phase.UNAVAILABLE, *_LAST_WORDS),
+            events.TurnFailed: _to(*_HAND_OVER, Phase.UNAVAILABLE, *_LAST_WORDS),
+            events.DeadlinePassed: _to(Phase.ANSWERING_MACHINE_ANSWERING, *_HAND_OVER, Phase.UNAVAILABLE, *_LAST_WORDS),
         },
         Phase.ANSWERING_MACHINE_LISTENING: _TALKING
         | {
-            UtteranceHeard: _to(Phase.ANSWERING_MACHINE_ANSWERING),
-            DigitPressed: _to(Phase.ANSWERING_MACHINE_ANSWERING),
-            CallClaimed: _to(*_HAND_OVER),
-            CalleeRecognised: IGNORED,
-            DeadlinePassed: _to(Phase.ANSWERING_MACHINE_ANSWERING, *_LAST_WORDS),
+            events.UtteranceHeard: _to(Phase.ANSWERING_MACHINE_ANSWERING),
+            events.DigitPressed: _to(Phase.ANSWERING_MACHINE_ANSWERING),
+            events.CallClaimed: _to(*_HAND_OVER),
+            events.CalleeRecognised: IGNORED,
+            events.DeadlinePassed: _to(Phase.ANSWERING_MACHINE_ANSWERING, *_LAST_WORDS),
         },
         Phase.UNAVAILABLE: _SPEAKING_LAST_WORDS,
         Phase.GOODBYE: _SPEAKING_LAST_WORDS,
-        Phase.ENDING: _LEAVING | {DeadlinePassed: _to(Phase.OVER)},
+        Phase.ENDING: _LEAVING | {events.DeadlinePassed: _to(Phase.OVER)},
         Phase.OVER: dict.fromkeys(get_args(Event), IGNORED),
     }
 )

@@ -9,7 +9,7 @@ reported as played, then the carrier's own wording.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 import attrs
@@ -57,16 +57,16 @@ def utterance_last(lines: tuple[Line, ...]) -> tuple[Line, ...]:
     the last line as what is to be answered, so it must be the caller's. Leaving out what stands behind it lost: the
     caller has heard it, and a note says what happened.
     """
-    return _moved_to_end(lines, [line.speaker is Speaker.CALLER for line in lines])
+    return _move_to_end(lines, lambda line: line.speaker is Speaker.CALLER)
 
 
 def note_last(lines: tuple[Line, ...]) -> tuple[Line, ...]:
     """Return `lines` with the last note moved to the end, where no utterance waits; unchanged without a note."""
-    return _moved_to_end(lines, [line.is_note for line in lines])
+    return _move_to_end(lines, lambda line: line.is_note)
 
 
-def _moved_to_end(lines: tuple[Line, ...], is_wanted: list[bool]) -> tuple[Line, ...]:
-    place = next((each for each in reversed(range(len(lines))) if is_wanted[each]), None)
+def _move_to_end(lines: tuple[Line, ...], is_wanted: Callable[[Line], bool]) -> tuple[Line, ...]:
+    place = next((each for each in reversed(range(len(lines))) if is_wanted(lines[each])), None)
     return lines if place is None else (*lines[:place], *lines[place + 1 :], lines[place])
 
 
