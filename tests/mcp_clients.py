@@ -29,6 +29,9 @@ CLIENTS = REPOSITORY / "tests" / "clients"
 NEWEST = "2026-07-28"
 """The revision of the protocol that has no sessions; a client that is pinned to it takes no other."""
 
+HANGING = 60.0
+"""Seconds after which a client counts as hanging. Some take ten to start on a busy machine."""
+
 
 @attrs.frozen
 class StockClient:
@@ -126,7 +129,7 @@ async def session_of(agent_id: str, daemon: Daemon) -> None:
         is_of_session = event["event"] in {"session_ready", "stream_opened"}
         return is_of_session and event["agent_id"] == agent_id and event["can_sample"]
 
-    with trio.fail_after(10):
+    with trio.fail_after(HANGING):
         while True:
             if any(can_be_asked(each) for each in await daemon.events()):
                 return
@@ -142,7 +145,7 @@ class RunningClient:
     _changed: trio.Event = attrs.field(factory=trio.Event)
     _taken: int = 0
 
-    async def next(self, event: str, within: float = 10.0) -> dict[str, Any]:
+    async def next(self, event: str, within: float = HANGING) -> dict[str, Any]:
         """Wait for its next report of this kind, passing over others."""
         with trio.fail_after(within):
             while True:

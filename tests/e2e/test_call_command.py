@@ -22,8 +22,7 @@ import pytest
 import trio
 
 from relay.attach.standard_input import read_some
-from relay.simulator.claude.stand_in import serve_stand_in
-from relay.simulator.load.local_daemon import run_local_daemon
+from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.parties import AiClient, Turn, connected, message_left, register, repeat
 
 SECONDS = 110
@@ -141,80 +140,79 @@ async def terminal(directory: Path, words: list[str]) -> AsyncIterator[Terminal]
         os.close(master)
 
 
-async def test_a_conversation_at_the_keyboard(tmp_path: Path) -> None:
+async def test_a_conversation_at_the_keyboard(keyless_daemon: LocalDaemon) -> None:
     """Words are answered, Enter and new words interrupt, keys are pressed, and Ctrl-D hangs up, with exit status 0."""
     with trio.fail_after(SECONDS):
-        async with run_local_daemon(tmp_path) as daemon:
-            agent = await register(daemon)
-            async with connected(agent), terminal(tmp_path, command(agent.agent_id, "--pace", "100")) as user:
-                await user.until("Hello, how can I help you today?")
-                user.enter("Which day is it?\r")
-                await user.until("You said: Which day is it?")
-                user.enter("Tell me " + "a long story " * 40 + "\r")
-                await user.until("relay  …")
-                await trio.sleep(0.5)  # fifty characters of five hundred, or more on a busy machine
-                before = user.shown.count("you interrupted here")
-                user.enter("\r")
-                await user.until("you interrupted here", times=before + 1)
-                user.enter("/keys 12#\r")
-                await user.until("You said: 12")
-                user.enter("7\r")
-                await user.until("You said: 7")
-                user.enter("/nonsense\r")
-                await user.until("/keys 12#", times=2)
-                async with trio.open_nursery() as pressing:
-                    pressing.start_soon(user.press_until_over, "\x04")
-                    status = await user.exit_status()
-                    pressing.cancel_scope.cancel()
+        agent = await register(keyless_daemon)
+        async with (
+            connected(agent),
+            terminal(keyless_daemon.directory, command(agent.agent_id, "--pace", "100")) as user,
+        ):
+            await user.until("Hello, how can I help you today?")
+            user.enter("Which day is it?\r")
+            await user.until("You said: Which day is it?")
+            user.enter("Tell me " + "a long story " * 40 + "\r")
+            await user.until("relay  …")
+            await trio.sleep(0.5)  # fifty characters of five hundred, or more on a busy machine
+            before = user.shown.count("you interrupted here")
+            user.enter("\r")
+            await user.until("you interrupted here", times=before + 1)
+            user.enter("/keys 12#\r")
+            await user.until("You said: 12")
+            user.enter("7\r")
+            await user.until("You said: 7")
+            user.enter("/nonsense\r")
+            await user.until("/keys 12#", times=2)
+            async with trio.open_nursery() as pressing:
+                pressing.start_soon(user.press_until_over, "\x04")
+                status = await user.exit_status()
+                pressing.cancel_scope.cancel()
     assert status == 0
     assert "You hung up." in user.shown
     assert "Traceback" not in user.shown
 
 
 @pytest.mark.parametrize("leave", ["\x03", "SIGTERM"])
-async def test_ways_to_hang_up(tmp_path: Path, leave: str) -> None:
+async def test_ways_to_hang_up(keyless_daemon: LocalDaemon, leave: str) -> None:
     """Ctrl-C and SIGTERM put the phone down, in one line and with exit status 0."""
     with trio.fail_after(SECONDS):
-        async with run_local_daemon(tmp_path) as daemon:
-            agent = await register(daemon)
-            async with connected(agent), terminal(tmp_path, command(agent.agent_id)) as user:
-                await user.until("you  ")
-                await user.until("Hello, how can I help you today?")
-                if leave == "SIGTERM":
-                    user.process.send_signal(signal.SIGTERM)
-                else:
-                    user.enter(leave)
-                assert await user.exit_status() == 0
+        agent = await register(keyless_daemon)
+        async with connected(agent), terminal(keyless_daemon.directory, command(agent.agent_id)) as user:
+            await user.until("you  ")
+            await user.until("Hello, how can I help you today?")
+            if leave == "SIGTERM":
+                user.process.send_signal(signal.SIGTERM)
+            else:
+                user.enter(leave)
+            assert await user.exit_status() == 0
     assert "You hung up." in user.shown
     assert "Traceback" not in user.shown
 
 
-async def test_long_lines_are_folded_between_words(tmp_path: Path) -> None:
+async def test_long_lines_are_folded_between_words(keyless_daemon: LocalDaemon) -> None:
     """At a terminal no word is broken, and what is said goes on below its own beginning."""
     story = "Tell me of the lighthouse keeper who answered the telephone for everybody in the village, every night."
     with trio.fail_after(SECONDS):
-        async with run_local_daemon(tmp_path) as daemon:
-            agent = await register(daemon)
-            async with connected(agent), terminal(tmp_path, command(agent.agent_id, "--pace", "0")) as user:
-                await user.until("Hello, how can I help you today?")
-                user.enter(f"{story}\r")
-                await user.until(f"You said: {story}")
-                assert f"You said: {story}" not in user.folded
-                user.enter("\x04")
-                assert await user.exit_status() == 0
+        agent = await register(keyless_daemon)
+        async with connected(agent), terminal(keyless_daemon.directory, command(agent.agent_id, "--pace", "0")) as user:
+            await user.until("Hello, how can I help you today?")
+            user.enter(f"{story}\r")
+            await user.until(f"You said: {story}")
+            assert f"You said: {story}" not in user.folded
+            user.enter("\x04")
+            assert await user.exit_status() == 0
 
 
 # ── with a script ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_script_waits_for_each_answer(tmp_path: Path) -> None:
+async def test_a_script_waits_for_each_answer(keyless_daemon: LocalDaemon) -> None:
     """Each line is said when the one before has been answered; the last needs no newline; the end hangs up."""
     with trio.fail_after(SECONDS):
-        async with run_local_daemon(tmp_path) as daemon:
-            agent = await register(daemon)
-            async with connected(agent):
-                done = await script(tmp_path, agent.agent_id, "Hello?\n\n/keys 42#\n/wrong\nAnd\ttomorrow?")
-                told = await script(tmp_path, agent.agent_id, "Hello?\n/hangup\nNever said.\n", "--json")
+        agent = await register(keyless_daemon)
+        async with connected(agent):
+            done = await script(keyless_daemon.directory, agent.agent_id, "Hello?\n\n/keys 42#\n/wrong\nAnd\ttomorrow?")
+            told = await script(keyless_daemon.directory, agent.agent_id, "Hello?\n/hangup\nNever said.\n", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     spoken = [
         line.split(maxsplit=1) for line in done.stdout.splitlines() if line.strip().startswith(("you ", "relay "))
@@ -236,34 +234,31 @@ async def test_a_script_waits_for_each_answer(tmp_path: Path) -> None:
     assert events[-1] == {"event": "ended", "by": "you", "answered": True, "why": ""}
 
 
-async def test_a_client_that_dies_in_mid_turn(tmp_path: Path) -> None:
+async def test_a_client_that_dies_in_mid_turn(daemon: LocalDaemon) -> None:
     """The caller sees that the answering machine takes over; the client finds the message when it is back."""
     with trio.fail_after(SECONDS):
         async with trio.open_nursery() as nursery:
-            claude = await nursery.start(serve_stand_in)
-            settings = {"ANTHROPIC_API_KEY": "test", "ANTHROPIC_BASE_URL": claude.url}
-            async with run_local_daemon(tmp_path, settings) as daemon:
-                agent = await register(daemon)
-                dying = trio.Event()
+            agent = await register(daemon)
+            dying = trio.Event()
 
-                async def die(_turn: Turn) -> str:
-                    dying.set()
-                    await trio.sleep_forever()
-                    raise AssertionError
+            async def die(_turn: Turn) -> str:
+                dying.set()
+                await trio.sleep_forever()
+                raise AssertionError
 
-                async def be_the_client() -> None:
-                    async with connected(agent, die):
-                        ready.set()
-                        await dying.wait()
+            async def be_the_client() -> None:
+                async with connected(agent, die):
+                    ready.set()
+                    await dying.wait()
 
-                ready = trio.Event()
-                nursery.start_soon(be_the_client)
-                await ready.wait()
-                words = "The parcel is here.\nPlease call me back after 8.\nNo, that is all. Goodbye.\n"
-                done = await script(tmp_path, agent.agent_id, words)
-                await message_left(daemon, agent)
-                async with connected(agent) as client:
-                    (message,) = await client.fetch()
+            ready = trio.Event()
+            nursery.start_soon(be_the_client)
+            await ready.wait()
+            words = "The parcel is here.\nPlease call me back after 8.\nNo, that is all. Goodbye.\n"
+            done = await script(daemon.directory, agent.agent_id, words)
+            await message_left(daemon, agent)
+            async with connected(agent) as client:
+                (message,) = await client.fetch()
             nursery.cancel_scope.cancel()
     assert done.returncode == 0, done.stderr
     assert "the answering machine has taken over" in done.stdout
@@ -285,22 +280,21 @@ async def passing_on(turn: Turn, clients: list[AiClient], agent_id: str) -> str:
     return ""
 
 
-async def test_a_transfer_that_is_answered(tmp_path: Path) -> None:
+async def test_a_transfer_that_is_answered(keyless_daemon: LocalDaemon) -> None:
     """The caller sees who rings and picks up, is told that nobody is there, and the other side ends the call."""
     with trio.fail_after(SECONDS):
-        async with run_local_daemon(tmp_path) as daemon:
-            agent = await register(daemon, number="+14155550100")
-            clients: list[AiClient] = []
-            async with connected(agent, lambda turn: passing_on(turn, clients, agent.agent_id)) as client:
-                clients.append(client)
-                async with terminal(tmp_path, command(agent.agent_id, "--pace", "0")) as user:
-                    await user.until("Hello, how can I help you today?")
-                    user.enter("A person, please.\r")
-                    await user.until("Connected to +14155550177.")
-                    user.enter("Are you a person?\r")
-                    await user.until("The relay does not listen now")
-                    status = await user.exit_status()
-                calls = await client.tool("comms_list_calls", agentId=agent.agent_id)
+        agent = await register(keyless_daemon, number="+14155550100")
+        clients: list[AiClient] = []
+        async with connected(agent, lambda turn: passing_on(turn, clients, agent.agent_id)) as client:
+            clients.append(client)
+            async with terminal(keyless_daemon.directory, command(agent.agent_id, "--pace", "0")) as user:
+                await user.until("Hello, how can I help you today?")
+                user.enter("A person, please.\r")
+                await user.until("Connected to +14155550177.")
+                user.enter("Are you a person?\r")
+                await user.until("The relay does not listen now")
+                status = await user.exit_status()
+            calls = await client.tool("comms_list_calls", agentId=agent.agent_id)
     assert status == 0
     assert "One moment, I connect you." in user.shown
     assert "+14155550177 rings." in user.shown
@@ -309,17 +303,21 @@ async def test_a_transfer_that_is_answered(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["busy", "failed"])
-async def test_a_transfer_that_comes_back(tmp_path: Path, outcome: str) -> None:
+async def test_a_transfer_that_comes_back(keyless_daemon: LocalDaemon, outcome: str) -> None:
     """The caller sees who rings, why nobody is there, and goes on talking with the client."""
     with trio.fail_after(SECONDS):
-        async with run_local_daemon(tmp_path, {"RELAY_RING_SECONDS": "5"}) as daemon:
-            agent = await register(daemon, number="+14155550100")
-            clients: list[AiClient] = []
-            async with connected(agent, lambda turn: passing_on(turn, clients, agent.agent_id)) as client:
-                clients.append(client)
-                done = await script(
-                    tmp_path, agent.agent_id, "A person, please.\nStill there?\n", "--json", "--transfer", outcome
-                )
+        agent = await register(keyless_daemon, number="+14155550100")
+        clients: list[AiClient] = []
+        async with connected(agent, lambda turn: passing_on(turn, clients, agent.agent_id)) as client:
+            clients.append(client)
+            done = await script(
+                keyless_daemon.directory,
+                agent.agent_id,
+                "A person, please.\nStill there?\n",
+                "--json",
+                "--transfer",
+                outcome,
+            )
     events = events_in(done)
     assert done.returncode == 0, done.stderr
     assert [each["to"] for each in events if each["event"] == "dialling"] == ["+14155550177"]
@@ -330,7 +328,7 @@ async def test_a_transfer_that_comes_back(tmp_path: Path, outcome: str) -> None:
 # ── where nobody answers ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_nobody_answered(tmp_path: Path) -> None:
+async def test_nobody_answered(keyless_daemon: LocalDaemon, tmp_path: Path) -> None:
     """Whatever is the reason, it is one line on standard error with what to do, and exit status 1."""
 
     def reason(done: subprocess.CompletedProcess[str]) -> str:
@@ -339,23 +337,21 @@ async def test_nobody_answered(tmp_path: Path) -> None:
         assert line.startswith("Error: ")
         return line
 
+    daemon, home = keyless_daemon, keyless_daemon.directory
     nowhere = tmp_path / "nowhere"
     nowhere.mkdir()
     with trio.fail_after(SECONDS):
-        async with run_local_daemon(tmp_path) as daemon:
-            agent = await register(daemon)
-            assert "no client answers" in reason(await script(tmp_path, agent.agent_id, "Hello?\n"))
-            assert "relay agents list" in reason(await script(tmp_path, "nobody", "Hello?\n"))
-            wrong = await script(tmp_path, agent.agent_id, "", TWILIO_AUTH_TOKEN="another")
-            assert "TWILIO_AUTH_TOKEN" in reason(wrong)
-            assert "relay serve --local" in reason(await script(nowhere, agent.agent_id, ""))
-            no_secret = await script(nowhere, agent.agent_id, "", "--url", daemon.url)
-            assert "no secret" in reason(no_secret)
-            with_secret = await script(
-                nowhere, agent.agent_id, "", "--url", f"{daemon.url}/", TWILIO_AUTH_TOKEN=daemon.token
-            )
-            assert with_secret.returncode == 0
-            assert "No daemon answers" in reason(
-                await script(tmp_path, agent.agent_id, "", "--url", "http://127.0.0.1:1")
-            )
+        agent = await register(daemon)
+        assert "no client answers" in reason(await script(home, agent.agent_id, "Hello?\n"))
+        assert "relay agents list" in reason(await script(home, "nobody", "Hello?\n"))
+        wrong = await script(home, agent.agent_id, "", TWILIO_AUTH_TOKEN="another")
+        assert "TWILIO_AUTH_TOKEN" in reason(wrong)
+        assert "relay serve --local" in reason(await script(nowhere, agent.agent_id, ""))
+        no_secret = await script(nowhere, agent.agent_id, "", "--url", daemon.url)
+        assert "no secret" in reason(no_secret)
+        with_secret = await script(
+            nowhere, agent.agent_id, "", "--url", f"{daemon.url}/", TWILIO_AUTH_TOKEN=daemon.token
+        )
+        assert with_secret.returncode == 0
+        assert "No daemon answers" in reason(await script(home, agent.agent_id, "", "--url", "http://127.0.0.1:1"))
     assert list(nowhere.iterdir()) == []
