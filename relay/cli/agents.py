@@ -10,7 +10,7 @@ import click
 
 from relay.cli.groups import HelpGroup
 from relay.cli.hosts import HOSTS
-from relay.cli.opened import with_database
+from relay.cli.opened_database import with_database
 from relay.cli.printing import example, json_option, print_json, print_record, print_table, warn
 from relay.errors import AgentError
 

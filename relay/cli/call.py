@@ -20,8 +20,8 @@ from relay.store.engine import name_of
 
 if TYPE_CHECKING:
     from relay.cli.caller.caller import Caller
-    from relay.cli.caller.dialled import Dialled
     from relay.cli.caller.ending import Ended
+    from relay.cli.caller.ring import Dialled
 
 _PACE = 30.0
 """Characters a second at a keyboard: fast for speech, slow enough to talk over it."""
@@ -74,7 +74,7 @@ def call(
     Exits 1 when nobody answered, with a line that says why.
     """
     # The simulator takes a while to import, which the other commands need not wait for.
-    from relay.cli.caller.dialled import Dialled, TransferEnd
+    from relay.cli.caller.ring import Dialled, TransferEnd
 
     settings = config.load()
     origin, via, token = _daemon(settings, url)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from relay.cli.groups import HelpGroup
-from relay.cli.opened import require_agent, with_database
+from relay.cli.opened_database import require_agent, with_database
 from relay.cli.printing import example, json_option, print_json, print_table
 from relay.errors import RelayError
 

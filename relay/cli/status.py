@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from relay import __version__
-from relay.cli.opened import with_database
+from relay.cli.opened_database import with_database
 from relay.cli.printing import example, json_option, print_json, print_record, print_table
 from relay.errors import RelayError
 
