@@ -38,7 +38,7 @@ from rich.console import Console
 
 from relay import logs
 from relay import settings as config
-from relay.cli.caller.ending import explain
+from relay.cli.caller.ring import explain
 from relay.cli.one_line import in_one_line, leaves_of
 from relay.errors import RelayError
 from relay.local import find_carrier_token, token_path

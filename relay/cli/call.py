@@ -20,8 +20,7 @@ from relay.store.engine import name_of
 
 if TYPE_CHECKING:
     from relay.cli.caller.caller import Caller
-    from relay.cli.caller.ending import Ended
-    from relay.cli.caller.ring import Dialled
+    from relay.cli.caller.ring import Dialled, Ended
 
 _PACE = 30.0
 """Characters a second at a keyboard: fast for speech, slow enough to talk over it."""
@@ -120,8 +119,7 @@ def _daemon(settings: Settings, url: str | None) -> tuple[str, str | None, str]:
 async def _run(dialled: Dialled, as_json: bool) -> Ended:
     """Make the call; SIGINT and SIGTERM hang up, a second one breaks it off."""
     from relay.cli.caller.caller import Caller
-    from relay.cli.caller.entry import HELP
-    from relay.cli.caller.lines import PipedLines, open_typed_lines
+    from relay.cli.caller.lines import HELP, PipedLines, open_typed_lines
     from relay.cli.caller.report import JsonReport, PersonReport
 
     async def ring(caller: Caller) -> Ended:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relay.cli.found import find_id
 from relay.cli.groups import HelpGroup
-from relay.cli.opened_database import require_agent, with_database
+from relay.cli.opened_database import find_id, require_agent, with_database
 from relay.cli.printing import example, json_option, print_json, print_record, print_table, without_formulas
 
 if TYPE_CHECKING:

@@ -1,19 +1,23 @@
-"""The database that the settings name, opened for the length of one command."""
+"""The database that the settings name, opened for the length of one command, and what is found in it by its id."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from relay.cli.printing import warn
+from relay.errors import RelayError
 
 if TYPE_CHECKING:
     from relay.settings import Settings
     from relay.store.database import Database
 
 T = TypeVar("T")
+
+MOST_SHOWN = 10
+"""How many ids are listed when a beginning fits several."""
 
 
 def with_database(work: Callable[[Database, Settings], Awaitable[T]], *, creates: bool = False) -> T:
@@ -60,3 +64,19 @@ async def require_agent(database: Database, agent_id: str | None) -> None:
 
     if agent_id is not None and await AgentRegistry(database).get(agent_id) is None:
         raise unknown_agent(agent_id)
+
+
+def find_id(given: str, ids: Sequence[str], *, what: str, command: str) -> str:
+    """Return the one of `ids` that is `given`, or begins so. Raises `RelayError` for none or several.
+
+    `what` names the thing ("message"), `command` lists those that there are.
+    """
+    if given in ids:
+        return given
+    fitting = [each for each in ids if given and each.startswith(given)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting:
+        raise RelayError(f"There is no {what} {given!r}. See those that there are with: {command}")
+    more = f", and {len(fitting) - MOST_SHOWN} more" if len(fitting) > MOST_SHOWN else ""
+    raise RelayError(f"{given} begins {len(fitting)} ids: {', '.join(fitting[:MOST_SHOWN])}{more}. Give more of it.")

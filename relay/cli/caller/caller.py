@@ -7,11 +7,9 @@ from contextlib import suppress
 import attrs
 import trio
 
-from relay.cli.caller.ending import Ended, explain
-from relay.cli.caller.entry import HangUp, Interrupt, Mistake, Press, Say, read_entry
-from relay.cli.caller.lines import LineSource
+from relay.cli.caller.lines import HangUp, Interrupt, LineSource, Mistake, Press, Say, read_entry
 from relay.cli.caller.report import Report
-from relay.cli.caller.ring import TALK_SECONDS, Dialled
+from relay.cli.caller.ring import TALK_SECONDS, Dialled, Ended, explain
 from relay.simulator.carrier.dialled_calls import Leg
 from relay.simulator.carrier.exchange import open_carrier
 from relay.simulator.carrier.fault_plan import CallOver, EndlessCall, ScriptError, TwimlRefused, WebhookFailed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relay.cli.caller.entry import Entry, HangUp, Interrupt, Mistake, Press, Say, read_entry
+from relay.cli.caller.lines import Entry, HangUp, Interrupt, Mistake, Press, Say, read_entry
 
 
 @pytest.mark.parametrize(
