@@ -127,7 +127,7 @@ async def serve(  # noqa: ASYNC128 - started in Relay.run
 ) -> None:
     """Run the daemon until SIGTERM or SIGINT; the started value is its URL. `warnings` about the settings are logged.
 
-    Raises `RelayError` for what the operator can mend: a missing credential, a taken port, a broken database. On
+    Raises `RelayError` for what the operator can fix: a missing credential, a taken port, a broken database. On
     cancellation live calls store what they owe, within their epilogue's time.
     """
     logs.configure(settings.relay_log_level.upper(), logs.LogFormat(settings.relay_log_format))

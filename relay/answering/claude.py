@@ -6,7 +6,7 @@
 
 A round is one request. A turn takes as many rounds as Claude calls tools, at most `ROUNDS`. A message is recorded the
 moment its block is complete and not when the round is, because what is recorded outlives a stream that breaks off;
-hanging up waits for the end of the round, because a call that ends cannot be mended.
+hanging up waits for the end of the round, because a call that ends cannot be fixed.
 
 The machine keeps nothing between turns: what was recorded comes back with the next request, so that a daemon restarted
 in between, or another node, goes on where this one stopped.
@@ -38,7 +38,7 @@ from relay.speech.spoken import SpokenAnswer
 log = structlog.get_logger(__name__)
 
 ROUNDS = 4
-"""Record, mend what was refused, record again, say goodbye. More would be a machine talking to itself."""
+"""Record, fix what was refused, record again, say goodbye. More would be a machine talking to itself."""
 
 # Spoken sentences need a tenth of it; the rest is for a long message, which is recorded as a whole each time.
 MAX_TOKENS = 1024
@@ -213,7 +213,7 @@ class _Turn:
             raise MachineFailed("the model said nothing")
 
     async def perform(self, call: ToolUseBlock, arguments: str) -> ToolResultBlockParam:
-        """Do what the model asks for. What it got wrong goes back to it as an error that it can mend."""
+        """Do what the model asks for. What it got wrong goes back to it as an error that it can fix."""
         try:
             match call.name:
                 case "record_message":
@@ -235,7 +235,7 @@ class _Turn:
             return _result(call, error.json(include_url=False, include_input=False), is_error=True)
 
     def end_round(self, results: list[ToolResultBlockParam]) -> None:
-        """Take a goodbye back when something else of the same round has to be mended first."""
+        """Take a goodbye back when something else of the same round has to be fixed first."""
         self.goodbye = self.goodbye and not any(result.get("is_error") for result in results)
 
 

@@ -47,4 +47,4 @@ def doctor(as_json: bool) -> None:
     if as_json:
         print_json({"healthy": not failed, "checks": [each.as_json() for each in findings]})
     if failed:
-        raise RelayError(f"Mend what failed, then ask again: {', '.join(failed)}.")
+        raise RelayError(f"Fix what failed, then ask again: {', '.join(failed)}.")

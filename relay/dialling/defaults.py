@@ -69,7 +69,7 @@ class Defaults:
             # Its own text repeats the number.
             raise OutboundRefused(
                 "number_unusable",
-                "The number that the call would come from is not in E.164 form (+14155552671). The operator can mend "
+                "The number that the call would come from is not in E.164 form (+14155552671). The operator can fix "
                 f"it: {command}",
             ) from None
 

@@ -3,8 +3,8 @@
     decide(Dial, Facts, GateRules, now) ──▶ Verdict: allowed, or all refusals in the order of `Rule`
 
 The same rules hold for calls, voice messages and the targets of transfers. Each is asked, even when an earlier one
-refuses: whoever mends one thing should not learn of the next only by trying again. The order goes from what only
-another number mends, over what the operator can lift, to what passes with time.
+refuses: whoever fixes one thing should not learn of the next only by trying again. The order goes from what only
+another number fixes, over what the operator can lift, to what passes with time.
 
 A rule that cannot be asked does not refuse: it is among `Verdict.unchecked`. That is only so when another rule has
 refused already (there is no number, or no zone), or when an operator explains a number for no agent in particular.

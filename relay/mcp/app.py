@@ -218,7 +218,7 @@ class McpApp:
             await tokens.unauthorized(send, tokens.UNKNOWN)
             return
         if head.query.get("agentId", agent.agent_id) != agent.agent_id:
-            await refuse(send, 403, "not_your_agent", "agentId is not the token's agent; leave it out or mend it.")
+            await refuse(send, 403, "not_your_agent", "agentId is not the token's agent; leave it out or fix it.")
             return
         session = McpSession(
             agent=agent, desks=self._desks, returning=self._returning, token_digest=tokens.digest(token)

@@ -1,7 +1,7 @@
 """Opening a database: check the URL, set SQLite up for durability, bring the tables up to date.
 
 Everything here blocks and belongs into a worker thread. All that can go wrong with a file, a server or a URL becomes a
-`DatabaseError` that says what to do, because whoever starts the daemon or a command has to mend it.
+`DatabaseError` that says what to do, because whoever starts the daemon or a command has to fix it.
 
 SQLite runs in WAL mode with `synchronous=FULL`: a commit that returned survives the loss of power, and the command line
 reads while the daemon writes (https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_synchronous).

@@ -44,7 +44,7 @@ def test_the_secret_is_kept_beside_the_database(url: str, path: str) -> None:
 
 
 def test_a_database_url_that_is_none_is_said_to_be_so() -> None:
-    """The operator is told which setting to mend; its value, which may hold a password, is not shown."""
+    """The operator is told which setting to fix; its value, which may hold a password, is not shown."""
     with pytest.raises(SettingsError, match="DATABASE_URL") as refusal:
         token_path(Settings(database_url="relay:hidden@db"))
     assert "hidden" not in str(refusal.value)

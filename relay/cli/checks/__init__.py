@@ -1,4 +1,4 @@
-"""The doctor: one finding for each thing that must be right before a caller can be answered, and how to mend it.
+"""The doctor: one finding for each thing that must be right before a caller can be answered, and how to fix it.
 
     settings ─┬─▶ descriptors
               ├─▶ database ───▶ agents ────▶ voices

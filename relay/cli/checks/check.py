@@ -23,21 +23,21 @@ class Verdict(enum.Enum):
 
 @attrs.frozen
 class Finding:
-    """What a check found: sentences for the operator, without secrets. `mend` says what to do, if anything."""
+    """What a check found: sentences for the operator, without secrets. `fix` says what to do, if anything."""
 
     check: str
     verdict: Verdict
     detail: str
-    mend: str = ""
+    fix: str = ""
 
     @property
     def text(self) -> str:
-        """The detail and the mend in one line."""
-        return f"{self.detail} {self.mend}".rstrip()
+        """The detail and the fix in one line."""
+        return f"{self.detail} {self.fix}".rstrip()
 
     def as_json(self) -> dict[str, str]:
         """Give the finding as `relay doctor --json` prints it."""
-        return {"check": self.check, "status": self.verdict.value, "detail": self.detail, "mend": self.mend}
+        return {"check": self.check, "status": self.verdict.value, "detail": self.detail, "mend": self.fix}
 
 
 class CheckFailed(Exception):
@@ -45,10 +45,10 @@ class CheckFailed(Exception):
 
     verdict = Verdict.FAILED
 
-    def __init__(self, detail: str, mend: str = "") -> None:
+    def __init__(self, detail: str, fix: str = "") -> None:
         super().__init__(detail)
         self.detail = detail
-        self.mend = mend
+        self.fix = fix
 
 
 class CannotTell(CheckFailed):
@@ -95,6 +95,6 @@ class Check:
                 return Finding(self.name, Verdict.OK, await self.look(settings))
             raise self.silence(f"There is no answer within {patience:g} seconds.", self.if_silent)
         except CheckFailed as ill:
-            return Finding(self.name, ill.verdict, ill.detail, ill.mend)
+            return Finding(self.name, ill.verdict, ill.detail, ill.fix)
         except RelayError as error:
             return Finding(self.name, Verdict.FAILED, str(error))  # says by itself what to do

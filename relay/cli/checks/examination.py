@@ -66,7 +66,7 @@ async def examine(
         passed = {each.check for each in findings if each.verdict is Verdict.OK}
         finding = await check.run(settings, passed, patience)
         if check.name == "settings" and warnings:
-            finding = attrs.evolve(finding, mend=" ".join(each for each in (finding.mend, *warnings) if each))
+            finding = attrs.evolve(finding, fix=" ".join(each for each in (finding.fix, *warnings) if each))
         note(finding)
     return findings
 
@@ -130,8 +130,8 @@ async def _database(settings: Settings) -> str:
         async with open_database(settings.database_url) as database:
             await database.write(_delete_nothing)
     except StoreFailed as error:
-        mend = "Give the relay's user the right to write there, or set DATABASE_URL to another place."
-        raise CheckFailed(f"{shown(settings.database_url)} can be read, but {error}.", mend) from error
+        fix = "Give the relay's user the right to write there, or set DATABASE_URL to another place."
+        raise CheckFailed(f"{shown(settings.database_url)} can be read, but {error}.", fix) from error
     return f"{shown(settings.database_url)} is up to date and takes writes."
 
 

@@ -33,7 +33,7 @@ FORWARD_UPGRADES = (
 )
 _SAME_SETTINGS = (
     "PUBLIC_URL must be exactly the origin that the carrier uses (scheme, host and port), and the running daemon must "
-    "have the PUBLIC_URL and the TWILIO_AUTH_TOKEN of these settings. Mend them, then start the daemon again, without "
+    "have the PUBLIC_URL and the TWILIO_AUTH_TOKEN of these settings. Fix them, then start the daemon again, without "
     "--local."
 )
 
@@ -151,12 +151,12 @@ async def _ask(
             return await http.request(method, f"{settings.public_url}{path}", data=fields, headers=headers)
     except NETWORK_ERRORS as error:
         if failed_in_tls(error):
-            mend = "Give the proxy or tunnel a certificate for that name, one that the public trusts."
+            fix = "Give the proxy or tunnel a certificate for that name, one that the public trusts."
         elif is_unknown_host(error):
-            mend = "Look for a typing mistake in PUBLIC_URL, and whether that name is in the DNS."
+            fix = "Look for a typing mistake in PUBLIC_URL, and whether that name is in the DNS."
         else:
-            mend = f"Start the daemon, and have the proxy or tunnel forward to its port, {settings.relay_port}."
-        raise CheckFailed(f"{settings.public_url} cannot be reached: {reason(error)}.", mend) from error
+            fix = f"Start the daemon, and have the proxy or tunnel forward to its port, {settings.relay_port}."
+        raise CheckFailed(f"{settings.public_url} cannot be reached: {reason(error)}.", fix) from error
 
 
 def _sign(settings: Settings, url: str, fields: Mapping[str, str]) -> str:

@@ -3,7 +3,7 @@
     TCP or TLS stream ─▶ trio-websocket's reader ─▶ its queue ─▶ receive
 
 A carrier that simulates every way in which a line ends asks more than trio-websocket 0.12 gives a client. With the
-stream and the nursery in our hands each defect is mended from outside:
+stream and the nursery in our hands each defect is fixed from outside:
 
 - A ping that comes while it closes crashes its reader. The error stops at the reader's nursery, and the connection
   counts as lost, with 1006: it was at its end anyway.
@@ -13,7 +13,7 @@ stream and the nursery in our hands each defect is mended from outside:
 - It says 1000 once our own Close frame is sent, answered or not. `receive` waits until the reader is over, and tells
   the peer's code, or 1006.
 
-wsproto by itself lost: it needs no mending, but the reader, the queue and both handshakes would be our own code.
+wsproto by itself lost: it needs no fixing, but the reader, the queue and both handshakes would be our own code.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ _BY_HTTP_STATUS = {
     429: "speech_busy",
 }
 _ADVICE = {
-    "speech_key_refused": "ElevenLabs refused the API key. The relay's operator has to mend ELEVENLABS_API_KEY or what "
+    "speech_key_refused": "ElevenLabs refused the API key. The relay's operator has to fix ELEVENLABS_API_KEY or what "
     "it may do.",
     "speech_quota_exceeded": "The ElevenLabs account has not enough credit for this text. Shorten it, or let the "
     "relay's operator buy more.",

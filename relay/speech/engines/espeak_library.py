@@ -95,7 +95,7 @@ def speak(text: str, language: str, *, max_seconds: float) -> Recording:
 
 @cache
 def _library() -> _Library:
-    # A failure is not remembered, so that a library that was mended is found without a restart.
+    # A failure is not remembered, so that a library that was fixed is found without a restart.
     return _Library()
 
 

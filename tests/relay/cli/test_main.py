@@ -415,7 +415,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("bare")
 def test_the_doctor_prints_a_line_a_check(run: Run) -> None:
-    """Each check is one line with its mend; what failed is named on standard error, with exit code 1."""
+    """Each check is one line with its fix; what failed is named on standard error, with exit code 1."""
     result = run("doctor")
     assert result.exit_code == 1
     lines = [line.split(maxsplit=2) for line in result.stdout.splitlines()]
@@ -427,7 +427,7 @@ def test_the_doctor_prints_a_line_a_check(run: Run) -> None:
     ]
     assert "relay serve --local" in lines[0][2]
     assert len(lines) == len(examination.CHECKS)
-    assert result.stderr == "Error: Mend what failed, then ask again: settings, agents.\n"
+    assert result.stderr == "Error: Fix what failed, then ask again: settings, agents.\n"
 
 
 @pytest.mark.usefixtures("bare")
@@ -492,8 +492,8 @@ def test_serving_takes_the_address_from_the_command_line(run: Run, monkeypatch: 
 @pytest.mark.parametrize(
     "error",
     [
-        DatabaseError("Mend the disk."),
-        ExceptionGroup("nursery", [ExceptionGroup("inner", [DatabaseError("Mend the disk.")])]),
+        DatabaseError("Fix the disk."),
+        ExceptionGroup("nursery", [ExceptionGroup("inner", [DatabaseError("Fix the disk.")])]),
     ],
     ids=["plain", "in groups"],
 )
@@ -501,12 +501,12 @@ def test_a_daemon_that_cannot_start_ends_with_1(run: Run, monkeypatch: pytest.Mo
     """What stops the daemon is said in its own words, also when it comes out of nurseries."""
     monkeypatch.setitem(sys.modules, "relay.daemon", Daemon(error))
     result = run("serve")
-    assert (result.exit_code, result.stderr) == (1, "Error: Mend the disk.\n")
+    assert (result.exit_code, result.stderr) == (1, "Error: Fix the disk.\n")
 
 
 def test_a_fault_of_ours_keeps_its_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error that nobody expected is not dressed up as the operator's, even beside one that is."""
-    fault = ExceptionGroup("nursery", [DatabaseError("Mend the disk."), ZeroDivisionError()])
+    fault = ExceptionGroup("nursery", [DatabaseError("Fix the disk."), ZeroDivisionError()])
     monkeypatch.setitem(sys.modules, "relay.daemon", Daemon(fault))
     result = run("serve")
     assert result.exit_code == 1

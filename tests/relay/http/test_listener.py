@@ -277,7 +277,7 @@ async def test_it_reports_its_address(host: str) -> None:
 
 
 async def test_a_port_in_use_says_what_to_do() -> None:
-    """Listening on a port that somebody has is an error for the operator, with the mend."""
+    """Listening on a port that somebody has is an error for the operator, with the fix."""
     async with listening() as served:
         with pytest.raises(
             ListenError, match=rf"127\.0\.0\.1:{served.port}.*Stop the other program, or choose another port"
@@ -290,7 +290,7 @@ async def test_a_port_in_use_says_what_to_do() -> None:
     [("no-such-host.invalid", "host name is not known"), ("192.0.2.1", "no such address")],
 )
 async def test_an_address_that_is_not_ours_says_what_to_do(host: str, advice: str) -> None:
-    """A host that cannot be listened on is an error for the operator, with the mend."""
+    """A host that cannot be listened on is an error for the operator, with the fix."""
     with pytest.raises(ListenError, match=advice):
         await serve(EchoApp(), ListenerOptions(), host=host, port=0, stop=trio.Event())
 

@@ -258,7 +258,7 @@ async def test_a_change_that_cannot_be_is_refused(registry: AgentRegistry) -> No
 
 
 async def test_fillers_come_back_as_they_were_given(registry: AgentRegistry) -> None:
-    """None, none at all and some are told apart, and words that cannot be stored are mended."""
+    """None, none at all and some are told apart, and words that cannot be stored are fixed."""
     agent, _token = await registry.add("my-client")
     assert (agent.fillers, agent.long_filler) == (None, None)
     assert await registry.get("my-client") == agent

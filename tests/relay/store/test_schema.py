@@ -1,4 +1,4 @@
-"""The column types: what goes in comes out, and what cannot be kept is mended."""
+"""The column types: what goes in comes out, and what cannot be kept is fixed."""
 
 from __future__ import annotations
 

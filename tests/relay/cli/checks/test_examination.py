@@ -79,11 +79,11 @@ async def test_findings_are_told_as_they_come(settings: Settings) -> None:
 
 async def test_missing_settings_are_named_with_the_way_out(settings: Settings) -> None:
     """Each setting that real calls need is named, and how to try the relay without them."""
-    mend = (await findings_for(settings.model_copy(update={"twilio_account_sid": "AC1"})))["settings"].mend
-    assert "TWILIO_ACCOUNT_SID" not in mend
-    assert "TWILIO_AUTH_TOKEN" in mend
-    assert "PUBLIC_URL" in mend
-    assert "relay serve --local" in mend
+    fix = (await findings_for(settings.model_copy(update={"twilio_account_sid": "AC1"})))["settings"].fix
+    assert "TWILIO_ACCOUNT_SID" not in fix
+    assert "TWILIO_AUTH_TOKEN" in fix
+    assert "PUBLIC_URL" in fix
+    assert "relay serve --local" in fix
 
 
 async def test_what_a_missing_setting_is_needed_for_is_skipped(settings: Settings) -> None:
@@ -138,14 +138,14 @@ async def test_silence_is_bounded(settings: Settings) -> None:
         found = await findings_for(silent, patience=0.05)
     assert found["public_url"].verdict is Verdict.FAILED
     assert "no answer within 0.05 seconds" in found["public_url"].detail
-    assert "proxy" in found["public_url"].mend
+    assert "proxy" in found["public_url"].fix
     assert found["carrier"].verdict is found["anthropic"].verdict is Verdict.UNKNOWN
 
 
 async def test_an_agent_is_asked_for(settings: Settings) -> None:
     """Without an agent it is told how to add one; with one that check is fine."""
     without = (await findings_for(settings))["agents"]
-    assert (without.verdict, without.mend) == (Verdict.FAILED, "Add one with: relay agents add ID")
+    assert (without.verdict, without.fix) == (Verdict.FAILED, "Add one with: relay agents add ID")
     async with open_database(settings.database_url) as database:
         await AgentRegistry(database).add("my-client")
     assert (await findings_for(settings))["agents"].verdict is Verdict.OK
@@ -243,7 +243,7 @@ async def test_languages_and_voices_of_all_agents_are_looked_at(settings: Settin
     assert "Did you mean en-US?" in found.detail
     assert "emil's voice" in found.detail
     assert "anna" not in found.detail
-    assert "relay agents set ID" in found.mend
+    assert "relay agents set ID" in found.fix
 
 
 async def test_warnings_about_the_settings_are_in_the_report(settings: Settings) -> None:
@@ -252,7 +252,7 @@ async def test_warnings_about_the_settings_are_in_the_report(settings: Settings)
         update={"twilio_account_sid": "AC1", "twilio_auth_token": "t", "public_url": "https://127.0.0.1:1"}
     )
     findings = await examine(lambda: complete, lambda _: None, warnings=["ANTROPIC_API_KEY is not a setting."])
-    assert (findings[0].verdict, findings[0].mend) == (Verdict.OK, "ANTROPIC_API_KEY is not a setting.")
+    assert (findings[0].verdict, findings[0].fix) == (Verdict.OK, "ANTROPIC_API_KEY is not a setting.")
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ async def test_files_that_others_may_read_are_told(settings: Settings, tmp_path:
     path.touch()
     path.chmod(mode)
     found = (await findings_for(settings))["files"]
-    assert (found.verdict, found.mend) == (Verdict.FAILED, f"Take that from them with: chmod go= {path}")
+    assert (found.verdict, found.fix) == (Verdict.FAILED, f"Take that from them with: chmod go= {path}")
     if path.exists():  # looking at the database may have removed what lay beside it
         path.chmod(0o600)
     assert (await findings_for(settings))["files"].verdict is Verdict.OK
@@ -281,7 +281,7 @@ async def test_a_folder_of_audio_that_others_may_read_is_told(tmp_path: Path) ->
     audio = tmp_path / "my relay" / "relay.db.audio"
     audio.mkdir(mode=0o755)
     found = (await findings_for(settings))["files"]
-    assert (found.verdict, found.mend) == (Verdict.FAILED, f"Take that from them with: chmod go= '{audio}'")
+    assert (found.verdict, found.fix) == (Verdict.FAILED, f"Take that from them with: chmod go= '{audio}'")
     audio.chmod(0o700)
     assert (await findings_for(settings))["files"].verdict is Verdict.OK
 

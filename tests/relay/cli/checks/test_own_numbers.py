@@ -90,7 +90,7 @@ async def test_a_number_that_leads_elsewhere_is_told(tmp_path: Path, found: dict
         with pytest.raises(CheckFailed, match=told) as ill:
             await webhooks(settings)
     assert not isinstance(ill.value, CannotTell)
-    text = ill.value.detail + ill.value.mend
+    text = ill.value.detail + ill.value.fix
     assert "my-client" in text
     assert NUMBER not in text
     assert "evil" not in text

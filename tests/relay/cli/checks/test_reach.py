@@ -57,8 +57,8 @@ async def test_another_token_is_a_failed_signature(here: RelayHere) -> None:
     """A relay with another token refuses, and the operator is told what must be alike; the token is not shown."""
     with pytest.raises(CheckFailed) as found:
         await signature(settings_for(here.url, "another-secret"))
-    assert "PUBLIC_URL must be exactly the origin that the carrier uses" in found.value.mend
-    assert "another-secret" not in found.value.detail + found.value.mend
+    assert "PUBLIC_URL must be exactly the origin that the carrier uses" in found.value.fix
+    assert "another-secret" not in found.value.detail + found.value.fix
 
 
 async def test_another_origin_is_a_failed_signature(here: RelayHere) -> None:
@@ -71,7 +71,7 @@ async def test_a_refused_upgrade_is_named(here: RelayHere) -> None:
     """403 to the upgrade alone means that something changes it on its way."""
     with pytest.raises(CheckFailed, match="403") as found:
         await upgrade(settings_for(here.url, "another-secret"))
-    assert "X-Twilio-Signature" in found.value.mend
+    assert "X-Twilio-Signature" in found.value.fix
 
 
 async def test_a_relay_of_another_version_is_well() -> None:
@@ -110,15 +110,15 @@ async def test_nobody_at_the_public_url_is_told() -> None:
         pass
     with pytest.raises(CheckFailed, match="cannot be reached: Connection refused") as found:
         await public_url(settings_for(server.url))
-    assert "Start the daemon" in found.value.mend
+    assert "Start the daemon" in found.value.fix
 
 
 async def test_a_name_that_nobody_knows_is_told() -> None:
     """A host that does not exist is a matter of PUBLIC_URL, not of the daemon: it may well be running."""
     with pytest.raises(CheckFailed, match="there is no such host") as found:
         await public_url(settings_for("https://voice.invalid"))
-    assert "PUBLIC_URL" in found.value.mend
-    assert "Start the daemon" not in found.value.mend
+    assert "PUBLIC_URL" in found.value.fix
+    assert "Start the daemon" not in found.value.fix
 
 
 async def test_a_server_without_tls_is_told() -> None:
@@ -126,7 +126,7 @@ async def test_a_server_without_tls_is_told() -> None:
     async with small_server({"/health": HEALTH}) as server:
         with pytest.raises(CheckFailed, match="TLS") as found:
             await public_url(settings_for(server.url.replace("http", "https")))
-    assert "certificate" in found.value.mend
+    assert "certificate" in found.value.fix
 
 
 async def test_plain_http_is_for_loopback() -> None:
@@ -149,7 +149,7 @@ async def test_an_upgrade_that_is_not_forwarded_is_told(status: int) -> None:
     async with small_server({SOCKET: Reply(status, b"no")}) as server:
         with pytest.raises(CheckFailed, match=f"answered with {status}") as found:
             await upgrade(settings_for(server.url))
-    assert "forward WebSocket upgrades" in found.value.mend
+    assert "forward WebSocket upgrades" in found.value.fix
 
 
 async def test_a_socket_of_somebody_else_is_told() -> None:

@@ -58,7 +58,7 @@ async def test_wrong_credentials_are_told(status: int) -> None:
         with pytest.raises(CheckFailed, match=str(status)) as found:
             await carrier(settings_for(server.url))
     assert not isinstance(found.value, CannotTell)
-    assert TOKEN not in found.value.detail + found.value.mend
+    assert TOKEN not in found.value.detail + found.value.fix
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ async def test_a_wrong_key_is_told(status: int) -> None:
         with pytest.raises(CheckFailed, match=str(status)) as found:
             await answering_machine(settings_for(server.url))
     assert not isinstance(found.value, CannotTell)
-    assert KEY not in found.value.detail + found.value.mend
+    assert KEY not in found.value.detail + found.value.fix
 
 
 async def test_a_model_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +120,7 @@ async def test_a_model_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
         with pytest.raises(CheckFailed, match="no model claude-haiku-4-5") as found:
             await answering_machine(Settings(anthropic_api_key=KEY))
-    assert "ANSWERING_MACHINE_MODEL" in found.value.mend
+    assert "ANSWERING_MACHINE_MODEL" in found.value.fix
 
 
 @pytest.mark.parametrize(
@@ -192,8 +192,8 @@ async def test_what_keeps_elevenlabs_from_speaking_is_told(
     with pytest.raises(CheckFailed, match=told) as found:
         await ask_elevenlabs(tmp_path, GOOD | changes)
     assert not isinstance(found.value, CannotTell)
-    assert found.value.mend
-    assert KEY not in found.value.detail + found.value.mend
+    assert found.value.fix
+    assert KEY not in found.value.detail + found.value.fix
 
 
 @pytest.mark.parametrize(
