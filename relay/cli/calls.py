@@ -34,7 +34,7 @@ def calls() -> None:
 
 @calls.command("list", epilog=example("relay calls list --state live"))
 @click.option("--agent", metavar="ID", help="Only this agent's.")
-@click.option("--state", type=click.Choice(list(CallState)), help="Only those of this state.")
+@click.option("--state", type=click.Choice([each.value for each in CallState]), help="Only those of this state.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
 @json_option
 def list_calls(agent: str | None, state: str | None, limit: int, as_json: bool) -> None:
