@@ -22,6 +22,10 @@ SHORTEST_RING, LONGEST_RING = 5, 120
 """For how many seconds a telephone may ring; the carrier itself takes 600 at most, for `<Dial>` and for a call."""
 
 
+# How many answered turns of a call are remembered, to know a repeated answer when it comes.
+REMEMBERED_TURNS = 16
+
+
 class Speaker(StrEnum):
     """Who said a line of the transcript.
 
@@ -232,3 +236,38 @@ class CallSummary:
     turns_by: Mapping[str, int] = attrs.field(factory=dict)
     left_message: bool = False
     transcript: tuple[Line, ...] = attrs.field(default=(), repr=False)
+
+
+@attrs.frozen
+class Owner:
+    """Who has a call.
+
+    `session` is the client session that has claimed it, and gets its turns for as long as it is here; None while none
+    has. `client` is the key of the one that the call talks to, among the clients that come to the agent's turn queue;
+    empty for none.
+    """
+
+    session: object | None = None
+    client: str = ""
+
+
+NOBODY = Owner()
+
+
+@attrs.define
+class CallMemory:
+    """What is remembered of the clients that a call had by the turn queue: who answered what, and who last.
+
+    `displaced` is who had the call before it was claimed.
+    """
+
+    displaced: str = ""
+    follower: str = ""
+    answered: dict[int, str] = attrs.field(factory=dict)
+
+    def note_answer(self, turn: int, client: str) -> None:
+        """Remember who has answered a turn."""
+        self.follower = client
+        self.answered[turn] = client
+        while len(self.answered) > REMEMBERED_TURNS:
+            del self.answered[next(iter(self.answered))]

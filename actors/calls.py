@@ -33,7 +33,7 @@ import attrs
 import trio
 
 from actors.call_session import CallServices, CallSession
-from actors.call_values import Callee, CallInfo, CallSummary, Line
+from actors.call_values import NOBODY, Callee, CallInfo, CallMemory, CallSummary, Line, Owner
 from actors.clients import Presence
 from actors.commands import StoreMessage
 from actors.errors import CallRefused, StoreFailed, UnknownCall
@@ -47,6 +47,7 @@ from actors.events import (
     DrainRequested,
     HangUpRequested,
     MessageLeft,
+    OwnerChanged,
     TransferMoved,
     TransferRequested,
 )
@@ -105,6 +106,10 @@ class Call:
     policy: Policy
     session: CallSession | None = None
     """The call session that it has now."""
+    owner: Owner = NOBODY
+    """Which client has it. A client that comes back on another session claims it again."""
+    memory: CallMemory = attrs.field(factory=CallMemory)
+    """What the turn queue remembers of it."""
     has_place: bool = True
     """Whether a place is kept for a session that is to come."""
     seconds_to_connect: float = 0.0
@@ -183,7 +188,7 @@ class Calls:
             self._leave(call)
             if not call.is_over:
                 self._tell_if_gone(call.agent_id, call.call_sid)
-            call.transcript, call.transfer = (), None
+            call.transcript, call.transfer, call.owner, call.memory = (), None, NOBODY, CallMemory()
             call.was_connected = call.was_connected and not call.is_over
             call.is_over = False
         call.info, call.policy, call.idempotency_token = info, policy, idempotency_token
@@ -313,6 +318,7 @@ class Calls:
             self.services.tell(CallGone(info.agent_id, info.call_sid))
             return
         if not session.may_return:
+            call.owner, call.memory = NOBODY, CallMemory()
             self.services.tell(CallGone(info.agent_id, info.call_sid))
         call.transcript = session.transcript
         is_newest = call.info.connection <= info.connection
@@ -331,6 +337,16 @@ class Calls:
         """Return a call that is not over, with or without a session; of this agent only, if one is named."""
         call = self._calls.get(call_sid)
         return call if call is not None and call.is_of(call.agent_id if agent_id is None else agent_id) else None
+
+    def find_going(self, agent_id: str, call_sid: str) -> Call | None:
+        """Return a call of this agent that has a session, or may have another; None for any other call."""
+        call = self._calls.get(call_sid)
+        return call if call is not None and call.agent_id == agent_id and call.is_occupying else None
+
+    def owner_of(self, info: CallInfo) -> Owner:
+        """Return who has a call."""
+        call = self.find_going(info.agent_id, info.call_sid)
+        return NOBODY if call is None else call.owner
 
     def find(self, agent_id: str, call_sid: str) -> CallSession | None:
         """Return the session that a call of this agent has now, None where it has none."""
@@ -376,12 +392,18 @@ class Calls:
         call = self._calls.get(call_sid)
         return call.transfer if call is not None and call.agent_id == agent_id else None
 
-    def claim(self, agent_id: str, call_sid: str) -> None:
-        """Claim a live call of this agent for its client; the answering machine gives it up when its turn is over.
+    def claim(self, agent_id: str, call_sid: str, owner: Owner) -> None:
+        """Give a call of this agent to a client session; the answering machine gives it up when its turn is over.
 
         A call that the client has already stays with it. Raises `UnknownCall`.
         """
-        self._own(agent_id, call_sid).inbox.post(CallClaimed())
+        call = self.find_going(agent_id, call_sid)
+        if call is None:
+            raise UnknownCall(call_sid)
+        before, call.owner = call.owner, owner
+        self.services.tell(OwnerChanged(agent_id, call_sid, owner, before))
+        if call.session is not None:
+            call.session.inbox.post(CallClaimed())
 
     def recognise(self, agent_id: str, call_sid: str, callee: Callee) -> None:
         """Tell a call who picked up, now or when it has a session. No-op for any other call."""

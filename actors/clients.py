@@ -56,8 +56,6 @@ class Presence(Generic[SessionT]):
 
     grace: float
     _sessions: dict[str, list[tuple[SessionT, Reachability]]] = attrs.field(factory=dict, init=False)
-    # Who has claimed a call, by call sid: that session gets its turns as long as it is here.
-    _claims: dict[str, SessionT] = attrs.field(factory=dict, init=False)
     _lost_until: dict[str, float] = attrs.field(factory=dict, init=False)
     _watchers: dict[str, set[Watcher]] = attrs.field(factory=dict, init=False)
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -101,22 +99,12 @@ class Presence(Generic[SessionT]):
         if self.availability(agent_id) is not before:
             self._publish(agent_id)
 
-    def newest(self, agent_id: str, call_sid: str = "") -> SessionT | None:
-        """Return the session that gets the agent's next turn (of this call), or None when none can answer."""
-        return routing.choose(self._sessions.get(agent_id, ()), self._claims.get(call_sid))
+    def newest(self, agent_id: str, claimed_by: object | None = None) -> SessionT | None:
+        """Return the session that gets the agent's next turn, or None when none can answer.
 
-    def claim(self, session: SessionT, call_sid: str) -> None:
-        """Let a session have all turns of a call from now on; the newest claim holds."""
-        self._claims[call_sid] = session
-
-    def unclaim(self, call_sid: str) -> None:
-        """Forget whose a call was: it is over. Harmless when nobody had claimed it."""
-        self._claims.pop(call_sid, None)
-
-    def claimant(self, agent_id: str, call_sid: str) -> SessionT | None:
-        """Return the session that has claimed a call, as long as it is here and can answer."""
-        claimed_by = self._claims.get(call_sid)
-        return claimed_by if claimed_by is not None and self.newest(agent_id, call_sid) is claimed_by else None
+        That is the one that has claimed the turn's call (`Owner.session`), as long as it is here and can answer.
+        """
+        return routing.choose(self._sessions.get(agent_id, ()), claimed_by)
 
     def availability(self, agent_id: str) -> Availability:
         """Say whether the agent's client is here, was lost within the grace, can only be woken, or is away."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import attrs
 from attrs.validators import instance_of, matches_re, optional
 
-from actors.call_values import Availability, Callee, CallInfo, Reason
+from actors.call_values import Availability, Callee, CallInfo, Owner, Reason
 
 # ── from the carrier ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -285,4 +285,14 @@ class TransferMoved:
     call_sid: str
 
 
-CallNews = MessageLeft | ClientWanted | CallEnded | CallGone | TransferMoved
+@attrs.frozen
+class OwnerChanged:
+    """A client session has claimed the call, which was `before` another's, or nobody's."""
+
+    agent_id: str
+    call_sid: str
+    owner: Owner
+    before: Owner
+
+
+CallNews = MessageLeft | ClientWanted | CallEnded | CallGone | OwnerChanged | TransferMoved

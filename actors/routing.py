@@ -28,15 +28,16 @@ _ANSWERS = frozenset({Reachability.SAMPLING, Reachability.TURN_TOOL})
 T = TypeVar("T")
 
 
-def choose(reachable: Sequence[tuple[T, Reachability]], claimed_by: T | None = None) -> T | None:
+def choose(reachable: Sequence[tuple[T, Reachability]], claimed_by: object | None = None) -> T | None:
     """Pick who gets the next words of a call, or None when nobody can answer.
 
     `reachable` is in the order of arrival. Who has claimed the call gets it as long as it can answer; otherwise the
     best way goes before the others, and among equals the newest.
     """
     able = [(each, way) for each, way in reachable if way in _ANSWERS]
-    if any(each is claimed_by for each, _way in able):
-        return claimed_by
+    for each, _way in able:
+        if each is claimed_by:
+            return each
     best = min((_ORDER.index(way) for _each, way in able), default=None)
     return next((each for each, way in reversed(able) if _ORDER.index(way) == best), None)
 

@@ -27,22 +27,77 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from weakref import WeakValueDictionary
 
 import attrs
 import trio
 from attrs.validators import ge, gt
 
 from actors.attendance import Attendance
-from actors.call_values import TurnRequest
+from actors.call_values import NOBODY, Owner, TurnRequest
+from actors.calls import Call, Calls
 from actors.clients import AnsweringSession, Presence
-from actors.errors import ClientLeft
-from actors.pending_turns import CallMemory, CallOver, PendingTurn, TurnOver, TurnTaken, Utterance
+from actors.errors import CallError, ClientLeft
+from actors.events import OwnerChanged
 from actors.ports import Answer
 from actors.routing import Reachability
 from actors.transcript import is_audible
 
 # Pieces of one answer that may wait to be spoken; a client with more of them waits for the caller to hear some.
 MAX_PIECES = 16
+
+
+class TurnOver(CallError):
+    """Say that a turn takes no answer any more: it was answered in time by nobody, or the caller has gone on."""
+
+
+class TurnTaken(CallError):
+    """Say that another client of the agent has the turn, or the whole call."""
+
+
+class CallOver(CallError):
+    """Say that the call whose words were waited for is over."""
+
+
+@attrs.frozen(kw_only=True)
+class Utterance:
+    """Words of a caller that were given to a client.
+
+    `is_new` says that this client was not the last one to answer in the call, so it has not followed it. `waiting`
+    counts the other calls of the agent whose words nobody has taken yet.
+    """
+
+    request: TurnRequest
+    is_new: bool
+    waiting: int
+
+
+@attrs.define(eq=False)
+class PendingTurn:
+    """A turn that a call waits for: who has it in hand since when, and what came of it.
+
+    It is begun with the first piece of an answer and answered with the last; abandoned, it will have none.
+    """
+
+    request: TurnRequest
+    asked_at: float
+    pieces: trio.MemorySendChannel[str]
+    holder: str = ""
+    given_at: float = -math.inf
+    is_begun: bool = False
+    is_answered: bool = False
+    is_abandoned: bool = False
+
+    def end(self) -> None:
+        """Take no more: all was said that there will be."""
+        self.is_answered = True
+        self.pieces.close()
+
+    def abandon(self) -> None:
+        """Have the call ask somebody else, unless all was said that there will be."""
+        if not self.is_answered:
+            self.is_abandoned = True
+            self.pieces.close()
 
 
 @attrs.frozen(kw_only=True)
@@ -63,11 +118,11 @@ class TurnQueue:
 
     agent_id: str
     _presence: Presence[AnsweringSession]
+    _calls: Calls
     _options: DeskOptions
     _on_change: Callable[[TurnQueue], None]
     _attendance: Attendance = attrs.field(init=False)
     _turns: dict[str, PendingTurn] = attrs.field(factory=dict, init=False)
-    _memories: dict[str, CallMemory] = attrs.field(factory=dict, init=False)
     _stirred: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -83,7 +138,6 @@ class TurnQueue:
         call_sid = request.call.call_sid
         pieces, spoken = trio.open_memory_channel[str](MAX_PIECES)
         turn = self._turns[call_sid] = PendingTurn(request, trio.current_time(), pieces)
-        self._memories.setdefault(call_sid, CallMemory())
         self._stir()
         try:
             async with spoken:
@@ -97,35 +151,35 @@ class TurnQueue:
                 del self._turns[call_sid]
             self._stir()
 
-    def open(self, call_sid: str) -> None:
-        """Take note of a call whose words may be waited for before it has said any. It must be forgotten later."""
-        self._memories.setdefault(call_sid, CallMemory())
-        self._stir()
+    def on_owner_changed(self, news: OwnerChanged) -> None:
+        """Hand a call over that was claimed, by a client of this queue or by a session that is asked directly.
 
-    def remembers(self, call_sid: str) -> bool:
-        """Whether a call is not over, as far as is known here: one whose line was lost may come back on another."""
-        return call_sid in self._memories
-
-    def forget(self, call_sid: str) -> None:
-        """Let go of what is remembered of a call, because it is over."""
-        self._memories.pop(call_sid, None)
-        self._stir()
-
-    def hand_over(self, call_sid: str) -> None:
-        """Let go of a call that has been claimed by a session that is asked directly: it is asked at once.
-
-        What was begun here is not asked again: the caller has heard the half of it.
+        Whoever had it gets an error for what it still says. The words that are waited for are the claimer's too: they
+        are asked again, at once, unless another one has begun to answer them, because the caller has heard the half.
         """
-        memory = self._memories.get(call_sid)
-        if memory is not None:
-            memory.owner, memory.is_claimed = "", False
-        turn = self._turns.get(call_sid)
-        if turn is None:
-            return
-        if turn.is_begun:
+        turn = self._turns.get(news.call_sid)
+        if news.owner.session is self:
+            self._on_claim(news, turn)
+        elif turn is not None and turn.is_begun:
             turn.end()
-        else:
+        elif turn is not None:
             turn.abandon()
+        self._stir()
+
+    def _on_claim(self, news: OwnerChanged, turn: PendingTurn | None) -> None:
+        client, leader = news.owner.client, (turn.holder if turn else "") or news.before.client
+        call = self._call(news.call_sid)
+        if call is not None and leader != client and not self._attendance.has_parted(leader):
+            call.memory.displaced = leader
+        self._see(client)
+        if turn is not None and turn.holder not in {"", client}:
+            turn.holder, turn.given_at = "", -math.inf
+            if turn.is_begun:
+                turn.end()
+
+    def on_call_gone(self) -> None:
+        """Let whoever waits for a call's words look whether there is any."""
+        self._stir()
 
     # ── the client's side ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -161,7 +215,7 @@ class TurnQueue:
             turn, due = self._find(client, call_sid)
             if turn is not None:
                 return self._give(turn, client)
-            if call_sid and call_sid not in self._memories:
+            if call_sid and self._call(call_sid) is None:
                 raise CallOver("the call is over")
             if until <= trio.current_time():
                 return None
@@ -173,18 +227,19 @@ class TurnQueue:
 
         Raises `TurnOver` and `TurnTaken`. Waits only while `MAX_PIECES` of the answer are still to be spoken.
         """
-        memory = self._memories.get(call_sid)
-        asked = self._turns.get(call_sid)
-        if memory is not None and turn in memory.answered:
-            if memory.answered[turn] != client and not self._attendance.has_parted(memory.answered[turn]):
+        call, asked = self._call(call_sid), self._turns.get(call_sid)
+        answered = None if call is None else call.memory.answered.get(turn)
+        if answered is not None:
+            if answered != client and not self._attendance.has_parted(answered):
                 raise TurnTaken("another client of your agent has answered this turn")
             return False
         if self._is_others(client, call_sid):
             raise TurnTaken("another client of your agent has this call")
         self._see(client)
-        if memory is None or asked is None or asked.request.turn != turn or asked.is_abandoned:
+        if call is None or asked is None or asked.request.turn != turn or asked.is_abandoned:
             raise TurnOver("this turn takes no answer any more")
-        asked.holder = memory.owner = client
+        asked.holder = client
+        call.owner = attrs.evolve(call.owner, client=client)
         asked.given_at = trio.current_time()
         try:
             if text.strip():
@@ -194,27 +249,8 @@ class TurnQueue:
             raise TurnOver("this turn takes no answer any more") from None
         if not more:
             asked.end()
-            memory.note_answer(turn, client)
+            call.memory.note_answer(turn, client)
         return True
-
-    def claim(self, client: str, call_sid: str) -> None:
-        """Let a client have a call from now on; whoever had it gets an error for what it still says.
-
-        The words that are waited for are the client's too, unless another one has begun to answer them. The client
-        counts as around, so that the answering machine can hand the call over. To be forgotten later, as with `open`.
-        """
-        memory = self._memories.setdefault(call_sid, CallMemory())
-        turn = self._turns.get(call_sid)
-        if (leader := self._leader(call_sid)) != client and not self._attendance.has_parted(leader):
-            memory.displaced = leader
-        memory.owner, memory.is_claimed = client, True
-        self._presence.claim(self, call_sid)
-        self._see(client)
-        if turn is not None and turn.holder not in {"", client}:
-            turn.holder, turn.given_at = "", -math.inf
-            if turn.is_begun:
-                turn.end()
-        self._stir()
 
     def leave(self, client: str) -> None:
         """Take note that a client is gone: its turns fail at once, and its calls may be had by others."""
@@ -256,7 +292,7 @@ class TurnQueue:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is left that would be missed."""
-        return not (self._turns or self._memories) and self._attendance.empty_at() <= trio.current_time()
+        return not self._turns and self._attendance.empty_at() <= trio.current_time()
 
     # ── who gets what ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -281,38 +317,46 @@ class TurnQueue:
             return -math.inf if is_named else turn.given_at + self._options.again
         if turn.holder:
             return self._attendance.gone_at(turn.holder)
-        memory = self._memory(turn)
-        if memory.owner in {"", client} or has_parted(memory.owner):
+        owner = self._owner(turn.request.call.call_sid)
+        if owner.client in {"", client} or has_parted(owner.client):
             return -math.inf
-        gone = self._attendance.gone_at(memory.owner)
-        return gone if memory.is_claimed else min(gone, turn.asked_at + self._options.patience)
+        gone = self._attendance.gone_at(owner.client)
+        return gone if owner.session is self else min(gone, turn.asked_at + self._options.patience)
 
     def _is_others(self, client: str, call_sid: str) -> bool:
         """Whether a call is that of another client: of one that is asked directly, or of one around here."""
-        if self._presence.claimant(self.agent_id, call_sid) not in {None, self}:
+        claimed_by = self._owner(call_sid).session
+        is_elsewhere = claimed_by is not None and claimed_by is not self
+        if is_elsewhere and self._presence.newest(self.agent_id, claimed_by) is claimed_by:
             return True
         leader = self._leader(call_sid)
         if leader in {"", client} or not self._attendance.is_around(leader):
             return False
         # From whom the call was taken is not the one who took it and comes back under another key.
-        memory = self._memories.get(call_sid)
-        return not self._attendance.has_parted(leader) or (memory is not None and memory.displaced == client)
+        call = self._call(call_sid)
+        return not self._attendance.has_parted(leader) or (call is not None and call.memory.displaced == client)
 
     def _leader(self, call_sid: str) -> str:
         """Return who has the words of a call that are waited for, else who had the last ones; empty for nobody."""
-        turn, memory = self._turns.get(call_sid), self._memories.get(call_sid)
-        return (turn.holder if turn else "") or (memory.owner if memory else "")
+        turn = self._turns.get(call_sid)
+        return (turn.holder if turn else "") or self._owner(call_sid).client
 
     def _give(self, turn: PendingTurn, client: str) -> Utterance:
-        memory = self._memory(turn)
+        call = self._call(turn.request.call.call_sid)
         turn.holder, turn.given_at = client, trio.current_time()
-        memory.owner = client
+        is_new = True
+        if call is not None:
+            call.owner = attrs.evolve(call.owner, client=client)
+            is_new = call.memory.follower != client
         self._see(client)
-        return Utterance(request=turn.request, is_new=memory.follower != client, waiting=self.waiting_calls)
+        return Utterance(request=turn.request, is_new=is_new, waiting=self.waiting_calls)
 
-    def _memory(self, turn: PendingTurn) -> CallMemory:
-        # Made anew for a turn that is asked after its call was said to be over.
-        return self._memories.setdefault(turn.request.call.call_sid, CallMemory())
+    def _call(self, call_sid: str) -> Call | None:
+        return self._calls.find_going(self.agent_id, call_sid)
+
+    def _owner(self, call_sid: str) -> Owner:
+        call = self._call(call_sid)
+        return NOBODY if call is None else call.owner
 
     def _see(self, client: str) -> None:
         self._attendance.see(client)
@@ -323,3 +367,71 @@ class TurnQueue:
         stirred, self._stirred = self._stirred, trio.Event()
         stirred.set()
         self._on_change(self)
+
+
+@attrs.define(eq=False)
+class TurnQueues:
+    """Know the desk of each agent. One instance, with one task in `run`, which ends the graces."""
+
+    presence: Presence[AnsweringSession]
+    calls: Calls
+    options: DeskOptions = attrs.field(factory=DeskOptions)
+    # Weak, so that there is one desk for an agent as long as anybody holds it, and none when nobody does; a desk with
+    # something to remember is held in `_busy`.
+    _known: WeakValueDictionary[str, TurnQueue] = attrs.field(factory=WeakValueDictionary, init=False)
+    _busy: dict[str, TurnQueue] = attrs.field(factory=dict, init=False)
+    _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def of(self, agent_id: str) -> TurnQueue:
+        """Return the desk of an agent, making it on first use."""
+        desk = self._known.get(agent_id)
+        if desk is None:
+            desk = self._known[agent_id] = TurnQueue(agent_id, self.presence, self.calls, self.options, self._look_at)
+        return desk
+
+    def on_call_gone(self, agent_id: str) -> None:
+        """Let whoever waits for the words of a call of this agent look whether it is over."""
+        desk = self._known.get(agent_id)
+        if desk is not None:
+            desk.on_call_gone()
+
+    def on_owner_changed(self, news: OwnerChanged) -> None:
+        """See `TurnQueue.on_owner_changed`."""
+        desk = self._known.get(news.agent_id)
+        if desk is not None:
+            desk.on_owner_changed(news)
+
+    def leave(self, agent_id: str, client: str) -> None:
+        """Take note that a client is gone. Harmless for one that never came to the desk."""
+        desk = self._known.get(agent_id)
+        if desk is not None:
+            desk.leave(client)
+
+    def part(self, agent_id: str, client: str) -> None:
+        """Take note that a client comes under another key next time: see `TurnQueue.part`."""
+        desk = self._known.get(agent_id)
+        if desk is not None:
+            desk.part(client)
+
+    def is_engaged(self, agent_id: str, client: str) -> bool:
+        """Whether a client waits at its desk, or has taken words from it that are not answered."""
+        desk = self._known.get(agent_id)
+        return desk is not None and desk.is_engaged(client)
+
+    async def run(self) -> None:
+        """End the graces of clients that are not around any more. Runs until cancelled, at any point."""
+        while True:
+            self._changed = trio.Event()
+            due = min((desk.settle() for desk in self._busy.values()), default=math.inf)
+            for agent_id in [agent_id for agent_id, desk in self._busy.items() if desk.is_idle]:
+                del self._busy[agent_id]
+            with trio.move_on_at(due):
+                await self._changed.wait()
+
+    def __len__(self) -> int:
+        """Count the desks with something to remember."""
+        return len(self._busy)
+
+    def _look_at(self, desk: TurnQueue) -> None:
+        self._busy[desk.agent_id] = desk
+        self._changed.set()

@@ -39,10 +39,11 @@ import trio
 from sqlalchemy import text
 
 from actors.call_session import CallServices
+from actors.call_values import CallInfo, Owner
 from actors.calls import Calls
 from actors.clients import AnsweringSession, Presence
 from actors.commands import By
-from actors.events import CallEnded, CallGone, CallNews, ClientWanted, MessageLeft, TransferMoved
+from actors.events import CallEnded, CallGone, CallNews, ClientWanted, MessageLeft, OwnerChanged, TransferMoved
 from actors.policy import Policy
 from actors.ports import Responder
 from relay import local as local_mode
@@ -325,7 +326,7 @@ class Relay:
         messages = WaitingMessages(database)
         presence = Presence[AnsweringSession](grace=RECONNECT_GRACE)
         self._meter = CallMeter()
-        responders: dict[By, Responder] = {By.CLIENT: SpokenResponder(ClientResponder(presence))}
+        responders: dict[By, Responder] = {By.CLIENT: SpokenResponder(ClientResponder(presence, self._owner_of))}
         if vendors.machine is not None:
             responders[By.ANSWERING_MACHINE] = vendors.machine
         services = CallServices(
@@ -534,6 +535,9 @@ class Relay:
             ],
         }
 
+    def _owner_of(self, call: CallInfo) -> Owner:
+        return self.calls.owner_of(call)
+
     def _on_call_news(self, news: CallNews) -> None:
         match news:
             case MessageLeft():
@@ -543,7 +547,9 @@ class Relay:
             case CallEnded() | TransferMoved():
                 self._transfers.on_call_news(news)
             case CallGone():
-                self._clients.on_call_over(news.agent_id, news.call_sid)
+                self._clients.on_call_gone(news.agent_id)
+            case OwnerChanged():
+                self._clients.on_owner_changed(news)
             case _:
                 assert_never(news)
 

@@ -48,10 +48,10 @@ from rich.table import Table
 
 from actors.call_session import CallServices, CallSession
 from actors.call_values import Availability, CallInfo, Direction, Line, MessageDraft, Reason, Speaker, TurnRequest
+from actors.calls import Calls
 from actors.clients import AnsweringSession, Presence
 from actors.commands import By, StartTurn
 from actors.conversation import Conversation
-from actors.errors import UnknownCall
 from actors.events import CallerGone, PhoneEvent, PieceSaid, SpeechPlayed, TurnFinished, UtteranceHeard
 from actors.policy import Policy
 from actors.ports import Answer
@@ -328,21 +328,6 @@ class Nowhere:
         return []
 
 
-class NoCalls:
-    """The calls of a relay that has none."""
-
-    def live(self, _agent_id: str | None = None) -> list[CallSession]:
-        """Know of no calls."""
-        return []
-
-    def find(self, _agent_id: str, _call_sid: str) -> None:
-        """Find none."""
-
-    def claim(self, _agent_id: str, call_sid: str) -> None:
-        """Have none to give."""
-        raise UnknownCall(call_sid)
-
-
 @attrs.define(eq=False)
 class MemoryLine:
     """A line to a caller in this process, who says one thing at a time and waits for the answer."""
@@ -467,15 +452,15 @@ async def sampling(directory: Path) -> AsyncIterator[Round]:
     async with database_in(directory) as database, trio.open_nursery() as nursery:
         agents = AgentRegistry(database)
         _agent, token = await agents.add(AGENT)
-        app = McpApp(
-            agents, ClientHellos(database), WaitingMessages(database), Nowhere(), presence, live_calls=NoCalls()
-        )
+        services = CallServices(responders={}, messages=Nowhere(), journal=Nowhere(), observer=CallMeter())
+        calls = Calls(services, presence, max_calls=1)
+        app = McpApp(agents, ClientHellos(database), WaitingMessages(database), Nowhere(), presence, live_calls=calls)
         listen = partial(serve, app, ListenerOptions(), host="127.0.0.1", port=0, stop=trio.Event())
         host, port = await nursery.start(listen)
         with presence.watch(AGENT, lambda _availability: here.set()):
             async with open_echo_client(f"http://{host}:{port}/sse?token={token}"):
                 await here.wait()
-                yield one_by_one(lambda _number: ClientResponder(presence).respond(request, Nowhere()))
+                yield one_by_one(lambda _number: ClientResponder(presence, calls.owner_of).respond(request, Nowhere()))
         nursery.cancel_scope.cancel("measured")
 
 

@@ -23,9 +23,10 @@ import trio
 from mcp_types import JSONRPCMessage
 
 from actors.call_values import CallInfo
+from actors.calls import Calls
 from actors.clients import AnsweringSession, Presence
-from actors.turn_queue import DeskOptions
-from actors.turn_queues import TurnQueues
+from actors.events import OwnerChanged
+from actors.turn_queue import DeskOptions, TurnQueues
 from relay.http.asgi import Receive, Scope, Send
 from relay.http.responses import (
     LONGEST_MESSAGE,
@@ -39,7 +40,8 @@ from relay.http.responses import (
 )
 from relay.mcp.handshakes import HandshakeCache
 from relay.mcp.live_messages import LiveMessages
-from relay.mcp.ports import STORE_FAILURES, Calls, Hellos, LiveCalls, Messages, TokenDirectory
+from relay.mcp.ports import STORE_FAILURES, Hellos, Messages, TokenDirectory
+from relay.mcp.ports import Calls as AgentCalls
 from relay.mcp.registry import ClientHere, Registry
 from relay.mcp.returning_clients import ReturningClients
 from relay.mcp.server import build_server, options_of
@@ -71,10 +73,10 @@ class McpApp:
         directory: TokenDirectory,
         hellos: Hellos,
         messages: Messages,
-        calls: Calls,
+        calls: AgentCalls,
         presence: Presence[AnsweringSession],
         *,
-        live_calls: LiveCalls,
+        live_calls: Calls,
         desk_options: DeskOptions | None = None,
         timing: Timing | None = None,
         sessions_per_agent: int = SESSIONS_PER_AGENT,
@@ -89,7 +91,7 @@ class McpApp:
         self._book = HandshakeCache(hellos)
         self._messages = LiveMessages(messages, live_calls)
         self._presence = presence
-        self._desks = TurnQueues(presence, desk_options or DeskOptions())
+        self._desks = TurnQueues(presence, live_calls, desk_options or DeskOptions())
         self._timing = timing or Timing()
         self._bodies = Bodies(self._timing.body_patience)
         self._returning = ReturningClients()
@@ -99,7 +101,7 @@ class McpApp:
             [
                 *message_tools(self._messages),
                 *call_tools(calls),
-                *turn_tools(self._room, live_calls, presence),
+                *turn_tools(self._room, live_calls),
                 *more_tools,
             ]
         )
@@ -178,13 +180,13 @@ class McpApp:
         for session in self._registry.of_agent(call.agent_id):
             session.wake(call)
 
-    def on_call_over(self, agent_id: str, call_sid: str) -> None:
-        """Forget whose a call was, and tell whoever waits for its words, because it is over. Never waits.
+    def on_call_gone(self, agent_id: str) -> None:
+        """Tell whoever waits for the words of a call that it is over. Never waits."""
+        self._desks.on_call_gone(agent_id)
 
-        A call whose line was lost is not over while its caller may be back on another one.
-        """
-        self._desks.forget(agent_id, call_sid)
-        self._presence.unclaim(call_sid)
+    def on_owner_changed(self, news: OwnerChanged) -> None:
+        """Hand a call over to the client that has claimed it. Never waits."""
+        self._desks.on_owner_changed(news)
 
     def close_agent(self, agent_id: str) -> None:
         """End the sessions of an agent whose token was changed, or who was removed. Never waits."""

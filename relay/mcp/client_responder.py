@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 
-from actors.call_values import TurnRequest
+from actors.call_values import NOBODY, CallInfo, Owner, TurnRequest
 from actors.clients import AnsweringSession, Presence
 from actors.errors import ClientAbsent
 from actors.ports import Answer
+
+
+def _nobody(_call: CallInfo) -> Owner:
+    return NOBODY
 
 
 @attrs.frozen
@@ -15,6 +21,7 @@ class ClientResponder:
     """Answer turns through an agent's best session, or the one that has claimed the call. A Responder."""
 
     presence: Presence[AnsweringSession]
+    owner_of: Callable[[CallInfo], Owner] = _nobody
 
     async def respond(self, request: TurnRequest, answer: Answer) -> None:
         """Ask the client and speak what it says, as it comes.
@@ -22,7 +29,7 @@ class ClientResponder:
         Raises `ClientAbsent` when no session can take the turn, `ClientLeft`, `ClientFailed`. Keeps no deadline of its
         own: cancelling tells the client so and returns at once.
         """
-        session = self.presence.newest(request.call.agent_id, request.call.call_sid)
+        session = self.presence.newest(request.call.agent_id, self.owner_of(request.call).session)
         if session is None:
             raise ClientAbsent("no session of the agent can take the turn")
         await session.respond(request, answer)

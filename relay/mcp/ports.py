@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from actors.call_values import CallInfo, Line
+from actors.call_values import CallInfo, Line, Owner
 from actors.errors import StoreFailed
 from actors.phases import Phase
 from relay.agent import Agent
@@ -141,7 +141,7 @@ class LiveCalls(Protocol):
         """Return a live call of this agent, None for any other."""
         ...
 
-    def claim(self, agent_id: str, call_sid: str) -> None:
+    def claim(self, agent_id: str, call_sid: str, owner: Owner) -> None:
         """Claim a live call of this agent for a client; the answering machine gives it up when its turn is over.
 
         Raises `UnknownCall`.

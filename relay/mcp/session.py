@@ -41,7 +41,7 @@ from mcp_types import (
 from actors.call_values import CallInfo, TurnRequest
 from actors.ports import Answer
 from actors.routing import Reachability
-from actors.turn_queues import TurnQueues
+from actors.turn_queue import TurnQueues
 from relay.agent import Agent
 from relay.mcp.returning_clients import ReturningClients, SessionUse
 from relay.mcp.sampler import Sampler

@@ -9,7 +9,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from actors.call_session import CallServices
-from actors.call_values import Callee, CallInfo, Direction
+from actors.call_values import Callee, CallInfo, Direction, Owner
 from actors.calls import Calls
 from actors.clients import Presence
 from actors.commands import By
@@ -200,8 +200,10 @@ async def test_a_client_takes_a_call_back_from_the_machine(nursery: trio.Nursery
     assert "A message?" in await line.hear()
     board.presence.arrive(Session("my-client"))
     with pytest.raises(UnknownCall):
-        board.claim("somebody-else", "CA1")
-    board.claim("my-client", "CA1")
+        board.claim("somebody-else", "CA1", Owner())
+    owner = Owner(Session("my-client"))
+    board.claim("my-client", "CA1", owner)
+    assert board.owner_of(call_info()) is owner
     assert await line.hear() == "Yes."
     nursery.cancel_scope.cancel()
 

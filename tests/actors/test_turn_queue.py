@@ -10,14 +10,17 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.call_values import Availability, Line, Speaker, TurnRequest
+from actors.call_session import CallServices
+from actors.call_values import Availability, Line, Owner, Speaker, TurnRequest
+from actors.calls import Calls
 from actors.clients import AnsweringSession, Presence
 from actors.errors import ClientLeft
-from actors.pending_turns import CallOver, TurnOver, TurnTaken, Utterance
+from actors.events import CallGone, CallNews, OwnerChanged
+from actors.policy import Policy
 from actors.ports import Answer
-from actors.turn_queue import DeskOptions, TurnQueue
-from actors.turn_queues import TurnQueues
-from tests.fakes import STARTED, call_info
+from actors.turn_queue import CallOver, DeskOptions, TurnOver, TurnQueue, TurnQueues, TurnTaken, Utterance
+from tests.fakes import STARTED, RecordingObserver, call_info
+from tests.fakes_store import MemoryJournal, MemoryMessageStore
 
 AGENT = "my-client"
 OPTIONS = DeskOptions(grace=10, patience=2, again=4)
@@ -64,20 +67,56 @@ class Room:
     desk: TurnQueue
     turns: TurnQueues
     presence: Presence[AnsweringSession]
+    calls: Calls
 
     @property
     def availability(self) -> Availability:
         return self.presence.availability(AGENT)
 
+    @property
+    def claimant(self) -> object:
+        """Return the session that has claimed CA1, as long as it is here."""
+        claimed_by = self.calls.owner_of(call_info()).session
+        return claimed_by if claimed_by is self.presence.newest(AGENT, claimed_by) else None
+
+    def claim(self, client: str, call_sid: str = "CA1") -> None:
+        """Let a client of the desk claim a call."""
+        self.calls.claim(AGENT, call_sid, Owner(self.desk, client))
+
+
+def open_desks(options: DeskOptions = OPTIONS) -> TurnQueues:
+    """Return the desks of a registry that knows the calls CA0 to CA4, none of which has a session."""
+
+    def hear(news: CallNews) -> None:
+        match news:
+            case CallGone():
+                turns.on_call_gone(news.agent_id)
+            case OwnerChanged():
+                turns.on_owner_changed(news)
+            case _:
+                pass
+
+    presence, journal = Presence[AnsweringSession](grace=10), MemoryJournal()
+    services = CallServices(
+        responders={},
+        messages=MemoryMessageStore(journal),
+        journal=journal,
+        observer=RecordingObserver(),
+        listeners=(hear,),
+    )
+    turns = TurnQueues(presence, Calls(services, presence, max_calls=10), options)
+    for number in range(5):
+        turns.calls.announce(call_info(call_sid=f"CA{number}"), Policy())
+    return turns
+
 
 @asynccontextmanager
 async def open_room(options: DeskOptions = OPTIONS) -> AsyncIterator[Room]:
-    presence = Presence[AnsweringSession](grace=10)
-    turns = TurnQueues(presence, options)
+    turns = open_desks(options)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(turns.run)
-        nursery.start_soon(presence.run)
-        yield Room(turns.of(AGENT), turns, presence)
+        nursery.start_soon(turns.presence.run)
+        yield Room(turns.of(AGENT), turns, turns.presence, turns.calls)
         nursery.cancel_scope.cancel()
 
 
@@ -178,8 +217,7 @@ async def test_a_call_that_another_session_has_claimed_is_not_answered_here(nurs
         nursery.start_soon(respond)
         await take(room, "one")
         room.presence.arrive(asked)
-        room.presence.claim(asked, "CA1")
-        room.desk.hand_over("CA1")
+        room.calls.claim(AGENT, "CA1", Owner(asked))
         await wait_all_tasks_blocked()
         assert ear.heard == ["asked"]
         with pytest.raises(TurnTaken):
@@ -204,23 +242,23 @@ async def test_an_answer_that_was_begun_is_not_asked_again(nursery: trio.Nursery
             await take(room, "one")
             await room.desk.say("one", "CA1", 1, "Well,", more=True)
             if claim:
-                room.desk.claim(claim, "CA1")
+                room.claim(claim)
             else:
-                room.desk.hand_over("CA1")
+                room.calls.claim(AGENT, "CA1", Owner(Session(AGENT)))
             await ended.wait()
             assert ear.heard == ["Well,"]
-            room.turns.forget(AGENT, "CA1")
-            room.presence.unclaim("CA1")
+            room.calls.end(AGENT, "CA1")
+            room.calls.announce(call_info(), Policy())
 
 
 async def test_a_claim_is_presence(autojump_clock: MockClock) -> None:
     """Who claims a call is here for the grace, so that it can be handed over."""
     async with open_room() as room:
-        room.desk.claim("one", "CA1")
-        at_first = room.availability, room.presence.claimant(AGENT, "CA1")
+        room.claim("one")
+        at_first = room.availability, room.claimant
         await trio.sleep(OPTIONS.grace + 0.1)
         assert at_first == (Availability.HERE, room.desk)
-        assert (room.availability, room.presence.claimant(AGENT, "CA1")) == (Availability.AWAY, None)
+        assert (room.availability, room.claimant) == (Availability.AWAY, None)
 
 
 async def test_an_answer_goes_to_its_turn_and_repeating_it_is_harmless(nursery: trio.Nursery) -> None:
@@ -284,13 +322,12 @@ async def test_the_call_that_waits_longest_goes_first(nursery: trio.Nursery, aut
 async def test_a_named_call_is_waited_for_alone(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Who names a call gets only its words, and learns when it is over."""
     async with open_room() as room:
-        room.desk.open("CA2")
         nursery.start_soon(room.desk.respond, words("I am CA1."), Ear())
         assert await room.desk.next_words("one", "CA2", within=5) is None
 
         async def end() -> None:
             await trio.sleep(1)
-            room.turns.forget(AGENT, "CA2")
+            room.calls.end(AGENT, "CA2")
 
         nursery.start_soon(end)
         with pytest.raises(CallOver):
@@ -342,7 +379,7 @@ async def test_a_claim_takes_the_call_from_another_client(nursery: trio.Nursery)
         ear = Ear()
         nursery.start_soon(room.desk.respond, words("Hello?"), ear)
         await take(room, "one")
-        room.desk.claim("two", "CA1")
+        room.claim("two")
         with pytest.raises(TurnTaken):
             await room.desk.say("one", "CA1", 1, "Good morning.")
         given = await take(room, "two")

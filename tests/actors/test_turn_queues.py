@@ -7,17 +7,10 @@ import gc
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.call_values import Availability
-from actors.clients import AnsweringSession, Presence
-from actors.turn_queue import DeskOptions
-from actors.turn_queues import TurnQueues
-from tests.actors.test_turn_queue import Ear, words
+from actors.call_values import Availability, Owner
+from tests.actors.test_turn_queue import AGENT, Ear, open_desks, words
 
 GRACE = 10.0
-
-
-def open_desks() -> TurnQueues:
-    return TurnQueues(Presence[AnsweringSession](grace=10), DeskOptions(grace=GRACE))
 
 
 async def test_an_agent_has_one_desk(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
@@ -35,7 +28,7 @@ async def test_a_grace_ends_by_itself(autojump_clock: MockClock, nursery: trio.N
     """An agent whose client did not come back is away, without anybody asking."""
     desks = open_desks()
     nursery.start_soon(desks.run)
-    desks.of("my-client").claim("one", "CA1")
+    desks.calls.claim(AGENT, "CA1", Owner(desks.of(AGENT), "one"))
     await trio.sleep(GRACE - 0.1)
     assert desks.presence.availability("my-client") is Availability.HERE
     await trio.sleep(0.2)
@@ -55,7 +48,7 @@ async def test_nothing_is_left_of_calls_that_are_over(autojump_clock: MockClock,
             assert await desks.of("my-client").next_words("one") is not None
             await desks.of("my-client").say("one", call_sid, 1, "Yes.")
         assert len(desks) == 1
-        desks.forget("my-client", call_sid)
+        desks.calls.end(AGENT, call_sid)
     await trio.sleep(GRACE + 1)
     gc.collect()
     assert len(desks) == 0
@@ -63,9 +56,9 @@ async def test_nothing_is_left_of_calls_that_are_over(autojump_clock: MockClock,
     nursery.cancel_scope.cancel()
 
 
-def test_what_is_unknown_can_be_forgotten() -> None:
+async def test_what_is_unknown_can_be_forgotten() -> None:
     """Calls and clients that never came to a desk do no harm, and make none."""
     desks = open_desks()
-    desks.forget("my-client", "CA1")
+    desks.on_call_gone("my-client")
     desks.leave("my-client", "one")
     assert len(desks) == 0

@@ -17,8 +17,8 @@ import attrs
 import mcp_types as types
 from pydantic import Field
 
-from actors.pending_turns import TurnOver, TurnTaken, Utterance
 from actors.transcript import is_audible
+from actors.turn_queue import TurnOver, TurnTaken, Utterance
 from relay.mcp.pieces import text_of
 from relay.mcp.ports import LiveCalls
 from relay.mcp.sampling_params import sampling_params

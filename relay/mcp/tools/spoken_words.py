@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from actors.call_values import Line, Speaker
-from actors.pending_turns import Utterance
 from actors.phases import Phase
+from actors.turn_queue import Utterance
 from relay.mcp.ports import LiveCall
 from relay.mcp.sampling_params import system_prompt
 from relay.mcp.tools.toolbox import Schema

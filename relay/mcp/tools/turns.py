@@ -13,11 +13,11 @@ import mcp_types as types
 import trio
 from pydantic import Field
 
-from actors.clients import AnsweringSession, Presence
+from actors.call_values import Owner
+from actors.calls import Calls
 from actors.errors import UnknownCall
-from actors.pending_turns import CallOver, TurnOver, TurnTaken
 from actors.phases import Phase
-from relay.mcp.ports import LiveCalls
+from actors.turn_queue import CallOver, TurnOver, TurnTaken
 from relay.mcp.tools.answer_calls import answer_calls_tool
 from relay.mcp.tools.arguments import Arguments, CallSid
 from relay.mcp.tools.spoken_words import HEARD, TRANSCRIPT, heard, lines, text
@@ -64,7 +64,7 @@ class TakeCall(Arguments):
     call_sid: CallSid = Field(min_length=1, description="The live call, as comms_list_calls names it.")
 
 
-def turn_tools(room: WaitingRoom, calls: LiveCalls, presence: Presence[AnsweringSession]) -> list[ToolBase[Any]]:
+def turn_tools(room: WaitingRoom, calls: Calls) -> list[ToolBase[Any]]:
     """Make the tools over the turn desks and the live calls."""
 
     async def converse(call: ToolCall, arguments: Converse) -> Outcome:
@@ -81,16 +81,12 @@ def turn_tools(room: WaitingRoom, calls: LiveCalls, presence: Presence[Answering
             raise UnknownCall(call_sid)
         if live.phase in _ENDING:
             raise ToolError("call_ending", "The last words of this call are being spoken; it cannot be taken any more.")
-        session = call.session
-        desk = room.desks.of(agent_id)
-        if session is not None and session.can_sample:
-            presence.claim(session, call_sid)
-            desk.hand_over(call_sid)
+        is_free = live.phase is not Phase.ANSWERING_MACHINE_ANSWERING
+        if call.session is not None and call.session.can_sample:
+            calls.claim(agent_id, call_sid, Owner(call.session))
         else:
             with room.visit(call):
-                desk.claim(call.client, call_sid)
-        is_free = live.phase is not Phase.ANSWERING_MACHINE_ANSWERING
-        calls.claim(agent_id, call_sid)
+                calls.claim(agent_id, call_sid, Owner(room.desks.of(agent_id), call.client))
         return {
             "callSid": call_sid,
             "status": "yours" if is_free else "at_the_next_pause",
@@ -184,18 +180,16 @@ async def _say(room: WaitingRoom, call: ToolCall, arguments: Converse) -> bool:
     return arguments.more
 
 
-async def _listen(room: WaitingRoom, calls: LiveCalls, call: ToolCall, arguments: Converse) -> Outcome:
+async def _listen(room: WaitingRoom, calls: Calls, call: ToolCall, arguments: Converse) -> Outcome:
     agent_id = call.agent.agent_id
     only = arguments.call_sid if arguments.only_this_call else ""
     if arguments.only_this_call:
         if not only:
             raise ToolError("bad_arguments", "onlyThisCall needs a callSid.")
-        desk = room.desks.of(agent_id)
-        if calls.find(agent_id, only) is None and not desk.remembers(only):
+        if calls.find_going(agent_id, only) is None:
             if arguments.say is None:
                 raise UnknownCall(only)
             return {"callSid": only, "over": True}
-        desk.open(only)
     try:
         words = await room.next_words(call, arguments.wait_seconds, call_sid=only)
     except CallOver:

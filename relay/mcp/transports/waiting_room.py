@@ -9,8 +9,7 @@ from contextlib import contextmanager
 import attrs
 import trio
 
-from actors.pending_turns import CallOver, Utterance
-from actors.turn_queues import TurnQueues
+from actors.turn_queue import CallOver, TurnQueues, Utterance
 from relay.mcp.tools.toolbox import ToolCall, ToolError
 
 # The TypeScript SDK gives up on a request after 60 seconds, and so do some hosts.

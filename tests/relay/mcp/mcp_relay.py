@@ -11,17 +11,20 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import attrs
 import httpx2
 import trio
 from mcp_types import CallToolResult, ToolAnnotations
 
-from actors.call_values import CallInfo, Line, Speaker, TurnRequest
+from actors.call_values import NOBODY, CallInfo, Line, Owner, Speaker, TurnRequest
+from actors.calls import Call, Calls
 from actors.clients import AnsweringSession, Presence
 from actors.errors import StoreFailed, UnknownCall
+from actors.events import OwnerChanged
 from actors.phases import Phase
+from actors.policy import Policy
 from actors.turn_queue import DeskOptions
 from relay.agent import Agent
 from relay.errors import DatabaseError
@@ -187,9 +190,26 @@ class MemoryLiveCalls:
 
     calls: dict[str, MemoryCall] = attrs.field(factory=dict)
     claimed: list[str] = attrs.field(factory=list)
+    app: McpApp | None = None
+    _going: dict[str, Call] = attrs.field(factory=dict)
+
+    def find_going(self, agent_id: str, call_sid: str) -> Call | None:
+        call = self._going.get(call_sid)
+        return call if call is not None and call.agent_id == agent_id else None
+
+    def owner_of(self, info: CallInfo) -> Owner:
+        call = self.find_going(info.agent_id, info.call_sid)
+        return NOBODY if call is None else call.owner
+
+    def end(self, agent_id: str, call_sid: str) -> None:
+        """Say that a call, whose line is lost, is over."""
+        del self._going[call_sid]
+        assert self.app is not None
+        self.app.on_call_gone(agent_id)
 
     def begin(self, agent_id: str = "anna", call_sid: str = sid(), phase: Phase = Phase.CLIENT_LISTENING) -> MemoryCall:
         call = self.calls[call_sid] = MemoryCall(call_info(agent_id, call_sid), phase)
+        self._going[call_sid] = Call(info=call.info, policy=Policy())
         return call
 
     def live(self, agent_id: str | None = None) -> list[MemoryCall]:
@@ -199,9 +219,13 @@ class MemoryLiveCalls:
         call = self.calls.get(call_sid)
         return call if call is not None and call.info.agent_id == agent_id else None
 
-    def claim(self, agent_id: str, call_sid: str) -> None:
-        if self.find(agent_id, call_sid) is None:
+    def claim(self, agent_id: str, call_sid: str, owner: Owner) -> None:
+        call = self.find_going(agent_id, call_sid)
+        if call is None:
             raise UnknownCall(call_sid)
+        before, call.owner = call.owner, owner
+        assert self.app is not None
+        self.app.on_owner_changed(OwnerChanged(agent_id, call_sid, owner, before))
         self.claimed.append(call_sid)
 
 
@@ -312,7 +336,7 @@ class RunningRelay:
     async def ask(self, words: str, agent_id: str = "anna") -> Speech:
         """Ask the agent's client as a call would, and return what it said."""
         speech = Speech()
-        await ClientResponder(self.presence).respond(turn(agent_id, words), speech)
+        await ClientResponder(self.presence, self.live_calls.owner_of).respond(turn(agent_id, words), speech)
         return speech
 
     async def arrival(self, sessions: int = 1, agent_id: str = "anna") -> McpSession:
@@ -354,13 +378,14 @@ async def running_relay(
         messages,
         calls,
         presence,
-        live_calls=live_calls,
+        live_calls=cast("Calls", live_calls),
         desk_options=desk_options,
         timing=timing,
         sessions_per_agent=sessions_per_agent,
         more_tools=[*outbound_tools(outbound), *more_tools],
         guard=RebindingGuard(public_url),
     )
+    live_calls.app = app
     options = ListenerOptions(grace=0.2, peer_patience=peer_patience)
     stop = trio.Event()
     async with trio.open_nursery() as tasks, trio.open_nursery() as nursery:

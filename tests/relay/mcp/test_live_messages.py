@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from typing import cast
 
 from relay.mcp.live_messages import LiveMessages
+from relay.mcp.ports import LiveCalls
 from tests.relay.mcp.mcp_relay import MemoryLiveCalls, MemoryMessages, RunningRelay, raw_client
 from tests.relay.mcp.tool_client import staffing
 from tests.sids import sid
@@ -17,7 +19,7 @@ async def test_message_of_a_live_call_is_marked() -> None:
     over = messages.leave("anna", call_sid=sid(2))
     calls.begin("anna", sid())
     calls.begin("bert", sid(2))
-    marked = LiveMessages(messages, calls)
+    marked = LiveMessages(messages, cast("LiveCalls", calls))
     for records in (await marked.peek("anna", 10), (await marked.fetch("anna", 10)).messages):
         assert [each.id for each in records] == [live.id, over.id]
         assert [each.as_json() for each in records] == [{**live.as_json(), "live": True}, over.as_json()]
@@ -27,7 +29,7 @@ async def test_everything_else_is_passed_on() -> None:
     """Limits, what remains, and confirmations are the store's."""
     messages = MemoryMessages()
     first, second = messages.leave("anna"), messages.leave("anna")
-    marked = LiveMessages(messages, MemoryLiveCalls())
+    marked = LiveMessages(messages, cast("LiveCalls", MemoryLiveCalls()))
     batch = await marked.fetch("anna", 1)
     assert ([each.id for each in batch.messages], batch.remaining) == ([first.id], 1)
     done = await marked.acknowledge("anna", [first.id, "else"])

@@ -140,7 +140,7 @@ async def test_a_session_that_broke_off_fails_its_turn(way: str, relay: RunningR
     async def ask() -> None:
         await eventually(lambda: relay.presence.availability("anna") is Availability.HERE)
         with pytest.raises(ClientLeft):
-            await ClientResponder(relay.presence).respond(turn("anna", "Hello?"), Speech())
+            await ClientResponder(relay.presence, relay.live_calls.owner_of).respond(turn("anna", "Hello?"), Speech())
         failed.set()
 
     async with trio.open_nursery() as nursery:

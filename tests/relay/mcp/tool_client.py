@@ -128,7 +128,7 @@ class Caller:
         self.speech = Speech()
         self.history.append(Line(Speaker.CALLER, words, NOW))
         request = TurnRequest(call=call_info("anna", self.call_sid), turn=self._turns, history=tuple(self.history))
-        await ClientResponder(self.relay.presence).respond(request, self.speech)
+        await ClientResponder(self.relay.presence, self.relay.live_calls.owner_of).respond(request, self.speech)
         self.history.append(Line(Speaker.AGENT, self.speech.text, NOW))
         self.heard.append(self.speech.text)
         return self.speech.text

@@ -8,8 +8,8 @@ import attrs
 import pytest
 
 from actors.call_values import Callee, Line, Speaker, TurnRequest
-from actors.pending_turns import Utterance
 from actors.phases import Phase
+from actors.turn_queue import Utterance
 from relay.mcp.tools.spoken_words import heard, live_call_json
 from tests.relay.mcp.mcp_relay import NOW, MemoryCall, call_info
 from tests.sids import sid

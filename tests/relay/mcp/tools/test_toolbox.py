@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import jsonschema  # type: ignore[import-untyped]
 import mcp_types as types
@@ -14,9 +14,10 @@ import structlog
 import trio
 from mcp.shared.exceptions import MCPError
 
+from actors.calls import Calls
 from actors.clients import AnsweringSession, Presence
 from actors.errors import StoreFailed, UnknownCall
-from actors.turn_queues import TurnQueues
+from actors.turn_queue import TurnQueues
 from relay.agent import Agent
 from relay.errors import DatabaseError, OutboundRefused
 from relay.mcp.tools.arguments import Arguments
@@ -54,13 +55,13 @@ def tool_that(raises: Exception) -> Tool[Nothing]:
 
 
 def all_tools() -> Toolbox:
-    presence = Presence[AnsweringSession](grace=0)
+    presence, calls = Presence[AnsweringSession](grace=0), cast("Calls", MemoryLiveCalls())
     return Toolbox(
         [
             *message_tools(MemoryMessages()),
             *call_tools(MemoryCalls()),
             *outbound_tools(MemoryOutbound()),
-            *turn_tools(WaitingRoom(TurnQueues(presence)), MemoryLiveCalls(), presence),
+            *turn_tools(WaitingRoom(TurnQueues(presence, calls)), calls),
         ]
     )
 

@@ -11,7 +11,7 @@ from actors.errors import ClientLeft
 from actors.phases import Phase
 from relay.mcp.client_responder import ClientResponder
 from tests.relay.mcp.http_client import standing_client
-from tests.relay.mcp.mcp_relay import RunningRelay, Speech, eventually, raw_client, turn
+from tests.relay.mcp.mcp_relay import RunningRelay, Speech, call_info, eventually, raw_client, turn
 from tests.relay.mcp.tool_client import EACH_WAY, SSE, Caller, ToolClient, code_of, staffing
 from tests.sids import sid
 
@@ -159,7 +159,7 @@ async def test_one_call_is_waited_for_alone(relay: RunningRelay) -> None:
         async def end() -> None:
             await eventually(lambda: is_here(relay))
             del relay.live_calls.calls[sid(2)]
-            relay.app.on_call_over("anna", sid(2))
+            relay.live_calls.end("anna", sid(2))
 
         nursery.start_soon(end)
         assert await client.converse(callSid=sid(2), onlyThisCall=True) == {"callSid": sid(2), "over": True}
@@ -176,7 +176,7 @@ async def test_answer_to_a_call_that_ends_with_it(relay: RunningRelay) -> None:
 
         async def end() -> None:
             await eventually(lambda: caller.heard == ["Bye."])
-            relay.app.on_call_over("anna", sid())
+            relay.live_calls.end("anna", sid())
 
         nursery.start_soon(end)
         assert await client.answer(heard, "Bye.", onlyThisCall=True) == {"callSid": sid(), "over": True}
@@ -192,7 +192,7 @@ async def test_a_call_whose_line_was_lost_is_still_waited_for(relay: RunningRela
         waiting = await client.answer(heard, "Hi.", onlyThisCall=True, waitSeconds=0)
         assert "waiting" in waiting
         assert "waiting" in await client.converse(callSid=sid(), onlyThisCall=True, waitSeconds=0)
-        relay.app.on_call_over("anna", sid())
+        relay.live_calls.end("anna", sid())
         assert code_of(await client.converse(callSid=sid(), onlyThisCall=True, waitSeconds=0)) == "unknown_call"
 
 
@@ -261,7 +261,7 @@ def _fail(nursery: trio.Nursery, relay: RunningRelay) -> trio.Event:
     async def ask() -> None:
         await eventually(lambda: is_here(relay))
         with pytest.raises(ClientLeft):
-            await ClientResponder(relay.presence).respond(turn("anna", "Hello?"), Speech())
+            await ClientResponder(relay.presence, relay.live_calls.owner_of).respond(turn("anna", "Hello?"), Speech())
         failed.set()
 
     nursery.start_soon(ask)
@@ -324,7 +324,7 @@ async def test_call_is_taken_by_a_session_that_is_asked(relay: RunningRelay) -> 
             nursery.cancel_scope.cancel()
         taken = await mine.request("tools/call", name="comms_take_call", arguments={"callSid": sid()})
         assert taken["result"]["structuredContent"]["status"] == "yours"
-        assert relay.presence.claimant("anna", sid()) is session
+        assert relay.live_calls.owner_of(call_info()).session is session
         assert relay.live_calls.claimed == [sid()]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(caller.say, "Hello?")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
 import trio
 
+from actors.calls import Calls
 from actors.clients import AnsweringSession, Presence
 from actors.errors import ClientAbsent, ClientLeft
 from relay.http.listener import ListenerOptions, serve
@@ -421,7 +422,7 @@ async def test_without_its_tasks_nobody_is_let_in() -> None:
         MemoryMessages(),
         MemoryCalls(),
         Presence[AnsweringSession](grace=0),
-        live_calls=MemoryLiveCalls(),
+        live_calls=cast("Calls", MemoryLiveCalls()),
     )
     async with trio.open_nursery() as nursery:
         listen = partial(serve, app, ListenerOptions(grace=0), host="127.0.0.1", port=0, stop=trio.Event())

@@ -26,7 +26,9 @@ async def test_they_repeat_what_callers_say(relay: RunningRelay) -> None:
         for number, words in enumerate(("Hello?", "Anybody?", "Goodbye."), 1):
             speech = Speech()
             with trio.fail_after(10):
-                await ClientResponder(relay.presence).respond(turn("anna", words, number), speech)
+                await ClientResponder(relay.presence, relay.live_calls.owner_of).respond(
+                    turn("anna", words, number), speech
+                )
             assert speech.text == f"You said: {words}"
     # A call stays with its client, which knows that an answer was taken when it gets the next words.
     assert sorted(each.said for each in clients) == [0, 2]
