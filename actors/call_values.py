@@ -114,7 +114,7 @@ class CallInfo:
     `caller` and `called` are the numbers as the carrier names them (E.164, a SIP URI, or empty when withheld).
     `verified` is true only for a number that its carrier vouches for in full; `attestation` is the letter (A, B, C)
     or empty. `started_at` is wall-clock time with a zone. `greeting` was spoken by the carrier when it connected.
-    `connection` counts the sockets of the call from 1, and `opened_by` is what the transcript held before this one: a
+    `attempt` numbers the sessions of the call from 0, and `opened_by` is what the transcript held before this one: a
     call whose socket was lost continues where it was. `unanswered` are the utterances of that call session which the
     client had in hand then: they are asked again. `note` is what happened in between (a transfer that nobody
     answered, say), one sentence without brackets: whoever answers is told of it as the first turn, the caller never.
@@ -136,7 +136,7 @@ class CallInfo:
     voice: str = ""
     language: str = "en-US"
     started_at: datetime = attrs.field(validator=instance_of(datetime))
-    connection: int = attrs.field(default=1, validator=ge(1))
+    attempt: int = attrs.field(default=0, validator=ge(0))
     opened_by: tuple[Line, ...] = ()
     unanswered: tuple[UnansweredUtterance, ...] = ()
     note: str = ""
@@ -229,7 +229,7 @@ class CallSummary:
     """How a call ended, for its record: the last thing the machine says of it.
 
     `turns_by` counts finished turns by who answered. `left_message` says whether a waiting message was left.
-    `transcript` is all that was said on this connection, where `Policy.keep_transcript` asks for it, else empty.
+    `transcript` is all that was said in this session, where `Policy.keep_transcript` asks for it, else empty.
     """
 
     outcome: CallOutcome = attrs.field(converter=CallOutcome)

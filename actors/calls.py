@@ -80,7 +80,7 @@ class Call:
     # ── durable: what another process would need ────────────────────────────────────────────────────────────────────
 
     info: CallInfo
-    """What its newest session is, or will be, told; the number of that session in it (`connection`) is the epoch:
+    """What its newest session is, or will be, told; the number of that session in it (`attempt`) is the epoch:
     whatever an older session still does counts for nothing. Its call SID is our order until the call is named."""
     order: str = ""
     """Our order, of a call that the carrier has not named yet; empty for every other."""
@@ -140,7 +140,7 @@ class Call:
 
     def is_announced_as(self, info: CallInfo, idempotency_token: str) -> bool:
         """Whether the carrier has announced this very session before, and still has no other answer."""
-        if not self.is_of(info.agent_id) or self.info.connection != info.connection:
+        if not self.is_of(info.agent_id) or self.info.attempt != info.attempt:
             return False
         if self.idempotency_token and self.idempotency_token == idempotency_token:
             return True
@@ -302,7 +302,7 @@ class Calls:
     async def _succeed(self, call: Call, info: CallInfo) -> CallInfo:
         """End the older session of this call, if there is one, and go on with its transcript and its question."""
         while (old := call.session) is not None:
-            if info.connection <= old.info.connection:
+            if info.attempt <= old.info.attempt:
                 raise CallRefused("already_here", "this call has an open line already")
             old.inbox.post(CallerGone())
             await self._less.wait()
@@ -321,7 +321,7 @@ class Calls:
             call.owner, call.memory = NOBODY, CallMemory()
             self.services.tell(CallGone(info.agent_id, info.call_sid))
         call.transcript = session.transcript
-        is_newest = call.info.connection <= info.connection
+        is_newest = call.info.attempt <= info.attempt
         if is_newest:
             call.expires = max(trio.current_time() + RETURN_SECONDS, call.stays)
             self._wake.set()
@@ -383,7 +383,7 @@ class Calls:
         session, transfer = call.session, call.transfer
         if session is None or transfer is None:
             return
-        if transfer.on_session_open(session.info.connection - 1) is Todo.END_SESSION:
+        if transfer.on_session_open(session.info.attempt) is Todo.END_SESSION:
             session.inbox.post(TransferRequested(transfer.handoff_data))
             self.services.tell(TransferMoved(call.agent_id, call.call_sid))
 

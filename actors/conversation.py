@@ -128,7 +128,7 @@ from actors.transcript import Transcript, is_audible, note_last, utterance_last
 from actors.unanswered import UnansweredUtterances
 
 # A reconnected call must not reuse the turn numbers of the session before it; no session comes near this many.
-TURNS_PER_CONNECTION = 100_000
+TURNS_PER_SESSION = 100_000
 # More keys than any card, account or telephone number has.
 MAX_DIGITS = 64
 # How many client sessions of one agent are tried for the same turn, so that one which is here but broken cannot loop.
@@ -197,7 +197,7 @@ class Conversation:
         )
         # The turn that runs, and what is counted over turns.
         self._turn: _Turn | None = None
-        self._turns = (call.connection - 1) * TURNS_PER_CONNECTION
+        self._turns = call.attempt * TURNS_PER_SESSION
         self._turns_by: dict[str, int] = {}
         self._asked_at = now
         self._handovers = 0

@@ -84,7 +84,7 @@ class Transcript:
     _characters: int = attrs.field(default=0, init=False)
 
     def extend(self, lines: Iterable[Line]) -> None:
-        """Take over lines of an earlier connection of the same call."""
+        """Take over lines of an earlier session of the same call."""
         for line in lines:
             self._append(line)
 

@@ -74,7 +74,7 @@ class UnansweredUtterances:
         call = self.call
         return MessageDraft(
             call_sid=call.call_sid,
-            part=call.connection,
+            part=call.attempt + 1,  # what a restart makes of held words is part 0
             agent_id=call.agent_id,
             direction=call.direction,
             reason=self.reason,

@@ -133,7 +133,7 @@ class Reception:
         )
         is_unheard = call.is_unheard and not was_heard
         if known is not None and known.agent_id == agent.agent_id and call.attempt > 0:
-            again = attrs.evolve(known.info, connection=call.attempt + 1, opened_by=())
+            again = attrs.evolve(known.info, attempt=call.attempt, opened_by=())
             if is_unheard:
                 return again
             return attrs.evolve(
@@ -155,7 +155,7 @@ class Reception:
             voice=self.default_voice if agent.voice is None else agent.voice,
             language=language,
             started_at=self.calls.now(),
-            connection=call.attempt + 1,
+            attempt=call.attempt,
             note=call.note,
         )
 

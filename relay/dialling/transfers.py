@@ -139,7 +139,7 @@ class Transfers:
             language=info.language,
             voice=info.voice,
         )
-        transfer = Transfer(order, attempt=info.connection - 1, handoff_data=encode_handoff_data(order))
+        transfer = Transfer(order, attempt=info.attempt, handoff_data=encode_handoff_data(order))
         if len(self._orders(info.agent_id, order, our_number(info), transfer.attempt)) > MAX_TWIML:
             raise refusals.too_long("announcementText")
         return transfer

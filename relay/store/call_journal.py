@@ -7,7 +7,7 @@
                                      └──recover, at the next start──▶ a waiting message
 
 Words are held before a client is asked, so whatever ends the process in between, somebody still learns what was said.
-A connection's turns and parts are its own: when a call is opened again, what the connection before it left is sealed,
+A session's turns and parts are its own: when a call is opened again, what the session before it left is sealed,
 and words that it still held become a message unless the new one has them in hand.
 
 A record is over when whoever knows it first says so: the line's end, unless the caller is being passed on, or the
@@ -149,7 +149,7 @@ class CallJournal:
     async def close_call(self, call_sid: str, summary: CallSummary) -> None:
         """Note the end of a call's line, which ends the call too unless its outcome is `transferred`.
 
-        Done once a connection; for one that is closed, and for an unknown call, nothing changes. Turns and transcripts
+        Done once a session; for one that is closed, and for an unknown call, nothing changes. Turns and transcripts
         of several connections of one call add up. A call that never had a line is closed with an outcome too.
         """
         now = self.now()

@@ -1,9 +1,8 @@
 """How a call is connected to the voice socket, whichever webhook asks: a ticket and the TwiML with it, or an apology.
 
-Every connection of a call is numbered (`attempt`), and how many of them broke (`lost`) is counted apart: a call that
-comes back from a transfer is connected anew, and nothing was lost. Both numbers travel in the query of the action's
-address, and with them whether the carrier refused the call's voice; the carrier signs it: nothing needs remembering,
-and another node can take over the call.
+The sessions of a call are numbered from 0 (`attempt`), and how many of them broke (`lost`) is counted apart: a call
+that comes back from a transfer is connected anew, and nothing was lost. Both numbers travel in the query of the
+action's address, and with them whether the carrier refused the call's voice (see relay/twilio/urls.py).
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ Answer = tuple[str, int, dict[str, str]]
 
 @attrs.frozen
 class Connections:
-    """How often a call was connected before, how many of those connections broke, and whether its voice was refused."""
+    """The number of a call's session, how many of those before it broke, and whether the call's voice was refused."""
 
     attempt: int
     lost: int

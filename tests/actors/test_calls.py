@@ -98,7 +98,7 @@ async def test_a_newer_line_of_a_call_takes_over(nursery: trio.Nursery) -> None:
     nursery.start_soon(connect, board, lost)
     lost.carrier_says(UtteranceHeard("My name is Ada."))
     await lost.hear()
-    nursery.start_soon(connect, board, line, call_info(connection=2))
+    nursery.start_soon(connect, board, line, call_info(attempt=1))
     await trio.testing.wait_all_tasks_blocked()
     (call,) = board.live()
     assert [text.text for text in call.transcript] == ["My name is Ada.", "Yes."]

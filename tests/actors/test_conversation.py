@@ -1311,7 +1311,7 @@ BEFORE = (Line(Speaker.CALLER, "Can I talk to a person?", STARTED),)
 
 def back(availability: Availability = HERE, *, machine: bool = True, **call: object) -> Talk:
     """Let a caller come back from a transfer."""
-    talk = Talk(availability, machine=machine, policy=None, note=NOTE, connection=2, opened_by=BEFORE, **call)
+    talk = Talk(availability, machine=machine, policy=None, note=NOTE, attempt=1, opened_by=BEFORE, **call)
     talk.commands += talk.call.handle(SessionStarted(), 0.0)
     talk.turn = max((each.request.turn for each in talk.of(StartTurn)), default=0)
     return talk
@@ -1445,7 +1445,7 @@ def test_opting_out_works_after_the_client_has_hung_up() -> None:
 
 def test_the_whole_transcript_is_kept_where_it_is_asked_for() -> None:
     """It holds what was said on this connection, as it was heard, beyond the window; not what was said before."""
-    talk = Talk(policy=Policy(history_lines=2, keep_transcript=True), opened_by=BEFORE, connection=2)
+    talk = Talk(policy=Policy(history_lines=2, keep_transcript=True), opened_by=BEFORE, attempt=1)
     talk.caller("One?")
     talk.answer("This is the first.")
     talk(CallerBargedIn("This is"))
@@ -1480,7 +1480,7 @@ def test_the_kept_transcript_is_bounded() -> None:
 def test_a_reconnected_call_continues_its_transcript_with_new_turn_numbers() -> None:
     """The second socket of a call knows what was said, and reuses neither turn numbers nor the message's key."""
     before = (Line(Speaker.CALLER, "My name is Ada.", STARTED), Line(Speaker.AGENT, "Hello Ada.", STARTED))
-    talk = Talk(AWAY, connection=2, opened_by=before)
+    talk = Talk(AWAY, attempt=1, opened_by=before)
     talk.caller("Are you still there?")
     assert talk.history[:2] == [("caller", "My name is Ada."), ("agent", "Hello Ada.")]
     assert talk.turn > 100_000

@@ -33,7 +33,7 @@ def returned(talk: Talk, availability: Availability = Availability.HERE, greetin
     """Bring the caller of a lost line back on a new one."""
     lost = talk.of(StoreMessage)[-1].unless_back
     assert lost is not None
-    back = Talk(availability, connection=2, opened_by=talk.call.transcript, unanswered=lost, greeting=greeting)
+    back = Talk(availability, attempt=1, opened_by=talk.call.transcript, unanswered=lost, greeting=greeting)
     for command in back.call.handle(SessionStarted(), 0.0):
         back.commands.append(command)
         if isinstance(command, StartTurn):
@@ -99,10 +99,10 @@ def test_a_caller_who_is_back_and_finds_the_client_away_leaves_the_question() ->
 
 def test_a_note_that_nobody_took_up_is_told_again() -> None:
     """A line that breaks after a transfer came back does not make the client forget the transfer."""
-    talk = Talk(note="The transfer was not answered.", connection=2)
+    talk = Talk(note="The transfer was not answered.", attempt=1)
     talk.commands += talk.call.handle(SessionStarted(), 0.0)
     talk(CallerGone(1006))
-    back = Talk(connection=3, opened_by=talk.call.transcript)
+    back = Talk(attempt=2, opened_by=talk.call.transcript)
     (start,) = back.call.handle(SessionStarted(), 0.0)
     assert isinstance(start, StartTurn)
     assert start.request.history[-1].text == "The transfer was not answered."

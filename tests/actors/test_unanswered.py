@@ -133,7 +133,7 @@ def test_there_is_no_message_before_something_was_left() -> None:
 
 def test_a_message_says_whose_it_is() -> None:
     """The call, its numbers and direction, and what was said go with it; its part is the connection."""
-    account = owed(direction=Direction.OUTBOUND, connection=2)
+    account = owed(direction=Direction.OUTBOUND, attempt=1)
     transcript = (Line(Speaker.CALLER, "Hello?", STARTED),)
     account.leave(Reason.CLIENT_LEFT)
     assert account.draft(transcript) == MessageDraft(

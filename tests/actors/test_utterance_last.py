@@ -115,14 +115,14 @@ def test_the_last_line_is_what_is_to_be_answered(lead_up: Callable[[Talk], None]
 def test_a_note_comes_last_where_no_utterance_waits() -> None:
     """A caller who is back from a transfer has asked nothing: what happened is what the client speaks about."""
     before = (Line(Speaker.CALLER, "A human, please.", STARTED), Line(Speaker.AGENT, "One second.", STARTED))
-    talk = Talk(note="The transfer was not answered.", connection=2, opened_by=before)
+    talk = Talk(note="The transfer was not answered.", attempt=1, opened_by=before)
     talk.commands += talk.call.handle(SessionStarted(), 0.0)
     assert [line.text for line in talk.of(StartTurn)[-1].request.history][-1] == "The transfer was not answered."
 
 
 def test_a_note_comes_after_a_filler_that_the_caller_heard_meanwhile() -> None:
     """A client that is waited for reads what it is to speak about last, as ever."""
-    talk = Talk(LOST, policy=LADDER, note="The transfer was not answered.", connection=2)
+    talk = Talk(LOST, policy=LADDER, note="The transfer was not answered.", attempt=1)
     talk.commands += talk.call.handle(SessionStarted(), 0.0)
     talk.wait()
     talk(AvailabilityChanged(HERE), at=3.0)
@@ -132,7 +132,7 @@ def test_a_note_comes_after_a_filler_that_the_caller_heard_meanwhile() -> None:
 
 def test_a_client_that_takes_a_call_without_a_word_of_the_caller_reads_the_note_last() -> None:
     """There is nothing else to answer."""
-    talk = Talk(AWAY, note="The transfer was not answered.", connection=2)
+    talk = Talk(AWAY, note="The transfer was not answered.", attempt=1)
     talk.commands += talk.call.handle(SessionStarted(), 0.0)
     talk.turn = talk.of(StartTurn)[-1].request.turn
     talk.answer("May I take a message?")

@@ -354,7 +354,7 @@ async def test_a_call_whose_voice_was_refused_begins_as_it_would_have(desk: Desk
     line = await desk.bring(first)
     await desk.lose(line)
     again = await desk.announce("CA1", attempt=1, greeting="We were cut off.", is_unheard=True)
-    assert (again.call_info.greeting, again.call_info.connection) == (first.call_info.greeting, 2)
+    assert (again.call_info.greeting, again.call_info.attempt) == (first.call_info.greeting, 1)
     line = await desk.bring(again)
     await desk.talk(line, "Hello?")
     await desk.lose(line)
@@ -471,7 +471,7 @@ async def test_a_reconnected_call_goes_on_where_it_was(desk: Desk) -> None:
     assert second.ticket != first.ticket
     await desk.bring(second)
     (call,) = desk.board.live()
-    assert call.info.connection == 2
+    assert call.info.attempt == 1
     assert desk.said() == ["Hello, how can I help you today?", "My name is Ada.", "Yes.", "We were cut off."]
 
 
@@ -653,7 +653,7 @@ async def test_a_lost_call_keeps_its_place(nursery: trio.Nursery) -> None:
     with pytest.raises(CallRefused) as refused:
         await desk.announce("CA2")
     assert refused.value.code == "full"
-    assert (await desk.announce(attempt=1)).call_info.connection == 2
+    assert (await desk.announce(attempt=1)).call_info.attempt == 1
 
 
 async def test_a_line_that_is_lost_while_draining_is_resumed(desk: Desk, autojump_clock: MockClock) -> None:
@@ -924,7 +924,7 @@ async def test_what_was_chosen_for_a_call_holds_after_a_lost_line(desk: Desk) ->
         await desk.announce("CA7", attempt=1, greeting="We were cut off.", direction=Direction.OUTBOUND)
     ).call_info
     assert (resumed.language, resumed.system_prompt, resumed.voice) == ("de-DE", "Be brief.", "a-voice")
-    assert (resumed.greeting, resumed.screened, resumed.connection) == ("We were cut off.", False, 2)
+    assert (resumed.greeting, resumed.screened, resumed.attempt) == ("We were cut off.", False, 1)
 
 
 async def test_others_are_told_that_a_call_is_over(desk: Desk) -> None:

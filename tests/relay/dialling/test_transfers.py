@@ -245,7 +245,7 @@ async def test_a_call_is_transferred_once_at_a_time(tmp_path: Path) -> None:
         with pytest.raises(OutboundRefused):
             await here.transfers.transfer_call(agent(), wish())
         await here.transfers.dialled("my-client", "CA1", TransferOutcome.BUSY)
-        await here.connect(connection=2)
+        await here.connect(attempt=1)
         await here.transfers.transfer_call(agent(), wish())
 
 
@@ -458,7 +458,7 @@ async def test_another_agents_webhook_does_not_move_a_transfer(tmp_path: Path) -
 async def test_a_call_whose_line_is_lost_is_redirected(tmp_path: Path, *, is_lost_before: bool) -> None:
     """The carrier is told directly, in the name of the newest session, and what it then reports counts as ever."""
     async with transferring(tmp_path) as here:
-        line = await here.connect(connection=3)
+        line = await here.connect(attempt=2)
         if is_lost_before:
             await here.lose(line)
         await here.transfers.transfer_call(agent(), wish())
@@ -479,7 +479,7 @@ async def test_the_successor_of_a_lost_line_is_asked_again(tmp_path: Path) -> No
         await here.transfers.transfer_call(agent(), wish())
         first = await handoff_data(line)
         await here.lose(line)
-        assert await handoff_data(await here.connect(connection=2)) == first
+        assert await handoff_data(await here.connect(attempt=1)) == first
         assert here.carrier is not None
         assert here.carrier.redirected == []
 
@@ -505,7 +505,7 @@ async def test_a_call_that_cannot_be_redirected_is_lost(
         await handoff_data(line)
         await here.lose(line)
         assert await here.outcome() is expected
-        await here.connect(connection=2)
+        await here.connect(attempt=1)
         await here.transfers.transfer_call(agent(), wish())
     assert here.observer.transfers == [expected.value]
 
@@ -576,7 +576,7 @@ async def test_one_transfer_that_goes_wrong_does_not_end_the_others(tmp_path: Pa
         await here.lose(line)
         assert await here.outcome() is TransferOutcome.LOST
         here.transfers.carrier = carrier
-        await here.connect(connection=2)
+        await here.connect(attempt=1)
         await here.transfers.transfer_call(agent(), wish())
         await carrier.was_redirected.wait()
 

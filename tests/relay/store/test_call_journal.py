@@ -131,7 +131,7 @@ async def test_a_caller_who_comes_back_from_a_transfer_is_the_same_call(journal:
     await journal.close_call("CA1", CallSummary(outcome="transferred", turns_by={"client": 1}))
     clock.turn(seconds=30)
     await journal.note_transfer("my-client", "CA1", None, TransferOutcome.NO_ANSWER)
-    await journal.open_call(attrs.evolve(call(), started_at=clock(), connection=2))
+    await journal.open_call(attrs.evolve(call(), started_at=clock(), attempt=1))
     back = await record(journal)
     assert (back.state, back.outcome, back.ended_at) == (CallState.LIVE, None, None)
     clock.turn(seconds=10)
@@ -191,10 +191,10 @@ async def test_words_in_the_next_session_s_hand_stay_held(journal: CallJournal, 
     """A call that is resumed with its question makes no message of it; what it answers lets go of the old turn."""
     await journal.open_call(call())
     await journal.hold_utterance("CA1", 1, "Which day?")
-    await journal.open_call(attrs.evolve(call(), connection=2, unanswered=(UnansweredUtterance(1, "Which day?"),)))
+    await journal.open_call(attrs.evolve(call(), attempt=1, unanswered=(UnansweredUtterance(1, "Which day?"),)))
     assert await waiting.list_all() == ()
     await journal.release_utterances("CA1", 1)
-    await journal.open_call(attrs.evolve(call(), connection=3))
+    await journal.open_call(attrs.evolve(call(), attempt=2))
     assert await waiting.list_all() == ()
 
 
@@ -204,7 +204,7 @@ async def test_words_in_the_next_session_s_hand_survive_a_crash(
     """A daemon that dies then leaves them as a message at its next start."""
     await journal.open_call(call())
     await journal.hold_utterance("CA1", 1, "Which day?")
-    await journal.open_call(attrs.evolve(call(), connection=2, unanswered=(UnansweredUtterance(1, "Which day?"),)))
+    await journal.open_call(attrs.evolve(call(), attempt=1, unanswered=(UnansweredUtterance(1, "Which day?"),)))
     await CallJournal(database).recover()
     assert [(each.body, each.reason) for each in await waiting.list_all()] == [("Which day?", Reason.RELAY_RESTARTED)]
 
