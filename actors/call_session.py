@@ -1,19 +1,19 @@
-"""The call actor: one nursery for one live call. It owns the line, the deadline's scope and the state machine.
+"""A call session: one nursery for one socket of a call. It owns the line, the deadline's scope and the state machine.
 
     PhoneLine ──▶ reader ──post──▶ ┌───────┐          ┌──────────────┐
     tools, presence, drain ─post─▶ │ inbox │ ──loop──▶│ Conversation │──commands──▶ line, store, turn
     turn (a Responder) ────send──▶ └───────┘          └──────────────┘
 
 Three tasks at most. The *reader* moves what the carrier says into the inbox and waits for nothing else, because a
-handler that stops reading never notices a hang-up. The *loop* takes one event, asks the machine and performs what it
-says, each command to its end before the next. The *turn* runs the current responder; what it says comes back through
+handler that stops reading never notices a hang-up. The *loop* takes one event, asks the state machine and performs what
+it says, each command to its end before the next. The *turn* runs the current responder; what it says comes back through
 the inbox and is dropped by its number when the turn is not the current one any more.
 
 A store that stalls or fails cuts nobody: it is waited for only a moment (`actors.ports.Journal`), and what it refuses
 is tried again at the end. Only the claim that a message was recorded waits for it (`Answer.take_message`).
 
 Every exception inside a call stops here, at its firewall: it is reported with the call's id, the line is closed with
-1011, and the epilogue still runs. The epilogue is shielded and time-boxed: it makes durable what is owed and closes the
+1011, and the epilogue still runs. The epilogue is shielded and time-boxed: it stores what is unanswered and closes the
 record, also when the daemon is being cancelled around it.
 """
 
@@ -91,7 +91,7 @@ class CallServices:
     listeners: Sequence[Callable[[CallNews], None]] = ()
 
     def tell(self, news: CallNews) -> None:
-        """Tell every listener. Never waits."""
+        """Send an event to every listener. Never waits."""
         for listener in self.listeners:
             listener(news)
 
@@ -106,7 +106,7 @@ class CallSession:
     policy: Policy
     availability: Availability = Availability.AWAY
     inbox: Inbox[Event] = attrs.field(factory=Inbox, init=False)
-    # What the caller is owed whose line was lost: a message, unless they come back. Set when the call session is over.
+    # The message of a caller whose line was lost, unless they come back. Set when the call session is over.
     unanswered: StoreMessage | None = attrs.field(default=None, init=False)
     _conversation: Conversation = attrs.field(init=False)
     _nursery: trio.Nursery = attrs.field(init=False)
@@ -144,7 +144,7 @@ class CallSession:
         return self._conversation.summary
 
     async def run(self) -> None:
-        """Live through the call; return when it is over and everything owed is stored, or stands in `unanswered`.
+        """Live through the call; return when it is over and what is unanswered is stored, or stands in `unanswered`.
 
         Raises nothing but `trio.Cancelled`: errors are reported to the observer. On cancellation the epilogue still
         runs, for at most `EPILOGUE_SECONDS`.
@@ -260,7 +260,7 @@ class CallSession:
                 self._left += 1
                 on_stored = partial(self._on_stored, self._left, command.draft.reason)
                 await services.messages.leave(command.draft, on_stored)
-                # What was refused earlier is in this one; stored after it, it would take the later words away.
+                # What was refused earlier is in this one; stored after it, it would take the later utterances away.
                 self._postponed = [each for each in self._postponed if not isinstance(each, StoreMessage)]
             case StopCalling():
                 if services.opt_outs is not None:
@@ -296,11 +296,11 @@ class CallSession:
         self._receipts.pop(number, None)
 
     async def _epilogue(self, closing: int) -> None:
-        owed = [*self._postponed, *self._pending, *self._conversation.handle(SessionFailed(), trio.current_time())]
-        # Words to hold are in a message by now, and each message is in the next. Who asked not to be called comes last:
-        # if that list alone is broken, it must not take the time of everything else.
-        newest = {each.unless_back is None: each for each in owed if isinstance(each, StoreMessage)}.values()
-        for command in owed:
+        pending = [*self._postponed, *self._pending, *self._conversation.handle(SessionFailed(), trio.current_time())]
+        # Utterances to hold are in a message by now, and each message is in the next. Who asked not to be called comes
+        # last: if that list alone is broken, it must not take the time of everything else.
+        newest = {each.unless_back is None: each for each in pending if isinstance(each, StoreMessage)}.values()
+        for command in pending:
             if isinstance(command, ReleaseUtterances) or (isinstance(command, StoreMessage) and command in newest):
                 await self._store_stubbornly(command)
         try:
@@ -308,7 +308,7 @@ class CallSession:
         except StoreFailed as error:
             self.services.observer.call_crashed(self.info, error, "epilogue")
         await self.line.close(closing)
-        for command in owed:
+        for command in pending:
             if isinstance(command, StopCalling):
                 await self._store_stubbornly(command)
 

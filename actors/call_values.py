@@ -61,11 +61,10 @@ class Reason(StrEnum):
 class CallOutcome(StrEnum):
     """How a call, or its last line, ended.
 
-    With a line: `COMPLETED` (the other party hung up), `ENDED` (this side hung up), `TRANSFERRED`, `VOICEMAIL` (a
-    machine picked up), `FAREWELL` (a limit or a drain), `UNAVAILABLE`, `FAILED` (the line broke or something here did).
-    Without one, by the carrier's word: `BUSY`, `NO_ANSWER`, `CANCELED`, `FAILED`, and `COMPLETED` for a voice message
-    that was played. `NOT_CONNECTED` is a call that never came to its line, `RELAY_RESTARTED` one that an earlier run
-    left open.
+    With a line: `COMPLETED` (the other party hung up), `ENDED` (this side hung up), `TRANSFERRED`, `VOICEMAIL` (one
+    picked up), `FAREWELL` (a limit or a drain), `UNAVAILABLE`, `FAILED` (the line broke or something here did). Without
+    one, by the carrier's word: `BUSY`, `NO_ANSWER`, `CANCELED`, `FAILED`, and `COMPLETED` for a voice message that was
+    played. `NOT_CONNECTED` is a call that never came to its line, `RELAY_RESTARTED` one that an earlier run left open.
     """
 
     COMPLETED = "completed"
@@ -100,7 +99,7 @@ class Callee(StrEnum):
 
 
 class Voicemail(StrEnum):
-    """What to do when a machine picks up a call that we made."""
+    """What to do when a voicemail picks up a call that we made."""
 
     HANG_UP = "hang_up"
     LEAVE_MESSAGE = "leave_message"
@@ -120,8 +119,8 @@ class CallInfo:
     answered, say), one sentence without brackets: whoever answers is told of it as the first turn, the caller never.
 
     For calls that we make: with `screened` nothing is said before somebody is known to be there, and then `greeting`,
-    which the carrier has not spoken. `voicemail` is what to do when a machine picks up; `for_voicemail` is said to it
-    with `LEAVE_MESSAGE`, where empty is the same as `HANG_UP`.
+    which the carrier has not spoken. `voicemail` is what to do when one picks up; `for_voicemail` is said to it with
+    `LEAVE_MESSAGE`, where empty is the same as `HANG_UP`.
     """
 
     call_sid: str = attrs.field(validator=matches_re(r"[A-Za-z0-9_-]{1,64}"))
@@ -188,9 +187,9 @@ class TurnRequest:
     `turn` counts the call's turns from 1 and is never reused within the call. `history` is the bounded transcript. For
     the client the utterance to be answered is its last line, or the note where no utterance waits for an answer.
     `taken` and `preferences` are what the answering machine has recorded so far; `said_already` is what the relay
-    itself has just said in this turn, so that the machine need not say it again. `callee` is the carrier's verdict on
-    who picked up, for calls that we make; None while there is none. `answer_within` is how many seconds the client has
-    to its first word, counted from now; None where nobody counts.
+    itself has just said in this turn, so that the answering machine need not say it again. `callee` is the carrier's
+    verdict on who picked up, for calls that we make; None while there is none. `answer_within` is how many seconds the
+    client has to its first word, counted from now; None where nobody counts.
     """
 
     call: CallInfo
@@ -205,10 +204,10 @@ class TurnRequest:
 
 @attrs.frozen(kw_only=True)
 class MessageDraft:
-    """What is owed to the client, ready to be made durable.
+    """A waiting message, ready to be stored.
 
     `call_sid` and `part` are its key: the same key again replaces what was stored, unless somebody was shown it
-    already. `through_turn` is the last turn whose words are inside, so that the journal can let go of them.
+    already. `through_turn` is the last turn whose utterance is inside, so that the journal can release them.
     """
 
     call_sid: str
@@ -226,7 +225,7 @@ class MessageDraft:
 
 @attrs.frozen(kw_only=True)
 class CallSummary:
-    """How a call ended, for its record: the last thing the machine says of it.
+    """How a call ended, for its record: the last thing the state machine says of it.
 
     `turns_by` counts finished turns by who answered. `left_message` says whether a waiting message was left.
     `transcript` is all that was said in this session, where `Policy.keep_transcript` asks for it, else empty.

@@ -1,7 +1,7 @@
 """What a call wants done: frozen values, named by what is wanted.
 
-Pure: the state machine returns them in order and the call actor performs them in order, each to its end before the
-next. That order carries the promise that words are durable before anything is said about them.
+Pure: the state machine returns them in order and the call session performs them in order, each to its end before the
+next. That order carries the promise that an utterance is durable before anything is said about it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import attrs
 
-from actors.call_values import MessageDraft, TurnRequest, UnansweredUtterance
+from actors.call_values import MessageDraft, Reason, TurnRequest, UnansweredUtterance
 
 
 class By(StrEnum):
@@ -18,6 +18,21 @@ class By(StrEnum):
 
     CLIENT = "client"
     ANSWERING_MACHINE = "machine"
+
+
+class TurnOutcome(StrEnum):
+    """How a turn ended: with an answer, cut short, or for the reason of its failure."""
+
+    ANSWERED = "answered"
+    INTERRUPTED = "interrupted"
+    SUPERSEDED = "superseded"
+    HUNG_UP = "hung_up"
+    CLIENT_ABSENT = Reason.CLIENT_ABSENT.value
+    CLIENT_TIMEOUT = Reason.CLIENT_TIMEOUT.value
+    CLIENT_FAILED = Reason.CLIENT_FAILED.value
+    CLIENT_LEFT = Reason.CLIENT_LEFT.value
+    ANSWERING_MACHINE_FAILED = "machine_failed"
+    ANSWERING_MACHINE_TIMEOUT = "machine_timeout"
 
 
 @attrs.frozen
@@ -34,7 +49,7 @@ class Speak:
 
 @attrs.frozen
 class StartTurn:
-    """Give a turn to the one who shall answer it."""
+    """Start a turn of whoever shall answer it."""
 
     by: By
     request: TurnRequest
@@ -49,7 +64,7 @@ class CancelTurn:
 
 @attrs.frozen
 class HoldUtterance:
-    """Make the caller's words durable before a client has them in hand."""
+    """Store an utterance before a client has it in hand."""
 
     turn: int
     text: str
@@ -57,14 +72,14 @@ class HoldUtterance:
 
 @attrs.frozen
 class ReleaseUtterances:
-    """Let go of words that were answered, up to and with this turn."""
+    """Release the utterances that were answered, up to and with this turn."""
 
     through_turn: int
 
 
 @attrs.frozen
 class StoreMessage:
-    """Make what is owed to the client durable as a waiting message.
+    """Store what no answer covers as a waiting message.
 
     With `unless_back` (possibly empty) the line was lost and the caller may be back in a moment: then these utterances
     are asked again instead. They are held until it is known.
@@ -76,12 +91,12 @@ class StoreMessage:
 
 @attrs.frozen
 class StopCalling:
-    """Put the other party on the list of those who are not to be called: they have just asked for it."""
+    """Put the other party on the do-not-call list: they have just asked for it."""
 
 
 @attrs.frozen
 class WakeClient:
-    """Tell a client that can only be woken that words wait for it; it has to come and fetch them."""
+    """Wake a client that can only be woken: an utterance waits for it, which it has to come and fetch."""
 
 
 @attrs.frozen
@@ -100,15 +115,15 @@ class CloseLine:
 
 @attrs.frozen(kw_only=True)
 class NoteTurn:
-    """Tell whoever measures how a turn went.
+    """Report how a turn went to whoever measures.
 
-    `outcome` is `answered`, `interrupted`, `superseded`, `hung_up`, or the reason of its failure; `first_word` is the
-    time in seconds from the caller's last word to the first one of the answer, None when there was none.
+    `first_word` is the time in seconds from the caller's utterance to the first word of the answer; None if there was
+    none.
     """
 
     turn: int
     by: By
-    outcome: str
+    outcome: TurnOutcome = attrs.field(converter=TurnOutcome)
     first_word: float | None
 
 

@@ -95,6 +95,7 @@ from actors.call_values import (
     Availability,
     Callee,
     CallInfo,
+    CallOutcome,
     CallSummary,
     Direction,
     Line,
@@ -117,6 +118,7 @@ from actors.commands import (
     StartTurn,
     StopCalling,
     StoreMessage,
+    TurnOutcome,
     WakeClient,
 )
 from actors.deadlines import Deadline, Deadlines
@@ -218,7 +220,7 @@ class Conversation:
         self._opted_out = False
         self._client_ended_it = False
         self._handoff = ""
-        self._outcome = "completed"
+        self._outcome = CallOutcome.COMPLETED
         # Whether the line broke while the call went on, so that the caller may be back on a new one.
         self.may_return = False
 
@@ -278,7 +280,7 @@ class Conversation:
         return self._ask_again() if self._is_asked() else []
 
     def _on_session_failed(self, _event: events.SessionFailed) -> list[Command]:
-        self._outcome = "failed"
+        self._outcome = CallOutcome.FAILED
         return self._end_call()
 
     def _on_caller_gone(self, event: events.CallerGone) -> list[Command]:
@@ -291,8 +293,8 @@ class Conversation:
         self._rejected += 1
         if self._rejected < self._policy.bad_frames:
             return []
-        self._outcome = "failed"
-        return [*self._stop_turn("hung_up"), *self._leave(Reason.UNANSWERED), *self._end_session()]
+        self._outcome = CallOutcome.FAILED
+        return [*self._stop_turn(TurnOutcome.HUNG_UP), *self._leave(Reason.UNANSWERED), *self._end_session()]
 
     # ── the caller ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -348,7 +350,7 @@ class Conversation:
             return []
         if self.phase in _IS_LEAVING:
             return self._keep_late_utterance(text)
-        stopped = [*self._stop_turn("superseded"), *self._close_cycle()]
+        stopped = [*self._stop_turn(TurnOutcome.SUPERSEDED), *self._close_cycle()]
         if not is_for_client:
             self._unanswered.add(text)
             return [*stopped, self._store_message(), *self._ask_answering_machine()]
@@ -379,7 +381,7 @@ class Conversation:
             self._await_caller()
             return []
         was_answered = self._turn is not None and self._turn.has_begun and not nothing_else
-        commands = [*self._stop_turn("interrupted"), *(self._release() if was_answered else [])]
+        commands = [*self._stop_turn(TurnOutcome.INTERRUPTED), *(self._release() if was_answered else [])]
         self._listen()
         return commands
 
@@ -498,13 +500,13 @@ class Conversation:
 
     # ── turns run and end ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def _stop_turn(self, outcome: str) -> list[Command]:
+    def _stop_turn(self, outcome: TurnOutcome) -> list[Command]:
         return [] if self._turn is None else [CancelTurn(self._turn.number), *self._note_turn(outcome)]
 
-    def _note_turn(self, outcome: str) -> list[Command]:
+    def _note_turn(self, outcome: TurnOutcome) -> list[Command]:
         turn, self._turn = self._turn, None
         assert turn is not None
-        if outcome == "answered":
+        if outcome is TurnOutcome.ANSWERED:
             self._turns_by[turn.by] = self._turns_by.get(turn.by, 0) + 1
         return [NoteTurn(turn=turn.number, by=turn.by, outcome=outcome, first_word=turn.first_word)]
 
@@ -553,7 +555,7 @@ class Conversation:
         confirmation = self._confirmation() if turn.by is By.ANSWERING_MACHINE else ""
         if not (turn.has_begun or turn.goodbye or confirmation):
             return self._fail_turn(Reason.CLIENT_FAILED)
-        commands = self._note_turn("answered")
+        commands = self._note_turn(TurnOutcome.ANSWERED)
         commands += self._close_cycle() if turn.goodbye else self._phrase(confirmation, last=True)
         if turn.by is By.CLIENT:
             commands += self._release()
@@ -562,7 +564,7 @@ class Conversation:
         if turn.goodbye:
             # An answering machine that has said goodbye has told the caller what there was to tell.
             sentence = self._policy.phrases.message_kept if confirmation and not turn.has_begun else ""
-            return [*commands, *self._say_last(Phase.GOODBYE, sentence, "ended")]
+            return [*commands, *self._say_last(Phase.GOODBYE, sentence, CallOutcome.ENDED)]
         self._listen()
         return commands
 
@@ -578,8 +580,8 @@ class Conversation:
         turn = self._turn
         assert turn is not None
         if turn.by is By.ANSWERING_MACHINE:
-            return self._fail_answering_machine("machine_failed")
-        commands = self._note_turn(reason)
+            return self._fail_answering_machine(TurnOutcome.ANSWERING_MACHINE_FAILED)
+        commands = self._note_turn(TurnOutcome(reason))
         is_gone = reason in {Reason.CLIENT_LEFT, Reason.CLIENT_ABSENT}
         if is_gone and not turn.has_begun and self._handovers < MAX_HANDOVERS and self._now < self._limit():
             if self._availability is Availability.HERE:
@@ -589,7 +591,7 @@ class Conversation:
                 return [*commands, *self._await_client()]
         return [*commands, *self._step_down(reason)]
 
-    def _fail_answering_machine(self, outcome: str) -> list[Command]:
+    def _fail_answering_machine(self, outcome: TurnOutcome) -> list[Command]:
         if self._turn is not None and self._turn.goodbye:
             return self._finish_turn()
         stopped = self._stop_turn(outcome)
@@ -598,7 +600,7 @@ class Conversation:
         phrases = self._policy.phrases
         is_kept = self._confirmation() or (self._unanswered.taken and self._is_stored)
         sentence = phrases.message_kept if is_kept else phrases.unavailable
-        return [*stopped, *self._say_last(Phase.UNAVAILABLE, sentence, "unavailable")]
+        return [*stopped, *self._say_last(Phase.UNAVAILABLE, sentence, CallOutcome.UNAVAILABLE)]
 
     # ── paths downwards, and upwards ────────────────────────────────────────────────────────────────────────────────
 
@@ -612,7 +614,7 @@ class Conversation:
         self._note_stands = False
         if not (is_inbound and self._policy.has_answering_machine):
             sentence = phrases.unavailable if is_inbound else phrases.callee_unavailable
-            return [*stored, *self._say_last(Phase.UNAVAILABLE, sentence, "unavailable")]
+            return [*stored, *self._say_last(Phase.UNAVAILABLE, sentence, CallOutcome.UNAVAILABLE)]
         # The answering machine goes on from the apology in the same breath, so the line is its own.
         spoken = self._phrase(phrases.apology, last=False, speaker=Speaker.ANSWERING_MACHINE)
         return [*stored, *spoken, *self._ask_answering_machine(phrases.apology)]
@@ -666,10 +668,10 @@ class Conversation:
             return []
         text = self._call.for_voicemail.strip() if self._call.voicemail is Voicemail.LEAVE_MESSAGE else ""
         if text:
-            return self._hang_up(text, "voicemail")
+            return self._hang_up(text, CallOutcome.VOICEMAIL)
         self._client_ended_it = True
-        self._outcome = "voicemail"
-        return [*self._stop_turn("hung_up"), *self._release(), *self._end_session()]
+        self._outcome = CallOutcome.VOICEMAIL
+        return [*self._stop_turn(TurnOutcome.HUNG_UP), *self._release(), *self._end_session()]
 
     def _greet_callee(self) -> list[Command]:
         self._enter(Phase.CLIENT_LISTENING)
@@ -683,25 +685,27 @@ class Conversation:
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _on_hang_up(self, event: events.HangUpRequested) -> list[Command]:
-        return self._hang_up(event.say.strip() if is_audible(event.say) else "", "ended")
+        return self._hang_up(event.say.strip() if is_audible(event.say) else "", CallOutcome.ENDED)
 
     def _on_transfer(self, event: events.TransferRequested) -> list[Command]:
         self._handoff = event.handoff
-        return self._hang_up("", "transferred")
+        return self._hang_up("", CallOutcome.TRANSFERRED)
 
-    def _hang_up(self, say: str, outcome: str) -> list[Command]:
+    def _hang_up(self, say: str, outcome: CallOutcome) -> list[Command]:
         self._client_ended_it = True
-        commands = [*self._stop_turn("hung_up"), *self._release()]
+        commands = [*self._stop_turn(TurnOutcome.HUNG_UP), *self._release()]
         return [*commands, *self._say_last(Phase.GOODBYE, say, outcome, speaker=Speaker.AGENT)]
 
     def _on_drain(self, _event: events.DrainRequested) -> list[Command]:
         return self._say_farewell(self._policy.phrases.drain_goodbye, Reason.RELAY_RESTARTED)
 
     def _say_farewell(self, phrase: str, reason: Reason) -> list[Command]:
-        stopped = self._stop_turn("hung_up")
-        return [*stopped, *self._leave(reason), *self._say_last(Phase.GOODBYE, phrase, "farewell")]
+        stopped = self._stop_turn(TurnOutcome.HUNG_UP)
+        return [*stopped, *self._leave(reason), *self._say_last(Phase.GOODBYE, phrase, CallOutcome.FAREWELL)]
 
-    def _say_last(self, phase: Phase, text: str, outcome: str, *, speaker: Speaker = Speaker.RELAY) -> list[Command]:
+    def _say_last(
+        self, phase: Phase, text: str, outcome: CallOutcome, *, speaker: Speaker = Speaker.RELAY
+    ) -> list[Command]:
         """Say the last sentence of the call and wait until it was heard."""
         self._enter(phase)
         self._outcome = outcome
@@ -726,7 +730,7 @@ class Conversation:
         if may_return and self._turn is not None and self._turn.has_begun:
             # What is asked again is asked with what was heard of the answer, as after a barge-in.
             self._transcript.cut_to_heard("", self._playback.played)
-        commands = [*self._stop_turn("hung_up"), *self._keep_unfinished(may_return=may_return)]
+        commands = [*self._stop_turn(TurnOutcome.HUNG_UP), *self._keep_unfinished(may_return=may_return)]
         is_away = self._availability is not Availability.HERE
         # Nobody spoke and nobody could have answered: that somebody called is still worth knowing.
         is_unheard = is_away and (self._note_stands or not self._caller_was_heard)
@@ -782,8 +786,8 @@ class Conversation:
         if self._turn is None:
             return self._step_down(Reason.CLIENT_ABSENT)
         if self._turn.by is By.CLIENT:
-            return [*self._stop_turn(Reason.CLIENT_TIMEOUT), *self._step_down(Reason.CLIENT_TIMEOUT)]
-        return self._fail_answering_machine("machine_timeout")
+            return [*self._stop_turn(TurnOutcome.CLIENT_TIMEOUT), *self._step_down(Reason.CLIENT_TIMEOUT)]
+        return self._fail_answering_machine(TurnOutcome.ANSWERING_MACHINE_TIMEOUT)
 
     def _on_silence(self) -> list[Command]:
         if self._is_asked():

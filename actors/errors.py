@@ -26,41 +26,41 @@ class CallError(Exception):
 
 
 class LineClosed(CallError):
-    """Say that the line to the caller is closed: nothing more can be spoken."""
+    """The line to the caller is closed: nothing more can be spoken."""
 
 
 class ResponderError(CallError):
-    """Say that a turn will not be answered by the one who was asked."""
+    """A turn will not be answered by the one who was asked."""
 
     reason: ClassVar[Reason] = Reason.CLIENT_FAILED
 
 
 class ClientAbsent(ResponderError):
-    """Say that no session of the agent can take the turn."""
+    """No session of the agent can take the turn."""
 
     reason: ClassVar[Reason] = Reason.CLIENT_ABSENT
 
 
 class ClientLeft(ResponderError):
-    """Say that the client's session ended while it had the turn in hand."""
+    """The client's session ended while it had the turn in hand."""
 
     reason: ClassVar[Reason] = Reason.CLIENT_LEFT
 
 
 class ClientFailed(ResponderError):
-    """Say that the client refused the turn, or answered nothing that can be spoken."""
+    """The client refused the turn, or answered nothing that can be spoken."""
 
 
-class MachineFailed(ResponderError):
-    """Say that the answering machine could not answer: its service failed or refused."""
+class AnsweringMachineFailed(ResponderError):
+    """The answering machine could not answer: its service failed or refused."""
 
 
 class StoreFailed(CallError):
-    """Say that a write was not made durable; what it carried must be written again."""
+    """A write was not made durable; what it carried must be written again."""
 
 
 class CallRefused(CallError):
-    """Say that a call was not admitted; `code` is `full`, `draining`, `already_here`, `no_record` or `over`."""
+    """A call was not admitted; `code` is `full`, `draining`, `already_here`, `no_record` or `over`."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -68,4 +68,4 @@ class CallRefused(CallError):
 
 
 class UnknownCall(CallError):
-    """Say that the agent has no live call of that id."""
+    """The agent has no live call of that id."""

@@ -1,14 +1,14 @@
 """What can happen to a call: frozen values, named by what happened.
 
 Pure: no clock, no I/O. A value that makes no sense cannot be built.
-`Event` at the end is the union that `conversation.Conversation.handle` matches over; `CallNews` is what others are
-told of calls (`call_session.CallServices.listeners`).
+`Event` at the end is the union that `conversation.Conversation.handle` takes, and `phases.TRANSITIONS` has a row for in
+every phase; `CallNews` is what others are told of calls (`call_session.CallServices.listeners`).
 """
 
 from __future__ import annotations
 
 import attrs
-from attrs.validators import instance_of, matches_re, optional
+from attrs.validators import in_, instance_of, matches_re, optional
 
 from actors.call_values import Availability, Callee, CallInfo, Owner, Reason
 
@@ -32,7 +32,7 @@ class PartialPromptHeard:
 
 @attrs.frozen
 class CallerBargedIn:
-    """The caller talked over us; `heard` is what of our speech came out before that, as the carrier words it."""
+    """The caller talked over our speech; `heard` is what of it came out before that, in the carrier's own wording."""
 
     heard: str = ""
     after_ms: int = 0
@@ -61,14 +61,14 @@ class AgentSpeaking:
 
 @attrs.frozen
 class CallerSpeaking:
-    """The caller began (`on`) or stopped making a sound that may become words."""
+    """The caller began (`on`) or stopped making a sound that may become an utterance."""
 
     on: bool
 
 
 @attrs.frozen
 class CarrierFailed:
-    """The carrier refused something we sent, in its own words."""
+    """The carrier refused something we sent; `description` is its own."""
 
     description: str
 
@@ -139,7 +139,7 @@ class TransferRequested:
 
 @attrs.frozen
 class CallClaimed:
-    """A client takes the call back from the answering machine."""
+    """A client claims the call from the answering machine."""
 
 
 @attrs.frozen
@@ -176,7 +176,7 @@ class MessageTaken:
 
 @attrs.frozen
 class GoodbyeSaid:
-    """The answering machine wants the call ended once its words were heard."""
+    """The answering machine wants the call ended once what it said was heard."""
 
     turn: int
 
@@ -193,7 +193,9 @@ class TurnFailed:
     """The responder of `turn` gave up; `reason` says why, as a waiting message would."""
 
     turn: int
-    reason: Reason
+    reason: Reason = attrs.field(
+        validator=in_({Reason.CLIENT_ABSENT, Reason.CLIENT_TIMEOUT, Reason.CLIENT_FAILED, Reason.CLIENT_LEFT})
+    )
 
 
 # ── from the call session itself ────────────────────────────────────────────────────────────────────────────────────
@@ -256,7 +258,7 @@ class MessageLeft:
 
 @attrs.frozen
 class ClientWanted:
-    """This call has words for a client that can only be woken."""
+    """This call has an utterance for a client that can only be woken."""
 
     call: CallInfo
 

@@ -8,9 +8,9 @@ Two lanes, because two kinds of sender exist:
     the running turn ──────────send────▶ (rendezvous) ────┘
 
 Those who must never wait `post`. The running turn `send`s, and goes on when its piece was taken. What was posted is
-received first: so an interruption that the reader has seen is always acted upon before another piece of the turn that
-it interrupts, and a turn that talks faster than the line is held back instead of piling up. One queue for both lost:
-pieces that were queued before the interruption would still be spoken after it.
+received first: so a barge-in that the reader has seen is always acted upon before another piece of the turn that it
+cuts short, and a turn that talks faster than the line is held back instead of piling up. One queue for both lost:
+pieces that were queued before the barge-in would still be spoken after it.
 
 Overflow policy: a call whose inbox is full is broken, not slow, because its loop only ever waits for one socket write
 or one database write, both bounded in time. Nothing is dropped silently and nobody else is made to wait: `post` marks
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class InboxOverflow(CallError):
-    """Say that events came faster than the call could take them."""
+    """Events came faster than the call could take them."""
 
 
 class Inbox(Generic[T]):
@@ -85,6 +85,6 @@ class Inbox(Generic[T]):
             await self._wake.wait()
 
     def close(self) -> None:
-        """Take no more events: later posts go nowhere, and a waiting sender is told."""
+        """Take no more events: later posts go nowhere, and a waiting sender gets an error."""
         for channel in (self._posted, self._sent):
             channel.close()

@@ -62,12 +62,12 @@ class Playback:
         self._pieces = max(0, self._pieces - 1)
 
     def fell_silent(self, now: float) -> None:
-        """Take the carrier's word that nothing is being played, unless pieces are still to come."""
+        """Count all as heard, as the carrier says that it plays nothing; no-op if pieces are still to come."""
         if not self._pieces:
             self.until = now
 
     def stop(self, now: float) -> None:
-        """Forget what was not heard: an interruption made the carrier discard it."""
+        """Forget what was not heard: a barge-in made the carrier discard it."""
         self.cycle_open = False
         self.played = ""
         self._pieces = 0

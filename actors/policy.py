@@ -16,7 +16,7 @@ class Phrases:
     `message_taken` confirms a message after which the answering machine said nothing; `message_kept` does so and ends
     the call of a caller whose message is recorded when the answering machine fails.
     `filler` are short sentences that are said by turns to a caller who waits for the client, `long_filler` one for a
-    caller who waits longer; there are none without words for them.
+    caller who waits longer; an empty one is left out.
     """
 
     apology: str = "I'm sorry, I can't get an answer for you right now."
@@ -32,7 +32,7 @@ class Phrases:
     drain_goodbye: str = "I'm sorry, I have to end this call now. Please call again in a moment. Goodbye."
 
 
-def _never(_words: str) -> bool:
+def _never(_utterance: str) -> bool:
     return False
 
 
@@ -53,7 +53,7 @@ class Policy:
     `ending_cap` bounds the wait for a goodbye to be heard beyond its estimated length, and `line_close_cap` the wait
     for the carrier to close after `end`. `history_lines` and `history_characters` bound what is sent with each turn;
     `answer_characters` is what one turn may say; `bad_frames` in a row end the call.
-    `asks_not_to_be_called` says of the caller's final words whether they ask for that; it must be quick and not raise.
+    `asks_not_to_be_called` returns whether an utterance asks for that; it must be quick and not raise.
     `keep_transcript` puts all that was said into the call's record, beyond the window and the waiting message.
     """
 

@@ -1,7 +1,7 @@
 """The transcript of a call: a bounded window over who said what, holding only what was heard. Pure.
 
 It is what a client is sent with each turn and what a waiting message carries, so it must not say that the caller heard
-words that were cut off. The carrier reports an interruption with the text it believes was spoken, normalised by its
+words that were cut off. The carrier reports a barge-in with the text it believes was spoken, normalised by its
 speech synthesis ("3 PM" may come back as "three p.m."), so the match is loose: first by words, then by what was
 reported as played, then the carrier's own wording.
 """
@@ -28,7 +28,7 @@ def is_audible(text: str) -> bool:
 def heard_part(said: str, heard: str, played: str = "") -> str:
     """Return the part of `said` that the caller heard, given what the carrier reports.
 
-    `heard` is the carrier's text until the interruption; when it is empty, `played` (the pieces reported as played)
+    `heard` is the carrier's text until the barge-in; when it is empty, `played` (the pieces reported as played)
     decides. The result is a prefix of `said` wherever the words can be found in it, else the report itself.
     """
     report = heard.strip() or played.strip()
@@ -84,7 +84,7 @@ class Transcript:
     _characters: int = attrs.field(default=0, init=False)
 
     def extend(self, lines: Iterable[Line]) -> None:
-        """Take over lines of an earlier session of the same call."""
+        """Add the lines of an earlier session of the same call."""
         for line in lines:
             self._append(line)
 
@@ -113,7 +113,7 @@ class Transcript:
         self._shorten()
 
     def cut_to_heard(self, heard: str, played: str) -> None:
-        """Shorten our last line to what was heard, or drop it; does nothing after the caller's own line.
+        """Shorten our last line to what was heard, or drop it. No-op after the caller's own line.
 
         A note may stand after it: nobody heard that, so it is neither shortened nor in the way.
         """

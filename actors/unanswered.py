@@ -1,8 +1,8 @@
-"""What the relay owes the client of one call: words that nobody has answered yet. Pure.
+"""The utterances of a call that no answer covers yet, and the waiting message that they may become. Pure.
 
-Words are *in hand* from the moment they are understood until a client has answered them. When no client will, they are
-*left*: they become the body of a waiting message, which grows with all that is said afterwards, or is replaced by what
-the answering machine understood. Nothing is ever taken out except by an answer.
+An utterance is *in hand* from the moment it is heard until a client has answered it. When no client will, it is *left*:
+it becomes the body of a waiting message, which grows with all that is said afterwards, or is replaced by what the
+answering machine understood. Nothing is ever taken out except by an answer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from actors.call_values import CallInfo, Line, MessageDraft, Reason, UnansweredU
 
 @attrs.define
 class UnansweredUtterances:
-    """Account for the caller's words."""
+    """The account of one call's utterances, and of the message that was left in it."""
 
     call: CallInfo
     _in_hand: list[UnansweredUtterance] = attrs.field(factory=list, init=False)
@@ -26,7 +26,7 @@ class UnansweredUtterances:
 
     @property
     def in_hand(self) -> bool:
-        """Whether a client still owes an answer."""
+        """Whether a client still has an utterance to answer."""
         return bool(self._in_hand)
 
     @property
@@ -40,28 +40,28 @@ class UnansweredUtterances:
         return tuple(self._in_hand)
 
     def hold(self, turn: int, text: str) -> None:
-        """Count words that a client is about to get."""
+        """Count an utterance that a client is about to get."""
         self._in_hand.append(UnansweredUtterance(turn, text))
 
     def answered(self) -> int | None:
-        """Let go of the words in hand; return the last turn they came in, or None when there were none."""
+        """Release what is in hand; return the last turn it came in, or None if there was none."""
         through = max((each.turn for each in self._in_hand), default=None)
         self._in_hand.clear()
         return through
 
     def leave(self, reason: Reason) -> None:
-        """Turn the words in hand into words left; the first reason of a call is the one that is kept."""
+        """Leave what is in hand as a message; the first reason of a call is the one that is kept."""
         self.reason = self.reason or reason
         self._through_turn = max((each.turn for each in self._in_hand), default=self._through_turn)
         self._left += [each.text for each in self._in_hand]
         self._in_hand.clear()
 
     def add(self, text: str) -> None:
-        """Add words said to the answering machine, or after it."""
+        """Add an utterance to the answering machine, or one after it."""
         self._left.append(text)
 
     def take(self, body: str, preferences: str) -> None:
-        """Replace the words left so far by what the answering machine understood; an empty body keeps them."""
+        """Replace what is left so far by what the answering machine understood; an empty body keeps them."""
         if body.strip():
             self.taken = body.strip()
             self._left.clear()

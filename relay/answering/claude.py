@@ -29,7 +29,7 @@ from anthropic.types import ContentBlock, MessageParam, ToolResultBlockParam, To
 from anthropic.types.parsed_message import ParsedMessage
 
 from actors.call_values import TurnRequest
-from actors.errors import MachineFailed
+from actors.errors import AnsweringMachineFailed
 from actors.ports import Answer
 from relay.answering.prompt import TOOLS, EndCall, RecordMessage, conversation, system_prompt
 from relay.speech.hygiene import SpeechFilter
@@ -88,13 +88,13 @@ class ClaudeAnsweringMachine:
     async def respond(self, request: TurnRequest, answer: Answer) -> None:
         """Answer one turn of the caller.
 
-        Raises `MachineFailed` when the service fails, refuses, breaks off, or neither says nor records anything; what
-        was said and recorded until then stands. What `answer` raises comes out in an exception group. Cancelling closes
-        the HTTP stream at once.
+        Raises `AnsweringMachineFailed` when the service fails, refuses, breaks off, or neither says nor records
+        anything; what was said and recorded until then stands. What `answer` raises comes out in an exception group.
+        Cancelling closes the HTTP stream at once.
         """
         try:
             await self._converse(request, _Turn(SpokenAnswer(answer, SpeechFilter(request.call.language))))
-        except MachineFailed as failure:
+        except AnsweringMachineFailed as failure:
             cause = failure.__cause__
             log.warning(
                 "machine_failed",
@@ -149,9 +149,9 @@ class ClaudeAnsweringMachine:
                 elif event.type == "message_stop":
                     reply = event.message
         if reply is None or reply.stop_reason is None:
-            raise MachineFailed("the stream broke off")
+            raise AnsweringMachineFailed("the stream broke off")
         if reply.stop_reason == "refusal":
-            raise MachineFailed("the model refused")
+            raise AnsweringMachineFailed("the model refused")
         if not results:
             return []
         turn.end_round(results)
@@ -160,7 +160,7 @@ class ClaudeAnsweringMachine:
 
 @asynccontextmanager
 async def _reading(asked: AsyncMessageStreamManager[None]) -> AsyncIterator[trio.MemoryReceiveChannel[_Event]]:
-    """Read a stream for as long as the block lasts. Raises `MachineFailed` at its end when the service failed.
+    """Read a stream for as long as the block lasts. Raises `AnsweringMachineFailed` at its end when the service failed.
 
     The reading is a task of its own because the library reads through a dozen nested generators. Cancelled while it
     waits for the network, they unwind; cancelled in the loop's body (a piece waiting to be spoken) they would be left
@@ -184,7 +184,7 @@ async def _reading(asked: AsyncMessageStreamManager[None]) -> AsyncIterator[trio
         nursery.start_soon(read)
         yield reader
     if failure is not None:
-        raise MachineFailed("the service failed") from failure
+        raise AnsweringMachineFailed("the service failed") from failure
 
 
 @attrs.define
@@ -208,9 +208,9 @@ class _Turn:
         await self.answer.say(f"{gap}{text}")
 
     def require_speech(self) -> None:
-        """Raise `MachineFailed` if nothing of the turn could be heard."""
+        """Raise `AnsweringMachineFailed` if nothing of the turn could be heard."""
         if not self.answer.has_spoken:
-            raise MachineFailed("the model said nothing")
+            raise AnsweringMachineFailed("the model said nothing")
 
     async def perform(self, call: ToolUseBlock, arguments: str) -> ToolResultBlockParam:
         """Do what the model asks for. What it got wrong goes back to it as an error that it can fix."""

@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from actors.call_session import EPILOGUE_SECONDS, CallServices, CallSession
 from actors.call_values import Availability, CallInfo, MessageDraft, Reason, TurnRequest
 from actors.commands import By
-from actors.errors import ClientLeft, MachineFailed, StoreFailed
+from actors.errors import AnsweringMachineFailed, ClientLeft, StoreFailed
 from actors.events import (
     AvailabilityChanged,
     CallClaimed,
@@ -347,7 +347,7 @@ async def test_a_failing_machine_means_the_fixed_sentence_and_the_end(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """The caller is told, the session is ended when it was heard, and the message is there."""
-    here = desk(machine=failing(MachineFailed("overloaded")))
+    here = desk(machine=failing(AnsweringMachineFailed("overloaded")))
     nursery.start_soon(here.call(Availability.AWAY).run)
     here.line.carrier_says(UtteranceHeard("Hello?"))
     assert (await here.line.hear()).endswith(here.policy.phrases.unavailable)

@@ -11,7 +11,7 @@ import structlog
 import trio
 
 from actors.call_values import Line, Speaker, TurnRequest
-from actors.errors import MachineFailed
+from actors.errors import AnsweringMachineFailed
 from relay.answering.claude import ClaudeAnsweringMachine, open_answering_machine
 from relay.simulator.claude.stand_in import (
     ASK,
@@ -162,7 +162,7 @@ async def test_a_machine_that_only_calls_tools_is_stopped() -> None:
         seen,
     ):
         answer = RecordedAnswer()
-        with pytest.raises(MachineFailed, match="said nothing"):
+        with pytest.raises(AnsweringMachineFailed, match="said nothing"):
             await machine.respond(a_turn(), answer)
     assert answer.log == [Taken("m", "")] * 4
     assert len(seen.requests) == 4
@@ -190,9 +190,9 @@ async def test_a_sentence_cut_by_the_token_limit_stands() -> None:
     ids=["key", "request", "refusal", "empty", "blank", "cut", "early end"],
 )
 async def test_a_failing_service_is_a_failed_machine(behaviour: Behaviour, why: str) -> None:
-    """Whatever goes wrong at the service, the call hears of it as `MachineFailed`."""
+    """Whatever goes wrong at the service, the call hears of it as `AnsweringMachineFailed`."""
     async with a_machine(behaviour) as (machine, _):
-        with pytest.raises(MachineFailed, match=why):
+        with pytest.raises(AnsweringMachineFailed, match=why):
             await machine.respond(a_turn(), RecordedAnswer())
 
 
@@ -205,7 +205,7 @@ async def test_an_error_inside_a_stream_is_a_failed_machine() -> None:
     """
     async with a_machine(Behaviour(breaks="error", breaks_after=2)) as (machine, _):
         answer = RecordedAnswer()
-        with pytest.raises(MachineFailed, match="service failed"):
+        with pytest.raises(AnsweringMachineFailed, match="service failed"):
             await machine.respond(a_turn(), answer)
         gc.collect()
     assert answer.speech == "May I"
@@ -218,7 +218,7 @@ async def test_nobody_at_the_address_is_a_failed_machine() -> None:
     await listener.aclose()
     with trio.fail_after(10):
         async with open_answering_machine(api_key="k", model="m", base_url=f"http://127.0.0.1:{port}") as machine:
-            with pytest.raises(MachineFailed):
+            with pytest.raises(AnsweringMachineFailed):
                 await machine.respond(a_turn(), RecordedAnswer())
 
 
@@ -227,7 +227,7 @@ async def test_what_was_recorded_stands_when_the_stream_breaks_off() -> None:
     rule = replying(Reply(UseTool("record_message", {"message": "m"}), Say("Noted down.")))
     async with a_machine(Behaviour(rule=rule, breaks="cut", breaks_after=4)) as (machine, _):
         answer = RecordedAnswer()
-        with pytest.raises(MachineFailed):
+        with pytest.raises(AnsweringMachineFailed):
             await machine.respond(a_turn(), answer)
     assert answer.taken == [Taken("m", "")]
 
@@ -297,7 +297,7 @@ async def test_a_failure_is_logged_without_words_or_numbers() -> None:
     """The log names the call, the error and its status, and neither what was said nor who called."""
     with structlog.testing.capture_logs() as logs:
         async with a_machine(Behaviour(fail_status=401)) as (machine, _):
-            with pytest.raises(MachineFailed):
+            with pytest.raises(AnsweringMachineFailed):
                 await machine.respond(a_turn("my secret"), RecordedAnswer())
     (entry,) = [each for each in logs if each["event"] == "machine_failed"]
     assert (entry["call_sid"], entry["error"], entry["status"]) == ("CA1", "AuthenticationError", 401)
