@@ -203,18 +203,14 @@ class Conversation:
         self._turns_by: dict[str, int] = {}
         self._asked_at = now
         self._handovers = 0
-        # What waits for an answer: utterances, or something that the client was told and has not answered.
+        # What waits for an answer, and what was left as a message.
         self._unanswered = UnansweredUtterances(call)
         for each in call.unanswered:
             self._unanswered.hold(each.turn, each.text)
-        self._note_stands = False
         # Whether a client has claimed the call from the answering machine, which is still to be relieved.
         self._is_claimed = False
         # Whether the answering machine has recorded a message and said nothing since.
         self._is_unconfirmed = False
-        # Whether all that was left in this call session is durable: only then may anybody be told that it was taken.
-        self._is_stored = False
-        self._is_left_unless_back = False
         # How it ends.
         self._callee: Callee | None = None
         self._opted_out = False
@@ -264,7 +260,7 @@ class Conversation:
         return CallSummary(
             outcome=self._outcome,
             turns_by=dict(self._turns_by),
-            left_message=self._unanswered.is_left and not self._is_left_unless_back,
+            left_message=self._unanswered.is_left_for_good,
             transcript=() if self._record is None else self._record.window(),
         )
 
@@ -276,8 +272,8 @@ class Conversation:
             self._transcript.add_note(note, self._wall_clock())
         if self.phase is Phase.SCREENING:
             return []
-        self._note_stands = _ends_with_a_note(self._transcript.window())
-        return self._ask_again() if self._is_asked() else []
+        self._unanswered.note_stands = _ends_with_a_note(self._transcript.window())
+        return self._ask_again() if self._unanswered.is_asked else []
 
     def _on_session_failed(self, _event: events.SessionFailed) -> list[Command]:
         self._outcome = CallOutcome.FAILED
@@ -472,8 +468,7 @@ class Conversation:
     def _ask_client(self, number: int) -> list[Command]:
         self._enter(Phase.CLIENT_ANSWERING)
         history = self._transcript.window()
-        owes_utterance = self._unanswered.in_hand or (self._note_stands and self._unanswered.is_left)
-        history = utterance_last(history) if owes_utterance else note_last(history)
+        history = utterance_last(history) if self._unanswered.utterance_stands else note_last(history)
         return self._start_turn(By.CLIENT, number, history, self._limit())
 
     def _ask_answering_machine(self, said_already: str = "") -> list[Command]:
@@ -538,7 +533,7 @@ class Conversation:
         return [self._store_message()]
 
     def _on_message_stored(self, _event: events.MessageStored) -> list[Command]:
-        self._is_stored = True
+        self._unanswered.is_stored = True
         return []
 
     def _on_goodbye(self, _event: events.GoodbyeSaid) -> list[Command]:
@@ -571,7 +566,7 @@ class Conversation:
     def _confirmation(self) -> str:
         """Return the sentence that is still due to a caller whose message was recorded, once; empty if none is."""
         is_due, self._is_unconfirmed = self._is_unconfirmed, False
-        return self._policy.phrases.message_taken if is_due and self._is_stored else ""
+        return self._policy.phrases.message_taken if is_due and self._unanswered.is_stored else ""
 
     def _on_turn_failed(self, event: events.TurnFailed) -> list[Command]:
         return self._fail_turn(event.reason)
@@ -598,7 +593,7 @@ class Conversation:
         if self._hand_over():
             return [*stopped, *self._close_cycle(), *self._ask_again()]
         phrases = self._policy.phrases
-        is_kept = self._confirmation() or (self._unanswered.taken and self._is_stored)
+        is_kept = self._confirmation() or (self._unanswered.taken and self._unanswered.is_stored)
         sentence = phrases.message_kept if is_kept else phrases.unavailable
         return [*stopped, *self._say_last(Phase.UNAVAILABLE, sentence, CallOutcome.UNAVAILABLE)]
 
@@ -610,8 +605,9 @@ class Conversation:
         phrases, is_inbound = self._policy.phrases, self._call.direction is Direction.INBOUND
         if is_inbound and not self._unanswered.is_left:
             # Only a note was to be answered: that this caller was there is worth knowing by itself.
-            stored = [self._leave_message(reason)]
-        self._note_stands = False
+            self._unanswered.leave(reason)
+            stored = [self._store_message()]
+        self._unanswered.note_stands = False
         if not (is_inbound and self._policy.has_answering_machine):
             sentence = phrases.unavailable if is_inbound else phrases.callee_unavailable
             return [*stored, *self._say_last(Phase.UNAVAILABLE, sentence, CallOutcome.UNAVAILABLE)]
@@ -620,27 +616,18 @@ class Conversation:
         return [*stored, *spoken, *self._ask_answering_machine(phrases.apology)]
 
     def _leave(self, reason: Reason) -> list[Command]:
-        return [self._leave_message(reason)] if self._unanswered.in_hand else []
-
-    def _leave_message(
-        self, reason: Reason, *, unless_back: tuple[UnansweredUtterance, ...] | None = None
-    ) -> StoreMessage:
-        self._is_left_unless_back = unless_back is not None and not self._unanswered.is_left
+        if not self._unanswered.in_hand:
+            return []
         self._unanswered.leave(reason)
-        return self._store_message(unless_back)
+        return [self._store_message()]
 
-    def _store_message(self, unless_back: tuple[UnansweredUtterance, ...] | None = None) -> StoreMessage:
-        self._is_stored = False
+    def _store_message(self, *, unless_back: tuple[UnansweredUtterance, ...] | None = None) -> StoreMessage:
+        self._unanswered.is_stored = False
         return StoreMessage(self._unanswered.draft(self._transcript.window()), unless_back)
 
     def _release(self) -> list[Command]:
-        self._note_stands = False
         through = self._unanswered.answered()
         return [] if through is None else [ReleaseUtterances(through)]
-
-    def _is_asked(self) -> bool:
-        """Whether the client owes an answer, to an utterance or to a note."""
-        return self._unanswered.in_hand or self._note_stands
 
     def _on_claim(self, _event: events.CallClaimed) -> list[Command]:
         self._is_claimed = True
@@ -652,7 +639,7 @@ class Conversation:
         if not is_claimed or self._availability is Availability.AWAY:
             return False
         self._transcript.add_note(CLAIM_NOTE, self._wall_clock())
-        self._note_stands = True
+        self._unanswered.note_stands = True
         self._reprompts = 0
         return True
 
@@ -733,12 +720,12 @@ class Conversation:
         commands = [*self._stop_turn(TurnOutcome.HUNG_UP), *self._keep_unfinished(may_return=may_return)]
         is_away = self._availability is not Availability.HERE
         # Nobody spoke and nobody could have answered: that somebody called is still worth knowing.
-        is_unheard = is_away and (self._note_stands or not self._caller_was_heard)
+        is_unheard = is_away and (self._unanswered.note_stands or not self._caller_was_heard)
         is_first = self._call.direction is Direction.INBOUND and not self._unanswered.is_left
         if self._unanswered.in_hand or (is_unheard and is_first):
             utterances = self._unanswered.utterances if may_return else None
-            reason = Reason.CLIENT_ABSENT if is_away else Reason.UNANSWERED
-            commands.append(self._leave_message(reason, unless_back=utterances))
+            self._unanswered.leave(Reason.CLIENT_ABSENT if is_away else Reason.UNANSWERED, unless_back=may_return)
+            commands.append(self._store_message(unless_back=utterances))
         self._enter(Phase.OVER)
         return commands
 
@@ -790,7 +777,7 @@ class Conversation:
         return self._fail_answering_machine(TurnOutcome.ANSWERING_MACHINE_TIMEOUT)
 
     def _on_silence(self) -> list[Command]:
-        if self._is_asked():
+        if self._unanswered.is_asked:
             # A false barge-in cut the turn short: the question still stands.
             return self._ask_again()
         phrases = self._policy.phrases
@@ -808,7 +795,7 @@ class Conversation:
 
     def _await_caller(self) -> None:
         if self.phase in _LISTENING:
-            was_false_barge_in = self._is_asked() and not self._caller_is_talking
+            was_false_barge_in = self._unanswered.is_asked and not self._caller_is_talking
             wait = self._policy.false_barge_in if was_false_barge_in else self._policy.silence
             self._deadlines.set(Deadline.SILENCE, max(self._now, self._playback.until) + wait)
 

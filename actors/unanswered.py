@@ -23,6 +23,11 @@ class UnansweredUtterances:
     taken: str = attrs.field(default="", init=False)
     preferences: str = attrs.field(default="", init=False)
     reason: Reason | None = attrs.field(default=None, init=False)
+    # Whether the client was told something, or is about to be, and has not answered it.
+    note_stands: bool = attrs.field(default=False, init=False)
+    # Whether all that was left in this session is durable: only then may anybody be told that it was taken.
+    is_stored: bool = attrs.field(default=False, init=False)
+    _is_left_unless_back: bool = attrs.field(default=False, init=False)
 
     @property
     def in_hand(self) -> bool:
@@ -30,9 +35,24 @@ class UnansweredUtterances:
         return bool(self._in_hand)
 
     @property
+    def is_asked(self) -> bool:
+        """Whether the client has something to answer, an utterance or a note."""
+        return self.in_hand or self.note_stands
+
+    @property
+    def utterance_stands(self) -> bool:
+        """Whether it is an utterance: in hand, or left before the client was told that it is to answer."""
+        return self.in_hand or (self.note_stands and self.is_left)
+
+    @property
     def is_left(self) -> bool:
-        """Whether a waiting message exists for this call."""
+        """Whether something was left as a message, though perhaps only unless the caller is back."""
         return self.reason is not None
+
+    @property
+    def is_left_for_good(self) -> bool:
+        """Whether a waiting message exists for this session, whoever comes back."""
+        return self.is_left and not self._is_left_unless_back
 
     @property
     def utterances(self) -> tuple[UnansweredUtterance, ...]:
@@ -47,10 +67,15 @@ class UnansweredUtterances:
         """Release what is in hand; return the last turn it came in, or None if there was none."""
         through = max((each.turn for each in self._in_hand), default=None)
         self._in_hand.clear()
+        self.note_stands = False
         return through
 
-    def leave(self, reason: Reason) -> None:
-        """Leave what is in hand as a message; the first reason of a call is the one that is kept."""
+    def leave(self, reason: Reason, *, unless_back: bool = False) -> None:
+        """Leave what is in hand as a message; the first reason of a call is the one that is kept.
+
+        With `unless_back` nothing was left before this and the caller may be back: then it is no message in the end.
+        """
+        self._is_left_unless_back = unless_back and not self.is_left
         self.reason = self.reason or reason
         self._through_turn = max((each.turn for each in self._in_hand), default=self._through_turn)
         self._left += [each.text for each in self._in_hand]

@@ -1,4 +1,4 @@
-"""The account of the caller's words: in hand, answered, or left as a message."""
+"""The account of a call's utterances: in hand, answered, or left as a message."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from actors.unanswered import UnansweredUtterances
 from tests.fakes import STARTED, call_info
 
 
-def owed(**changes: object) -> UnansweredUtterances:
+def account_of(**changes: object) -> UnansweredUtterances:
     return UnansweredUtterances(call_info(**changes))
 
 
-def test_nothing_is_owed_at_first() -> None:
-    """A call begins with no words in hand and no message."""
-    account = owed()
+def test_nothing_is_unanswered_at_first() -> None:
+    """A call begins with no utterance in hand and no message."""
+    account = account_of()
     assert (account.in_hand, account.is_left, account.reason) == (False, False, None)
 
 
 def test_words_are_in_hand_until_they_are_answered() -> None:
     """An answer lets go of all words up to the newest turn, whichever turn they came in."""
-    account = owed()
+    account = account_of()
     account.hold(1, "Hello?")
     account.hold(2, "Are you there?")
     assert account.in_hand
@@ -33,12 +33,12 @@ def test_words_are_in_hand_until_they_are_answered() -> None:
 
 def test_an_answer_to_nothing_lets_go_of_nothing() -> None:
     """Where no words are in hand there is no turn to release."""
-    assert owed().answered() is None
+    assert account_of().answered() is None
 
 
 def test_words_that_nobody_will_answer_are_left() -> None:
     """All words in hand become the body, in order, and the journal may let go of them with the message."""
-    account = owed()
+    account = account_of()
     account.hold(1, "Hello?")
     account.hold(3, "Are you there?")
     account.leave(Reason.CLIENT_TIMEOUT)
@@ -49,7 +49,7 @@ def test_words_that_nobody_will_answer_are_left() -> None:
 
 def test_answered_words_are_not_left() -> None:
     """What a client answered is no part of the message."""
-    account = owed()
+    account = account_of()
     account.hold(1, "What time is it?")
     account.answered()
     account.hold(2, "And the date?")
@@ -57,9 +57,41 @@ def test_answered_words_are_not_left() -> None:
     assert account.draft(()).body == "And the date?"
 
 
+def test_a_note_is_asked_about_and_never_left() -> None:
+    """What the client was told stands until it is answered, and is nobody's utterance."""
+    account = account_of()
+    account.note_stands = True
+    assert (account.is_asked, account.utterance_stands, account.in_hand) == (True, False, False)
+    assert account.answered() is None
+    assert not account.is_asked
+
+
+def test_an_utterance_stands_before_a_note() -> None:
+    """A client that claims the call answers what the caller said last, though it was left as a message before."""
+    account = account_of()
+    account.hold(1, "Hello?")
+    assert account.utterance_stands
+    account.leave(Reason.CLIENT_ABSENT)
+    assert not account.utterance_stands
+    account.note_stands = True
+    assert account.utterance_stands
+
+
+def test_what_waits_for_the_caller_to_come_back_is_no_message_yet() -> None:
+    """It is left, but not for good; a message that was there before the line broke stays one."""
+    account = account_of()
+    account.hold(1, "Hello?")
+    account.leave(Reason.UNANSWERED, unless_back=True)
+    assert (account.is_left, account.is_left_for_good) == (True, False)
+    before = account_of()
+    before.leave(Reason.CLIENT_ABSENT)
+    before.leave(Reason.UNANSWERED, unless_back=True)
+    assert before.is_left_for_good
+
+
 def test_the_first_reason_is_kept() -> None:
     """Why the caller was let down first is what the client is told."""
-    account = owed()
+    account = account_of()
     account.leave(Reason.CLIENT_TIMEOUT)
     account.leave(Reason.UNANSWERED)
     assert account.draft(()).reason is Reason.CLIENT_TIMEOUT
@@ -67,7 +99,7 @@ def test_the_first_reason_is_kept() -> None:
 
 def test_a_call_without_words_can_be_left() -> None:
     """That somebody called is a message too, with an empty body."""
-    account = owed()
+    account = account_of()
     account.leave(Reason.CLIENT_ABSENT)
     draft = account.draft(())
     assert (draft.body, draft.through_turn) == ("", 0)
@@ -75,7 +107,7 @@ def test_a_call_without_words_can_be_left() -> None:
 
 def test_a_message_grows() -> None:
     """What is said after it was left is added, a line each."""
-    account = owed()
+    account = account_of()
     account.hold(1, "Call me back.")
     account.leave(Reason.CLIENT_ABSENT)
     account.add("After eight.")
@@ -84,7 +116,7 @@ def test_a_message_grows() -> None:
 
 def test_what_the_machine_understood_replaces_the_words() -> None:
     """The body becomes the answering machine's wording, without the blanks around it; wishes are kept beside it."""
-    account = owed()
+    account = account_of()
     account.hold(1, "Er, hello, well, call me back, after eight.")
     account.leave(Reason.CLIENT_ABSENT)
     account.take(" Please call back. \n", " after 8 ")
@@ -94,7 +126,7 @@ def test_what_the_machine_understood_replaces_the_words() -> None:
 
 def test_words_after_it_are_added_to_what_the_machine_understood() -> None:
     """Until the machine takes them up, newer words stand below its wording."""
-    account = owed()
+    account = account_of()
     account.leave(Reason.CLIENT_ABSENT)
     account.take("Please call back.", "")
     account.add("It is urgent.")
@@ -103,7 +135,7 @@ def test_words_after_it_are_added_to_what_the_machine_understood() -> None:
 
 def test_a_newer_understanding_replaces_the_older_one() -> None:
     """The machine words the whole message each time; what was added in between is in it."""
-    account = owed()
+    account = account_of()
     account.leave(Reason.CLIENT_ABSENT)
     account.take("Please call back.", "")
     account.add("It is urgent.")
@@ -114,7 +146,7 @@ def test_a_newer_understanding_replaces_the_older_one() -> None:
 @pytest.mark.parametrize("nothing", ["", " \n"])
 def test_an_empty_understanding_takes_nothing_away(nothing: str) -> None:
     """A machine that records nothing leaves the caller's own words, and earlier wishes, as they are."""
-    account = owed()
+    account = account_of()
     account.hold(1, "Call me back.")
     account.leave(Reason.CLIENT_ABSENT)
     account.take("", "after 8")
@@ -125,7 +157,7 @@ def test_an_empty_understanding_takes_nothing_away(nothing: str) -> None:
 
 def test_there_is_no_message_before_something_was_left() -> None:
     """A draft of nothing cannot be built."""
-    account = owed()
+    account = account_of()
     account.hold(1, "Hello?")
     with pytest.raises(ValueError, match="nothing was left"):
         account.draft(())
@@ -133,7 +165,7 @@ def test_there_is_no_message_before_something_was_left() -> None:
 
 def test_a_message_says_whose_it_is() -> None:
     """The call, its numbers and direction, and what was said go with it; its part is the connection."""
-    account = owed(direction=Direction.OUTBOUND, attempt=1)
+    account = account_of(direction=Direction.OUTBOUND, attempt=1)
     transcript = (Line(Speaker.CALLER, "Hello?", STARTED),)
     account.leave(Reason.CLIENT_LEFT)
     assert account.draft(transcript) == MessageDraft(
@@ -152,7 +184,7 @@ def test_a_message_says_whose_it_is() -> None:
 @given(st.lists(st.one_of(st.text(min_size=1), st.none())))
 def test_a_message_has_exactly_the_words_that_were_not_answered(events: list[str | None]) -> None:
     """Whatever is said and answered (None), in whatever order, the rest is left, each word once and in order."""
-    account = owed()
+    account = account_of()
     unanswered: list[str] = []
     for turn, words in enumerate(events, start=1):
         if words is None:
