@@ -800,7 +800,7 @@ class Conversation:
             self._deadlines.set(Deadline.SILENCE, max(self._now, self._playback.until) + wait)
 
     def _enter(self, phase: Phase) -> None:
-        if self._moves is None or phase not in self._moves:
+        if phase not in self._moves:
             raise AssertionError(f"no such move from {self.phase} to {phase}")
         self.phase = phase
         self._deadlines.keep(_OUTLASTING[phase])

@@ -41,10 +41,10 @@ Row: TypeAlias = dict[type[Event], Moves]
 # An event that means nothing in a phase: it comes too late, or for somebody else.
 IGNORED: Moves = None
 # An event that is acted upon and moves nothing.
-STAY: Moves = frozenset()
+STAY: frozenset[Phase] = frozenset()
 
 
-def _to(*phases: Phase) -> Moves:
+def _to(*phases: Phase) -> frozenset[Phase]:
     return frozenset(phases)
 
 

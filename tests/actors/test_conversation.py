@@ -68,9 +68,14 @@ class Talk:
     """A conversation under test: feed it, and look at what it wants done."""
 
     def __init__(
-        self, availability: Availability = HERE, *, machine: bool = True, policy: Policy | None = None, **call: object
+        self,
+        availability: Availability = HERE,
+        *,
+        answering_machine: bool = True,
+        policy: Policy | None = None,
+        **call: object,
     ) -> None:
-        self.policy = attrs.evolve(policy or Policy(), has_answering_machine=machine)
+        self.policy = attrs.evolve(policy or Policy(), has_answering_machine=answering_machine)
         self.call = Conversation(call_info(**call), self.policy, availability=availability, now=0.0)
         self.now = 0.0
         # Whether messages are durable at once, as they are with a database that works.
@@ -100,7 +105,7 @@ class Talk:
         return [*commands, *self(TurnFinished(self.turn), at)]
 
     def wait(self) -> list[Command]:
-        """Let the machine's own deadline come."""
+        """Let the state machine's own deadline come."""
         return self(DeadlinePassed(), self.call.deadline)
 
     def of(self, kind: type[C]) -> list[C]:
@@ -271,7 +276,7 @@ def test_the_greeting_can_be_interrupted() -> None:
     assert talk.history == [("agent", "Hello, how")]
 
 
-def test_words_cut_short_by_a_cough_are_asked_again() -> None:
+def test_an_utterance_cut_short_by_a_false_barge_in_is_asked_again() -> None:
     """A turn that was interrupted before it said anything, by no words, is not forgotten: the client is asked again."""
     talk = Talk()
     talk.caller("What time is it?", at=1.0)
@@ -293,7 +298,7 @@ def test_a_caller_who_goes_on_talking_is_not_answered_early() -> None:
 
 
 def test_a_silent_client_has_eight_seconds() -> None:
-    """At the limit the turn is cancelled, the words are left as a message, and the machine apologises and is asked."""
+    """At the limit the turn is cancelled, the utterance is left as a message, and the answering machine is asked."""
     talk = Talk()
     talk.caller("Are you there?", at=1.0)
     assert talk.call.deadline == 9.0
@@ -351,7 +356,7 @@ def filler(text: str) -> Speak:
     return Speak(text, last=True, preemptible=True)
 
 
-def test_a_caller_who_waits_hears_a_filler_and_a_longer_one_and_then_the_machine() -> None:
+def test_a_caller_who_waits_hears_a_filler_and_a_longer_one_and_then_the_answering_machine() -> None:
     """After 2.5, 5 and 8 seconds from his words; each filler makes way for what comes next."""
     talk = Talk(policy=LADDER)
     talk.caller("Are you there?", at=1.0)
@@ -390,7 +395,7 @@ def test_blank_pieces_do_not_end_the_ladder() -> None:
 
 
 def test_a_filler_is_the_relay_s_word() -> None:
-    """In the transcript it is the machine's, in a line of its own, beside the client's answer."""
+    """In the transcript it is the answering machine's, in a line of its own, beside the client's answer."""
     talk = Talk(policy=LADDER)
     talk.caller("What time is it?", at=0.0)
     talk.wait()
@@ -507,7 +512,7 @@ def test_a_filler_is_no_answer() -> None:
 
 
 def test_an_interruption_before_anything_but_the_filler_was_heard_leaves_the_words_owed() -> None:
-    """The answer had begun, but the caller heard only the filler: what he asked is asked again after the cough."""
+    """The answer had begun, but only the filler was heard: after the false barge-in the question is asked again."""
     talk = Talk(policy=LADDER)
     talk.caller("What time is it?", at=0.0)
     talk.wait()
@@ -547,7 +552,7 @@ def test_a_client_lost_a_moment_ago_is_waited_for() -> None:
 
 
 def test_the_wait_for_a_lost_client_ends_with_its_grace() -> None:
-    """When the grace is over the machine takes the turn."""
+    """When the grace is over the answering machine takes the turn."""
     talk = Talk(LOST)
     talk.caller("Hello?", at=1.0)
     assert kinds(talk(AvailabilityChanged(AWAY), at=4.0)) == [StoreMessage, Speak, StartTurn]
@@ -572,7 +577,7 @@ def test_a_client_that_can_only_be_woken_is_woken_and_waited_for() -> None:
 
 
 def test_a_client_that_does_not_wake_up_is_relieved_at_the_limit() -> None:
-    """Being asleep is no excuse: after eight seconds the machine takes the turn."""
+    """Being asleep is no excuse: after eight seconds the answering machine takes the turn."""
     talk = Talk(WAKEABLE)
     talk.caller("Hello?", at=1.0)
     talk.wait()
@@ -587,7 +592,7 @@ def test_a_lost_client_that_turns_out_to_be_wakeable_is_woken() -> None:
 
 
 def test_a_client_that_dies_with_the_turn_in_hand_is_replaced_at_once() -> None:
-    """The machine takes over when the connection ends, not at the limit."""
+    """The answering machine takes over when the connection ends, not at the limit."""
     talk = Talk()
     talk.caller("Hello?", at=1.0)
     talk(AvailabilityChanged(LOST), at=2.0)
@@ -606,7 +611,7 @@ def test_another_session_of_the_agent_takes_the_turn_over() -> None:
 
 
 def test_sessions_that_keep_failing_are_not_tried_for_ever() -> None:
-    """After a few hand-overs of the same words the machine takes the turn."""
+    """After a few hand-overs of the same words the answering machine takes the turn."""
     talk = Talk()
     talk.caller("Hello?", at=1.0)
     for _ in range(4):
@@ -626,7 +631,7 @@ def test_a_client_that_answers_with_an_error_or_with_nothing_has_failed() -> Non
 # ── the answering machine ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_what_is_said_to_the_machine_is_durable_before_it_answers() -> None:
+def test_what_is_said_to_the_answering_machine_is_durable_before_it_answers() -> None:
     """Each utterance is stored, with all that was said before, and only then answered."""
     talk = Talk(AWAY)
     talk.caller("Hello?")
@@ -635,7 +640,7 @@ def test_what_is_said_to_the_machine_is_durable_before_it_answers() -> None:
     assert talk.message.body == "Hello?\nTell her that the parcel is here."
 
 
-def test_what_the_machine_understood_becomes_the_message() -> None:
+def test_what_the_answering_machine_understood_becomes_the_message() -> None:
     """Body and wishes are structured; what is said after them is added, not lost."""
     talk = Talk(AWAY)
     talk.caller("Hello?")
@@ -651,7 +656,7 @@ def test_what_the_machine_understood_becomes_the_message() -> None:
     assert [line.speaker for line in talk.message.transcript][-2:] == [Speaker.ANSWERING_MACHINE, Speaker.CALLER]
 
 
-def test_the_machine_ends_the_call_after_its_goodbye_was_heard() -> None:
+def test_the_answering_machine_ends_the_call_after_its_goodbye_was_heard() -> None:
     """Its tool ends the call, once the carrier has reported its words as played."""
     talk = Talk(AWAY)
     talk.caller("Hello?")
@@ -663,7 +668,7 @@ def test_the_machine_ends_the_call_after_its_goodbye_was_heard() -> None:
     assert talk.call.summary.outcome == "ended"
 
 
-def test_a_slow_machine_falls_to_the_fixed_sentence() -> None:
+def test_a_slow_answering_machine_falls_to_the_fixed_sentence() -> None:
     """No first word within six seconds: the sentence is said and the call ends."""
     talk = Talk(AWAY)
     talk.caller("Hello?", at=1.0)
@@ -674,7 +679,7 @@ def test_a_slow_machine_falls_to_the_fixed_sentence() -> None:
     assert talk.call.phase is Phase.UNAVAILABLE
 
 
-def test_a_failing_machine_falls_to_the_fixed_sentence() -> None:
+def test_a_failing_answering_machine_falls_to_the_fixed_sentence() -> None:
     """An error of its service is not the end of good manners, and the message stays."""
     talk = Talk(AWAY)
     talk.caller("Hello?")
@@ -693,7 +698,7 @@ def recorded(*, stores: bool = True) -> Talk:
     return talk
 
 
-def test_a_machine_that_is_silent_after_recording_has_the_relay_confirm_it() -> None:
+def test_an_answering_machine_that_is_silent_after_recording_has_the_relay_confirm_it() -> None:
     """The caller is told that the message was taken, once, and may go on."""
     talk = recorded()
     talk(TurnFinished(talk.turn))
@@ -715,14 +720,14 @@ def test_nobody_is_told_of_a_message_that_is_not_durable(end: Callable[[int], Ev
 
 
 def test_a_message_that_becomes_durable_late_is_confirmed_then() -> None:
-    """The database is back before the machine's turn is over."""
+    """The database is back before the answering machine's turn is over."""
     talk = recorded(stores=False)
     talk(MessageStored(), at=3.0)
     talk(TurnFinished(talk.turn), at=4.0)
     assert talk.of(Speak)[-1].text.strip() == talk.policy.phrases.message_taken
 
 
-def test_a_machine_that_confirms_by_itself_is_not_repeated() -> None:
+def test_an_answering_machine_that_confirms_by_itself_is_not_repeated() -> None:
     """A sentence after the recording is confirmation enough; dots are none."""
     talk = recorded()
     talk.answer("I have noted it.")
@@ -733,7 +738,7 @@ def test_a_machine_that_confirms_by_itself_is_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("failure", ["error", "time limit", "error while confirming", "error in a later turn"])
-def test_a_machine_that_fails_after_recording_leaves_no_doubt_about_the_message(failure: str) -> None:
+def test_an_answering_machine_that_fails_after_recording_leaves_no_doubt_about_the_message(failure: str) -> None:
     """However it fails, and whenever: the caller hears that the message is kept, not that nobody is there."""
     talk = recorded()
     if failure == "error while confirming":
@@ -750,7 +755,7 @@ def test_a_machine_that_fails_after_recording_leaves_no_doubt_about_the_message(
     assert talk.message.body.startswith("The parcel is at the door.")
 
 
-def test_a_machine_that_ends_the_call_in_silence_after_recording_leaves_no_doubt_either() -> None:
+def test_an_answering_machine_that_ends_the_call_in_silence_after_recording_leaves_no_doubt_either() -> None:
     """A goodbye without a word is replaced by the relay's; one with words stands."""
     for words, heard in (("…", "message_kept"), ("Noted. Goodbye.", "")):
         talk = Talk(AWAY)
@@ -790,7 +795,7 @@ def test_a_letter_of_any_script_is_a_word(word: str) -> None:
 TAKEN = CallClaimed()
 
 
-def with_the_machine(*, listening: bool = True) -> Talk:
+def with_the_answering_machine(*, listening: bool = True) -> Talk:
     """Bring a call to the answering machine, with a client that has come back meanwhile."""
     talk = Talk(AWAY)
     talk.caller("Hello?", at=0.0)
@@ -800,9 +805,9 @@ def with_the_machine(*, listening: bool = True) -> Talk:
     return talk
 
 
-def test_a_client_takes_a_call_from_a_listening_machine_at_once() -> None:
+def test_a_client_takes_a_call_from_a_listening_answering_machine_at_once() -> None:
     """It is asked without new words of the caller, about the last ones, and is told that the call is its own."""
-    talk = with_the_machine()
+    talk = with_the_answering_machine()
     assert kinds(talk(TAKEN, at=3.0)) == [StartTurn]
     (*_, start) = talk.of(StartTurn)
     assert start.by is By.CLIENT
@@ -815,7 +820,7 @@ def test_a_client_takes_a_call_from_a_listening_machine_at_once() -> None:
 
 def test_words_go_to_the_client_that_took_the_call() -> None:
     """Its answers settle them, and what was left before stays a message as it was."""
-    talk = with_the_machine()
+    talk = with_the_answering_machine()
     talk(TAKEN)
     talk.answer("Hello, here I am.")
     assert kinds(talk.caller("At last!", at=4.0)) == [HoldUtterance, StartTurn]
@@ -826,9 +831,9 @@ def test_words_go_to_the_client_that_took_the_call() -> None:
     assert talk.call.summary.left_message
 
 
-def test_a_talking_machine_ends_its_turn_before_it_is_relieved() -> None:
+def test_a_talking_answering_machine_ends_its_turn_before_it_is_relieved() -> None:
     """What it is just saying is said and what it records is recorded; then the client is asked."""
-    talk = with_the_machine(listening=False)
+    talk = with_the_answering_machine(listening=False)
     assert talk(TAKEN) == []
     talk(MessageTaken(talk.turn, "He said hello.", ""))
     commands = talk.answer("I have noted it.", at=2.0)
@@ -837,9 +842,9 @@ def test_a_talking_machine_ends_its_turn_before_it_is_relieved() -> None:
     assert talk.call.phase is Phase.CLIENT_ANSWERING
 
 
-def test_what_the_relieved_machine_still_says_is_dropped() -> None:
+def test_what_the_relieved_answering_machine_still_says_is_dropped() -> None:
     """Its turn number is not the current one any more."""
-    talk = with_the_machine(listening=False)
+    talk = with_the_answering_machine(listening=False)
     machine = talk.turn
     talk(TAKEN)
     talk.caller("Hello again?", at=1.0)
@@ -847,35 +852,35 @@ def test_what_the_relieved_machine_still_says_is_dropped() -> None:
     assert talk(MessageTaken(machine, "late", "")) == []
 
 
-def test_words_said_to_a_machine_that_is_about_to_be_relieved_go_to_the_client() -> None:
-    """They end the machine's turn; the note stands before them."""
-    talk = with_the_machine(listening=False)
+def test_words_said_to_an_answering_machine_that_is_about_to_be_relieved_go_to_the_client() -> None:
+    """They end the answering machine's turn; the note stands before them."""
+    talk = with_the_answering_machine(listening=False)
     talk(TAKEN)
     assert kinds(talk.caller("Hello again?", at=1.0)) == [CancelTurn, NoteTurn, Speak, HoldUtterance, StartTurn]
     assert talk.history[-2:] == [("relay", CLAIM_NOTE), ("caller", "Hello again?")]
 
 
-def test_a_failing_machine_is_relieved_instead_of_ending_the_call() -> None:
+def test_a_failing_answering_machine_is_relieved_instead_of_ending_the_call() -> None:
     """The client has taken the call, so nobody has to hear that nobody is available."""
-    talk = with_the_machine(listening=False)
+    talk = with_the_answering_machine(listening=False)
     talk(TAKEN)
     commands = talk(TurnFailed(talk.turn, Reason.CLIENT_FAILED), at=1.0)
     assert kinds(commands) == [CancelTurn, NoteTurn, Speak, StartTurn]
     assert talk.of(Speak)[-1] == Speak("", last=True)
 
 
-def test_a_machine_that_said_goodbye_is_relieved_all_the_same() -> None:
+def test_an_answering_machine_that_said_goodbye_is_relieved_all_the_same() -> None:
     """As long as the caller is there, the client that wants the call has it."""
-    talk = with_the_machine(listening=False)
+    talk = with_the_answering_machine(listening=False)
     talk(TAKEN)
     talk(GoodbyeSaid(talk.turn))
     talk.answer("Goodbye.")
     assert talk.call.phase is Phase.CLIENT_ANSWERING
 
 
-def test_an_interrupted_machine_is_relieved_without_a_word() -> None:
-    """The caller is about to speak: the client gets his words, or is asked when it was a cough."""
-    talk = with_the_machine(listening=False)
+def test_an_interrupted_answering_machine_is_relieved_without_a_word() -> None:
+    """The caller is about to speak: the client gets his words, or is asked when it was a false barge-in."""
+    talk = with_the_answering_machine(listening=False)
     talk(TAKEN)
     assert kinds(talk(CallerBargedIn("I'm sorry"), at=1.0)) == [CancelTurn, NoteTurn]
     assert talk.call.phase is Phase.CLIENT_LISTENING
@@ -886,7 +891,7 @@ def test_an_interrupted_machine_is_relieved_without_a_word() -> None:
 
 def test_a_client_that_took_the_call_and_fails_gives_it_back() -> None:
     """What was said to it joins the message, and it may take the call again."""
-    talk = with_the_machine()
+    talk = with_the_answering_machine()
     talk(TAKEN)
     talk.answer("Hello, here I am.")
     talk.caller("Call me back.", at=1.0)
@@ -899,7 +904,7 @@ def test_a_client_that_took_the_call_and_fails_gives_it_back() -> None:
 
 def test_a_client_that_took_the_call_and_says_nothing_gives_it_back_at_the_limit() -> None:
     """The caller waits no longer for a client that speaks first than for one that answers."""
-    talk = with_the_machine()
+    talk = with_the_answering_machine()
     talk(TAKEN, at=1.0)
     assert talk.call.deadline == 9.0
     talk.wait()
@@ -907,8 +912,8 @@ def test_a_client_that_took_the_call_and_says_nothing_gives_it_back_at_the_limit
 
 
 def test_who_is_away_takes_nothing() -> None:
-    """A client that is gone again when the machine would be relieved leaves the call with the machine."""
-    talk = with_the_machine(listening=False)
+    """A client that is gone again when the answering machine would be relieved leaves it the call."""
+    talk = with_the_answering_machine(listening=False)
     talk(TAKEN)
     talk(AvailabilityChanged(AWAY))
     talk.answer("May I take a message?")
@@ -918,7 +923,7 @@ def test_who_is_away_takes_nothing() -> None:
 
 def test_a_client_that_was_just_lost_may_come_back_to_the_call_it_took() -> None:
     """It is waited for within the limit."""
-    talk = with_the_machine()
+    talk = with_the_answering_machine()
     talk(AvailabilityChanged(LOST))
     assert talk(TAKEN, at=1.0) == []
     assert talk.call.phase is Phase.CLIENT_AWAITED
@@ -937,7 +942,7 @@ def test_a_call_that_the_client_has_cannot_be_taken() -> None:
 
 def test_a_call_that_is_ending_cannot_be_taken() -> None:
     """The last words are said and that is it."""
-    talk = Talk(AWAY, machine=False)
+    talk = Talk(AWAY, answering_machine=False)
     talk.caller("Hello?")
     talk(AvailabilityChanged(HERE))
     assert talk(TAKEN) == []
@@ -946,7 +951,7 @@ def test_a_call_that_is_ending_cannot_be_taken() -> None:
 
 def test_unfinished_words_follow_those_in_hand_of_a_client_that_took_the_call() -> None:
     """When the line breaks, the message has all in the order in which it was said."""
-    talk = with_the_machine()
+    talk = with_the_answering_machine()
     talk(TAKEN)
     talk.answer("Hello, here I am.")
     talk.caller("Call me back", at=1.0)
@@ -958,9 +963,9 @@ def test_unfinished_words_follow_those_in_hand_of_a_client_that_took_the_call() 
 # ── unavailable ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_without_client_and_machine_a_fixed_sentence_is_said_and_the_call_ends() -> None:
+def test_without_client_and_answering_machine_a_fixed_sentence_is_said_and_the_call_ends() -> None:
     """What was said is stored, the sentence is spoken, and `end` follows when it was heard."""
-    talk = Talk(AWAY, machine=False)
+    talk = Talk(AWAY, answering_machine=False)
     commands = talk.caller("Hello?")
     assert commands[1:] == [Speak(talk.policy.phrases.unavailable, last=True)]
     assert talk.message.body == "Hello?"
@@ -970,7 +975,7 @@ def test_without_client_and_machine_a_fixed_sentence_is_said_and_the_call_ends()
 
 def test_words_said_over_the_last_sentence_are_kept() -> None:
     """Nobody answers them any more, but they reach the client."""
-    talk = Talk(AWAY, machine=False)
+    talk = Talk(AWAY, answering_machine=False)
     talk.caller("Hello?")
     talk.caller("Then tell him I called!", at=1.0)
     assert talk.message.body == "Hello?\nThen tell him I called!"
@@ -1005,7 +1010,7 @@ def test_hanging_up_on_a_silent_client_leaves_the_words() -> None:
 
 
 def test_hanging_up_after_an_answer_leaves_nothing() -> None:
-    """What was answered is not owed any more."""
+    """What was answered is not unanswered any more."""
     talk = Talk()
     talk.caller("What time is it?")
     talk.answer("Nine.")
@@ -1213,12 +1218,12 @@ def test_the_client_is_told_who_picked_up() -> None:
 
 
 def leaving(message: str, availability: Availability = HERE, **call: object) -> Talk:
-    """Make a call that leaves a message with a machine."""
+    """Make a call that leaves a message with a voicemail."""
     wish = {"direction": OUTBOUND, "voicemail": Voicemail.LEAVE_MESSAGE, "for_voicemail": message}
-    return Talk(availability, machine=True, policy=None, **(wish | call))
+    return Talk(availability, answering_machine=True, policy=None, **(wish | call))
 
 
-def test_a_machine_gets_the_message_meant_for_it() -> None:
+def test_a_voicemail_gets_the_message_meant_for_it() -> None:
     """The voicemail hears its own sentence, not the greeting, and then the call ends."""
     talk = leaving("Please call us back.", screened=True, greeting="Your results are here.")
     assert talk(CalleeRecognised(Callee.VOICEMAIL), at=4.0) == [Speak("Please call us back.", last=True)]
@@ -1227,8 +1232,8 @@ def test_a_machine_gets_the_message_meant_for_it() -> None:
 
 
 @pytest.mark.parametrize("for_voicemail", ["", "Not for this wish."])
-def test_a_machine_is_hung_up_on_in_the_middle_of_a_word(for_voicemail: str) -> None:
-    """The call ends at once and nothing more is said, even while the client talks; its announcement is not owed."""
+def test_a_voicemail_is_hung_up_on_in_the_middle_of_a_word(for_voicemail: str) -> None:
+    """The call ends at once and nothing more is said, even while the client talks; its announcement needs no answer."""
     talk = Talk(direction=OUTBOUND, greeting="Hello, this is your assistant.", for_voicemail=for_voicemail)
     talk.caller("Leave a message after the tone.", at=1.0)
     talk(PieceSaid(talk.turn, "I am calling"), at=1.5)
@@ -1242,14 +1247,14 @@ def test_a_machine_is_hung_up_on_in_the_middle_of_a_word(for_voicemail: str) -> 
     assert talk.call.summary.outcome == "voicemail"
 
 
-def test_a_message_for_a_machine_that_is_empty_is_a_hang_up() -> None:
+def test_a_message_for_a_voicemail_that_is_empty_is_a_hang_up() -> None:
     """There is nothing to leave."""
     talk = leaving(" ", screened=True)
     assert talk(CalleeRecognised(Callee.VOICEMAIL), at=4.0) == [EndSession()]
 
 
-def test_a_machine_found_out_in_the_middle_of_a_turn_gets_its_message() -> None:
-    """The client's turn is cancelled, what the machine said counts as answered, and the message is left."""
+def test_a_voicemail_found_out_in_the_middle_of_a_turn_gets_its_message() -> None:
+    """The client's turn is cancelled, what the voicemail said counts as answered, and the message is left."""
     talk = leaving("Please call us back.")
     talk.caller("You have reached Ada.")
     commands = talk(CalleeRecognised(Callee.VOICEMAIL))
@@ -1257,7 +1262,7 @@ def test_a_machine_found_out_in_the_middle_of_a_turn_gets_its_message() -> None:
     assert talk.caller("Beep.") == []
 
 
-def test_a_machine_gets_its_message_though_the_client_is_gone() -> None:
+def test_a_voicemail_gets_its_message_though_the_client_is_gone() -> None:
     """The verdict comes after the honest sentence: the message that the client wished for is left all the same."""
     talk = leaving("Please call us back.", AWAY)
     talk.caller("You have reached Ada.", at=1.0)
@@ -1265,8 +1270,8 @@ def test_a_machine_gets_its_message_though_the_client_is_gone() -> None:
     assert talk.call.summary.outcome == "voicemail"
 
 
-def test_a_machine_may_be_talked_to() -> None:
-    """A client that wants to go on hears the machine like a person, greets it, and is told what it is."""
+def test_a_voicemail_may_be_talked_to() -> None:
+    """A client that wants to go on hears the voicemail like a person, greets it, and is told what it is."""
     talk = Talk(screened=True, greeting="Hi there.", direction=OUTBOUND, voicemail=Voicemail.GO_ON)
     assert talk(CalleeRecognised(Callee.VOICEMAIL), at=4.0) == [Speak("Hi there.", last=True)]
     talk.caller("For opening hours, press one.", at=9.0)
@@ -1309,9 +1314,17 @@ NOTE = "The transfer was not answered."
 BEFORE = (Line(Speaker.CALLER, "Can I talk to a person?", STARTED),)
 
 
-def back(availability: Availability = HERE, *, machine: bool = True, **call: object) -> Talk:
+def back(availability: Availability = HERE, *, answering_machine: bool = True, **call: object) -> Talk:
     """Let a caller come back from a transfer."""
-    talk = Talk(availability, machine=machine, policy=None, note=NOTE, attempt=1, opened_by=BEFORE, **call)
+    talk = Talk(
+        availability,
+        answering_machine=answering_machine,
+        policy=None,
+        note=NOTE,
+        attempt=1,
+        opened_by=BEFORE,
+        **call,
+    )
     talk.commands += talk.call.handle(SessionStarted(), 0.0)
     talk.turn = max((each.request.turn for each in talk.of(StartTurn)), default=0)
     return talk
@@ -1328,7 +1341,7 @@ def test_a_caller_who_comes_back_is_announced_as_the_next_turn() -> None:
 
 
 def test_a_note_that_no_client_takes_is_no_word_of_the_caller() -> None:
-    """The machine takes over, and the message has the note in its transcript, not in its body."""
+    """The answering machine takes over, and the message has the note in its transcript, not in its body."""
     talk = back(AWAY)
     assert kinds(talk.commands) == [StoreMessage, Speak, StartTurn]
     assert talk.message.body == ""
@@ -1353,7 +1366,7 @@ def test_a_lost_client_is_waited_for_with_a_note() -> None:
     assert kinds(talk(AvailabilityChanged(HERE), at=2.0)) == [StartTurn]
 
 
-def test_a_note_cut_short_by_a_cough_is_told_again() -> None:
+def test_a_note_cut_short_by_a_false_barge_in_is_told_again() -> None:
     """An interruption without words does not leave the returned caller in silence."""
     talk = back()
     talk(CallerBargedIn(""), at=1.0)
@@ -1368,9 +1381,9 @@ def test_a_returned_caller_who_hangs_up_on_nobody_is_known_of() -> None:
     assert (talk.message.body, talk.message.transcript[-1].text) == ("", NOTE)
 
 
-def test_a_note_without_client_and_machine_ends_in_the_fixed_sentence() -> None:
+def test_a_note_without_client_and_answering_machine_ends_in_the_fixed_sentence() -> None:
     """That the caller was there is stored before it is said."""
-    talk = back(AWAY, machine=False)
+    talk = back(AWAY, answering_machine=False)
     assert kinds(talk.commands) == [StoreMessage, Speak]
     assert talk.call.phase is Phase.UNAVAILABLE
 
@@ -1422,7 +1435,7 @@ def test_only_final_words_opt_out() -> None:
     [
         Talk(direction=OUTBOUND, screened=True, policy=ASKS),
         Talk(AWAY, policy=ASKS),
-        Talk(AWAY, machine=False, policy=ASKS),
+        Talk(AWAY, answering_machine=False, policy=ASKS),
         Talk(AWAY, direction=OUTBOUND, policy=ASKS),
     ],
     ids=["screening", "answering machine", "unavailable", "callee unavailable"],

@@ -73,7 +73,7 @@ class CallMachine(RuleBasedStateMachine):
     """Feed a conversation anything, and keep the books that the relay promises to keep."""
 
     @initialize(
-        machine=st.booleans(),
+        answering_machine=st.booleans(),
         availability=st.sampled_from(Availability),
         greeting=st.sampled_from(["", "Hello, how can I help you today?"]),
         screened=st.booleans(),
@@ -85,7 +85,7 @@ class CallMachine(RuleBasedStateMachine):
     def begin(
         self,
         *,
-        machine: bool,
+        answering_machine: bool,
         availability: Availability,
         greeting: str,
         screened: bool,
@@ -97,7 +97,7 @@ class CallMachine(RuleBasedStateMachine):
         self.now = 1000.0
         # A window that holds everything, so that the books can look for words in it.
         policy = Policy(
-            has_answering_machine=machine,
+            has_answering_machine=answering_machine,
             max_seconds=300,
             history_lines=10_000,
             history_characters=10**9,
@@ -157,7 +157,7 @@ class CallMachine(RuleBasedStateMachine):
                 self.running, self.by = command.request.turn, command.by
                 if command.by is By.CLIENT:
                     spoken = {line.text for line in command.request.history}
-                    assert set(self.held.values()) <= spoken, "the client is sent all that is owed"
+                    assert set(self.held.values()) <= spoken, "the client is sent all that is unanswered"
                     assert command.request.history[-1].is_to_answer, "what is to be answered comes last"
                     if self.held:
                         assert command.request.history[-1].speaker is Speaker.CALLER, "the caller before any note"
@@ -274,14 +274,14 @@ class CallMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.running is not None)
     @rule(goodbye=st.booleans())
-    def machine_uses_a_tool(self, goodbye: bool) -> None:
+    def answering_machine_uses_a_tool(self, goodbye: bool) -> None:
         assert self.running is not None
         if self.by is By.CLIENT:
             event = GoodbyeSaid(self.running) if goodbye else MessageTaken(self.running, "call back", "after 8")
             assert self.feed(event) == [], "a client has no such tools"
             return
         if not goodbye:
-            # The machine has understood these words and says them in its own: they need not be in the body any more.
+            # The answering machine has understood these and says them in its own words: the body need not have them.
             self.settled |= {text for text in self.said if text in self.stored}
         self.feed(GoodbyeSaid(self.running) if goodbye else MessageTaken(self.running, "call back", "after 8"))
 
@@ -319,7 +319,7 @@ class CallMachine(RuleBasedStateMachine):
         before, here = self.call.phase, self.call
         commands = self.feed(CallClaimed())
         if before is not Phase.ANSWERING_MACHINE_LISTENING:
-            assert commands == [], "only a listening machine is relieved at once"
+            assert commands == [], "only a listening answering machine is relieved at once"
             assert here.phase is before
 
     @rule(really=st.integers(0, 9))

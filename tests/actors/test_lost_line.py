@@ -1,4 +1,4 @@
-"""A line that breaks while the call goes on: what is owed waits for the caller's return, and is asked again then."""
+"""A line that breaks while the call goes on: what is unanswered is asked again when the caller is back."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_line_that_was_answered_on_and_breaks_owes_nothing(code: int | None) -
 
 @pytest.mark.parametrize("end", [HangUpRequested("Goodbye."), TransferRequested("{}"), DrainRequested()])
 def test_a_line_that_breaks_while_last_words_are_said_does_not_come_back(end: Event) -> None:
-    """The call was to end: what is owed is left at once."""
+    """The call was to end: what is unanswered is left at once."""
     talk = Talk()
     talk.caller("Hello?")
     talk(end)

@@ -54,11 +54,13 @@ HERE, LOST, AWAY = Availability.HERE, Availability.JUST_LOST, Availability.AWAY
 class Walk:
     """Walk a conversation from occasion to occasion, naming the running turn by itself."""
 
-    def __init__(self, availability: Availability, *, machine: bool = True, **call: object) -> None:
+    def __init__(self, availability: Availability, *, answering_machine: bool = True, **call: object) -> None:
         self.now = 0.0
         wish = {"voicemail": Voicemail.LEAVE_MESSAGE, "for_voicemail": "Call me back."}
         info = call_info(**(wish | call))
-        self.call = Conversation(info, Policy(has_answering_machine=machine), availability=availability, now=0.0)
+        self.call = Conversation(
+            info, Policy(has_answering_machine=answering_machine), availability=availability, now=0.0
+        )
         self.turn = 0
 
     def feed(self, *events: Event) -> Walk:
@@ -103,23 +105,23 @@ class Walk:
     def taken(self) -> Walk:
         return self.feed(CallClaimed())
 
-    def is_machine(self) -> Walk:
+    def is_voicemail(self) -> Walk:
         return self.feed(CalleeRecognised(Callee.VOICEMAIL))
 
     def hung_up(self) -> Walk:
         return self.feed(HangUpRequested("Goodbye."))
 
 
-def begin(phase: Phase, *, machine: bool = True) -> Walk:
+def begin(phase: Phase, *, answering_machine: bool = True) -> Walk:
     """Bring a call to a phase by the shortest way."""
     walks = {
         Phase.SCREENING: lambda: Walk(HERE, screened=True, direction=OUTBOUND),
-        Phase.CLIENT_LISTENING: lambda: Walk(HERE, machine=machine),
-        Phase.CLIENT_AWAITED: lambda: Walk(LOST, machine=machine).spoke(),
-        Phase.CLIENT_ANSWERING: lambda: Walk(HERE, machine=machine).spoke(),
+        Phase.CLIENT_LISTENING: lambda: Walk(HERE, answering_machine=answering_machine),
+        Phase.CLIENT_AWAITED: lambda: Walk(LOST, answering_machine=answering_machine).spoke(),
+        Phase.CLIENT_ANSWERING: lambda: Walk(HERE, answering_machine=answering_machine).spoke(),
         Phase.ANSWERING_MACHINE_ANSWERING: lambda: Walk(AWAY).spoke(),
         Phase.ANSWERING_MACHINE_LISTENING: lambda: Walk(AWAY).spoke().said().finished(),
-        Phase.UNAVAILABLE: lambda: Walk(AWAY, machine=False).spoke(),
+        Phase.UNAVAILABLE: lambda: Walk(AWAY, answering_machine=False).spoke(),
         Phase.GOODBYE: lambda: Walk(HERE).hung_up(),
         Phase.ENDING: lambda: Walk(HERE).rubbish(),
         Phase.OVER: lambda: Walk(HERE).gone(),
@@ -173,7 +175,7 @@ WALKS = {
     (L, A): lambda: begin(L).spoke(),
     (L, W): lambda: begin(L).here(LOST).spoke(),
     (L, MA): lambda: begin(L).here(AWAY).spoke(),
-    (L, U): lambda: begin(L, machine=False).here(AWAY).spoke(),
+    (L, U): lambda: begin(L, answering_machine=False).here(AWAY).spoke(),
     (L, G): lambda: begin(L).hung_up(),
     (L, E): lambda: begin(L).rubbish(),
     (L, OVER): lambda: begin(L).gone(),
@@ -181,7 +183,7 @@ WALKS = {
     (W, W): lambda: begin(W).spoke(),
     (W, L): lambda: begin(W).interrupted(),
     (W, MA): lambda: begin(W).deadline(),
-    (W, U): lambda: begin(W, machine=False).here(AWAY),
+    (W, U): lambda: begin(W, answering_machine=False).here(AWAY),
     (W, G): lambda: begin(W).limit(),
     (W, E): lambda: begin(W).rubbish(),
     (W, OVER): lambda: begin(W).gone(),
@@ -189,7 +191,7 @@ WALKS = {
     (A, L): lambda: begin(A).said().finished(),
     (A, W): lambda: begin(A).here(LOST).failed(Reason.CLIENT_ABSENT),
     (A, MA): lambda: begin(A).deadline(),
-    (A, U): lambda: begin(A, machine=False).failed(Reason.CLIENT_FAILED),
+    (A, U): lambda: begin(A, answering_machine=False).failed(Reason.CLIENT_FAILED),
     (A, G): lambda: begin(A).hung_up(),
     (A, E): lambda: begin(A).rubbish(),
     (A, OVER): lambda: begin(A).gone(),
@@ -208,10 +210,10 @@ WALKS = {
     (ML, G): lambda: begin(ML).limit(),
     (ML, E): lambda: begin(ML).rubbish(),
     (ML, OVER): lambda: begin(ML).gone(),
-    (U, G): lambda: Walk(AWAY, direction=OUTBOUND).spoke().is_machine(),
+    (U, G): lambda: Walk(AWAY, direction=OUTBOUND).spoke().is_voicemail(),
     (U, E): lambda: begin(U).feed(SpeechPlayed("I'm sorry")),
     (U, OVER): lambda: begin(U).gone(),
-    (G, G): lambda: Walk(HERE, direction=OUTBOUND).limit().is_machine(),
+    (G, G): lambda: Walk(HERE, direction=OUTBOUND).limit().is_voicemail(),
     (G, E): lambda: begin(G).deadline(),
     (G, OVER): lambda: begin(G).gone(),
     (E, OVER): lambda: begin(E).deadline(),
@@ -230,13 +232,13 @@ WALKS = {
     }.items(),
 )
 @pytest.mark.parametrize(("voicemail", "target"), [(Voicemail.HANG_UP, E), (Voicemail.LEAVE_MESSAGE, G)])
-def test_a_machine_that_picks_up_is_dealt_with_in_each_phase(
+def test_a_voicemail_that_picks_up_is_dealt_with_in_each_phase(
     phase: Phase, walk: Callable[..., Walk], voicemail: Voicemail, target: Phase
 ) -> None:
     """The carrier's verdict ends a call that we made, at once or after the message, wherever the call is."""
     walked = walk(direction=OUTBOUND, voicemail=voicemail)
     assert walked.call.phase is phase
-    assert walked.is_machine().call.phase is target
+    assert walked.is_voicemail().call.phase is target
 
 
 @pytest.mark.parametrize(("phase", "target"), WALKS, ids=[f"{a} to {b}" for a, b in WALKS])

@@ -114,7 +114,7 @@ def test_a_message_grows() -> None:
     assert account.draft(()).body == "Call me back.\nAfter eight."
 
 
-def test_what_the_machine_understood_replaces_the_words() -> None:
+def test_what_the_answering_machine_understood_replaces_the_words() -> None:
     """The body becomes the answering machine's wording, without the blanks around it; wishes are kept beside it."""
     account = account_of()
     account.hold(1, "Er, hello, well, call me back, after eight.")
@@ -124,8 +124,8 @@ def test_what_the_machine_understood_replaces_the_words() -> None:
     assert (draft.body, draft.preferences) == ("Please call back.", "after 8")
 
 
-def test_words_after_it_are_added_to_what_the_machine_understood() -> None:
-    """Until the machine takes them up, newer words stand below its wording."""
+def test_words_after_it_are_added_to_what_the_answering_machine_understood() -> None:
+    """Until the answering machine takes them up, newer words stand below its wording."""
     account = account_of()
     account.leave(Reason.CLIENT_ABSENT)
     account.take("Please call back.", "")
@@ -134,7 +134,7 @@ def test_words_after_it_are_added_to_what_the_machine_understood() -> None:
 
 
 def test_a_newer_understanding_replaces_the_older_one() -> None:
-    """The machine words the whole message each time; what was added in between is in it."""
+    """The answering machine words the whole message each time; what was added in between is in it."""
     account = account_of()
     account.leave(Reason.CLIENT_ABSENT)
     account.take("Please call back.", "")
@@ -145,7 +145,7 @@ def test_a_newer_understanding_replaces_the_older_one() -> None:
 
 @pytest.mark.parametrize("nothing", ["", " \n"])
 def test_an_empty_understanding_takes_nothing_away(nothing: str) -> None:
-    """A machine that records nothing leaves the caller's own words, and earlier wishes, as they are."""
+    """An answering machine that records nothing leaves the caller's own words, and earlier wishes, as they are."""
     account = account_of()
     account.hold(1, "Call me back.")
     account.leave(Reason.CLIENT_ABSENT)
