@@ -4,9 +4,13 @@
     MCP session over  ──leave───▶ │ Presence │
                                   └──────────┘ ◀──newest(agent)──────── the client responder, once a turn
 
-An agent may have several sessions, reachable in different ways; which of them gets the turns is decided in `routing`,
-and closing one never touches another. An agent whose last session went away counts as just lost for `grace` seconds, so
-that a client which reconnects is waited for, while a caller of an agent that has been away longer is not kept waiting.
+An agent may have several sessions, reachable in different ways. The order in which they are tried is that of how soon
+they can answer: a session that is asked directly, then a tool call of a client that waits for words, then a client that
+can only be woken and has to call a tool first. When none is left the words go to the answering machine, which is the
+business of `conversation`. Closing one session never touches another.
+
+An agent whose last session went away counts as just lost for `grace` seconds, so that a client which reconnects is
+waited for, while a caller of an agent that has been away longer is not kept waiting.
 
 `arrive` and `leave` are plain functions, not messages: a session must be usable the moment it is ready, and must be
 gone the moment its connection is, even when its task is being cancelled and cannot wait for room in a channel. Only
@@ -16,17 +20,54 @@ the passing of the grace needs a task: `run`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
 import attrs
 import trio
 
-from actors import routing
 from actors.call_values import Availability, TurnRequest
 from actors.ports import Answer
-from actors.routing import Reachability
+
+
+class Reachability(StrEnum):
+    """How a client can be reached, the best first."""
+
+    SAMPLING = "sampling"
+    TURN_TOOL = "turn_tool"
+    WAKE_UP = "wake_up"
+
+
+T = TypeVar("T")
+
+_ORDER = tuple(Reachability)
+_ANSWERS = frozenset({Reachability.SAMPLING, Reachability.TURN_TOOL})
+
+
+def choose(reachable: Sequence[tuple[T, Reachability]], claimed_by: object | None = None) -> T | None:
+    """Pick who gets the next words of a call, or None when nobody can answer.
+
+    `reachable` is in the order of arrival. Who has claimed the call gets it as long as it can answer; otherwise the
+    best way goes before the others, and among equals the newest.
+    """
+    able = [(each, way) for each, way in reachable if way in _ANSWERS]
+    for each, _way in able:
+        if each is claimed_by:
+            return each
+    best = min((_ORDER.index(way) for _each, way in able), default=None)
+    return next((each for each, way in reversed(able) if _ORDER.index(way) == best), None)
+
+
+def availability_of(ways: Iterable[Reachability], *, just_lost: bool) -> Availability:
+    """Return whether words can be answered now, perhaps within a moment, or not at all."""
+    found = frozenset(ways)
+    if found & _ANSWERS:
+        return Availability.HERE
+    if just_lost:
+        return Availability.JUST_LOST
+    return Availability.WAKEABLE if Reachability.WAKE_UP in found else Availability.AWAY
 
 
 class ClientSession(Protocol):
@@ -104,12 +145,12 @@ class Presence(Generic[SessionT]):
 
         That is the one that has claimed the turn's call (`Owner.session`), as long as it is here and can answer.
         """
-        return routing.choose(self._sessions.get(agent_id, ()), claimed_by)
+        return choose(self._sessions.get(agent_id, ()), claimed_by)
 
     def availability(self, agent_id: str) -> Availability:
         """Say whether the agent's client is here, was lost within the grace, can only be woken, or is away."""
         just_lost = self._lost_until.get(agent_id, -math.inf) > trio.current_time()
-        return routing.availability((way for _each, way in self._sessions.get(agent_id, ())), just_lost=just_lost)
+        return availability_of((way for _each, way in self._sessions.get(agent_id, ())), just_lost=just_lost)
 
     @contextmanager
     def watch(self, agent_id: str, watcher: Watcher) -> Iterator[Availability]:

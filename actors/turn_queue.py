@@ -36,11 +36,10 @@ from attrs.validators import ge, gt
 from actors.attendance import Attendance
 from actors.call_values import NOBODY, Owner, TurnRequest
 from actors.calls import Call, Calls
-from actors.clients import AnsweringSession, Presence
+from actors.clients import AnsweringSession, Presence, Reachability
 from actors.errors import CallError, ClientLeft
 from actors.events import OwnerChanged
 from actors.ports import Answer
-from actors.routing import Reachability
 from actors.transcript import is_audible
 
 # Pieces of one answer that may wait to be spoken; a client with more of them waits for the caller to hear some.

@@ -92,15 +92,6 @@ class Reception:
         """Expect a call no more: it was not placed, or nobody wants it. No-op when it has its name already."""
         self.calls.withdraw(order)
 
-    def stay(self, call_sid: str, seconds: float) -> None:
-        """Keep what was said in a call that is being passed on, for so long: its caller may come back."""
-        self.calls.stay(call_sid, seconds)
-
-    def is_known(self, agent_id: str, call_sid: str) -> bool:
-        """Return whether a call of this agent is up, as far as the carrier has said, with or without a session."""
-        call = self.calls.find_call(call_sid, agent_id)
-        return call is not None and call.was_connected
-
     async def progressed(self, agent_id: str, progress: CallProgress) -> None:
         """Record what the carrier says of a call, in any order and any number of times, and let go of one that is over.
 

@@ -39,8 +39,8 @@ from mcp_types import (
 )
 
 from actors.call_values import CallInfo, TurnRequest
+from actors.clients import Reachability
 from actors.ports import Answer
-from actors.routing import Reachability
 from actors.turn_queue import TurnQueues
 from relay.agent import Agent
 from relay.mcp.returning_clients import ReturningClients, SessionUse

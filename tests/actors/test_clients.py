@@ -7,8 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from actors.call_values import Availability
-from actors.clients import Presence
-from actors.routing import Reachability
+from actors.clients import Presence, Reachability
 
 HERE, LOST, AWAY = Availability.HERE, Availability.JUST_LOST, Availability.AWAY
 

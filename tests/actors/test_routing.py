@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from actors.call_values import Availability
-from actors.routing import Reachability, availability, choose
+from actors.clients import Reachability, availability_of, choose
 
 SAMPLING, TOOL, WAKE = Reachability.SAMPLING, Reachability.TURN_TOOL, Reachability.WAKE_UP
 
@@ -51,4 +51,4 @@ def test_availability_says_whether_waiting_is_worth_it(ways: tuple[Reachability,
         expected = Availability.JUST_LOST
     if SAMPLING in ways or TOOL in ways:
         expected = Availability.HERE
-    assert availability(ways, just_lost=just_lost) is expected
+    assert availability_of(ways, just_lost=just_lost) is expected

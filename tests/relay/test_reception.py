@@ -897,10 +897,12 @@ async def test_a_caller_who_comes_back_from_a_transfer_goes_on(desk: Desk, autoj
     """What was said is kept for as long as a transfer may take, and the note is told to whoever answers."""
     line = await desk.bring(await desk.announce())
     await desk.talk(line, "I want a human.")
-    desk.reception.stay("CA1", RETURN_SECONDS * 3)
+    desk.board.stay("CA1", RETURN_SECONDS * 3)
     await desk.lose(line)
-    assert desk.reception.is_known("my-client", "CA1")
-    assert not desk.reception.is_known("other", "CA1")
+    known = desk.board.find_call("CA1", "my-client")
+    assert known is not None
+    assert known.was_connected
+    assert desk.board.find_call("CA1", "other") is None
     await trio.sleep(RETURN_SECONDS * 2)
     back = await desk.announce(attempt=1, greeting="", note="The transfer was not answered.")
     assert back.call_info.greeting == ""
