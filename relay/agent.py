@@ -32,3 +32,24 @@ class Agent:
     fillers: tuple[str, ...] | None = None
     long_filler: str | None = None
     created_at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class CallDefaults:
+    """How a call sounds: as it was chosen for the call, else as its agent has it, else as these, the settings, say."""
+
+    greeting: str
+    voice: str
+    language: str
+
+    def greeting_of(self, agent: Agent, chosen: str | None = None) -> str:
+        """Return what is said first. An empty greeting is a choice: then the other party speaks first."""
+        return next(each for each in (chosen, agent.greeting, self.greeting) if each is not None)
+
+    def voice_of(self, agent: Agent, chosen: str | None = None) -> str:
+        """Return the voice. An empty one is a choice: the carrier's own."""
+        return next(each for each in (chosen, agent.voice, self.voice) if each is not None)
+
+    def language_of(self, agent: Agent, chosen: str | None = None) -> str:
+        """Return the language, as a BCP 47 tag."""
+        return chosen or agent.language or self.language

@@ -339,14 +339,6 @@ class Relay:
         )
         self._presence = presence
         self.calls = Calls(services, presence, settings.relay_max_calls)
-        self._reception = Reception(
-            calls=self.calls,
-            journal=self._journal,
-            policy_for=self._policy_for,
-            default_greeting=settings.default_voice_greeting,
-            default_voice=settings.default_voice_id,
-            default_language=settings.default_voice_language,
-        )
         self._defaults = Defaults(
             greeting=settings.default_voice_greeting,
             voice=settings.default_voice_id,
@@ -354,6 +346,12 @@ class Relay:
             caller_number=settings.twilio_phone_number,
             ring_seconds=settings.relay_ring_seconds,
             max_call_seconds=settings.relay_max_call_seconds,
+        )
+        self._reception = Reception(
+            calls=self.calls,
+            journal=self._journal,
+            policy_for=self._policy_for,
+            defaults=self._defaults,
         )
         self._transfers = Transfers(
             gate=self._gate,
@@ -392,9 +390,7 @@ class Relay:
             reconciliation=self._vendors.reconciliation,
         )
         return OutboundDesk(
-            conversations=Conversations(
-                dialler=dialler, front_desk=self._reception, urls=urls, defaults=self._defaults
-            ),
+            conversations=Conversations(dialler=dialler, reception=self._reception, urls=urls, defaults=self._defaults),
             voice_messages=VoiceMessages(
                 dialler=dialler,
                 records=self._journal,

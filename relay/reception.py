@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import attrs
+from attrs.validators import ge, in_, min_len
 
 from actors.call_record import CallProgress, CallRecord
 from actors.call_values import Callee, CallInfo, Direction, Speaker
@@ -21,27 +22,69 @@ from actors.calls import Call, Calls
 from actors.errors import CallRefused, StoreFailed
 from actors.events import MessageLeft
 from actors.policy import Policy
-from relay.agent import Agent
-from relay.calls import Admission, IncomingCall, OutgoingCall
+from relay.agent import Agent, CallDefaults
 from relay.faults import report
 from relay.speech.hygiene import clean
 from relay.store.call_journal import CallJournal
+
+
+@attrs.frozen(kw_only=True)
+class IncomingCall:
+    """A call that the carrier asks about, as its signed webhook describes it.
+
+    `caller` and `called` are the numbers as the carrier names them; `attestation` is the letter with which the
+    caller's own carrier vouches for the number (A in full, B for the customer, C for the gateway) or empty;
+    `is_passed_on` says that it comes with a reservation: the call was diverted, or the verdict is somebody else's.
+    `idempotency_token` is the same for all repeats of one request, and empty where the carrier gave none. `attempt` is
+    0 for a call's first session; a session lost on the way is resumed as 1, 2 and so on, and so is one that comes back
+    from a transfer; then `greeting` is what the carrier shall say first, in place of the agent's own, and `note` says
+    what happened in between, for whoever answers. Of a call that `is_unheard` nothing was heard yet: its session begins
+    as the one before did.
+    """
+
+    agent: Agent
+    call_sid: str = attrs.field(validator=min_len(1))
+    caller: str = ""
+    called: str = ""
+    direction: Direction = Direction.INBOUND
+    attestation: str = attrs.field(default="", validator=in_(("", "A", "B", "C")))
+    is_passed_on: bool = False
+    idempotency_token: str = attrs.field(default="", repr=False)
+    attempt: int = attrs.field(default=0, validator=ge(0))
+    greeting: str | None = None
+    note: str = attrs.field(default="", repr=False)
+    is_unheard: bool = False
+
+    @property
+    def verified(self) -> bool:
+        """Whether the caller's carrier vouches in full for the number, and nobody stands between it and us."""
+        return self.attestation == "A" and not self.is_passed_on
+
+
+@attrs.frozen(kw_only=True)
+class Admission:
+    """The leave to connect a call: `ticket` is for its socket, once.
+
+    The TwiML is made from `call_info` alone: its greeting, voice and language. `repeat` says that the same request was
+    admitted before, with this ticket.
+    """
+
+    ticket: str = attrs.field(repr=False, validator=min_len(1))
+    call_info: CallInfo
+    repeat: bool = False
 
 
 @attrs.frozen(eq=False, kw_only=True)
 class Reception:
     """Bring calls to the registry, and what the carrier says of them to their records.
 
-    `policy_for` makes the policy of an agent's calls in a language; the defaults are for what neither a call nor its
-    agent says.
+    `policy_for` makes the policy of an agent's calls in a language.
     """
 
     calls: Calls
     journal: CallJournal
     policy_for: Callable[[Agent, str], Policy]
-    default_greeting: str
-    default_voice: str
-    default_language: str
+    defaults: CallDefaults
 
     async def register(self, call: IncomingCall) -> Admission:
         """Admit a call that the carrier announces, or another session of one, with a ticket.
@@ -70,13 +113,13 @@ class Reception:
             raise CallRefused("over", "the call has ended")
         return admission
 
-    def expect(self, call: OutgoingCall) -> str:
+    def expect(self, agent: Agent, info: CallInfo, *, seconds: float) -> str:
         """Promise a place to a call that is about to be made, and return its ticket. Raises `CallRefused`.
 
-        It is expected for `call.expires_in` seconds, and for as long again once it is placed.
+        Its call SID is our order until the carrier has named it. It is expected for so many seconds, and for as long
+        again once it is placed.
         """
-        policy = self.policy_for(call.agent, call.language)
-        return self.calls.expect(call.order, self._outgoing(call), policy, seconds=call.expires_in).ticket
+        return self.calls.expect(info.call_sid, info, self.policy_for(agent, info.language), seconds=seconds).ticket
 
     async def placed(self, order: str, call_sid: str) -> None:
         """Name an expected call that the carrier has taken on, and open its record. Raises `StoreFailed`.
@@ -130,9 +173,8 @@ class Reception:
             return attrs.evolve(
                 again, greeting=clean(call.greeting or "", again.language), note=call.note, screened=False
             )
-        language = agent.language or self.default_language
-        given = None if is_unheard else call.greeting
-        greeting = given if given is not None else agent.greeting
+        language = self.defaults.language_of(agent)
+        greeting = self.defaults.greeting_of(agent, None if is_unheard else call.greeting)
         return CallInfo(
             call_sid=call.call_sid,
             agent_id=agent.agent_id,
@@ -141,29 +183,11 @@ class Reception:
             direction=call.direction,
             verified=call.verified,
             attestation=call.attestation,
-            greeting=clean(self.default_greeting if greeting is None else greeting, language),
+            greeting=clean(greeting, language),
             system_prompt=agent.system_prompt or "",
-            voice=self.default_voice if agent.voice is None else agent.voice,
+            voice=self.defaults.voice_of(agent),
             language=language,
             started_at=self.calls.now(),
             attempt=call.attempt,
             note=call.note,
-        )
-
-    def _outgoing(self, call: OutgoingCall) -> CallInfo:
-        """Describe a call that we make, under our order until the carrier has named it."""
-        return CallInfo(
-            call_sid=call.order,
-            agent_id=call.agent.agent_id,
-            caller=call.caller,
-            called=call.called,
-            direction=Direction.OUTBOUND,
-            greeting=call.greeting,
-            system_prompt=call.system_prompt,
-            voice=call.voice,
-            language=call.language,
-            started_at=self.calls.now(),
-            screened=call.screened,
-            voicemail=call.on_voicemail,
-            for_voicemail=call.for_voicemail,
         )

@@ -1,7 +1,4 @@
-"""What a call is made with where neither the client nor its agent says otherwise, and under which addresses.
-
-wish ──else──▶ agent ──else──▶ Defaults ──▶ Chosen: who calls, how it sounds, how long it rings
-"""
+"""What a call that we make is made with where neither the client nor its agent says otherwise."""
 
 from __future__ import annotations
 
@@ -11,9 +8,9 @@ import attrs
 from attrs.validators import ge, gt, le
 
 from actors.call_values import LONGEST_RING, SHORTEST_RING
-from relay.agent import Agent
+from relay.agent import Agent, CallDefaults
 from relay.dialling.numbers import NumberError, normalise
-from relay.dialling.requests import CallRequest, DialRequest, VoiceMessageRequest
+from relay.dialling.requests import DialRequest
 from relay.errors import OutboundRefused
 
 # By the carrier's page on the Call resource.
@@ -24,15 +21,13 @@ _FAREWELL_SECONDS = 60
 
 
 @attrs.frozen(kw_only=True)
-class Defaults:
-    """What the settings say. `caller_number` is E.164, or None where only agents have numbers; times in seconds.
+class Defaults(CallDefaults):
+    """What the settings say of calls that we make.
 
-    `max_call_seconds` is how long the relay lets a call last.
+    `caller_number` is E.164, or None where only agents have numbers. `max_call_seconds` is how long the relay lets a
+    call last.
     """
 
-    greeting: str
-    voice: str
-    language: str
     caller_number: str | None = attrs.field(default=None, repr=False)
     ring_seconds: int = attrs.field(default=25, validator=[ge(SHORTEST_RING), le(LONGEST_RING)])
     max_call_seconds: float = attrs.field(default=3600.0, validator=gt(0))
@@ -42,21 +37,12 @@ class Defaults:
         """After how many seconds the carrier ends a call whatever happens: later than the relay would."""
         return min(math.ceil(min(self.max_call_seconds, _LONGEST_CALL)) + _FAREWELL_SECONDS, _LONGEST_CALL)
 
-    def chosen(self, agent: Agent, wish: CallRequest | VoiceMessageRequest) -> Chosen:
-        """Choose for one call. Raises `OutboundRefused` where there is no number to call from."""
-        return Chosen(
-            caller=self._caller(agent),
-            # An empty voice is a choice: the carrier's own.
-            voice=next(each for each in (wish.voice, agent.voice, self.voice) if each is not None),
-            language=wish.language or agent.language or self.language,
-            ring_seconds=self.ring_time(wish),
-        )
-
-    def ring_time(self, wish: DialRequest) -> int:
+    def ring_time(self, request: DialRequest) -> int:
         """Return for how many seconds to ring."""
-        return self.ring_seconds if wish.ring_seconds is None else wish.ring_seconds
+        return self.ring_seconds if request.ring_seconds is None else request.ring_seconds
 
-    def _caller(self, agent: Agent) -> str:
+    def caller_of(self, agent: Agent) -> str:
+        """Return the number that a call of the agent's comes from. Raises `OutboundRefused` where there is none."""
         number = agent.number or self.caller_number
         command = f"relay agents set {agent.agent_id} --number +1…"
         if not number:
@@ -72,13 +58,3 @@ class Defaults:
                 "The number that the call would come from is not in E.164 form (+14155552671). The operator can fix "
                 f"it: {command}",
             ) from None
-
-
-@attrs.frozen(kw_only=True)
-class Chosen:
-    """What one call is made with: the number that it comes from (E.164), its sound, and how long it rings."""
-
-    caller: str = attrs.field(repr=False)
-    voice: str
-    language: str
-    ring_seconds: int

@@ -10,22 +10,25 @@ has answered the order. When no answer comes at all it stays expected: if the te
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import attrs
 import structlog
 
+from actors.call_values import CallInfo, Direction
 from actors.errors import CallRefused, StoreFailed
 from relay.agent import Agent
-from relay.calls import OutgoingCall
 from relay.dialling import refusals
 from relay.dialling.defaults import Defaults
 from relay.dialling.dialler import Dialler
-from relay.dialling.ports import FrontDesk
 from relay.dialling.requests import CallRequest
 from relay.dialling.verdict import DialKind
+from relay.reception import Reception
 from relay.speech.hygiene import clean
 from relay.speech.locales import locale_for
+from relay.store.schema import utc_now
 from relay.twilio import twiml
 from relay.twilio.call_orders import MAX_TWIML, PlaceCall
 from relay.twilio.rest_errors import CallOutcomeUnknown
@@ -43,31 +46,32 @@ class Conversations:
     """Calls that an agent makes in order to talk."""
 
     dialler: Dialler
-    front_desk: FrontDesk
+    reception: Reception
     urls: CarrierUrls
     defaults: Defaults
+    now: Callable[[], datetime] = utc_now
 
-    async def make_call(self, agent: Agent, wish: CallRequest) -> dict[str, Any]:
+    async def make_call(self, agent: Agent, request: CallRequest) -> dict[str, Any]:
         """Place a call and return its `callSid`, `status`, `to` and `from`, before anybody has answered.
 
         A dry run returns the gate's verdict instead. Raises `OutboundRefused` and one of `STORE_FAILURES`; with the
         code `outcome_unknown` the telephone may ring all the same. Cancelled, the call is taken back as far as it got.
         """
-        if wish.dry_run:
-            return refusals.dry_run(await self.dialler.explain(agent, wish, DialKind.CALL))
+        if request.dry_run:
+            return refusals.dry_run(await self.dialler.explain(agent, request, DialKind.CALL))
         with self.dialler.counted(DialKind.CALL):
-            return await self._make(agent, wish)
+            return await self._make(agent, request)
 
-    async def _make(self, agent: Agent, wish: CallRequest) -> dict[str, Any]:
-        call = await self._prepared(agent, wish)
+    async def _make(self, agent: Agent, request: CallRequest) -> dict[str, Any]:
+        call, ring_seconds = await self._prepared(agent, request), self.defaults.ring_time(request)
         try:
-            ticket = self.front_desk.expect(call)
+            ticket = self.reception.expect(agent, call, seconds=_EXPECTED_SECONDS + ring_seconds)
         except CallRefused as refusal:
             raise refusals.by_front_desk(refusal) from refusal
         may_ring = False
         try:
-            request = self._request(call, ticket, self.defaults.ring_time(wish))
-            placed = await self.dialler.place(agent, wish, DialKind.CALL, request)
+            order = self._order(agent, call, ticket, ring_seconds)
+            placed = await self.dialler.place(agent, request, DialKind.CALL, order)
             may_ring = True
         except CallOutcomeUnknown as unknown:
             may_ring = True
@@ -75,37 +79,36 @@ class Conversations:
             raise refusals.outcome_unknown() from unknown
         finally:
             if not may_ring:
-                self.front_desk.withdraw(call.order)
+                self.reception.withdraw(call.call_sid)
         try:
-            await self.front_desk.placed(call.order, placed.sid)
+            await self.reception.placed(call.call_sid, placed.sid)
         except StoreFailed:
             # The telephone rings; the record is opened by the carrier's next report.
             log.warning("record_not_opened", agent_id=agent.agent_id, call_sid=placed.sid)
         return {"callSid": placed.sid, "status": placed.status, "to": call.called, "from": call.caller}
 
-    async def _prepared(self, agent: Agent, wish: CallRequest) -> OutgoingCall:
-        chosen = self.defaults.chosen(agent, wish)
-        called = await self.dialler.admitted(agent, wish, DialKind.CALL)
-        given = (wish.greeting, agent.greeting, self.defaults.greeting)
-        # An empty greeting is a choice too: then the callee speaks first.
-        greeting = next(each for each in given if each is not None)
-        return OutgoingCall(
-            order=secrets.token_urlsafe(24),
-            agent=agent,
-            caller=chosen.caller,
-            called=called,
-            greeting=clean(greeting, chosen.language),
-            system_prompt=(agent.system_prompt or "") if wish.system_prompt is None else wish.system_prompt,
-            voice=chosen.voice,
-            language=chosen.language,
-            screened=wish.wait_for_human,
-            on_voicemail=wish.on_voicemail,
-            for_voicemail=clean(wish.for_voicemail, chosen.language),
-            expires_in=_EXPECTED_SECONDS + chosen.ring_seconds,
+    async def _prepared(self, agent: Agent, request: CallRequest) -> CallInfo:
+        """Return what the call is told, under an order of ours until the carrier has named it."""
+        defaults = self.defaults
+        caller, language = defaults.caller_of(agent), defaults.language_of(agent, request.language)
+        return CallInfo(
+            call_sid=secrets.token_urlsafe(24),
+            agent_id=agent.agent_id,
+            caller=caller,
+            called=await self.dialler.admitted(agent, request, DialKind.CALL),
+            direction=Direction.OUTBOUND,
+            greeting=clean(defaults.greeting_of(agent, request.greeting), language),
+            system_prompt=(agent.system_prompt or "") if request.system_prompt is None else request.system_prompt,
+            voice=defaults.voice_of(agent, request.voice),
+            language=language,
+            started_at=self.now(),
+            screened=request.wait_for_human,
+            voicemail=request.on_voicemail,
+            for_voicemail=clean(request.for_voicemail, language),
         )
 
-    def _request(self, call: OutgoingCall, ticket: str, ring_seconds: int) -> PlaceCall:
-        agent_id = call.agent.agent_id
+    def _order(self, agent: Agent, call: CallInfo, ticket: str, ring_seconds: int) -> PlaceCall:
+        agent_id = agent.agent_id
         orders = twiml.conversation_relay(
             socket_url=self.urls.voice_socket(agent_id),
             action_url=self.urls.voice_ended(agent_id),
@@ -114,9 +117,7 @@ class Conversations:
             voice=call.voice,
             # Before a person is known to have answered nothing of it may be heard; then the relay says it itself.
             greeting="" if call.screened else call.greeting,
-            opening=locale_for(call.language).disclosure.on_behalf_of(call.agent.name or "")
-            if call.agent.discloses
-            else "",
+            opening=locale_for(call.language).disclosure.on_behalf_of(agent.name or "") if agent.discloses else "",
         )
         if len(orders) > MAX_TWIML:
             raise refusals.too_long("greeting")
@@ -124,7 +125,7 @@ class Conversations:
             to=call.called,
             from_=call.caller,
             twiml=orders,
-            status_callback=self.urls.call_status(agent_id, call.order),
+            status_callback=self.urls.call_status(agent_id, call.call_sid),
             ring_seconds=ring_seconds,
             time_limit=self.defaults.time_limit,
             # Always, so that the client learns whom it talks to; it costs the callee nothing, being done beside.

@@ -1,6 +1,5 @@
 """What calling out needs from the rest of the relay, as protocols; `relay/daemon.py` wires them.
 
-FrontDesk   relay.reception            who is expected, and who may come back
 LiveCalls   actors.calls         the calls whose line is up
 Records     relay.store                what is kept of a call
 Gate        relay.dialling.dial_check  whether a number may be dialled
@@ -18,32 +17,12 @@ from actors.call_record import CallKind
 from actors.call_values import CallInfo, Direction
 from actors.errors import StoreFailed
 from relay.agent import Agent
-from relay.calls import OutgoingCall
 from relay.dialling.verdict import DialKind, Verdict
 from relay.errors import DatabaseError
 from relay.twilio.call_orders import CallState, PlaceCall, PlacedCall
 
 STORE_FAILURES = (StoreFailed, DatabaseError)
 """What `Gate` and `Records` may raise when the database cannot be used: a write the one, a read the other."""
-
-
-class FrontDesk(Protocol):
-    """Where calls that we make are announced, before anybody has answered them."""
-
-    def expect(self, call: OutgoingCall) -> str:
-        """Promise a place to a call that is about to be placed, and return the ticket for its socket.
-
-        Raises `actors.errors.CallRefused`.
-        """
-        ...
-
-    async def placed(self, order: str, call_sid: str) -> None:
-        """Take note of an expected call's name, and open its record. Raises `StoreFailed`."""
-        ...
-
-    def withdraw(self, order: str) -> None:
-        """Expect that call no more. Harmless when it has its name already, or was never expected."""
-        ...
 
 
 class LiveCall(Protocol):

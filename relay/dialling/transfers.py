@@ -26,13 +26,13 @@ from actors.errors import UnknownCall
 from actors.events import CallEnded, TransferMoved
 from actors.transfer import Stage, Todo, Transfer, TransferOrder, TransferOutcome, note_for
 from relay.agent import Agent
-from relay.calls import IncomingCall
 from relay.dialling import refusals
 from relay.dialling.defaults import Defaults
 from relay.dialling.ports import STORE_FAILURES, Carrier, Gate, Observer
 from relay.dialling.requests import TransferRequest
 from relay.dialling.verdict import DialKind, Verdict
 from relay.faults import report
+from relay.reception import IncomingCall
 from relay.speech.hygiene import clean
 from relay.store.call_journal import CallJournal
 from relay.twilio import twiml

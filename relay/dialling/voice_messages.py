@@ -24,7 +24,7 @@ from actors.call_values import Direction
 from actors.errors import StoreFailed
 from relay.agent import Agent
 from relay.dialling import refusals
-from relay.dialling.defaults import Chosen, Defaults
+from relay.dialling.defaults import Defaults
 from relay.dialling.dialler import Dialler
 from relay.dialling.ports import Records
 from relay.dialling.requests import VoiceMessageRequest
@@ -87,33 +87,42 @@ class VoiceMessages:
             return await self._send(agent, wish)
 
     async def _send(self, agent: Agent, wish: VoiceMessageRequest) -> dict[str, Any]:
-        chosen = self.defaults.chosen(agent, wish)
-        text = _checked(clean(wish.text, chosen.language))
+        caller, ring_seconds = self.defaults.caller_of(agent), self.defaults.ring_time(wish)
+        voice, language = self.defaults.voice_of(agent, wish.voice), self.defaults.language_of(agent, wish.language)
+        text = _checked(clean(wish.text, language))
         async with (
             self.dialler.counted_first(agent, wish, DialKind.VOICE_MESSAGE) as counted,
-            self._spoken(text, chosen) as speech,
+            self._spoken(text, voice, language, ring_seconds) as speech,
         ):
-            request = self._request(agent, chosen, counted.number, speech)
+            orders = self._orders(agent, speech, voice, language)
+            request = PlaceCall(
+                to=counted.number,
+                from_=caller,
+                twiml=orders,
+                status_callback=self.urls.call_status(agent.agent_id),
+                ring_seconds=ring_seconds,
+                time_limit=self._time_limit(speech),
+            )
             placed = await self.dialler.order(agent, DialKind.VOICE_MESSAGE, request, counted)
         await self._record(agent, placed, request)
         return {
             "callSid": placed.sid,
             "status": placed.status,
             "to": request.to,
-            "from": chosen.caller,
+            "from": caller,
             "audioUrl": self._url(speech),
             "durationSeconds": None if speech.seconds is None else round(speech.seconds, 1),
         } | ({"otherVoice": speech.other_voice} if speech.other_voice else {})
 
     @asynccontextmanager
-    async def _spoken(self, text: str, chosen: Chosen) -> AsyncIterator[_Speech]:
+    async def _spoken(self, text: str, voice: str, language: str, ring_seconds: int) -> AsyncIterator[_Speech]:
         """Have the audio for the length of the block, and after it only if a call may play it."""
         if self.engine is None:
             speech = _Speech(text)
         else:
             try:
-                audio = await self.engine.synthesise(text, chosen.voice, chosen.language)
-                seconds = _QUEUE_SECONDS + chosen.ring_seconds + audio.seconds
+                audio = await self.engine.synthesise(text, voice, language)
+                seconds = _QUEUE_SECONDS + ring_seconds + audio.seconds
                 name = await self.audio.put(audio, self.now() + timedelta(seconds=seconds))
             except SpeechFailed as failure:
                 raise _no_audio(failure) from failure
@@ -131,27 +140,23 @@ class VoiceMessages:
                 with trio.move_on_after(_CLEARING_SECONDS, shield=True):
                     await self.audio.expire(speech.name)
 
-    def _request(self, agent: Agent, chosen: Chosen, called: str, speech: _Speech) -> PlaceCall:
+    def _orders(self, agent: Agent, speech: _Speech, voice: str, language: str) -> str:
         url = self._url(speech)
         orders = twiml.voice_message(
             audio_url=url or "",
             text="" if url else speech.text,
-            opening=locale_for(chosen.language).disclosure.on_behalf_of(agent.name or "") if agent.discloses else "",
-            language=chosen.language,
-            voice=chosen.voice,
+            opening=locale_for(language).disclosure.on_behalf_of(agent.name or "") if agent.discloses else "",
+            language=language,
+            voice=voice,
         )
         if len(orders) > MAX_TWIML:
             raise refusals.too_long("text")
+        return orders
+
+    def _time_limit(self, speech: _Speech) -> int:
         longest = self.defaults.time_limit
-        return PlaceCall(
-            to=called,
-            from_=chosen.caller,
-            twiml=orders,
-            status_callback=self.urls.call_status(agent.agent_id),
-            ring_seconds=chosen.ring_seconds,
-            # A message ends by itself; what is longer than it and the disclosure is a fault.
-            time_limit=longest if speech.seconds is None else min(longest, math.ceil(speech.seconds) + 60),
-        )
+        # A message ends by itself; what is longer than it and the disclosure is a fault.
+        return longest if speech.seconds is None else min(longest, math.ceil(speech.seconds) + 60)
 
     def _url(self, speech: _Speech) -> str | None:
         return None if speech.name is None else self.urls.audio(speech.name)

@@ -14,8 +14,7 @@ from werkzeug.exceptions import NotFound
 
 from actors.errors import CallRefused
 from relay.agent import Agent
-from relay.calls import IncomingCall
-from relay.reception import Reception
+from relay.reception import IncomingCall, Reception
 from relay.twilio import twiml
 from relay.twilio.ports import AgentDirectory, CarrierPhrases, Phrasebook
 from relay.twilio.urls import NO_VOICE, CarrierUrls

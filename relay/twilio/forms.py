@@ -25,7 +25,7 @@ from werkzeug.exceptions import BadRequest, Forbidden
 from actors.call_record import CallProgress, CarrierStatus
 from actors.call_values import Callee, Direction
 from relay.agent import Agent
-from relay.calls import IncomingCall
+from relay.reception import IncomingCall
 from relay.twilio.call_sids import is_call_sid
 from relay.twilio.parties import read_party
 from relay.twilio.signatures import SignatureChecker

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from actors.transfer import TransferOutcome
 from relay.agent import Agent
-from relay.calls import IncomingCall
+from relay.reception import IncomingCall
 
 
 class AgentDirectory(Protocol):

@@ -14,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.call_record import CallProgress, CallRecord, CallState
 from actors.call_session import CallServices
-from actors.call_values import Callee, CallSummary, Direction, TurnRequest, Voicemail
+from actors.call_values import Callee, CallInfo, CallSummary, Direction, TurnRequest, Voicemail
 from actors.calls import LAST_WORD_SECONDS, RETURN_SECONDS, TICKET_SECONDS, Calls
 from actors.clients import Presence
 from actors.commands import By
@@ -23,9 +23,8 @@ from actors.events import CallEnded, CallerGone, CallGone, CallNews, MessageLeft
 from actors.phases import Phase
 from actors.policy import Phrases, Policy
 from actors.ports import Answer
-from relay.agent import Agent
-from relay.calls import Admission, IncomingCall, OutgoingCall
-from relay.reception import Reception
+from relay.agent import Agent, CallDefaults
+from relay.reception import Admission, IncomingCall, Reception
 from relay.settings import Settings
 from relay.store.call_journal import CallJournal
 from relay.store.database import open_database
@@ -134,9 +133,11 @@ def reception_of(board: Calls, journal: CallJournal) -> Reception:
         calls=board,
         journal=journal,
         policy_for=lambda _agent, _language: Policy(),
-        default_greeting=settings.default_voice_greeting,
-        default_voice=settings.default_voice_id,
-        default_language=settings.default_voice_language,
+        defaults=CallDefaults(
+            greeting=settings.default_voice_greeting,
+            voice=settings.default_voice_id,
+            language=settings.default_voice_language,
+        ),
     )
 
 
@@ -772,24 +773,26 @@ async def test_a_thousand_calls_leave_nothing_behind(nursery: trio.Nursery, auto
 ORDER = "order-0123456789abcdef"
 
 
-def outgoing(**changes: object) -> OutgoingCall:
+def expect(desk: Desk, **changes: object) -> str:
+    """Have a call expected for 100 seconds, and return its ticket."""
     given: dict[str, object] = {
-        "order": ORDER,
-        "agent": AGENT,
+        "call_sid": ORDER,
+        "agent_id": AGENT.agent_id,
         "caller": "+15550001111",
         "called": "+15559876543",
+        "direction": Direction.OUTBOUND,
         "greeting": "Hello, this is Ada's office.",
         "system_prompt": "Be brief.",
         "voice": "a-voice",
         "language": "de-DE",
-        "expires_in": 100.0,
+        "started_at": desk.board.now(),
     }
-    return OutgoingCall(**(given | changes))  # type: ignore[arg-type]
+    return desk.reception.expect(AGENT, CallInfo(**(given | changes)), seconds=100.0)  # type: ignore[arg-type]
 
 
 async def test_a_call_that_we_make_has_its_own_settings(desk: Desk) -> None:
     """What was chosen for the call is what its line is told, under the name that the carrier gave it."""
-    ticket = desk.reception.expect(outgoing(screened=True, on_voicemail=Voicemail.GO_ON))
+    ticket = expect(desk, screened=True, voicemail=Voicemail.GO_ON)
     await desk.reception.placed(ORDER, "CA7")
     info = desk.board.redeem("my-client", "CA7", ticket)
     assert info is not None
@@ -812,7 +815,7 @@ async def test_a_call_that_we_make_has_its_own_settings(desk: Desk) -> None:
 @pytest.mark.parametrize("first", ["answer", "report", "line"])
 async def test_whoever_comes_first_names_the_call(desk: Desk, first: str) -> None:
     """The carrier's answer, its first report and the line itself may come in any order: it is one call in one place."""
-    ticket = desk.reception.expect(outgoing())
+    ticket = expect(desk)
     assert desk.board.occupied() == 1
     if first == "answer":
         await desk.reception.placed(ORDER, "CA7")
@@ -830,7 +833,7 @@ async def test_whoever_comes_first_names_the_call(desk: Desk, first: str) -> Non
 
 async def test_a_ticket_of_a_call_that_we_make_is_its_agent_s_own(desk: Desk) -> None:
     """Another agent's line does not get the call, nor does a wrong ticket, and neither names it."""
-    ticket = desk.reception.expect(outgoing())
+    ticket = expect(desk)
     assert desk.board.redeem("other", "CA7", ticket) is None
     assert desk.board.redeem("my-client", "CA7", "guessed") is None
     assert desk.board.redeem("my-client", "CA7", ticket) is not None
@@ -838,7 +841,7 @@ async def test_a_ticket_of_a_call_that_we_make_is_its_agent_s_own(desk: Desk) ->
 
 async def test_another_agent_s_report_neither_names_nor_ends_a_call(desk: Desk) -> None:
     """An order counts only at its own agent's address, and so does the end of a call."""
-    ticket = desk.reception.expect(outgoing())
+    ticket = expect(desk)
     await desk.reception.progressed("other", over("CA7", "ringing", ORDER))
     await desk.reception.placed(ORDER, "CA8")
     await desk.reception.progressed("other", over("CA8", "completed"))
@@ -847,7 +850,7 @@ async def test_another_agent_s_report_neither_names_nor_ends_a_call(desk: Desk) 
 
 async def test_a_withdrawn_call_gives_its_place_back(desk: Desk) -> None:
     """What was not placed is expected no more, and its ticket opens nothing."""
-    ticket = desk.reception.expect(outgoing())
+    ticket = expect(desk)
     desk.reception.withdraw(ORDER)
     desk.reception.withdraw(ORDER)
     assert desk.board.occupied() == 0
@@ -856,12 +859,12 @@ async def test_a_withdrawn_call_gives_its_place_back(desk: Desk) -> None:
 
 async def test_a_call_that_nobody_reports_on_is_given_up(desk: Desk, autojump_clock: MockClock) -> None:
     """An order that the carrier never answers, and a call that never connects, take no place for ever."""
-    desk.reception.expect(outgoing())
+    expect(desk)
     await trio.sleep(99)
     assert desk.board.occupied() == 1
     await trio.sleep(2)
     assert desk.board.occupied() == 0
-    desk.reception.expect(outgoing())
+    expect(desk)
     await desk.reception.placed(ORDER, "CA7")
     await trio.sleep(101)
     assert desk.entries() == (0, 0, 0)
@@ -873,13 +876,13 @@ async def test_no_call_is_made_without_a_place(nursery: trio.Nursery) -> None:
     desk = build_desk(nursery, max_calls=1)
     await desk.announce()
     with pytest.raises(CallRefused) as refusal:
-        desk.reception.expect(outgoing())
+        expect(desk)
     assert refusal.value.code == "full"
 
 
 async def test_who_picked_up_is_told_to_the_call_even_before_its_line(desk: Desk) -> None:
     """A verdict that comes before the socket waits for it, and is on record at once."""
-    ticket = desk.reception.expect(outgoing(screened=True))
+    ticket = expect(desk, screened=True)
     await desk.reception.placed(ORDER, "CA7")
     await desk.reception.picked_up("my-client", "CA7", Callee.HUMAN)
     assert desk.journal.picked_up == {"CA7": "human"}
@@ -919,7 +922,7 @@ async def test_a_caller_who_comes_back_from_a_transfer_goes_on(desk: Desk, autoj
 
 async def test_what_was_chosen_for_a_call_holds_after_a_lost_line(desk: Desk) -> None:
     """A call that we made is resumed in its own language and with its own prompt, and is not screened again."""
-    ticket = desk.reception.expect(outgoing(screened=True))
+    ticket = expect(desk, screened=True)
     await desk.reception.placed(ORDER, "CA7")
     assert desk.board.redeem("my-client", "CA7", ticket) is not None
     resumed = (

@@ -12,7 +12,6 @@ from actors.call_record import CallKind
 from actors.call_values import CallInfo, Direction
 from actors.errors import CallRefused, StoreFailed
 from relay.agent import Agent
-from relay.calls import OutgoingCall
 from relay.dialling.defaults import Defaults
 from relay.dialling.dialler import Dialler
 from relay.dialling.numbers import normalise, read_number
@@ -110,16 +109,17 @@ class FakeDesk:
     meanwhile: Callable[[], None] | None = None
     refusal: CallRefused | None = None
     failing: bool = False
-    expected: dict[str, OutgoingCall] = attrs.field(factory=dict)
+    expected: dict[str, CallInfo] = attrs.field(factory=dict)
     names: dict[str, str] = attrs.field(factory=dict)
 
-    def expect(self, call: OutgoingCall) -> str:
+    def expect(self, _agent: Agent, info: CallInfo, *, seconds: float) -> str:
         self.log.append("expected")
         if self.refusal is not None:
             raise self.refusal
         if self.meanwhile is not None:
             self.meanwhile()
-        self.expected[call.order] = call
+        assert seconds > 60
+        self.expected[info.call_sid] = info
         return "the-ticket"
 
     async def placed(self, order: str, call_sid: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import attrs
 import pytest
@@ -16,6 +17,7 @@ from relay.dialling.orphaned_calls import Reconciliation
 from relay.dialling.outbound_calls import Conversations
 from relay.dialling.requests import CallRequest, TransferRequest
 from relay.errors import OutboundRefused
+from relay.reception import Reception
 from relay.simulator.carrier.callee import Answers, Refused, Unanswered
 from relay.simulator.carrier.rest_service import FaultPlan
 from relay.twilio.rest import CarrierOptions, open_carrier_calls
@@ -40,7 +42,7 @@ class Exchange:
         """Put the calls together."""
         return Conversations(
             dialler=self.parties.dialler(),
-            front_desk=self.parties.desk,
+            reception=cast("Reception", self.parties.desk),
             urls=self.parties.urls,
             # The carrier takes names of ElevenLabs voices only.
             defaults=attrs.evolve(DEFAULTS, voice="EXAVITQu4vr4xnSDxMaL"),

@@ -3,9 +3,8 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from relay.dialling.requests import CallRequest
 from relay.errors import OutboundRefused
-from tests.relay.dialling.parties import DEFAULTS, OURS, THEIRS, agent
+from tests.relay.dialling.parties import DEFAULTS, OURS, agent
 
 
 @pytest.mark.parametrize(
@@ -20,14 +19,14 @@ from tests.relay.dialling.parties import DEFAULTS, OURS, THEIRS, agent
 def test_whose_number_is_shown(number: str | None, of_settings: str | None, caller: str) -> None:
     """A call comes from the agent's number, else from that of the settings, in the form that can be dialled."""
     defaults = attrs.evolve(DEFAULTS, caller_number=of_settings)
-    assert defaults.chosen(agent(number=number), CallRequest(to=THEIRS)).caller == caller
+    assert defaults.caller_of(agent(number=number)) == caller
 
 
 @pytest.mark.parametrize(("number", "code"), [(None, "no_number"), ("", "no_number"), ("reception", "number_unusable")])
 def test_without_a_number_there_is_no_call(number: str | None, code: str) -> None:
     """The refusal names the command with which the operator gives the agent a number, and repeats none."""
     with pytest.raises(OutboundRefused) as caught:
-        DEFAULTS.chosen(agent(number=number), CallRequest(to=THEIRS))
+        DEFAULTS.caller_of(agent(number=number))
     assert caught.value.code == code
     assert "relay agents set my-client --number +1" in str(caught.value)
     assert "reception" not in str(caught.value)

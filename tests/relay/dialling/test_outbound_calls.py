@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from xml.etree import ElementTree as ET
 
 import attrs
@@ -15,6 +15,7 @@ from relay.dialling.outbound_calls import Conversations
 from relay.dialling.requests import CallRequest
 from relay.dialling.verdict import DialKind
 from relay.errors import DatabaseError, OutboundRefused
+from relay.reception import Reception
 from relay.twilio.rest_errors import CallOutcomeUnknown, CarrierRefused
 from tests.fakes_store import WallClock
 from tests.relay.dialling.parties import DEFAULTS, DO_NOT_CALL, OURS, PUBLIC_URL, QUIET_HOURS, THEIRS, Parties, agent
@@ -26,7 +27,7 @@ def conversations(parties: Parties, *, has_carrier: bool = True, defaults: Defau
     """Put the calls together."""
     return Conversations(
         dialler=parties.dialler(has_carrier=has_carrier),
-        front_desk=parties.desk,
+        reception=cast("Reception", parties.desk),
         urls=parties.urls,
         defaults=defaults,
     )
@@ -80,7 +81,7 @@ async def test_the_order_names_the_call_until_it_has_a_name() -> None:
     ((order, call),) = parties.desk.expected.items()
     (request,) = parties.carrier.requests
     assert request.status_callback == f"{PUBLIC_URL}/webhooks/my-client/call-status?order={order}"
-    assert (call.order, parties.desk.names) == (order, {order: SID})
+    assert (call.call_sid, parties.desk.names) == (order, {order: SID})
 
 
 async def test_the_socket_has_its_ticket_and_its_address() -> None:

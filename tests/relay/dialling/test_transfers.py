@@ -26,13 +26,13 @@ from actors.errors import StoreFailed, UnknownCall
 from actors.events import CallEnded, CallerGone, TransferMoved
 from actors.policy import Policy
 from actors.transfer import TransferOutcome
-from relay.calls import IncomingCall
 from relay.dialling.calling_hours import CallingHours
 from relay.dialling.dial_check import DiallingGate
 from relay.dialling.requests import TransferRequest
 from relay.dialling.transfers import Transfers
 from relay.dialling.verdict import GateRules
 from relay.errors import DatabaseError, OutboundRefused
+from relay.reception import IncomingCall
 from relay.store.call_journal import CallJournal
 from relay.store.database import Database, open_database
 from relay.twilio.handoff_data import read_handoff_data

@@ -9,9 +9,9 @@ import structlog
 import trio
 
 from actors.calls import Calls
-from relay.calls import IncomingCall
 from relay.http.asgi import AsgiApp
 from relay.http.gateway import Gateway
+from relay.reception import IncomingCall
 from relay.twilio.audio_webhook import loggable
 from relay.twilio.signatures import SignatureChecker
 from relay.twilio.voice_socket import VoiceSocket

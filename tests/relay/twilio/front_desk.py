@@ -16,10 +16,9 @@ from actors.call_values import Callee, CallInfo
 from actors.ports import PhoneLine
 from actors.transfer import TransferOutcome
 from relay.agent import Agent
-from relay.calls import Admission, IncomingCall
 from relay.errors import DatabaseError
 from relay.http.pages import build_app
-from relay.reception import Reception
+from relay.reception import Admission, IncomingCall, Reception
 from relay.twilio.ports import AgentDirectory
 from relay.twilio.signatures import SignatureChecker
 from relay.twilio.urls import CarrierUrls

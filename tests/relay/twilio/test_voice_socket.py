@@ -17,7 +17,7 @@ from actors.calls import Calls
 from actors.errors import CallRefused
 from actors.events import CallerGone, UtteranceHeard
 from actors.ports import PhoneLine
-from relay.calls import IncomingCall
+from relay.reception import IncomingCall
 from relay.twilio.signatures import SignatureChecker
 from relay.twilio.voice_socket import VoiceSocket
 from tests.relay.http.asgi_driver import ORIGIN, TOKEN, DialledSocket, dial, signature
