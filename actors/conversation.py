@@ -143,7 +143,7 @@ RECORD_LINES, RECORD_CHARACTERS = 20_000, 1_000_000
 _LISTENING = frozenset({Phase.CLIENT_LISTENING, Phase.ANSWERING_MACHINE_LISTENING})
 _ANSWERING_MACHINE = frozenset({Phase.ANSWERING_MACHINE_ANSWERING, Phase.ANSWERING_MACHINE_LISTENING})
 _LAST_WORDS = frozenset({Phase.UNAVAILABLE, Phase.GOODBYE})
-_IS_LEAVING = _LAST_WORDS | {Phase.ENDING}
+_LEAVING = _LAST_WORDS | {Phase.ENDING}
 _CLIENT_IS_DUE = frozenset({Phase.CLIENT_AWAITED, Phase.CLIENT_ANSWERING})
 
 # What is still waited for in the next phase; every other deadline belongs to the phase that set it.
@@ -280,7 +280,7 @@ class Conversation:
         return self._end_call()
 
     def _on_caller_gone(self, event: events.CallerGone) -> list[Command]:
-        return self._end_call(may_return=event.may_return and self.phase not in _IS_LEAVING)
+        return self._end_call(may_return=event.may_return and self.phase not in _LEAVING)
 
     def _on_frame_accepted(self, _event: events.FrameAccepted | events.CarrierFailed) -> list[Command]:
         return []
@@ -344,7 +344,7 @@ class Conversation:
         self._transcript.add(Speaker.CALLER, text, self._wall_clock())
         if self.phase is Phase.SCREENING:
             return []
-        if self.phase in _IS_LEAVING:
+        if self.phase in _LEAVING:
             return self._keep_late_utterance(text)
         stopped = [*self._stop_turn(TurnOutcome.SUPERSEDED), *self._close_cycle()]
         if not is_for_client:

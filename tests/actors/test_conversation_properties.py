@@ -48,9 +48,11 @@ from actors.events import (
     FrameRejected,
     GoodbyeSaid,
     HangUpRequested,
+    MessageStored,
     MessageTaken,
     PartialPromptHeard,
     PieceSaid,
+    SessionFailed,
     SessionStarted,
     SpeechPlayed,
     TransferRequested,
@@ -338,6 +340,17 @@ class CallMachine(RuleBasedStateMachine):
     def line_goes(self, really: int, code: int | None) -> None:
         if not really:
             self.feed(CallerGone(code))
+
+    @rule()
+    def message_is_stored(self) -> None:
+        assert self.feed(MessageStored()) == []
+
+    @rule(really=st.integers(0, 19))
+    def session_fails(self, really: int) -> None:
+        if not really:
+            commands = self.feed(SessionFailed())
+            assert self.call.phase is Phase.OVER
+            assert not [each for each in commands if isinstance(each, Speak | StartTurn)], "only what must be durable"
 
     @invariant()
     def a_deadline_exists_exactly_while_the_call_lives(self) -> None:
