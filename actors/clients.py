@@ -102,7 +102,7 @@ class Presence(Generic[SessionT]):
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def arrive(self, session: SessionT, way: Reachability = Reachability.SAMPLING) -> None:
-        """Count a session that can be reached from now on; it becomes its agent's newest. Twice is once.
+        """Count a session that can be reached from now on; it becomes its agent's newest. Idempotent.
 
         One that is here, but can be reached in another way now, keeps its place.
         """
@@ -148,7 +148,7 @@ class Presence(Generic[SessionT]):
         return choose(self._sessions.get(agent_id, ()), claimed_by)
 
     def availability(self, agent_id: str) -> Availability:
-        """Say whether the agent's client is here, was lost within the grace, can only be woken, or is away."""
+        """Return whether the agent's client is here, was lost within the grace, can only be woken, or is away."""
         just_lost = self._lost_until.get(agent_id, -math.inf) > trio.current_time()
         return availability_of((way for _each, way in self._sessions.get(agent_id, ())), just_lost=just_lost)
 

@@ -1,13 +1,13 @@
-"""The turn desk: where clients that cannot be asked come for a caller's words, and bring their answers.
+"""The turn queue: where clients that cannot be asked come for a caller's words, and bring their answers.
 
     call ──respond(request)──▶ ┌──────────────┐ ◀──next_words── a tool call that waits
-                               │ desk of the  │ ──Utterance───▶ one of them
+                               │ queue of the │ ──Utterance───▶ one of them
     call ◀──answer.say──────── │ agent        │ ◀──say(turn)─── the next tool call
                                └──────────────┘
 
 A model that works with tools alone hears a caller by calling a tool that waits. So a waiting tool call is presence: the
-desk of an agent is a session in `Presence` while somebody waits at it, and for a grace after somebody left with words,
-because whoever thinks about an answer is not at the desk. Who stops waiting without words will most likely be back in a
+queue of an agent is a session in `Presence` while somebody waits at it, and for a grace after somebody left with words,
+because whoever thinks about an answer is not at it. Who stops waiting without words will most likely be back in a
 moment, and is waited for; whose tool call was cut off is not, because nothing reconnects by itself there.
 
 Some clients come under a new key with each tool call, because they open a session for each or have none. Between two
@@ -33,7 +33,6 @@ import attrs
 import trio
 from attrs.validators import ge, gt
 
-from actors.attendance import Attendance
 from actors.call_values import NOBODY, Owner, TurnRequest
 from actors.calls import Call, Calls
 from actors.clients import AnsweringSession, Presence, Reachability
@@ -99,6 +98,67 @@ class PendingTurn:
             self.pieces.close()
 
 
+@attrs.define(eq=False)
+class ToolClients:
+    """Know the clients of one queue, by key. One that was here a moment ago is around for `grace` seconds more."""
+
+    grace: float
+    # How many times each client waits, because one may have several tool calls under way.
+    _waits: dict[str, int] = attrs.field(factory=dict, init=False)
+    # Until when a client that does not wait counts as around.
+    _until: dict[str, float] = attrs.field(factory=dict, init=False)
+    # Those of them that will come back under another key, if at all.
+    _parted: set[str] = attrs.field(factory=set, init=False)
+
+    def begin_wait(self, client: str) -> None:
+        """Count one more tool call of a client that waits."""
+        self._waits[client] = self._waits.get(client, 0) + 1
+
+    def end_wait(self, client: str) -> None:
+        """Count one less."""
+        self._waits[client] -= 1
+        if not self._waits[client]:
+            del self._waits[client]
+
+    def see(self, client: str) -> None:
+        """Note that a client was here just now, and has something to come back with."""
+        self._until[client] = trio.current_time() + self.grace
+        self._parted.discard(client)
+
+    def part(self, client: str) -> None:
+        """Expect a client under another key. No-op if it was not seen within the grace."""
+        if client in self._until:
+            self._parted.add(client)
+
+    def forget(self, client: str) -> None:
+        """Let go of a client that is gone for good, unless it waits."""
+        self._until.pop(client, None)
+        self._parted.discard(client)
+
+    def waits(self, client: str) -> bool:
+        """Whether a client waits."""
+        return client in self._waits
+
+    def is_around(self, client: str) -> bool:
+        """Whether a client waits, or was here within the grace."""
+        return self.gone_at(client) > trio.current_time()
+
+    def has_parted(self, client: str) -> bool:
+        """Whether a client that is around comes back under another key; not while it waits."""
+        return client in self._parted and client not in self._waits
+
+    def gone_at(self, client: str) -> float:
+        """Return when a client is not around any more: `inf` while it waits, `-inf` for one never seen."""
+        return math.inf if client in self._waits else self._until.get(client, -math.inf)
+
+    def empty_at(self) -> float:
+        """Return when nobody is around any more if nobody comes: `inf` while somebody waits."""
+        now = trio.current_time()
+        self._until = {client: until for client, until in self._until.items() if until > now}
+        self._parted &= self._until.keys()
+        return math.inf if self._waits else max(self._until.values(), default=-math.inf)
+
+
 @attrs.frozen(kw_only=True)
 class DeskOptions:
     """Times in seconds; see the module's text. `grace` is for how long a client that left with words is around."""
@@ -110,7 +170,7 @@ class DeskOptions:
 
 @attrs.define(eq=False)
 class TurnQueue:
-    """The desk of one agent, a session in `Presence`. Clients are told apart by a key, such as their session's id.
+    """The queue of one agent, a session in `Presence`. Clients are told apart by a key, such as their session's id.
 
     `_on_change` is told when there may be something to settle; it must not wait.
     """
@@ -120,12 +180,12 @@ class TurnQueue:
     _calls: Calls
     _options: DeskOptions
     _on_change: Callable[[TurnQueue], None]
-    _attendance: Attendance = attrs.field(init=False)
+    _clients: ToolClients = attrs.field(init=False)
     _turns: dict[str, PendingTurn] = attrs.field(factory=dict, init=False)
     _stirred: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._attendance = Attendance(self._options.grace)
+        self._clients = ToolClients(self._options.grace)
 
     # ── the call's side ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -168,7 +228,7 @@ class TurnQueue:
     def _on_claim(self, news: OwnerChanged, turn: PendingTurn | None) -> None:
         client, leader = news.owner.client, (turn.holder if turn else "") or news.before.client
         call = self._call(news.call_sid)
-        if call is not None and leader != client and not self._attendance.has_parted(leader):
+        if call is not None and leader != client and not self._clients.has_parted(leader):
             call.memory.displaced = leader
         self._see(client)
         if turn is not None and turn.holder not in {"", client}:
@@ -177,7 +237,7 @@ class TurnQueue:
                 turn.end()
 
     def on_call_gone(self) -> None:
-        """Let whoever waits for a call's words look whether there is any."""
+        """Wake whoever waits for a call's words, to learn that it is over."""
         self._stir()
 
     # ── the client's side ───────────────────────────────────────────────────────────────────────────────────────────
@@ -191,7 +251,7 @@ class TurnQueue:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         until = trio.current_time() + within
-        self._attendance.begin_wait(client)
+        self._clients.begin_wait(client)
         self._presence.arrive(self, Reachability.TURN_TOOL)
         is_cut_off = True
         try:
@@ -201,9 +261,9 @@ class TurnQueue:
             is_cut_off = False
             raise
         finally:
-            self._attendance.end_wait(client)
+            self._clients.end_wait(client)
             if is_cut_off and all(turn.holder != client for turn in self._turns.values()):
-                self._attendance.forget(client)
+                self._clients.forget(client)
             self._stir()
             self.settle(is_lost=not is_cut_off)
         return words
@@ -229,7 +289,7 @@ class TurnQueue:
         call, asked = self._call(call_sid), self._turns.get(call_sid)
         answered = None if call is None else call.memory.answered.get(turn)
         if answered is not None:
-            if answered != client and not self._attendance.has_parted(answered):
+            if answered != client and not self._clients.has_parted(answered):
                 raise TurnTaken("another client of your agent has answered this turn")
             return False
         if self._is_others(client, call_sid):
@@ -252,8 +312,8 @@ class TurnQueue:
         return True
 
     def leave(self, client: str) -> None:
-        """Take note that a client is gone: its turns fail at once, and its calls may be had by others."""
-        self._attendance.forget(client)
+        """Let go of a client that is gone: its turns fail at once, and its calls may be had by others."""
+        self._clients.forget(client)
         for turn in self._turns.values():
             if turn.holder == client:
                 turn.abandon()
@@ -261,16 +321,16 @@ class TurnQueue:
         self.settle()
 
     def part(self, client: str) -> None:
-        """Take note that a client comes under another key next time. What it took stays with the agent for the grace.
+        """Expect a client under another key next time. What it took stays with the agent for the grace.
 
         Idempotent; no-op if the client has taken or said nothing within the grace.
         """
-        self._attendance.part(client)
+        self._clients.part(client)
         self._stir()
 
     def is_engaged(self, client: str) -> bool:
         """Whether a client waits, or has words in hand."""
-        return self._attendance.waits(client) or any(turn.holder == client for turn in self._turns.values())
+        return self._clients.waits(client) or any(turn.holder == client for turn in self._turns.values())
 
     @property
     def waiting_calls(self) -> int:
@@ -278,11 +338,11 @@ class TurnQueue:
         return sum(not turn.holder for turn in self._turns.values())
 
     def settle(self, *, is_lost: bool = False) -> float:
-        """Leave presence when nobody waits and nobody is around; return when to look again, infinite for never.
+        """Leave presence when nobody waits and nobody is around; return when to look again, `inf` for never.
 
         `is_lost` says that somebody has just left who may be back in a moment.
         """
-        empty_at = self._attendance.empty_at()
+        empty_at = self._clients.empty_at()
         if empty_at > trio.current_time():
             return empty_at
         self._presence.leave(self, is_lost=is_lost)
@@ -291,7 +351,7 @@ class TurnQueue:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is left that would be missed."""
-        return not self._turns and self._attendance.empty_at() <= trio.current_time()
+        return not self._turns and self._clients.empty_at() <= trio.current_time()
 
     # ── who gets what ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -308,18 +368,18 @@ class TurnQueue:
         return None, due
 
     def _free_at(self, turn: PendingTurn, client: str, *, is_named: bool) -> float:
-        """Say from when on a client may have a turn; infinite for not as things are."""
+        """Return when a client may take this turn, or `inf` if it cannot."""
         if turn.is_answered or turn.is_abandoned:
             return math.inf
-        has_parted = self._attendance.has_parted
+        has_parted = self._clients.has_parted
         if turn.holder == client or has_parted(turn.holder):
             return -math.inf if is_named else turn.given_at + self._options.again
         if turn.holder:
-            return self._attendance.gone_at(turn.holder)
+            return self._clients.gone_at(turn.holder)
         owner = self._owner(turn.request.call.call_sid)
         if owner.client in {"", client} or has_parted(owner.client):
             return -math.inf
-        gone = self._attendance.gone_at(owner.client)
+        gone = self._clients.gone_at(owner.client)
         return gone if owner.session is self else min(gone, turn.asked_at + self._options.patience)
 
     def _is_others(self, client: str, call_sid: str) -> bool:
@@ -329,11 +389,11 @@ class TurnQueue:
         if is_elsewhere and self._presence.newest(self.agent_id, claimed_by) is claimed_by:
             return True
         leader = self._leader(call_sid)
-        if leader in {"", client} or not self._attendance.is_around(leader):
+        if leader in {"", client} or not self._clients.is_around(leader):
             return False
         # From whom the call was taken is not the one who took it and comes back under another key.
         call = self._call(call_sid)
-        return not self._attendance.has_parted(leader) or (call is not None and call.memory.displaced == client)
+        return not self._clients.has_parted(leader) or (call is not None and call.memory.displaced == client)
 
     def _leader(self, call_sid: str) -> str:
         """Return who has the words of a call that are waited for, else who had the last ones; empty for nobody."""
@@ -358,7 +418,7 @@ class TurnQueue:
         return NOBODY if call is None else call.owner
 
     def _see(self, client: str) -> None:
-        self._attendance.see(client)
+        self._clients.see(client)
         self._presence.arrive(self, Reachability.TURN_TOOL)
         self._on_change(self)
 
@@ -370,67 +430,67 @@ class TurnQueue:
 
 @attrs.define(eq=False)
 class TurnQueues:
-    """Know the desk of each agent. One instance, with one task in `run`, which ends the graces."""
+    """Know the queue of each agent. One instance, with one task in `run`, which ends the graces."""
 
     presence: Presence[AnsweringSession]
     calls: Calls
     options: DeskOptions = attrs.field(factory=DeskOptions)
-    # Weak, so that there is one desk for an agent as long as anybody holds it, and none when nobody does; a desk with
+    # Weak, so that there is one queue for an agent as long as anybody holds it, and none when nobody does; one with
     # something to remember is held in `_busy`.
     _known: WeakValueDictionary[str, TurnQueue] = attrs.field(factory=WeakValueDictionary, init=False)
     _busy: dict[str, TurnQueue] = attrs.field(factory=dict, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def of(self, agent_id: str) -> TurnQueue:
-        """Return the desk of an agent, making it on first use."""
-        desk = self._known.get(agent_id)
-        if desk is None:
-            desk = self._known[agent_id] = TurnQueue(agent_id, self.presence, self.calls, self.options, self._look_at)
-        return desk
+        """Return the queue of an agent, making it on first use."""
+        queue = self._known.get(agent_id)
+        if queue is None:
+            queue = self._known[agent_id] = TurnQueue(agent_id, self.presence, self.calls, self.options, self._look_at)
+        return queue
 
     def on_call_gone(self, agent_id: str) -> None:
-        """Let whoever waits for the words of a call of this agent look whether it is over."""
-        desk = self._known.get(agent_id)
-        if desk is not None:
-            desk.on_call_gone()
+        """Wake whoever waits for the words of a call of this agent, to learn that it is over."""
+        queue = self._known.get(agent_id)
+        if queue is not None:
+            queue.on_call_gone()
 
     def on_owner_changed(self, news: OwnerChanged) -> None:
         """See `TurnQueue.on_owner_changed`."""
-        desk = self._known.get(news.agent_id)
-        if desk is not None:
-            desk.on_owner_changed(news)
+        queue = self._known.get(news.agent_id)
+        if queue is not None:
+            queue.on_owner_changed(news)
 
     def leave(self, agent_id: str, client: str) -> None:
-        """Take note that a client is gone. Harmless for one that never came to the desk."""
-        desk = self._known.get(agent_id)
-        if desk is not None:
-            desk.leave(client)
+        """Let go of a client that is gone. No-op for one that never came to its queue."""
+        queue = self._known.get(agent_id)
+        if queue is not None:
+            queue.leave(client)
 
     def part(self, agent_id: str, client: str) -> None:
-        """Take note that a client comes under another key next time: see `TurnQueue.part`."""
-        desk = self._known.get(agent_id)
-        if desk is not None:
-            desk.part(client)
+        """Expect a client under another key next time: see `TurnQueue.part`."""
+        queue = self._known.get(agent_id)
+        if queue is not None:
+            queue.part(client)
 
     def is_engaged(self, agent_id: str, client: str) -> bool:
-        """Whether a client waits at its desk, or has taken words from it that are not answered."""
-        desk = self._known.get(agent_id)
-        return desk is not None and desk.is_engaged(client)
+        """Whether a client waits at its queue, or has taken words from it that are not answered."""
+        queue = self._known.get(agent_id)
+        return queue is not None and queue.is_engaged(client)
 
     async def run(self) -> None:
         """End the graces of clients that are not around any more. Runs until cancelled, at any point."""
         while True:
             self._changed = trio.Event()
-            due = min((desk.settle() for desk in self._busy.values()), default=math.inf)
-            for agent_id in [agent_id for agent_id, desk in self._busy.items() if desk.is_idle]:
+            due = min((queue.settle() for queue in self._busy.values()), default=math.inf)
+            for agent_id in [agent_id for agent_id, queue in self._busy.items() if queue.is_idle]:
                 del self._busy[agent_id]
             with trio.move_on_at(due):
                 await self._changed.wait()
 
     def __len__(self) -> int:
-        """Count the desks with something to remember."""
+        """Count the queues with something to remember."""
         return len(self._busy)
 
-    def _look_at(self, desk: TurnQueue) -> None:
-        self._busy[desk.agent_id] = desk
+    def _look_at(self, queue: TurnQueue) -> None:
+        self._busy[queue.agent_id] = queue
         self._changed.set()
