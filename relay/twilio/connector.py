@@ -7,6 +7,8 @@ action's address, and with them whether the carrier refused the call's voice (se
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 import structlog
 from quart import request
@@ -15,8 +17,9 @@ from werkzeug.exceptions import NotFound
 from actors.errors import CallRefused
 from relay.agent import Agent
 from relay.reception import IncomingCall, Reception
+from relay.speech.locales import CarrierPhrases
 from relay.twilio import twiml
-from relay.twilio.ports import AgentDirectory, CarrierPhrases, Phrasebook
+from relay.twilio.ports import AgentDirectory
 from relay.twilio.urls import NO_VOICE, CarrierUrls
 
 log = structlog.get_logger(__name__)
@@ -50,7 +53,7 @@ class Connector:
 
     agents: AgentDirectory
     reception: Reception
-    phrases: Phrasebook
+    phrases: Callable[[str], CarrierPhrases]
     urls: CarrierUrls
     default_language: str
 

@@ -1,8 +1,7 @@
-"""What the carrier's side needs of rooms that it does not know: the store's agents, transfers, phrases, readiness."""
+"""What the carrier's side needs of rooms that it does not know: the store's agents, and transfers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from actors.transfer import TransferOutcome
@@ -35,26 +34,3 @@ class Transfers(Protocol):
         for: the two spoke, or the caller is gone.
         """
         ...
-
-
-class CarrierPhrases(Protocol):
-    """What the carrier says in our name when no session is up."""
-
-    @property
-    def busy(self) -> str:
-        """Say that no call can be taken now."""
-        ...
-
-    @property
-    def cut_off(self) -> str:
-        """Say, first thing in a resumed session, that the line was lost."""
-        ...
-
-    @property
-    def whisper(self) -> str:
-        """Tell whoever is called for a transfer that a caller waits, and to press 1 to take the call."""
-        ...
-
-
-Phrasebook = Callable[[str], CarrierPhrases]
-"""Give the phrases for a language (BCP 47)."""

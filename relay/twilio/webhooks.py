@@ -20,6 +20,8 @@ list of error codes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 import structlog
 from quart import Blueprint, make_response, request
@@ -31,11 +33,12 @@ from relay.agent import Agent
 from relay.errors import DatabaseError
 from relay.faults import report
 from relay.reception import Reception
+from relay.speech.locales import CarrierPhrases
 from relay.twilio import forms as carrier_forms
 from relay.twilio import twiml
 from relay.twilio.connector import Answer, Connections, Connector, twiml_answer
 from relay.twilio.forms import Form
-from relay.twilio.ports import AgentDirectory, Phrasebook, Transfers
+from relay.twilio.ports import AgentDirectory, Transfers
 from relay.twilio.signatures import SignatureChecker
 from relay.twilio.transfer_webhooks import TransferWebhooks
 from relay.twilio.urls import CarrierUrls
@@ -61,7 +64,7 @@ class CarrierWebhooks:
     agents: AgentDirectory
     reception: Reception
     transfers: Transfers
-    phrases: Phrasebook
+    phrases: Callable[[str], CarrierPhrases]
     urls: CarrierUrls
     default_language: str = "en-US"
     _connector: Connector = attrs.field(init=False)

@@ -19,6 +19,7 @@ from relay.agent import Agent
 from relay.errors import DatabaseError
 from relay.http.pages import build_app
 from relay.reception import Admission, IncomingCall, Reception
+from relay.speech.locales import CarrierPhrases
 from relay.twilio.ports import AgentDirectory
 from relay.twilio.signatures import SignatureChecker
 from relay.twilio.urls import CarrierUrls
@@ -39,26 +40,11 @@ class Agents:
         return self.agent if agent_id == self.agent.agent_id else None
 
 
-@attrs.frozen
-class Phrases:
-    """The carrier's phrases, in a language that says which it is."""
-
-    language: str
-
-    @property
-    def busy(self) -> str:
-        """Return a sentence for a call that is not taken."""
-        return f"busy in {self.language}"
-
-    @property
-    def cut_off(self) -> str:
-        """Return a sentence for a call that is resumed."""
-        return f"cut off in {self.language}"
-
-    @property
-    def whisper(self) -> str:
-        """Return what is said to whoever picks up a transfer."""
-        return f"press 1 in {self.language}"
+def phrases_in(language: str) -> CarrierPhrases:
+    """Return the carrier's phrases, in a language that says which it is."""
+    return CarrierPhrases(
+        busy=f"busy in {language}", cut_off=f"cut off in {language}", whisper=f"press 1 in {language}"
+    )
 
 
 async def _hang_up(_info: CallInfo, line: PhoneLine) -> None:
@@ -166,7 +152,7 @@ def carrier_app(
         checker=SignatureChecker(TOKEN, ORIGIN),
         agents=agents or Agents(agent),
         reception=cast("Reception", desk),
-        phrases=Phrases,
+        phrases=phrases_in,
         urls=CarrierUrls(ORIGIN),
         transfers=transfers,
     )
