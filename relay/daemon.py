@@ -572,6 +572,7 @@ def _settle_memory() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @attrs.frozen

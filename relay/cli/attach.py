@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 from collections.abc import Callable
@@ -100,6 +101,7 @@ def attach(
     async def work() -> None:
         await run(opener, report, url=origin, token=known, transport=reached, fetches=not no_messages)
 
+    gc.enable()
     trio.run(work)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -90,6 +91,7 @@ def call(
         is_script=is_script,
         transfer_end=TransferEnd(transfer),
     )
+    gc.enable()
     ended = trio.run(_run, dialled, as_json)
     if not ended.answered or ended.by == "failure":
         raise RelayError(ended.why)

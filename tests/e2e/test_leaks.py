@@ -84,3 +84,13 @@ async def test_a_hundred_calls_leave_no_task_and_no_call(tmp_path: Path) -> None
             await eventually(settled)
             gc.collect()
             assert [each for each in gc.get_objects() if isinstance(each, CallSession)] == []
+
+
+async def test_a_relay_that_is_ready_collects_garbage(tmp_path: Path) -> None:
+    """The command line starts without the collector; what serves calls has it."""
+    gc.disable()
+    try:
+        async with run_relay_here(tmp_path):
+            assert gc.isenabled()
+    finally:
+        gc.enable()

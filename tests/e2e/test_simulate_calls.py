@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import signal
 import subprocess
 import sys
@@ -10,15 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import pytest
 import trio
 
 from relay.simulator.load.local_daemon import LocalDaemon, run_local_daemon
 from tests.e2e.parties import eventually
 
-pytestmark = pytest.mark.e2e
-
-SCRIPT = Path(__file__).parents[1] / "scripts" / "simulate_calls.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "simulate_calls.py"
 
 
 async def run_script(*options: str, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
@@ -30,8 +28,9 @@ async def run_script(*options: str, cwd: Path | None = None) -> subprocess.Compl
 
 async def load(daemon: LocalDaemon, *options: str, calls: int = 3) -> dict[str, Any]:
     """Put so many calls of two turns on a daemon; return the report."""
-    access = await daemon.register("a", "--number", "+15550001111")
-    where = ("--url", daemon.url, "--agent", "a", "--auth-token", daemon.token)
+    agent_id = f"load-{secrets.token_hex(4)}"
+    access = await daemon.register(agent_id, "--number", "+15550001111")
+    where = ("--url", daemon.url, "--agent", agent_id, "--auth-token", daemon.token)
     plan = ("--calls", str(calls), "--turns", "2", "--json", f"--client-token={access['token']}")
     done = await run_script(*where, *plan, *options)
     assert done.returncode == 0, done.stderr.decode() + done.stdout.decode()
@@ -46,19 +45,15 @@ async def free_port() -> int:
     return port
 
 
-async def test_calls_that_come_in(tmp_path: Path) -> None:
+async def test_calls_that_come_in(keyless_daemon: LocalDaemon) -> None:
     """Every turn of every call is answered by the client that the script brings along."""
-    with trio.fail_after(60):
-        async with run_local_daemon(tmp_path) as daemon:
-            report = await load(daemon, "--no-idle")
+    report = await load(keyless_daemon, "--no-idle")
     assert (report["calls"], report["answered"], report["errors"]) == (3, {"client": 6}, {})
 
 
-async def test_calls_that_are_answered_by_turn_tools(tmp_path: Path) -> None:
+async def test_calls_that_are_answered_by_turn_tools(keyless_daemon: LocalDaemon) -> None:
     """Twenty calls are answered by three clients that cannot be asked: none of the turns is lost, and none mixed up."""
-    with trio.fail_after(60):
-        async with run_local_daemon(tmp_path) as daemon:
-            report = await load(daemon, "--no-idle", "--turn-tools", "3", calls=20)
+    report = await load(keyless_daemon, "--no-idle", "--turn-tools", "3", calls=20)
     assert (report["calls"], report["answered"], report["errors"]) == (20, {"client": 40}, {})
     assert (report["lost"], report["wrong_call"], report["not_taken"]) == (0, 0, {})
     assert report["turn_tool_clients"] == 3
@@ -123,7 +118,7 @@ async def turns_answered(daemon: LocalDaemon) -> int:
     return sum(round(float(line.rpartition(" ")[2])) for line in found)
 
 
-async def test_why_there_is_no_load(tmp_path: Path) -> None:
+async def test_why_there_is_no_load(keyless_daemon: LocalDaemon, tmp_path: Path) -> None:
     """Without a daemon, an agent or a secret there is one line with what to do, and no secret is made."""
     here = tmp_path / "here"
     here.mkdir()
@@ -135,16 +130,15 @@ async def test_why_there_is_no_load(tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr.decode()
         return done.returncode, line
 
-    with trio.fail_after(100):
-        async with run_local_daemon(tmp_path) as daemon:
-            secret = ("--auth-token", daemon.token)
-            found = [
-                await fails("--url", daemon.url, "--agent", "a"),
-                await fails("--url", "http://127.0.0.1:1", "--agent", "a", *secret),
-                await fails("--url", daemon.url, "--agent", "nobody", *secret),
-                await fails("--url", daemon.url, "--agent", "nobody", "--no-idle", *secret),
-                await fails("--url", daemon.url, "--agent", "a", "--no-idle", "--auth-token", "wrong"),
-            ]
+    daemon = keyless_daemon
+    secret = ("--auth-token", daemon.token)
+    found = [
+        await fails("--url", daemon.url, "--agent", "a"),
+        await fails("--url", "http://127.0.0.1:1", "--agent", "a", *secret),
+        await fails("--url", daemon.url, "--agent", "nobody", *secret),
+        await fails("--url", daemon.url, "--agent", "nobody", "--no-idle", *secret),
+        await fails("--url", daemon.url, "--agent", "a", "--no-idle", "--auth-token", "wrong"),
+    ]
     assert [status for status, _line in found] == [2, 1, 1, 1, 1]
     advice = [
         "relay serve --local",
