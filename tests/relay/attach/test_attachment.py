@@ -26,6 +26,8 @@ from relay.simulator.load.local_daemon import LocalDaemon, run_local_daemon
 from tests.e2e.parties import Access, ask, calling, eventually, message_left, messages_of, register
 from tests.relay.attach.attach_fakes import ANSWER_IN_TEXT, BY_THE_WORD, LIMIT, KeptReport, python
 
+pytestmark = pytest.mark.e2e
+
 PAGE = Path(__file__).parents[3] / "docs" / "attach.md"
 QUICK = Pauses(first=0.05, most=0.2, steady=60.0)
 
@@ -38,8 +40,6 @@ RELAY = [
 
 ALOUD = """
 import json, sys
-
-pytestmark = pytest.mark.e2e
 
 for line in sys.stdin:
     turn = json.loads(line)

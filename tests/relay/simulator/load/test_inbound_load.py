@@ -18,6 +18,10 @@ async def load(talk: Handler, /, **plan: Any) -> LoadReport:
         return await run_load(make_plan(relay, **plan))
 
 
+ENOUGH = 2.0
+"""Seconds in which three calls get an answer that does come, on a busy machine too; one that does not is waited for."""
+
+
 def make_plan(relay: ScriptedRelay, **changes: Any) -> LoadPlan:
     """Plan three calls with two turns."""
     given: dict[str, Any] = {"calls": 3, "turns": 2, **changes}
@@ -86,7 +90,7 @@ async def test_lost_answers() -> None:
                 await socket.say(words)
             first = False
 
-    report = await load(talk, answer_within=0.2)
+    report = await load(talk, answer_within=ENOUGH)
     assert (report.lost, report.answered) == (3, {"client": 3})
     assert not report.clean
 
@@ -115,7 +119,7 @@ async def test_answers_to_the_wrong_call() -> None:
             await both.wait()
             await socket.say(said[1 - mine])
 
-    report = await load(talk, calls=2, turns=1, answer_within=0.2)
+    report = await load(talk, calls=2, turns=1, answer_within=ENOUGH)
     assert (report.wrong_call, report.lost, report.answered) == (2, 2, {})
 
 
@@ -130,7 +134,7 @@ async def test_answers_to_an_earlier_turn() -> None:
                 await socket.say(words)
             before = words
 
-    report = await load(talk, answer_within=0.2)
+    report = await load(talk, answer_within=ENOUGH)
     assert (report.stale, report.lost, report.answered) == (3, 3, {"client": 3})
 
 
@@ -175,7 +179,7 @@ async def test_a_rate_spreads_the_calls() -> None:
 
 async def test_a_run_that_takes_too_long_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run is bounded in time; what is reported by then stays."""
-    monkeypatch.setattr(LoadPlan, "at_most", 0.2)
+    monkeypatch.setattr(LoadPlan, "at_most", ENOUGH)
     report = await load(echo, think=60.0)
     assert report.errors == {"time limit of the run": 1}
     assert report.answered == {"client": 3}
