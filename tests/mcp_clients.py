@@ -103,7 +103,8 @@ def prepare(stock: StockClient) -> None:
         return
     on_ci = os.environ.get("CI") == "true"
     script = str(REPOSITORY / "scripts" / "prepare_clients")
-    environment = {**os.environ, "PYTHON": sys.executable}
+    environment = {name: value for name, value in os.environ.items() if name != "SSL_CERT_FILE"}
+    environment["PYTHON"] = sys.executable
     with Path(script).open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the tests run in several processes, and one installation at a time is enough
         done = subprocess.run([script, stock.needs], env=environment, capture_output=True, text=True, check=False)

@@ -91,7 +91,7 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
     while True:
         if await condition():
             return
-        await trio.sleep(0.02)
+        await trio.sleep(0.05)  # often enough: most conditions cost the daemon a request
 
 
 async def message_left(daemon: Daemon, access: Access) -> WaitingMessage:

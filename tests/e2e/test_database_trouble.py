@@ -65,7 +65,7 @@ class Talk:
                     self._started += 1
                     if self._started == CALLS:
                         self.all_started.set()
-                await trio.sleep(0.1)
+                await trio.sleep(0.3)
             assert len(call.sessions) == 1, call.outcomes
 
 

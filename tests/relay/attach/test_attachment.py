@@ -31,12 +31,7 @@ pytestmark = pytest.mark.e2e
 PAGE = Path(__file__).parents[3] / "docs" / "attach.md"
 QUICK = Pauses(first=0.05, most=0.2, steady=60.0)
 
-# `relay`, with this command in it whether or not the group knows it already.
-RELAY = [
-    sys.executable,
-    "-c",
-    "from relay.cli.main import main; from relay.cli.attach import attach; main.add_command(attach); main()",
-]
+RELAY = [sys.executable, "-m", "relay"]
 
 ALOUD = """
 import json, sys
