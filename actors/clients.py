@@ -28,7 +28,8 @@ from typing import Generic, Protocol, TypeVar
 import attrs
 import trio
 
-from actors.call_values import Availability, TurnRequest
+from actors.call_values import NOBODY, Availability, CallInfo, Owner, TurnRequest
+from actors.errors import ClientAbsent
 from actors.ports import Answer
 
 
@@ -186,3 +187,26 @@ class Presence(Generic[SessionT]):
         availability = self.availability(agent_id)
         for watcher in tuple(self._watchers.get(agent_id, ())):
             watcher(availability)
+
+
+def _nobody(_call: CallInfo) -> Owner:
+    return NOBODY
+
+
+@attrs.frozen
+class ClientResponder:
+    """Answer turns through an agent's best session, or the one that has claimed the call. A Responder."""
+
+    presence: Presence[AnsweringSession]
+    owner_of: Callable[[CallInfo], Owner] = _nobody
+
+    async def respond(self, request: TurnRequest, answer: Answer) -> None:
+        """Ask the client and speak what it says, as it comes.
+
+        Raises `ClientAbsent` when no session can take the turn, `ClientLeft`, `ClientFailed`. Keeps no deadline of its
+        own: cancelling withdraws the question and returns at once.
+        """
+        session = self.presence.newest(request.call.agent_id, self.owner_of(request.call).session)
+        if session is None:
+            raise ClientAbsent("no session of the agent can take the turn")
+        await session.respond(request, answer)

@@ -41,7 +41,7 @@ from sqlalchemy import text
 from actors.call_session import CallServices
 from actors.call_values import CallInfo, Owner
 from actors.calls import Calls
-from actors.clients import AnsweringSession, Presence
+from actors.clients import AnsweringSession, ClientResponder, Presence
 from actors.commands import By
 from actors.events import CallEnded, CallGone, CallNews, ClientWanted, MessageLeft, OwnerChanged, TransferMoved
 from actors.policy import Policy
@@ -66,8 +66,7 @@ from relay.http.gateway import Gateway
 from relay.http.listener import ListenerOptions, address_of, bind, serve_on
 from relay.http.pages import HealthPages, OperatorPages, build_app
 from relay.mcp.app import McpApp
-from relay.mcp.client_responder import ClientResponder
-from relay.mcp.tools.agent_calls import AgentCalls
+from relay.mcp.tools.live_calls import AgentCalls
 from relay.mcp.tools.outbound import outbound_tools
 from relay.mcp.transports.http_guard import RebindingGuard
 from relay.metrics import CallMeter
@@ -368,12 +367,11 @@ class Relay:
             allowed_origins=split_list(settings.relay_allowed_origins),
         )
         self._clients = McpApp(
-            self._agents,
-            ClientHellos(database),
-            messages,
-            AgentCalls(calls=self.calls, journal=self._journal, carrier=vendors.carrier),
-            presence,
-            live_calls=self.calls,
+            agents=self._agents,
+            hellos=ClientHellos(database),
+            messages=messages,
+            calls=AgentCalls(live=self.calls, journal=self._journal, carrier=vendors.carrier),
+            presence=presence,
             more_tools=outbound_tools(self._outbound_desk()),
             guard=self._guard,
         )

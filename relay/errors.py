@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from actors.errors import StoreFailed
+
 
 class RelayError(Exception):
     """Base of errors whose text is shown to the operator as it is."""
@@ -23,6 +25,10 @@ class DatabaseError(RelayError):
     """Say why the database cannot be used."""
 
 
+STORE_FAILURES = (StoreFailed, DatabaseError)
+"""What the store raises when the database cannot be used: the one for a write, the other for a read."""
+
+
 class OutboundRefused(RelayError):
     """Say why nothing was dialled or changed: `code` for programs, the text for whoever asked, with what to do.
 
@@ -35,9 +41,17 @@ class OutboundRefused(RelayError):
         self.details = dict(details or {})
 
 
+def error_json(code: str, message: str, details: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return an error document; `code` is a snake_case word, `message` says what is wrong and what to do."""
+    error: dict[str, Any] = {"code": code, "message": message}
+    if details:
+        error["details"] = dict(details)
+    return {"error": error}
+
+
 def error_document(code: str, message: str) -> bytes:
-    """Return the JSON of an error; `code` is a snake_case word, `message` says what is wrong and what to do."""
-    return json.dumps({"error": {"code": code, "message": message}}).encode()
+    """Return an error document as the body of a response: see `error_json`."""
+    return json.dumps(error_json(code, message)).encode()
 
 
 SERVER_ERROR = error_document("server_error", "Something failed here. Try again; the log of the relay says where.")

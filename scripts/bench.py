@@ -49,7 +49,7 @@ from rich.table import Table
 from actors.call_session import CallServices, CallSession
 from actors.call_values import Availability, CallInfo, Direction, Line, MessageDraft, Reason, Speaker, TurnRequest
 from actors.calls import Calls
-from actors.clients import AnsweringSession, Presence
+from actors.clients import AnsweringSession, ClientResponder, Presence
 from actors.commands import By, StartTurn
 from actors.conversation import Conversation
 from actors.events import CallerGone, PhoneEvent, PieceSaid, SpeechPlayed, TurnFinished, UtteranceHeard
@@ -58,7 +58,7 @@ from actors.ports import Answer
 from relay import logs
 from relay.http.listener import ListenerOptions, serve
 from relay.mcp.app import McpApp
-from relay.mcp.client_responder import ClientResponder
+from relay.mcp.tools.live_calls import AgentCalls
 from relay.metrics import CallMeter
 from relay.simulator.carrier.exchange import open_carrier
 from relay.simulator.carrier.fault_plan import WebhookFailed
@@ -310,7 +310,6 @@ class Nowhere:
 
     say = say_goodbye = take
     open_call = hold_utterance = release_utterances = close_call = take
-    end_call = take
 
     async def take_message(self, _body: str, _preferences: str) -> bool:
         """Take a message from the answering machine."""
@@ -321,11 +320,6 @@ class Nowhere:
         """Take a message."""
         await self.take()
         return "msg_0"
-
-    async def list_calls(self, _agent_id: str, _state: str | None, _limit: int) -> list[dict[str, Any]]:
-        """Know of no calls."""
-        await self.take()
-        return []
 
 
 @attrs.define(eq=False)
@@ -452,9 +446,21 @@ async def sampling(directory: Path) -> AsyncIterator[Round]:
     async with database_in(directory) as database, trio.open_nursery() as nursery:
         agents = AgentRegistry(database)
         _agent, token = await agents.add(AGENT)
-        services = CallServices(responders={}, messages=Nowhere(), journal=Nowhere(), observer=CallMeter())
+        messages, journal = WaitingMessages(database), CallJournal(database)
+        services = CallServices(
+            responders={By.CLIENT: ClientResponder(presence)},
+            messages=messages,
+            journal=journal,
+            observer=CallMeter(),
+        )
         calls = Calls(services, presence, max_calls=1)
-        app = McpApp(agents, ClientHellos(database), WaitingMessages(database), Nowhere(), presence, live_calls=calls)
+        app = McpApp(
+            agents=agents,
+            hellos=ClientHellos(database),
+            messages=messages,
+            calls=AgentCalls(live=calls, journal=journal),
+            presence=presence,
+        )
         listen = partial(serve, app, ListenerOptions(), host="127.0.0.1", port=0, stop=trio.Event())
         host, port = await nursery.start(listen)
         with presence.watch(AGENT, lambda _availability: here.set()):

@@ -25,7 +25,7 @@ from relay.dialling.voice_messages import VoiceMessages
 
 @attrs.frozen(kw_only=True)
 class OutboundDesk:
-    """The four operations; implements `relay.mcp.ports.Outbound`. For any number of tasks at once."""
+    """The four operations. For any number of tasks at once."""
 
     conversations: Conversations
     voice_messages: VoiceMessages

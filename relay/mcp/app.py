@@ -23,10 +23,10 @@ import trio
 from mcp_types import JSONRPCMessage
 
 from actors.call_values import CallInfo
-from actors.calls import Calls
 from actors.clients import AnsweringSession, Presence
 from actors.events import OwnerChanged
 from actors.turn_queue import DeskOptions, TurnQueues
+from relay.errors import STORE_FAILURES
 from relay.http.asgi import Receive, Scope, Send
 from relay.http.responses import (
     LONGEST_MESSAGE,
@@ -39,15 +39,12 @@ from relay.http.responses import (
     refuse,
 )
 from relay.mcp.handshakes import HandshakeCache
-from relay.mcp.live_messages import LiveMessages
-from relay.mcp.ports import STORE_FAILURES, Hellos, Messages, TokenDirectory
-from relay.mcp.ports import Calls as AgentCalls
 from relay.mcp.registry import ClientHere, Registry
 from relay.mcp.returning_clients import ReturningClients
 from relay.mcp.server import build_server, options_of
 from relay.mcp.session import McpSession
-from relay.mcp.tools.live_calls import call_tools
-from relay.mcp.tools.messages import message_tools
+from relay.mcp.tools.live_calls import AgentCalls, call_tools
+from relay.mcp.tools.messages import AgentMessages, message_tools
 from relay.mcp.tools.toolbox import Tool, Toolbox
 from relay.mcp.tools.turns import turn_tools
 from relay.mcp.transports import tokens
@@ -59,6 +56,9 @@ from relay.mcp.transports.http_session import HttpSession
 from relay.mcp.transports.sse import SseStream, come_back_later
 from relay.mcp.transports.streamable import StreamableHttp
 from relay.mcp.transports.waiting_room import WaitingRoom
+from relay.store.agent_registry import AgentRegistry
+from relay.store.client_hellos import ClientHellos
+from relay.store.waiting_messages import WaitingMessages
 
 log = structlog.get_logger(__name__)
 
@@ -70,13 +70,12 @@ class McpApp:
 
     def __init__(
         self,
-        directory: TokenDirectory,
-        hellos: Hellos,
-        messages: Messages,
+        *,
+        agents: AgentRegistry,
+        hellos: ClientHellos,
+        messages: WaitingMessages,
         calls: AgentCalls,
         presence: Presence[AnsweringSession],
-        *,
-        live_calls: Calls,
         desk_options: DeskOptions | None = None,
         timing: Timing | None = None,
         sessions_per_agent: int = SESSIONS_PER_AGENT,
@@ -87,11 +86,11 @@ class McpApp:
 
         `guard` says by which names and from which web pages `/mcp` may be reached; without one, by loopback only.
         """
-        self._directory = directory
+        self._agents = agents
         self._book = HandshakeCache(hellos)
-        self._messages = LiveMessages(messages, live_calls)
+        self._messages = AgentMessages(messages, calls.live)
         self._presence = presence
-        self._desks = TurnQueues(presence, live_calls, desk_options or DeskOptions())
+        self._desks = TurnQueues(presence, calls.live, desk_options or DeskOptions())
         self._timing = timing or Timing()
         self._bodies = Bodies(self._timing.body_patience)
         self._returning = ReturningClients()
@@ -101,14 +100,14 @@ class McpApp:
             [
                 *message_tools(self._messages),
                 *call_tools(calls),
-                *turn_tools(self._room, live_calls),
+                *turn_tools(self._room, calls.live),
                 *more_tools,
             ]
         )
-        self._server = build_server(tools, self._messages, live_calls)
+        self._server = build_server(tools, self._messages, calls.live)
         self._options = options_of(self._server)
         self._http = StreamableHttp(
-            directory=directory,
+            agents=agents,
             server=self._server,
             messages=self._messages,
             new_session=partial(HttpSession, desks=self._desks, returning=self._returning),
@@ -208,7 +207,7 @@ class McpApp:
             await tokens.unauthorized(send, "A token is needed: /sse?token=… or Authorization: Bearer ….")
             return
         try:
-            agent = await self._directory.by_token(token)
+            agent = await self._agents.by_token(token)
         except STORE_FAILURES:
             log.warning("token_not_looked_up")
             await come_back_later(send)
@@ -279,7 +278,7 @@ class McpApp:
         if token is None or tokens.is_same(token, session.token_digest):
             return True
         try:
-            agent = await self._directory.by_token(token)
+            agent = await self._agents.by_token(token)
         except STORE_FAILURES:
             return False
         return agent is not None and agent.agent_id == session.agent_id

@@ -24,9 +24,10 @@ import structlog
 from mcp_types import InitializeRequestParams
 from pydantic import ValidationError
 
+from relay.errors import STORE_FAILURES
 from relay.http.responses import Head
-from relay.mcp.ports import STORE_FAILURES, Hellos
 from relay.mcp.session import McpSession
+from relay.store.client_hellos import ClientHellos
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +46,7 @@ class KnownClient:
 class HandshakeCache:
     """The remembered handshakes. A store that fails costs recognition, nothing else."""
 
-    _hellos: Hellos
+    _hellos: ClientHellos
 
     async def remember(self, session: McpSession, head: Head) -> None:
         """Keep what a ready session's client said, under both of its signs."""

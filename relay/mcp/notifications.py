@@ -14,8 +14,9 @@ import structlog
 import trio
 from mcp_types import LoggingLevel
 
-from relay.mcp.ports import STORE_FAILURES, Messages, WaitingRecord
+from relay.errors import STORE_FAILURES
 from relay.mcp.session import McpSession
+from relay.mcp.tools.messages import AgentMessages, Message
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +42,7 @@ _SEVERITY: tuple[LoggingLevel, ...] = (
 )
 
 
-async def keep_informed(session: McpSession, messages: Messages) -> None:
+async def keep_informed(session: McpSession, messages: AgentMessages) -> None:
     """Tell a session, once it is ready, of callers who wait and of messages that do. Runs until cancelled."""
     await session.ready.wait()
     told: frozenset[str] = frozenset()
@@ -66,7 +67,7 @@ async def _tell_of_callers(session: McpSession) -> None:
             await session.connection.notify("notifications/claude/channel", params)
 
 
-async def _tell_of_messages(session: McpSession, messages: Messages, told: frozenset[str]) -> frozenset[str]:
+async def _tell_of_messages(session: McpSession, messages: AgentMessages, told: frozenset[str]) -> frozenset[str]:
     """Tell of the oldest messages that wait, without those told before, and return which were told now or before."""
     try:
         waiting = await messages.peek(session.agent_id, AT_ONCE)
@@ -85,9 +86,9 @@ def _takes_notices(session: McpSession) -> bool:
     return session.level is None or _SEVERITY.index(session.level) <= _SEVERITY.index(LEVEL)
 
 
-async def _log_each(session: McpSession, records: Sequence[WaitingRecord]) -> None:
-    for record in records:
+async def _log_each(session: McpSession, messages: Sequence[Message]) -> None:
+    for message in messages:
         # Fifty long transcripts may be more than the outbox holds, and overflowing it would cost the session.
         await session.outbox.room()
-        data = {"level": LEVEL, "logger": LOGGER, "data": record.as_json()}
+        data = {"level": LEVEL, "logger": LOGGER, "data": message.as_json()}
         await session.connection.notify("notifications/message", data)

@@ -23,13 +23,15 @@ from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from actors.calls import Calls
 from relay import __version__
 from relay.agent import Agent
+from relay.errors import STORE_FAILURES
 from relay.mcp.notifications import AT_ONCE, LIVE_CALLS, RESOURCE_URI
-from relay.mcp.ports import STORE_FAILURES, LiveCalls, Messages
 from relay.mcp.session import CHANNEL, McpSession
 from relay.mcp.tools import guidance
 from relay.mcp.tools.arguments import shortened
+from relay.mcp.tools.messages import AgentMessages
 from relay.mcp.tools.spoken_words import live_call_json
 from relay.mcp.tools.toolbox import Toolbox, ToolCall, failure
 from relay.mcp.tools.under_way import TooManyUnderWay, UnderWay
@@ -87,7 +89,7 @@ _RESOURCES = {
 _STATE_SECONDS = 600.0
 
 
-def build_server(toolbox: Toolbox, messages: Messages, calls: LiveCalls) -> Server[dict[str, Any]]:
+def build_server(toolbox: Toolbox, messages: AgentMessages, calls: Calls) -> Server[dict[str, Any]]:
     """Make the server. Of its clients it keeps how many tool calls of each agent are under way, and nothing else."""
     handlers = _Handlers(toolbox, messages, calls, UnderWay(TOOL_CALLS_AT_ONCE))
     server: Server[dict[str, Any]] = Server(
@@ -135,8 +137,8 @@ class _Handlers:
     """What the server does for each request, always for the agent of the session that it came in."""
 
     toolbox: Toolbox
-    messages: Messages
-    calls: LiveCalls
+    messages: AgentMessages
+    calls: Calls
     under_way: UnderWay
 
     async def list_tools(self, _ctx: Context, _params: types.PaginatedRequestParams | None) -> types.ListToolsResult:

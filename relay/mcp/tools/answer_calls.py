@@ -17,12 +17,13 @@ import attrs
 import mcp_types as types
 from pydantic import Field
 
+from actors.calls import Calls
 from actors.transcript import is_audible
 from actors.turn_queue import TurnOver, TurnTaken, Utterance
 from relay.mcp.pieces import text_of
-from relay.mcp.ports import LiveCalls
 from relay.mcp.sampling_params import sampling_params
 from relay.mcp.tools.arguments import Arguments
+from relay.mcp.tools.results import Result
 from relay.mcp.tools.toolbox import Outcome, ToolCall, ToolError, TurnTool
 from relay.mcp.transports.waiting_room import DEFAULT_WAIT, LONGEST_WAIT, WaitingRoom
 from relay.speech.asides import without_lead
@@ -37,6 +38,15 @@ class AnswerCalls(Arguments):
     wait_seconds: float = Field(
         default=DEFAULT_WAIT, ge=0, le=LONGEST_WAIT, description="How long to wait for a caller's words."
     )
+
+
+class Answered(Result):
+    """Result of `comms_answer_calls`."""
+
+    again: bool = Field(description="true: call it again to go on answering.")
+    answered: int = Field(description="How many turns were answered since you called it.")
+    waiting: bool = Field(default=False, description="true when it ended because nobody said anything.")
+    live_calls: int = Field(default=0, description="With waiting: how many calls are going on.")
 
 
 @attrs.frozen(kw_only=True)
@@ -60,7 +70,7 @@ class _Progress:
         return json.dumps(attrs.asdict(self))
 
 
-def answer_calls_tool(room: WaitingRoom, calls: LiveCalls) -> TurnTool[AnswerCalls]:
+def answer_calls_tool(room: WaitingRoom, calls: Calls) -> TurnTool[AnswerCalls]:
     """Make the tool over the turn desks."""
 
     async def answer_calls(call: ToolCall, arguments: AnswerCalls) -> Outcome:
@@ -70,11 +80,11 @@ def answer_calls_tool(room: WaitingRoom, calls: LiveCalls) -> TurnTool[AnswerCal
             if so_far.rounds:
                 so_far = await _say(room, call, so_far)
             if so_far.rounds >= MOST_ROUNDS:
-                return {"again": True, "answered": so_far.answered}
+                return Answered(again=True, answered=so_far.answered)
             words = await room.next_words(call, arguments.wait_seconds)
             if words is None:
-                waiting = {"waiting": True, "liveCalls": len(calls.live(call.agent.agent_id))}
-                return {"again": True, "answered": so_far.answered, **waiting}
+                live = len(calls.live(call.agent.agent_id))
+                return Answered(again=True, answered=so_far.answered, waiting=True, live_calls=live)
             return _question(words, so_far.asking(words))
 
     return TurnTool(
@@ -86,15 +96,7 @@ def answer_calls_tool(room: WaitingRoom, calls: LiveCalls) -> TurnTool[AnswerCal
             "Only for hosts of the 2026-07-28 protocol that sample; others use comms_converse."
         ),
         arguments=AnswerCalls,
-        result={
-            "properties": {
-                "again": {"type": "boolean", "description": "true: call it again to go on answering."},
-                "answered": {"type": "integer", "description": "How many turns were answered since you called it."},
-                "waiting": {"type": "boolean", "description": "true when it ended because nobody said anything."},
-                "liveCalls": {"type": "integer", "description": "With waiting: how many calls are going on."},
-            },
-            "required": ["again", "answered"],
-        },
+        results=(Answered,),
         annotations=types.ToolAnnotations(
             read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True
         ),

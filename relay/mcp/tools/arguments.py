@@ -6,6 +6,8 @@ Whatever a client sends, what is said about it is short: the first faults, and n
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum, auto
+from functools import cache
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -54,25 +56,48 @@ class Arguments(BaseModel):
     @classmethod
     def _as_meant(cls, given: dict[str, Any]) -> dict[str, Any]:
         # Models fill in null for what they leave out, also where the schema has no null.
-        meant = {name: value for name, value in given.items() if value is not None}
-        for field in cls.model_fields.values():
-            text = meant.get(str(field.alias))
-            if not isinstance(text, str) or _takes_any_text(field.annotation):
+        forms = _forms_of(cls)
+        meant = {}
+        for name, value in given.items():
+            if value is None:
                 continue
-            if not text.strip():
-                del meant[str(field.alias)]
-            elif get_origin(field.annotation) is list:
-                meant[str(field.alias)] = _list_in(text.strip())
+            form = forms.get(name, _Form.TEXT) if isinstance(value, str) else _Form.TEXT
+            if form is _Form.TEXT:
+                meant[name] = value
+            elif value.strip():
+                meant[name] = _list_in(value.strip()) if form is _Form.LIST else value
         return meant
 
     @classmethod
     def first_unknown(cls, given: Mapping[str, Any]) -> str | None:
         """Return the first of these names that is none of its arguments, or None."""
-        known = {field.alias for field in cls.model_fields.values()}
-        return next((name for name in given if name not in known), None)
+        known = _forms_of(cls)
+        if given.keys() <= known.keys():
+            return None
+        return next(name for name in given if name not in known)
 
 
 ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
+
+
+class _Form(Enum):
+    """What a text that is sent for an argument means: itself, a list, or another value such as a number."""
+
+    TEXT = auto()
+    LIST = auto()
+    VALUE = auto()
+
+
+@cache
+def _forms_of(arguments: type[Arguments]) -> dict[str, _Form]:
+    """Return the form of each argument, by its name on the wire. Kept: a turn of a call asks for it twice."""
+    return {str(field.alias): _form_of(field.annotation) for field in arguments.model_fields.values()}
+
+
+def _form_of(annotation: object) -> _Form:
+    if get_origin(annotation) is list:
+        return _Form.LIST
+    return _Form.TEXT if _takes_any_text(annotation) else _Form.VALUE
 
 
 def _takes_any_text(annotation: object) -> bool:

@@ -1,20 +1,38 @@
-"""The tools for calls that are there: list them, end one. Those that make or pass on calls are `outbound_tools`."""
+"""The tools for calls that are there: list them, end one. Those that make or pass on calls are in `outbound`.
+
+comms_list_calls ─▶ journal
+comms_end_call ──┬▶ the call's session: its line is up, and last words can be said
+                 └▶ carrier: it rings, is being passed on, or has lost its line
+"""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import attrs
 import mcp_types as types
+import trio
 from pydantic import Field
 
+from actors.call_record import CallState
+from actors.calls import Calls
+from actors.errors import UnknownCall
 from relay.agent import Agent
-from relay.mcp.ports import Calls
+from relay.errors import OutboundRefused
 from relay.mcp.tools.arguments import Arguments, CallSid
-from relay.mcp.tools.toolbox import Schema, Tool, nullable
+from relay.mcp.tools.results import Result
+from relay.mcp.tools.toolbox import Tool
+from relay.speech.hygiene import clean
+from relay.store.call_journal import CallJournal
+from relay.store.call_record import record_as_json
+from relay.twilio.rest import CarrierCalls
+from relay.twilio.rest_errors import CarrierRefused
 
 # More than a daemon carries at once by default, so that no live call is missing from a list of them.
 MOST_LISTED = 1000
 USUALLY_LISTED = 50
+# Records that are encoded before others have their turn: a millisecond or two.
+AT_A_TIME = 100
 
 
 class ListCalls(Arguments):
@@ -40,77 +58,114 @@ class EndCall(Arguments):
     )
 
 
-def _text(description: str, *, may_be_null: bool = False) -> Schema:
-    schema = {"type": "string", "description": description}
-    return nullable(schema) if may_be_null else schema
+class Transfer(Result):
+    """The last attempt to pass a call on."""
+
+    to: str | None = Field(description="The number it was to be passed on to.")
+    outcome: str | None = Field(
+        description="dialling (not known yet), answered, busy, no_answer, declined (the key was not pressed), failed, "
+        "caller_gone (hung up before anybody answered) or lost (could not be handed over)."
+    )
 
 
-CALL: Schema = {
-    "type": "object",
-    "description": "One call. Fields that are not known yet are null.",
-    "properties": {
-        "callSid": _text("Names the call to the other tools."),
-        "agentId": _text("The agent whose call it is: you."),
-        "kind": _text("call for a conversation, voice_message for audio that was played."),
-        "direction": _text("Who dialled: inbound (somebody called you) or outbound (you called)."),
-        "from": _text("The number that dialled; numbers can be forged. Empty when withheld."),
-        "to": _text("The number that was dialled."),
-        "state": _text("live or ended."),
-        "startedAt": _text("When it was first heard of, in UTC (ISO 8601)."),
-        "endedAt": _text("When it ended, in UTC (ISO 8601).", may_be_null=True),
-        "durationSeconds": nullable({"type": "number", "description": "How long the line was connected."}),
-        "outcome": _text(
-            "How it ended: completed (the other party hung up, or a voice message was played), ended (you or the "
-            "answering machine did), transferred (passed on to a person), voicemail (a machine picked up), busy, "
-            "no_answer, canceled (before it was answered), farewell (a limit or the relay's stop), unavailable, "
-            "failed, not_connected or relay_restarted.",
-            may_be_null=True,
-        ),
-        "pickedUpBy": _text(
-            "Who picked up a call that you made, as far as can be told: human, machine or unknown.", may_be_null=True
-        ),
-        "transfer": nullable(
-            {
-                "type": "object",
-                "description": "The last attempt to pass the call on; null when there was none.",
-                "properties": {
-                    "to": _text("The number it was to be passed on to.", may_be_null=True),
-                    "outcome": _text(
-                        "dialling (not known yet), answered, busy, no_answer, declined (the key was not pressed), "
-                        "failed, caller_gone (hung up before anybody answered) or lost (could not be handed over).",
-                        may_be_null=True,
-                    ),
-                },
-                "required": ["to", "outcome"],
-            }
-        ),
-        "carrierStatus": _text(
-            "The carrier's own word for the call: queued, initiated, ringing, in-progress, completed, busy, failed, "
-            "no-answer or canceled.",
-            may_be_null=True,
-        ),
-        "carrierError": _text("The carrier's error code, where it reported one; for the operator.", may_be_null=True),
-        "answeredBy": {
-            "type": "object",
-            "additionalProperties": {"type": "integer"},
-            "description": "How many turns were answered by the client (you) and by the answering machine.",
-        },
-    },
-    "required": ["callSid", "state"],
-}
+class Call(Result, json_schema_extra={"required": ["callSid", "state"]}):
+    """A call's record, as the store writes it."""
+
+    call_sid: str = Field(description="Names the call to the other tools.")
+    agent_id: str = Field(description="The agent whose call it is: you.")
+    kind: str = Field(description="call for a conversation, voice_message for audio that was played.")
+    direction: str = Field(description="Who dialled: inbound (somebody called you) or outbound (you called).")
+    from_: str = Field(description="The number that dialled; numbers can be forged. Empty when withheld.")
+    to: str = Field(description="The number that was dialled.")
+    state: str = Field(description="live or ended.")
+    started_at: str = Field(description="When it was first heard of, in UTC (ISO 8601).")
+    ended_at: str | None = Field(description="When it ended, in UTC (ISO 8601).")
+    duration_seconds: float | None = Field(description="How long the line was connected.")
+    outcome: str | None = Field(
+        description="How it ended: completed (the other party hung up, or a voice message was played), ended (you or "
+        "the answering machine did), transferred (passed on to a person), voicemail (a machine picked up), busy, "
+        "no_answer, canceled (before it was answered), farewell (a limit or the relay's stop), unavailable, failed, "
+        "not_connected or relay_restarted."
+    )
+    picked_up_by: str | None = Field(
+        description="Who picked up a call that you made, as far as can be told: human, machine or unknown."
+    )
+    transfer: Transfer | None = Field(description="The last attempt to pass the call on; null when there was none.")
+    carrier_status: str | None = Field(
+        description="The carrier's own word for the call: queued, initiated, ringing, in-progress, completed, busy, "
+        "failed, no-answer or canceled."
+    )
+    carrier_error: str | None = Field(description="The carrier's error code, where it reported one; for the operator.")
+    answered_by: dict[str, int] = Field(
+        description="How many turns were answered by the client (you) and by the answering machine."
+    )
 
 
-def call_tools(calls: Calls) -> list[Tool[Any]]:
-    """Make the tools over the calls."""
+class ListedCalls(Result):
+    """Result of `comms_list_calls`."""
 
-    async def list_calls(agent: Agent, arguments: ListCalls) -> dict[str, Any]:
-        state = None if arguments.state == "all" else arguments.state
-        limit = arguments.limit or (MOST_LISTED if state == "live" else USUALLY_LISTED)
-        return {"calls": await calls.list_calls(agent.agent_id, state, limit)}
+    calls: list[Annotated[Call, Field(description="One call. Fields that are not known yet are null.")]] = Field(
+        description="The calls, newest first."
+    )
 
-    async def end_call(agent: Agent, arguments: EndCall) -> dict[str, Any]:
+
+class CallEnding(Result):
+    """Result of `comms_end_call`."""
+
+    call_sid: str = Field(description="The call.")
+    status: str = Field(description="ending: the last words are spoken, then it ends.")
+
+
+@attrs.frozen(kw_only=True)
+class AgentCalls:
+    """The calls of an agent: their records, and the end of one that is not over.
+
+    `carrier` is None where the relay has no access to its REST API.
+    """
+
+    live: Calls
+    journal: CallJournal
+    carrier: CarrierCalls | None = None
+
+    async def list_calls(self, agent_id: str, state: CallState | None, limit: int) -> list[Call]:
+        """Return up to `limit` of an agent's call records, newest first. Raises the store's errors."""
+        shown = []
+        for number, record in enumerate(await self.journal.list_calls(agent_id, state, limit)):
+            if number % AT_A_TIME == 0:  # a thousand of them in one go would keep every call waiting
+                await trio.lowlevel.checkpoint()
+            shown.append(Call.model_validate(record_as_json(record)))
+        return shown
+
+    async def end_call(self, agent_id: str, call_sid: str, say: str) -> None:
+        """End a call of this agent: by its session, after saying `say`, or by the carrier where it has none.
+
+        It has none while it rings, is being passed on, or has lost its line; then nothing is said. Raises
+        `UnknownCall`, `OutboundRefused` where the carrier would not end it, and the store's errors.
+        """
+        live = self.live.find(agent_id, call_sid)
+        if live is not None:
+            self.live.hang_up(agent_id, call_sid, clean(say, live.info.language))
+            return
+        record = await self.journal.get(call_sid)
+        if record is None or record.agent_id != agent_id or record.state is CallState.ENDED or self.carrier is None:
+            raise UnknownCall(call_sid)
+        try:
+            await self.carrier.hang_up(call_sid)
+        except CarrierRefused as refusal:
+            raise OutboundRefused(refusal.code, f"The carrier did not end the call. {refusal}") from refusal
+
+
+def call_tools(calls: AgentCalls) -> list[Tool[Any]]:
+    """Return the tools over the calls."""
+
+    async def list_calls(agent: Agent, arguments: ListCalls) -> ListedCalls:
+        state = None if arguments.state == "all" else CallState(arguments.state)
+        limit = arguments.limit or (MOST_LISTED if state is CallState.LIVE else USUALLY_LISTED)
+        return ListedCalls(calls=await calls.list_calls(agent.agent_id, state, limit))
+
+    async def end_call(agent: Agent, arguments: EndCall) -> CallEnding:
         await calls.end_call(agent.agent_id, arguments.call_sid, arguments.say)
-        return {"callSid": arguments.call_sid, "status": "ending"}
+        return CallEnding(call_sid=arguments.call_sid, status="ending")
 
     return [
         Tool(
@@ -121,10 +176,7 @@ def call_tools(calls: Calls) -> list[Tool[Any]]:
                 "a call that you made, a voice message or a transfer. What was said is not in it."
             ),
             arguments=ListCalls,
-            result={
-                "properties": {"calls": {"type": "array", "items": CALL, "description": "The calls, newest first."}},
-                "required": ["calls"],
-            },
+            results=(ListedCalls,),
             annotations=types.ToolAnnotations(read_only_hint=True, open_world_hint=False),
             run=list_calls,
             lists=True,
@@ -138,13 +190,7 @@ def call_tools(calls: Calls) -> list[Tool[Any]]:
                 "call of yours that still rings, or that is being passed on; then nothing is said."
             ),
             arguments=EndCall,
-            result={
-                "properties": {
-                    "callSid": {"type": "string", "description": "The call."},
-                    "status": {"type": "string", "description": "ending: the last words are spoken, then it ends."},
-                },
-                "required": ["callSid", "status"],
-            },
+            results=(CallEnding,),
             annotations=types.ToolAnnotations(
                 read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=True
             ),

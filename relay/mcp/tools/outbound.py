@@ -9,74 +9,115 @@ What they take is in `outbound_arguments`. Here is what they give back, and what
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import mcp_types as types
+from pydantic import Field
 
 from actors.errors import UnknownCall
 from relay.agent import Agent
+from relay.dialling.desk import OutboundDesk
 from relay.dialling.requests import CallRequest, TransferRequest, VoiceMessageRequest
-from relay.mcp.ports import Outbound
 from relay.mcp.tools.outbound_arguments import MakeCall, SendVoiceMessage, StopCalling, TransferCall
-from relay.mcp.tools.toolbox import Schema, Tool, ToolError, nullable
+from relay.mcp.tools.results import Failure, Result
+from relay.mcp.tools.toolbox import Tool, ToolError
 
 # ── results ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-
-def _text(description: str, *, may_be_null: bool = False) -> Schema:
-    schema = {"type": "string", "description": description}
-    return nullable(schema) if may_be_null else schema
-
-
-_REFUSALS: Schema = {
-    "type": "array",
-    "description": "Every reason why the number must not be dialled now; none when it may be.",
-    "items": {
-        "type": "object",
-        "properties": {
-            "name": _text("The rule, in snake_case, such as quiet_hours."),
-            "sentence": _text("Why it refuses."),
-            "liftedBy": _text("What would lift it, and who could."),
-        },
-        "required": ["name", "sentence", "liftedBy"],
-    },
-}
-_NEXT_ALLOWED = _text(
-    "When the same would be allowed, in UTC (ISO 8601), where waiting is all that it takes.", may_be_null=True
-)
+_SID = "Names the call to the other tools."
+_STATUS = "What the carrier says of the call, such as queued: nobody has answered yet."
+_FROM = "Your number, which the callee sees."
 # One description for both forms of the result: in a dry run there may be no number.
-_DIALLED = _text("The number in E.164 form; null in a dry run about what is no number.", may_be_null=True)
+_DIALLED = "The number in E.164 form; null in a dry run about what is no number."
+_NEXT_ALLOWED = "When the same would be allowed, in UTC (ISO 8601), where waiting is all that it takes."
 
-VERDICT: Schema = {
-    "properties": {
-        "dryRun": {"type": "boolean", "description": "true: nothing was dialled. Only in the result of a dry run."},
-        "allowed": {"type": "boolean", "description": "Whether the number may be dialled now. Only in a dry run."},
-        "to": _DIALLED,
-        "zones": {
-            "type": "array",
-            "items": {"type": "string"},
-            "description": "The time zones whose clocks counted. Only in a dry run.",
-        },
-        "refusals": _REFUSALS,
-        "nextAllowed": _NEXT_ALLOWED,
-    },
-    "required": ["dryRun", "allowed", "to", "zones", "refusals", "nextAllowed"],
-}
-DETAILS: Schema = {
-    "type": "object",
-    "description": "Facts for programs, where there are any.",
-    "properties": {
-        "refusals": {**_REFUSALS, "description": "Where the number must not be dialled now: every reason why."},
-        "nextAllowed": _NEXT_ALLOWED,
-        "retryable": {
-            "type": "boolean",
-            "description": "Where the carrier refused: whether the same may succeed later.",
-        },
-    },
-}
-_SID = _text("Names the call to the other tools.")
-_STATUS = _text("What the carrier says of the call, such as queued: nobody has answered yet.")
-_FROM = _text("Your number, which the callee sees.")
+
+class Refusal(Result):
+    """A rule that refuses a number."""
+
+    name: str = Field(description="The rule, in snake_case, such as quiet_hours.")
+    sentence: str = Field(description="Why it refuses.")
+    lifted_by: str = Field(description="What would lift it, and who could.")
+
+
+class DryRun(Result):
+    """What every tool that dials returns when it is only asked whether it may."""
+
+    dry_run: bool = Field(description="true: nothing was dialled. Only in the result of a dry run.")
+    allowed: bool = Field(description="Whether the number may be dialled now. Only in a dry run.")
+    to: str | None = Field(description=_DIALLED)
+    zones: list[str] = Field(description="The time zones whose clocks counted. Only in a dry run.")
+    refusals: list[Refusal] = Field(
+        description="Every reason why the number must not be dialled now; none when it may be."
+    )
+    next_allowed: str | None = Field(description=_NEXT_ALLOWED)
+
+
+class RefusalDetails(Result):
+    """What is known of a refusal beside its code and message, each where it applies."""
+
+    refusals: list[Refusal] = Field(
+        default=[], description="Where the number must not be dialled now: every reason why."
+    )
+    next_allowed: str | None = Field(default=None, description=_NEXT_ALLOWED)
+    retryable: bool = Field(default=False, description="Where the carrier refused: whether the same may succeed later.")
+
+
+class Refused(Failure):
+    """What is wrong, where the gate or the carrier refused."""
+
+    details: RefusalDetails = Field(
+        default_factory=RefusalDetails, description="Facts for programs, where there are any."
+    )
+
+
+class PlacedCall(Result):
+    """Result of `comms_make_call`."""
+
+    call_sid: str = Field(description=_SID)
+    status: str = Field(description=_STATUS)
+    to: str | None = Field(description=_DIALLED)
+    from_: str = Field(description=_FROM)
+
+
+class PlacedVoiceMessage(
+    PlacedCall, json_schema_extra={"required": ["callSid", "status", "audioUrl", "durationSeconds"]}
+):
+    """Result of `comms_send_voice_message`."""
+
+    audio_url: str | None = Field(
+        description="Where the carrier fetches the audio; it expires. null where the carrier speaks by itself."
+    )
+    duration_seconds: float | None = Field(
+        description="How long the audio plays. null where the carrier speaks by itself."
+    )
+    other_voice: str = Field(
+        default="",
+        description="Only where the voice that was to speak does not exist any more: the id of the account's first "
+        "voice, which spoke in its place. Tell your user, or give this one from now on.",
+    )
+
+
+class Transferring(Result):
+    """Result of `comms_transfer_call`."""
+
+    call_sid: str = Field(description=_SID)
+    status: str = Field(description="transferring: the caller hears the announcement, then it rings.")
+    to: str | None = Field(description=_DIALLED)
+
+
+class StoppedNumber(Result):
+    """Result of `comms_stop_calling`."""
+
+    to: str = Field(description="The number, in E.164 form.")
+    added: bool = Field(description="false: it was on the list before.")
+
+
+def _placed(kind: type[Result], given: Mapping[str, Any]) -> Result:
+    """Return what was placed, or in a dry run the verdict, as the result it is."""
+    return (DryRun if "dryRun" in given else kind).model_validate(given)
+
 
 # ── what a model is told ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -129,10 +170,10 @@ _ONLY_ADDS = types.ToolAnnotations(
 )
 
 
-def outbound_tools(outbound: Outbound) -> list[Tool[Any]]:
+def outbound_tools(outbound: OutboundDesk) -> list[Tool[Any]]:
     """Make the tools over what an agent can do with the telephone besides answering it."""
 
-    async def make_call(agent: Agent, arguments: MakeCall) -> dict[str, Any]:
+    async def make_call(agent: Agent, arguments: MakeCall) -> Result:
         wish = CallRequest(
             **arguments.wish(),
             greeting=arguments.greeting,
@@ -143,32 +184,33 @@ def outbound_tools(outbound: Outbound) -> list[Tool[Any]]:
             on_voicemail=arguments.on_voicemail,
             for_voicemail=arguments.voicemail_message.strip(),
         )
-        return await outbound.make_call(agent, wish)
+        return _placed(PlacedCall, await outbound.make_call(agent, wish))
 
-    async def send_voice_message(agent: Agent, arguments: SendVoiceMessage) -> dict[str, Any]:
+    async def send_voice_message(agent: Agent, arguments: SendVoiceMessage) -> Result:
         wish = VoiceMessageRequest(
             **arguments.wish(), text=arguments.text, voice=arguments.voice, language=arguments.language
         )
-        return await outbound.send_voice_message(agent, wish)
+        return _placed(PlacedVoiceMessage, await outbound.send_voice_message(agent, wish))
 
-    async def transfer_call(agent: Agent, arguments: TransferCall) -> dict[str, Any]:
+    async def transfer_call(agent: Agent, arguments: TransferCall) -> Result:
         wish = TransferRequest(
             **arguments.wish(),
             call_sid=arguments.call_sid,
             announcement=arguments.announcement_text,
             confirm=arguments.confirm,
         )
-        return await outbound.transfer_call(agent, wish)
+        return _placed(Transferring, await outbound.transfer_call(agent, wish))
 
-    async def stop_calling(agent: Agent, arguments: StopCalling) -> dict[str, Any]:
+    async def stop_calling(agent: Agent, arguments: StopCalling) -> StoppedNumber:
         try:
-            return await outbound.stop_calling(
+            done = await outbound.stop_calling(
                 agent, number=arguments.number, call_sid=arguments.call_sid, reason=arguments.reason
             )
         except UnknownCall:  # which elsewhere is about live calls
             raise ToolError(
                 "unknown_call", "You have no call of that callSid, live or past; give the number."
             ) from None
+        return StoppedNumber.model_validate(done)
 
     return [
         Tool(
@@ -176,78 +218,37 @@ def outbound_tools(outbound: Outbound) -> list[Tool[Any]]:
             title="Call somebody",
             description=MAKE_CALL,
             arguments=MakeCall,
-            result={
-                "properties": {"callSid": _SID, "status": _STATUS, "to": _DIALLED, "from": _FROM},
-                "required": ["callSid", "status", "to", "from"],
-            },
+            results=(DryRun, PlacedCall),
             annotations=_DIALS,
             run=make_call,
-            dry_run=VERDICT,
-            details=DETAILS,
+            failure=Refused,
         ),
         Tool(
             name="comms_send_voice_message",
             title="Send a voice message",
             description=SEND_VOICE_MESSAGE,
             arguments=SendVoiceMessage,
-            result={
-                "properties": {
-                    "callSid": _SID,
-                    "status": _STATUS,
-                    "to": _DIALLED,
-                    "from": _FROM,
-                    "audioUrl": _text(
-                        "Where the carrier fetches the audio; it expires. null where the carrier speaks by itself.",
-                        may_be_null=True,
-                    ),
-                    "durationSeconds": nullable(
-                        {
-                            "type": "number",
-                            "description": "How long the audio plays. null where the carrier speaks by itself.",
-                        }
-                    ),
-                    "otherVoice": _text(
-                        "Only where the voice that was to speak does not exist any more: the id of the account's first "
-                        "voice, which spoke in its place. Tell your user, or give this one from now on."
-                    ),
-                },
-                "required": ["callSid", "status", "audioUrl", "durationSeconds"],
-            },
+            results=(DryRun, PlacedVoiceMessage),
             annotations=_DIALS,
             run=send_voice_message,
-            dry_run=VERDICT,
-            details=DETAILS,
+            failure=Refused,
         ),
         Tool(
             name="comms_transfer_call",
             title="Pass a call on",
             description=TRANSFER_CALL,
             arguments=TransferCall,
-            result={
-                "properties": {
-                    "callSid": _SID,
-                    "status": _text("transferring: the caller hears the announcement, then it rings."),
-                    "to": _DIALLED,
-                },
-                "required": ["callSid", "status", "to"],
-            },
+            results=(DryRun, Transferring),
             annotations=_DIALS,
             run=transfer_call,
-            dry_run=VERDICT,
-            details=DETAILS,
+            failure=Refused,
         ),
         Tool(
             name="comms_stop_calling",
             title="Stop calling a number",
             description=STOP_CALLING,
             arguments=StopCalling,
-            result={
-                "properties": {
-                    "to": _text("The number, in E.164 form."),
-                    "added": {"type": "boolean", "description": "false: it was on the list before."},
-                },
-                "required": ["to", "added"],
-            },
+            results=(StoppedNumber,),
             annotations=_ONLY_ADDS,
             run=stop_calling,
         ),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Generic
 
 import attrs
@@ -21,20 +21,19 @@ import structlog
 import trio
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
-from pydantic.json_schema import GenerateJsonSchema
-from pydantic_core import core_schema
 
 from actors.errors import UnknownCall
 from relay.agent import Agent
-from relay.errors import OutboundRefused
+from relay.errors import STORE_FAILURES, OutboundRefused, error_json
 from relay.faults import report
-from relay.mcp.ports import STORE_FAILURES
 from relay.mcp.session import McpSession
 from relay.mcp.tools.arguments import ArgumentsT, explain, shortened
+from relay.mcp.tools.results import Failure, PlainSchema, Result, output_schema
 
 log = structlog.get_logger(__name__)
 
-Schema = dict[str, Any]
+# Made once: `json.dumps` makes an encoder for each call that asks for anything but its defaults.
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class ToolError(Exception):
@@ -45,8 +44,8 @@ class ToolError(Exception):
         self.code = code
 
 
-Outcome = dict[str, Any] | types.InputRequiredResult
-"""What a tool returns: what its `result` describes, or a question that the client has to answer first (2026-07-28)."""
+Outcome = Result | types.InputRequiredResult
+"""What a tool returns: one of its `results`, or a question that the client has to answer first (2026-07-28)."""
 
 
 async def _tell_nobody(_progress: float, _message: str) -> None:
@@ -80,9 +79,7 @@ class ToolCall:
 class ToolBase(ABC, Generic[ArgumentsT]):
     """What is known of any tool.
 
-    `dry_run` describes what it returns instead of `result` when it is only asked what it would do, and `details` what
-    its errors carry for programs beside code and message; None where there is no such thing. A result that may lack
-    what `result` requires has the fields of one of `alternatives` instead. One that `lists` may have much to tell: an
+    It returns one of `results`, or an error that is described by `failure`. One that `lists` may have much to tell: an
     agent gets one such result at a time.
     """
 
@@ -90,11 +87,9 @@ class ToolBase(ABC, Generic[ArgumentsT]):
     title: str
     description: str
     arguments: type[ArgumentsT]
-    result: Schema
+    results: tuple[type[Result], ...]
     annotations: types.ToolAnnotations
-    dry_run: Schema | None = None
-    details: Schema | None = None
-    alternatives: Sequence[Sequence[str]] = ()
+    failure: type[Failure] = Failure
     lists: bool = False
 
     @abstractmethod
@@ -107,28 +102,17 @@ class ToolBase(ABC, Generic[ArgumentsT]):
             name=self.name,
             title=self.title,
             description=self.description,
-            input_schema=self.arguments.model_json_schema(schema_generator=_PlainSchema),
-            output_schema=self._output_schema(),
+            input_schema=self.arguments.model_json_schema(schema_generator=PlainSchema),
+            output_schema=output_schema(self.results, self.failure),
             annotations=self.annotations,
         )
-
-    def _output_schema(self) -> Schema:
-        """Allow the error beside the results: the TypeScript clients check error results against the schema as well."""
-        results = [each for each in (self.dry_run, self.result) if each is not None]
-        properties = {name: schema for each in results for name, schema in each["properties"].items()}
-        required = [*(each["required"] for each in results), *self.alternatives, ["error"]]
-        return {
-            "type": "object",
-            "properties": {**properties, "error": _error_schema(self.details)},
-            "oneOf": [{"required": list(each)} for each in required],
-        }
 
 
 @attrs.frozen(kw_only=True)
 class Tool(ToolBase[ArgumentsT]):
     """A tool that needs to know no more than the agent it acts for."""
 
-    run: Callable[[Agent, ArgumentsT], Awaitable[dict[str, Any]]]
+    run: Callable[[Agent, ArgumentsT], Awaitable[Result]]
 
     async def perform(self, call: ToolCall, arguments: ArgumentsT) -> Outcome:
         """See `ToolBase.perform`."""
@@ -173,15 +157,13 @@ class Toolbox:
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {shortened(name)}")
         try:
             outcome = await tool.perform(call, _checked(tool, agent, arguments))
-            return outcome if isinstance(outcome, types.InputRequiredResult) else _result(outcome)
+            return outcome if isinstance(outcome, types.InputRequiredResult) else _result(outcome.as_json())
         except ToolError as error:
             return failure(error.code, str(error))
         except OutboundRefused as refusal:
             return failure(refusal.code, str(refusal), refusal.details)
         except UnknownCall:
-            return failure(
-                "unknown_call", "You have no live call of that callSid. comms_list_calls with state live names them."
-            )
+            return failure("unknown_call", "No live call has that callSid; comms_list_calls lists them.")
         except STORE_FAILURES:
             log.warning("tool_store_failed", tool=name, agent_id=agent.agent_id)
             return failure(
@@ -198,16 +180,13 @@ class Toolbox:
 
 
 def failure(code: str, message: str, details: Mapping[str, Any] | None = None) -> types.CallToolResult:
-    """Word an error as a tool result. `details` are left out where there are none; they must be fit for JSON."""
-    error: dict[str, Any] = {"code": code, "message": message}
-    if details:
-        error["details"] = dict(details)
-    return _result({"error": error}, is_error=True)
+    """Return an error as a tool result. `details` are left out where there are none; they must be fit for JSON."""
+    return _result(error_json(code, message, details), is_error=True)
 
 
 def _result(content: dict[str, Any], *, is_error: bool = False) -> types.CallToolResult:
     # The text repeats the structure, for the many clients that show only text to their model (MCP 2025-06-18, tools).
-    text = types.TextContent(type="text", text=json.dumps(content, ensure_ascii=False))
+    text = types.TextContent(type="text", text=_encode(content))
     return types.CallToolResult(content=[text], structured_content=content, is_error=is_error)
 
 
@@ -224,40 +203,3 @@ def _checked(tool: ToolBase[ArgumentsT], agent: Agent, arguments: Mapping[str, A
     if checked.agent_id not in {"", agent.agent_id}:
         raise ToolError("not_your_agent", "agentId names another agent than your token's; leave it out.")
     return checked
-
-
-def nullable(schema: Schema) -> Schema:
-    """Describe what may also be null. By `anyOf`: a list of types is legal, and breaks some hosts."""
-    kind = {name: value for name, value in schema.items() if name != "description"}
-    return {"anyOf": [kind, {"type": "null"}], "description": schema["description"]}
-
-
-def _error_schema(details: Schema | None) -> Schema:
-    properties: Schema = {
-        "code": {"type": "string", "description": "What went wrong, in snake_case."},
-        "message": {"type": "string", "description": "What is wrong and what to do."},
-    }
-    if details is not None:
-        properties["details"] = details
-    return {
-        "type": "object",
-        "description": "Present only when the call failed.",
-        "properties": properties,
-        "required": ["code", "message"],
-    }
-
-
-class _PlainSchema(GenerateJsonSchema):
-    """Schemas without titles, empty defaults and the null of optional types, which only cost a model tokens."""
-
-    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - the base class names it
-        return False
-
-    def default_schema(self, schema: Any) -> dict[str, Any]:
-        described = super().default_schema(schema)
-        if not described.get("default", True):
-            del described["default"]
-        return described
-
-    def nullable_schema(self, schema: core_schema.NullableSchema) -> dict[str, Any]:
-        return self.generate_inner(schema["schema"])

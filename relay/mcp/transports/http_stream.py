@@ -8,7 +8,7 @@ import trio
 from relay.faults import report
 from relay.http.asgi import Receive, Send
 from relay.mcp.notifications import keep_informed
-from relay.mcp.ports import Messages
+from relay.mcp.tools.messages import AgentMessages
 from relay.mcp.transports.event_stream import HEADERS, Timing, end_response, hang_up, ping_while_quiet, write_events
 from relay.mcp.transports.http_session import HttpSession
 from relay.mcp.transports.outbox import Outbox
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 _OPENED = b": open\n\n"
 
 
-async def stand(session: HttpSession, messages: Messages, timing: Timing, receive: Receive, send: Send) -> None:
+async def stand(session: HttpSession, messages: AgentMessages, timing: Timing, receive: Receive, send: Send) -> None:
     """Serve a GET until either side ends it, another one takes its place, or its session ends. Lets no error out.
 
     What waits is announced on each new stream again: what was announced on the former one may not have arrived.

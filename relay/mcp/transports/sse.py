@@ -24,8 +24,8 @@ from relay.http.asgi import Receive, Scope, Send
 from relay.http.responses import Head, answer
 from relay.mcp.handshakes import HandshakeCache
 from relay.mcp.notifications import keep_informed
-from relay.mcp.ports import Messages
 from relay.mcp.session import McpSession
+from relay.mcp.tools.messages import AgentMessages
 from relay.mcp.transports.event_stream import HEADERS, Timing, end_response, hang_up, ping_while_quiet, write_events
 from relay.mcp.transports.outbox import event
 
@@ -42,7 +42,7 @@ class SseStream:
     server: Server[Any]
     options: InitializationOptions
     book: HandshakeCache
-    messages: Messages
+    messages: AgentMessages
     timing: Timing
 
     async def run(self, scope: Scope, receive: Receive, send: Send) -> None:

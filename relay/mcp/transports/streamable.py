@@ -26,13 +26,14 @@ from mcp.server.runner import serve_connection
 from mcp_types import INVALID_REQUEST, JSONRPCMessage, JSONRPCRequest, RequestId
 
 from relay.agent import Agent
+from relay.errors import STORE_FAILURES
 from relay.faults import report
 from relay.http.asgi import Header, Receive, Scope, Send
 from relay.http.responses import LONGEST_MESSAGE, Head, answer, answer_error, refuse, refuse_message
-from relay.mcp.ports import STORE_FAILURES, Messages, TokenDirectory
 from relay.mcp.registry import Registry
 from relay.mcp.server import options_of
 from relay.mcp.session import McpSession
+from relay.mcp.tools.messages import AgentMessages
 from relay.mcp.transports import tokens
 from relay.mcp.transports.bodies import Bodies, receive_messages
 from relay.mcp.transports.event_stream import Timing
@@ -40,6 +41,7 @@ from relay.mcp.transports.http_guard import RebindingGuard
 from relay.mcp.transports.http_session import HttpSession, RequestIdInUseError
 from relay.mcp.transports.http_stream import stand
 from relay.mcp.transports.stateless import StatelessRevision, is_stateless
+from relay.store.agent_registry import AgentRegistry
 
 log = structlog.get_logger(__name__)
 
@@ -57,9 +59,9 @@ class StreamableHttp:
     def __init__(
         self,
         *,
-        directory: TokenDirectory,
+        agents: AgentRegistry,
         server: Server[Any],
-        messages: Messages,
+        messages: AgentMessages,
         new_session: Callable[..., HttpSession],
         registry: Registry,
         timing: Timing,
@@ -67,7 +69,7 @@ class StreamableHttp:
         bodies: Bodies,
     ) -> None:
         """Bundle the parts; `new_session` takes an agent and a digest; `registry` and `bodies` serve all transports."""
-        self._directory = directory
+        self._agents = agents
         self._server = server
         self._options = options_of(server)
         self._messages = messages
@@ -136,7 +138,7 @@ class StreamableHttp:
         if session is not None and tokens.is_same(token, session.token_digest):
             return session.agent
         try:
-            agent = await self._directory.by_token(token)
+            agent = await self._agents.by_token(token)
         except STORE_FAILURES:
             log.warning("token_not_looked_up")
             await _come_back_later(head, send)

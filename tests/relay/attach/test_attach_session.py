@@ -246,13 +246,13 @@ async def test_a_mute_connection_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
 async def test_a_message_is_confirmed_once_it_was_taken(transport: Transport) -> None:
     """What waits is fetched when the relay says so, and stays unconfirmed until the brain has taken it over."""
     async with attached(transport, fetches=True) as here:
-        message = here.relay.messages.leave("anna", "The parcel is here.")
+        message = await here.relay.leave("anna", "The parcel is here.")
         here.relay.app.announce("anna")
         await here.brain.offered.wait()
-        assert here.relay.messages.confirmed == set()
+        assert here.relay.file.confirmed() == set()
         here.brain.takes.set()
         await here.report.wait_for("confirmed")
-        assert here.relay.messages.confirmed == {message.id}
+        assert here.relay.file.confirmed() == {message.id}
     assert [record["body"] for record in here.brain.taken] == ["The parcel is here."]
 
 
@@ -262,7 +262,7 @@ async def test_all_that_waits_is_fetched_in_order() -> None:
     brain.takes.set()
     async with attached(Transport.SSE, brain, fetches=True) as here:
         for number in range(45):
-            here.relay.messages.leave("anna", f"Message {number}")
+            await here.relay.leave("anna", f"Message {number}")
         here.relay.app.announce("anna")
         await here.report.wait_for("confirmed", times=45)
     assert [record["body"] for record in brain.taken] == [f"Message {number}" for number in range(45)]
@@ -271,10 +271,10 @@ async def test_all_that_waits_is_fetched_in_order() -> None:
 async def test_messages_are_left_where_they_are_if_so_wanted() -> None:
     """A session that does not fetch neither takes nor confirms anything."""
     async with attached(Transport.SSE, fetches=False) as here:
-        here.relay.messages.leave("anna")
+        await here.relay.leave("anna")
         here.relay.app.announce("anna")
         await here.relay.ask("Hello?")
-        assert here.relay.messages.confirmed == set()
+        assert here.relay.file.confirmed() == set()
     assert here.report.of("message") == []
 
 
@@ -284,13 +284,12 @@ async def test_a_store_that_fails_is_asked_again(monkeypatch: pytest.MonkeyPatch
     brain = ScriptedBrain()
     brain.takes.set()
     async with attached(Transport.SSE, brain, fetches=True) as here:
-        here.relay.messages.broken = True
-        here.relay.messages.leave("anna")
-        here.relay.app.announce("anna")
-        here.report.tell("announced")
-        while not here.report.of("unfetched"):
+        await here.relay.leave("anna")
+        with here.relay.file.broken("messages"):
             here.relay.app.announce("anna")
-            await trio.sleep(0.01)
-        here.relay.messages.broken = False
+            here.report.tell("announced")
+            while not here.report.of("unfetched"):
+                here.relay.app.announce("anna")
+                await trio.sleep(0.01)
         await here.report.wait_for("confirmed")
         assert len(here.report.of("connected")) == 1

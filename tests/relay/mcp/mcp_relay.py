@@ -1,4 +1,4 @@
-"""The MCP side on a real loopback port, over stores in memory: what the tests of this folder connect to.
+"""The MCP side on a real loopback port, over a real database and real calls: what the tests of this folder connect to.
 
 relay = await nursery.start(run_relay)
 await relay.ask("anna", "hello")           asks the newest session of the agent as a call would
@@ -6,227 +6,131 @@ await relay.ask("anna", "hello")           asks the newest session of the agent 
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol, cast
 
 import attrs
 import httpx2
 import trio
 from mcp_types import CallToolResult, ToolAnnotations
+from sqlalchemy import insert
 
-from actors.call_values import NOBODY, CallInfo, Line, Owner, Speaker, TurnRequest
-from actors.calls import Call, Calls
-from actors.clients import AnsweringSession, Presence
-from actors.errors import StoreFailed, UnknownCall
-from actors.events import OwnerChanged
-from actors.phases import Phase
+from actors.call_session import CallServices
+from actors.call_values import CallInfo, Direction, Line, MessageDraft, Owner, Reason, Speaker, TurnRequest
+from actors.calls import Calls
+from actors.clients import AnsweringSession, ClientResponder, Presence
+from actors.commands import By
+from actors.events import CallerGone, CallGone, CallNews, OwnerChanged
 from actors.policy import Policy
+from actors.ports import Responder
 from actors.turn_queue import DeskOptions
 from relay.agent import Agent
-from relay.errors import DatabaseError
+from relay.dialling.desk import OutboundDesk
 from relay.http.listener import ListenerOptions, serve
 from relay.mcp.app import McpApp
-from relay.mcp.client_responder import ClientResponder
 from relay.mcp.session import McpSession
 from relay.mcp.tools.arguments import Arguments
+from relay.mcp.tools.live_calls import AgentCalls
 from relay.mcp.tools.outbound import outbound_tools
+from relay.mcp.tools.results import Result
 from relay.mcp.tools.toolbox import Tool, Toolbox, ToolCall
 from relay.mcp.transports.event_stream import Timing
 from relay.mcp.transports.http_guard import RebindingGuard
+from relay.store import schema
+from relay.store.agent_registry import AgentRegistry
+from relay.store.call_journal import CallJournal
+from relay.store.client_hellos import ClientHellos
+from relay.store.database import open_database
+from relay.store.engine import open_engine
+from relay.store.message_record import WaitingMessage
+from relay.store.waiting_messages import WaitingMessages
+from tests.fakes import MemoryLine, RecordingObserver, Script, ScriptedResponder
+from tests.fakes_store import MemoryJournal, MemoryMessageStore
 from tests.relay.mcp.memory_outbound import MemoryOutbound
 from tests.sids import sid
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
-@attrs.define
-class MemoryDirectory:
-    """Tokens in memory: `token-<agent>` is the token of each agent."""
-
-    agents: set[str] = attrs.field(factory=lambda: {"anna", "bert"})
-    broken: bool = False
-
-    async def by_token(self, token: str) -> Agent | None:
-        await trio.lowlevel.checkpoint()
-        if self.broken:
-            raise DatabaseError("the database is away")
-        agent_id = token.removeprefix("token-")
-        return Agent(agent_id=agent_id, created_at=NOW) if token != agent_id and agent_id in self.agents else None
+# A table is broken by another name for a column of it: whoever uses the table is refused at once.
+_COLUMNS = {"agents": "greeting", "messages": "body", "client_hellos": "params"}
 
 
-@attrs.define
-class MemoryHellos:
-    """Remembered handshakes in memory. `crash` is raised where nobody expects an error."""
-
-    crash: Exception | None = None
-    kept: dict[tuple[str, str], str] = attrs.field(factory=dict)
-    broken: bool = False
-
-    async def remember(self, key: str, agent_id: str, params_json: str) -> None:
-        await trio.lowlevel.checkpoint()
-        if self.broken:
-            raise StoreFailed("the database is away")
-        self.kept[agent_id, key] = params_json
-
-    async def recall(self, key: str, agent_id: str) -> str | None:
-        await trio.lowlevel.checkpoint()
-        if self.crash is not None:
-            raise self.crash
-        if self.broken:
-            raise DatabaseError("the database is away")
-        return self.kept.get((agent_id, key))
+@cache
+def _template() -> bytes:
+    """Return a migrated database in which `token-<agent>` is the token of anna and of bert. Made once, for its time."""
+    with TemporaryDirectory() as directory:
+        path = Path(directory, "relay.db")
+        engine = open_engine(f"sqlite:///{path}")
+        with engine.begin() as connection:
+            for agent_id in ("anna", "bert"):
+                token = hashlib.sha256(f"token-{agent_id}".encode()).hexdigest()
+                row = {"agent_id": agent_id, "token_hash": token, "created_at": NOW}
+                connection.execute(insert(schema.agents), row)
+        engine.dispose()
+        return path.read_bytes()
 
 
 @attrs.frozen
-class Record:
-    """A waiting message with no more in it than this side looks at."""
+class DatabaseFile:
+    """A database in a directory, and what a test does to it behind the relay's back."""
 
-    id: str
-    agent_id: str
-    body: str
-    call_sid: str = sid(0)
+    path: Path
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "agentId": self.agent_id,
-            "callSid": self.call_sid,
-            "from": "+15550001111",
-            "reason": "client_absent",
-            "body": self.body,
-            "createdAt": "2026-11-22T12:00:00Z",
-            "deliveries": 1,
-        }
+    @classmethod
+    def made_in(cls, directory: Path | str) -> DatabaseFile:
+        """Make one with the agents anna and bert."""
+        path = Path(directory, "relay.db")
+        path.write_bytes(_template())
+        return cls(path)
 
+    def execute(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Execute a statement of SQL and return its rows."""
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            return connection.execute(statement, values).fetchall()
 
-@attrs.frozen
-class MemoryBatch:
-    messages: Sequence[Record]
-    remaining: int
+    @contextmanager
+    def broken(self, table: str) -> Iterator[None]:
+        """Have every use of a table fail for the length of the block."""
+        column = _COLUMNS[table]
+        self.execute(f"ALTER TABLE {table} RENAME COLUMN {column} TO {column}_away")
+        yield
+        self.execute(f"ALTER TABLE {table} RENAME COLUMN {column}_away TO {column}")
 
+    async def hold(self, seconds: float) -> None:
+        """Keep everybody else from writing for so long."""
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            await trio.sleep(seconds)
+            connection.execute("COMMIT")
 
-@attrs.frozen
-class MemoryAcknowledgement:
-    acknowledged: Sequence[str]
-    unknown: Sequence[str]
+    def handshakes(self) -> list[str]:
+        """Return what clients said in theirs, as it is kept."""
+        return [params for (params,) in self.execute("SELECT params FROM client_hellos")]
 
-
-@attrs.define
-class MemoryMessages:
-    """Waiting messages in memory; nothing is held, because nobody here tests for it."""
-
-    records: list[Record] = attrs.field(factory=list)
-    confirmed: set[str] = attrs.field(factory=set)
-    broken: bool = False
-    peek_seconds: float = 0.0
-
-    def leave(self, agent_id: str, body: str = "Please call back.", call_sid: str = sid(0)) -> Record:
-        record = Record(f"message-{len(self.records) + 1}", agent_id, body, call_sid)
-        self.records.append(record)
-        return record
-
-    async def fetch(self, agent_id: str, limit: int, acknowledge: Sequence[str] = ()) -> MemoryBatch:
-        await self.acknowledge(agent_id, acknowledge)
-        waiting = self._waiting(agent_id)
-        return MemoryBatch(waiting[:limit], len(waiting[limit:]))
-
-    async def acknowledge(self, agent_id: str, ids: Sequence[str]) -> MemoryAcknowledgement:
-        await self._reach()
-        known = {each.id for each in self.records if each.agent_id == agent_id}
-        self.confirmed |= known.intersection(ids)
-        return MemoryAcknowledgement(
-            [each for each in ids if each in known], [each for each in ids if each not in known]
-        )
-
-    async def peek(self, agent_id: str, limit: int) -> Sequence[Record]:
-        await self._reach()
-        await trio.sleep(self.peek_seconds)
-        return self._waiting(agent_id)[:limit]
-
-    async def _reach(self) -> None:
-        await trio.lowlevel.checkpoint()
-        if self.broken:
-            raise StoreFailed("the database is away")
-
-    def _waiting(self, agent_id: str) -> list[Record]:
-        return [each for each in self.records if each.agent_id == agent_id and each.id not in self.confirmed]
+    def confirmed(self) -> set[str]:
+        """Return the ids of the messages that were acknowledged."""
+        return {each for (each,) in self.execute("SELECT id FROM messages WHERE acknowledged_at IS NOT NULL")}
 
 
-@attrs.define
-class MemoryCalls:
-    """Calls in memory: (agent, callSid) of the live ones, and what was said when one was ended."""
-
-    live: set[tuple[str, str]] = attrs.field(factory=set)
-    ended: list[tuple[str, str, str]] = attrs.field(factory=list)
-
-    async def list_calls(self, agent_id: str, state: str | None, limit: int) -> list[dict[str, Any]]:
-        await trio.lowlevel.checkpoint()
-        live = [{"callSid": sid, "state": "live"} for a, sid in self.live if a == agent_id]
-        return [] if state == "ended" else live[:limit]
-
-    async def end_call(self, agent_id: str, call_sid: str, say: str) -> None:
-        await trio.lowlevel.checkpoint()
-        if (agent_id, call_sid) not in self.live:
-            raise UnknownCall(call_sid)
-        self.ended.append((agent_id, call_sid, say))
+def as_fetched(message: WaitingMessage, **more: object) -> dict[str, object]:
+    """Return a message as the tool hands it out the first time."""
+    return {**message.as_json(), "deliveries": 1, **more}
 
 
-@attrs.define(eq=False)
-class MemoryCall:
-    """A call that is going on, with what a test says of it."""
+class Waited(Result):
+    """Result of `WaitingTool`."""
 
-    info: CallInfo
-    phase: Phase = Phase.CLIENT_LISTENING
-    transcript: Sequence[Line] = ()
-
-
-@attrs.define
-class MemoryLiveCalls:
-    """Live calls in memory, and which of them were claimed."""
-
-    calls: dict[str, MemoryCall] = attrs.field(factory=dict)
-    claimed: list[str] = attrs.field(factory=list)
-    app: McpApp | None = None
-    _going: dict[str, Call] = attrs.field(factory=dict)
-
-    def find_going(self, agent_id: str, call_sid: str) -> Call | None:
-        call = self._going.get(call_sid)
-        return call if call is not None and call.agent_id == agent_id else None
-
-    def owner_of(self, info: CallInfo) -> Owner:
-        call = self.find_going(info.agent_id, info.call_sid)
-        return NOBODY if call is None else call.owner
-
-    def end(self, agent_id: str, call_sid: str) -> None:
-        """Say that a call, whose line is lost, is over."""
-        del self._going[call_sid]
-        assert self.app is not None
-        self.app.on_call_gone(agent_id)
-
-    def begin(self, agent_id: str = "anna", call_sid: str = sid(), phase: Phase = Phase.CLIENT_LISTENING) -> MemoryCall:
-        call = self.calls[call_sid] = MemoryCall(call_info(agent_id, call_sid), phase)
-        self._going[call_sid] = Call(info=call.info, policy=Policy())
-        return call
-
-    def live(self, agent_id: str | None = None) -> list[MemoryCall]:
-        return [each for each in self.calls.values() if agent_id in {None, each.info.agent_id}]
-
-    def find(self, agent_id: str, call_sid: str) -> MemoryCall | None:
-        call = self.calls.get(call_sid)
-        return call if call is not None and call.info.agent_id == agent_id else None
-
-    def claim(self, agent_id: str, call_sid: str, owner: Owner) -> None:
-        call = self.find_going(agent_id, call_sid)
-        if call is None:
-            raise UnknownCall(call_sid)
-        before, call.owner = call.owner, owner
-        assert self.app is not None
-        self.app.on_owner_changed(OwnerChanged(agent_id, call_sid, owner, before))
-        self.claimed.append(call_sid)
+    agent: str
 
 
 @attrs.define(eq=False)
@@ -238,21 +142,21 @@ class WaitingTool:
     cancelled: int = 0
 
     def tool(self) -> Tool[Any]:
-        async def run(agent: Agent, _arguments: Arguments) -> dict[str, Any]:
+        async def run(agent: Agent, _arguments: Arguments) -> Result:
             self.begun += 1
             try:
                 await self.finish.wait()
             except trio.Cancelled:
                 self.cancelled += 1
                 raise
-            return {"agent": agent.agent_id}
+            return Waited(agent=agent.agent_id)
 
         return Tool(
             name="wait",
             title="Wait",
             description="Wait.",
             arguments=Arguments,
-            result={"properties": {"agent": {"type": "string"}}, "required": ["agent"]},
+            results=(Waited,),
             annotations=ToolAnnotations(),
             run=run,
         )
@@ -306,19 +210,56 @@ def turn(agent_id: str, words: str, number: int = 1, call_sid: str = sid()) -> T
 
 @attrs.define(eq=False, kw_only=True)
 class RunningRelay:
-    """The served app, with its stores in reach."""
+    """The served app, with its parts in reach."""
 
     app: McpApp
     origin: str
     presence: Presence[AnsweringSession]
-    directory: MemoryDirectory
-    hellos: MemoryHellos
-    messages: MemoryMessages
-    calls: MemoryCalls
-    live_calls: MemoryLiveCalls
+    file: DatabaseFile
+    messages: WaitingMessages
+    journal: CallJournal
+    calls: Calls
     outbound: MemoryOutbound
     tasks: trio.Nursery
     stop: trio.Event
+    _running: trio.Nursery
+    _policy: Policy
+    _parts: Iterator[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
+
+    async def leave(
+        self, agent_id: str = "anna", body: str = "Please call back.", call_sid: str = sid(0)
+    ) -> WaitingMessage:
+        """Leave a message for an agent, each in a part of its own, and return it."""
+        message_id = await self.messages.leave(
+            MessageDraft(
+                call_sid=call_sid,
+                part=next(self._parts),
+                agent_id=agent_id,
+                direction=Direction.INBOUND,
+                reason=Reason.CLIENT_ABSENT,
+                caller="+15550001111",
+                called="+15550002222",
+                body=body,
+            )
+        )
+        message = await self.messages.get(message_id)
+        assert message is not None
+        return message
+
+    async def begin(self, agent_id: str = "anna", call_sid: str = sid()) -> MemoryLine:
+        """Have a call with its line up, and return the line."""
+        line = MemoryLine()
+        call = self.calls.announce(call_info(agent_id, call_sid), self._policy)
+        info = self.calls.redeem(agent_id, call_sid, call.ticket)
+        assert info is not None
+        self._running.start_soon(self.calls.connect, info, line)
+        await eventually(lambda: self.calls.find(agent_id, call_sid) is not None)
+        return line
+
+    async def lose(self, line: MemoryLine, call_sid: str = sid(), agent_id: str = "anna") -> None:
+        """Have a call lose its line; that the call is over by that is for the test to say."""
+        line.carrier_says(CallerGone())
+        await eventually(lambda: self.calls.find(agent_id, call_sid) is None)
 
     async def shut_down(self) -> None:
         """Stop as the daemon does, and wait until the port is free."""
@@ -336,7 +277,7 @@ class RunningRelay:
     async def ask(self, words: str, agent_id: str = "anna") -> Speech:
         """Ask the agent's client as a call would, and return what it said."""
         speech = Speech()
-        await ClientResponder(self.presence, self.live_calls.owner_of).respond(turn(agent_id, words), speech)
+        await ClientResponder(self.presence, self.calls.owner_of).respond(turn(agent_id, words), speech)
         return speech
 
     async def arrival(self, sessions: int = 1, agent_id: str = "anna") -> McpSession:
@@ -359,54 +300,95 @@ class RunningRelay:
 async def running_relay(
     *,
     timing: Timing | None = None,
-    hellos: MemoryHellos | None = None,
+    file: DatabaseFile | None = None,
+    answering_machine: Script | None = None,
     sessions_per_agent: int = 32,
     port: int = 0,
     peer_patience: float = 5.0,
     more_tools: Sequence[Tool[Any]] = (),
     public_url: str | None = None,
     desk_options: DeskOptions | None = None,
+    runs: bool = True,
 ) -> AsyncIterator[RunningRelay]:
-    """Serve for as long as the block lasts; at its end the relay stops as the daemon does."""
-    directory, hellos = MemoryDirectory(), hellos or MemoryHellos()
-    messages, calls, outbound = MemoryMessages(), MemoryCalls(), MemoryOutbound()
-    live_calls = MemoryLiveCalls()
+    """Serve for as long as the block lasts; at its end the relay stops as the daemon does.
+
+    Unless it `runs`, no session of `/mcp` can live in it.
+    """
+    outbound = MemoryOutbound()
     presence: Presence[AnsweringSession] = Presence(grace=10)
-    app = McpApp(
-        directory,
-        hellos,
-        messages,
-        calls,
-        presence,
-        live_calls=cast("Calls", live_calls),
-        desk_options=desk_options,
-        timing=timing,
-        sessions_per_agent=sessions_per_agent,
-        more_tools=[*outbound_tools(outbound), *more_tools],
-        guard=RebindingGuard(public_url),
-    )
-    live_calls.app = app
     options = ListenerOptions(grace=0.2, peer_patience=peer_patience)
     stop = trio.Event()
-    async with trio.open_nursery() as tasks, trio.open_nursery() as nursery:
-        await tasks.start(app.run)
-        host, port = await nursery.start(partial(serve, app, options, host="127.0.0.1", port=port, stop=stop))
-        relay = RunningRelay(
-            tasks=nursery,
-            stop=stop,
-            app=app,
-            origin=f"http://{host}:{port}",
-            presence=presence,
-            directory=directory,
-            hellos=hellos,
+    async with AsyncExitStack() as stack:
+        file = file or DatabaseFile.made_in(stack.enter_context(TemporaryDirectory()))
+        database = await stack.enter_async_context(open_database(f"sqlite:///{file.path}"))
+        messages, journal = WaitingMessages(database), CallJournal(database)
+
+        def owner_of(call: CallInfo) -> Owner:
+            return calls.owner_of(call)
+
+        responders: dict[By, Responder] = {By.CLIENT: ClientResponder(presence, owner_of)}
+        if answering_machine is not None:
+            responders[By.ANSWERING_MACHINE] = ScriptedResponder(answering_machine)
+        services = CallServices(
+            responders=responders,
             messages=messages,
-            calls=calls,
-            live_calls=live_calls,
-            outbound=outbound,
+            journal=journal,
+            observer=RecordingObserver(),
+            listeners=(lambda news: _tell(app, news),),
         )
-        yield relay
-        await relay.shut_down()
-        tasks.cancel_scope.cancel("stopped")
+        calls = Calls(services, presence, max_calls=100)
+        app = McpApp(
+            agents=AgentRegistry(database),
+            hellos=ClientHellos(database),
+            messages=messages,
+            calls=AgentCalls(live=calls, journal=journal),
+            presence=presence,
+            desk_options=desk_options,
+            timing=timing,
+            sessions_per_agent=sessions_per_agent,
+            more_tools=[*outbound_tools(cast("OutboundDesk", outbound)), *more_tools],
+            guard=RebindingGuard(public_url),
+        )
+        async with trio.open_nursery() as tasks, trio.open_nursery() as nursery:
+            if runs:
+                await tasks.start(app.run)
+            host, port = await nursery.start(partial(serve, app, options, host="127.0.0.1", port=port, stop=stop))
+            relay = RunningRelay(
+                tasks=nursery,
+                stop=stop,
+                running=tasks,
+                policy=Policy(has_answering_machine=answering_machine is not None),
+                app=app,
+                origin=f"http://{host}:{port}",
+                presence=presence,
+                file=file,
+                messages=messages,
+                journal=journal,
+                calls=calls,
+                outbound=outbound,
+            )
+            yield relay
+            await relay.shut_down()
+            tasks.cancel_scope.cancel("stopped")
+
+
+def no_calls() -> Calls:
+    """Make a registry that takes on no call."""
+    services = CallServices(
+        responders={}, messages=MemoryMessageStore(), journal=MemoryJournal(), observer=RecordingObserver()
+    )
+    return Calls(services, Presence[AnsweringSession](grace=0), max_calls=0)
+
+
+def _tell(app: McpApp, news: CallNews) -> None:
+    """Tell the MCP side what it is told of calls by the daemon; messages are announced by the tests."""
+    match news:
+        case CallGone():
+            app.on_call_gone(news.agent_id)
+        case OwnerChanged():
+            app.on_owner_changed(news)
+        case _:
+            pass
 
 
 class Served(Protocol):

@@ -156,15 +156,15 @@ async def test_another_agents_token_cannot_post_into_a_session(relay: RunningRel
 async def test_token_that_cannot_be_checked_does_not_post(relay: RunningRelay) -> None:
     """While the directory fails, a token that is not the session's own is refused."""
     async with raw_client(relay) as client:
-        relay.directory.broken = True
-        assert (await client.post(PING, authorization="Bearer token-anna2")).status_code == 403
-        assert (await client.post(PING, authorization="Bearer token-anna")).status_code == 202
+        with relay.file.broken("agents"):
+            assert (await client.post(PING, authorization="Bearer token-anna2")).status_code == 403
+            assert (await client.post(PING, authorization="Bearer token-anna")).status_code == 202
 
 
 async def test_client_is_asked_to_come_back_when_tokens_cannot_be_checked(relay: RunningRelay) -> None:
     """An EventSource gives up for good at any status but 200, so a passing failure is an empty stream."""
-    relay.directory.broken = True
-    turned_away = await get(relay, "/sse?token=token-anna")
+    with relay.file.broken("agents"):
+        turned_away = await get(relay, "/sse?token=token-anna")
     assert turned_away.status_code == 200
     assert turned_away.headers["content-type"].startswith("text/event-stream")
     assert turned_away.text == "retry: 1000\n\n"

@@ -6,10 +6,9 @@ import attrs
 import pytest
 
 from actors.call_values import TurnRequest
-from actors.clients import AnsweringSession, Presence
+from actors.clients import AnsweringSession, ClientResponder, Presence
 from actors.errors import ClientAbsent
 from actors.ports import Answer
-from relay.mcp.client_responder import ClientResponder
 from tests.relay.mcp.mcp_relay import Speech, turn
 
 

@@ -26,20 +26,20 @@ async def told(client: RawClient) -> str:
 
 async def test_client_is_told_when_it_becomes_ready(relay: RunningRelay) -> None:
     """What waits is announced as an updated resource and told message by message, oldest first."""
-    relay.messages.leave("anna", "first")
-    relay.messages.leave("bert", "not hers")
-    relay.messages.leave("anna", "second")
+    await relay.leave("anna", "first")
+    await relay.leave("bert", "not hers")
+    await relay.leave("anna", "second")
     async with raw_client(relay) as client:
         await client.shake_hands()
         updated = await client.next_message("notifications/resources/updated")
         assert updated["params"] == {"uri": "comms://waiting-messages"}
         assert [await told(client), await told(client)] == ["first", "second"]
-    assert relay.messages.confirmed == set()
+    assert relay.file.confirmed() == set()
 
 
 async def test_client_without_sampling_is_told_as_well(relay: RunningRelay) -> None:
     """Who cannot answer calls can still deal with what was left."""
-    relay.messages.leave("anna", "first")
+    await relay.leave("anna", "first")
     async with raw_client(relay) as client:
         await client.shake_hands(sampling=False)
         assert await told(client) == "first"
@@ -52,9 +52,9 @@ async def test_client_is_told_before_its_first_request_is_answered(
     method: str, params: dict[str, Any], relay: RunningRelay
 ) -> None:
     """A client that opens a session for one request and closes it at the result finds nothing behind the result."""
-    relay.messages.leave("anna", "first")
-    relay.messages.peek_seconds = 0.1
-    async with raw_client(relay) as client:
+    await relay.leave("anna", "first")
+    async with raw_client(relay) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(relay.file.hold, 0.1)
         await client.shake_hands()
         await client.request(method, **params)
         heard = [each["data"] for each in client.events if each.get("data", "").startswith("{")]
@@ -63,12 +63,12 @@ async def test_client_is_told_before_its_first_request_is_answered(
 
 async def test_message_left_later_is_told_alone(relay: RunningRelay) -> None:
     """A new message is told once to each session of its agent; what was told before is not repeated."""
-    relay.messages.leave("anna", "first")
+    await relay.leave("anna", "first")
     async with raw_client(relay) as one, raw_client(relay) as two:
         for client in (one, two):
             await client.shake_hands()
             assert await told(client) == "first"
-        relay.messages.leave("anna", "second")
+        await relay.leave("anna", "second")
         relay.app.announce("anna")
         assert [await told(one), await told(two)] == ["second", "second"]
 
@@ -88,7 +88,7 @@ async def test_log_level_of_the_session_is_honoured(relay: RunningRelay, level: 
     async with raw_client(relay) as client:
         await client.shake_hands()
         assert (await client.request("logging/setLevel", level=level))["result"] == {}
-        relay.messages.leave("anna")
+        await relay.leave("anna")
         relay.app.announce("anna")
         await client.next_message("notifications/resources/updated")
         if hears:
@@ -101,7 +101,7 @@ async def test_log_level_of_the_session_is_honoured(relay: RunningRelay, level: 
 async def test_number_of_messages_told_at_once_is_bounded(relay: RunningRelay) -> None:
     """Of very many waiting messages the oldest are told; the client fetches the others."""
     for number in range(AT_ONCE + 10):
-        relay.messages.leave("anna", str(number))
+        await relay.leave("anna", str(number))
     async with raw_client(relay) as client:
         await client.shake_hands()
         assert [await told(client) for _ in range(AT_ONCE)] == [str(number) for number in range(AT_ONCE)]
@@ -112,7 +112,7 @@ async def test_number_of_messages_told_at_once_is_bounded(relay: RunningRelay) -
 async def test_many_large_messages_cost_nobody_the_session(relay: RunningRelay) -> None:
     """Telling waits for the client to read, so that it cannot overflow its own session."""
     for _ in range(AT_ONCE):
-        relay.messages.leave("anna", "ü" * 20_000)
+        await relay.leave("anna", "ü" * 20_000)
     async with raw_client(relay) as client:
         await client.shake_hands()
         for _ in range(AT_ONCE):
@@ -122,13 +122,12 @@ async def test_many_large_messages_cost_nobody_the_session(relay: RunningRelay) 
 
 async def test_store_that_fails_is_asked_again_at_the_next_message(relay: RunningRelay) -> None:
     """A failed look at the store costs the session nothing but this one announcement."""
-    relay.messages.broken = True
     async with raw_client(relay) as client:
-        await client.shake_hands()
-        await relay.arrival()
-        assert "result" in await client.request("ping")
-        relay.messages.broken = False
-        relay.messages.leave("anna", "first")
+        with relay.file.broken("messages"):
+            await client.shake_hands()
+            await relay.arrival()
+            assert "result" in await client.request("tools/call", name="comms_list_calls", arguments={})
+        await relay.leave("anna", "first")
         relay.app.announce("anna")
         assert await told(client) == "first"
 

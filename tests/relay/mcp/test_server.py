@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import trio
 
+from actors.call_values import TurnRequest
+from actors.events import UtteranceHeard
 from actors.phases import Phase
+from actors.ports import Answer
 from relay.mcp.server import TOOL_CALLS_AT_ONCE
-from tests.relay.mcp.mcp_relay import RunningRelay, WaitingTool, eventually, raw_client, running_relay
+from tests.relay.mcp.mcp_relay import RawClient, RunningRelay, WaitingTool, eventually, raw_client, running_relay
 from tests.sids import sid
 
 URI, LIVE_CALLS = "comms://waiting-messages", "comms://live-calls"
@@ -43,8 +47,8 @@ async def test_requests_before_the_handshake_are_refused(relay: RunningRelay) ->
 
 async def test_resource_shows_the_agents_own_messages(relay: RunningRelay) -> None:
     """Reading the resource shows what waits for this agent and confirms nothing."""
-    mine = relay.messages.leave("anna")
-    relay.messages.leave("bert")
+    mine = await relay.leave("anna")
+    await relay.leave("bert")
     async with raw_client(relay) as client:
         await client.shake_hands()
         listed = await client.request("resources/list")
@@ -55,7 +59,7 @@ async def test_resource_shows_the_agents_own_messages(relay: RunningRelay) -> No
     (contents,) = read["result"]["contents"]
     assert contents["mimeType"] == "application/json"
     assert json.loads(contents["text"]) == {"messages": [mine.as_json()]}
-    assert relay.messages.confirmed == set()
+    assert relay.file.confirmed() == set()
 
 
 @pytest.mark.parametrize("method", ["resources/read", "resources/subscribe", "resources/unsubscribe"])
@@ -80,27 +84,60 @@ async def test_resource_can_be_subscribed_to(relay: RunningRelay, method: str) -
 
 async def test_resource_shows_the_agents_own_live_calls(relay: RunningRelay) -> None:
     """Reading it shows whose caller waits for an answer."""
-    relay.live_calls.begin("anna", sid(), Phase.CLIENT_AWAITED)
-    relay.live_calls.begin("bert", sid(2))
+    line = await relay.begin("anna", sid())
+    await relay.begin("bert", sid(2))
     async with raw_client(relay) as client:
         await client.shake_hands()
-        read = await client.request("resources/read", uri=LIVE_CALLS)
+        await relay.arrival()
+        assert await live_call(client) == {**CALL, "phase": "client listening", "callerWaits": False}
+        line.carrier_says(UtteranceHeard("Hello?"))
+        await client.next_message("sampling/createMessage")
+        assert await live_call(client) == {**CALL, "phase": "client answering", "callerWaits": True}
+
+
+async def test_caller_whom_the_answering_machine_has_does_not_wait() -> None:
+    """Neither while it speaks, nor when it has."""
+    finish = trio.Event()
+
+    async def script(_request: TurnRequest, answer: Answer) -> None:
+        await finish.wait()
+        await answer.say("Who is calling?")
+
+    async with running_relay(answering_machine=script) as relay, raw_client(relay) as client:
+        await client.shake_hands(sampling=False)
+        line = await relay.begin()
+        line.carrier_says(UtteranceHeard("Hello?"))
+        call = relay.calls.live()[0]
+        await eventually(lambda: call.phase is Phase.ANSWERING_MACHINE_ANSWERING)
+        assert (await live_call(client))["callerWaits"] is False
+        finish.set()
+        await eventually(lambda: call.phase is Phase.ANSWERING_MACHINE_LISTENING)
+        assert (await live_call(client))["callerWaits"] is False
+
+
+CALL = {"callSid": sid(), "from": "+15550001111", "to": "+15550002222", "direction": "inbound"}
+
+
+async def live_call(client: RawClient) -> dict[str, Any]:
+    """Read the resource and return the one call in it."""
+    read = await client.request("resources/read", uri=LIVE_CALLS)
+    call: dict[str, Any]
     (call,) = json.loads(read["result"]["contents"][0]["text"])["calls"]
-    assert (call["callSid"], call["callerWaits"]) == (sid(), True)
+    return call
 
 
 async def test_resource_that_cannot_be_read_is_an_error(relay: RunningRelay) -> None:
     """A database that fails is told to the client without details."""
     async with raw_client(relay) as client:
         await client.shake_hands()
-        relay.messages.broken = True
-        assert (await client.request("resources/read", uri=URI))["error"]["code"] == -32603
+        with relay.file.broken("messages"):
+            assert (await client.request("resources/read", uri=URI))["error"]["code"] == -32603
 
 
 async def test_session_acts_for_its_own_agent_whatever_the_arguments(relay: RunningRelay) -> None:
     """Over the wire, too, no tool sees, confirms, lists or ends what belongs to another agent."""
-    relay.calls.live = {("bert", sid(2))}
-    theirs = relay.messages.leave("bert")
+    await relay.begin("bert", sid(2))
+    theirs = await relay.leave("bert")
     async with raw_client(relay) as client:
         await client.shake_hands()
 
@@ -113,8 +150,8 @@ async def test_session_acts_for_its_own_agent_whatever_the_arguments(relay: Runn
         assert await call("comms_list_calls") == {"calls": []}
         assert "unknown_call" in str(await call("comms_end_call", callSid=sid(2)))
         assert "not_your_agent" in str(await call("comms_list_calls", agentId="bert"))
-    assert relay.messages.confirmed == set()
-    assert relay.calls.ended == []
+    assert relay.file.confirmed() == set()
+    assert relay.calls.find("bert", sid(2)) is not None
 
 
 async def test_tool_calls_at_once_are_bounded() -> None:
@@ -150,10 +187,11 @@ async def test_tool_calls_at_once_are_bounded() -> None:
 async def test_large_results_of_several_calls_arrive(relay: RunningRelay) -> None:
     """A client that reads gets results beyond the outbox's limit, one after the other."""
     for number in range(20):
-        relay.messages.leave("anna", f"{number} " + "ü" * 50_000)
+        await relay.leave("anna", f"{number} " + "ü" * 50_000)
     async with raw_client(relay) as client:
         await client.shake_hands()
         for _ in range(2):
             with trio.fail_after(10):
                 fetched = await client.request("tools/call", name="comms_get_waiting_messages", arguments={})
             assert len(fetched["result"]["structuredContent"]["messages"]) == 20
+            relay.file.execute("UPDATE messages SET held_until = NULL")

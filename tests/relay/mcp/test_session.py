@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 from mcp_types import CreateMessageRequestParams, JSONRPCNotification, SamplingMessage, TextContent
 
-from actors.calls import Calls
 from actors.clients import Presence
 from actors.errors import ClientAbsent, ClientFailed, ClientLeft
 from actors.turn_queue import TurnQueues
 from relay.agent import Agent
 from relay.mcp.session import INBOX_CAPACITY, McpSession
-from tests.relay.mcp.mcp_relay import NOW, MemoryLiveCalls, RawClient, RunningRelay, Speech, raw_client
+from tests.relay.mcp.mcp_relay import NOW, RawClient, RunningRelay, Speech, no_calls, raw_client
 
 
 async def answer(relay: RunningRelay, client: RawClient, *pieces: tuple[int, str], content: Any) -> Speech:
@@ -232,9 +231,7 @@ async def test_full_inbox_makes_nobody_wait_for_ever(autojump_clock: trio.testin
     """A message that finds no room waits for some, and a session that makes none is stuck and is closed."""
     message = JSONRPCNotification(jsonrpc="2.0", method="notifications/roots/list_changed")
     agent = Agent(agent_id="anna", created_at=NOW)
-    session = McpSession(
-        agent=agent, desks=TurnQueues(Presence(grace=0), cast("Calls", MemoryLiveCalls())), token_digest=b""
-    )
+    session = McpSession(agent=agent, desks=TurnQueues(Presence(grace=0), no_calls()), token_digest=b"")
     assert all(session.deliver_now(message) for _ in range(INBOX_CAPACITY))
     assert not session.deliver_now(message)
     await session.deliver_later(message)

@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from actors.call_values import Availability
+from actors.clients import ClientResponder
 from actors.errors import ClientLeft
-from relay.mcp.client_responder import ClientResponder
 from tests.relay.mcp.http_client import http_client, standing_client
 from tests.relay.mcp.mcp_relay import RunningRelay, Speech, eventually, raw_client, turn
 from tests.relay.mcp.tool_client import EACH_WAY, HTTP, SSE, STATELESS, Caller, code_of, tool_client
@@ -140,7 +140,7 @@ async def test_a_session_that_broke_off_fails_its_turn(way: str, relay: RunningR
     async def ask() -> None:
         await eventually(lambda: relay.presence.availability("anna") is Availability.HERE)
         with pytest.raises(ClientLeft):
-            await ClientResponder(relay.presence, relay.live_calls.owner_of).respond(turn("anna", "Hello?"), Speech())
+            await ClientResponder(relay.presence, relay.calls.owner_of).respond(turn("anna", "Hello?"), Speech())
         failed.set()
 
     async with trio.open_nursery() as nursery:

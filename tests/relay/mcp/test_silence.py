@@ -68,7 +68,7 @@ async def test_who_is_back_is_told_what_was_left_meanwhile(way: str) -> None:
         session = await relay.arrival()
         owed = await stream.next_message("ping")
         await eventually(lambda: session.is_silent)
-        left = relay.messages.leave("anna")
+        left = await relay.leave("anna")
         await pong(client, owed)
         notice = await stream.next_message("notifications/message")
         assert notice["params"]["data"]["id"] == left.id
@@ -151,7 +151,7 @@ async def test_a_stock_client_whose_model_takes_long(way: str, stock: StockClien
         session = await relay.arrival()
         with trio.move_on_after(0.3):
             await relay.ask("Please call me back.")
-        left = relay.messages.leave("anna")
+        left = await relay.leave("anna")
         await eventually(lambda: session.is_silent)
         with pytest.raises(ClientAbsent):
             await relay.ask("Anybody?")

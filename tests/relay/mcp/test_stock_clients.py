@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import trio
 
@@ -16,7 +18,7 @@ from tests.mcp_clients import (
     each_client,
     start_client,
 )
-from tests.relay.mcp.mcp_relay import MemoryHellos, RunningRelay, running_relay
+from tests.relay.mcp.mcp_relay import DatabaseFile, RunningRelay, as_fetched, running_relay
 from tests.sids import sid
 
 over_both = pytest.mark.parametrize("way", ["sse", "mcp"])
@@ -95,16 +97,16 @@ async def test_client_killed_with_a_turn_in_hand_is_noticed(stock: StockClient, 
 @each_client(PYTHON_1, PYTHON_2, TYPESCRIPT_1, TYPESCRIPT_2)
 async def test_client_fetches_and_confirms_messages(stock: StockClient, way: str, relay: RunningRelay) -> None:
     """A client is told what waits as soon as it is ready, and its fetch and confirmation go through its own SDK."""
-    left = relay.messages.leave("anna")
-    relay.messages.leave("bert")
+    left = await relay.leave("anna")
+    await relay.leave("bert")
     async with start_client(stock, *relay.address(way), "--fetch") as client:
         fetched = await client.next("tool")
         confirmed = await client.next("tool")
-    assert fetched["result"] == {"messages": [left.as_json()], "remaining": 0}
+    assert fetched["result"] == {"messages": [as_fetched(left)], "remaining": 0}
     assert confirmed["result"] == {"acknowledged": [left.id], "unknown": []}
     told = [each for each in client.seen("notification") if each["method"] == "notifications/message"]
     assert [each["params"]["data"] for each in told] == [left.as_json()]
-    assert relay.messages.confirmed == {left.id}
+    assert relay.file.confirmed() == {left.id}
 
 
 @each_client(PYTHON_1, PYTHON_2, TYPESCRIPT_1, TYPESCRIPT_2)
@@ -116,15 +118,15 @@ async def test_client_may_carry_its_token_in_a_header(stock: StockClient, relay:
 
 
 @each_client(TYPESCRIPT_1, TYPESCRIPT_2, TYPESCRIPT_2_AUTO)
-async def test_client_that_reconnects_after_a_restart_is_recognised(stock: StockClient) -> None:
+async def test_client_that_reconnects_after_a_restart_is_recognised(stock: StockClient, tmp_path: Path) -> None:
     """An EventSource that comes back without a handshake answers calls again, and its tools work."""
-    hellos = MemoryHellos()
-    async with running_relay(hellos=hellos) as relay:
+    file = DatabaseFile.made_in(tmp_path)
+    async with running_relay(file=file) as relay:
         port = int(relay.origin.rpartition(":")[2])
         async with start_client(stock, *relay.address("sse")) as client:
             await client.next("ready")
             await relay.shut_down()
-            async with running_relay(hellos=hellos, port=port) as successor:
+            async with running_relay(file=file, port=port) as successor:
                 await successor.arrival()
                 assert (await successor.ask("Are you back?")).text == "You said: Are you back?"
 
@@ -159,7 +161,7 @@ async def test_client_is_told_of_a_message_left_while_it_is_here(
     ):
         await talkative.next("ready")
         await quiet.next("ready")
-        left = relay.messages.leave("anna")
+        left = await relay.leave("anna")
         relay.app.announce("anna")
         updated = await talkative.next("notification")
         told = await talkative.next("notification")

@@ -22,9 +22,9 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, Implementation
 
-from actors.call_values import Line, Speaker, TurnRequest
-from relay.mcp.client_responder import ClientResponder
-from tests.relay.mcp.mcp_relay import NOW, RunningRelay, Speech, call_info, eventually
+from actors.events import SpeechPlayed, UtteranceHeard
+from tests.fakes import MemoryLine
+from tests.relay.mcp.mcp_relay import RunningRelay, eventually
 from tests.sids import sid
 
 SSE, HTTP, STATELESS = "sse", "mcp", "2026-07-28"
@@ -106,32 +106,31 @@ async def staffing(relay: RunningRelay, way: str = HTTP, agent_id: str = "anna")
 
 @attrs.define(eq=False)
 class Caller:
-    """Somebody who calls anna: what they say is asked as a call would, once somebody is there for it.
+    """Somebody who calls anna: what they say is asked once somebody is there for it.
 
-    `heard` are the answers, `speech` is the one that comes.
+    `heard` are the answers, `line` is what the caller hears of the one that comes.
     """
 
     relay: RunningRelay
     call_sid: str = sid()
-    history: list[Line] = attrs.field(factory=list)
     heard: list[str] = attrs.field(factory=list)
-    speech: Speech = attrs.field(factory=Speech)
-    _turns: int = 0
+    line: MemoryLine = attrs.field(init=False)
 
-    def __attrs_post_init__(self) -> None:
-        self.relay.live_calls.begin("anna", self.call_sid)
+    async def dial(self) -> Caller:
+        """Have the line up."""
+        self.line = await self.relay.begin("anna", self.call_sid)
+        return self
 
     async def say(self, words: str) -> str:
         """Say something and return the answer."""
-        await eventually(lambda: self.relay.presence.newest("anna", self.call_sid) is not None)
-        self._turns += 1
-        self.speech = Speech()
-        self.history.append(Line(Speaker.CALLER, words, NOW))
-        request = TurnRequest(call=call_info("anna", self.call_sid), turn=self._turns, history=tuple(self.history))
-        await ClientResponder(self.relay.presence, self.relay.live_calls.owner_of).respond(request, self.speech)
-        self.history.append(Line(Speaker.AGENT, self.speech.text, NOW))
-        self.heard.append(self.speech.text)
-        return self.speech.text
+        if self.relay.calls.find("anna", self.call_sid) is None:
+            await self.dial()
+        await eventually(lambda: self.relay.presence.newest("anna") is not None)
+        self.line.carrier_says(UtteranceHeard(words))
+        answer = await self.line.hear()
+        self.line.carrier_says(SpeechPlayed(answer))
+        self.heard.append(answer)
+        return answer
 
     async def say_next(self, words: str) -> str:
         """Say something when the answer to what was said before has been heard."""

@@ -6,93 +6,96 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import mcp_types as types
+import trio
 
+from actors.call_record import CallKind, CallProgress
+from actors.call_values import Callee, Direction
+from actors.transfer import TransferOutcome
 from relay.agent import Agent
-from relay.mcp.tools.live_calls import call_tools
+from relay.mcp.tools.live_calls import AgentCalls, call_tools
 from relay.mcp.tools.toolbox import Toolbox
-from tests.relay.mcp.mcp_relay import NOW, MemoryCalls, called
+from relay.store.call_record import record_as_json
+from tests.relay.mcp.mcp_relay import NOW, RunningRelay, called, eventually
 from tests.sids import sid
 
 ANNA = Agent(agent_id="anna", created_at=NOW)
 
 
-async def call(calls: MemoryCalls, name: str, **arguments: Any) -> types.CallToolResult:
-    return await called(Toolbox(call_tools(calls)), ANNA, name, arguments)
+async def call(relay: RunningRelay, name: str, **arguments: Any) -> types.CallToolResult:
+    """Call a tool, and check its result, good or bad, as the TypeScript clients do."""
+    tools = Toolbox(call_tools(AgentCalls(live=relay.calls, journal=relay.journal)))
+    result = await called(tools, ANNA, name, arguments)
+    (definition,) = (each for each in tools.definitions if each.name == name)
+    assert definition.output_schema is not None
+    jsonschema.validate(result.structured_content, definition.output_schema)
+    return result
 
 
-async def test_calls_of_the_agent_are_listed() -> None:
-    """An agent sees its own calls in the state it asks for."""
-    calls = MemoryCalls(live={("anna", sid()), ("bert", sid(2))})
-    listed = await call(calls, "comms_list_calls", state="live")
-    assert listed.structured_content == {"calls": [{"callSid": sid(), "state": "live"}]}
-    assert (await call(calls, "comms_list_calls", state="ended")).structured_content == {"calls": []}
+async def announce(relay: RunningRelay, call_sid: str, agent_id: str = "anna", kind: CallKind = CallKind.CALL) -> None:
+    """Have a call recorded that is on its way."""
+    await relay.journal.announce_call(call_sid, agent_id, Direction.OUTBOUND, "+15550002222", "+15550001111", kind=kind)
 
 
-async def test_no_more_calls_are_listed_than_wanted() -> None:
+async def listed(relay: RunningRelay, **arguments: Any) -> list[dict[str, Any]]:
+    result = await call(relay, "comms_list_calls", **arguments)
+    return list(result.structured_content["calls"])
+
+
+async def test_calls_of_the_agent_are_listed(relay: RunningRelay) -> None:
+    """An agent sees its own calls in the state it asks for, as their records are written."""
+    await announce(relay, sid())
+    await announce(relay, sid(2), "bert")
+    record = await relay.journal.get(sid())
+    assert record is not None
+    assert await listed(relay, state="live") == [record_as_json(record)]
+    assert await listed(relay, state="ended") == []
+
+
+async def test_no_more_calls_are_listed_than_wanted(relay: RunningRelay) -> None:
     """The list is cut after its newest calls, at 50 unless told otherwise; that of the live ones is whole."""
-    calls = MemoryCalls(live={("anna", sid(number)) for number in range(60)})
-    everything = await calls.list_calls("anna", None, 100)
-    for state, limit, listed in (
+    for number in range(60):
+        await announce(relay, sid(number))
+    everything = await listed(relay, limit=100)
+    assert len(everything) == 60
+    for state, limit, wanted in (
         ("all", None, 50),
         ("all", 3, 3),
         ("all", 1000, 60),
         ("live", None, 60),
         ("live", 3, 3),
     ):
-        answer = await call(calls, "comms_list_calls", state=state, limit=limit)
-        assert answer.structured_content == {"calls": everything[:listed]}
+        assert await listed(relay, state=state, limit=limit) == everything[:wanted]
 
 
-def test_records_of_all_kinds_keep_to_the_schema() -> None:
-    """A live call, and a voice message to a machine that failed, are what the tool says it returns."""
-    live: dict[str, Any] = {
-        "callSid": sid(),
-        "agentId": "anna",
-        "kind": "call",
-        "direction": "inbound",
-        "from": "",
-        "to": "+15550002222",
-        "state": "live",
-        "startedAt": "2026-11-22T12:00:00Z",
-        "endedAt": None,
-        "durationSeconds": None,
-        "outcome": None,
-        "answeredBy": {"client": 2},
-        "pickedUpBy": None,
-        "transfer": None,
-        "carrierStatus": None,
-        "carrierError": None,
-    }
-    over = {
-        **live,
-        "kind": "voice_message",
-        "direction": "outbound",
-        "state": "ended",
-        "endedAt": "2026-11-22T12:01:00Z",
-        "durationSeconds": 60.0,
-        "outcome": "failed",
-        "pickedUpBy": "machine",
-        "transfer": {"to": "+15550003333", "outcome": "no_answer"},
-        "carrierStatus": "failed",
-        "carrierError": "sip_486",
-    }
-    (definition,) = (each for each in Toolbox(call_tools(MemoryCalls())).definitions if each.name == "comms_list_calls")
-    assert definition.output_schema is not None
-    jsonschema.validate({"calls": [live, over]}, definition.output_schema)
-    assert definition.output_schema["properties"]["calls"]["items"]["properties"].keys() == live.keys()
+async def test_records_of_all_kinds_keep_to_the_schema(relay: RunningRelay) -> None:
+    """A live call, and a voice message whose transfer and call failed, are what the tool says it returns."""
+    await relay.begin("anna", sid())
+    await announce(relay, sid(2), kind=CallKind.VOICE_MESSAGE)
+    await relay.journal.note_picked_up("anna", sid(2), Callee.VOICEMAIL)
+    await relay.journal.note_transfer("anna", sid(2), "+15550003333", TransferOutcome.NO_ANSWER)
+    progress = CallProgress(call_sid=sid(2), status="failed", error="sip_486")
+    await relay.journal.note_progress("anna", progress)
+    await eventually(lambda: bool(relay.file.execute("SELECT 1 FROM calls WHERE connected_at IS NOT NULL")))
+    ended = (await listed(relay, state="ended"))[0]
+    live = (await listed(relay, state="live"))[0]
+    assert (live["callSid"], live["endedAt"], live["transfer"], live["carrierStatus"]) == (sid(), None, None, None)
+    assert (ended["callSid"], ended["kind"], ended["carrierError"]) == (sid(2), "voice_message", "sip_486")
+    assert ended["transfer"] == {"to": "+15550003333", "outcome": "no_answer"}
+    assert ended["pickedUpBy"] == "machine"
 
 
-async def test_call_is_ended_with_last_words() -> None:
+async def test_call_is_ended_with_last_words(relay: RunningRelay) -> None:
     """Ending a call passes the last sentence on and says that it is ending."""
-    calls = MemoryCalls(live={("anna", sid())})
-    ended = await call(calls, "comms_end_call", callSid=sid(), say="Goodbye.")
+    line = await relay.begin("anna", sid())
+    ended = await call(relay, "comms_end_call", callSid=sid(), say="Goodbye.")
     assert ended.structured_content == {"callSid": sid(), "status": "ending"}
-    assert calls.ended == [("anna", sid(), "Goodbye.")]
+    with trio.fail_after(5):
+        assert await line.hear() == "Goodbye."
 
 
-async def test_call_of_another_agent_is_unknown() -> None:
+async def test_call_of_another_agent_is_unknown(relay: RunningRelay) -> None:
     """Whether somebody else has such a call is not told."""
-    calls = MemoryCalls(live={("bert", sid(2))})
-    refused = await call(calls, "comms_end_call", callSid=sid(2))
+    line = await relay.begin("bert", sid(2))
+    refused = await call(relay, "comms_end_call", callSid=sid(2))
     assert refused.structured_content["error"]["code"] == "unknown_call"
-    assert calls.ended == []
+    assert not line.ended

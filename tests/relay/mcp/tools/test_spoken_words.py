@@ -8,11 +8,9 @@ import attrs
 import pytest
 
 from actors.call_values import Callee, Line, Speaker, TurnRequest
-from actors.phases import Phase
 from actors.turn_queue import Utterance
-from relay.mcp.tools.spoken_words import heard, live_call_json
-from tests.relay.mcp.mcp_relay import NOW, MemoryCall, call_info
-from tests.sids import sid
+from relay.mcp.tools.spoken_words import heard
+from tests.relay.mcp.mcp_relay import NOW, call_info
 
 CALLER, AGENT, MACHINE, RELAY = Speaker.CALLER, Speaker.AGENT, Speaker.ANSWERING_MACHINE, Speaker.RELAY
 FILLER = "One moment."
@@ -47,14 +45,14 @@ def test_words_are_those_since_the_client_spoke(
     history: Sequence[tuple[Speaker, str]], before: list[str], caller: str, note: str | None
 ) -> None:
     """What the relay says in between divides nothing, but a note begins what is new."""
-    told = heard(utterance(*history))
+    told = heard(utterance(*history)).as_json()
     assert (told["caller"], told.get("note")) == (caller, note)
     assert [each["text"] for each in told["history"]] == before
 
 
 def test_who_has_followed_the_call_is_told_only_what_is_new() -> None:
     """The rest costs a model its memory for nothing."""
-    told = heard(utterance((CALLER, "Hello?"), is_new=False))
+    told = heard(utterance((CALLER, "Hello?"), is_new=False)).as_json()
     assert not {"history", "systemPrompt"} & told.keys()
 
 
@@ -62,21 +60,5 @@ def test_who_picked_up_is_told_once_it_is_known() -> None:
     """As far as the carrier can tell."""
     words = utterance((CALLER, "Hello?"))
     known = attrs.evolve(words, request=attrs.evolve(words.request, callee=Callee.HUMAN))
-    assert "pickedUpBy" not in heard(words)
-    assert heard(known)["pickedUpBy"] == "human"
-
-
-@pytest.mark.parametrize(
-    ("phase", "waits"),
-    [(Phase.CLIENT_AWAITED, True), (Phase.CLIENT_ANSWERING, True), (Phase.ANSWERING_MACHINE_LISTENING, False)],
-)
-def test_live_call_says_whether_somebody_waits(phase: Phase, waits: bool) -> None:
-    """A caller waits while a client is to answer."""
-    assert live_call_json(MemoryCall(call_info(), phase)) == {
-        "callSid": sid(1),
-        "from": "+15550001111",
-        "to": "+15550002222",
-        "direction": "inbound",
-        "phase": phase.value,
-        "callerWaits": waits,
-    }
+    assert "pickedUpBy" not in heard(words).as_json()
+    assert heard(known).picked_up_by == "human"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import jsonschema  # type: ignore[import-untyped]
@@ -14,20 +15,27 @@ import structlog
 import trio
 from mcp.shared.exceptions import MCPError
 
+from actors.call_session import CallServices
 from actors.calls import Calls
 from actors.clients import AnsweringSession, Presence
 from actors.errors import StoreFailed, UnknownCall
 from actors.turn_queue import TurnQueues
 from relay.agent import Agent
+from relay.dialling.desk import OutboundDesk
 from relay.errors import DatabaseError, OutboundRefused
 from relay.mcp.tools.arguments import Arguments
-from relay.mcp.tools.live_calls import call_tools
-from relay.mcp.tools.messages import message_tools
+from relay.mcp.tools.live_calls import AgentCalls, call_tools
+from relay.mcp.tools.messages import AcknowledgeMessages, AgentMessages, GetWaitingMessages, message_tools
 from relay.mcp.tools.outbound import outbound_tools
+from relay.mcp.tools.results import Result
 from relay.mcp.tools.toolbox import Tool, Toolbox
 from relay.mcp.tools.turns import turn_tools
 from relay.mcp.transports.waiting_room import WaitingRoom
-from tests.relay.mcp.mcp_relay import NOW, MemoryCalls, MemoryLiveCalls, MemoryMessages, Record, called
+from relay.store.call_journal import CallJournal
+from relay.store.database import Database, open_database
+from relay.store.waiting_messages import WaitingMessages
+from tests.fakes import RecordingObserver
+from tests.relay.mcp.mcp_relay import NOW, DatabaseFile, called
 from tests.relay.mcp.memory_outbound import MemoryOutbound
 from tests.sids import NO_SIDS, sid
 
@@ -39,7 +47,7 @@ class Nothing(Arguments):
 
 
 def tool_that(raises: Exception) -> Tool[Nothing]:
-    async def run(_agent: Agent, _arguments: Nothing) -> dict[str, Any]:
+    async def run(_agent: Agent, _arguments: Nothing) -> Result:
         await trio.lowlevel.checkpoint()
         raise raises
 
@@ -48,22 +56,38 @@ def tool_that(raises: Exception) -> Tool[Nothing]:
         title="Broken",
         description="Fails.",
         arguments=Nothing,
-        result={"properties": {}, "required": []},
+        results=(Result,),
         annotations=types.ToolAnnotations(),
         run=run,
     )
 
 
-def all_tools() -> Toolbox:
-    presence, calls = Presence[AnsweringSession](grace=0), cast("Calls", MemoryLiveCalls())
+def all_tools(database: Database | None = None) -> Toolbox:
+    """Make the tools; without a database they can only be described, and refuse."""
+    database = database or Database("sqlite:///not-opened.db")
+    presence, messages, journal = Presence[AnsweringSession](grace=0), WaitingMessages(database), CallJournal(database)
+    services = CallServices(
+        responders={},
+        messages=messages,
+        journal=journal,
+        observer=RecordingObserver(),
+    )
+    calls = Calls(services, presence, max_calls=1)
     return Toolbox(
         [
-            *message_tools(MemoryMessages()),
-            *call_tools(MemoryCalls()),
-            *outbound_tools(MemoryOutbound()),
+            *message_tools(AgentMessages(messages, calls)),
+            *call_tools(AgentCalls(live=calls, journal=journal)),
+            *outbound_tools(cast("OutboundDesk", MemoryOutbound())),
             *turn_tools(WaitingRoom(TurnQueues(presence, calls)), calls),
         ]
     )
+
+
+@pytest.fixture
+async def tools(tmp_path: Path) -> AsyncIterator[Toolbox]:
+    """All tools, over a database of the test's own."""
+    async with open_database(f"sqlite:///{DatabaseFile.made_in(tmp_path).path}") as database:
+        yield all_tools(database)
 
 
 # What the tools cannot do without.
@@ -129,7 +153,7 @@ def test_there_are_lists_among_the_arguments() -> None:
     assert LISTS == [("comms_get_waiting_messages", "acknowledge"), ("comms_acknowledge_messages", "ids")]
 
 
-@pytest.mark.parametrize(("name", "field"), LISTS)
+@pytest.mark.parametrize("field", [field for _name, field in LISTS])
 @pytest.mark.parametrize(
     ("text", "ids"),
     [
@@ -143,12 +167,10 @@ def test_there_are_lists_among_the_arguments() -> None:
     ],
     ids=["two", "one", "spaced", "bare", "bare-spaced", "escaped", "hundred"],
 )
-async def test_list_may_come_as_text(name: str, field: str, text: str, ids: list[str]) -> None:
+def test_list_may_come_as_text(field: str, text: str, ids: list[str]) -> None:
     """Hosts that send a list as JSON text, or a list of one as its element, are understood."""
-    messages = MemoryMessages([Record(each, "anna", "Hello.") for each in ids])
-    result = await called(Toolbox(message_tools(messages)), ANNA, name, {field: text})
-    assert not result.is_error
-    assert messages.confirmed == set(ids)
+    kind: type[Arguments] = GetWaitingMessages if field == "acknowledge" else AcknowledgeMessages
+    assert getattr(kind.model_validate({field: text}), field) == ids
 
 
 @pytest.mark.parametrize(("name", "field"), LISTS)
@@ -170,12 +192,10 @@ async def test_list_may_come_as_text(name: str, field: str, text: str, ids: list
 )
 async def test_text_that_is_no_list_is_refused_with_the_form_shown(name: str, field: str, text: str) -> None:
     """What cannot be told for sure is not guessed at, and what is said about it is short."""
-    messages = MemoryMessages()
-    code, message = error_of(await called(Toolbox(message_tools(messages)), ANNA, name, {field: text}))
+    code, message = error_of(await called(all_tools(), ANNA, name, {field: text}))
     assert code == "bad_arguments"
     assert message.startswith(field)
     assert len(message) < 400
-    assert messages.confirmed == set()
 
 
 @pytest.mark.parametrize(
@@ -195,9 +215,9 @@ async def test_text_that_is_no_list_is_refused_with_the_form_shown(name: str, fi
         ("comms_send_voice_message", {"to": "+4930123456", "text": "5", "dryRun": "yes", "ringSeconds": "30"}),
     ],
 )
-async def test_numbers_and_truth_may_come_as_text(name: str, arguments: dict[str, Any]) -> None:
+async def test_numbers_and_truth_may_come_as_text(name: str, arguments: dict[str, Any], tools: Toolbox) -> None:
     """Hosts whose forms hold text only are understood, and an empty field counts as left out."""
-    result = await called(all_tools(), ANNA, name, arguments)
+    result = await called(tools, ANNA, name, arguments)
     assert not result.is_error, result.structured_content
 
 
@@ -275,10 +295,10 @@ async def test_no_tool_acts_for_another_agent(name: str) -> None:
     assert code == "not_your_agent"
 
 
-async def test_null_is_as_good_as_left_out() -> None:
+async def test_null_is_as_good_as_left_out(tools: Toolbox) -> None:
     """Models fill optional arguments with null; that is no error."""
     arguments = {"agentId": None, "acknowledge": None}
-    assert not (await called(all_tools(), ANNA, "comms_get_waiting_messages", arguments)).is_error
+    assert not (await called(tools, ANNA, "comms_get_waiting_messages", arguments)).is_error
 
 
 @pytest.mark.parametrize(

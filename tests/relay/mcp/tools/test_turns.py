@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
 
-from actors.call_values import Availability
+from actors.call_values import Availability, TurnRequest
+from actors.clients import ClientResponder
 from actors.errors import ClientLeft
+from actors.events import UtteranceHeard
 from actors.phases import Phase
-from relay.mcp.client_responder import ClientResponder
+from actors.ports import Answer
+from actors.turn_queue import TurnQueue
 from tests.relay.mcp.http_client import standing_client
-from tests.relay.mcp.mcp_relay import RunningRelay, Speech, call_info, eventually, raw_client, turn
+from tests.relay.mcp.mcp_relay import RunningRelay, Speech, call_info, eventually, raw_client, running_relay, turn
 from tests.relay.mcp.tool_client import EACH_WAY, SSE, Caller, ToolClient, code_of, staffing
 from tests.sids import sid
 
@@ -25,6 +29,13 @@ async def repeat(client: ToolClient) -> None:
 
 def is_here(relay: RunningRelay) -> bool:
     return relay.presence.availability("anna") is Availability.HERE
+
+
+def has_waiting_calls(relay: RunningRelay, number: int) -> bool:
+    """Return whether so many calls of anna have words that wait for her client."""
+    queue = relay.presence.newest("anna")
+    assert isinstance(queue, TurnQueue)
+    return queue.waiting_calls == number
 
 
 async def nobody_is_here(relay: RunningRelay) -> None:
@@ -76,13 +87,14 @@ async def test_first_turn_of_a_call_says_what_it_is_about(relay: RunningRelay) -
 async def test_several_calls_at_once(way: str, relay: RunningRelay) -> None:
     """One client talks with several callers; the one who has waited longest comes first, and the others are counted."""
     async with staffing(relay, way) as client, trio.open_nursery() as nursery:
-        nursery.start_soon(Caller(relay, sid(9)).say, "I am the first.")
+        first = Caller(relay, sid(9))
+        nursery.start_soon(first.say, "I am the first.")
         await client.answer(await client.converse(), "Hello.", waitSeconds=0)
-        del relay.live_calls.calls[sid(9)]
+        await relay.lose(first.line, sid(9))
         callers = [Caller(relay, sid(number)) for number in range(3)]
-        for caller in callers:
+        for number, caller in enumerate(callers, start=1):
             nursery.start_soon(caller.say, f"I am {caller.call_sid}.")
-            await wait_all_tasks_blocked()
+            await eventually(partial(has_waiting_calls, relay, number))
         heard = await client.converse()
         order = []
         for _ in range(3):
@@ -106,7 +118,7 @@ async def test_pieces_are_spoken_as_they_come(relay: RunningRelay) -> None:
         heard = await client.converse()
         said = await client.answer(heard, "Let me look. ", more=True)
         assert said == {"callSid": sid(), "turn": 1, "said": True}
-        await eventually(lambda: caller.speech.text == "Let me look. ")
+        await eventually(lambda: caller.line.speech == "Let me look. ")
         await client.answer(heard, "It is.", waitSeconds=0)
         await eventually(lambda: caller.heard == ["Let me look. It is."])
 
@@ -126,21 +138,22 @@ async def test_words_whose_result_was_lost_are_given_again(relay: RunningRelay) 
 async def test_late_answer_is_told_so(relay: RunningRelay) -> None:
     """What a caller does not wait for any more is spoken to nobody, and the error says what to do."""
     async with staffing(relay) as client:
-        caller = Caller(relay)
+        caller = await Caller(relay).dial()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(caller.say, "Hello?")
             heard = await client.converse()
             nursery.cancel_scope.cancel()
+        await relay.lose(caller.line)
         late = await client.answer(heard, "Good morning.")
     assert code_of(late) == "turn_over"
     assert "without say" in late["error"]["message"]
-    assert caller.speech.text == ""
+    assert caller.line.speech == ""
 
 
 async def test_wait_ends_without_words(relay: RunningRelay) -> None:
     """The tool says that nobody has said anything; its client is expected back, so a caller may wait for it."""
     async with staffing(relay) as client:
-        relay.live_calls.begin()
+        await relay.begin()
         assert await client.converse(waitSeconds=0.02) == {"waiting": True, "liveCalls": 1}
         assert relay.presence.availability("anna") is Availability.JUST_LOST
 
@@ -151,15 +164,15 @@ async def test_wait_ends_without_words(relay: RunningRelay) -> None:
 async def test_one_call_is_waited_for_alone(relay: RunningRelay) -> None:
     """Others wait meanwhile; when the call is over, the wait is too."""
     async with staffing(relay) as client, trio.open_nursery() as nursery:
-        relay.live_calls.begin("anna", sid(2))
-        nursery.start_soon(Caller(relay).say, "Hello?")
+        line = await relay.begin("anna", sid(2))
+        nursery.start_soon((await Caller(relay).dial()).say, "Hello?")
         heard = await client.converse(callSid=sid(2), onlyThisCall=True, waitSeconds=0.05)
         assert heard == {"waiting": True, "liveCalls": 2}
 
         async def end() -> None:
             await eventually(lambda: is_here(relay))
-            del relay.live_calls.calls[sid(2)]
-            relay.live_calls.end("anna", sid(2))
+            await relay.lose(line, sid(2))
+            relay.calls.end("anna", sid(2))
 
         nursery.start_soon(end)
         assert await client.converse(callSid=sid(2), onlyThisCall=True) == {"callSid": sid(2), "over": True}
@@ -172,11 +185,11 @@ async def test_answer_to_a_call_that_ends_with_it(relay: RunningRelay) -> None:
         caller = Caller(relay)
         nursery.start_soon(caller.say, "Hello?")
         heard = await client.converse()
-        del relay.live_calls.calls[sid()]
 
         async def end() -> None:
             await eventually(lambda: caller.heard == ["Bye."])
-            relay.live_calls.end("anna", sid())
+            await relay.lose(caller.line)
+            relay.calls.end("anna", sid())
 
         nursery.start_soon(end)
         assert await client.answer(heard, "Bye.", onlyThisCall=True) == {"callSid": sid(), "over": True}
@@ -188,11 +201,11 @@ async def test_a_call_whose_line_was_lost_is_still_waited_for(relay: RunningRela
         caller = Caller(relay)
         nursery.start_soon(caller.say, "Hello?")
         heard = await client.converse()
-        del relay.live_calls.calls[sid()]
         waiting = await client.answer(heard, "Hi.", onlyThisCall=True, waitSeconds=0)
         assert "waiting" in waiting
+        await relay.lose(caller.line)
         assert "waiting" in await client.converse(callSid=sid(), onlyThisCall=True, waitSeconds=0)
-        relay.live_calls.end("anna", sid())
+        relay.calls.end("anna", sid())
         assert code_of(await client.converse(callSid=sid(), onlyThisCall=True, waitSeconds=0)) == "unknown_call"
 
 
@@ -210,8 +223,8 @@ async def test_a_call_whose_line_was_lost_is_still_waited_for(relay: RunningRela
 )
 async def test_what_makes_no_sense_is_refused(arguments: dict[str, object], code: str, relay: RunningRelay) -> None:
     """Also for the call of another agent, which is answered as one that does not exist."""
-    relay.live_calls.begin("anna", sid())
-    relay.live_calls.begin("bert", sid(2))
+    await relay.begin("anna", sid())
+    await relay.begin("bert", sid(2))
     async with staffing(relay) as client:
         assert code_of(await client.converse(**arguments)) == code
 
@@ -261,7 +274,7 @@ def _fail(nursery: trio.Nursery, relay: RunningRelay) -> trio.Event:
     async def ask() -> None:
         await eventually(lambda: is_here(relay))
         with pytest.raises(ClientLeft):
-            await ClientResponder(relay.presence, relay.live_calls.owner_of).respond(turn("anna", "Hello?"), Speech())
+            await ClientResponder(relay.presence, relay.calls.owner_of).respond(turn("anna", "Hello?"), Speech())
         failed.set()
 
     nursery.start_soon(ask)
@@ -280,7 +293,6 @@ async def test_call_is_taken_from_another_client(relay: RunningRelay) -> None:
         nursery.start_soon(caller.say_next, "Who is there?")
         await one.answer(heard, "Good morning.", waitSeconds=0)
         second = await one.converse()
-        relay.live_calls.calls[sid()].transcript = tuple(caller.history)
         taken = await two.tool("comms_take_call", callSid=sid())
         assert taken["status"] == "yours"
         assert [each["text"] for each in taken["transcript"]] == ["Hello?", "Good morning.", "Who is there?"]
@@ -298,17 +310,22 @@ async def test_call_is_taken_from_another_client(relay: RunningRelay) -> None:
     [(Phase.ANSWERING_MACHINE_LISTENING, "yours"), (Phase.ANSWERING_MACHINE_ANSWERING, "at_the_next_pause")],
 )
 @EACH_WAY
-async def test_call_is_taken_from_the_answering_machine(
-    way: str, phase: Phase, status: str, relay: RunningRelay
-) -> None:
+async def test_call_is_taken_from_the_answering_machine(way: str, phase: Phase, status: str) -> None:
     """The client that takes it counts as here, so that the machine can hand it over."""
-    relay.live_calls.begin(phase=phase)
-    async with staffing(relay, way) as client:
+
+    async def script(_request: TurnRequest, answer: Answer) -> None:
+        await answer.say("Who is calling?")
+        if phase is Phase.ANSWERING_MACHINE_ANSWERING:
+            await trio.sleep_forever()
+
+    async with running_relay(answering_machine=script) as relay, staffing(relay, way) as client:
+        line = await relay.begin()
+        line.carrier_says(UtteranceHeard("Hello?"))
+        await eventually(lambda: relay.calls.live()[0].phase is phase)
         taken = await client.tool("comms_take_call", callSid=sid())
         assert taken["status"] == status
         assert (taken["from"], taken["to"]) == ("+15550001111", "+15550002222")
         assert is_here(relay)
-        assert relay.live_calls.claimed == [sid()]
 
 
 async def test_call_is_taken_by_a_session_that_is_asked(relay: RunningRelay) -> None:
@@ -316,7 +333,7 @@ async def test_call_is_taken_by_a_session_that_is_asked(relay: RunningRelay) -> 
     async with staffing(relay) as tools, raw_client(relay) as mine, raw_client(relay) as newer:
         await mine.shake_hands()
         session = await relay.arrival()
-        caller = Caller(relay)
+        caller = await Caller(relay).dial()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(tools.converse)
             await newer.shake_hands()
@@ -324,8 +341,7 @@ async def test_call_is_taken_by_a_session_that_is_asked(relay: RunningRelay) -> 
             nursery.cancel_scope.cancel()
         taken = await mine.request("tools/call", name="comms_take_call", arguments={"callSid": sid()})
         assert taken["result"]["structuredContent"]["status"] == "yours"
-        assert relay.live_calls.owner_of(call_info()).session is session
-        assert relay.live_calls.claimed == [sid()]
+        assert relay.calls.owner_of(call_info()).session is session
         async with trio.open_nursery() as nursery:
             nursery.start_soon(caller.say, "Hello?")
             await mine.say(await mine.next_message("sampling/createMessage"), "Here.")
@@ -337,14 +353,19 @@ async def test_call_is_taken_by_a_session_that_is_asked(relay: RunningRelay) -> 
 @pytest.mark.parametrize("phase", [Phase.UNAVAILABLE, Phase.GOODBYE, Phase.ENDING])
 async def test_call_that_ends_cannot_be_taken(phase: Phase, relay: RunningRelay) -> None:
     """Its last words are being spoken."""
-    relay.live_calls.begin(phase=phase)
+    line = await relay.begin()
+    if phase is Phase.UNAVAILABLE:
+        line.carrier_says(UtteranceHeard("Hello?"))
+    else:
+        relay.calls.hang_up("anna", sid(), "Goodbye." if phase is Phase.GOODBYE else "")
+    await eventually(lambda: relay.calls.live()[0].phase is phase)
     async with staffing(relay) as client:
         assert code_of(await client.tool("comms_take_call", callSid=sid())) == "call_ending"
-    assert relay.live_calls.claimed == []
+    assert relay.calls.live()[0].phase is phase
 
 
 async def test_call_of_another_agent_cannot_be_taken(relay: RunningRelay) -> None:
     """It is answered as one that does not exist."""
-    relay.live_calls.begin("bert")
+    await relay.begin("bert")
     async with staffing(relay) as client:
         assert code_of(await client.tool("comms_take_call", callSid=sid())) == "unknown_call"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import cast
 
 import anyio
 import pytest
@@ -12,13 +11,12 @@ import trio.testing
 from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from mcp_types import JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
-from actors.calls import Calls
 from actors.clients import Presence
 from actors.turn_queue import TurnQueues
 from relay.agent import Agent
 from relay.mcp.transports.event_stream import Timing
 from relay.mcp.transports.http_session import HttpSession, RequestIdInUseError
-from tests.relay.mcp.mcp_relay import NOW, MemoryLiveCalls
+from tests.relay.mcp.mcp_relay import NOW, no_calls
 
 TIMING = Timing(handshake_timeout=30, stream_patience=60, idle_timeout=1800)
 
@@ -27,9 +25,7 @@ TIMING = Timing(handshake_timeout=30, stream_patience=60, idle_timeout=1800)
 async def session() -> AsyncIterator[HttpSession]:
     """A session of anna that has just begun, with nobody to serve it."""
     agent = Agent(agent_id="anna", created_at=NOW)
-    session = HttpSession(
-        agent=agent, desks=TurnQueues(Presence(grace=0), cast("Calls", MemoryLiveCalls())), token_digest=b""
-    )
+    session = HttpSession(agent=agent, desks=TurnQueues(Presence(grace=0), no_calls()), token_digest=b"")
     yield session
     session.close("test")
 

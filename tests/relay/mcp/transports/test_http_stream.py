@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
 
 import pytest
 import trio
@@ -11,12 +10,12 @@ import trio
 from actors.errors import ClientAbsent, ClientLeft
 from relay.mcp.transports.event_stream import Timing
 from tests.relay.mcp.http_client import HttpClient, http_client, standing_client
-from tests.relay.mcp.mcp_relay import Record, RunningRelay, Speech, eventually, running_relay
+from tests.relay.mcp.mcp_relay import RunningRelay, Speech, eventually, running_relay
 
 
 async def test_nothing_is_sent_before_the_stream_is_open(relay: RunningRelay) -> None:
     """A client is ready before its stream is: until then it gets no turn, and is told of messages afterwards."""
-    left = relay.messages.leave("anna")
+    left = await relay.leave("anna")
     async with http_client(relay) as client:
         await client.shake_hands()
         with pytest.raises(ClientAbsent):
@@ -120,7 +119,7 @@ async def listen_and_answer(relay: RunningRelay, client: HttpClient) -> None:
 async def test_client_without_sampling_is_told_but_never_asked(relay: RunningRelay) -> None:
     """An open stream alone makes nobody present."""
     async with standing_client(relay, sampling=False) as (_client, stream):
-        relay.messages.leave("anna")
+        await relay.leave("anna")
         relay.app.announce("anna")
         await stream.next_message("notifications/message")
         with pytest.raises(ClientAbsent):
@@ -182,16 +181,10 @@ async def test_reader_that_stops_is_dropped_and_others_are_served() -> None:
 
 async def test_error_in_one_stream_ends_that_stream_only(relay: RunningRelay) -> None:
     """A mistake of ours in one stream is logged and ends it; its session and the others go on."""
-    relay.messages.records.append(BrokenRecord("message-1", "anna", ""))
+    await relay.leave("anna")
+    relay.file.execute("UPDATE messages SET direction = 'sideways'")
     async with standing_client(relay, "bert") as (other, _), standing_client(relay) as (client, stream):
         await stream.ended.wait()
         await eventually(lambda: relay.presence.newest("anna") is None)
         assert "result" in await client.request("ping")
         assert "result" in await other.request("ping")
-
-
-class BrokenRecord(Record):
-    """A message whose JSON cannot be made."""
-
-    def as_json(self) -> dict[str, Any]:
-        raise RuntimeError("a mistake")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import socket
 
-import httpx2
 import pytest
 import trio
 
 from actors.errors import ClientLeft
 from relay.mcp.transports.event_stream import Timing
-from tests.relay.mcp.mcp_relay import MemoryHellos, RunningRelay, eventually, raw_client, running_relay
+from tests.relay.mcp.mcp_relay import RunningRelay, eventually, raw_client, running_relay
 
 
 async def test_stream_opens_with_the_address_for_posts(relay: RunningRelay) -> None:
@@ -42,14 +41,15 @@ async def test_session_without_a_handshake_is_closed() -> None:
         await relay.departure()
 
 
-async def test_error_in_one_session_ends_that_session_only() -> None:
+async def test_error_in_one_session_ends_that_session_only(relay: RunningRelay) -> None:
     """A mistake of ours in one stream is logged and ends it; the others go on."""
-    hellos = MemoryHellos(crash=RuntimeError("a mistake"))
-    async with running_relay(hellos=hellos) as relay, raw_client(relay) as client, httpx2.AsyncClient() as http:
-        broken = await http.get(relay.sse_url(), headers={"mcp-protocol-version": "2025-11-25"})
-        assert broken.text == ""
+    await relay.leave("anna")
+    relay.file.execute("UPDATE messages SET direction = 'sideways'")
+    async with raw_client(relay, "bert") as client, raw_client(relay) as broken:
+        await broken.shake_hands()
+        await broken.ended.wait()
         assert "result" in await client.request("ping")
-        assert len(relay.app) == 1
+        await eventually(lambda: len(relay.app) == 1)
 
 
 async def test_client_that_answers_no_ping_is_closed() -> None:

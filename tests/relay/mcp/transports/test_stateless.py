@@ -15,7 +15,7 @@ from tests.relay.mcp.http_client import (
     client_of_patient_listener,
     http_client,
 )
-from tests.relay.mcp.mcp_relay import RunningRelay, WaitingTool, eventually, running_relay
+from tests.relay.mcp.mcp_relay import RunningRelay, WaitingTool, as_fetched, eventually, running_relay
 
 
 async def test_client_that_can_sample_is_led_to_a_session(relay: RunningRelay) -> None:
@@ -50,8 +50,8 @@ async def test_malformed_discovery_is_refused(relay: RunningRelay, body: bytes) 
 
 async def test_tools_work_without_a_session(relay: RunningRelay) -> None:
     """The token alone says whose messages these are; no session is begun."""
-    left = relay.messages.leave("anna")
-    relay.messages.leave("bert")
+    left = await relay.leave("anna")
+    await relay.leave("bert")
     async with http_client(relay) as client:
         listed = await ask_stateless(client, "tools/list")
         fetched = await ask_stateless(client, "tools/call", name="comms_get_waiting_messages", arguments={})
@@ -61,14 +61,14 @@ async def test_tools_work_without_a_session(relay: RunningRelay) -> None:
         refused = await ask_stateless(client, "tools/call", name="comms_list_calls", arguments={"agentId": "bert"})
         assert len(relay.app) == 0
     assert "comms_list_calls" in {each["name"] for each in listed.json()["result"]["tools"]}
-    assert fetched.json()["result"]["structuredContent"] == {"messages": [left.as_json()], "remaining": 0}
+    assert fetched.json()["result"]["structuredContent"] == {"messages": [as_fetched(left)], "remaining": 0}
     assert confirmed.json()["result"]["structuredContent"]["acknowledged"] == [left.id]
     assert refused.json()["result"]["structuredContent"]["error"]["code"] == "not_your_agent"
 
 
 async def test_resource_can_be_read_without_a_session(relay: RunningRelay) -> None:
     """The resource shows what waits for the token's agent."""
-    left = relay.messages.leave("anna")
+    left = await relay.leave("anna")
     async with http_client(relay) as client:
         read = await ask_stateless(client, "resources/read", uri="comms://waiting-messages")
     assert left.id in read.json()["result"]["contents"][0]["text"]

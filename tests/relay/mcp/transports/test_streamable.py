@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import httpx2
 import pytest
 import trio
 
-from actors.calls import Calls
-from actors.clients import AnsweringSession, Presence
 from actors.errors import ClientAbsent, ClientLeft
-from relay.http.listener import ListenerOptions, serve
 from relay.http.responses import LONGEST_MESSAGE
-from relay.mcp.app import McpApp
 from relay.mcp.transports.event_stream import Timing
 from relay.mcp.transports.http_body import MOST_IN_A_BATCH
 from tests.relay.mcp.http_client import http_client, initialize, standing_client
 from tests.relay.mcp.mcp_relay import (
-    MemoryCalls,
-    MemoryDirectory,
-    MemoryHellos,
-    MemoryLiveCalls,
-    MemoryMessages,
     RunningRelay,
     eventually,
     raw_client,
@@ -109,9 +99,9 @@ async def test_token_that_cannot_be_checked_is_asked_to_come_back(relay: Running
     """While the directory fails nobody new comes in, and a session goes on with the token that began it."""
     async with http_client(relay) as client:
         await client.shake_hands()
-        relay.directory.broken = True
-        assert "result" in await client.request("ping")
-        turned_away = await client.post(initialize(), mcp_session_id=None)
+        with relay.file.broken("agents"):
+            assert "result" in await client.request("ping")
+            turned_away = await client.post(initialize(), mcp_session_id=None)
     assert turned_away.status_code == 503
     assert turned_away.headers["retry-after"] == "1"
 
@@ -269,9 +259,8 @@ async def test_refusal_of_what_was_posted_is_an_answer_to_it(relay: RunningRelay
     async with http_client(relay) as client:
         without_session = await client.post(PING)
         too_rich = await client.post(b"[" + b"1," * 500_000 + b"1]")
-        relay.directory.broken = True
-        later = await client.post(initialize())
-        relay.directory.broken = False
+        with relay.file.broken("agents"):
+            later = await client.post(initialize())
         await client.shake_hands()
         batch = await client.post([PING])
         client.headers["mcp-session-id"] = "gone"
@@ -416,22 +405,8 @@ async def test_shutdown_ends_every_session_and_begins_no_more(relay: RunningRela
 
 async def test_without_its_tasks_nobody_is_let_in() -> None:
     """Before `run` there is nothing that a session could live in."""
-    app = McpApp(
-        MemoryDirectory(),
-        MemoryHellos(),
-        MemoryMessages(),
-        MemoryCalls(),
-        Presence[AnsweringSession](grace=0),
-        live_calls=cast("Calls", MemoryLiveCalls()),
-    )
-    async with trio.open_nursery() as nursery:
-        listen = partial(serve, app, ListenerOptions(grace=0), host="127.0.0.1", port=0, stop=trio.Event())
-        host, port = await nursery.start(listen)
-        async with httpx2.AsyncClient() as http:
-            headers = {"authorization": "Bearer token-anna", "accept": "*/*"}
-            refused = await http.post(f"http://{host}:{port}/mcp", json=initialize(), headers=headers)
-        nursery.cancel_scope.cancel()
-    assert refused.status_code == 503
+    async with running_relay(runs=False) as relay, http_client(relay) as client:
+        assert (await client.post(initialize())).status_code == 503
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
-from relay.mcp.client_responder import ClientResponder
+from actors.clients import ClientResponder
 from relay.simulator.load.echo_client import EchoFailed
 from relay.simulator.load.turn_tool_clients import open_turn_tool_clients
 from tests.relay.mcp.mcp_relay import RunningRelay, Speech, running_relay, turn
@@ -22,13 +22,12 @@ async def relay() -> AsyncIterator[RunningRelay]:
 
 async def test_they_repeat_what_callers_say(relay: RunningRelay) -> None:
     """Whoever of them gets the words, over either transport, answers with them; what was taken is counted."""
+    await relay.begin()
     async with open_turn_tool_clients(relay.origin, "token-anna", 2) as clients:
         for number, words in enumerate(("Hello?", "Anybody?", "Goodbye."), 1):
             speech = Speech()
             with trio.fail_after(10):
-                await ClientResponder(relay.presence, relay.live_calls.owner_of).respond(
-                    turn("anna", words, number), speech
-                )
+                await ClientResponder(relay.presence, relay.calls.owner_of).respond(turn("anna", words, number), speech)
             assert speech.text == f"You said: {words}"
     # A call stays with its client, which knows that an answer was taken when it gets the next words.
     assert sorted(each.said for each in clients) == [0, 2]
