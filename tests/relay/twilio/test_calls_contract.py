@@ -69,7 +69,7 @@ def _fits(value: str, fact: dict[str, Any]) -> bool:
 async def test_every_request_is_described() -> None:
     """Create with and without detection, redirect, hang-up, fetch and list are all as the description has them."""
     async with ordering() as bench:
-        plain = bench.order("<Response><Pause length='1'/></Response>", ring_seconds=600, time_limit=86_400)
+        plain = bench.order("<Response><Pause length='1'/></Response>", ring_seconds=120, time_limit=86_400)
         await bench.client.create(plain)
         watched = bench.order(detect_machine=bench.relay.origin + "/verdict")
         placed = await bench.client.create(watched)
