@@ -9,9 +9,9 @@ from contextlib import AbstractAsyncContextManager
 import trio
 
 from relay.attach.backoff import Pauses, keep_doing
+from relay.attach.client_session import Session
 from relay.attach.link import Link, Transport
 from relay.attach.report import Report
-from relay.attach.session import Session
 from relay.attach.turn import Brain
 
 PAUSES = Pauses(first=0.5, most=15.0, steady=5.0)

@@ -143,19 +143,19 @@ def _brain(
 ) -> Callable[[Callable[[], None]], AbstractAsyncContextManager[Brain]]:
     """Say how to open the brain that was asked for. Raises `RelayError` for what is known to be missing."""
     if command is not None:
-        from relay.attach.command import open_command_brain, split_command
+        from relay.attach.command_brain import open_command_brain, split_command
 
         words = split_command(command)
         return lambda _leave: open_command_brain(words, report)
     if claude:
         # The vendor's library takes a second to import.
-        from relay.attach.claude import open_claude_brain
+        from relay.attach.claude_brain import open_claude_brain
 
         key = given.values.get("ANTHROPIC_API_KEY")
         if not key:
             raise RelayError("--claude needs ANTHROPIC_API_KEY in the environment or in .env.")
         base_url = given.values.get("ANTHROPIC_BASE_URL") or None
         return lambda _leave: open_claude_brain(model=model, api_key=key, base_url=base_url)
-    from relay.attach.person import open_person_brain
+    from relay.attach.person_brain import open_person_brain
 
     return lambda leave: open_person_brain(sys.stdin.fileno(), report, leave)

@@ -16,10 +16,10 @@ from markdown_it import MarkdownIt
 
 from relay.attach.attachment import attach, stay_attached
 from relay.attach.backoff import Pauses
-from relay.attach.claude import open_claude_brain
-from relay.attach.command import open_command_brain
+from relay.attach.claude_brain import open_claude_brain
+from relay.attach.client_session import Session
+from relay.attach.command_brain import open_command_brain
 from relay.attach.link import Transport
-from relay.attach.session import Session
 from relay.attach.turn import Brain
 from relay.simulator.claude.stand_in import Behaviour, ClaudeStandIn, Reply, Say, serve_stand_in
 from relay.simulator.load.local_daemon import LocalDaemon, run_local_daemon

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from relay.attach.claude import CALL_CONNECTED, ClaudeBrain, conversation, open_claude_brain
+from relay.attach.claude_brain import CALL_CONNECTED, ClaudeBrain, conversation, open_claude_brain
 from relay.attach.turn import BrainFailed, Line
 from relay.simulator.claude.stand_in import Behaviour, ClaudeStandIn, MessagesRequest, Reply, Say, serve_stand_in
 from tests.relay.attach.attach_fakes import LIMIT, Said, a_turn

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from relay.attach.backoff import Pauses
-from relay.attach.command import CommandBrain, open_command_brain, split_command
+from relay.attach.command_brain import CommandBrain, open_command_brain, split_command
 from relay.attach.turn import BrainFailed
 from relay.errors import RelayError
 from tests.relay.attach.attach_fakes import BY_THE_WORD, LIMIT, KeptReport, Said, a_turn, file_has, python
@@ -62,7 +62,7 @@ async def test_a_program_that_cannot_be_had_is_an_error() -> None:
 
 async def test_a_turn_does_not_wait_for_a_program_that_keeps_dying(monkeypatch: pytest.MonkeyPatch) -> None:
     """While the program is down for longer, the answering machine may have the caller."""
-    monkeypatch.setattr("relay.attach.command._PATIENCE", 0.05)
+    monkeypatch.setattr("relay.attach.command_brain._PATIENCE", 0.05)
     report = KeptReport()
     slow = Pauses(first=10**6, most=10**6, steady=60.0)
     async with kept_running(python(""), report, slow) as brain:

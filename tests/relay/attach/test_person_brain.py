@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from relay.attach.person import PersonBrain, open_person_brain
+from relay.attach.person_brain import PersonBrain, open_person_brain
 from relay.attach.turn import BrainFailed
 from tests.relay.attach.attach_fakes import LIMIT, KeptReport, Said, a_turn
 
