@@ -1,20 +1,26 @@
-"""What a program prints, read as answers. Pure: no I/O, no clock. docs/attach.md is the protocol for its readers.
+"""Lines that are typed, piped or printed, and those of a program read as answers (docs/attach.md).
 
-bytes ──Lines──▶ lines ──read_line──▶ AnswerLine (a JSON object) │ str (plain text: the whole answer) │ BadLine
+read_some ──▶ Lines ──▶ read_line ──▶ AnswerLine (a JSON object) │ str (plain text: the whole answer) │ BadLine
 """
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+
 import attrs
 import pydantic
+import trio
 from pydantic.alias_generators import to_camel
 
 LONGEST_LINE = 1_000_000
 """Bytes; an answer that is spoken is a thousandth of it."""
 
+_MOST_READ = 65_536
+
 
 class BadLine(Exception):
-    """Say what is wrong with a line. It is ignored."""
+    """What is wrong with a line. It is ignored."""
 
 
 class AnswerLine(pydantic.BaseModel):
@@ -74,3 +80,16 @@ class Lines:
             self._unread = b""
             self._skips = True
         return lines
+
+
+async def read_some(descriptor: int) -> bytes:
+    """Wait until a descriptor has something to read, and return it; empty at its end. Cancelling loses nothing.
+
+    Not in a thread: one that is left in the middle of reading would swallow the next line typed in this terminal. Nor
+    made non-blocking, as `trio.lowlevel.FdStream` has it: the shell shares the terminal.
+    """
+    # A file is no stream that can be waited for, and never blocks.
+    with suppress(PermissionError):
+        await trio.lowlevel.wait_readable(descriptor)
+    await trio.lowlevel.checkpoint()
+    return os.read(descriptor, _MOST_READ)

@@ -10,7 +10,7 @@ import trio
 
 
 class Ended(Exception):
-    """Say why something that should go on has ended. It will be begun again."""
+    """Why something that should go on has ended. It will be begun again."""
 
 
 @attrs.frozen(kw_only=True)

@@ -1,5 +1,7 @@
 """One session with the relay, from handshake to loss: turns are answered, messages fetched, the line is kept warm.
 
+`attach` holds a brain at an agent's telephone through every loss of the connection, one session after the other.
+
 How to stream an answer, for whoever writes a client of their own:
 
 1. Declare the sampling capability (here: give the SDK a sampling callback) and shake hands in a revision that has
@@ -15,7 +17,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import attrs
@@ -35,8 +39,8 @@ from mcp_types import (
 )
 
 from relay import __version__
-from relay.attach.backoff import Ended
-from relay.attach.link import Link
+from relay.attach.backoff import Ended, Pauses, keep_doing
+from relay.attach.link import Link, Transport
 from relay.attach.mailbox import Mailbox
 from relay.attach.report import Report
 from relay.attach.turn import Brain, BrainFailed, Turn
@@ -48,6 +52,12 @@ _ERROR_SAID = 500
 PING_INTERVAL = 15.0
 PING_TIMEOUT = 10.0
 HANDSHAKE = 15.0
+
+PAUSES = Pauses(first=0.5, most=15.0, steady=5.0)
+"""Between attempts to connect. A relay that was restarted is back within a few seconds."""
+
+OpenBrain = Callable[[Callable[[], None]], AbstractAsyncContextManager[Brain]]
+"""Opens the brain; it gets a function with which to end it all."""
 
 # What the SDK raises when the relay cannot be reached or does not speak MCP; RuntimeError when its reader ended before
 # the first event, as where the relay is being stopped.
@@ -63,7 +73,7 @@ _CONNECTION_ERRORS = (
 
 
 class TokenRefused(RelayError):
-    """Say that the relay does not take the token: trying again would change nothing."""
+    """The relay does not take the token: trying again would change nothing."""
 
 
 @attrs.frozen(kw_only=True)
@@ -177,3 +187,32 @@ def _reasons(group: BaseExceptionGroup[BaseException]) -> Iterable[str]:
             yield from _reasons(error)
         else:
             yield str(error) or type(error).__name__
+
+
+async def stay_attached(session: Session, url: str, token: str, transport: Transport, pauses: Pauses = PAUSES) -> None:
+    """Hold one session after the other, for ever. Raises `TokenRefused`; cancelling ends the session."""
+
+    async def once() -> None:
+        await session.run(Link(url, token, transport))
+
+    await keep_doing(once, pauses, lambda why, pause: session.report.tell("lost", why=why, pause=pause))
+
+
+async def attach(
+    open_brain: OpenBrain, report: Report, *, url: str, token: str, transport: Transport, fetches: bool
+) -> None:
+    """Answer the agent's calls until SIGINT or SIGTERM, or until the brain has had enough.
+
+    Raises `RelayError` when the brain cannot be had, or the relay refuses the token.
+    """
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def until_told_to_stop() -> None:
+                async for _signal in signals:
+                    nursery.cancel_scope.cancel("told to stop")
+
+            nursery.start_soon(until_told_to_stop)
+            async with open_brain(nursery.cancel_scope.cancel) as brain:
+                session = Session(brain=brain, report=report, fetches=fetches)
+                await stay_attached(session, url, token, transport)

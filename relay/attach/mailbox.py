@@ -36,7 +36,7 @@ class Mailbox:
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def note(self, message: IncomingMessage) -> None:
-        """Look whether the relay says that something waits."""
+        """Take notice if the relay says that something waits."""
         match message:
             case ResourceUpdatedNotification() if str(message.params.uri) == _RESOURCE:
                 self._news.set()
@@ -62,7 +62,7 @@ class Mailbox:
                 await self._news.wait()
 
     async def _hand_over(self, client: Client) -> bool:
-        """Hand over all that can be had; say whether more is left."""
+        """Hand over all that can be had; return whether more is left."""
         while True:
             batch = await _call(client, "comms_get_waiting_messages", limit=AT_ONCE)
             if not batch["messages"]:

@@ -10,9 +10,8 @@ from typing import Any
 import attrs
 import trio
 
-from relay.attach.answer_lines import Lines
+from relay.attach.answer_lines import Lines, read_some
 from relay.attach.report import Report
-from relay.attach.standard_input import read_some
 from relay.attach.turn import BrainFailed, Say, Turn
 
 # Seconds before the time is over at which the person is told; more often would be noise over what is typed.

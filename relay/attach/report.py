@@ -36,7 +36,7 @@ class Report(Protocol):
     """Where events go."""
 
     def tell(self, event: str, **facts: Any) -> None:
-        """Tell of an event. Never waits for long, and never fails for what is in the facts."""
+        """Report an event. Never waits for long, and never fails for what is in the facts."""
         ...
 
 

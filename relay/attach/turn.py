@@ -16,7 +16,7 @@ Say: TypeAlias = Callable[[str], Awaitable[None]]
 
 
 class BrainFailed(Exception):
-    """Say why a brain has no answer. The relay is told so at once, and has the answering machine take over."""
+    """Why a brain has no answer. The relay gets it at once, and has the answering machine take over."""
 
 
 @attrs.frozen
@@ -70,7 +70,7 @@ class Turn:
         return " ".join(line.text for line in reversed(newest))
 
     def as_json(self) -> dict[str, Any]:
-        """Word the turn as docs/attach.md promises it to a program."""
+        """Return the turn as docs/attach.md promises it to a program."""
         return {
             "type": "turn",
             "callSid": self.call_sid,

@@ -82,7 +82,7 @@ def attach(
     if model is not None and not claude:
         raise click.UsageError("--model is for --claude")
     # The MCP SDK takes a while to import, which the other commands need not wait for.
-    from relay.attach.attachment import attach as run
+    from relay.attach.client_session import attach as run
     from relay.attach.link import Transport
     from relay.attach.report import JsonReport, PersonReport
 
@@ -141,7 +141,7 @@ def _token(option: str | None, file: Path | None, given: Given) -> str:
 def _brain(
     report: Report, command: str | None, model: str, given: Given, *, claude: bool
 ) -> Callable[[Callable[[], None]], AbstractAsyncContextManager[Brain]]:
-    """Say how to open the brain that was asked for. Raises `RelayError` for what is known to be missing."""
+    """Return what opens the brain that was asked for. Raises `RelayError` for what is known to be missing."""
     if command is not None:
         from relay.attach.command_brain import open_command_brain, split_command
 

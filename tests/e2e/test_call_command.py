@@ -21,7 +21,7 @@ import attrs
 import pytest
 import trio
 
-from relay.attach.standard_input import read_some
+from relay.attach.answer_lines import read_some
 from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.parties import AiClient, Turn, connected, message_left, register, repeat
 

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 import trio
 
-from relay.attach.answer_lines import Lines
-from relay.attach.standard_input import read_some
+from relay.attach.answer_lines import Lines, read_some
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
@@ -166,7 +165,7 @@ class Press:
 
 @attrs.frozen
 class Interrupt:
-    """Have the answer stop."""
+    """Stop the answer."""
 
 
 @attrs.frozen

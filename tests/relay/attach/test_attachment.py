@@ -14,10 +14,9 @@ import pytest
 import trio
 from markdown_it import MarkdownIt
 
-from relay.attach.attachment import attach, stay_attached
 from relay.attach.backoff import Pauses
 from relay.attach.claude_brain import open_claude_brain
-from relay.attach.client_session import Session
+from relay.attach.client_session import Session, attach, stay_attached
 from relay.attach.command_brain import open_command_brain
 from relay.attach.link import Transport
 from relay.attach.turn import Brain

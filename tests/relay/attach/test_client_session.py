@@ -13,9 +13,8 @@ import trio
 
 from actors.errors import ClientFailed, ClientLeft
 from relay.attach import client_session as session_module
-from relay.attach.attachment import stay_attached
 from relay.attach.backoff import Ended, Pauses
-from relay.attach.client_session import Session, TokenRefused
+from relay.attach.client_session import Session, TokenRefused, stay_attached
 from relay.attach.link import Link, Transport
 from relay.attach.turn import BrainFailed, Say, Turn
 from tests.relay.attach.attach_fakes import LIMIT, KeptReport

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relay.attach.sentences import Sentences
+from relay.attach.claude_brain import Sentences
 
 
 def cut(text: str) -> list[str]:
