@@ -174,7 +174,7 @@ def _raise_descriptor_limit(max_calls: int) -> None:
 
 
 class StoppedAtOnceError(RelayError):
-    """Say that the daemon did not drain, because it was told twice to stop."""
+    """The daemon did not drain, because it was told twice to stop."""
 
 
 @attrs.frozen

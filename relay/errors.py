@@ -14,15 +14,15 @@ class RelayError(Exception):
 
 
 class SettingsError(RelayError):
-    """Say which setting is wrong and what it takes."""
+    """Which setting is wrong and what it takes."""
 
 
 class AgentError(RelayError):
-    """Say why an agent could not be added, found or changed."""
+    """Why an agent could not be added, found or changed."""
 
 
 class DatabaseError(RelayError):
-    """Say why the database cannot be used."""
+    """Why the database cannot be used."""
 
 
 STORE_FAILURES = (StoreFailed, DatabaseError)
@@ -30,7 +30,7 @@ STORE_FAILURES = (StoreFailed, DatabaseError)
 
 
 class OutboundRefused(RelayError):
-    """Say why nothing was dialled or changed: `code` for programs, the text for whoever asked, with what to do.
+    """Why nothing was dialled or changed: `code` for programs, the text for whoever asked, with what to do.
 
     The text holds no telephone number. `details` are facts for programs, such as each refusal of the gate.
     """

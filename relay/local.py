@@ -39,7 +39,7 @@ def carrier_account(settings: Settings) -> str | None:
 
 
 def token_path(settings: Settings) -> Path:
-    """Say where the simulated carrier's secret is kept: beside the database, which is this user's own place.
+    """Return where the simulated carrier's secret is kept: beside the database, which is this user's own place.
 
     Raises `SettingsError` when `DATABASE_URL` is none.
     """

@@ -33,7 +33,7 @@ def _normalised(_context: click.Context, _option: click.Parameter, number: str |
 
 
 def _checked(read: Callable[[str], str]) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
-    """Have an option checked before the database is opened for it; an empty one stays empty."""
+    """Return a check of an option, made before the database is opened for it; an empty one stays empty."""
 
     def check(_context: click.Context, option: click.Parameter, given: str | None) -> str | None:
         try:
@@ -61,7 +61,7 @@ def _language(given: str) -> str:
 
 
 def _given(_context: click.Context, _option: click.Parameter, sentences: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Tell an option that may be repeated and was not given at all, as the others do: with None."""
+    """Return None for an option that may be repeated and was not given at all, as for the others."""
     return sentences or None
 
 
@@ -253,7 +253,7 @@ def _description(agent: Agent) -> dict[str, Any]:
 
 
 def _readable(agent: Agent) -> dict[str, str | None]:
-    """Word for people what programs get as a list, or as a text that may be empty."""
+    """Return for people what programs get as a list, or as a text that may be empty."""
     short = agent.fillers if agent.fillers is None else " | ".join(agent.fillers) or "none"
     return {
         "voice": "none" if agent.voice == "" else agent.voice,
@@ -263,7 +263,7 @@ def _readable(agent: Agent) -> dict[str, str | None]:
 
 
 def _addresses(settings: Settings, agent_id: str, token: str) -> dict[str, str]:
-    """Give the addresses at which the agent's client and the carrier reach the relay."""
+    """Return the addresses at which the agent's client and the carrier reach the relay."""
     from relay.running import find_daemon
     from relay.twilio.urls import CarrierUrls
 

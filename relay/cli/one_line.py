@@ -58,7 +58,7 @@ def _line(errors: Iterable[BaseException]) -> click.ClickException:
 
 
 def leaves_of(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    """Give each error in a group, however deep."""
+    """Yield each error in a group, however deep."""
     for each in group.exceptions:
         if isinstance(each, BaseExceptionGroup):
             yield from leaves_of(each)

@@ -513,7 +513,7 @@ class _Exchange:
             await self._arriving.send(event)
 
     def end(self) -> None:
-        """Let nothing more come, and release who waits to hand over more. Idempotent, never waits."""
+        """Take nothing more, and release who waits to hand over more. Idempotent, never waits."""
         self._arriving.close()
 
     async def receive(self) -> Any:

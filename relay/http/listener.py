@@ -43,7 +43,7 @@ _LOOKS = 50
 
 
 class ListenError(RelayError):
-    """Say why the address cannot be listened on, and what to do."""
+    """Why the address cannot be listened on, and what to do."""
 
 
 async def serve(  # noqa: ASYNC128 - started in serve_on
@@ -136,7 +136,7 @@ class _Acceptor:
         return len(self._connections) + self.arriving < self._options.max_connections
 
     async def make_room(self) -> None:
-        """Have a connection give way: a stranger's, or after a second without one that can, a known peer's."""
+        """Close a connection that can give way: a stranger's, or, after a second without one, a known peer's."""
         for _ in range(_LOOKS):
             if self._spare(known=False):
                 return
@@ -246,7 +246,7 @@ def _advice(error: OSError) -> str:
 
 
 def _set_socket_options(listening: trio.socket.SocketType) -> None:
-    """Have accepted sockets, which inherit these, notice a dead peer or a cut network in less than 9 seconds.
+    """Have accepted sockets, which inherit these options, notice a dead peer or a cut network within 9 seconds.
 
     The kernel gives up 6 seconds after the first thing that was not acknowledged: a probe, or what we sent since. What
     is sent while a probe is out begins these 6 seconds anew, once; so an idle stream must send something more often

@@ -22,11 +22,11 @@ LONGEST_MESSAGE = 1 << 20
 
 
 class Disconnected(Exception):
-    """Say that the peer went away before its request was complete."""
+    """The peer went away before its request was complete."""
 
 
 class BodyTooLarge(Exception):
-    """Say that a request's body is longer than the handler takes."""
+    """A request's body is longer than the handler takes."""
 
 
 @attrs.frozen

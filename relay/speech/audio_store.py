@@ -123,7 +123,7 @@ class AudioStore:
         return True
 
     async def expire(self, name: str) -> None:
-        """Let audio expire now; a name that is not there is no error. Who is reading it may read on."""
+        """Expire audio now; a name that is not there is no error. Who is reading it may read on."""
         if (found := await self.find(name)) is not None:
             now = self.now()
             with suppress(OSError):
@@ -189,7 +189,7 @@ class AudioStore:
         return len(expired)
 
     def _files(self) -> Iterator[StoredAudio]:
-        """Give our own files in the directory, which others may put things into, and other daemons delete from."""
+        """Yield our own files in the directory, which others may put things into, and other daemons delete from."""
         with suppress(FileNotFoundError):
             for path in self.options.directory.iterdir():
                 if path.suffix in {_SUFFIX, _UNFINISHED}:

@@ -67,7 +67,7 @@ _GAPS = re.compile(r"[\W_]+")
 
 
 class LanguageError(ValueError):
-    """Say that something is no language tag, and which one may be meant. Nothing else of what was given is in it."""
+    """That something is no language tag, and which one may be meant. Nothing else of what was given is in it."""
 
 
 def read_language(given: str) -> str:
@@ -100,7 +100,7 @@ def suggest_language(given: str) -> str | None:
 
 
 def lacking(tag: str) -> str:
-    """Say what the carrier's services are not known to do with a language; empty where they do all."""
+    """Return what the carrier's services are not known to do with a language; empty where they do all."""
     if tag == MULTILINGUAL:
         return ""
     primary = _filed(tag.partition("-")[0])

@@ -272,7 +272,7 @@ class LayoutFilter:
         return 1, "" if not after or after == "\n" or after in string.punctuation else "\\"
 
     def _dollar(self, window: str, *, complete: bool) -> _Step | None:
-        """Say a formula between two dollar signs; a sign before a digit, or after a letter, is money."""
+        """Return how a formula is read between two dollar signs; a sign before a digit, or after a letter, is money."""
         after = window[1] if len(window) > 1 else ""
         if after == "$":
             return 2, ""
@@ -322,7 +322,7 @@ class LayoutFilter:
         return 1, ""
 
     def _less_than(self, window: str, *, complete: bool, length: int = 1) -> _Step | None:
-        """Say a `<`, of which `length` characters are written, before something that can be compared."""
+        """Return how a `<` is read, of which `length` characters are written, before something that can be compared."""
         following = window[length:].lstrip(" \xa0")
         if not following and not complete:
             return None
@@ -341,7 +341,7 @@ class LayoutFilter:
         return length, f"{before}{word}" + (" " if window[length : length + 1].strip() else "")
 
     def _ampersand(self, window: str, *, complete: bool) -> _Step | None:
-        """Say an entity as its character, and any other `&` as a word."""
+        """Return an entity as its character, and any other `&` as a word."""
         length = 1
         if entity := _ENTITY.match(window):
             character = html.unescape(entity[0])
@@ -369,7 +369,7 @@ class LayoutFilter:
         return after[:1].isdigit() or (after[:1] == " " and _COMPARED.match(after.lstrip()) is not None)
 
     def _address(self, window: str, *, complete: bool) -> _Step | None:
-        """Say an address as its host, without the punctuation that belongs to the sentence."""
+        """Return an address as its host, without the punctuation that belongs to the sentence."""
         if self._before.isascii() and self._before.isalnum():
             return 1, window[0]
         if address := _ADDRESS.match(window):

@@ -35,7 +35,7 @@ _SPEED, _SHARE = (0.7, 1.2), (0.0, 1.0)
 
 
 class VoiceError(ValueError):
-    """Say why a text names no voice. The text is not in it."""
+    """Why a text names no voice. The text is not in it."""
 
 
 def read_voice(given: str) -> str:

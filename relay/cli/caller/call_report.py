@@ -59,7 +59,7 @@ class Report(Protocol):
     """Where events go."""
 
     def tell(self, event: str, **facts: Any) -> None:
-        """Tell of an event. Never waits for long."""
+        """Report an event. Never waits for long."""
         ...
 
 

@@ -171,7 +171,7 @@ class Caller:
     # ── what the caller hears ───────────────────────────────────────────────────────────────────────────────────────
 
     async def _hear(self, call: SimulatedCall) -> None:
-        """Tell of the pieces as they come, until the call is over."""
+        """Report the pieces as they come, until the call is over."""
         words = ""
         with suppress(CallOver):
             while True:
@@ -187,7 +187,7 @@ class Caller:
                 self.report.tell("piece", text=token.text, last=token.last, filler=token.preemptible)
 
     async def _watch(self, call: SimulatedCall, conversation: trio.CancelScope) -> None:
-        """Tell of what happens in the call, and end the conversation with it."""
+        """Report what happens in the call, and end the conversation with it."""
         seen = _state_of(call)
 
         def has_news() -> bool:

@@ -36,12 +36,12 @@ class Finding:
         return f"{self.detail} {self.fix}".rstrip()
 
     def as_json(self) -> dict[str, str]:
-        """Give the finding as `relay doctor --json` prints it."""
+        """Return the finding as `relay doctor --json` prints it."""
         return {"check": self.check, "status": self.verdict.value, "detail": self.detail, "mend": self.fix}
 
 
 class CheckFailed(Exception):
-    """Say what is wrong and what to do."""
+    """What is wrong and what to do."""
 
     verdict = Verdict.FAILED
 
@@ -52,13 +52,13 @@ class CheckFailed(Exception):
 
 
 class CannotTell(CheckFailed):
-    """Say why it could not be found out, which is no fault of this relay's."""
+    """Why it could not be found out, which is no fault of this relay's."""
 
     verdict = Verdict.UNKNOWN
 
 
 class NothingToAsk(CheckFailed):
-    """Say why there is nothing to look at, and what that means to callers."""
+    """Why there is nothing to look at, and what that means to callers."""
 
     verdict = Verdict.SKIPPED
 

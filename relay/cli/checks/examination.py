@@ -104,7 +104,7 @@ async def _settings(settings: Settings) -> str:
 
 
 async def _files(settings: Settings) -> str:
-    """Look whether others on this machine can read what callers said, or the secrets that are kept beside it.
+    """Check whether others on this machine can read what callers said, or the secrets that are kept beside it.
 
     Before the database is opened: that closes its own files, and then nobody would hear that they had been open.
     """
@@ -171,7 +171,7 @@ async def _agents(settings: Settings) -> str:
 
 
 async def _voices(settings: Settings) -> str:
-    """Look whether each agent's language and voice, or those of the settings, can be used in a conversation."""
+    """Check whether each agent's language and voice, or those of the settings, can be used in a conversation."""
     async with open_database(settings.database_url) as database:
         registered = await AgentRegistry(database).list()
     wrong = [sentence for agent in registered for sentence in _unusable(agent)]
@@ -187,7 +187,7 @@ async def _voices(settings: Settings) -> str:
 
 
 def _unusable(agent: Agent) -> Iterator[str]:
-    """Say what an earlier version let through, or a hand in the database wrote."""
+    """Return what an earlier version let through, or a hand in the database wrote."""
     for name, value, read in (("language", agent.language, read_language), ("voice", agent.voice, read_voice)):
         try:
             if value:

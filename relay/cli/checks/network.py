@@ -15,7 +15,7 @@ NETWORK_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL)
 
 
 def reason(error: BaseException) -> str:
-    """Name why there was no answer, as part of a sentence."""
+    """Return why there was no answer, as part of a sentence."""
     for each in chain(error):
         match each:
             case ssl.SSLCertVerificationError():
@@ -32,17 +32,17 @@ def reason(error: BaseException) -> str:
 
 
 def failed_in_tls(error: BaseException) -> bool:
-    """Say whether the server was found, and TLS was what failed."""
+    """Return whether the server was found, and TLS was what failed."""
     return any(isinstance(each, ssl.SSLError) for each in chain(error))
 
 
 def is_unknown_host(error: BaseException) -> bool:
-    """Say whether nobody could tell the address of the server."""
+    """Return whether the name of the server is unknown."""
     return any(isinstance(each, socket.gaierror) for each in chain(error))
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """Walk from an error to its causes; of a group (such as one error for each address of a host) to all of them."""
+    """Yield an error to its causes; of a group (such as one error for each address of a host) to all of them."""
     yield error
     if isinstance(error, BaseExceptionGroup):
         for each in error.exceptions:

@@ -67,7 +67,7 @@ def _where(url: str, settings: Settings) -> str:
 
 
 async def _stray(carrier: CarrierCalls, settings: Settings, registered: Iterable[Agent]) -> str:
-    """Say that those who call back TWILIO_PHONE_NUMBER reach no agent; empty where they do, or cannot."""
+    """Return that those who call back TWILIO_PHONE_NUMBER reach no agent; empty where they do, or cannot."""
     number = settings.twilio_phone_number
     if number is None or number in {each.number for each in registered}:
         return ""

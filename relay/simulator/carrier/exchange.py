@@ -129,7 +129,7 @@ class Carrier:
                 del self.calls[sid]
 
     def callee(self, number: str) -> Callee:
-        """Say who is at the other end of a number."""
+        """Return who is at the other end of a number."""
         usual = Answers() if self.dial_status == "completed" else Unanswered(self.dial_status)
         return self.callees.get(number, self.everybody or usual)
 

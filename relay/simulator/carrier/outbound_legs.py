@@ -177,7 +177,7 @@ class _Reports:
         self._send.send_nowait((self._order.verdict_callback or "", fields))
 
     def close(self) -> None:
-        """Say that there will be no more."""
+        """Note that there will be no more."""
         self._send.close()
 
     async def deliver(self) -> None:

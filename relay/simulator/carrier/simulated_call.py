@@ -230,7 +230,7 @@ class SimulatedCall:
         await self.break_line()
 
     async def freeze_line(self) -> None:
-        """Have the carrier take no more notice of what the relay sends: no speech, no `end`, no Close frame.
+        """Take no more notice of what the relay sends: no speech, no `end`, no Close frame.
 
         What the caller says still goes out. The session lasts until the call is changed over the REST API, the caller
         hangs up, or the line breaks as well.
@@ -338,7 +338,7 @@ class SimulatedCall:
             self.note_failure(failure)
 
     async def pass_time(self, seconds: float) -> bool:
-        """Let time pass on the line; say whether the call is still on, and what it was doing still wanted."""
+        """Let time pass on the line; return whether the call is still on, and what it was doing still wanted."""
         with trio.CancelScope() as self._talking:
             if self._hung_up:
                 self._talking.cancel()

@@ -41,7 +41,7 @@ class Account(Protocol):
         ...
 
     def callee(self, number: str) -> Callee:
-        """Say who is at the other end of a number."""
+        """Return who is at the other end of a number."""
         ...
 
     async def post(self, url: str, fields: Mapping[str, str]) -> httpx2.Response:

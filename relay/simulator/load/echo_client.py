@@ -120,7 +120,7 @@ class EchoClient:
                 pass
 
     def end(self) -> None:
-        """Take note that nothing more will come."""
+        """Note that nothing more will come."""
         self._is_over = True
         for waiting in self._results.values():
             waiting.close()
@@ -154,7 +154,7 @@ class EchoClient:
 
 
 def _content(message: Message) -> dict[str, Any]:
-    """Give a tool's structured content; what the protocol itself refused is an error as well."""
+    """Return a tool's structured content; what the protocol itself refused is an error as well."""
     if "result" not in message:
         error = message.get("error", {})
         return {"error": {"code": str(error.get("code", "")), "message": str(error.get("message", ""))}}

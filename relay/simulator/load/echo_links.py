@@ -29,7 +29,7 @@ MOST_AT_ONCE = 64
 
 
 class EchoFailed(Exception):
-    """Say why the echo client could not connect."""
+    """Why the echo client could not connect."""
 
 
 class Taker(Protocol):
@@ -44,7 +44,7 @@ class Taker(Protocol):
         ...
 
     def end(self) -> None:
-        """Take note that nothing more will come."""
+        """Note that nothing more will come."""
         ...
 
 
@@ -52,7 +52,7 @@ class Link(Protocol):
     """A way to the relay and back."""
 
     async def open(self, nursery: trio.Nursery, taker: Taker, *, stands: bool) -> None:
-        """Have the taker shake hands, and hand it all that comes, in a task of this nursery. Raises `EchoFailed`.
+        """Shake hands for the taker, and hand it all that comes, in a task of this nursery. Raises `EchoFailed`.
 
         Without `stands` only what is answered to its own requests comes, where the transport can do that.
         """
@@ -233,7 +233,7 @@ class _Events:
     _unread: bytes = b""
 
     def read(self, piece: bytes) -> Iterator[tuple[str, str]]:
-        """Give each event that this piece completes, as (name, data); comments and ids are passed over."""
+        """Yield each event that this piece completes, as (name, data); comments and ids are passed over."""
         *events, self._unread = (self._unread + piece).replace(b"\r\n", b"\n").split(b"\n\n")
         for event in events:
             lines = event.decode().split("\n")

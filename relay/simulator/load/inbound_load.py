@@ -87,7 +87,7 @@ async def run_load(
 
 
 def number_of(call: int) -> str:
-    """Give the party of a plan's call a number that no other has; none of them is assigned to anybody."""
+    """Return, for the party of a plan's call, a number that no other has; none of them is assigned to anybody."""
     return f"+1555{call:07d}"
 
 
@@ -115,7 +115,7 @@ class Tally:
         progress: Callable[[Progress], None] | None = None,
         stop: trio.Event | None = None,
     ) -> None:
-        """Have each call of the plan made, at its rate and within its time; `call` gets the number of each, from 0.
+        """Make each call of the plan, at its rate and within its time; `call` gets the number of each, from 0.
 
         What `call` raises of the simulator's faults is counted.
         """
@@ -157,7 +157,7 @@ class Tally:
             self.malformed += call.malformed
 
     async def _stop_at(self, stop: trio.Event, run: trio.CancelScope) -> None:
-        """Have all callers hang up, as people do: a call that only broke off is waited for by the relay."""
+        """Hang up for all callers, as people do: a call that only broke off is waited for by the relay."""
         await stop.wait()
         self._is_stopped = True
         run.deadline = trio.current_time() + HANG_UP_SECONDS

@@ -29,7 +29,7 @@ class Latency:
         return cls(p50=rank(0.5), p95=rank(0.95), p99=rank(0.99), max=rank(1))
 
     def __str__(self) -> str:
-        """Give the four numbers as a table shows them."""
+        """Return the four numbers as a table shows them."""
         return " / ".join(f"{value:g}" for value in (self.p50, self.p95, self.p99, self.max))
 
 

@@ -43,7 +43,7 @@ _FOREIGN = (
 
 
 class DaemonFailed(Exception):
-    """Say that the daemon did not start, or did not stop as it should, with its log."""
+    """The daemon did not start, or did not stop as it should, with its log."""
 
 
 @attrs.define(eq=False)

@@ -44,7 +44,7 @@ TOOL_CALLS_AT_ONCE = 16
 
 
 class CalledElsewhere(Exception):
-    """Say that the relay placed a call that this carrier does not know: with another carrier, and maybe for real."""
+    """The relay placed a call that this carrier does not know: with another carrier, and maybe for real."""
 
 
 class ToolCaller(Protocol):
@@ -105,7 +105,7 @@ async def run_outbound_load(
     progress: Callable[[Progress], None] | None = None,
     stop: trio.Event | None = None,
 ) -> OutboundReport:
-    """Have a client call so many callees, who talk with it as the plan says, and report.
+    """Call, by a client, so many callees, who talk with it as the plan says, and report.
 
     `numbers` are called in turn; without any each call goes to a number of its own, so that no limit on a number is
     met. The first call is asked for alone, to see that it is placed here. Raises `CalledElsewhere` if not, and

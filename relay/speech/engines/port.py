@@ -44,7 +44,7 @@ class Audio:
 
 
 class SpeechFailed(Exception):
-    """Say why there is no audio: `code` is snake_case for programs, the text says what is wrong and what to do.
+    """Why there is no audio: `code` is snake_case for programs, the text says what is wrong and what to do.
 
     The text is fit for a client's model: no part of what was to be spoken is in it.
     """
