@@ -246,7 +246,7 @@ def _advice(error: OSError) -> str:
 
 
 def _set_socket_options(listening: trio.socket.SocketType) -> None:
-    """Have accepted sockets, which inherit these options, notice a dead peer or a cut network within 9 seconds.
+    """Set options by which accepted sockets, which inherit them, notice a dead peer or a cut network within 9 seconds.
 
     The kernel gives up 6 seconds after the first thing that was not acknowledged: a probe, or what we sent since. What
     is sent while a probe is out begins these 6 seconds anew, once; so an idle stream must send something more often

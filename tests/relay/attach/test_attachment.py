@@ -28,6 +28,8 @@ from tests.relay.attach.attach_fakes import ANSWER_IN_TEXT, BY_THE_WORD, LIMIT, 
 pytestmark = pytest.mark.e2e
 
 PAGE = Path(__file__).parents[3] / "docs" / "attach.md"
+pytestmark = pytest.mark.e2e
+
 QUICK = Pauses(first=0.05, most=0.2, steady=60.0)
 
 RELAY = [sys.executable, "-m", "relay"]
