@@ -1,11 +1,11 @@
 """The MCP side: how an AI client connects, takes turns of calls, and fetches what was left for it.
 
     GET /sse ──▶ sse ─────────────┐
-    GET /mcp ──▶ http_stream ─────┴▶ session ◀── client_responder ◀── the running turn of a call
+    GET /mcp ──▶ http_stream ─────┴▶ session ◀── ClientResponder ◀── the running turn of a call
     POST /messages ──▶ app ───────┬▶ session's inbox ──▶ the SDK's dispatcher ──▶ server ──▶ the tools
     POST /mcp ──▶ streamable ─────┘  (of 2026-07-28: stateless ──▶ server)
-    a message was left ──▶ app.announce ──▶ push ──▶ session's outbox ──▶ sse, http_stream
-    the running turn of a call ──▶ turn desk ◀── turn_tools: a client that comes for words, and brings answers
+    a message was left ──▶ app.announce ──▶ notifications ──▶ session's outbox ──▶ sse, http_stream
+    the running turn of a call ──▶ TurnQueue ◀── tools.turns: a client that comes for words, and brings answers
 
 Both transports are our own, made of the SDK's public parts (JSONRPCDispatcher, Connection, serve_connection), for three
 reasons that were measured: their writes never wait for a peer that does not read, a client that can sample is kept in

@@ -38,8 +38,8 @@ from relay.http.responses import (
     read_body,
     refuse,
 )
+from relay.mcp.client_sessions import ClientHere, ClientSessions
 from relay.mcp.handshakes import HandshakeCache
-from relay.mcp.registry import ClientHere, Registry
 from relay.mcp.returning_clients import ReturningClients
 from relay.mcp.server import build_server, options_of
 from relay.mcp.session import McpSession
@@ -94,7 +94,7 @@ class McpApp:
         self._timing = timing or Timing()
         self._bodies = Bodies(self._timing.body_patience)
         self._returning = ReturningClients()
-        self._registry = Registry(sessions_per_agent)
+        self._registry = ClientSessions(sessions_per_agent)
         self._room = WaitingRoom(self._desks)
         tools = Toolbox(
             [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import attrs
@@ -15,8 +15,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import CONNECTION_CLOSED, METHOD_NOT_FOUND
 
 from actors.errors import ClientFailed, ClientLeft, ResponderError
-from relay.mcp.pieces import text_of, unsaid
-from relay.mcp.sampling_turn import Turn
+from relay.mcp.pieces import Pieces, text_of, unsaid
 from relay.speech.asides import without_lead
 
 log = structlog.get_logger(__name__)
@@ -26,6 +25,44 @@ Say = Callable[[str], Awaitable[None]]
 # What a client may take to let go of a cancelled turn. One that handles one request at a time (the 1.x Python SDK) goes
 # on with it to its end and answers nothing before, so then it is asked for a sign of life.
 LETTING_GO = 1.0
+
+
+@attrs.define(eq=False)
+class Turn:
+    """One sampling request. Two tasks share it: one asks, within `asking`, the other speaks what `next_text` gives."""
+
+    pieces: Pieces = attrs.field(factory=Pieces, init=False)
+    result: Mapping[str, Any] = attrs.field(factory=dict, init=False)
+    failure: ResponderError | None = attrs.field(default=None, init=False)
+    over: bool = attrs.field(default=False, init=False)
+    asking: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    async def take_piece(self, progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG002 - the SDK names it
+        """Note a piece; the dispatcher calls this from tasks of its own, in any order."""
+        self.pieces.add(progress, message or "")
+        self._changed.set()
+
+    def finish(self) -> None:
+        """Note that the result or the failure is there."""
+        self.over = True
+        self._changed.set()
+
+    def lose(self, failure: ResponderError) -> None:
+        """Stop waiting for the result; one that is there already stays."""
+        if not self.over:
+            self.failure = failure
+            self.asking.cancel("the stream ended")
+            self.finish()
+
+    async def next_text(self) -> str:
+        """Wait for what can be spoken next; empty when the request is over, because the result then says the rest."""
+        while not self.over:
+            if text := self.pieces.take():
+                return text
+            self._changed = trio.Event()
+            await self._changed.wait()
+        return ""
 
 
 @attrs.define(eq=False)

@@ -15,7 +15,7 @@ from mcp_types import ErrorData, JSONRPCError, JSONRPCMessage, JSONRPCResponse, 
 from relay.http.asgi import Header, Receive, Send
 from relay.http.responses import answer, refuse_message
 from relay.mcp.transports.event_stream import HEADERS, end_response, hang_up, write_events
-from relay.mcp.transports.outbox import LIMIT, message_event, worded
+from relay.mcp.transports.outbox import LIMIT, encode, message_event
 
 # The code of the SDKs for it; the specification has none, because it ends such a request without an answer, which a
 # response that somebody waits for cannot do.
@@ -45,13 +45,13 @@ class Exchange:
         key = None if message.id is None else coerce_request_id(message.id)
         if key in self.unanswered and not self._ended:
             self.unanswered.discard(key)
-            self._add(worded(message))
+            self._add(encode(message))
 
     def tell(self, message: JSONRPCMessage) -> None:
         """Take something that is to be said before the answers."""
         self._streams = True
         if self._size <= LIMIT:
-            self._add(worded(message))
+            self._add(encode(message))
 
     async def give_up(self, request_id: RequestId) -> None:
         """Answer a request that the client has cancelled, so that its response ends."""

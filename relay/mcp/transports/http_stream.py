@@ -19,7 +19,9 @@ log = structlog.get_logger(__name__)
 _OPENED = b": open\n\n"
 
 
-async def stand(session: HttpSession, messages: AgentMessages, timing: Timing, receive: Receive, send: Send) -> None:
+async def serve_event_stream(
+    session: HttpSession, messages: AgentMessages, timing: Timing, receive: Receive, send: Send
+) -> None:
     """Serve a GET until either side ends it, another one takes its place, or its session ends. Lets no error out.
 
     What waits is announced on each new stream again: what was announced on the former one may not have arrived.

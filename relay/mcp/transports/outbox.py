@@ -62,7 +62,7 @@ class Outbox:
         Raises `anyio.ClosedResourceError` when closed and `anyio.BrokenResourceError` when this overflows it: the two
         that the SDK's dispatcher turns into "connection closed".
         """
-        self.put(message_event(worded(item.message)))
+        self.put(message_event(encode(item.message)))
 
     def put(self, frame: bytes) -> None:
         """Queue a ready-made frame; raises as `send` does."""
@@ -116,7 +116,7 @@ class Outbox:
         self.close()
 
 
-def worded(message: JSONRPCMessage) -> bytes:
+def encode(message: JSONRPCMessage) -> bytes:
     """Word a JSON-RPC message on one line of ASCII."""
     # ASCII only: clients split the stream at every line end that Unicode knows, U+2028 in a caller's words included
     # (Python ones up to httpx-sse 0.4.0).
@@ -124,7 +124,7 @@ def worded(message: JSONRPCMessage) -> bytes:
 
 
 def message_event(text: bytes) -> bytes:
-    """Word the event that carries a message, as `worded` gives it."""
+    """Word the event that carries a message, as `encode` gives it."""
     return b"event: message\ndata: " + text + b"\n\n"
 
 

@@ -30,7 +30,7 @@ from relay.errors import STORE_FAILURES
 from relay.faults import report
 from relay.http.asgi import Header, Receive, Scope, Send
 from relay.http.responses import LONGEST_MESSAGE, Head, answer, answer_error, refuse, refuse_message
-from relay.mcp.registry import Registry
+from relay.mcp.client_sessions import ClientSessions
 from relay.mcp.server import options_of
 from relay.mcp.session import McpSession
 from relay.mcp.tools.messages import AgentMessages
@@ -39,7 +39,7 @@ from relay.mcp.transports.bodies import Bodies, receive_messages
 from relay.mcp.transports.event_stream import Timing
 from relay.mcp.transports.http_guard import RebindingGuard
 from relay.mcp.transports.http_session import HttpSession, RequestIdInUseError
-from relay.mcp.transports.http_stream import stand
+from relay.mcp.transports.http_stream import serve_event_stream
 from relay.mcp.transports.stateless import StatelessRevision, is_stateless
 from relay.store.agent_registry import AgentRegistry
 
@@ -63,7 +63,7 @@ class StreamableHttp:
         server: Server[Any],
         messages: AgentMessages,
         new_session: Callable[..., HttpSession],
-        registry: Registry,
+        registry: ClientSessions,
         timing: Timing,
         guard: RebindingGuard,
         bodies: Bodies,
@@ -212,7 +212,7 @@ class StreamableHttp:
                 session.close("client_left", in_order=True)
                 await answer(send, 204)
             case "GET" if head.accepts(_EVENTS):
-                await stand(session, self._messages, self._timing, receive, send)
+                await serve_event_stream(session, self._messages, self._timing, receive, send)
             case "GET":
                 await refuse(send, 406, "not_acceptable", f"Accept must name {_EVENTS}.")
             case _:

@@ -11,7 +11,7 @@ from relay.mcp.sampling_params import sampling_params
 from tests.relay.mcp.mcp_relay import NOW
 
 
-def worded(turn: TurnRequest) -> CreateMessageRequestParams:
+def encode(turn: TurnRequest) -> CreateMessageRequestParams:
     """Read a turn's wire form back as the SDK does, which refuses what is not of the protocol's form."""
     return CreateMessageRequestParams.model_validate(sampling_params(turn), by_name=False)
 
@@ -24,7 +24,7 @@ def request(*lines: tuple[Speaker, str] | Line, **call: object) -> TurnRequest:
 
 def test_conversation_becomes_messages() -> None:
     """The caller is the user; what the caller heard is the assistant's, whoever said it; empty lines are left out."""
-    params = worded(
+    params = encode(
         request(
             (Speaker.AGENT, "Hello, how can I help you?"),
             (Speaker.CALLER, "Who is there?"),
@@ -47,7 +47,7 @@ def test_conversation_becomes_messages() -> None:
 
 def test_metadata_names_call_and_caller() -> None:
     """The client learns which turn of which call this is, who calls, and how far that is verified."""
-    params = worded(request(caller="+1555", called="+1666", verified=True, attestation="A"))
+    params = encode(request(caller="+1555", called="+1666", verified=True, attestation="A"))
     assert params.metadata == {
         "callSid": "CA1",
         "turn": 3,
@@ -64,7 +64,7 @@ def test_metadata_names_call_and_caller() -> None:
 def test_metadata_says_who_picked_up(callee: Callee) -> None:
     """On a call that we made the client is told the carrier's verdict, once there is one."""
     turn = request(direction=Direction.OUTBOUND)
-    before, after = worded(turn).metadata, worded(attrs.evolve(turn, callee=callee)).metadata
+    before, after = encode(turn).metadata, encode(attrs.evolve(turn, callee=callee)).metadata
     assert before is not None
     assert after is not None
     assert "answeredBy" not in before
@@ -74,14 +74,14 @@ def test_metadata_says_who_picked_up(callee: Callee) -> None:
 def test_a_note_of_the_relay_is_the_user_s_in_brackets() -> None:
     """What is told to the client, and not said by anybody, is there to be answered and marked as what it is."""
     note = Line(Speaker.RELAY, "The transfer was not answered.", NOW, is_note=True)
-    params = worded(request((Speaker.AGENT, "One moment."), note))
+    params = encode(request((Speaker.AGENT, "One moment."), note))
     assert params.messages[-1].role == "user"
     assert params.messages[-1].content == TextContent(type="text", text="(The transfer was not answered.)")
 
 
 def test_system_prompt_comes_before_the_caution() -> None:
     """The call's own prompt opens, and one paragraph says that the caller's words are data."""
-    prompt = worded(request(system_prompt="You sell tea.", caller="+1555")).system_prompt
+    prompt = encode(request(system_prompt="You sell tea.", caller="+1555")).system_prompt
     assert prompt is not None
     first, caution = prompt.split("\n\n")
     assert first == "You sell tea."
@@ -100,7 +100,7 @@ def test_system_prompt_comes_before_the_caution() -> None:
 )
 def test_caution_says_how_far_the_number_is_verified(call: dict[str, object], words: str) -> None:
     """The paragraph names the other party's number and what it is worth."""
-    prompt = worded(request(**call)).system_prompt
+    prompt = encode(request(**call)).system_prompt
     assert prompt is not None
     assert words in prompt
 
@@ -118,7 +118,7 @@ def test_caution_says_how_far_the_number_is_verified(call: dict[str, object], wo
 )
 def test_an_address_does_not_get_into_the_prompt(address: str) -> None:
     """Whoever calls over the internet chooses the address, so it is told as data alone."""
-    params = worded(request(caller=address))
+    params = encode(request(caller=address))
     assert address not in (params.system_prompt or "")
     assert "an internet address" in (params.system_prompt or "")
     assert (params.metadata or {})["from"] == address
@@ -126,7 +126,7 @@ def test_an_address_does_not_get_into_the_prompt(address: str) -> None:
 
 def test_a_withheld_number_is_told_as_such() -> None:
     """Nobody knows who calls."""
-    params = worded(request(caller=""))
+    params = encode(request(caller=""))
     assert "a withheld number" in (params.system_prompt or "")
     assert (params.metadata or {})["from"] == ""
 
@@ -134,5 +134,5 @@ def test_a_withheld_number_is_told_as_such() -> None:
 @pytest.mark.parametrize(("seconds", "told"), [(8.0, 8.0), (3.26, 3.3), (0.0, 0.0)])
 def test_metadata_says_how_long_the_caller_waits(seconds: float, told: float) -> None:
     """A client can show it to a person, or choose a quicker model."""
-    metadata = worded(attrs.evolve(request(), answer_within=seconds)).metadata
+    metadata = encode(attrs.evolve(request(), answer_within=seconds)).metadata
     assert (metadata or {})["answerWithin"] == told

@@ -48,7 +48,7 @@ class ClientHere:
 
 
 @attrs.define(eq=False)
-class Registry:
+class ClientSessions:
     """The open sessions, oldest first."""
 
     per_agent: int
