@@ -391,14 +391,14 @@ class Relay:
             conversations=Conversations(dialler=dialler, reception=self._reception, urls=urls, defaults=self._defaults),
             voice_messages=VoiceMessages(
                 dialler=dialler,
-                records=self._journal,
+                journal=self._journal,
                 engine=self._vendors.speech,
                 audio=self._audio,
                 urls=urls,
                 defaults=self._defaults,
             ),
             transfers=self._transfers,
-            wishes=DoNotCallWishes(gate=self._gate, live_calls=self.calls, records=self._journal),
+            wishes=DoNotCallWishes(gate=self._gate, calls=self.calls, journal=self._journal),
         )
 
     @property

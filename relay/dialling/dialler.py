@@ -20,12 +20,15 @@ import trio
 from actors.errors import StoreFailed
 from relay.agent import Agent
 from relay.dialling import refusals
+from relay.dialling.dial_check import DiallingGate
 from relay.dialling.orphaned_calls import Reconciliation
-from relay.dialling.ports import STORE_FAILURES, Carrier, Gate, Observer
+from relay.dialling.refusals import STORE_FAILURES
 from relay.dialling.requests import CallRequest, VoiceMessageRequest
 from relay.dialling.verdict import DialKind, Verdict
 from relay.errors import OutboundRefused
+from relay.metrics import CallMeter
 from relay.twilio.call_orders import PlaceCall, PlacedCall
+from relay.twilio.rest import CarrierCalls
 from relay.twilio.rest_errors import CarrierRefused
 
 log = structlog.get_logger(__name__)
@@ -46,9 +49,9 @@ class Counted:
 class Dialler:
     """Who dials for the others. `carrier` is None where the relay has no access to its REST API."""
 
-    gate: Gate
-    carrier: Carrier | None
-    observer: Observer
+    gate: DiallingGate
+    carrier: CarrierCalls | None
+    observer: CallMeter
     reconciliation: Reconciliation
 
     async def explain(self, agent: Agent, wish: CallRequest | VoiceMessageRequest, kind: DialKind) -> Verdict:

@@ -7,12 +7,15 @@ from typing import Any
 import attrs
 import structlog
 
+from actors.call_record import CallRecord
 from actors.call_values import CallInfo, Direction
+from actors.calls import Calls
 from actors.errors import UnknownCall
 from relay.agent import Agent
+from relay.dialling.dial_check import DiallingGate
 from relay.dialling.numbers import NumberError, normalise, number_in
-from relay.dialling.ports import CallOnRecord, Gate, LiveCalls, Records
 from relay.errors import OutboundRefused
+from relay.store.call_journal import CallJournal
 from relay.store.do_not_call import UNVERIFIED_CALLER
 
 log = structlog.get_logger(__name__)
@@ -26,9 +29,9 @@ BY_CALLER = "caller"
 class DoNotCallWishes:
     """What clients ask for."""
 
-    gate: Gate
-    live_calls: LiveCalls
-    records: Records
+    gate: DiallingGate
+    calls: Calls
+    journal: CallJournal
 
     async def stop_calling(self, agent: Agent, *, number: str, call_sid: str, reason: str) -> dict[str, Any]:
         """Put a number, or the other party of a call, on the agent's list; it holds from the next dial on.
@@ -54,11 +57,11 @@ class DoNotCallWishes:
             raise OutboundRefused("number_invalid", f"This is not a telephone number in E.164 form. {hint}") from None
         return {"to": to, "added": added}
 
-    async def _call(self, agent: Agent, call_sid: str) -> CallInfo | CallOnRecord:
-        live = self.live_calls.find(agent.agent_id, call_sid)
+    async def _call(self, agent: Agent, call_sid: str) -> CallInfo | CallRecord:
+        live = self.calls.find(agent.agent_id, call_sid)
         if live is not None:
             return live.info
-        record = await self.records.get(call_sid)
+        record = await self.journal.get(call_sid)
         if record is None or record.agent_id != agent.agent_id:
             raise UnknownCall(call_sid)
         return record
@@ -68,7 +71,7 @@ class DoNotCallWishes:
 class HeardOptOuts:
     """What people say on calls. For the call actor, which knows it when it hears it."""
 
-    gate: Gate
+    gate: DiallingGate
 
     async def stop_calling(self, call: CallInfo) -> None:
         """Put whoever is on the other end of a call on the agent's list. Idempotent. Raises `StoreFailed`.
@@ -88,7 +91,7 @@ class HeardOptOuts:
             log.info("opt_out_without_number", call_sid=call.call_sid, agent_id=call.agent_id)
 
 
-def number_of_other_party(call: CallInfo | CallOnRecord) -> str:
+def number_of_other_party(call: CallInfo | CallRecord) -> str:
     """Return the number of whoever the agent talks to in a call; what the carrier says where that holds none."""
     party = call.caller if call.direction is Direction.INBOUND else call.called
     return number_in(party) or party

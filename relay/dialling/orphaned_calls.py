@@ -16,8 +16,8 @@ import attrs
 import structlog
 import trio
 
-from relay.dialling.ports import Carrier
 from relay.twilio.call_orders import CallState, UnclaimedCall
+from relay.twilio.rest import CarrierCalls
 from relay.twilio.rest_errors import CarrierRefused
 
 log = structlog.get_logger(__name__)
@@ -55,7 +55,7 @@ class Reconciliation:
         except trio.WouldBlock:
             log.warning("unclaimed_call_left", call_sid=_sid(call), code="too_many")
 
-    async def run(self, carrier: Carrier) -> None:
+    async def run(self, carrier: CarrierCalls) -> None:
         """End what is taken on, a few at a time. Runs until cancelled; calls that are still in hand then go on."""
         async with trio.open_nursery() as nursery:
             places = trio.Semaphore(_AT_ONCE)
@@ -63,7 +63,7 @@ class Reconciliation:
                 await places.acquire()
                 nursery.start_soon(self._end, carrier, call, places)
 
-    async def _end(self, carrier: Carrier, call: UnclaimedCall, places: trio.Semaphore) -> None:
+    async def _end(self, carrier: CarrierCalls, call: UnclaimedCall, places: trio.Semaphore) -> None:
         try:
             call_sid = _sid(call) or await self._name(carrier, call)
             if call_sid is None:
@@ -76,7 +76,7 @@ class Reconciliation:
         finally:
             places.release()
 
-    async def _name(self, carrier: Carrier, call: UnclaimedCall) -> str | None:
+    async def _name(self, carrier: CarrierCalls, call: UnclaimedCall) -> str | None:
         """Look for a call that has no name yet. Raises `CarrierRefused` when the last look failed."""
         for number, seconds in enumerate(_LOOKS, start=1):
             await trio.sleep(seconds)

@@ -28,16 +28,19 @@ from actors.transfer import Stage, Todo, Transfer, TransferOrder, TransferOutcom
 from relay.agent import Agent
 from relay.dialling import refusals
 from relay.dialling.defaults import Defaults
-from relay.dialling.ports import STORE_FAILURES, Carrier, Gate, Observer
+from relay.dialling.dial_check import DiallingGate
+from relay.dialling.refusals import STORE_FAILURES
 from relay.dialling.requests import TransferRequest
 from relay.dialling.verdict import DialKind, Verdict
 from relay.faults import report
+from relay.metrics import CallMeter
 from relay.reception import IncomingCall
 from relay.speech.hygiene import clean
 from relay.store.call_journal import CallJournal
 from relay.twilio import twiml
 from relay.twilio.call_orders import MAX_TWIML
 from relay.twilio.handoff_data import encode_handoff_data, read_handoff_data
+from relay.twilio.rest import CarrierCalls
 from relay.twilio.rest_errors import CarrierRefused
 from relay.twilio.urls import CarrierUrls
 
@@ -55,11 +58,11 @@ class Transfers:
 
     calls: Calls
     journal: CallJournal
-    gate: Gate
-    carrier: Carrier | None
+    gate: DiallingGate
+    carrier: CarrierCalls | None
     urls: CarrierUrls
     defaults: Defaults
-    observer: Observer
+    observer: CallMeter
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     # Something happened to a transfer. One event for all: there are few, and each only looks at its deadline anew.
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)

@@ -26,7 +26,6 @@ from relay.agent import Agent
 from relay.dialling import refusals
 from relay.dialling.defaults import Defaults
 from relay.dialling.dialler import Dialler
-from relay.dialling.ports import Records
 from relay.dialling.requests import VoiceMessageRequest
 from relay.dialling.verdict import DialKind
 from relay.errors import OutboundRefused
@@ -34,6 +33,7 @@ from relay.speech.audio_store import AudioStore
 from relay.speech.engines.port import SpeechEngine, SpeechFailed, checked_text
 from relay.speech.hygiene import clean
 from relay.speech.locales import locale_for
+from relay.store.call_journal import CallJournal
 from relay.twilio import twiml
 from relay.twilio.call_orders import MAX_TWIML, PlaceCall, PlacedCall
 from relay.twilio.rest_errors import CallOutcomeUnknown
@@ -66,7 +66,7 @@ class VoiceMessages:
     """Messages that an agent has spoken to whoever answers. `engine` is None where the carrier speaks."""
 
     dialler: Dialler
-    records: Records
+    journal: CallJournal
     engine: SpeechEngine | None
     audio: AudioStore
     urls: CarrierUrls
@@ -163,7 +163,7 @@ class VoiceMessages:
 
     async def _record(self, agent: Agent, placed: PlacedCall, request: PlaceCall) -> None:
         try:
-            await self.records.announce_call(
+            await self.journal.announce_call(
                 placed.sid,
                 agent.agent_id,
                 Direction.OUTBOUND,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import cast
 
 import attrs
 import trio
@@ -13,13 +14,15 @@ from actors.call_values import CallInfo, Direction
 from actors.errors import CallRefused, StoreFailed
 from relay.agent import Agent
 from relay.dialling.defaults import Defaults
+from relay.dialling.dial_check import DiallingGate
 from relay.dialling.dialler import Dialler
 from relay.dialling.numbers import normalise, read_number
 from relay.dialling.orphaned_calls import Reconciliation
-from relay.dialling.ports import Carrier, Gate
 from relay.dialling.verdict import DialKind, Refusal, Rule, Verdict
 from relay.errors import DatabaseError
+from relay.metrics import CallMeter
 from relay.twilio.call_orders import CallState, PlaceCall, PlacedCall
+from relay.twilio.rest import CarrierCalls
 from relay.twilio.rest_errors import CarrierRefused
 from relay.twilio.urls import CarrierUrls
 from tests.fakes import STARTED, call_info
@@ -275,8 +278,8 @@ class Parties:
     desk: FakeDesk = attrs.field(init=False)
     records: FakeRecords = attrs.field(init=False)
     carrier: FakeCarrier = attrs.field(init=False)
-    real_carrier: Carrier | None = None
-    real_gate: Gate | None = None
+    real_carrier: CarrierCalls | None = None
+    real_gate: DiallingGate | None = None
 
     def __attrs_post_init__(self) -> None:
         self.gate = FakeGate(self.log)
@@ -287,8 +290,8 @@ class Parties:
     def dialler(self, *, has_carrier: bool = True) -> Dialler:
         """Make a dialler of these."""
         return Dialler(
-            gate=self.real_gate or self.gate,
-            carrier=(self.real_carrier or self.carrier) if has_carrier else None,
-            observer=self.observer,
+            gate=self.real_gate or cast("DiallingGate", self.gate),
+            carrier=(self.real_carrier or cast("CarrierCalls", self.carrier)) if has_carrier else None,
+            observer=cast("CallMeter", self.observer),
             reconciliation=self.reconciliation,
         )

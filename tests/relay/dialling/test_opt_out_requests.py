@@ -1,18 +1,32 @@
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from actors.call_values import Direction
+from actors.calls import Calls
 from actors.errors import StoreFailed, UnknownCall
+from relay.dialling.dial_check import DiallingGate
 from relay.dialling.opt_out_requests import DoNotCallWishes, HeardOptOuts
 from relay.errors import OutboundRefused
+from relay.store.call_journal import CallJournal
 from tests.fakes import call_info
 from tests.relay.dialling.parties import OURS, THEIRS, FakeRecord, Parties, agent
 
 
 def wishes(parties: Parties) -> DoNotCallWishes:
     """Put them together."""
-    return DoNotCallWishes(gate=parties.gate, live_calls=parties.calls, records=parties.records)
+    return DoNotCallWishes(
+        gate=cast("DiallingGate", parties.gate),
+        calls=cast("Calls", parties.calls),
+        journal=cast("CallJournal", parties.records),
+    )
+
+
+def heard(parties: Parties) -> HeardOptOuts:
+    """Put together what callers say."""
+    return HeardOptOuts(cast("DiallingGate", parties.gate))
 
 
 async def test_a_number_is_listed_for_the_agent() -> None:
@@ -90,7 +104,7 @@ async def test_who_says_so_on_a_call_is_listed(direction: Direction) -> None:
     parties = Parties()
     caller, called = (THEIRS, OURS) if direction is Direction.INBOUND else (OURS, THEIRS)
     info = call_info(call_sid="CA1", direction=direction, caller=caller, called=called)
-    await HeardOptOuts(parties.gate).stop_calling(info)
+    await heard(parties).stop_calling(info)
     by = "unverified caller" if direction is Direction.INBOUND else "caller"
     assert parties.gate.listed == [(THEIRS, "my-client", "said so on call CA1", by)]
 
@@ -98,7 +112,7 @@ async def test_who_says_so_on_a_call_is_listed(direction: Direction) -> None:
 async def test_a_caller_whose_carrier_vouches_for_the_number_is_believed() -> None:
     """Only what may be forged is marked."""
     parties = Parties()
-    await HeardOptOuts(parties.gate).stop_calling(call_info(caller=THEIRS, verified=True, attestation="A"))
+    await heard(parties).stop_calling(call_info(caller=THEIRS, verified=True, attestation="A"))
     assert [by for *_, by in parties.gate.listed] == ["caller"]
 
 
@@ -106,7 +120,7 @@ async def test_a_caller_whose_carrier_vouches_for_the_number_is_believed() -> No
 async def test_a_number_inside_an_address_is_listed(address: str) -> None:
     """Whoever calls from it is the one who could be called."""
     parties = Parties()
-    await HeardOptOuts(parties.gate).stop_calling(call_info(caller=address))
+    await heard(parties).stop_calling(call_info(caller=address))
     assert [number for number, *_ in parties.gate.listed] == [THEIRS]
 
 
@@ -114,14 +128,14 @@ async def test_a_number_inside_an_address_is_listed(address: str) -> None:
 async def test_an_address_without_a_number_lists_nobody(address: str) -> None:
     """There is nobody to be called."""
     parties = Parties()
-    await HeardOptOuts(parties.gate).stop_calling(call_info(caller=address))
+    await heard(parties).stop_calling(call_info(caller=address))
     assert parties.gate.listed == []
 
 
 async def test_who_says_so_and_withholds_the_number_is_no_error() -> None:
     """There is nobody to be listed, and the call goes on."""
     parties = Parties()
-    await HeardOptOuts(parties.gate).stop_calling(call_info(caller="anonymous"))
+    await heard(parties).stop_calling(call_info(caller="anonymous"))
     assert parties.gate.listed == []
 
 
@@ -130,4 +144,4 @@ async def test_a_wish_that_was_not_kept_is_told() -> None:
     parties = Parties()
     parties.gate.failing = True
     with pytest.raises(StoreFailed):
-        await HeardOptOuts(parties.gate).stop_calling(call_info(caller=THEIRS))
+        await heard(parties).stop_calling(call_info(caller=THEIRS))

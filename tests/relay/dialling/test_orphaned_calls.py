@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import trio
 from trio.testing import MockClock
 
 from relay.dialling.orphaned_calls import Reconciliation
 from relay.twilio.call_orders import CallState, PlaceCall, PlacedCall, UnclaimedCall
+from relay.twilio.rest import CarrierCalls
 from relay.twilio.rest_errors import CarrierRefused
 from tests.fakes import STARTED
 from tests.relay.dialling.parties import OURS, PUBLIC_URL, THEIRS, FakeCarrier
@@ -42,7 +44,7 @@ async def reconciling(carrier: FakeCarrier) -> AsyncIterator[Reconciliation]:
     """End unclaimed calls for the length of the block."""
     reconciliation = Reconciliation()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(reconciliation.run, carrier)
+        nursery.start_soon(reconciliation.run, cast("CarrierCalls", carrier))
         yield reconciliation
         nursery.cancel_scope.cancel()
 
@@ -127,7 +129,7 @@ async def test_telling_it_never_waits(autojump_clock: MockClock) -> None:
     for number in range(150):
         reconciliation.on_unclaimed(unclaimed(f"CA{number}"))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(reconciliation.run, carrier)
+        nursery.start_soon(reconciliation.run, cast("CarrierCalls", carrier))
         await trio.sleep(1)
         nursery.cancel_scope.cancel()
     assert sorted(carrier.hung_up) == sorted(f"CA{number}" for number in range(100))

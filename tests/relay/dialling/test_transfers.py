@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from xml.etree import ElementTree as ET
 
 import attrs
@@ -32,10 +32,12 @@ from relay.dialling.requests import TransferRequest
 from relay.dialling.transfers import Transfers
 from relay.dialling.verdict import GateRules
 from relay.errors import DatabaseError, OutboundRefused
+from relay.metrics import CallMeter
 from relay.reception import IncomingCall
 from relay.store.call_journal import CallJournal
 from relay.store.database import Database, open_database
 from relay.twilio.handoff_data import read_handoff_data
+from relay.twilio.rest import CarrierCalls
 from relay.twilio.rest_errors import CarrierRefused
 from relay.twilio.urls import CarrierUrls
 from tests.fakes import MemoryLine, RecordingObserver, call_info
@@ -86,10 +88,10 @@ class Exchange:
             calls=self.calls,
             journal=self.journal,
             gate=DiallingGate(self.database, self.rules),
-            carrier=self.carrier,
+            carrier=cast("CarrierCalls | None", self.carrier),
             urls=CarrierUrls(PUBLIC_URL),
             defaults=DEFAULTS,
-            observer=self.observer,
+            observer=cast("CallMeter", self.observer),
         )
 
     async def connect(self, **changes: object) -> MemoryLine:
@@ -575,7 +577,7 @@ async def test_one_transfer_that_goes_wrong_does_not_end_the_others(tmp_path: Pa
         await handoff_data(line)
         await here.lose(line)
         assert await here.outcome() is TransferOutcome.LOST
-        here.transfers.carrier = carrier
+        here.transfers.carrier = cast("CarrierCalls", carrier)
         await here.connect(attempt=1)
         await here.transfers.transfer_call(agent(), wish())
         await carrier.was_redirected.wait()

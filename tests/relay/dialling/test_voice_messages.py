@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -19,6 +19,7 @@ from relay.errors import DatabaseError, OutboundRefused
 from relay.speech.audio_store import AudioOptions, AudioStore
 from relay.speech.engines.port import SpeechFailed
 from relay.store.agent_registry import AgentRegistry
+from relay.store.call_journal import CallJournal
 from relay.store.database import open_database
 from relay.twilio.rest_errors import CallOutcomeUnknown, CarrierRefused
 from tests.fakes_store import WallClock
@@ -49,7 +50,7 @@ def messages(
     """Put the messages together."""
     return VoiceMessages(
         dialler=parties.dialler(has_carrier=has_carrier),
-        records=parties.records,
+        journal=cast("CallJournal", parties.records),
         engine=engine,
         audio=audio,
         urls=parties.urls,
