@@ -50,7 +50,6 @@ from relay import local as local_mode
 from relay import logs
 from relay.agent import Agent
 from relay.dialling.defaults import Defaults
-from relay.dialling.desk import OutboundDesk
 from relay.dialling.dial_check import DiallingGate
 from relay.dialling.dialler import Dialler
 from relay.dialling.opt_out import opt_out_listener
@@ -68,6 +67,7 @@ from relay.http.pages import HealthPages, OperatorPages, build_app
 from relay.mcp.app import McpApp
 from relay.mcp.tools.live_calls import AgentCalls
 from relay.mcp.tools.outbound import outbound_tools
+from relay.mcp.tools.toolbox import Tool
 from relay.mcp.transports.http_guard import RebindingGuard
 from relay.metrics import CallMeter
 from relay.reception import Reception
@@ -372,14 +372,14 @@ class Relay:
             messages=messages,
             calls=AgentCalls(live=self.calls, journal=self._journal, carrier=vendors.carrier),
             presence=presence,
-            more_tools=outbound_tools(self._outbound_desk()),
+            more_tools=self._outbound_tools(),
             guard=self._guard,
         )
         self._meter.live_calls.set_function(lambda: len(self.calls.live()))
         self._meter.places_taken.set_function(self.calls.occupied)
         self._meter.client_sessions.set_function(lambda: len(self._clients))
 
-    def _outbound_desk(self) -> OutboundDesk:
+    def _outbound_tools(self) -> list[Tool[Any]]:
         urls = CarrierUrls(self._public_url)
         dialler = Dialler(
             gate=self._gate,
@@ -387,9 +387,9 @@ class Relay:
             observer=self._meter,
             reconciliation=self._vendors.reconciliation,
         )
-        return OutboundDesk(
-            conversations=Conversations(dialler=dialler, reception=self._reception, urls=urls, defaults=self._defaults),
-            voice_messages=VoiceMessages(
+        return outbound_tools(
+            Conversations(dialler=dialler, reception=self._reception, urls=urls, defaults=self._defaults),
+            VoiceMessages(
                 dialler=dialler,
                 journal=self._journal,
                 engine=self._vendors.speech,
@@ -397,8 +397,8 @@ class Relay:
                 urls=urls,
                 defaults=self._defaults,
             ),
-            transfers=self._transfers,
-            wishes=DoNotCallWishes(gate=self._gate, calls=self.calls, journal=self._journal),
+            self._transfers,
+            DoNotCallWishes(gate=self._gate, calls=self.calls, journal=self._journal),
         )
 
     @property

@@ -22,10 +22,9 @@ from relay.agent import Agent
 from relay.dialling import refusals
 from relay.dialling.dial_check import DiallingGate
 from relay.dialling.orphaned_calls import Reconciliation
-from relay.dialling.refusals import STORE_FAILURES
 from relay.dialling.requests import CallRequest, VoiceMessageRequest
 from relay.dialling.verdict import DialKind, Verdict
-from relay.errors import OutboundRefused
+from relay.errors import STORE_FAILURES, OutboundRefused
 from relay.metrics import CallMeter
 from relay.twilio.call_orders import PlaceCall, PlacedCall
 from relay.twilio.rest import CarrierCalls

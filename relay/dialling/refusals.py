@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.errors import CallRefused, StoreFailed
+from actors.errors import CallRefused
 from relay.dialling.verdict import Verdict
-from relay.errors import DatabaseError, OutboundRefused
+from relay.errors import OutboundRefused
 from relay.twilio.call_orders import MAX_TWIML
 from relay.twilio.rest_errors import CarrierRefused
-
-STORE_FAILURES = (StoreFailed, DatabaseError)
-"""What the gate and the journal may raise when the database cannot be used: a write the one, a read the other."""
 
 
 def dry_run(verdict: Verdict) -> dict[str, Any]:

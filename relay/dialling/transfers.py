@@ -29,9 +29,9 @@ from relay.agent import Agent
 from relay.dialling import refusals
 from relay.dialling.defaults import Defaults
 from relay.dialling.dial_check import DiallingGate
-from relay.dialling.refusals import STORE_FAILURES
 from relay.dialling.requests import TransferRequest
 from relay.dialling.verdict import DialKind, Verdict
+from relay.errors import STORE_FAILURES
 from relay.faults import report
 from relay.metrics import CallMeter
 from relay.reception import IncomingCall

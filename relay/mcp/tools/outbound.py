@@ -1,8 +1,12 @@
 """The tools for using the telephone: call somebody, send a spoken message, pass a call on, stop calling a number.
 
-    arguments ──checked──▶ CallWish, VoiceMessageWish, TransferWish ──▶ Outbound ──▶ what was placed
-                                                                                └─▶ dry run: the gate's verdict
-                                                                                └─▶ OutboundRefused: an error result
+    comms_make_call ──────────▶ CallRequest ─────────▶ Conversations ───┐
+    comms_send_voice_message ─▶ VoiceMessageRequest ─▶ VoiceMessages ───┴──▶ dialler: gate, carrier
+    comms_transfer_call ──────▶ TransferRequest ─────▶ Transfers ──────────▶ gate, the live call
+    comms_stop_calling ─────────────────────────────▶ DoNotCallWishes ────▶ gate
+
+Each answers with what was placed; a dry run with the gate's verdict; `OutboundRefused` becomes an error result, and
+then nothing was dialled unless it says so.
 
 What they take is in `outbound_arguments`. Here is what they give back, and what a model must know to use them well.
 """
@@ -17,8 +21,11 @@ from pydantic import Field
 
 from actors.errors import UnknownCall
 from relay.agent import Agent
-from relay.dialling.desk import OutboundDesk
+from relay.dialling.opt_out_requests import DoNotCallWishes
+from relay.dialling.outbound_calls import Conversations
 from relay.dialling.requests import CallRequest, TransferRequest, VoiceMessageRequest
+from relay.dialling.transfers import Transfers
+from relay.dialling.voice_messages import VoiceMessages
 from relay.mcp.tools.outbound_arguments import MakeCall, SendVoiceMessage, StopCalling, TransferCall
 from relay.mcp.tools.results import Failure, Result
 from relay.mcp.tools.toolbox import Tool, ToolError
@@ -170,7 +177,9 @@ _ONLY_ADDS = types.ToolAnnotations(
 )
 
 
-def outbound_tools(outbound: OutboundDesk) -> list[Tool[Any]]:
+def outbound_tools(
+    conversations: Conversations, voice_messages: VoiceMessages, transfers: Transfers, opt_outs: DoNotCallWishes
+) -> list[Tool[Any]]:
     """Make the tools over what an agent can do with the telephone besides answering it."""
 
     async def make_call(agent: Agent, arguments: MakeCall) -> Result:
@@ -184,13 +193,13 @@ def outbound_tools(outbound: OutboundDesk) -> list[Tool[Any]]:
             on_voicemail=arguments.on_voicemail,
             for_voicemail=arguments.voicemail_message.strip(),
         )
-        return _placed(PlacedCall, await outbound.make_call(agent, wish))
+        return _placed(PlacedCall, await conversations.make_call(agent, wish))
 
     async def send_voice_message(agent: Agent, arguments: SendVoiceMessage) -> Result:
         wish = VoiceMessageRequest(
             **arguments.wish(), text=arguments.text, voice=arguments.voice, language=arguments.language
         )
-        return _placed(PlacedVoiceMessage, await outbound.send_voice_message(agent, wish))
+        return _placed(PlacedVoiceMessage, await voice_messages.send(agent, wish))
 
     async def transfer_call(agent: Agent, arguments: TransferCall) -> Result:
         wish = TransferRequest(
@@ -199,11 +208,11 @@ def outbound_tools(outbound: OutboundDesk) -> list[Tool[Any]]:
             announcement=arguments.announcement_text,
             confirm=arguments.confirm,
         )
-        return _placed(Transferring, await outbound.transfer_call(agent, wish))
+        return _placed(Transferring, await transfers.transfer_call(agent, wish))
 
     async def stop_calling(agent: Agent, arguments: StopCalling) -> StoppedNumber:
         try:
-            done = await outbound.stop_calling(
+            done = await opt_outs.stop_calling(
                 agent, number=arguments.number, call_sid=arguments.call_sid, reason=arguments.reason
             )
         except UnknownCall:  # which elsewhere is about live calls

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import attrs
 import httpx2
@@ -34,13 +34,11 @@ from actors.policy import Policy
 from actors.ports import Responder
 from actors.turn_queue import DeskOptions
 from relay.agent import Agent
-from relay.dialling.desk import OutboundDesk
 from relay.http.listener import ListenerOptions, serve
 from relay.mcp.app import McpApp
 from relay.mcp.session import McpSession
 from relay.mcp.tools.arguments import Arguments
 from relay.mcp.tools.live_calls import AgentCalls
-from relay.mcp.tools.outbound import outbound_tools
 from relay.mcp.tools.results import Result
 from relay.mcp.tools.toolbox import Tool, Toolbox, ToolCall
 from relay.mcp.transports.event_stream import Timing
@@ -346,7 +344,7 @@ async def running_relay(
             desk_options=desk_options,
             timing=timing,
             sessions_per_agent=sessions_per_agent,
-            more_tools=[*outbound_tools(cast("OutboundDesk", outbound)), *more_tools],
+            more_tools=[*outbound.tools(), *more_tools],
             guard=RebindingGuard(public_url),
         )
         async with trio.open_nursery() as tasks, trio.open_nursery() as nursery:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import trio
 
 from actors.errors import UnknownCall
 from relay.agent import Agent
+from relay.dialling.opt_out_requests import DoNotCallWishes
+from relay.dialling.outbound_calls import Conversations
 from relay.dialling.requests import CallRequest, TransferRequest, VoiceMessageRequest
+from relay.dialling.transfers import Transfers
+from relay.dialling.voice_messages import VoiceMessages
+from relay.mcp.tools.outbound import outbound_tools
+from relay.mcp.tools.toolbox import Tool
 from tests.sids import sid
 
 Wish = CallRequest | VoiceMessageRequest | TransferRequest
@@ -35,6 +41,15 @@ class MemoryOutbound:
     wishes: list[tuple[str, Wish]] = attrs.field(factory=list)
     stopped: list[tuple[str, str, str, str]] = attrs.field(factory=list)
 
+    def tools(self) -> list[Tool[Any]]:
+        """Return the tools over it."""
+        return outbound_tools(
+            cast("Conversations", self),
+            cast("VoiceMessages", self),
+            cast("Transfers", self),
+            cast("DoNotCallWishes", self),
+        )
+
     async def make_call(self, agent: Agent, wish: CallRequest) -> dict[str, Any]:
         return await self._take(agent, wish) or {
             "callSid": sid(),
@@ -43,7 +58,7 @@ class MemoryOutbound:
             "from": "+15550002222",
         }
 
-    async def send_voice_message(self, agent: Agent, wish: VoiceMessageRequest) -> dict[str, Any]:
+    async def send(self, agent: Agent, wish: VoiceMessageRequest) -> dict[str, Any]:
         return await self._take(agent, wish) or {
             "callSid": sid(),
             "status": "queued",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import mcp_types as types
@@ -15,11 +15,9 @@ from mcp.client.sse import sse_client
 from actors.call_values import Voicemail
 from actors.errors import StoreFailed, UnknownCall
 from relay.agent import Agent
-from relay.dialling.desk import OutboundDesk
 from relay.dialling.requests import CallRequest, TransferRequest, VoiceMessageRequest
 from relay.errors import OutboundRefused
-from relay.mcp.tools.outbound import outbound_tools
-from relay.mcp.tools.toolbox import Tool, Toolbox
+from relay.mcp.tools.toolbox import Toolbox
 from tests.relay.mcp.mcp_relay import NOW, RunningRelay, called
 from tests.relay.mcp.memory_outbound import VERDICT, MemoryOutbound
 from tests.sids import sid
@@ -33,11 +31,6 @@ TRANSFER: dict[str, Any] = {"to": BERLIN, "callSid": sid()}
 DIALLING = (("comms_make_call", CALL), ("comms_send_voice_message", MESSAGE), ("comms_transfer_call", TRANSFER))
 
 
-def tools_of(outbound: MemoryOutbound) -> list[Tool[Any]]:
-    """Make the tools over a desk that only keeps what it is asked for."""
-    return outbound_tools(cast("OutboundDesk", outbound))
-
-
 def a_telephone(failure: Exception | None = None) -> MemoryOutbound:
     return MemoryOutbound(failure=failure, calls={("anna", sid()), ("bert", sid(2))})
 
@@ -46,13 +39,13 @@ async def call(
     outbound: MemoryOutbound, name: str, arguments: dict[str, Any], agent: Agent = ANNA
 ) -> types.CallToolResult:
     """Call a tool, and check its result, good or bad, as the TypeScript clients do."""
-    result = await called(Toolbox(tools_of(outbound)), agent, name, arguments)
+    result = await called(Toolbox(outbound.tools()), agent, name, arguments)
     jsonschema.validate(result.structured_content, schema_of(name))
     return result
 
 
 def schema_of(name: str) -> dict[str, Any]:
-    (definition,) = (each for each in Toolbox(tools_of(MemoryOutbound())).definitions if each.name == name)
+    (definition,) = (each for each in Toolbox(MemoryOutbound().tools()).definitions if each.name == name)
     assert definition.output_schema is not None
     return definition.output_schema
 
@@ -213,7 +206,7 @@ async def test_every_way_with_a_machine_can_be_asked_for(wish: Voicemail) -> Non
     _, wished = outbound.wishes[0]
     assert isinstance(wished, CallRequest)
     assert wished.on_voicemail is wish
-    (definition, *_) = Toolbox(tools_of(outbound)).definitions
+    (definition, *_) = Toolbox(outbound.tools()).definitions
     assert wish.value in definition.input_schema["properties"]["onVoicemail"]["enum"]
 
 
@@ -457,7 +450,7 @@ async def test_unknown_call_names_no_number() -> None:
 
 def test_hosts_are_told_what_a_tool_does_to_the_world() -> None:
     """What makes a telephone ring is marked so that hosts ask first; stopping calls is not, and may be repeated."""
-    hints = {each.name: each.annotations for each in Toolbox(tools_of(MemoryOutbound())).definitions}
+    hints = {each.name: each.annotations for each in Toolbox(MemoryOutbound().tools()).definitions}
     for name, _ in DIALLING:
         assert hints[name] == types.ToolAnnotations(
             read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=True

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import mcp_types as types
@@ -21,12 +21,10 @@ from actors.clients import AnsweringSession, Presence
 from actors.errors import StoreFailed, UnknownCall
 from actors.turn_queue import TurnQueues
 from relay.agent import Agent
-from relay.dialling.desk import OutboundDesk
 from relay.errors import DatabaseError, OutboundRefused
 from relay.mcp.tools.arguments import Arguments
 from relay.mcp.tools.live_calls import AgentCalls, call_tools
 from relay.mcp.tools.messages import AcknowledgeMessages, AgentMessages, GetWaitingMessages, message_tools
-from relay.mcp.tools.outbound import outbound_tools
 from relay.mcp.tools.results import Result
 from relay.mcp.tools.toolbox import Tool, Toolbox
 from relay.mcp.tools.turns import turn_tools
@@ -77,7 +75,7 @@ def all_tools(database: Database | None = None) -> Toolbox:
         [
             *message_tools(AgentMessages(messages, calls)),
             *call_tools(AgentCalls(live=calls, journal=journal)),
-            *outbound_tools(cast("OutboundDesk", MemoryOutbound())),
+            *MemoryOutbound().tools(),
             *turn_tools(WaitingRoom(TurnQueues(presence, calls)), calls),
         ]
     )
