@@ -156,7 +156,7 @@ class Calls:
     """Know every call. One instance, in one Trio thread, with one task in `run`. `now` is the wall clock."""
 
     services: CallServices
-    presence: Presence  # type: ignore[type-arg]  # whatever a session is, only its availability matters here
+    presence: Presence
     max_calls: int
     now: Callable[[], datetime] = _now
     draining: bool = attrs.field(default=False, init=False)

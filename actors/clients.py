@@ -23,14 +23,14 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Generic, Protocol, TypeVar
+from typing import TypeVar
 
 import attrs
 import trio
 
 from actors.call_values import NOBODY, Availability, CallInfo, Owner, TurnRequest
 from actors.errors import ClientAbsent
-from actors.ports import Answer
+from actors.ports import Answer, AnsweringSession
 
 
 class Reachability(StrEnum):
@@ -71,38 +71,20 @@ def availability_of(ways: Iterable[Reachability], *, just_lost: bool) -> Availab
     return Availability.WAKEABLE if Reachability.WAKE_UP in found else Availability.AWAY
 
 
-class ClientSession(Protocol):
-    """One connection of a client that can answer turns, as far as presence needs to know it."""
-
-    @property
-    def agent_id(self) -> str:
-        """The agent it acts for."""
-        ...
-
-
-class AnsweringSession(ClientSession, Protocol):
-    """A session that answers turns, whichever way it reaches its client."""
-
-    async def respond(self, request: TurnRequest, answer: Answer) -> None:
-        """Answer one turn through `answer`. Raises a `ResponderError`; cancelled, the question is withdrawn."""
-        ...
-
-
-SessionT = TypeVar("SessionT", bound=ClientSession)
 Watcher = Callable[[Availability], None]
 
 
 @attrs.define(eq=False)
-class Presence(Generic[SessionT]):
+class Presence:
     """Know which sessions are here. One instance, in one Trio thread, with one task in `run`."""
 
     grace: float
-    _sessions: dict[str, list[tuple[SessionT, Reachability]]] = attrs.field(factory=dict, init=False)
+    _sessions: dict[str, list[tuple[AnsweringSession, Reachability]]] = attrs.field(factory=dict, init=False)
     _lost_until: dict[str, float] = attrs.field(factory=dict, init=False)
     _watchers: dict[str, set[Watcher]] = attrs.field(factory=dict, init=False)
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
 
-    def arrive(self, session: SessionT, way: Reachability = Reachability.SAMPLING) -> None:
+    def arrive(self, session: AnsweringSession, way: Reachability = Reachability.SAMPLING) -> None:
         """Count a session that can be reached from now on; it becomes its agent's newest. Idempotent.
 
         One that is here, but can be reached in another way now, keeps its place.
@@ -122,7 +104,7 @@ class Presence(Generic[SessionT]):
         if self.availability(session.agent_id) is not before:
             self._publish(session.agent_id)
 
-    def leave(self, session: SessionT, *, is_lost: bool = True) -> None:
+    def leave(self, session: AnsweringSession, *, is_lost: bool = True) -> None:
         """Forget a session. A session that never arrived, or left already, is no error.
 
         One that `is_lost` may be back in a moment; one that merely has nothing more to say now is not waited for.
@@ -141,7 +123,7 @@ class Presence(Generic[SessionT]):
         if self.availability(agent_id) is not before:
             self._publish(agent_id)
 
-    def newest(self, agent_id: str, claimed_by: object | None = None) -> SessionT | None:
+    def newest(self, agent_id: str, claimed_by: object | None = None) -> AnsweringSession | None:
         """Return the session that gets the agent's next turn, or None when none can answer.
 
         That is the one that has claimed the turn's call (`Owner.session`), as long as it is here and can answer.
@@ -197,7 +179,7 @@ def _nobody(_call: CallInfo) -> Owner:
 class ClientResponder:
     """Answer turns through an agent's best session, or the one that has claimed the call. A Responder."""
 
-    presence: Presence[AnsweringSession]
+    presence: Presence
     owner_of: Callable[[CallInfo], Owner] = _nobody
 
     async def respond(self, request: TurnRequest, answer: Answer) -> None:

@@ -73,6 +73,19 @@ class Responder(Protocol):
         ...
 
 
+class AnsweringSession(Protocol):
+    """A session of a client, whichever way it reaches the client: by sampling, or by the tool that waits for turns."""
+
+    @property
+    def agent_id(self) -> str:
+        """The agent it acts for."""
+        ...
+
+    async def respond(self, request: TurnRequest, answer: Answer) -> None:
+        """Answer one turn through `answer`. Raises a `ResponderError`; cancelled, the question is withdrawn."""
+        ...
+
+
 class MessageStore(Protocol):
     """Where what a caller leaves is kept until the client has confirmed it."""
 

@@ -35,7 +35,7 @@ from attrs.validators import ge, gt
 
 from actors.call_values import NOBODY, Owner, TurnRequest
 from actors.calls import Call, Calls
-from actors.clients import AnsweringSession, Presence, Reachability
+from actors.clients import Presence, Reachability
 from actors.errors import CallError, ClientLeft
 from actors.events import OwnerChanged
 from actors.ports import Answer
@@ -176,7 +176,7 @@ class TurnQueue:
     """
 
     agent_id: str
-    _presence: Presence[AnsweringSession]
+    _presence: Presence
     _calls: Calls
     _options: DeskOptions
     _on_change: Callable[[TurnQueue], None]
@@ -432,7 +432,7 @@ class TurnQueue:
 class TurnQueues:
     """Know the queue of each agent. One instance, with one task in `run`, which ends the graces."""
 
-    presence: Presence[AnsweringSession]
+    presence: Presence
     calls: Calls
     options: DeskOptions = attrs.field(factory=DeskOptions)
     # Weak, so that there is one queue for an agent as long as anybody holds it, and none when nobody does; one with

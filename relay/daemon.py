@@ -41,7 +41,7 @@ from sqlalchemy import text
 from actors.call_session import CallServices
 from actors.call_values import CallInfo, Owner
 from actors.calls import Calls
-from actors.clients import AnsweringSession, ClientResponder, Presence
+from actors.clients import ClientResponder, Presence
 from actors.commands import By
 from actors.events import CallEnded, CallGone, CallNews, ClientWanted, MessageLeft, OwnerChanged, TransferMoved
 from actors.policy import Policy
@@ -323,7 +323,7 @@ class Relay:
             )
         )
         messages = WaitingMessages(database)
-        presence = Presence[AnsweringSession](grace=RECONNECT_GRACE)
+        presence = Presence(grace=RECONNECT_GRACE)
         self._meter = CallMeter()
         responders: dict[By, Responder] = {By.CLIENT: SpokenResponder(ClientResponder(presence, self._owner_of))}
         if vendors.machine is not None:

@@ -49,7 +49,7 @@ from rich.table import Table
 from actors.call_session import CallServices, CallSession
 from actors.call_values import Availability, CallInfo, Direction, Line, MessageDraft, Reason, Speaker, TurnRequest
 from actors.calls import Calls
-from actors.clients import AnsweringSession, ClientResponder, Presence
+from actors.clients import ClientResponder, Presence
 from actors.commands import By, StartTurn
 from actors.conversation import Conversation
 from actors.events import CallerGone, PhoneEvent, PieceSaid, SpeechPlayed, TurnFinished, UtteranceHeard
@@ -441,7 +441,7 @@ async def held_words(calls: int, directory: Path) -> AsyncIterator[Round]:
 @asynccontextmanager
 async def sampling(directory: Path) -> AsyncIterator[Round]:
     """Ask a client for a turn over a real event stream; it lives in a task of this process."""
-    presence, here = Presence[AnsweringSession](grace=10), trio.Event()
+    presence, here = Presence(grace=10), trio.Event()
     request = TurnRequest(call=CALL, turn=1, history=HISTORY)
     async with database_in(directory) as database, trio.open_nursery() as nursery:
         agents = AgentRegistry(database)

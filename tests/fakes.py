@@ -33,6 +33,16 @@ def call_info(**changes: object) -> CallInfo:
     return CallInfo(**(given | changes))  # type: ignore[arg-type]
 
 
+@attrs.frozen(eq=False)
+class Session:
+    """A client session that is asked directly."""
+
+    agent_id: str = "my-client"
+
+    async def respond(self, request: TurnRequest, answer: Answer) -> None:
+        await answer.say("asked")
+
+
 @attrs.define(eq=False, slots=False)
 class MemoryLine:
     """A `PhoneLine` whose carrier is the test: `carrier_says` in, `frames` out, `log` both."""

@@ -23,7 +23,7 @@ import trio
 from mcp_types import JSONRPCMessage
 
 from actors.call_values import CallInfo
-from actors.clients import AnsweringSession, Presence
+from actors.clients import Presence
 from actors.events import OwnerChanged
 from actors.turn_queue import DeskOptions, TurnQueues
 from relay.errors import STORE_FAILURES
@@ -75,7 +75,7 @@ class McpApp:
         hellos: ClientHellos,
         messages: WaitingMessages,
         calls: AgentCalls,
-        presence: Presence[AnsweringSession],
+        presence: Presence,
         desk_options: DeskOptions | None = None,
         timing: Timing | None = None,
         sessions_per_agent: int = SESSIONS_PER_AGENT,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import attrs
 import pytest
 import trio
 import trio.testing
@@ -16,15 +15,10 @@ from actors.commands import By
 from actors.errors import CallRefused, UnknownCall
 from actors.events import CallerGone, UtteranceHeard
 from actors.policy import Policy
-from tests.fakes import MemoryLine, RecordingObserver, ScriptedResponder, call_info, saying
+from tests.fakes import MemoryLine, RecordingObserver, ScriptedResponder, Session, call_info, saying
 from tests.fakes_store import MemoryJournal, MemoryMessageStore
 
 POLICY = Policy(has_answering_machine=True)
-
-
-@attrs.frozen(eq=False)
-class Session:
-    agent_id: str
 
 
 def registry(max_calls: int = 2) -> Calls:
@@ -38,7 +32,7 @@ def registry(max_calls: int = 2) -> Calls:
         journal=journal,
         observer=RecordingObserver(),
     )
-    return Calls(services, Presence[Session](grace=10), max_calls)
+    return Calls(services, Presence(grace=10), max_calls)
 
 
 def announce(board: Calls, call_sid: str) -> None:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import attrs
 import trio
 from trio.testing import MockClock
 
 from actors.call_values import Availability
 from actors.clients import Presence, Reachability
+from tests.fakes import Session
 
 HERE, LOST, AWAY = Availability.HERE, Availability.JUST_LOST, Availability.AWAY
 
 
-@attrs.frozen(eq=False)
-class Session:
-    agent_id: str = "my-client"
-
-
 async def test_the_newest_session_answers() -> None:
     """Of several sessions the one that came last gets the turns."""
-    presence = Presence[Session](grace=10)
+    presence = Presence(grace=10)
     old, new = Session(), Session()
     presence.arrive(old)
     presence.arrive(new)
@@ -28,7 +23,7 @@ async def test_the_newest_session_answers() -> None:
 
 async def test_closing_one_session_never_affects_another() -> None:
     """Whichever closes, the other still answers, and the agent stays here."""
-    presence = Presence[Session](grace=10)
+    presence = Presence(grace=10)
     old, new = Session(), Session()
     presence.arrive(old)
     presence.arrive(new)
@@ -42,7 +37,7 @@ async def test_closing_one_session_never_affects_another() -> None:
 
 async def test_agents_do_not_see_each_other() -> None:
     """A session of one agent is no presence of another."""
-    presence = Presence[Session](grace=10)
+    presence = Presence(grace=10)
     presence.arrive(Session("one"))
     assert presence.newest("two") is None
     assert presence.availability("two") is AWAY
@@ -50,7 +45,7 @@ async def test_agents_do_not_see_each_other() -> None:
 
 async def test_a_lost_client_is_just_lost_for_the_grace(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """After the grace it is away, and whoever watches is told of each change once."""
-    presence = Presence[Session](grace=10)
+    presence = Presence(grace=10)
     nursery.start_soon(presence.run)
     session = Session()
     seen: list[tuple[float, Availability]] = []
@@ -69,7 +64,7 @@ async def test_a_client_that_returns_within_the_grace_was_never_away(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """Its return takes the grace back."""
-    presence = Presence[Session](grace=10)
+    presence = Presence(grace=10)
     nursery.start_soon(presence.run)
     seen: list[Availability] = []
     presence.arrive(first := Session())
@@ -84,7 +79,7 @@ async def test_a_client_that_returns_within_the_grace_was_never_away(
 
 async def test_a_second_session_is_no_news() -> None:
     """Watchers hear of the agent, not of each of its connections."""
-    presence = Presence[Session](grace=10)
+    presence = Presence(grace=10)
     seen: list[Availability] = []
     with presence.watch("my-client", seen.append):
         first, second = Session(), Session()
@@ -99,7 +94,7 @@ async def test_a_second_session_is_no_news() -> None:
 
 async def test_nothing_is_left_behind(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """After sessions, watchers and graces are over no table has an entry."""
-    presence = Presence[Session](grace=1)
+    presence = Presence(grace=1)
     nursery.start_soon(presence.run)
     for number in range(50):
         with presence.watch(f"agent-{number}", lambda _now: None):
@@ -112,7 +107,7 @@ async def test_nothing_is_left_behind(nursery: trio.Nursery, autojump_clock: Moc
 
 async def test_a_session_that_is_reached_in_another_way_keeps_its_place() -> None:
     """What it can do counts from then on."""
-    presence = Presence[Session](grace=10)
+    presence = Presence(grace=10)
     session = Session()
     presence.arrive(session, Reachability.WAKE_UP)
     assert presence.availability("my-client") is Availability.WAKEABLE
@@ -125,7 +120,7 @@ async def test_a_session_that_is_reached_in_another_way_keeps_its_place() -> Non
 
 async def test_a_claim_counts_as_long_as_its_session_is_here() -> None:
     """Then the call is nobody's in particular."""
-    presence = Presence[Session](grace=10)
+    presence = Presence(grace=10)
     old, new = Session(), Session()
     presence.arrive(old)
     presence.arrive(new)

@@ -13,13 +13,12 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors.call_session import CallServices
 from actors.call_values import Availability, Line, Owner, Speaker, TurnRequest
 from actors.calls import Calls
-from actors.clients import AnsweringSession, Presence
+from actors.clients import Presence
 from actors.errors import ClientLeft
 from actors.events import CallGone, CallNews, OwnerChanged
 from actors.policy import Policy
-from actors.ports import Answer
 from actors.turn_queue import CallOver, DeskOptions, TurnOver, TurnQueue, TurnQueues, TurnTaken, Utterance
-from tests.fakes import STARTED, RecordingObserver, call_info
+from tests.fakes import STARTED, RecordingObserver, Session, call_info
 from tests.fakes_store import MemoryJournal, MemoryMessageStore
 
 AGENT = "my-client"
@@ -50,23 +49,13 @@ class Ear:
         raise AssertionError
 
 
-@attrs.frozen(eq=False)
-class Session:
-    """A session that is asked directly."""
-
-    agent_id: str
-
-    async def respond(self, request: TurnRequest, answer: Answer) -> None:
-        await answer.say("asked")
-
-
 @attrs.define(eq=False)
 class Room:
     """A turn desk with its presence."""
 
     desk: TurnQueue
     turns: TurnQueues
-    presence: Presence[AnsweringSession]
+    presence: Presence
     calls: Calls
 
     @property
@@ -96,7 +85,7 @@ def open_desks(options: DeskOptions = OPTIONS) -> TurnQueues:
             case _:
                 pass
 
-    presence, journal = Presence[AnsweringSession](grace=10), MemoryJournal()
+    presence, journal = Presence(grace=10), MemoryJournal()
     services = CallServices(
         responders={},
         messages=MemoryMessageStore(journal),

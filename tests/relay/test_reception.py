@@ -28,16 +28,11 @@ from relay.reception import Admission, IncomingCall, Reception
 from relay.settings import Settings
 from relay.store.call_journal import CallJournal
 from relay.store.database import open_database
-from tests.fakes import MemoryLine, RecordingObserver, Script, ScriptedResponder, saying
+from tests.fakes import MemoryLine, RecordingObserver, Script, ScriptedResponder, Session, saying
 from tests.fakes_store import MemoryJournal, MemoryMessageStore, WallClock
 
 AGENT = Agent(agent_id="my-client", created_at=datetime(2026, 11, 1, tzinfo=UTC))
 OTHER = Agent(agent_id="other", created_at=datetime(2026, 11, 1, tzinfo=UTC))
-
-
-@attrs.frozen(eq=False)
-class Session:
-    agent_id: str
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -118,7 +113,7 @@ def build_desk(
         observer=RecordingObserver(),
         listeners=(news.append,),
     )
-    presence = Presence[Session](grace=10)
+    presence = Presence(grace=10)
     for agent in (AGENT, OTHER):
         presence.arrive(Session(agent.agent_id))
     board = Calls(services, presence, max_calls, WallClock())

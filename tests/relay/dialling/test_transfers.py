@@ -83,7 +83,7 @@ class Exchange:
                 lambda news: self.transfers.on_call_news(news) if isinstance(news, CallEnded | TransferMoved) else None,
             ),
         )
-        self.calls = Calls(services, Presence[Any](grace=10), max_calls=9)
+        self.calls = Calls(services, Presence(grace=10), max_calls=9)
         self.transfers = Transfers(
             calls=self.calls,
             journal=self.journal,

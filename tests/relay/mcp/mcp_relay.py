@@ -27,7 +27,7 @@ from sqlalchemy import insert
 from actors.call_session import CallServices
 from actors.call_values import CallInfo, Direction, Line, MessageDraft, Owner, Reason, Speaker, TurnRequest
 from actors.calls import Calls
-from actors.clients import AnsweringSession, ClientResponder, Presence
+from actors.clients import ClientResponder, Presence
 from actors.commands import By
 from actors.events import CallerGone, CallGone, CallNews, OwnerChanged
 from actors.policy import Policy
@@ -212,7 +212,7 @@ class RunningRelay:
 
     app: McpApp
     origin: str
-    presence: Presence[AnsweringSession]
+    presence: Presence
     file: DatabaseFile
     messages: WaitingMessages
     journal: CallJournal
@@ -313,7 +313,7 @@ async def running_relay(
     Unless it `runs`, no session of `/mcp` can live in it.
     """
     outbound = MemoryOutbound()
-    presence: Presence[AnsweringSession] = Presence(grace=10)
+    presence = Presence(grace=10)
     options = ListenerOptions(grace=0.2, peer_patience=peer_patience)
     stop = trio.Event()
     async with AsyncExitStack() as stack:
@@ -375,7 +375,7 @@ def no_calls() -> Calls:
     services = CallServices(
         responders={}, messages=MemoryMessageStore(), journal=MemoryJournal(), observer=RecordingObserver()
     )
-    return Calls(services, Presence[AnsweringSession](grace=0), max_calls=0)
+    return Calls(services, Presence(grace=0), max_calls=0)
 
 
 def _tell(app: McpApp, news: CallNews) -> None:

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from actors.call_values import TurnRequest
-from actors.clients import AnsweringSession, ClientResponder, Presence
+from actors.clients import ClientResponder, Presence
 from actors.errors import ClientAbsent
 from actors.ports import Answer
 from tests.relay.mcp.mcp_relay import Speech, turn
@@ -25,7 +25,7 @@ class EchoSession:
 
 async def test_turn_goes_to_the_newest_session() -> None:
     """The session that came last answers."""
-    presence: Presence[AnsweringSession] = Presence(grace=0)
+    presence = Presence(grace=0)
     presence.arrive(EchoSession("anna", "older"))
     presence.arrive(EchoSession("anna", "newer"))
     presence.arrive(EchoSession("bert", "someone else's"))
@@ -36,6 +36,6 @@ async def test_turn_goes_to_the_newest_session() -> None:
 
 async def test_turn_without_a_session_is_refused_at_once() -> None:
     """With no session that can sample the caller need not wait for anybody."""
-    presence: Presence[AnsweringSession] = Presence(grace=0)
+    presence = Presence(grace=0)
     with pytest.raises(ClientAbsent):
         await ClientResponder(presence).respond(turn("anna", "Hi"), Speech())

@@ -17,7 +17,7 @@ from mcp.shared.exceptions import MCPError
 
 from actors.call_session import CallServices
 from actors.calls import Calls
-from actors.clients import AnsweringSession, Presence
+from actors.clients import Presence
 from actors.errors import StoreFailed, UnknownCall
 from actors.turn_queue import TurnQueues
 from relay.agent import Agent
@@ -63,7 +63,7 @@ def tool_that(raises: Exception) -> Tool[Nothing]:
 def all_tools(database: Database | None = None) -> Toolbox:
     """Make the tools; without a database they can only be described, and refuse."""
     database = database or Database("sqlite:///not-opened.db")
-    presence, messages, journal = Presence[AnsweringSession](grace=0), WaitingMessages(database), CallJournal(database)
+    presence, messages, journal = Presence(grace=0), WaitingMessages(database), CallJournal(database)
     services = CallServices(
         responders={},
         messages=messages,
