@@ -261,12 +261,12 @@ class CallMemory:
     """
 
     displaced: str = ""
-    follower: str = ""
+    last_client: str = ""
     answered: dict[int, str] = attrs.field(factory=dict)
 
     def note_answer(self, turn: int, client: str) -> None:
         """Remember who has answered a turn."""
-        self.follower = client
+        self.last_client = client
         self.answered[turn] = client
         while len(self.answered) > REMEMBERED_TURNS:
             del self.answered[next(iter(self.answered))]

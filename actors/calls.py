@@ -348,7 +348,7 @@ class Calls:
         call = self.find_going(info.agent_id, info.call_sid)
         return NOBODY if call is None else call.owner
 
-    def find(self, agent_id: str, call_sid: str) -> CallSession | None:
+    def find_session(self, call_sid: str, agent_id: str) -> CallSession | None:
         """Return the session that a call of this agent has now, None where it has none."""
         call = self._calls.get(call_sid)
         session = None if call is None else call.session
@@ -407,7 +407,7 @@ class Calls:
 
     def recognise(self, agent_id: str, call_sid: str, callee: Callee) -> None:
         """Tell a call who picked up, now or when it has a session. No-op for any other call."""
-        session, call = self.find(agent_id, call_sid), self.find_call(call_sid, agent_id)
+        session, call = self.find_session(call_sid, agent_id), self.find_call(call_sid, agent_id)
         if session is not None:
             session.inbox.post(CalleeRecognised(callee))
         elif call is not None and call.has_place:
@@ -421,7 +421,7 @@ class Calls:
             call.expires = max(call.expires, call.stays)
 
     def _own(self, agent_id: str, call_sid: str) -> CallSession:
-        session = self.find(agent_id, call_sid)
+        session = self.find_session(call_sid, agent_id)
         if session is None:
             raise UnknownCall(call_sid)
         return session
@@ -512,7 +512,7 @@ class Calls:
 
     def _tell_if_gone(self, agent_id: str, call_sid: str) -> None:
         """Tell that a call gets no other session; of one that has a session still, its end will tell."""
-        if self.find(agent_id, call_sid) is None:
+        if self.find_session(call_sid, agent_id) is None:
             self.services.tell(CallGone(agent_id, call_sid))
 
     def _forget(self, call: Call) -> None:

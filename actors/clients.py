@@ -51,19 +51,19 @@ def choose(reachable: Sequence[tuple[T, Reachability]], claimed_by: object | Non
     """Pick who gets the next words of a call, or None when nobody can answer.
 
     `reachable` is in the order of arrival. Who has claimed the call gets it as long as it can answer; otherwise the
-    best way goes before the others, and among equals the newest.
+    best reachability goes first, and among equals the newest.
     """
-    able = [(each, way) for each, way in reachable if way in _ANSWERS]
-    for each, _way in able:
+    able = [(each, how) for each, how in reachable if how in _ANSWERS]
+    for each, _how in able:
         if each is claimed_by:
             return each
-    best = min((_ORDER.index(way) for _each, way in able), default=None)
-    return next((each for each, way in reversed(able) if _ORDER.index(way) == best), None)
+    best = min((_ORDER.index(how) for _each, how in able), default=None)
+    return next((each for each, how in reversed(able) if _ORDER.index(how) == best), None)
 
 
-def availability_of(ways: Iterable[Reachability], *, just_lost: bool) -> Availability:
+def availability_of(reachabilities: Iterable[Reachability], *, just_lost: bool) -> Availability:
     """Return whether words can be answered now, perhaps within a moment, or not at all."""
-    found = frozenset(ways)
+    found = frozenset(reachabilities)
     if found & _ANSWERS:
         return Availability.HERE
     if just_lost:
@@ -84,22 +84,22 @@ class Presence:
     _watchers: dict[str, set[Watcher]] = attrs.field(factory=dict, init=False)
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
 
-    def arrive(self, session: AnsweringSession, way: Reachability = Reachability.SAMPLING) -> None:
+    def arrive(self, session: AnsweringSession, reachability: Reachability = Reachability.SAMPLING) -> None:
         """Count a session that can be reached from now on; it becomes its agent's newest. Idempotent.
 
-        One that is here, but can be reached in another way now, keeps its place.
+        One that is here, but has another reachability now, keeps its place.
         """
         before = self.availability(session.agent_id)
         sessions = self._sessions.setdefault(session.agent_id, [])
         for place, (each, known) in enumerate(sessions):
             if each is session:
-                if known is way:
+                if known is reachability:
                     return
-                sessions[place] = (session, way)
+                sessions[place] = (session, reachability)
                 break
         else:
-            sessions.append((session, way))
-        if way is not Reachability.WAKE_UP:
+            sessions.append((session, reachability))
+        if reachability is not Reachability.WAKE_UP:
             self._lost_until.pop(session.agent_id, None)
         if self.availability(session.agent_id) is not before:
             self._publish(session.agent_id)
@@ -111,10 +111,10 @@ class Presence:
         """
         agent_id = session.agent_id
         sessions = self._sessions.get(agent_id, [])
-        if all(each is not session for each, _way in sessions):
+        if all(each is not session for each, _how in sessions):
             return
         before = self.availability(agent_id)
-        sessions[:] = [(each, way) for each, way in sessions if each is not session]
+        sessions[:] = [(each, reachability) for each, reachability in sessions if each is not session]
         if not sessions:
             del self._sessions[agent_id]
         if self.grace > 0 and is_lost and before is Availability.HERE and self.newest(agent_id) is None:
@@ -133,7 +133,7 @@ class Presence:
     def availability(self, agent_id: str) -> Availability:
         """Return whether the agent's client is here, was lost within the grace, can only be woken, or is away."""
         just_lost = self._lost_until.get(agent_id, -math.inf) > trio.current_time()
-        return availability_of((way for _each, way in self._sessions.get(agent_id, ())), just_lost=just_lost)
+        return availability_of((how for _each, how in self._sessions.get(agent_id, ())), just_lost=just_lost)
 
     @contextmanager
     def watch(self, agent_id: str, watcher: Watcher) -> Iterator[Availability]:

@@ -1,4 +1,4 @@
-"""A transfer: a caller who is passed on to a person, from the wish to its outcome. Pure.
+"""A transfer: a caller who is passed on to a person, from the request to its outcome. Pure.
 
     checking ──▶ asked ─┬──────────────▶ dialling ─┬──────────────▶ talking ──▶ settled
                         └─▶ redirecting ─┘         └─▶ call over ───────────────┘

@@ -80,8 +80,8 @@ class PendingTurn:
     request: TurnRequest
     asked_at: float
     pieces: trio.MemorySendChannel[str]
-    holder: str = ""
-    given_at: float = -math.inf
+    taken_by: str = ""
+    taken_at: float = -math.inf
     is_begun: bool = False
     is_answered: bool = False
     is_abandoned: bool = False
@@ -160,7 +160,7 @@ class ToolClients:
 
 
 @attrs.frozen(kw_only=True)
-class DeskOptions:
+class TurnQueueOptions:
     """Times in seconds; see the module's text. `grace` is for how long a client that left with words is around."""
 
     grace: float = attrs.field(default=10.0, validator=gt(0))
@@ -178,7 +178,7 @@ class TurnQueue:
     agent_id: str
     _presence: Presence
     _calls: Calls
-    _options: DeskOptions
+    _options: TurnQueueOptions
     _on_change: Callable[[TurnQueue], None]
     _clients: ToolClients = attrs.field(init=False)
     _turns: dict[str, PendingTurn] = attrs.field(factory=dict, init=False)
@@ -197,7 +197,7 @@ class TurnQueue:
         call_sid = request.call.call_sid
         pieces, spoken = trio.open_memory_channel[str](MAX_PIECES)
         turn = self._turns[call_sid] = PendingTurn(request, trio.current_time(), pieces)
-        self._stir()
+        self._notify()
         try:
             async with spoken:
                 async for piece in spoken:
@@ -208,7 +208,7 @@ class TurnQueue:
             pieces.close()
             if self._turns.get(call_sid) is turn:
                 del self._turns[call_sid]
-            self._stir()
+            self._notify()
 
     def on_owner_changed(self, news: OwnerChanged) -> None:
         """Hand a call over that was claimed, by a client of this queue or by a session that is asked directly.
@@ -223,22 +223,22 @@ class TurnQueue:
             turn.end()
         elif turn is not None:
             turn.abandon()
-        self._stir()
+        self._notify()
 
     def _on_claim(self, news: OwnerChanged, turn: PendingTurn | None) -> None:
-        client, leader = news.owner.client, (turn.holder if turn else "") or news.before.client
+        client, leader = news.owner.client, (turn.taken_by if turn else "") or news.before.client
         call = self._call(news.call_sid)
         if call is not None and leader != client and not self._clients.has_parted(leader):
             call.memory.displaced = leader
         self._see(client)
-        if turn is not None and turn.holder not in {"", client}:
-            turn.holder, turn.given_at = "", -math.inf
+        if turn is not None and turn.taken_by not in {"", client}:
+            turn.taken_by, turn.taken_at = "", -math.inf
             if turn.is_begun:
                 turn.end()
 
     def on_call_gone(self) -> None:
         """Wake whoever waits for a call's words, to learn that it is over."""
-        self._stir()
+        self._notify()
 
     # ── the client's side ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -262,9 +262,9 @@ class TurnQueue:
             raise
         finally:
             self._clients.end_wait(client)
-            if is_cut_off and all(turn.holder != client for turn in self._turns.values()):
+            if is_cut_off and all(turn.taken_by != client for turn in self._turns.values()):
                 self._clients.forget(client)
-            self._stir()
+            self._notify()
             self.settle(is_lost=not is_cut_off)
         return words
 
@@ -297,9 +297,9 @@ class TurnQueue:
         self._see(client)
         if call is None or asked is None or asked.request.turn != turn or asked.is_abandoned:
             raise TurnOver("this turn takes no answer any more")
-        asked.holder = client
+        asked.taken_by = client
         call.owner = attrs.evolve(call.owner, client=client)
-        asked.given_at = trio.current_time()
+        asked.taken_at = trio.current_time()
         try:
             if text.strip():
                 asked.is_begun = asked.is_begun or is_audible(text)
@@ -315,9 +315,9 @@ class TurnQueue:
         """Let go of a client that is gone: its turns fail at once, and its calls may be had by others."""
         self._clients.forget(client)
         for turn in self._turns.values():
-            if turn.holder == client:
+            if turn.taken_by == client:
                 turn.abandon()
-        self._stir()
+        self._notify()
         self.settle()
 
     def part(self, client: str) -> None:
@@ -326,16 +326,16 @@ class TurnQueue:
         Idempotent; no-op if the client has taken or said nothing within the grace.
         """
         self._clients.part(client)
-        self._stir()
+        self._notify()
 
     def is_engaged(self, client: str) -> bool:
         """Whether a client waits, or has words in hand."""
-        return self._clients.waits(client) or any(turn.holder == client for turn in self._turns.values())
+        return self._clients.waits(client) or any(turn.taken_by == client for turn in self._turns.values())
 
     @property
     def waiting_calls(self) -> int:
         """How many calls have words that nobody has taken."""
-        return sum(not turn.holder for turn in self._turns.values())
+        return sum(not turn.taken_by for turn in self._turns.values())
 
     def settle(self, *, is_lost: bool = False) -> float:
         """Leave presence when nobody waits and nobody is around; return when to look again, `inf` for never.
@@ -372,10 +372,10 @@ class TurnQueue:
         if turn.is_answered or turn.is_abandoned:
             return math.inf
         has_parted = self._clients.has_parted
-        if turn.holder == client or has_parted(turn.holder):
-            return -math.inf if is_named else turn.given_at + self._options.again
-        if turn.holder:
-            return self._clients.gone_at(turn.holder)
+        if turn.taken_by == client or has_parted(turn.taken_by):
+            return -math.inf if is_named else turn.taken_at + self._options.again
+        if turn.taken_by:
+            return self._clients.gone_at(turn.taken_by)
         owner = self._owner(turn.request.call.call_sid)
         if owner.client in {"", client} or has_parted(owner.client):
             return -math.inf
@@ -398,15 +398,15 @@ class TurnQueue:
     def _leader(self, call_sid: str) -> str:
         """Return who has the words of a call that are waited for, else who had the last ones; empty for nobody."""
         turn = self._turns.get(call_sid)
-        return (turn.holder if turn else "") or self._owner(call_sid).client
+        return (turn.taken_by if turn else "") or self._owner(call_sid).client
 
     def _give(self, turn: PendingTurn, client: str) -> Utterance:
         call = self._call(turn.request.call.call_sid)
-        turn.holder, turn.given_at = client, trio.current_time()
+        turn.taken_by, turn.taken_at = client, trio.current_time()
         is_new = True
         if call is not None:
             call.owner = attrs.evolve(call.owner, client=client)
-            is_new = call.memory.follower != client
+            is_new = call.memory.last_client != client
         self._see(client)
         return Utterance(request=turn.request, is_new=is_new, waiting=self.waiting_calls)
 
@@ -422,7 +422,7 @@ class TurnQueue:
         self._presence.arrive(self, Reachability.TURN_TOOL)
         self._on_change(self)
 
-    def _stir(self) -> None:
+    def _notify(self) -> None:
         stirred, self._stirred = self._stirred, trio.Event()
         stirred.set()
         self._on_change(self)
@@ -434,7 +434,7 @@ class TurnQueues:
 
     presence: Presence
     calls: Calls
-    options: DeskOptions = attrs.field(factory=DeskOptions)
+    options: TurnQueueOptions = attrs.field(factory=TurnQueueOptions)
     # Weak, so that there is one queue for an agent as long as anybody holds it, and none when nobody does; one with
     # something to remember is held in `_busy`.
     _known: WeakValueDictionary[str, TurnQueue] = attrs.field(factory=WeakValueDictionary, init=False)

@@ -53,7 +53,7 @@ from relay.dialling.defaults import Defaults
 from relay.dialling.dial_check import DiallingGate
 from relay.dialling.dialler import Dialler
 from relay.dialling.opt_out import opt_out_listener
-from relay.dialling.opt_out_requests import DoNotCallWishes, HeardOptOuts
+from relay.dialling.opt_out_requests import HeardOptOuts, OptOutRequests
 from relay.dialling.orphaned_calls import Reconciliation
 from relay.dialling.outbound_calls import Conversations
 from relay.dialling.transfers import Transfers
@@ -398,7 +398,7 @@ class Relay:
                 defaults=self._defaults,
             ),
             self._transfers,
-            DoNotCallWishes(gate=self._gate, calls=self.calls, journal=self._journal),
+            OptOutRequests(gate=self._gate, calls=self.calls, journal=self._journal),
         )
 
     @property

@@ -5,7 +5,7 @@
                                 └── given back where that fails ◀──┘
 
 Once the carrier was asked a dial stays counted whatever becomes of it. So the gate counts last of all, but for what has
-to be paid for: of thirty wishes at once, each would be prepared before the limit turns most of them away.
+to be paid for: of thirty requests at once, each would be prepared before the limit turns most of them away.
 """
 
 from __future__ import annotations
@@ -53,13 +53,15 @@ class Dialler:
     observer: CallMeter
     reconciliation: Reconciliation
 
-    async def explain(self, agent: Agent, wish: CallRequest | VoiceMessageRequest, kind: DialKind) -> Verdict:
+    async def explain(self, agent: Agent, request: CallRequest | VoiceMessageRequest, kind: DialKind) -> Verdict:
         """Ask the gate what it would say, and count nothing. Raises one of `STORE_FAILURES`."""
-        return await self.gate.check(agent, wish.to, kind=kind, zone=wish.zone, purpose=wish.purpose, dry_run=True)
+        return await self.gate.check(
+            agent, request.to, kind=kind, zone=request.zone, purpose=request.purpose, dry_run=True
+        )
 
     @asynccontextmanager
     async def counted_first(
-        self, agent: Agent, wish: CallRequest | VoiceMessageRequest, kind: DialKind
+        self, agent: Agent, request: CallRequest | VoiceMessageRequest, kind: DialKind
     ) -> AsyncIterator[Counted]:
         """Have the gate count a dial before the block prepares it; give its place back unless the block orders it.
 
@@ -67,7 +69,7 @@ class Dialler:
         """
         if self.carrier is None:
             raise refusals.no_carrier()
-        verdict = await self.gate.check(agent, wish.to, kind=kind, zone=wish.zone, purpose=wish.purpose)
+        verdict = await self.gate.check(agent, request.to, kind=kind, zone=request.zone, purpose=request.purpose)
         if not verdict.allowed:
             raise refusals.by_gate(verdict)
         assert verdict.normalised is not None
@@ -86,26 +88,26 @@ class Dialler:
             # One call less within the limit; why nothing was dialled counts for more.
             log.warning("dial_not_given_back", error=type(error).__name__)
 
-    async def order(self, agent: Agent, kind: DialKind, request: PlaceCall, counted: Counted) -> PlacedCall:
+    async def order(self, agent: Agent, kind: DialKind, order: PlaceCall, counted: Counted) -> PlacedCall:
         """Have the carrier place a call that the gate has counted. Raises as `place`."""
         counted.is_ordered = True
-        return await self._create(agent, kind, request)
+        return await self._create(agent, kind, order)
 
-    async def admitted(self, agent: Agent, wish: CallRequest | VoiceMessageRequest, kind: DialKind) -> str:
+    async def admitted(self, agent: Agent, request: CallRequest | VoiceMessageRequest, kind: DialKind) -> str:
         """Return the number in E.164 form if it may be dialled as things are; nothing is counted yet.
 
         Raises `OutboundRefused`, also where there is no carrier to dial it, and what `explain` raises.
         """
         if self.carrier is None:
             raise refusals.no_carrier()
-        verdict = await self.explain(agent, wish, kind)
+        verdict = await self.explain(agent, request, kind)
         if not verdict.allowed:
             raise refusals.by_gate(verdict)
         assert verdict.normalised is not None
         return verdict.normalised
 
     async def place(
-        self, agent: Agent, wish: CallRequest | VoiceMessageRequest, kind: DialKind, request: PlaceCall
+        self, agent: Agent, request: CallRequest | VoiceMessageRequest, kind: DialKind, order: PlaceCall
     ) -> PlacedCall:
         """Have the gate count the dial, and the carrier place the call.
 
@@ -114,16 +116,16 @@ class Dialler:
         """
         if self.carrier is None:
             raise refusals.no_carrier()
-        verdict = await self.gate.check(agent, request.to, kind=kind, zone=wish.zone, purpose=wish.purpose)
+        verdict = await self.gate.check(agent, order.to, kind=kind, zone=request.zone, purpose=request.purpose)
         if not verdict.allowed:
             raise refusals.by_gate(verdict)
-        return await self._create(agent, kind, request)
+        return await self._create(agent, kind, order)
 
-    async def _create(self, agent: Agent, kind: DialKind, request: PlaceCall) -> PlacedCall:
+    async def _create(self, agent: Agent, kind: DialKind, order: PlaceCall) -> PlacedCall:
         if self.carrier is None:
             raise refusals.no_carrier()
         try:
-            placed = await self.carrier.create(request)
+            placed = await self.carrier.create(order)
         except CarrierRefused as refusal:
             log.warning("call_not_placed", agent_id=agent.agent_id, kind=kind.value, code=refusal.code)
             raise refusals.by_carrier(refusal) from refusal
@@ -139,7 +141,7 @@ class Dialler:
 
     @contextmanager
     def counted(self, kind: DialKind) -> Iterator[None]:
-        """Count what becomes of a wish to dial; one that was cancelled is not counted."""
+        """Count what becomes of a request to dial; one that was cancelled is not counted."""
         try:
             yield
         except OutboundRefused as refusal:

@@ -1,6 +1,6 @@
 """Hear "stop calling me": whether a party asks not to be called again.
 
-    utterance ─▶ sentences ─▶ words: folded, spelled alike, without fillers ─▶ cheap look ─▶ wish or remark?
+    utterance ─▶ sentences ─▶ words: folded, spelled alike, without fillers ─▶ cheap look ─▶ opt-out or remark?
 
 The rules are data, `[opt_outs]` in a language's file (`relay/speech/locales/en.toml` and its like), in a notation that
 `opt_out_rules` explains. They know the plain ways of saying it and no hints, because a number goes onto the list at

@@ -26,7 +26,7 @@ BY_CALLER = "caller"
 
 
 @attrs.frozen(kw_only=True)
-class DoNotCallWishes:
+class OptOutRequests:
     """What clients ask for."""
 
     gate: DiallingGate
@@ -58,7 +58,7 @@ class DoNotCallWishes:
         return {"to": to, "added": added}
 
     async def _call(self, agent: Agent, call_sid: str) -> CallInfo | CallRecord:
-        live = self.calls.find(agent.agent_id, call_sid)
+        live = self.calls.find_session(call_sid, agent.agent_id)
         if live is not None:
             return live.info
         record = await self.journal.get(call_sid)
@@ -76,7 +76,7 @@ class HeardOptOuts:
     async def stop_calling(self, call: CallInfo) -> None:
         """Put whoever is on the other end of a call on the agent's list. Idempotent. Raises `StoreFailed`.
 
-        A wish is granted at once, even where the number may be forged; the entry says so then, for an operator who
+        An opt-out is stored at once, even where the number may be forged; the entry says so then, for an operator who
         wonders. Who withholds the number, or has an address without one, cannot be called: that is logged and no error.
         """
         is_certain = call.verified or call.direction is Direction.OUTBOUND

@@ -12,12 +12,12 @@ within a word any rest of it. `?` is a question mark. A word in capitals stands 
     asks_alone  phrases that ask only where the sentence ends or `goes_on`: "stop calling me", but not "… me Bob"
     may_follow  what may stand between either and what comes next, and changes nothing: "again", "on this number"
     goes_on     what begins another clause
-    unless_next what turns a phrase into another wish when it comes next: "before nine", "today"
+    unless_next what turns a phrase into another request when it comes next: "before nine", "today"
     unless_after  what turns it into a remark when it stands right before: "why did you", "I told him to"
-    remarks     whole phrases that look like a wish and are none: "don't stop calling me"
+    remarks     whole phrases that look like an opt-out and are none: "don't stop calling me"
     apostrophe  what is read for one: "" joins what it stands between (don't), " " parts it (m'appeler)
 
-A sentence is read from its beginning. What is found first counts, and where a remark and a wish begin with the same
+A sentence is read from its beginning. What is found first counts, and where a remark and an opt-out begin with the same
 word, the remark. `^` is the beginning of the sentence, `$` its end.
 
 To compare them fast, each word that the phrases know is a letter, and any other word is one of a few: a sentence is
@@ -47,7 +47,7 @@ class Rules:
     _for_nothing: Replacements
     _spelled: Replacements
     _letters: Letters
-    _wishes: re.Pattern[str]
+    _opt_outs: re.Pattern[str]
 
     def asks(self, sentence: str) -> bool:
         """Return whether a sentence asks not to be called again."""
@@ -55,7 +55,7 @@ class Rules:
         if not self.may_ask(words):
             return False
         text = self._letters.write(words)
-        return any(match["remark"] is match["unless"] is None for match in self._wishes.finditer(text))
+        return any(match["remark"] is match["unless"] is None for match in self._opt_outs.finditer(text))
 
     def normalise(self, sentence: str) -> list[str]:
         """Return a sentence as the phrases are compared with it: spelled alike, without fillers, `?` a word too."""

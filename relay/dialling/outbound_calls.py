@@ -1,6 +1,6 @@
-"""Conversations that we begin: a call is announced at the front desk, ordered from the carrier, and named when it is.
+"""Conversations that we begin: a call is announced at the reception, ordered from the carrier, and named when it is.
 
-    wish ─▶ gate, dry ─▶ expect ─▶ TwiML with the ticket ─▶ gate, counting ─▶ carrier ─▶ placed
+    request ─▶ gate, dry ─▶ expect ─▶ TwiML with the ticket ─▶ gate, counting ─▶ carrier ─▶ placed
                             └──────── withdraw ◀── refused, or cancelled ──────┘
 
 The call is expected before it is ordered, because its first webhook, and even its socket, may come before the carrier
@@ -67,7 +67,7 @@ class Conversations:
         try:
             ticket = self.reception.expect(agent, call, seconds=_EXPECTED_SECONDS + ring_seconds)
         except CallRefused as refusal:
-            raise refusals.by_front_desk(refusal) from refusal
+            raise refusals.not_admitted(refusal) from refusal
         may_ring = False
         try:
             order = self._order(agent, call, ticket, ring_seconds)

@@ -24,7 +24,7 @@ def by_gate(verdict: Verdict) -> OutboundRefused:
     return OutboundRefused(verdict.refusals[0].name.value, f"Nothing was dialled. {reasons}", details)
 
 
-def by_front_desk(refusal: CallRefused) -> OutboundRefused:
+def not_admitted(refusal: CallRefused) -> OutboundRefused:
     """Say that there is no place for another call."""
     return OutboundRefused(refusal.code, f"Nothing was dialled: {refusal}. Try again later.")
 

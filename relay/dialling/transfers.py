@@ -92,7 +92,7 @@ class Transfers:
         _require_nothing_under_way(call)
         verdict = await self._verdict(agent, request, caller_id, dry_run=True)
         transfer = self._prepared(call, request, verdict)
-        # Of two wishes at once, one finds the other here.
+        # Of two requests at once, one finds the other here.
         _require_nothing_under_way(call)
         call.transfer = transfer
         try:

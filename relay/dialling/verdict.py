@@ -46,7 +46,7 @@ class Rule(StrEnum):
 
 @attrs.frozen(kw_only=True)
 class Dial:
-    """A wish to dial. `agent_id` is None when an operator asks for no agent in particular.
+    """A request to dial. `agent_id` is None when an operator asks for no agent in particular.
 
     `zone` is where the callee is said to be, by its IANA name; None means wherever the number may belong. `purpose`
     is what consent must have been given for; None means any. `caller` is the number that the call comes from, None
@@ -120,7 +120,7 @@ class GateRules:
     `countries` are regions of ISO 3166-1, `001` for numbers that belong to no country, or `ALL_COUNTRIES`; empty means
     those of the number that a call comes from. Satellites are only called where `001` is named. Days and
     minutes are the last 24 hours and 60 seconds: a limit by the calendar would allow twice as much around midnight.
-    Transfers to a number have a daily limit of their own, because the same desk may be asked for all day.
+    Transfers to a number have a daily limit of their own, because the same switchboard may be asked for all day.
     `caller_number` is where calls of agents without a number of their own come from.
     """
 
@@ -158,7 +158,7 @@ class Verdict:
     """What was decided about a number.
 
     `normalised` is the number to dial, in E.164 form, None for what is no number. `zones` are those whose clocks
-    counted. `next_allowed` is when the same wish would be allowed, to the minute and in UTC, where only quiet hours
+    counted. `next_allowed` is when the same request would be allowed, to the minute and in UTC, where only quiet hours
     stand in the way and the windows of all zones meet within eight days. `place` names the dial that was counted, None
     where none was.
     """

@@ -4,7 +4,7 @@
                  └── given back where that fails    └── expired at once where no call was placed
 
 Everything that can fail is done before a telephone rings: a callee who hears nothing has been called for nothing. The
-gate counts first, because speech may cost money: of many wishes at once only those are spoken that may be dialled.
+gate counts first, because speech may cost money: of many requests at once only those are spoken that may be dialled.
 """
 
 from __future__ import annotations
@@ -73,29 +73,30 @@ class VoiceMessages:
     defaults: Defaults
     now: Callable[[], datetime] = _utc_now
 
-    async def send(self, agent: Agent, wish: VoiceMessageRequest) -> dict[str, Any]:
+    async def send(self, agent: Agent, request: VoiceMessageRequest) -> dict[str, Any]:
         """Place a call that plays a text.
 
         Returns `callSid`, `status`, `to`, `from`, `audioUrl` and `durationSeconds`, the last two None where the carrier
-        speaks, and `otherVoice` where the wished one is unknown and another one spoke. A dry run returns the gate's
+        speaks, and `otherVoice` if the requested voice is unknown and another one spoke. A dry run returns the gate's
         verdict instead. Raises `OutboundRefused` and one of `STORE_FAILURES`; with
         the code `outcome_unknown` the telephone may ring all the same. Cancelled, it is taken back as far as it got.
         """
-        if wish.dry_run:
-            return refusals.dry_run(await self.dialler.explain(agent, wish, DialKind.VOICE_MESSAGE))
+        if request.dry_run:
+            return refusals.dry_run(await self.dialler.explain(agent, request, DialKind.VOICE_MESSAGE))
         with self.dialler.counted(DialKind.VOICE_MESSAGE):
-            return await self._send(agent, wish)
+            return await self._send(agent, request)
 
-    async def _send(self, agent: Agent, wish: VoiceMessageRequest) -> dict[str, Any]:
-        caller, ring_seconds = self.defaults.caller_of(agent), self.defaults.ring_time(wish)
-        voice, language = self.defaults.voice_of(agent, wish.voice), self.defaults.language_of(agent, wish.language)
-        text = _checked(clean(wish.text, language))
+    async def _send(self, agent: Agent, request: VoiceMessageRequest) -> dict[str, Any]:
+        caller, ring_seconds = self.defaults.caller_of(agent), self.defaults.ring_time(request)
+        voice = self.defaults.voice_of(agent, request.voice)
+        language = self.defaults.language_of(agent, request.language)
+        text = _checked(clean(request.text, language))
         async with (
-            self.dialler.counted_first(agent, wish, DialKind.VOICE_MESSAGE) as counted,
+            self.dialler.counted_first(agent, request, DialKind.VOICE_MESSAGE) as counted,
             self._spoken(text, voice, language, ring_seconds) as speech,
         ):
             orders = self._orders(agent, speech, voice, language)
-            request = PlaceCall(
+            order = PlaceCall(
                 to=counted.number,
                 from_=caller,
                 twiml=orders,
@@ -103,12 +104,12 @@ class VoiceMessages:
                 ring_seconds=ring_seconds,
                 time_limit=self._time_limit(speech),
             )
-            placed = await self.dialler.order(agent, DialKind.VOICE_MESSAGE, request, counted)
-        await self._record(agent, placed, request)
+            placed = await self.dialler.order(agent, DialKind.VOICE_MESSAGE, order, counted)
+        await self._record(agent, placed, order)
         return {
             "callSid": placed.sid,
             "status": placed.status,
-            "to": request.to,
+            "to": order.to,
             "from": caller,
             "audioUrl": self._url(speech),
             "durationSeconds": None if speech.seconds is None else round(speech.seconds, 1),
@@ -161,14 +162,14 @@ class VoiceMessages:
     def _url(self, speech: _Speech) -> str | None:
         return None if speech.name is None else self.urls.audio(speech.name)
 
-    async def _record(self, agent: Agent, placed: PlacedCall, request: PlaceCall) -> None:
+    async def _record(self, agent: Agent, placed: PlacedCall, order: PlaceCall) -> None:
         try:
             await self.journal.announce_call(
                 placed.sid,
                 agent.agent_id,
                 Direction.OUTBOUND,
-                request.from_,
-                request.to,
+                order.from_,
+                order.to,
                 kind=CallKind.VOICE_MESSAGE,
             )
         except StoreFailed:

@@ -25,7 +25,7 @@ from mcp_types import JSONRPCMessage
 from actors.call_values import CallInfo
 from actors.clients import Presence
 from actors.events import OwnerChanged
-from actors.turn_queue import DeskOptions, TurnQueues
+from actors.turn_queue import TurnQueueOptions, TurnQueues
 from relay.errors import STORE_FAILURES
 from relay.http.asgi import Receive, Scope, Send
 from relay.http.responses import (
@@ -76,7 +76,7 @@ class McpApp:
         messages: WaitingMessages,
         calls: AgentCalls,
         presence: Presence,
-        desk_options: DeskOptions | None = None,
+        turn_queue_options: TurnQueueOptions | None = None,
         timing: Timing | None = None,
         sessions_per_agent: int = SESSIONS_PER_AGENT,
         more_tools: Iterable[Tool[Any]] = (),
@@ -90,12 +90,12 @@ class McpApp:
         self._book = HandshakeCache(hellos)
         self._messages = AgentMessages(messages, calls.live)
         self._presence = presence
-        self._desks = TurnQueues(presence, calls.live, desk_options or DeskOptions())
+        self._queues = TurnQueues(presence, calls.live, turn_queue_options or TurnQueueOptions())
         self._timing = timing or Timing()
         self._bodies = Bodies(self._timing.body_patience)
         self._returning = ReturningClients()
         self._registry = ClientSessions(sessions_per_agent)
-        self._room = WaitingRoom(self._desks)
+        self._room = WaitingRoom(self._queues)
         tools = Toolbox(
             [
                 *message_tools(self._messages),
@@ -110,7 +110,7 @@ class McpApp:
             agents=agents,
             server=self._server,
             messages=self._messages,
-            new_session=partial(HttpSession, desks=self._desks, returning=self._returning),
+            new_session=partial(HttpSession, queues=self._queues, returning=self._returning),
             registry=self._registry,
             timing=self._timing,
             guard=guard or RebindingGuard(None),
@@ -123,7 +123,7 @@ class McpApp:
     ) -> None:
         """Run the sessions of `/mcp`, until cancelled; without it that path answers 503. Meant for `nursery.start`."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._desks.run)
+            nursery.start_soon(self._queues.run)
             await self._http.run(task_status=task_status)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -181,11 +181,11 @@ class McpApp:
 
     def on_call_gone(self, agent_id: str) -> None:
         """Tell whoever waits for the words of a call that it is over. Never waits."""
-        self._desks.on_call_gone(agent_id)
+        self._queues.on_call_gone(agent_id)
 
     def on_owner_changed(self, news: OwnerChanged) -> None:
         """Hand a call over to the client that has claimed it. Never waits."""
-        self._desks.on_owner_changed(news)
+        self._queues.on_owner_changed(news)
 
     def close_agent(self, agent_id: str) -> None:
         """End the sessions of an agent whose token was changed, or who was removed. Never waits."""
@@ -222,7 +222,7 @@ class McpApp:
             await refuse(send, 403, "not_your_agent", "agentId is not the token's agent; leave it out or fix it.")
             return
         session = McpSession(
-            agent=agent, desks=self._desks, returning=self._returning, token_digest=tokens.digest(token)
+            agent=agent, queues=self._queues, returning=self._returning, token_digest=tokens.digest(token)
         )
         stream = SseStream(
             session=session,

@@ -40,7 +40,7 @@ from relay.mcp.tools.under_way import TooManyUnderWay, UnderWay
 TOOL_CALLS_AT_ONCE = 32
 
 # Characters of what a user types into the form of the prompt.
-_LONGEST_WISHES = 4_000
+_LONGEST_PREFERENCES = 4_000
 # Of the name that a client gives itself; those in use have some twenty characters.
 _LONGEST_NAME = 64
 
@@ -221,11 +221,11 @@ class _Handlers:
         if params.name != guidance.PROMPT.name:
             message = f"There is no such prompt; {guidance.PROMPT.name} is the only one."
             raise MCPError(code=types.INVALID_PARAMS, message=message)
-        wishes = (params.arguments or {}).get(guidance.WISHES, "")
-        if len(wishes) > _LONGEST_WISHES:
-            message = f"{guidance.WISHES} may have {_LONGEST_WISHES} characters at most."
+        preferences = (params.arguments or {}).get(guidance.PREFERENCES, "")
+        if len(preferences) > _LONGEST_PREFERENCES:
+            message = f"{guidance.PREFERENCES} may have {_LONGEST_PREFERENCES} characters at most."
             raise MCPError(code=types.INVALID_PARAMS, message=message)
-        return guidance.answer_the_phone(wishes)
+        return guidance.answer_the_phone(preferences)
 
     async def set_level(self, ctx: Context, params: types.SetLevelRequestParams) -> types.EmptyResult:
         _session(ctx).level = params.level
@@ -250,7 +250,7 @@ def _tool_call(ctx: Context, params: types.CallToolRequestParams) -> ToolCall:
     capabilities = ctx.session.client_capabilities
     return ToolCall(
         agent=_requester(ctx).agent,
-        client=_stateless_key(ctx) if session is None else session.desk_key,
+        client=_stateless_key(ctx) if session is None else session.queue_key,
         session=session,
         answers_questions=session is None and capabilities is not None and capabilities.sampling is not None,
         report=partial(_report, ctx),

@@ -75,7 +75,7 @@ class McpSession:
     """
 
     agent: Agent
-    desks: TurnQueues
+    queues: TurnQueues
     token_digest: bytes = attrs.field(repr=False)
     session_id: str = attrs.field(factory=lambda: secrets.token_urlsafe(24), init=False, repr=False)
     name: str = attrs.field(factory=lambda: secrets.token_hex(4), init=False)
@@ -110,11 +110,13 @@ class McpSession:
         self.outbox = Outbox(lambda: self.close("slow_reader"))
         self._inbox, self._unread = anyio.create_memory_object_stream[SessionMessage | Exception](INBOX_CAPACITY)
         # `initialize` inline, so that a client which sends its next request along with it is not refused.
-        self.dispatcher = JSONRPCDispatcher(self._unread, self._way_out(), inline_methods=frozenset({"initialize"}))
+        self.dispatcher = JSONRPCDispatcher(
+            self._unread, self._message_sink(), inline_methods=frozenset({"initialize"})
+        )
         self.connection = Connection.for_loop(self.dispatcher, session_id=self.name)
         self.sampler = Sampler(self.connection, self.name, self._request_id, self.show_presence)
 
-    def _way_out(self) -> MessageSink:
+    def _message_sink(self) -> MessageSink:
         """Give the stream that the dispatcher writes into."""
         return self.outbox
 
@@ -124,8 +126,8 @@ class McpSession:
         return self.agent.agent_id
 
     @property
-    def desk_key(self) -> str:
-        """Who its client is at the turn desk."""
+    def queue_key(self) -> str:
+        """The key of its client at the turn queue."""
         return f"session:{self.name}"
 
     @property
@@ -156,10 +158,11 @@ class McpSession:
         return capabilities is not None and CHANNEL in (capabilities.experimental or {})
 
     @property
-    def way(self) -> Reachability | None:
-        """How its client can be reached now; None for one that takes no turns and cannot be woken for any.
+    def reachability(self) -> Reachability | None:
+        """How its client can be given a turn now; None if it takes no turns and cannot be woken for one.
 
-        One that owes a sign of life gets no turn until it has given it: it would cost a caller the whole time limit.
+        A client that has not answered a ping gets no turn until it answers something: a turn would cost a caller the
+        whole time limit.
         """
         if self.is_silent:
             return None
@@ -258,12 +261,12 @@ class McpSession:
 
     def show_presence(self) -> None:
         """Have presence count the session exactly when its client can take a turn, or be woken for one."""
-        way = self.way
-        if way is None:
+        reachability = self.reachability
+        if reachability is None:
             # Who is silent has not just been lost: nobody knows when it will be done.
-            self.desks.presence.leave(self, is_lost=not self.is_silent)
+            self.queues.presence.leave(self, is_lost=not self.is_silent)
         else:
-            self.desks.presence.arrive(self, way)
+            self.queues.presence.arrive(self, reachability)
 
     def fall_silent(self) -> None:
         """Take note that the client has not answered a ping in time: it gets no turns until it answers something."""
@@ -299,7 +302,7 @@ class McpSession:
         if self.closed:
             return
         self.closed = True
-        self.desks.presence.leave(self)
+        self.queues.presence.leave(self)
         self.lose_turns(in_order=in_order)
         self.outbox.close()
         self._inbox.close()
@@ -322,11 +325,11 @@ class McpSession:
         self.sampler.lose_turns()
         hello = self.connection.client_params
         info = None if hello is None else hello.client_info
-        is_engaged = self.desks.is_engaged(self.agent_id, self.desk_key)
+        is_engaged = self.queues.is_engaged(self.agent_id, self.queue_key)
         if self.use.is_over(self.agent_id, info, in_order=in_order, is_engaged=is_engaged):
-            self.desks.part(self.agent_id, self.desk_key)
+            self.queues.part(self.agent_id, self.queue_key)
         else:
-            self.desks.leave(self.agent_id, self.desk_key)
+            self.queues.leave(self.agent_id, self.queue_key)
 
     async def answers_ping(self, timeout: float) -> bool:
         """Ask for a sign of life; anything answered within `timeout` seconds is one, an error too."""

@@ -1,8 +1,7 @@
 """The do-not-call list: numbers whose people do not want to be called, by one agent or by any.
 
-Who asked for it once stays on the list until an operator takes the number off: a repeated wish changes nothing, so that
-the day and the reason of the first one are kept. Numbers come in here in E.164 form; who writes them otherwise is not
-found again.
+Who asked for it once stays on the list until an operator takes the number off. A repeat changes nothing: the day and
+the reason of the first opt-out are kept. Numbers come in here in E.164 form; another form is not found again.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ class DoNotCallList:
         """Put a number on the list, for one agent or (None) for all; False where it was there already.
 
         While the database is in trouble it is kept and listed later, and that is True: no dial is counted before it, as
-        both are writes and in order. A wish of an unverified caller gives way to one that is certain. Cancelled once it
+        both are writes and in order. An opt-out of an unverified caller gives way to a certain one. Cancelled once it
         waits for the disk, the number is listed all the same.
         """
         row = {

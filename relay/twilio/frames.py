@@ -134,12 +134,12 @@ def text(
 
 
 def end(handoff: str = "") -> str:
-    """Encode the wish to end the session; `handoff`, a text, comes back at the action URL as `HandoffData`."""
+    """Encode the request to end the session; `handoff`, a text, comes back at the action URL as `HandoffData`."""
     return _encode("end", handoffData=handoff or None)
 
 
 def play(source: str, *, loop: int = 1, interruptible: bool | None = None, preemptible: bool | None = None) -> str:
-    """Encode the wish to play the audio at a URL, `loop` times (0 is as often as the carrier allows).
+    """Encode the request to play the audio at a URL, `loop` times (0 is as often as the carrier allows).
 
     Raises `ValueError` for a negative count.
     """

@@ -1,4 +1,4 @@
-"""The turn desk: clients that come for words get each of them once, and their answers reach the right turn."""
+"""The turn queue: clients that come for words get each of them once, and their answers reach the right turn."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from actors.clients import Presence
 from actors.errors import ClientLeft
 from actors.events import CallGone, CallNews, OwnerChanged
 from actors.policy import Policy
-from actors.turn_queue import CallOver, DeskOptions, TurnOver, TurnQueue, TurnQueues, TurnTaken, Utterance
+from actors.turn_queue import CallOver, TurnOver, TurnQueue, TurnQueueOptions, TurnQueues, TurnTaken, Utterance
 from tests.fakes import STARTED, RecordingObserver, Session, call_info
 from tests.fakes_store import MemoryJournal, MemoryMessageStore
 
 AGENT = "my-client"
-OPTIONS = DeskOptions(grace=10, patience=2, again=4)
+OPTIONS = TurnQueueOptions(grace=10, patience=2, again=4)
 
 
 def words(text: str, turn: int = 1, call_sid: str = "CA1") -> TurnRequest:
@@ -51,9 +51,9 @@ class Ear:
 
 @attrs.define(eq=False)
 class Room:
-    """A turn desk with its presence."""
+    """A turn queue with its presence."""
 
-    desk: TurnQueue
+    queue: TurnQueue
     turns: TurnQueues
     presence: Presence
     calls: Calls
@@ -70,10 +70,10 @@ class Room:
 
     def claim(self, client: str, call_sid: str = "CA1") -> None:
         """Let a client of the desk claim a call."""
-        self.calls.claim(AGENT, call_sid, Owner(self.desk, client))
+        self.calls.claim(AGENT, call_sid, Owner(self.queue, client))
 
 
-def open_desks(options: DeskOptions = OPTIONS) -> TurnQueues:
+def open_queues(options: TurnQueueOptions = OPTIONS) -> TurnQueues:
     """Return the desks of a registry that knows the calls CA0 to CA4, none of which has a session."""
 
     def hear(news: CallNews) -> None:
@@ -100,8 +100,8 @@ def open_desks(options: DeskOptions = OPTIONS) -> TurnQueues:
 
 
 @asynccontextmanager
-async def open_room(options: DeskOptions = OPTIONS) -> AsyncIterator[Room]:
-    turns = open_desks(options)
+async def open_room(options: TurnQueueOptions = OPTIONS) -> AsyncIterator[Room]:
+    turns = open_queues(options)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(turns.run)
         nursery.start_soon(turns.presence.run)
@@ -111,7 +111,7 @@ async def open_room(options: DeskOptions = OPTIONS) -> AsyncIterator[Room]:
 
 async def take(room: Room, client: str, call_sid: str = "") -> Utterance:
     """Wait for words, which must come."""
-    given = await room.desk.next_words(client, call_sid)
+    given = await room.queue.next_words(client, call_sid)
     assert given is not None
     return given
 
@@ -128,19 +128,19 @@ async def test_waiting_for_words_is_presence(autojump_clock: MockClock) -> None:
 
         nursery.start_soon(look)
         await trio.sleep(0.5)
-        assert await room.desk.next_words("one", within=5) is None
+        assert await room.queue.next_words("one", within=5) is None
     assert seen == [Availability.AWAY, Availability.HERE, Availability.JUST_LOST, Availability.AWAY]
 
 
 async def test_a_wait_that_is_cut_off_is_no_presence(nursery: trio.Nursery) -> None:
     """Nothing brings a tool call back that was cut off: its client is away at once, also when it has just answered."""
     async with open_room() as room:
-        nursery.start_soon(room.desk.respond, words("Hello?"), Ear())
+        nursery.start_soon(room.queue.respond, words("Hello?"), Ear())
         await take(room, "one")
-        await room.desk.say("one", "CA1", 1, "Good morning.")
+        await room.queue.say("one", "CA1", 1, "Good morning.")
         await wait_all_tasks_blocked()
         with trio.move_on_after(0.01):
-            await room.desk.next_words("one")
+            await room.queue.next_words("one")
         assert room.availability is Availability.AWAY
 
 
@@ -148,12 +148,12 @@ async def test_a_wait_that_is_cut_off_leaves_words_in_hand(nursery: trio.Nursery
     """Another client of the same key may be thinking about them: it is here for its grace, and can answer."""
     async with open_room() as room:
         ear = Ear()
-        nursery.start_soon(room.desk.respond, words("Hello?"), ear)
+        nursery.start_soon(room.queue.respond, words("Hello?"), ear)
         await take(room, "one")
         with trio.move_on_after(0.01):
-            await room.desk.next_words("one")
+            await room.queue.next_words("one")
         assert room.availability is Availability.HERE
-        await room.desk.say("one", "CA1", 1, "Good morning.")
+        await room.queue.say("one", "CA1", 1, "Good morning.")
         await wait_all_tasks_blocked()
         assert ear.heard == ["Good morning."]
 
@@ -163,17 +163,17 @@ async def test_who_is_late_is_here_again(nursery: trio.Nursery) -> None:
     async with open_room() as room:
         at_first = room.availability
         with pytest.raises(TurnOver):
-            await room.desk.say("one", "CA1", 1, "Good morning.")
+            await room.queue.say("one", "CA1", 1, "Good morning.")
         assert (at_first, room.availability) == (Availability.AWAY, Availability.HERE)
 
 
 async def test_one_of_several_waits_that_is_cut_off_changes_nothing(nursery: trio.Nursery) -> None:
     """A client with another tool call under way is here."""
     async with open_room() as room:
-        nursery.start_soon(room.desk.next_words, "one")
+        nursery.start_soon(room.queue.next_words, "one")
         await wait_all_tasks_blocked()
         with trio.move_on_after(0.01):
-            await room.desk.next_words("one")
+            await room.queue.next_words("one")
         assert room.availability is Availability.HERE
         nursery.cancel_scope.cancel()
 
@@ -182,11 +182,11 @@ async def test_words_that_are_answered_are_not_given_again(nursery: trio.Nursery
     """Also not while the answer is still being spoken."""
     async with open_room() as room:
         ear = Ear(deaf=trio.Event())
-        nursery.start_soon(room.desk.respond, words("Hello?"), ear)
+        nursery.start_soon(room.queue.respond, words("Hello?"), ear)
         await take(room, "one")
-        await room.desk.say("one", "CA1", 1, "Good morning.")
+        await room.queue.say("one", "CA1", 1, "Good morning.")
         with trio.move_on_after(0.05) as waited:
-            await room.desk.next_words("one", "CA1")
+            await room.queue.next_words("one", "CA1")
         assert waited.cancelled_caught
         nursery.cancel_scope.cancel()
 
@@ -199,7 +199,7 @@ async def test_a_call_that_another_session_has_claimed_is_not_answered_here(nurs
 
         async def respond() -> None:
             try:
-                await room.desk.respond(words("Hello?"), ear)
+                await room.queue.respond(words("Hello?"), ear)
             except ClientLeft:
                 await asked.respond(words("Hello?", turn=2), ear)
 
@@ -210,10 +210,10 @@ async def test_a_call_that_another_session_has_claimed_is_not_answered_here(nurs
         await wait_all_tasks_blocked()
         assert ear.heard == ["asked"]
         with pytest.raises(TurnTaken):
-            await room.desk.say("one", "CA1", 1, "Good morning.")
+            await room.queue.say("one", "CA1", 1, "Good morning.")
         room.presence.leave(asked)
         with pytest.raises(TurnOver):
-            await room.desk.say("one", "CA1", 1, "Good morning.")
+            await room.queue.say("one", "CA1", 1, "Good morning.")
 
 
 async def test_an_answer_that_was_begun_is_not_asked_again(nursery: trio.Nursery) -> None:
@@ -223,13 +223,13 @@ async def test_an_answer_that_was_begun_is_not_asked_again(nursery: trio.Nursery
             ear, ended = Ear(), trio.Event()
 
             async def respond(ear: Ear = ear, ended: trio.Event = ended) -> None:
-                await room.desk.respond(words("Hello?"), ear)
+                await room.queue.respond(words("Hello?"), ear)
                 ended.set()
 
             nursery.start_soon(respond)
             await wait_all_tasks_blocked()
             await take(room, "one")
-            await room.desk.say("one", "CA1", 1, "Well,", more=True)
+            await room.queue.say("one", "CA1", 1, "Well,", more=True)
             if claim:
                 room.claim(claim)
             else:
@@ -246,7 +246,7 @@ async def test_a_claim_is_presence(autojump_clock: MockClock) -> None:
         room.claim("one")
         at_first = room.availability, room.claimant
         await trio.sleep(OPTIONS.grace + 0.1)
-        assert at_first == (Availability.HERE, room.desk)
+        assert at_first == (Availability.HERE, room.queue)
         assert (room.availability, room.claimant) == (Availability.AWAY, None)
 
 
@@ -254,11 +254,11 @@ async def test_an_answer_goes_to_its_turn_and_repeating_it_is_harmless(nursery: 
     """The words are given, the answer is spoken once, however often it is sent."""
     async with open_room() as room:
         ear = Ear()
-        nursery.start_soon(room.desk.respond, words("Hello?"), ear)
+        nursery.start_soon(room.queue.respond, words("Hello?"), ear)
         given = await take(room, "one")
         assert given.request.history[-1].text == "Hello?"
-        assert await room.desk.say("one", "CA1", 1, "Good morning.")
-        assert not await room.desk.say("one", "CA1", 1, "Good morning.")
+        assert await room.queue.say("one", "CA1", 1, "Good morning.")
+        assert not await room.queue.say("one", "CA1", 1, "Good morning.")
         await wait_all_tasks_blocked()
         assert ear.heard == ["Good morning."]
 
@@ -267,12 +267,12 @@ async def test_pieces_are_spoken_as_they_come(nursery: trio.Nursery) -> None:
     """With `more` the turn stays open; the last piece closes it."""
     async with open_room() as room:
         ear = Ear()
-        nursery.start_soon(room.desk.respond, words("Hello?"), ear)
+        nursery.start_soon(room.queue.respond, words("Hello?"), ear)
         await take(room, "one")
-        await room.desk.say("one", "CA1", 1, "Let me look.", more=True)
+        await room.queue.say("one", "CA1", 1, "Let me look.", more=True)
         await wait_all_tasks_blocked()
         assert ear.heard == ["Let me look."]
-        await room.desk.say("one", "CA1", 1, "Found it.")
+        await room.queue.say("one", "CA1", 1, "Found it.")
         await wait_all_tasks_blocked()
         assert ear.heard == ["Let me look.", "Found it."]
 
@@ -284,7 +284,7 @@ async def test_a_late_answer_says_so(nursery: trio.Nursery) -> None:
 
         async def turn() -> None:
             with scope:
-                await room.desk.respond(words("Hello?"), ear)
+                await room.queue.respond(words("Hello?"), ear)
 
         nursery.start_soon(turn)
         await take(room, "one")
@@ -292,7 +292,7 @@ async def test_a_late_answer_says_so(nursery: trio.Nursery) -> None:
         await wait_all_tasks_blocked()
         for call_sid, number in (("CA1", 1), ("CA1", 2), ("CA9", 1)):
             with pytest.raises(TurnOver):
-                await room.desk.say("one", call_sid, number, "Good morning.")
+                await room.queue.say("one", call_sid, number, "Good morning.")
         assert ear.heard == []
 
 
@@ -300,7 +300,7 @@ async def test_the_call_that_waits_longest_goes_first(nursery: trio.Nursery, aut
     """Words of several calls are given in the order in which they were said, with the number that still waits."""
     async with open_room() as room:
         for call_sid in ("CA1", "CA2", "CA3"):
-            nursery.start_soon(room.desk.respond, words(f"I am {call_sid}.", call_sid=call_sid), Ear())
+            nursery.start_soon(room.queue.respond, words(f"I am {call_sid}.", call_sid=call_sid), Ear())
             await trio.sleep(0.1)
         given = [await take(room, "one") for _ in range(3)]
         assert [each.request.call.call_sid for each in given] == ["CA1", "CA2", "CA3"]
@@ -311,8 +311,8 @@ async def test_the_call_that_waits_longest_goes_first(nursery: trio.Nursery, aut
 async def test_a_named_call_is_waited_for_alone(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Who names a call gets only its words, and learns when it is over."""
     async with open_room() as room:
-        nursery.start_soon(room.desk.respond, words("I am CA1."), Ear())
-        assert await room.desk.next_words("one", "CA2", within=5) is None
+        nursery.start_soon(room.queue.respond, words("I am CA1."), Ear())
+        assert await room.queue.next_words("one", "CA2", within=5) is None
 
         async def end() -> None:
             await trio.sleep(1)
@@ -320,14 +320,14 @@ async def test_a_named_call_is_waited_for_alone(nursery: trio.Nursery, autojump_
 
         nursery.start_soon(end)
         with pytest.raises(CallOver):
-            await room.desk.next_words("one", "CA2")
+            await room.queue.next_words("one", "CA2")
         nursery.cancel_scope.cancel()
 
 
 async def test_unanswered_words_are_given_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A client whose tool result was lost gets the same turn again, at once if it names the call, else in a while."""
     async with open_room() as room:
-        nursery.start_soon(room.desk.respond, words("Hello?"), Ear())
+        nursery.start_soon(room.queue.respond, words("Hello?"), Ear())
         first = await take(room, "one")
         assert (await take(room, "one", "CA1")).request == first.request
         began = trio.current_time()
@@ -339,9 +339,9 @@ async def test_unanswered_words_are_given_again(nursery: trio.Nursery, autojump_
 async def test_a_call_stays_with_its_client(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """The next words go to the client that had the call, also when another waits; after a while to whoever waits."""
     async with open_room() as room:
-        nursery.start_soon(room.desk.respond, words("First."), Ear())
+        nursery.start_soon(room.queue.respond, words("First."), Ear())
         assert (await take(room, "one")).is_new
-        await room.desk.say("one", "CA1", 1, "Yes.")
+        await room.queue.say("one", "CA1", 1, "Yes.")
         got: dict[str, int] = {}
 
         async def wait(client: str) -> None:
@@ -350,11 +350,11 @@ async def test_a_call_stays_with_its_client(nursery: trio.Nursery, autojump_cloc
         nursery.start_soon(wait, "two")
         nursery.start_soon(wait, "one")
         await trio.sleep(0.1)
-        nursery.start_soon(room.desk.respond, words("Second.", turn=2), Ear())
+        nursery.start_soon(room.queue.respond, words("Second.", turn=2), Ear())
         await trio.sleep(0.1)
         assert got == {"one": 2}
-        await room.desk.say("one", "CA1", 2, "Yes.")
-        nursery.start_soon(room.desk.respond, words("Third.", turn=3), Ear())
+        await room.queue.say("one", "CA1", 2, "Yes.")
+        nursery.start_soon(room.queue.respond, words("Third.", turn=3), Ear())
         await trio.sleep(OPTIONS.patience - 0.1)
         assert got == {"one": 2}
         await trio.sleep(0.2)
@@ -366,16 +366,16 @@ async def test_a_claim_takes_the_call_from_another_client(nursery: trio.Nursery)
     """What the other client still says is an error that tells it, and the claimer gets the words."""
     async with open_room() as room:
         ear = Ear()
-        nursery.start_soon(room.desk.respond, words("Hello?"), ear)
+        nursery.start_soon(room.queue.respond, words("Hello?"), ear)
         await take(room, "one")
         room.claim("two")
         with pytest.raises(TurnTaken):
-            await room.desk.say("one", "CA1", 1, "Good morning.")
+            await room.queue.say("one", "CA1", 1, "Good morning.")
         given = await take(room, "two")
         assert given.is_new
-        await room.desk.say("two", "CA1", 1, "Good evening.")
+        await room.queue.say("two", "CA1", 1, "Good evening.")
         with pytest.raises(TurnTaken):
-            await room.desk.say("one", "CA1", 1, "Good morning.")
+            await room.queue.say("one", "CA1", 1, "Good morning.")
         await wait_all_tasks_blocked()
         assert ear.heard == ["Good evening."]
 
@@ -387,7 +387,7 @@ async def test_a_turn_fails_with_its_client(nursery: trio.Nursery) -> None:
 
         async def respond(call_sid: str) -> None:
             try:
-                await room.desk.respond(words("Hello?", call_sid=call_sid), Ear())
+                await room.queue.respond(words("Hello?", call_sid=call_sid), Ear())
             except ClientLeft:
                 left.append(call_sid)
 
@@ -406,7 +406,7 @@ async def test_a_turn_fails_with_its_client(nursery: trio.Nursery) -> None:
 async def test_a_client_that_thinks_is_here_for_a_grace(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     """After it left with words the agent counts as here for the grace, then not any more."""
     async with open_room() as room:
-        nursery.start_soon(room.desk.respond, words("Hello?"), Ear())
+        nursery.start_soon(room.queue.respond, words("Hello?"), Ear())
         await take(room, "one")
         await trio.sleep(OPTIONS.grace - 0.1)
         assert room.availability is Availability.HERE
@@ -422,7 +422,7 @@ async def test_an_answer_that_is_spoken_slowly_makes_its_client_wait(nursery: tr
 
         async def turn() -> None:
             with scope:
-                await room.desk.respond(words("Hello?"), ear)
+                await room.queue.respond(words("Hello?"), ear)
 
         nursery.start_soon(turn)
         await take(room, "one")
@@ -431,7 +431,7 @@ async def test_an_answer_that_is_spoken_slowly_makes_its_client_wait(nursery: tr
         async def talk() -> None:
             try:
                 while True:
-                    await room.desk.say("one", "CA1", 1, "word", more=True)
+                    await room.queue.say("one", "CA1", 1, "word", more=True)
             except TurnOver as error:
                 outcome.append(type(error))
 

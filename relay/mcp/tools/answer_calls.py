@@ -71,11 +71,11 @@ class _Progress:
 
 
 def answer_calls_tool(room: WaitingRoom, calls: Calls) -> TurnTool[AnswerCalls]:
-    """Make the tool over the turn desks."""
+    """Return the tool over the turn queues."""
 
     async def answer_calls(call: ToolCall, arguments: AnswerCalls) -> Outcome:
         _require_questions(call)
-        with room.place(call.agent.agent_id), room.visit(call):
+        with room.place(call.agent.agent_id), room.present(call):
             so_far = _Progress.read(call.state)
             if so_far.rounds:
                 so_far = await _say(room, call, so_far)
@@ -121,7 +121,7 @@ async def _say(room: WaitingRoom, call: ToolCall, so_far: _Progress) -> _Progres
     if final is None or not is_audible(final):
         return so_far
     try:
-        await room.desks.of(call.agent.agent_id).say(call.client, so_far.call_sid, so_far.turn, without_lead(final))
+        await room.queues.of(call.agent.agent_id).say(call.client, so_far.call_sid, so_far.turn, without_lead(final))
     except (TurnOver, TurnTaken):
         return so_far
     return attrs.evolve(so_far, answered=so_far.answered + 1)

@@ -142,7 +142,7 @@ class AgentCalls:
         It has none while it rings, is being passed on, or has lost its line; then nothing is said. Raises
         `UnknownCall`, `OutboundRefused` where the carrier would not end it, and the store's errors.
         """
-        live = self.live.find(agent_id, call_sid)
+        live = self.live.find_session(call_sid, agent_id)
         if live is not None:
             self.live.hang_up(agent_id, call_sid, clean(say, live.info.language))
             return

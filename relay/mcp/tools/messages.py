@@ -114,7 +114,7 @@ class AgentMessages:
         return [self._show(each) for each in messages]
 
     def _show(self, message: WaitingMessage) -> Message:
-        is_live = self.calls.find(message.agent_id, message.call_sid) is not None
+        is_live = self.calls.find_session(message.call_sid, message.agent_id) is not None
         return Message.model_validate(message.as_json() | ({"live": True} if is_live else {}))
 
 

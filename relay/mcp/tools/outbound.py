@@ -3,7 +3,7 @@
     comms_make_call ──────────▶ CallRequest ─────────▶ Conversations ───┐
     comms_send_voice_message ─▶ VoiceMessageRequest ─▶ VoiceMessages ───┴──▶ dialler: gate, carrier
     comms_transfer_call ──────▶ TransferRequest ─────▶ Transfers ──────────▶ gate, the live call
-    comms_stop_calling ─────────────────────────────▶ DoNotCallWishes ────▶ gate
+    comms_stop_calling ─────────────────────────────▶ OptOutRequests ─────▶ gate
 
 Each answers with what was placed; a dry run with the gate's verdict; `OutboundRefused` becomes an error result, and
 then nothing was dialled unless it says so.
@@ -21,7 +21,7 @@ from pydantic import Field
 
 from actors.errors import UnknownCall
 from relay.agent import Agent
-from relay.dialling.opt_out_requests import DoNotCallWishes
+from relay.dialling.opt_out_requests import OptOutRequests
 from relay.dialling.outbound_calls import Conversations
 from relay.dialling.requests import CallRequest, TransferRequest, VoiceMessageRequest
 from relay.dialling.transfers import Transfers
@@ -178,13 +178,13 @@ _ONLY_ADDS = types.ToolAnnotations(
 
 
 def outbound_tools(
-    conversations: Conversations, voice_messages: VoiceMessages, transfers: Transfers, opt_outs: DoNotCallWishes
+    conversations: Conversations, voice_messages: VoiceMessages, transfers: Transfers, opt_outs: OptOutRequests
 ) -> list[Tool[Any]]:
     """Make the tools over what an agent can do with the telephone besides answering it."""
 
     async def make_call(agent: Agent, arguments: MakeCall) -> Result:
-        wish = CallRequest(
-            **arguments.wish(),
+        request = CallRequest(
+            **arguments.common_fields(),
             greeting=arguments.greeting,
             system_prompt=arguments.system_prompt,
             voice=arguments.voice,
@@ -193,22 +193,22 @@ def outbound_tools(
             on_voicemail=arguments.on_voicemail,
             for_voicemail=arguments.voicemail_message.strip(),
         )
-        return _placed(PlacedCall, await conversations.make_call(agent, wish))
+        return _placed(PlacedCall, await conversations.make_call(agent, request))
 
     async def send_voice_message(agent: Agent, arguments: SendVoiceMessage) -> Result:
-        wish = VoiceMessageRequest(
-            **arguments.wish(), text=arguments.text, voice=arguments.voice, language=arguments.language
+        request = VoiceMessageRequest(
+            **arguments.common_fields(), text=arguments.text, voice=arguments.voice, language=arguments.language
         )
-        return _placed(PlacedVoiceMessage, await voice_messages.send(agent, wish))
+        return _placed(PlacedVoiceMessage, await voice_messages.send(agent, request))
 
     async def transfer_call(agent: Agent, arguments: TransferCall) -> Result:
-        wish = TransferRequest(
-            **arguments.wish(),
+        request = TransferRequest(
+            **arguments.common_fields(),
             call_sid=arguments.call_sid,
             announcement=arguments.announcement_text,
             confirm=arguments.confirm,
         )
-        return _placed(Transferring, await transfers.transfer_call(agent, wish))
+        return _placed(Transferring, await transfers.transfer_call(agent, request))
 
     async def stop_calling(agent: Agent, arguments: StopCalling) -> StoppedNumber:
         try:

@@ -91,8 +91,8 @@ class Dial(Arguments):
         default=False, description="true: dial nothing, and say whether the number may be dialled now, and why not."
     )
 
-    def wish(self) -> dict[str, Any]:
-        """Give what all wishes have in common."""
+    def common_fields(self) -> dict[str, Any]:
+        """Return the arguments that all requests have in common."""
         return {
             "to": self.to,
             "ring_seconds": self.ring_seconds,

@@ -100,10 +100,10 @@ class TakenCall(Result, json_schema_extra={"required": ["callSid", "status", "tr
 
 
 def turn_tools(room: WaitingRoom, calls: Calls) -> list[ToolBase[Any]]:
-    """Make the tools over the turn desks and the live calls."""
+    """Return the tools over the turn queues and the live calls."""
 
     async def converse(call: ToolCall, arguments: Converse) -> Outcome:
-        with room.place(call.agent.agent_id), room.visit(call):
+        with room.place(call.agent.agent_id), room.present(call):
             if arguments.say is not None and await _say(room, call, arguments):
                 return Said(call_sid=arguments.call_sid, turn=arguments.turn or 0, said=True)
             return await _listen(room, calls, call, arguments)
@@ -111,7 +111,7 @@ def turn_tools(room: WaitingRoom, calls: Calls) -> list[ToolBase[Any]]:
     async def take_call(call: ToolCall, arguments: TakeCall) -> Outcome:
         agent_id, call_sid = call.agent.agent_id, arguments.call_sid
         await trio.lowlevel.checkpoint()
-        live = calls.find(agent_id, call_sid)
+        live = calls.find_session(call_sid, agent_id)
         if live is None:
             raise UnknownCall(call_sid)
         if live.phase in _ENDING:
@@ -120,8 +120,8 @@ def turn_tools(room: WaitingRoom, calls: Calls) -> list[ToolBase[Any]]:
         if call.session is not None and call.session.can_sample:
             calls.claim(agent_id, call_sid, Owner(call.session))
         else:
-            with room.visit(call):
-                calls.claim(agent_id, call_sid, Owner(room.desks.of(agent_id), call.client))
+            with room.present(call):
+                calls.claim(agent_id, call_sid, Owner(room.queues.of(agent_id), call.client))
         return TakenCall.model_validate(
             {
                 "call_sid": call_sid,
@@ -177,9 +177,9 @@ async def _say(room: WaitingRoom, call: ToolCall, arguments: Converse) -> bool:
         raise ToolError("bad_arguments", "say needs the callSid and the turn of the words that you answer.")
     if call.session is not None:
         call.session.use.note_answer()
-    desk = room.desks.of(call.agent.agent_id)
+    queue = room.queues.of(call.agent.agent_id)
     try:
-        await desk.say(call.client, arguments.call_sid, arguments.turn, arguments.say, more=arguments.more)
+        await queue.say(call.client, arguments.call_sid, arguments.turn, arguments.say, more=arguments.more)
     except TurnTaken:
         raise ToolError(
             "taken_by_another_client",

@@ -53,7 +53,7 @@ class HttpSession(McpSession):
         super().__attrs_post_init__()
         self.outbox.close()
 
-    def _way_out(self) -> MessageSink:
+    def _message_sink(self) -> MessageSink:
         return _Router(self)
 
     async def room(self) -> None:
@@ -165,7 +165,7 @@ class HttpSession(McpSession):
 
 @attrs.define(eq=False)
 class _Router:
-    """The dispatcher's way out. What belongs to no request goes to the standing stream, or nowhere."""
+    """Where the dispatcher sends messages. What belongs to no request goes to the standing stream, or nowhere."""
 
     session: HttpSession
 

@@ -77,16 +77,16 @@ class SseStream:
     async def _greet(self, scope: Scope) -> None:
         """Name the address for POSTs; only after that is a client recognised, so that its answers find it."""
         session = self.session
-        acquaintance = await self.book.recall(session.agent_id, self.head)
+        known = await self.book.recall(session.agent_id, self.head)
         if session.closed:
             return
-        if acquaintance is not None:
-            session.expect(acquaintance.params)
-            if acquaintance.exact:
+        if known is not None:
+            session.expect(known.params)
+            if known.exact:
                 session.client_key = self.head.headers["last-event-id"]
         endpoint = f"{scope.get('root_path', '')}/messages?session_id={session.session_id}"
         session.outbox.put(event("endpoint", endpoint, event_id=session.client_key, retry_ms=_RETRY_MS))
-        if acquaintance is not None and acquaintance.exact:
+        if known is not None and known.exact:
             session.recognise()
 
     async def _watch(self, receive: Receive) -> None:

@@ -49,7 +49,7 @@ class StatelessRevision:
     def __init__(self, server: Server[Any], longest_message: int) -> None:
         """Serve them with this server, refusing bodies of more bytes than that."""
         self._manager = StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=longest_message)
-        self._visitors: dict[str, StatelessClient] = {}
+        self._clients: dict[str, StatelessClient] = {}
         self._scopes: set[trio.CancelScope] = set()
 
     @asynccontextmanager
@@ -63,20 +63,20 @@ class StatelessRevision:
         if Head.of(scope).headers.get(MCP_METHOD_HEADER) == "server/discover" and (refusal := _steer(body)) is not None:
             await answer(send, 400, refusal, (b"content-type", b"application/json"))
             return
-        visitor = self._visitors.setdefault(agent.agent_id, StatelessClient(agent))
-        visitor.requests += 1
+        client = self._clients.setdefault(agent.agent_id, StatelessClient(agent))
+        client.requests += 1
         responding = trio.CancelScope()
         self._scopes.add(responding)
         try:
             with responding:
                 await self._manager.handle_request(
-                    {**scope, REQUESTER: visitor}, _again(_with_text_only(body), receive), _unbroken(send)
+                    {**scope, REQUESTER: client}, _again(_with_text_only(body), receive), _unbroken(send)
                 )
         finally:
             self._scopes.discard(responding)
-            visitor.requests -= 1
-            if not visitor.requests:
-                del self._visitors[agent.agent_id]
+            client.requests -= 1
+            if not client.requests:
+                del self._clients[agent.agent_id]
 
     def close(self) -> None:
         """End the requests under way. Never waits."""

@@ -23,9 +23,9 @@ PROGRESS_SECONDS = 10.0
 
 @attrs.define(eq=False)
 class WaitingRoom:
-    """The desks, as tool calls come to them."""
+    """The places of tool calls that wait at the turn queues."""
 
-    desks: TurnQueues
+    queues: TurnQueues
     _taken: Counter[str] = attrs.field(factory=Counter, init=False)
 
     @contextmanager
@@ -52,26 +52,26 @@ class WaitingRoom:
         return dict(self._taken)
 
     @contextmanager
-    def visit(self, call: ToolCall) -> Iterator[None]:
-        """Let a client come to its desk for the length of a block; one that is not seen to leave has parted then."""
+    def present(self, call: ToolCall) -> Iterator[None]:
+        """Keep a client at its queue for the length of a block; one that is not seen to leave has parted then."""
         try:
             yield
         finally:
             if not call.shows_its_end:
-                self.desks.part(call.agent.agent_id, call.client)
+                self.queues.part(call.agent.agent_id, call.client)
 
     async def next_words(self, call: ToolCall, seconds: float, *, call_sid: str = "") -> Utterance | None:
         """Wait so long for words that the client may have, of one call if named; None when there are none.
 
         Raises `CallOver`. Reports progress meanwhile. Cancelled, the client is taken for gone.
         """
-        desk = self.desks.of(call.agent.agent_id)
+        queue = self.queues.of(call.agent.agent_id)
         words: Utterance | None = None
         over: CallOver | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_show_progress, call)
             try:
-                words = await desk.next_words(call.client, call_sid, within=seconds)
+                words = await queue.next_words(call.client, call_sid, within=seconds)
             except CallOver as error:
                 over = error
             nursery.cancel_scope.cancel("the wait is over")

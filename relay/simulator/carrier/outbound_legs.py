@@ -53,7 +53,7 @@ async def place(account: Account, call: SimulatedCall, order: Order, queued: flo
     reports = _Reports(account, call, order)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reports.deliver)
-        status = await _course(account, call, order, reports, queued)
+        status = await _carry_out(account, call, order, reports, queued)
         call.end(status)
         seconds = call.duration
         reports.note(
@@ -68,7 +68,7 @@ async def place(account: Account, call: SimulatedCall, order: Order, queued: flo
         reports.close()
 
 
-async def _course(account: Account, call: SimulatedCall, order: Order, reports: _Reports, queued: float) -> str:
+async def _carry_out(account: Account, call: SimulatedCall, order: Order, reports: _Reports, queued: float) -> str:
     """Go through the call; return the status that it ends with."""
     if not await call.pass_time(queued):
         return "canceled"

@@ -108,7 +108,7 @@ class RestApi:
     _calls_per_second: float | None = attrs.field(validator=optional(gt(0)))
     url: str = ""
     requests: deque[ApiRequest] = attrs.field(factory=lambda: deque(maxlen=_REMEMBERED))
-    mischief: FaultPlan = attrs.field(factory=FaultPlan)
+    fault_plan: FaultPlan = attrs.field(factory=FaultPlan)
     _unseen: deque[SimulatedCall] = attrs.field(factory=lambda: deque(maxlen=_REMEMBERED))
     _changed: trio.Event = attrs.field(factory=trio.Event)
     _starts_at: float = 0.0
@@ -155,15 +155,15 @@ class RestApi:
         try:
             request = await self._admit(scope, receive)
             status, answer = self._serve(request)
-            if self.mischief.lost:
-                self.mischief = attrs.evolve(self.mischief, lost=self.mischief.lost - 1)
+            if self.fault_plan.lost:
+                self.fault_plan = attrs.evolve(self.fault_plan, lost=self.fault_plan.lost - 1)
                 is_lost = True
         except ApiRefused as refusal:
             status, answer = refusal.status, refusal.answer
-        if self.mischief.held is not None:
-            await self.mischief.held.wait()
+        if self.fault_plan.held is not None:
+            await self.fault_plan.held.wait()
         if is_lost:
-            await _lose(self.mischief.how, receive, send)
+            await _lose(self.fault_plan.how, receive, send)
         else:
             await _send(send, status, json.dumps(answer))
 
@@ -178,8 +178,8 @@ class RestApi:
         known = f"{self._carrier.account_sid}:{self._carrier.auth_token}".encode()
         if headers.get("authorization") != f"Basic {base64.b64encode(known).decode()}":
             raise ApiRefused(20003)
-        if self.mischief.busy:
-            self.mischief = attrs.evolve(self.mischief, busy=self.mischief.busy - 1)
+        if self.fault_plan.busy:
+            self.fault_plan = attrs.evolve(self.fault_plan, busy=self.fault_plan.busy - 1)
             raise ApiRefused(20429)
         return request
 

@@ -302,7 +302,7 @@ class SimulatedCall:
         With a `document` the voice webhook is not asked.
         """
 
-        async def course() -> None:
+        async def script() -> None:
             self.status = "ringing"
             try:
                 if document is None:
@@ -316,13 +316,13 @@ class SimulatedCall:
             except (WebhookFailed, TwimlRefused, EndlessCall) as failure:
                 self.note_failure(failure)
 
-        await self.run(course)
+        await self.run(script)
 
-    async def run(self, course: Callable[[], Awaitable[None]]) -> None:
+    async def run(self, script: Callable[[], Awaitable[None]]) -> None:
         """Go through a call's course, which must raise nothing of the relay's; when it is over, so is the call."""
         try:
             with self._scope:
-                await course()
+                await script()
         finally:
             if self.ended_at is None:
                 self.end("failed")

@@ -214,8 +214,8 @@ def take_message(request: MessagesRequest) -> Reply:
     if not any(not _is_closing(sentence) for sentence in last):
         return _take_leave() if leaving else Reply(Say(ASK))
     message = [sentence for sentences in said for sentence in sentences if not _is_closing(sentence)]
-    wishes = [sentence for sentence in message if _CALL_BACK.search(sentence)]
-    return Reply(UseTool("record_message", {"message": " ".join(message), "preferences": " ".join(wishes)}))
+    preferences = [sentence for sentence in message if _CALL_BACK.search(sentence)]
+    return Reply(UseTool("record_message", {"message": " ".join(message), "preferences": " ".join(preferences)}))
 
 
 def _take_leave() -> Reply:

@@ -32,7 +32,7 @@ class EchoFailed(Exception):
     """Why the echo client could not connect."""
 
 
-class Taker(Protocol):
+class Receiver(Protocol):
     """The client, as far as its link needs to know it."""
 
     async def greet(self) -> None:
@@ -51,14 +51,14 @@ class Taker(Protocol):
 class Link(Protocol):
     """A way to the relay and back."""
 
-    async def open(self, nursery: trio.Nursery, taker: Taker, *, stands: bool) -> None:
+    async def open(self, nursery: trio.Nursery, receiver: Receiver, *, stands: bool) -> None:
         """Shake hands for the taker, and hand it all that comes, in a task of this nursery. Raises `EchoFailed`.
 
         Without `stands` only what is answered to its own requests comes, where the transport can do that.
         """
         ...
 
-    async def post(self, message: Message, taker: Taker) -> None:
+    async def post(self, message: Message, receiver: Receiver) -> None:
         """Send a message; what is answered to it is handed to the taker, now or later."""
         ...
 
@@ -92,13 +92,13 @@ class SseLink:
         ):
             yield cls(head, path, listening, posting)
 
-    async def open(self, nursery: trio.Nursery, taker: Taker, *, stands: bool) -> None:  # noqa: ARG002 - it always does
+    async def open(self, nursery: trio.Nursery, receiver: Receiver, *, stands: bool) -> None:  # noqa: ARG002 - it always does
         """Listen until the relay says where to post, then shake hands."""
         nursery.start_soon(self._drain)
-        await nursery.start(self.run, taker)
-        await taker.greet()
+        await nursery.start(self.run, receiver)
+        await receiver.greet()
 
-    async def post(self, message: Message, taker: Taker) -> None:  # noqa: ARG002 - answers come down the stream
+    async def post(self, message: Message, receiver: Receiver) -> None:  # noqa: ARG002 - answers come down the stream
         """Write a message; another one need not wait for what is answered to it."""
         body = json.dumps(message).encode()
         head = (
@@ -113,7 +113,7 @@ class SseLink:
         async for _answers in self._posting:
             pass
 
-    async def run(self, taker: Taker, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, receiver: Receiver, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hand over what comes until the stream ends; started once the relay has said where to post."""
         request = f"GET {self._path} HTTP/1.1\r\n{self._head}Accept: text/event-stream\r\n\r\n"
         # h11 must know of the request before it can read the answer; what it writes itself is the same.
@@ -127,10 +127,10 @@ class SseLink:
                     self._address = data
                     task_status.started()
                 else:
-                    await taker.take(json.loads(data))
+                    await receiver.take(json.loads(data))
         if not self._address:
             raise EchoFailed("the relay ended the stream at once; is it being stopped?")
-        taker.end()
+        receiver.end()
 
     async def _body(self) -> AsyncIterator[bytes]:
         while True:
@@ -172,13 +172,13 @@ class HttpLink:
         async with httpx2.AsyncClient(headers=headers, limits=limits, timeout=None) as http:
             yield cls(url, http)
 
-    async def open(self, nursery: trio.Nursery, taker: Taker, *, stands: bool) -> None:
+    async def open(self, nursery: trio.Nursery, receiver: Receiver, *, stands: bool) -> None:
         """Shake hands, then listen, as the published clients do even if they cannot be asked."""
-        await taker.greet()
+        await receiver.greet()
         if stands:
-            await nursery.start(self.run, taker)
+            await nursery.start(self.run, receiver)
 
-    async def post(self, message: Message, taker: Taker) -> None:
+    async def post(self, message: Message, receiver: Receiver) -> None:
         """Send a message, and hand over all that is answered until the answer is complete."""
         async with self._ask("POST", json=message) as response:
             if session := response.headers.get("mcp-session-id"):
@@ -186,17 +186,17 @@ class HttpLink:
             is_answered = "method" not in message or "id" not in message
             async for each in _messages(response):
                 is_answered = is_answered or each.get("id") == message["id"]
-                await taker.take(each)
+                await receiver.take(each)
         if not is_answered:
             raise EchoFailed("the relay ended the stream before the answer came")
 
-    async def run(self, taker: Taker, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, receiver: Receiver, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hand over what comes on the standing stream until it ends; started once the relay has opened it."""
         async with self._ask("GET") as response:
             task_status.started()
             async for each in _messages(response):
-                await taker.take(each)
-        taker.end()
+                await receiver.take(each)
+        receiver.end()
 
     @asynccontextmanager
     async def _ask(self, method: str, **what: Any) -> AsyncIterator[httpx2.Response]:

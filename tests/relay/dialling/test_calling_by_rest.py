@@ -107,7 +107,7 @@ async def test_the_carriers_own_refusal_is_worded_for_the_client() -> None:
 async def test_an_answer_that_is_lost_is_not_asked_for_again(how: str) -> None:
     """One call rings, the client is told that it may, and it would be known if it came."""
     async with exchange() as here:
-        here.bench.rest.mischief = FaultPlan(lost=1, how=how)
+        here.bench.rest.fault_plan = FaultPlan(lost=1, how=how)
         with pytest.raises(OutboundRefused) as caught:
             await here.conversations().make_call(agent(), CallRequest(to=THEIRS))
         assert caught.value.code == "outcome_unknown"
@@ -121,15 +121,15 @@ async def cancelled(here: Exchange) -> None:
         nursery.start_soon(here.conversations().make_call, agent(), CallRequest(to=THEIRS))
         await here.bench.rest.requested(len(here.bench.rest.requests) + 1)
         nursery.cancel_scope.cancel()
-        if here.bench.rest.mischief.held is not None:
-            here.bench.rest.mischief.held.set()
+        if here.bench.rest.fault_plan.held is not None:
+            here.bench.rest.fault_plan.held.set()
 
 
 async def test_a_call_that_nobody_wants_any_more_is_hung_up() -> None:
     """Its place is free at once, and the telephone stops ringing."""
     async with exchange() as here:
         here.bench.rest.callee(THEIRS, Answers(after=9))
-        here.bench.rest.mischief = FaultPlan(held=trio.Event())
+        here.bench.rest.fault_plan = FaultPlan(held=trio.Event())
         await cancelled(here)
         assert here.parties.desk.expected == {}
         call = await here.bench.rest.next_call()
@@ -143,7 +143,7 @@ async def test_a_call_that_nobody_wants_is_found_without_its_name(monkeypatch: p
     async with exchange(attrs.evolve(QUICK, timeout=0.3)) as here:
         here.bench.rest.callee(THEIRS, Answers(after=9))
         wanted = await here.conversations().make_call(agent(), CallRequest(to=THEIRS))
-        here.bench.rest.mischief = FaultPlan(lost=1)
+        here.bench.rest.fault_plan = FaultPlan(lost=1)
         await cancelled(here)
         first, second = await here.bench.rest.next_call(), await here.bench.rest.next_call()
         await second.wait_ended()

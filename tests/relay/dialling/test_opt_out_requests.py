@@ -8,16 +8,16 @@ from actors.call_values import Direction
 from actors.calls import Calls
 from actors.errors import StoreFailed, UnknownCall
 from relay.dialling.dial_check import DiallingGate
-from relay.dialling.opt_out_requests import DoNotCallWishes, HeardOptOuts
+from relay.dialling.opt_out_requests import HeardOptOuts, OptOutRequests
 from relay.errors import OutboundRefused
 from relay.store.call_journal import CallJournal
 from tests.fakes import call_info
 from tests.relay.dialling.parties import OURS, THEIRS, FakeRecord, Parties, agent
 
 
-def wishes(parties: Parties) -> DoNotCallWishes:
+def opt_out_requests(parties: Parties) -> OptOutRequests:
     """Put them together."""
-    return DoNotCallWishes(
+    return OptOutRequests(
         gate=cast("DiallingGate", parties.gate),
         calls=cast("Calls", parties.calls),
         journal=cast("CallJournal", parties.records),
@@ -32,7 +32,9 @@ def heard(parties: Parties) -> HeardOptOuts:
 async def test_a_number_is_listed_for_the_agent() -> None:
     """However the number is written, it is listed in one form, for this agent alone, with the client's reason."""
     parties = Parties()
-    result = await wishes(parties).stop_calling(agent(), number="+1 555 987-6543", call_sid="", reason="by letter")
+    result = await opt_out_requests(parties).stop_calling(
+        agent(), number="+1 555 987-6543", call_sid="", reason="by letter"
+    )
     assert result == {"to": THEIRS, "added": True}
     assert parties.gate.listed == [(THEIRS, "my-client", "by letter", "client")]
 
@@ -41,7 +43,7 @@ async def test_listing_twice_does_no_harm() -> None:
     """The second wish is told that the number was there already."""
     parties = Parties()
     for added in (True, False):
-        result = await wishes(parties).stop_calling(agent(), number=THEIRS, call_sid="", reason="")
+        result = await opt_out_requests(parties).stop_calling(agent(), number=THEIRS, call_sid="", reason="")
         assert result["added"] is added
 
 
@@ -58,7 +60,7 @@ async def test_the_other_party_of_a_call_is_listed(
         parties.calls.connect(call_sid="CA1", direction=direction, caller=caller, called=called)
     else:
         parties.records.rows["CA1"] = FakeRecord(direction=direction, caller=caller, called=called)
-    assert (await wishes(parties).stop_calling(agent(), number="", call_sid="CA1", reason=""))["to"] == THEIRS
+    assert (await opt_out_requests(parties).stop_calling(agent(), number="", call_sid="CA1", reason=""))["to"] == THEIRS
 
 
 async def test_nothing_is_learnt_of_other_agents_calls() -> None:
@@ -68,7 +70,7 @@ async def test_nothing_is_learnt_of_other_agents_calls() -> None:
     parties.records.rows["CA1"] = FakeRecord(agent_id="another")
     for call_sid in ("CA1", "CA2"):
         with pytest.raises(UnknownCall):
-            await wishes(parties).stop_calling(agent(), number="", call_sid=call_sid, reason="")
+            await opt_out_requests(parties).stop_calling(agent(), number="", call_sid=call_sid, reason="")
     assert parties.gate.listed == []
 
 
@@ -76,7 +78,7 @@ async def test_nothing_is_learnt_of_other_agents_calls() -> None:
 async def test_what_is_no_number_is_refused(number: str) -> None:
     """The refusal says how numbers are written, and does not repeat what was given."""
     with pytest.raises(OutboundRefused) as caught:
-        await wishes(Parties()).stop_calling(agent(), number=number, call_sid="", reason="")
+        await opt_out_requests(Parties()).stop_calling(agent(), number=number, call_sid="", reason="")
     assert (caught.value.code, "+14155552671" in str(caught.value)) == ("number_invalid", True)
     assert repr(number) not in str(caught.value)
 
@@ -87,7 +89,7 @@ async def test_who_withholds_the_number_cannot_be_listed(caller: str) -> None:
     parties = Parties()
     parties.calls.connect(call_sid="CA1", caller=caller)
     with pytest.raises(OutboundRefused, match="withholds") as caught:
-        await wishes(parties).stop_calling(agent(), number="", call_sid="CA1", reason="")
+        await opt_out_requests(parties).stop_calling(agent(), number="", call_sid="CA1", reason="")
     assert caught.value.code == "number_invalid"
 
 
@@ -95,7 +97,7 @@ async def test_who_withholds_the_number_cannot_be_listed(caller: str) -> None:
 async def test_one_of_the_two_is_enough(number: str, call_sid: str) -> None:
     """Neither or both of number and call is an error that says so."""
     with pytest.raises(OutboundRefused, match="not both"):
-        await wishes(Parties()).stop_calling(agent(), number=number, call_sid=call_sid, reason="")
+        await opt_out_requests(Parties()).stop_calling(agent(), number=number, call_sid=call_sid, reason="")
 
 
 @pytest.mark.parametrize("direction", list(Direction))

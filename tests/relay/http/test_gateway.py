@@ -16,7 +16,7 @@ from relay.twilio.audio_webhook import loggable
 from relay.twilio.signatures import SignatureChecker
 from relay.twilio.voice_socket import VoiceSocket
 from tests.relay.http.asgi_driver import ORIGIN, TOKEN, ask, dial, signature
-from tests.relay.twilio.front_desk import ANNE, FakeDesk
+from tests.relay.twilio.fake_reception import ANNE, FakeReception
 from tests.sids import sid
 
 
@@ -30,9 +30,9 @@ def page(name: str) -> AsgiApp:
     return app
 
 
-def gateway(pages: AsgiApp | None = None, mcp: AsgiApp | None = None, desk: FakeDesk | None = None) -> Gateway:
+def gateway(pages: AsgiApp | None = None, mcp: AsgiApp | None = None, desk: FakeReception | None = None) -> Gateway:
     """Return a gateway in front of these."""
-    voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), calls=cast("Calls", desk or FakeDesk()))
+    voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), calls=cast("Calls", desk or FakeReception()))
     return Gateway(pages=pages or page("pages"), voice=voice, mcp=mcp, loggable=loggable)
 
 
@@ -68,7 +68,7 @@ async def test_without_an_mcp_app_the_pages_answer() -> None:
 
 async def test_the_voice_socket_gets_its_agent(autojump_clock: trio.testing.MockClock) -> None:
     """A signed upgrade with a ticket becomes this agent's call."""
-    desk = FakeDesk()
+    desk = FakeReception()
     await desk.register(IncomingCall(agent=ANNE, call_sid=sid()))
     path = "/webhooks/anne/voice-ws"
     headers = {"x-twilio-signature": signature("wss://voice.example" + path)}

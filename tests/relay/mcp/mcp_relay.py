@@ -32,7 +32,7 @@ from actors.commands import By
 from actors.events import CallerGone, CallGone, CallNews, OwnerChanged
 from actors.policy import Policy
 from actors.ports import Responder
-from actors.turn_queue import DeskOptions
+from actors.turn_queue import TurnQueueOptions
 from relay.agent import Agent
 from relay.http.listener import ListenerOptions, serve
 from relay.mcp.app import McpApp
@@ -251,13 +251,13 @@ class RunningRelay:
         info = self.calls.redeem(agent_id, call_sid, call.ticket)
         assert info is not None
         self._running.start_soon(self.calls.connect, info, line)
-        await eventually(lambda: self.calls.find(agent_id, call_sid) is not None)
+        await eventually(lambda: self.calls.find_session(call_sid, agent_id) is not None)
         return line
 
     async def lose(self, line: MemoryLine, call_sid: str = sid(), agent_id: str = "anna") -> None:
         """Have a call lose its line; that the call is over by that is for the test to say."""
         line.carrier_says(CallerGone())
-        await eventually(lambda: self.calls.find(agent_id, call_sid) is None)
+        await eventually(lambda: self.calls.find_session(call_sid, agent_id) is None)
 
     async def shut_down(self) -> None:
         """Stop as the daemon does, and wait until the port is free."""
@@ -305,7 +305,7 @@ async def running_relay(
     peer_patience: float = 5.0,
     more_tools: Sequence[Tool[Any]] = (),
     public_url: str | None = None,
-    desk_options: DeskOptions | None = None,
+    turn_queue_options: TurnQueueOptions | None = None,
     runs: bool = True,
 ) -> AsyncIterator[RunningRelay]:
     """Serve for as long as the block lasts; at its end the relay stops as the daemon does.
@@ -341,7 +341,7 @@ async def running_relay(
             messages=messages,
             calls=AgentCalls(live=calls, journal=journal),
             presence=presence,
-            desk_options=desk_options,
+            turn_queue_options=turn_queue_options,
             timing=timing,
             sessions_per_agent=sessions_per_agent,
             more_tools=[*outbound.tools(), *more_tools],

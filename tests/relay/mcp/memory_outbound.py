@@ -9,7 +9,7 @@ import trio
 
 from actors.errors import UnknownCall
 from relay.agent import Agent
-from relay.dialling.opt_out_requests import DoNotCallWishes
+from relay.dialling.opt_out_requests import OptOutRequests
 from relay.dialling.outbound_calls import Conversations
 from relay.dialling.requests import CallRequest, TransferRequest, VoiceMessageRequest
 from relay.dialling.transfers import Transfers
@@ -47,7 +47,7 @@ class MemoryOutbound:
             cast("Conversations", self),
             cast("VoiceMessages", self),
             cast("Transfers", self),
-            cast("DoNotCallWishes", self),
+            cast("OptOutRequests", self),
         )
 
     async def make_call(self, agent: Agent, wish: CallRequest) -> dict[str, Any]:

@@ -151,7 +151,7 @@ async def test_session_acts_for_its_own_agent_whatever_the_arguments(relay: Runn
         assert "unknown_call" in str(await call("comms_end_call", callSid=sid(2)))
         assert "not_your_agent" in str(await call("comms_list_calls", agentId="bert"))
     assert relay.file.confirmed() == set()
-    assert relay.calls.find("bert", sid(2)) is not None
+    assert relay.calls.find_session(sid(2), "bert") is not None
 
 
 async def test_tool_calls_at_once_are_bounded() -> None:

@@ -231,7 +231,7 @@ async def test_full_inbox_makes_nobody_wait_for_ever(autojump_clock: trio.testin
     """A message that finds no room waits for some, and a session that makes none is stuck and is closed."""
     message = JSONRPCNotification(jsonrpc="2.0", method="notifications/roots/list_changed")
     agent = Agent(agent_id="anna", created_at=NOW)
-    session = McpSession(agent=agent, desks=TurnQueues(Presence(grace=0), no_calls()), token_digest=b"")
+    session = McpSession(agent=agent, queues=TurnQueues(Presence(grace=0), no_calls()), token_digest=b"")
     assert all(session.deliver_now(message) for _ in range(INBOX_CAPACITY))
     assert not session.deliver_now(message)
     await session.deliver_later(message)

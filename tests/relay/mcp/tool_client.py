@@ -123,7 +123,7 @@ class Caller:
 
     async def say(self, words: str) -> str:
         """Say something and return the answer."""
-        if self.relay.calls.find("anna", self.call_sid) is None:
+        if self.relay.calls.find_session(self.call_sid, "anna") is None:
             await self.dial()
         await eventually(lambda: self.relay.presence.newest("anna") is not None)
         self.line.carrier_says(UtteranceHeard(words))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from actors.call_record import CallProgress
 from actors.call_values import Direction
 from tests.relay.http.asgi_driver import post_form
-from tests.relay.twilio.front_desk import FakeDesk, FakeTransfers, carrier_app
+from tests.relay.twilio.fake_reception import FakeReception, FakeTransfers, carrier_app
 from tests.sids import sid
 
 STATUS = "/webhooks/anne/call-status"
@@ -34,7 +34,7 @@ FORM = {
 
 async def progress_of(form: dict[str, str], query: str = "") -> CallProgress:
     """Return what the front desk is told when the carrier posts this form."""
-    desk = FakeDesk()
+    desk = FakeReception()
     answer = await post_form(carrier_app(desk, FakeTransfers()), STATUS + query, form)
     assert answer.status == 204
     ((_agent_id, progress),) = desk.progress

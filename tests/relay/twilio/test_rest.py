@@ -147,17 +147,17 @@ async def test_a_carrier_that_is_not_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mischief", "callee"),
+    ("fault_plan", "callee"),
     [
         (FaultPlan(), Refused(21211)),
         (FaultPlan(lost=1, how="error"), Answers()),
         (FaultPlan(lost=1, how="garbage"), Answers()),
     ],
 )
-async def test_no_number_is_told_in_an_error(mischief: FaultPlan, callee: Refused | Answers) -> None:
+async def test_no_number_is_told_in_an_error(fault_plan: FaultPlan, callee: Refused | Answers) -> None:
     """Neither the message of an error nor its traceback holds a telephone number."""
     async with ordering() as bench:
-        bench.rest.mischief = mischief
+        bench.rest.fault_plan = fault_plan
         bench.rest.callee(THEIRS, callee)
         with pytest.raises((CarrierRefused, CallOutcomeUnknown)) as failed:
             await bench.client.create(bench.order(SAY))
@@ -172,7 +172,7 @@ async def test_no_number_is_told_in_an_error(mischief: FaultPlan, callee: Refuse
 async def test_a_request_that_was_turned_away_is_repeated() -> None:
     """A 429 was never processed, so the request is made again, and one call exists."""
     async with ordering() as bench:
-        bench.rest.mischief = FaultPlan(busy=2)
+        bench.rest.fault_plan = FaultPlan(busy=2)
         await bench.client.create(bench.order(SAY))
         assert len(bench.rest.calls) == 1
         assert len(bench.rest.requests) == 3
@@ -181,7 +181,7 @@ async def test_a_request_that_was_turned_away_is_repeated() -> None:
 async def test_repeating_has_an_end() -> None:
     """A carrier that turns everything away is given up after the attempts that are allowed."""
     async with ordering() as bench:
-        bench.rest.mischief = FaultPlan(busy=100)
+        bench.rest.fault_plan = FaultPlan(busy=100)
         with pytest.raises(CarrierRefused) as refused:
             await bench.client.create(bench.order(SAY))
         assert len(bench.rest.requests) == QUICK.attempts
@@ -193,7 +193,7 @@ async def test_repeating_has_an_end() -> None:
 async def test_a_lost_answer_is_not_asked_for_again(how: str) -> None:
     """Where the answer is lost, the outcome is unknown: one request, one call, and what to look for."""
     async with ordering(options=attrs.evolve(QUICK, timeout=0.5)) as bench:
-        bench.rest.mischief = FaultPlan(lost=1, how=how)
+        bench.rest.fault_plan = FaultPlan(lost=1, how=how)
         with pytest.raises(CallOutcomeUnknown) as unknown:
             await bench.client.create(bench.order(SAY))
         assert len(bench.rest.requests) == 1
@@ -248,15 +248,15 @@ async def cancelled_half_way(bench: Bench, order: PlaceCall) -> str:
         nursery.start_soon(place, scope)
         await bench.rest.requested(1)
         scope.cancel()
-        if bench.rest.mischief.held is not None:
-            bench.rest.mischief.held.set()
+        if bench.rest.fault_plan.held is not None:
+            bench.rest.fault_plan.held.set()
     return ends[0]
 
 
 async def test_cancelled_half_way_the_call_is_reported() -> None:
     """A request under way is carried to its end, and the call goes to whoever takes the unclaimed ones."""
     async with ordering() as bench:
-        bench.rest.mischief = FaultPlan(held=trio.Event())
+        bench.rest.fault_plan = FaultPlan(held=trio.Event())
         order = bench.order(SAY)
         assert await cancelled_half_way(bench, order) == "cancelled"
         (unclaimed,) = bench.unclaimed
@@ -269,7 +269,7 @@ async def test_cancelled_half_way_the_call_is_reported() -> None:
 async def test_cancelled_and_without_an_answer_the_order_is_reported() -> None:
     """Where a cancelled request gets no answer either, what to look for is reported, within the time-out."""
     async with ordering(options=attrs.evolve(QUICK, timeout=0.3)) as bench:
-        bench.rest.mischief = FaultPlan(lost=1)
+        bench.rest.fault_plan = FaultPlan(lost=1)
         assert await cancelled_half_way(bench, bench.order(SAY)) == "cancelled"
         (unclaimed,) = bench.unclaimed
         assert unclaimed.placed is None
@@ -279,7 +279,7 @@ async def test_cancelled_and_without_an_answer_the_order_is_reported() -> None:
 async def test_cancelled_and_refused_there_is_nothing_to_report() -> None:
     """A refusal that comes after the cancellation placed nothing, so nobody need hear of it."""
     async with ordering() as bench:
-        bench.rest.mischief = FaultPlan(held=trio.Event())
+        bench.rest.fault_plan = FaultPlan(held=trio.Event())
         bench.rest.callee(THEIRS, Refused(21211))
         assert await cancelled_half_way(bench, bench.order(SAY)) == "number_invalid"
         assert bench.unclaimed == []
@@ -361,7 +361,7 @@ async def test_a_change_without_an_answer(how: str) -> None:
     async with ordering(options=attrs.evolve(QUICK, timeout=0.3)) as bench:
         placed = await bench.client.create(bench.order())
         await (await bench.rest.call(placed.sid)).connected()
-        bench.rest.mischief = FaultPlan(lost=1, how=how)
+        bench.rest.fault_plan = FaultPlan(lost=1, how=how)
         with pytest.raises(CarrierRefused) as refused:
             await bench.client.hang_up(placed.sid)
     assert refused.value.code == "carrier_silent"

@@ -12,7 +12,7 @@ from actors.call_values import Direction
 from actors.errors import CallRefused, StoreFailed
 from actors.transfer import TransferOutcome, outcome_of_dial
 from tests.relay.http.asgi_driver import ORIGIN, ask, post_form, signature
-from tests.relay.twilio.front_desk import ANNE, FakeDesk, FakeTransfers, carrier_app, connection, spoken, verbs
+from tests.relay.twilio.fake_reception import ANNE, FakeReception, FakeTransfers, carrier_app, connection, spoken, verbs
 from tests.sids import NO_SIDS, sid
 
 ENDED = "/webhooks/anne/transfer-ended"
@@ -35,9 +35,9 @@ PICKED_UP = {"CallSid": sid(2), "ParentCallSid": sid(), "CallStatus": "in-progre
 
 
 @pytest.fixture
-def desk() -> FakeDesk:
+def desk() -> FakeReception:
     """Return a front desk that admits every call."""
-    return FakeDesk()
+    return FakeReception()
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def transfers() -> FakeTransfers:
 
 
 @pytest.fixture
-def app(desk: FakeDesk, transfers: FakeTransfers) -> QuartTrio:
+def app(desk: FakeReception, transfers: FakeTransfers) -> QuartTrio:
     """Return the web app with the carrier's routes."""
     return carrier_app(desk, transfers)
 
@@ -55,7 +55,7 @@ def app(desk: FakeDesk, transfers: FakeTransfers) -> QuartTrio:
 # ── the end of a transfer ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_caller_who_comes_back_is_connected_again(app: QuartTrio, desk: FakeDesk) -> None:
+async def test_a_caller_who_comes_back_is_connected_again(app: QuartTrio, desk: FakeReception) -> None:
     """The next attempt has a ticket of its own, no greeting, and the note for whoever answers; nothing was lost."""
     answer = await post_form(app, f"{ENDED}?attempt=2&lost=1", DIALLED)
     connect, relay = connection(answer)
@@ -129,7 +129,7 @@ async def test_a_completed_leg_with_a_duration_was_connected_where_the_carrier_d
     ],
 )
 async def test_what_is_not_of_its_form_counts_as_absent(
-    app: QuartTrio, desk: FakeDesk, transfers: FakeTransfers, fields: dict[str, str], query: str
+    app: QuartTrio, desk: FakeReception, transfers: FakeTransfers, fields: dict[str, str], query: str
 ) -> None:
     """The transfer failed then, nobody spoke, and the caller is there, to be asked."""
     connection(await post_form(app, ENDED + query, {**DIALLED, "DialCallStatus": "failed", **fields}))
@@ -137,7 +137,9 @@ async def test_what_is_not_of_its_form_counts_as_absent(
     assert [call.attempt for call in desk.registered] == [1]
 
 
-async def test_when_the_two_have_spoken_the_call_ends(app: QuartTrio, desk: FakeDesk, transfers: FakeTransfers) -> None:
+async def test_when_the_two_have_spoken_the_call_ends(
+    app: QuartTrio, desk: FakeReception, transfers: FakeTransfers
+) -> None:
     """Without a note there is nothing to come back for; the call is over when the carrier says so."""
     transfers.note = None
     answer = await post_form(app, ENDED, {**DIALLED, "DialCallStatus": "completed", "DialBridged": "true"})
@@ -145,35 +147,37 @@ async def test_when_the_two_have_spoken_the_call_ends(app: QuartTrio, desk: Fake
     assert (desk.registered, desk.progress) == ([], [])
 
 
-async def test_a_caller_who_is_gone_is_not_connected_again(app: QuartTrio, desk: FakeDesk) -> None:
+async def test_a_caller_who_is_gone_is_not_connected_again(app: QuartTrio, desk: FakeReception) -> None:
     """A call that is over gets no orders, even with a note, and its end is noted."""
     answer = await post_form(app, ENDED, {**DIALLED, "CallStatus": "completed"})
     assert (answer.status, verbs(answer)) == (200, [])
     assert (desk.registered, desk.over) == ([], [sid()])
 
 
-async def test_a_caller_who_cannot_be_let_back_in_hears_an_apology(app: QuartTrio, desk: FakeDesk) -> None:
+async def test_a_caller_who_cannot_be_let_back_in_hears_an_apology(app: QuartTrio, desk: FakeReception) -> None:
     """With 200, so that it is played."""
     desk.refusal = CallRefused("draining", "the relay is stopping")
     answer = await post_form(app, ENDED, DIALLED)
     assert (answer.status, spoken(answer)) == (200, [("Say", "busy in de-DE"), ("Hangup", None)])
 
 
-async def test_an_end_that_cannot_be_noted_is_a_503(app: QuartTrio, desk: FakeDesk, transfers: FakeTransfers) -> None:
+async def test_an_end_that_cannot_be_noted_is_a_503(
+    app: QuartTrio, desk: FakeReception, transfers: FakeTransfers
+) -> None:
     """The carrier is told; how the transfer went was noted before."""
     desk.loss = StoreFailed("disk full")
     answer = await post_form(app, ENDED, {**DIALLED, "CallStatus": "completed"})
     assert (answer.status, answer.body, len(transfers.results)) == (503, b"", 1)
 
 
-async def test_the_transfer_of_a_removed_agent_is_not_found(app: QuartTrio, desk: FakeDesk) -> None:
+async def test_the_transfer_of_a_removed_agent_is_not_found(app: QuartTrio, desk: FakeReception) -> None:
     """An agent that is gone by now has nobody to whom a caller could come back."""
     answer = await post_form(app, "/webhooks/removed/transfer-ended", DIALLED)
     assert (answer.status, answer.body, desk.registered) == (404, b"", [])
 
 
 async def test_the_end_of_a_removed_agents_transferred_call_is_noted(
-    app: QuartTrio, desk: FakeDesk, transfers: FakeTransfers
+    app: QuartTrio, desk: FakeReception, transfers: FakeTransfers
 ) -> None:
     """That the call is over counts still."""
     answer = await post_form(app, "/webhooks/removed/transfer-ended", {**DIALLED, "CallStatus": "completed"})
@@ -219,7 +223,9 @@ async def test_any_other_key_declines_it(app: QuartTrio, form: dict[str, str]) -
 
 
 @pytest.mark.parametrize("path", [WHISPER, WHISPER_ANSWER])
-async def test_a_whisper_changes_nothing(app: QuartTrio, desk: FakeDesk, transfers: FakeTransfers, path: str) -> None:
+async def test_a_whisper_changes_nothing(
+    app: QuartTrio, desk: FakeReception, transfers: FakeTransfers, path: str
+) -> None:
     """It is about the called side's own call, even when that is over, and can be repeated."""
     for _ in range(2):
         await post_form(app, path, {**PICKED_UP, "CallStatus": "completed", "Digits": "1"})
@@ -232,7 +238,7 @@ async def test_a_whisper_changes_nothing(app: QuartTrio, desk: FakeDesk, transfe
 @pytest.mark.parametrize("path", [ENDED, WHISPER, WHISPER_ANSWER, "/webhooks/nobody/transfer-ended"])
 @pytest.mark.parametrize("token", [None, "another-token"])
 async def test_without_the_carriers_signature_nothing_is_said(
-    app: QuartTrio, desk: FakeDesk, transfers: FakeTransfers, path: str, token: str | None
+    app: QuartTrio, desk: FakeReception, transfers: FakeTransfers, path: str, token: str | None
 ) -> None:
     """An unsigned or wrongly signed webhook gets an empty 403, whether the agent exists or not."""
     answer = await post_form(app, path, {**DIALLED, "CallStatus": "completed", "Digits": "1"}, token=token)

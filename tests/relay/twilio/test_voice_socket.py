@@ -21,7 +21,7 @@ from relay.reception import IncomingCall
 from relay.twilio.signatures import SignatureChecker
 from relay.twilio.voice_socket import VoiceSocket
 from tests.relay.http.asgi_driver import ORIGIN, TOKEN, DialledSocket, dial, signature
-from tests.relay.twilio.front_desk import ANNE, FakeDesk
+from tests.relay.twilio.fake_reception import ANNE, FakeReception
 from tests.sids import sid
 
 PATH = "/webhooks/anne/voice-ws"
@@ -39,7 +39,7 @@ def setup(**changes: object) -> str:
 
 
 @asynccontextmanager
-async def dialled(desk: FakeDesk, *, headers: dict[str, str] = SIGNED, **how: Any) -> AsyncIterator[DialledSocket]:
+async def dialled(desk: FakeReception, *, headers: dict[str, str] = SIGNED, **how: Any) -> AsyncIterator[DialledSocket]:
     """Register the call CA1 and dial its socket; the account is AC1."""
     await desk.register(IncomingCall(agent=ANNE, call_sid=sid()))
     voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), calls=cast("Calls", desk), account_sid="AC1")
@@ -56,7 +56,7 @@ async def test_a_ticketed_setup_becomes_a_call(autojump_clock: trio.testing.Mock
         await line.speak(f"Hello {info.call_sid}", last=True)
         heard.append(await line.receive())
 
-    desk = FakeDesk(on_connect=talk)
+    desk = FakeReception(on_connect=talk)
     async with dialled(desk) as socket:
         await socket.say(setup())
         await socket.say('{"type":"prompt","voicePrompt":"Hi."}')
@@ -82,14 +82,14 @@ async def test_an_unsigned_upgrade_is_refused_before_it_is_made(
     headers: dict[str, str], autojump_clock: trio.testing.MockClock
 ) -> None:
     """Without the carrier's signature over the socket's address there is a 403 and no socket."""
-    async with dialled(FakeDesk(), headers=headers) as socket:
+    async with dialled(FakeReception(), headers=headers) as socket:
         await socket.done.wait()
     assert socket.outcome == [403]
 
 
 async def test_a_server_without_refusals_closes_instead(autojump_clock: trio.testing.MockClock) -> None:
     """Where ASGI has no HTTP answer for an upgrade, the socket is closed without being accepted."""
-    async with dialled(FakeDesk(), headers={}, extension=False) as socket:
+    async with dialled(FakeReception(), headers={}, extension=False) as socket:
         await socket.done.wait()
     assert socket.outcome == [1008]
 
@@ -114,7 +114,7 @@ async def test_anything_but_this_calls_setup_is_closed(
     frame: str, why: str, autojump_clock: trio.testing.MockClock
 ) -> None:
     """A wrong ticket, call or account, or another first frame, is a policy violation; the log says which."""
-    desk = FakeDesk()
+    desk = FakeReception()
     with structlog.testing.capture_logs() as logs:
         async with dialled(desk) as socket:
             await socket.say(frame)
@@ -125,7 +125,7 @@ async def test_anything_but_this_calls_setup_is_closed(
 
 async def test_a_ticket_is_good_once(autojump_clock: trio.testing.MockClock) -> None:
     """A replayed upgrade and setup, signature and all, finds its ticket used."""
-    desk = FakeDesk()
+    desk = FakeReception()
     voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), calls=cast("Calls", desk), account_sid="AC1")
     async with dialled(desk) as first:
         await first.say(setup())
@@ -136,7 +136,7 @@ async def test_a_ticket_is_good_once(autojump_clock: trio.testing.MockClock) -> 
 
 async def test_a_ticket_is_good_for_its_agent_only(autojump_clock: trio.testing.MockClock) -> None:
     """The ticket of one agent's call does not open another agent's socket."""
-    desk = FakeDesk()
+    desk = FakeReception()
     await desk.register(IncomingCall(agent=ANNE, call_sid=sid()))
     voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), calls=cast("Calls", desk))
     other = "/webhooks/bert/voice-ws"
@@ -148,7 +148,7 @@ async def test_a_ticket_is_good_for_its_agent_only(autojump_clock: trio.testing.
 
 async def test_without_an_account_any_account_will_do(autojump_clock: trio.testing.MockClock) -> None:
     """A local daemon, which has no account, takes the carrier's word."""
-    desk = FakeDesk()
+    desk = FakeReception()
     await desk.register(IncomingCall(agent=ANNE, call_sid=sid()))
     voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), calls=cast("Calls", desk))
     async with dial(partial(voice, "anne"), PATH, headers=SIGNED) as socket:
@@ -159,7 +159,7 @@ async def test_without_an_account_any_account_will_do(autojump_clock: trio.testi
 async def test_a_socket_that_stays_silent_is_closed(autojump_clock: trio.testing.MockClock) -> None:
     """Ten seconds without a setup, and the socket is gone."""
     before = trio.current_time()
-    async with dialled(FakeDesk()) as socket:
+    async with dialled(FakeReception()) as socket:
         await socket.done.wait()
     assert socket.outcome == ["accept", 1008]
     assert trio.current_time() - before == pytest.approx(10)
@@ -167,7 +167,7 @@ async def test_a_socket_that_stays_silent_is_closed(autojump_clock: trio.testing
 
 async def test_a_carrier_that_leaves_before_its_setup_is_let_go(autojump_clock: trio.testing.MockClock) -> None:
     """Nothing is sent to a socket that is gone, and nothing breaks."""
-    desk = FakeDesk()
+    desk = FakeReception()
     async with dialled(desk) as socket:
         await socket.hang_up()
     assert socket.outcome == ["accept"]
@@ -182,7 +182,7 @@ async def test_a_hang_up_reaches_the_call(autojump_clock: trio.testing.MockClock
         heard.append(await line.receive())
         await trio.lowlevel.checkpoint()
 
-    async with dialled(FakeDesk(on_connect=listen)) as socket:
+    async with dialled(FakeReception(on_connect=listen)) as socket:
         await socket.say(setup())
         await socket.hang_up(1000)
     assert heard == [CallerGone(1000)]
@@ -196,7 +196,7 @@ async def test_a_call_that_fails_is_closed_as_our_fault(autojump_clock: trio.tes
             raise RuntimeError("said by the caller")
 
     with structlog.testing.capture_logs() as logs:
-        async with dialled(FakeDesk(on_connect=fail)) as socket:
+        async with dialled(FakeReception(on_connect=fail)) as socket:
             await socket.say(setup())
     assert socket.outcome == ["accept", 1011]
     assert [each["event"] for each in logs] == ["voice_socket_failed"]
@@ -210,7 +210,7 @@ async def test_a_session_that_is_refused_is_closed(autojump_clock: trio.testing.
         raise CallRefused("already_here", "this call has an open line already")
 
     with structlog.testing.capture_logs() as logs:
-        async with dialled(FakeDesk(on_connect=refuse)) as socket:
+        async with dialled(FakeReception(on_connect=refuse)) as socket:
             await socket.say(setup())
     assert socket.outcome == ["accept", 1008]
     assert [(each["event"], each["code"], each["call_sid"]) for each in logs] == [
@@ -229,7 +229,7 @@ async def test_a_cancelled_socket_stops_at_once(autojump_clock: trio.testing.Moc
             cancelled.set()
 
     with trio.move_on_after(5):
-        async with dialled(FakeDesk(on_connect=linger)) as socket:
+        async with dialled(FakeReception(on_connect=linger)) as socket:
             await socket.say(setup())
     assert cancelled.is_set()
     assert socket.outcome == ["accept"]

@@ -13,9 +13,9 @@ from actors.call_values import Callee, Direction
 from actors.errors import CallRefused, StoreFailed
 from relay.http.pages import MAX_BODY_BYTES
 from tests.relay.http.asgi_driver import ORIGIN, ask, post_form, signature
-from tests.relay.twilio.front_desk import (
+from tests.relay.twilio.fake_reception import (
     ANNE,
-    FakeDesk,
+    FakeReception,
     FakeTransfers,
     NoAgents,
     carrier_app,
@@ -50,9 +50,9 @@ LOST = {
 
 
 @pytest.fixture
-def desk() -> FakeDesk:
+def desk() -> FakeReception:
     """Return a front desk that admits every call."""
-    return FakeDesk()
+    return FakeReception()
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def transfers() -> FakeTransfers:
 
 
 @pytest.fixture
-def app(desk: FakeDesk, transfers: FakeTransfers) -> QuartTrio:
+def app(desk: FakeReception, transfers: FakeTransfers) -> QuartTrio:
     """Return the web app with the carrier's routes."""
     return carrier_app(desk, transfers)
 
@@ -84,7 +84,7 @@ async def test_a_signed_call_is_connected_with_a_ticket(app: QuartTrio) -> None:
     )
 
 
-async def test_the_front_desk_learns_what_the_form_says(app: QuartTrio, desk: FakeDesk) -> None:
+async def test_the_reception_learns_what_the_form_says(app: QuartTrio, desk: FakeReception) -> None:
     """Numbers, direction, attestation and the carrier's idempotency token reach the front desk."""
     await post_form(app, VOICE, CALL, I_Twilio_Idempotency_Token="once")
     (call,) = desk.registered
@@ -101,7 +101,7 @@ async def test_the_front_desk_learns_what_the_form_says(app: QuartTrio, desk: Fa
         *("unavailable", "sip:anonymous@anonymous.invalid", "private", ""),
     ],
 )
-async def test_a_withheld_number_is_no_number(app: QuartTrio, desk: FakeDesk, sender: str) -> None:
+async def test_a_withheld_number_is_no_number(app: QuartTrio, desk: FakeReception, sender: str) -> None:
     """The carrier has many ways to say so, and all of them are an empty caller."""
     await post_form(app, VOICE, {**CALL, "From": sender})
     assert desk.registered[-1].caller == ""
@@ -132,7 +132,7 @@ async def test_a_withheld_number_is_no_number(app: QuartTrio, desk: FakeDesk, se
     ],
 )
 async def test_only_a_full_attestation_verifies_a_number(
-    app: QuartTrio, desk: FakeDesk, verstat: str, attestation: str
+    app: QuartTrio, desk: FakeReception, verstat: str, attestation: str
 ) -> None:
     """A weaker or failed validation is kept as its letter or as nothing, and does not verify."""
     await post_form(app, VOICE, {**CALL, "StirVerstat": verstat})
@@ -140,13 +140,13 @@ async def test_only_a_full_attestation_verifies_a_number(
     assert (call.attestation, call.verified) == (attestation, False)
 
 
-async def test_an_outbound_call_keeps_its_direction(app: QuartTrio, desk: FakeDesk) -> None:
+async def test_an_outbound_call_keeps_its_direction(app: QuartTrio, desk: FakeReception) -> None:
     """A call that the API placed is outbound."""
     await post_form(app, VOICE, {**CALL, "Direction": "outbound-api"})
     assert desk.registered[0].direction is Direction.OUTBOUND
 
 
-async def test_a_withheld_number_is_an_empty_one(app: QuartTrio, desk: FakeDesk) -> None:
+async def test_a_withheld_number_is_an_empty_one(app: QuartTrio, desk: FakeReception) -> None:
     """A form without the optional fields is a call like any other."""
     answer = await post_form(app, VOICE, {"CallSid": sid()})
     assert answer.status == 200
@@ -165,7 +165,7 @@ async def test_a_repeated_request_is_answered_identically(app: QuartTrio) -> Non
 )
 @pytest.mark.parametrize("token", [None, "another-token"])
 async def test_without_the_carriers_signature_nothing_is_said(
-    app: QuartTrio, desk: FakeDesk, path: str, token: str | None
+    app: QuartTrio, desk: FakeReception, path: str, token: str | None
 ) -> None:
     """An unsigned or wrongly signed webhook gets an empty 403, whether the agent exists or not."""
     answer = await post_form(app, path, {**CALL, "CallStatus": "completed", "AnsweredBy": "human"}, token=token)
@@ -186,7 +186,7 @@ async def test_a_path_that_holds_no_agent_id_is_not_found(app: QuartTrio, agent_
     assert (answer.status, answer.body) == (404, b"")
 
 
-async def test_a_call_that_is_not_admitted_hears_an_apology(app: QuartTrio, desk: FakeDesk) -> None:
+async def test_a_call_that_is_not_admitted_hears_an_apology(app: QuartTrio, desk: FakeReception) -> None:
     """Full or draining: 503 with a sentence in the agent's language, then the call ends."""
     desk.refusal = CallRefused("draining", "the relay is stopping")
     answer = await post_form(app, VOICE, CALL)
@@ -194,7 +194,7 @@ async def test_a_call_that_is_not_admitted_hears_an_apology(app: QuartTrio, desk
     assert spoken(answer) == [("Say", "busy in de-DE"), ("Hangup", None)]
 
 
-async def test_a_failure_of_ours_is_an_empty_500_that_gives_nothing_away(app: QuartTrio, desk: FakeDesk) -> None:
+async def test_a_failure_of_ours_is_an_empty_500_that_gives_nothing_away(app: QuartTrio, desk: FakeReception) -> None:
     """The log has the exception's type and place, and neither log nor answer its message."""
     desk.refusal = RuntimeError("parameters: +15550001111")
     with structlog.testing.capture_logs() as logs:
@@ -207,7 +207,7 @@ async def test_a_failure_of_ours_is_an_empty_500_that_gives_nothing_away(app: Qu
 
 @pytest.mark.parametrize("path", [VOICE, ENDED, STATUS, ANSWERED_BY])
 @pytest.mark.parametrize("call_sid", NO_SIDS)
-async def test_a_call_needs_an_id(app: QuartTrio, desk: FakeDesk, path: str, call_sid: str) -> None:
+async def test_a_call_needs_an_id(app: QuartTrio, desk: FakeReception, path: str, call_sid: str) -> None:
     """A form without a usable call id is an empty 400."""
     answer = await post_form(app, path, {**CALL, "CallSid": call_sid})
     assert (answer.status, answer.body) == (400, b"")
@@ -243,27 +243,27 @@ async def test_the_signature_covers_the_query(app: QuartTrio) -> None:
 
 
 @pytest.mark.parametrize("status", ["completed", "ended", "failed"])
-async def test_nothing_is_ordered_for_a_call_that_is_over(app: QuartTrio, desk: FakeDesk, status: str) -> None:
+async def test_nothing_is_ordered_for_a_call_that_is_over(app: QuartTrio, desk: FakeReception, status: str) -> None:
     """When the caller has hung up, the answer is empty and the front desk is told."""
     answer = await post_form(app, ENDED, {**LOST, "SessionStatus": status, "CallStatus": "completed"})
     assert verbs(answer) == []
     assert (desk.over, desk.registered) == ([sid()], [])
 
 
-async def test_a_session_without_a_fault_is_not_resumed(app: QuartTrio, desk: FakeDesk) -> None:
+async def test_a_session_without_a_fault_is_not_resumed(app: QuartTrio, desk: FakeReception) -> None:
     """What is neither lost nor ended by us needs no orders, even if the call is still up for a moment."""
     answer = await post_form(app, ENDED, {**LOST, "SessionStatus": "completed"})
     assert verbs(answer) == []
     assert (desk.over, desk.registered) == ([], [])
 
 
-async def test_the_session_of_a_removed_agent_is_not_resumed(app: QuartTrio, desk: FakeDesk) -> None:
+async def test_the_session_of_a_removed_agent_is_not_resumed(app: QuartTrio, desk: FakeReception) -> None:
     """An agent that is gone by now has no call to go on with."""
     answer = await post_form(app, "/webhooks/removed/voice-ended?attempt=0", LOST)
     assert (answer.status, answer.body) == (404, b"")
 
 
-async def test_a_session_that_we_ended_lets_the_call_end(app: QuartTrio, desk: FakeDesk) -> None:
+async def test_a_session_that_we_ended_lets_the_call_end(app: QuartTrio, desk: FakeReception) -> None:
     """Without a hand-over there is nothing more to do; the call is not over until the carrier says so."""
     answer = await post_form(app, f"{ENDED}?attempt=0", {**LOST, "SessionStatus": "ended"})
     assert verbs(answer) == []
@@ -280,7 +280,7 @@ async def test_a_hand_over_goes_on_as_it_was_arranged(app: QuartTrio, transfers:
     assert (session.caller, session.called, session.direction) == ("+15550001111", "+15550002222", Direction.OUTBOUND)
 
 
-async def test_a_lost_session_is_resumed_with_a_new_ticket(app: QuartTrio, desk: FakeDesk) -> None:
+async def test_a_lost_session_is_resumed_with_a_new_ticket(app: QuartTrio, desk: FakeReception) -> None:
     """A call that is still up gets a new session, which opens with a word about the loss and counts one further."""
     answer = await post_form(app, f"{ENDED}?attempt=0&lost=0", LOST)
     connect, relay = connection(answer)
@@ -298,35 +298,35 @@ async def test_a_call_is_resumed_three_times_at_most(app: QuartTrio) -> None:
     assert spoken(fourth) == [("Say", "busy in de-DE"), ("Hangup", None)]
 
 
-async def test_only_losses_count_towards_the_limit(app: QuartTrio, desk: FakeDesk) -> None:
+async def test_only_losses_count_towards_the_limit(app: QuartTrio, desk: FakeReception) -> None:
     """A call that came back from many transfers is resumed like any other."""
     answer = await post_form(app, f"{ENDED}?attempt=9&lost=1", LOST)
     assert connection(answer)[0].get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=10&lost=2"
     assert desk.registered[0].attempt == 10
 
 
-async def test_the_fault_of_a_lost_session_is_noted(app: QuartTrio, desk: FakeDesk) -> None:
+async def test_the_fault_of_a_lost_session_is_noted(app: QuartTrio, desk: FakeReception) -> None:
     """The carrier's error code reaches the call's record, with the call still in progress."""
     await post_form(app, f"{ENDED}?attempt=0&lost=0", LOST)
     ((agent_id, progress),) = desk.progress
     assert (agent_id, progress.call_sid, progress.status, progress.error) == ("anne", sid(), "in-progress", "64105")
 
 
-async def test_a_fault_that_cannot_be_noted_does_not_end_the_call(app: QuartTrio, desk: FakeDesk) -> None:
+async def test_a_fault_that_cannot_be_noted_does_not_end_the_call(app: QuartTrio, desk: FakeReception) -> None:
     """When the database is away the session is resumed all the same."""
     desk.loss = StoreFailed("disk full")
     connection(await post_form(app, f"{ENDED}?attempt=0&lost=0", LOST))
 
 
 @pytest.mark.parametrize("code", ["64101", "64104", "64106", "64109", "64110"])
-async def test_what_would_fail_again_is_not_resumed(app: QuartTrio, desk: FakeDesk, code: str) -> None:
+async def test_what_would_fail_again_is_not_resumed(app: QuartTrio, desk: FakeReception, code: str) -> None:
     """An error that the same TwiML would meet again is an apology at once."""
     answer = await post_form(app, f"{ENDED}?attempt=0", {**LOST, "ErrorCode": code})
     assert [verb.tag for verb in verbs(answer)] == ["Say", "Hangup"]
     assert desk.registered == []
 
 
-async def test_a_refused_voice_is_left_out_once(app: QuartTrio, desk: FakeDesk) -> None:
+async def test_a_refused_voice_is_left_out_once(app: QuartTrio, desk: FakeReception) -> None:
     """The caller hears the carrier's own voice, from the greeting on; if that is refused as well, an apology."""
     answer = await post_form(app, f"{ENDED}?attempt=0&lost=0", {**LOST, "ErrorCode": "64111"})
     connect, relay = connection(answer)
@@ -338,7 +338,7 @@ async def test_a_refused_voice_is_left_out_once(app: QuartTrio, desk: FakeDesk) 
     assert spoken(again) == [("Say", "busy in de-DE"), ("Hangup", None)]
 
 
-async def test_a_voice_that_was_left_out_stays_out(app: QuartTrio, desk: FakeDesk) -> None:
+async def test_a_voice_that_was_left_out_stays_out(app: QuartTrio, desk: FakeReception) -> None:
     """A line that is lost later is resumed without the voice too, and its caller is told of the cut, not greeted."""
     connect, relay = connection(await post_form(app, f"{ENDED}?attempt=1&lost=1&voice=none", LOST))
     assert (relay.get("voice"), relay.get("welcomeGreeting")) == (None, "cut off in de-DE")
@@ -347,7 +347,7 @@ async def test_a_voice_that_was_left_out_stays_out(app: QuartTrio, desk: FakeDes
 
 
 @pytest.mark.parametrize("query", ["attempt=3&lost=3", "attempt=9&lost=3", "attempt=4"])
-async def test_a_refused_voice_makes_no_endless_call(app: QuartTrio, desk: FakeDesk, query: str) -> None:
+async def test_a_refused_voice_makes_no_endless_call(app: QuartTrio, desk: FakeReception, query: str) -> None:
     """The number of lost sessions is bounded whatever they were lost for."""
     answer = await post_form(app, f"{ENDED}?{query}", {**LOST, "ErrorCode": "64111"})
     assert [verb.tag for verb in verbs(answer)] == ["Say", "Hangup"]
@@ -367,7 +367,7 @@ async def test_a_lost_connection_is_resumed(app: QuartTrio, code: str) -> None:
     connection(await post_form(app, f"{ENDED}?attempt=0", {**LOST, "ErrorCode": code}))
 
 
-async def test_a_resumption_that_is_refused_is_an_apology_that_is_played(app: QuartTrio, desk: FakeDesk) -> None:
+async def test_a_resumption_that_is_refused_is_an_apology_that_is_played(app: QuartTrio, desk: FakeReception) -> None:
     """While draining, the caller of a lost session hears a sentence and not the carrier's error."""
     desk.refusal = CallRefused("draining", "the relay is stopping")
     answer = await post_form(app, f"{ENDED}?attempt=0", LOST)
@@ -377,7 +377,7 @@ async def test_a_resumption_that_is_refused_is_an_apology_that_is_played(app: Qu
 
 @pytest.mark.parametrize("status", ["completed", "busy", "failed", "no-answer", "canceled"])
 async def test_the_end_of_a_call_is_noted_even_when_its_agent_is_gone(
-    app: QuartTrio, desk: FakeDesk, status: str
+    app: QuartTrio, desk: FakeReception, status: str
 ) -> None:
     """Each final status is passed on, with 204, for removed agents too."""
     answer = await post_form(app, "/webhooks/removed/call-status", {"CallSid": sid(), "CallStatus": status})
@@ -386,14 +386,16 @@ async def test_the_end_of_a_call_is_noted_even_when_its_agent_is_gone(
     assert desk.over == [sid()]
 
 
-async def test_a_lost_session_of_a_removed_agent_whose_call_is_over_is_noted(app: QuartTrio, desk: FakeDesk) -> None:
+async def test_a_lost_session_of_a_removed_agent_whose_call_is_over_is_noted(
+    app: QuartTrio, desk: FakeReception
+) -> None:
     """The action of a session says that the call is over, whoever it was for."""
     answer = await post_form(app, "/webhooks/removed/voice-ended?attempt=0", {**LOST, "CallStatus": "completed"})
     assert (answer.status, verbs(answer), desk.over) == (200, [], [sid()])
 
 
 @pytest.mark.parametrize("status", ["queued", "initiated", "ringing", "in-progress"])
-async def test_a_call_that_goes_on_is_noted_and_not_over(app: QuartTrio, desk: FakeDesk, status: str) -> None:
+async def test_a_call_that_goes_on_is_noted_and_not_over(app: QuartTrio, desk: FakeReception, status: str) -> None:
     """What is not an end is passed on with 204, and ends nothing."""
     answer = await post_form(app, STATUS, {"CallSid": sid(), "CallStatus": status})
     assert answer.status == 204
@@ -401,13 +403,13 @@ async def test_a_call_that_goes_on_is_noted_and_not_over(app: QuartTrio, desk: F
 
 
 @pytest.mark.parametrize("status", ["unheard-of", "", "Completed", "in-progress "])
-async def test_a_status_that_nobody_knows_is_left_at_that(app: QuartTrio, desk: FakeDesk, status: str) -> None:
+async def test_a_status_that_nobody_knows_is_left_at_that(app: QuartTrio, desk: FakeReception, status: str) -> None:
     """It is taken with 204, so that the carrier does not repeat it."""
     answer = await post_form(app, STATUS, {"CallSid": sid(), "CallStatus": status})
     assert (answer.status, desk.progress) == (204, [])
 
 
-async def test_a_repeated_status_is_passed_on_each_time(app: QuartTrio, desk: FakeDesk) -> None:
+async def test_a_repeated_status_is_passed_on_each_time(app: QuartTrio, desk: FakeReception) -> None:
     """What a repeat means is for the record to decide; the carrier gets the same answer."""
     form = {"CallSid": sid(), "CallStatus": "completed"}
     answers = [await post_form(app, STATUS, form) for _ in range(3)]
@@ -416,7 +418,7 @@ async def test_a_repeated_status_is_passed_on_each_time(app: QuartTrio, desk: Fa
 
 
 @pytest.mark.parametrize("path", [STATUS, ANSWERED_BY, ENDED])
-async def test_what_could_not_be_kept_is_a_503(app: QuartTrio, desk: FakeDesk, path: str) -> None:
+async def test_what_could_not_be_kept_is_a_503(app: QuartTrio, desk: FakeReception, path: str) -> None:
     """The carrier is told with an empty body, and the log without the reason's text."""
     desk.loss = StoreFailed("parameters: +15550001111")
     with structlog.testing.capture_logs() as logs:
@@ -440,8 +442,8 @@ async def test_what_could_not_be_kept_is_a_503(app: QuartTrio, desk: FakeDesk, p
         ("", Callee.UNKNOWN),
     ],
 )
-async def test_who_picked_up_reaches_the_front_desk(
-    app: QuartTrio, desk: FakeDesk, answered_by: str, callee: Callee
+async def test_who_picked_up_reaches_the_reception(
+    app: QuartTrio, desk: FakeReception, answered_by: str, callee: Callee
 ) -> None:
     """Only the word for a person makes one; every word for a machine, and a fax, is a machine."""
     answer = await post_form(app, ANSWERED_BY, {"CallSid": sid(), "AnsweredBy": answered_by})
@@ -449,7 +451,7 @@ async def test_who_picked_up_reaches_the_front_desk(
     assert desk.callees == [("anne", sid(), callee)]
 
 
-async def test_who_picked_up_is_noted_even_when_the_agent_is_gone(app: QuartTrio, desk: FakeDesk) -> None:
+async def test_who_picked_up_is_noted_even_when_the_agent_is_gone(app: QuartTrio, desk: FakeReception) -> None:
     """A verdict about a removed agent's call, or none at all, is taken like any other."""
     answer = await post_form(app, "/webhooks/removed/answered-by", {"CallSid": sid()})
     assert (answer.status, desk.callees) == (204, [("removed", sid(), Callee.UNKNOWN)])
@@ -477,7 +479,7 @@ async def test_an_unsigned_body_is_not_waited_for(app: QuartTrio, autojump_clock
     ],
 )
 async def test_who_cannot_be_looked_up_hears_an_apology(
-    desk: FakeDesk, transfers: FakeTransfers, name: str, status: int, is_heard: bool
+    desk: FakeReception, transfers: FakeTransfers, name: str, status: int, is_heard: bool
 ) -> None:
     """A caller is never left with an empty answer, and what needs no look-up works as ever."""
     app = carrier_app(desk, transfers, agents=NoAgents())
@@ -490,7 +492,7 @@ async def test_who_cannot_be_looked_up_hears_an_apology(
         assert answer.body == b""
 
 
-async def test_a_call_that_has_ended_is_not_connected_again(app: QuartTrio, desk: FakeDesk) -> None:
+async def test_a_call_that_has_ended_is_not_connected_again(app: QuartTrio, desk: FakeReception) -> None:
     """A webhook that somebody sends again gets an order to do nothing."""
     desk.refusal = CallRefused("over", "the call has ended")
     answer = await post_form(app, VOICE, CALL)

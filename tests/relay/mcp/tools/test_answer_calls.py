@@ -12,7 +12,7 @@ import pytest
 import trio
 from mcp_types import CreateMessageRequestParams, CreateMessageResult, TextContent
 
-from actors.turn_queue import DeskOptions
+from actors.turn_queue import TurnQueueOptions
 from relay.mcp.tools.answer_calls import MOST_ROUNDS
 from tests.relay.mcp.http_client import HttpClient, ask_stateless, http_client
 from tests.relay.mcp.mcp_relay import RunningRelay, eventually, raw_client, running_relay
@@ -150,8 +150,8 @@ async def test_text_is_spoken_whatever_stands_beside_it(beside: dict[str, Any], 
 )
 async def test_round_without_an_answer_leaves_the_words_pending(nothing: Any) -> None:
     """A client that brings nothing that can be spoken is asked the same again."""
-    options = DeskOptions(again=0.05)
-    async with running_relay(desk_options=options) as relay, asked(relay) as (client, caller, question):
+    options = TurnQueueOptions(again=0.05)
+    async with running_relay(turn_queue_options=options) as relay, asked(relay) as (client, caller, question):
         again = (await call(client, question["requestState"], nothing))["result"]
         assert again["inputRequests"] == question["inputRequests"]
         assert caller.heard == []

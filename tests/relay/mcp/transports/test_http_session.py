@@ -25,7 +25,7 @@ TIMING = Timing(handshake_timeout=30, stream_patience=60, idle_timeout=1800)
 async def session() -> AsyncIterator[HttpSession]:
     """A session of anna that has just begun, with nobody to serve it."""
     agent = Agent(agent_id="anna", created_at=NOW)
-    session = HttpSession(agent=agent, desks=TurnQueues(Presence(grace=0), no_calls()), token_digest=b"")
+    session = HttpSession(agent=agent, queues=TurnQueues(Presence(grace=0), no_calls()), token_digest=b"")
     yield session
     session.close("test")
 
@@ -98,7 +98,7 @@ async def test_ids_are_compared_as_the_dispatcher_does(session: HttpSession) -> 
 
 async def test_messages_find_their_way(session: HttpSession) -> None:
     """Answers and what belongs to a request go to its exchange, all else to the stream, and nothing to nobody."""
-    way = session._way_out()
+    way = session._message_sink()
     about_seven = ServerMessageMetadata(related_request_id=7)
     note = JSONRPCNotification(jsonrpc="2.0", method="note")
     answer = JSONRPCResponse(jsonrpc="2.0", id=7, result={})

@@ -94,7 +94,7 @@ async def test_an_order_is_checked(changes: dict[str, str], code: int) -> None:
 async def test_too_many_requests() -> None:
     """Turned away, a request is answered with 429 and not carried out; the next one is."""
     async with ordering() as bench:
-        bench.rest.mischief = FaultPlan(busy=1)
+        bench.rest.fault_plan = FaultPlan(busy=1)
         status, answer = await ask(bench, "POST", f"{CALLS}.json", **ORDER)
         assert (status, answer["code"]) == (429, 20429)
         assert (await ask(bench, "POST", f"{CALLS}.json", **ORDER))[0] == 201

@@ -15,7 +15,7 @@ from tests.actors.test_turn_queue import AGENT, OPTIONS, Ear, Room, open_room, t
 async def take_and_part(room: Room, client: str, call_sid: str = "") -> Utterance:
     """Take words, as a session does that ends with its tool call."""
     given = await take(room, client, call_sid)
-    room.desk.part(client)
+    room.queue.part(client)
     return given
 
 
@@ -27,12 +27,12 @@ async def test_words_are_answered_under_another_key(
     async with open_room() as room:
         for turn in (1, 2, 3):
             ear = Ear()
-            nursery.start_soon(room.desk.respond, words(f"This is {turn}.", turn=turn), ear)
+            nursery.start_soon(room.queue.respond, words(f"This is {turn}.", turn=turn), ear)
             await take_and_part(room, f"session {turn}")
             await trio.sleep(thinks)
             assert room.availability is Availability.HERE
-            assert await room.desk.say(f"session {turn + 1}", "CA1", turn, "Yes.")
-            room.desk.part(f"session {turn + 1}")
+            assert await room.queue.say(f"session {turn + 1}", "CA1", turn, "Yes.")
+            room.queue.part(f"session {turn + 1}")
             await wait_all_tasks_blocked()
             assert ear.heard == ["Yes."]
 
@@ -40,13 +40,13 @@ async def test_words_are_answered_under_another_key(
 async def test_the_agent_is_away_when_nobody_came_back(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     """After the grace nothing is left of a client that has parted, and its words are free."""
     async with open_room() as room:
-        nursery.start_soon(room.desk.respond, words("Hello?"), Ear())
+        nursery.start_soon(room.queue.respond, words("Hello?"), Ear())
         await take_and_part(room, "one")
         await trio.sleep(OPTIONS.grace + 0.1)
         assert room.availability is not Availability.HERE
         await take(room, "two")
         with pytest.raises(TurnTaken):
-            await room.desk.say("three", "CA1", 1, "Me.")
+            await room.queue.say("three", "CA1", 1, "Me.")
         nursery.cancel_scope.cancel()
 
 
@@ -56,7 +56,7 @@ async def test_words_that_are_not_answered_are_given_again(
 ) -> None:
     """To whoever waits, as they are to a client that has not parted: at once if the call is named, else in a while."""
     async with open_room() as room:
-        nursery.start_soon(room.desk.respond, words("Hello?"), Ear())
+        nursery.start_soon(room.queue.respond, words("Hello?"), Ear())
         await take_and_part(room, "one")
         began = trio.current_time()
         assert (await take(room, "two", named)).is_new
@@ -68,13 +68,13 @@ async def test_an_answer_that_is_repeated_under_another_key_is_harmless(nursery:
     """Its client did not get the result of the first; a client that has not parted is told that it was another's."""
     async with open_room() as room:
         ear = Ear()
-        nursery.start_soon(room.desk.respond, words("Hello?"), ear)
+        nursery.start_soon(room.queue.respond, words("Hello?"), ear)
         await take_and_part(room, "one")
-        assert await room.desk.say("two", "CA1", 1, "Good morning.")
+        assert await room.queue.say("two", "CA1", 1, "Good morning.")
         with pytest.raises(TurnTaken):
-            await room.desk.say("three", "CA1", 1, "Good morning.")
-        room.desk.part("two")
-        assert not await room.desk.say("three", "CA1", 1, "Good morning.")
+            await room.queue.say("three", "CA1", 1, "Good morning.")
+        room.queue.part("two")
+        assert not await room.queue.say("three", "CA1", 1, "Good morning.")
         await wait_all_tasks_blocked()
         assert ear.heard == ["Good morning."]
 
@@ -82,11 +82,11 @@ async def test_an_answer_that_is_repeated_under_another_key_is_harmless(nursery:
 async def test_the_next_words_are_free_at_once(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     """Who led the call comes under another key, so nobody is waited for with patience."""
     async with open_room() as room:
-        nursery.start_soon(room.desk.respond, words("First."), Ear())
+        nursery.start_soon(room.queue.respond, words("First."), Ear())
         await take_and_part(room, "one")
-        await room.desk.say("two", "CA1", 1, "Yes.")
-        room.desk.part("two")
-        nursery.start_soon(room.desk.respond, words("Second.", turn=2), Ear())
+        await room.queue.say("two", "CA1", 1, "Yes.")
+        room.queue.part("two")
+        nursery.start_soon(room.queue.respond, words("Second.", turn=2), Ear())
         began = trio.current_time()
         assert (await take(room, "three")).request.turn == 2
         assert trio.current_time() == began
@@ -96,15 +96,15 @@ async def test_the_next_words_are_free_at_once(autojump_clock: MockClock, nurser
 async def test_a_call_stays_with_a_client_that_has_not_parted(nursery: trio.Nursery) -> None:
     """That another one has changes nothing for it."""
     async with open_room() as room:
-        nursery.start_soon(room.desk.respond, words("I am CA1."), Ear())
+        nursery.start_soon(room.queue.respond, words("I am CA1."), Ear())
         await wait_all_tasks_blocked()
         await take_and_part(room, "one")
-        nursery.start_soon(room.desk.respond, words("I am CA2.", call_sid="CA2"), Ear())
+        nursery.start_soon(room.queue.respond, words("I am CA2.", call_sid="CA2"), Ear())
         await wait_all_tasks_blocked()
         await take(room, "two")
         with pytest.raises(TurnTaken):
-            await room.desk.say("three", "CA2", 1, "Me.")
-        assert await room.desk.say("three", "CA1", 1, "Me.")
+            await room.queue.say("three", "CA2", 1, "Me.")
+        assert await room.queue.say("three", "CA1", 1, "Me.")
         nursery.cancel_scope.cancel()
 
 
@@ -115,7 +115,7 @@ async def test_a_client_that_is_lost_after_it_parted(nursery: trio.Nursery) -> N
 
         async def respond() -> None:
             with pytest.raises(ClientLeft):
-                await room.desk.respond(words("Hello?"), Ear())
+                await room.queue.respond(words("Hello?"), Ear())
             left.set()
 
         nursery.start_soon(respond)
@@ -123,25 +123,25 @@ async def test_a_client_that_is_lost_after_it_parted(nursery: trio.Nursery) -> N
         room.turns.leave(AGENT, "one")
         await left.wait()
         with pytest.raises(TurnOver):
-            await room.desk.say("two", "CA1", 1, "Good morning.")
+            await room.queue.say("two", "CA1", 1, "Good morning.")
 
 
 async def test_a_call_is_claimed_and_then_had_under_another_key(nursery: trio.Nursery) -> None:
     """Who claimed it counts as here, and from whom it was taken gets an error, as with a client that stays."""
     async with open_room() as room:
         ear = Ear()
-        nursery.start_soon(room.desk.respond, words("Hello?"), ear)
+        nursery.start_soon(room.queue.respond, words("Hello?"), ear)
         await take(room, "standing")
         for session in ("one", "two"):  # claimed twice: it was still taken from the same client
             room.claim(session)
-            room.desk.part(session)
-        assert room.claimant is room.desk
+            room.queue.part(session)
+        assert room.claimant is room.queue
         with pytest.raises(TurnTaken):
-            await room.desk.say("standing", "CA1", 1, "Me.")
+            await room.queue.say("standing", "CA1", 1, "Me.")
         await take_and_part(room, "three")
         with pytest.raises(TurnTaken):
-            await room.desk.say("standing", "CA1", 1, "Me.")
-        assert await room.desk.say("four", "CA1", 1, "Good evening.")
+            await room.queue.say("standing", "CA1", 1, "Me.")
+        assert await room.queue.say("four", "CA1", 1, "Good evening.")
         await wait_all_tasks_blocked()
         assert ear.heard == ["Good evening."]
 
@@ -149,11 +149,11 @@ async def test_a_call_is_claimed_and_then_had_under_another_key(nursery: trio.Nu
 async def test_who_waits_has_not_parted(nursery: trio.Nursery) -> None:
     """Clients without a session may share a key: a call stays with the one that has another tool call under way."""
     async with open_room() as room:
-        nursery.start_soon(room.desk.respond, words("Hello?"), Ear())
+        nursery.start_soon(room.queue.respond, words("Hello?"), Ear())
         await take_and_part(room, "shared")
-        nursery.start_soon(room.desk.next_words, "shared")
+        nursery.start_soon(room.queue.next_words, "shared")
         await wait_all_tasks_blocked()
         with pytest.raises(TurnTaken):
-            await room.desk.say("other", "CA1", 1, "Me.")
-        assert await room.desk.say("shared", "CA1", 1, "Good morning.")
+            await room.queue.say("other", "CA1", 1, "Me.")
+        assert await room.queue.say("shared", "CA1", 1, "Good morning.")
         nursery.cancel_scope.cancel()

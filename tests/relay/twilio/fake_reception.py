@@ -52,7 +52,7 @@ async def _hang_up(_info: CallInfo, line: PhoneLine) -> None:
 
 
 @attrs.define(eq=False)
-class FakeDesk:
+class FakeReception:
     """Stands in for `Reception`, and for `Calls` at the voice socket.
 
     Admits all calls with the ticket `ticket-of-<sid>-<attempt>`, once redeemable.
@@ -145,7 +145,7 @@ class NoAgents:
 
 
 def carrier_app(
-    desk: FakeDesk, transfers: FakeTransfers, agent: Agent = ANNE, *, agents: AgentDirectory | None = None
+    desk: FakeReception, transfers: FakeTransfers, agent: Agent = ANNE, *, agents: AgentDirectory | None = None
 ) -> QuartTrio:
     """Return the web app with the carrier's routes for this agent, or for those of a directory."""
     webhooks = CarrierWebhooks(
