@@ -156,7 +156,7 @@ class FakeCalls:
         self.live[info.call_sid] = FakeCall(info)
         return info
 
-    def find(self, agent_id: str, call_sid: str) -> FakeCall | None:
+    def find_session(self, call_sid: str, agent_id: str) -> FakeCall | None:
         call = self.live.get(call_sid)
         return call if call is not None and call.info.agent_id == agent_id else None
 
