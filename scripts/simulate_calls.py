@@ -261,7 +261,7 @@ async def _run(run: Run, console: Console, stop: trio.Event) -> Outcome:
         outbound, seconds = await cpu_of(
             meter,
             lambda: run_outbound_load(
-                plan, client, rest, numbers=run.numbers, progress=_shown(status.update), stop=stop
+                plan, client.call_tool, rest, numbers=run.numbers, progress=_shown(status.update), stop=stop
             ),
         )
         turns = outbound.load.turns

@@ -33,7 +33,7 @@ _TROUBLE = frozenset({"lost", "refused", "unfetched", "program", "bad_line"})
 
 
 class Report(Protocol):
-    """Where events go."""
+    """Where events go: `JsonReport`, or the `PersonReport` of `relay attach` or of `relay call`."""
 
     def tell(self, event: str, **facts: Any) -> None:
         """Report an event. Never waits for long, and never fails for what is in the facts."""
@@ -41,7 +41,7 @@ class Report(Protocol):
 
 
 class JsonReport:
-    """Events as JSON lines on standard output: `{"event": …}` with the facts beside it."""
+    """Events as JSON lines on standard output, for `relay call` too: `{"event": …}` with the facts beside it."""
 
     def tell(self, event: str, **facts: Any) -> None:
         """Print the event."""

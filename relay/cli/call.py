@@ -120,7 +120,8 @@ def _daemon(settings: Settings, url: str | None) -> tuple[str, str | None, str]:
 
 async def _run(dialled: Dialled, as_json: bool) -> Ended:
     """Make the call; SIGINT and SIGTERM hang up, a second one breaks it off."""
-    from relay.cli.caller.call_report import JsonReport, PersonReport
+    from relay.attach.report import JsonReport
+    from relay.cli.caller.call_report import PersonReport
     from relay.cli.caller.caller import Caller
     from relay.cli.caller.lines import HELP, PipedLines, open_typed_lines
 

@@ -50,7 +50,6 @@ from hypercorn.utils import parse_socket_addr
 from relay.errors import error_document
 from relay.faults import report
 from relay.http.asgi import AsgiApp
-from relay.http.idle_connections import IdleConnections
 
 log = structlog.get_logger(__name__)
 
@@ -105,6 +104,40 @@ def hypercorn_config(options: ListenerOptions) -> Config:
     return config
 
 
+@attrs.define(eq=False)
+class IdleConnections:
+    """The connections that wait for their peer, those first that have waited longest; the listener owns it.
+
+    A connection waits for its peer while nothing has come, while a request is incomplete, and between two requests. It
+    may be closed then: nothing is being worked on. Strangers give way first. A peer that has shown a good token or
+    signature keeps its place as long as a stranger's can be had: so who only holds connections open costs others of
+    that kind their places, and the carrier and the clients keep theirs.
+    """
+
+    _strangers: dict[Connection, None] = attrs.field(factory=dict, init=False)
+    _known: dict[Connection, None] = attrs.field(factory=dict, init=False)
+
+    def add(self, connection: Connection) -> None:
+        """Note that a connection waits for its peer. No-op if it does already."""
+        (self._known if connection.is_known else self._strangers).setdefault(connection)
+
+    def discard(self, connection: Connection) -> None:
+        """Note that a connection does not wait any more. No-op if it did not."""
+        self._strangers.pop(connection, None)
+        self._known.pop(connection, None)
+
+    def spare(self, *, known: bool) -> Connection | None:
+        """Close the connection of a stranger, or of a known peer, that has waited longest, and return it.
+
+        None if there is none. Never waits.
+        """
+        for connection in self._known if known else self._strangers:
+            self.discard(connection)
+            connection.give_way()
+            return connection
+        return None
+
+
 class Connection:
     """One connection, from accept to close. `run` is its life; everything else is called from inside it."""
 
@@ -115,7 +148,7 @@ class Connection:
         config: Config,
         stream: trio.SocketStream,
         *,
-        idle: IdleConnections[Connection],
+        idle: IdleConnections,
         stopping: trio.Event,
     ) -> None:
         """Take over an accepted socket. `idle` is told whenever it becomes, or ceases to be, the peer's turn."""

@@ -3,7 +3,7 @@
     socket ─▶ accept ─▶ Connection ─▶ ASGI app        relay.http.connection: the protocol, and whose turn it is
                 │  ▲
                 ▼  │ who waits for its peer
-           IdleConnections                            relay.http.idle_connections: who gives way
+           IdleConnections                            relay.http.connection: who gives way
 
 Hypercorn, whose classes the connection is built from, has a server too, which lets one connection harm all others: any
 exception while reading a request (one byte too early, one non-ASCII header) ends the process, and a peer that does not
@@ -28,8 +28,7 @@ from hypercorn.config import Config
 
 from relay.errors import RelayError
 from relay.http.asgi import AsgiApp
-from relay.http.connection import Connection, ListenerOptions, hypercorn_config, kinds
-from relay.http.idle_connections import IdleConnections
+from relay.http.connection import Connection, IdleConnections, ListenerOptions, hypercorn_config, kinds
 
 __all__ = ["ListenError", "ListenerOptions", "address_of", "bind", "serve", "serve_on"]
 
@@ -104,7 +103,7 @@ class _Acceptor:
     _app: AsgiApp
     _options: ListenerOptions
     _config: Config
-    _idle: IdleConnections[Connection] = attrs.field(factory=IdleConnections, init=False)
+    _idle: IdleConnections = attrs.field(factory=IdleConnections, init=False)
     _connections: set[Connection] = attrs.field(factory=set, init=False)
     arriving: int = attrs.field(default=0, init=False)
     """Accepted, with their tasks about to begin."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import attrs
 import structlog
@@ -35,11 +35,8 @@ log = structlog.get_logger(__name__)
 _READ_ENDS_SECONDS = 2.0
 
 
-class Work(Protocol):
-    """Something to be written; `work` may run several times."""
-
-    @property
-    def work(self) -> Callable[[Connection], Any]: ...
+Work = Callable[[Connection], Any]
+"""Something to be written; it may run several times."""
 
 
 @attrs.frozen
@@ -252,7 +249,7 @@ class Connections:
         try:
             with self._writer.begin():
                 begun = True
-                values = [write.work(self._writer) for write in writes]
+                values = [write(self._writer) for write in writes]
         except Exception as error:  # noqa: BLE001 - each asker gets its own; this thread serves all of them
             trouble = trouble_of(error)
             if trouble is not None:

@@ -285,7 +285,7 @@ class Database:
         self._busy_since = trio.current_time()
         try:
             outcomes, trouble = await trio.to_thread.run_sync(
-                self._connections.settle, batch, limiter=self._writing, abandon_on_cancel=True
+                self._connections.settle, [write.work for write in batch], limiter=self._writing, abandon_on_cancel=True
             )
         finally:
             self._busy_since = math.inf

@@ -19,13 +19,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
-import click
 from rich.console import Console
 from rich.text import Text
 
@@ -53,22 +51,6 @@ _NOTES = {
     "note": "{text}",
 }
 _WIDTH = 6
-
-
-class Report(Protocol):
-    """Where events go."""
-
-    def tell(self, event: str, **facts: Any) -> None:
-        """Report an event. Never waits for long."""
-        ...
-
-
-class JsonReport:
-    """Events as JSON lines on standard output: `{"event": …}` with the facts beside it."""
-
-    def tell(self, event: str, **facts: Any) -> None:
-        """Print the event."""
-        click.echo(json.dumps({"event": event, **facts}))
 
 
 @attrs.define(eq=False)

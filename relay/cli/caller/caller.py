@@ -7,7 +7,7 @@ from contextlib import suppress
 import attrs
 import trio
 
-from relay.cli.caller.call_report import Report
+from relay.attach.report import Report
 from relay.cli.caller.lines import HangUp, Interrupt, LineSource, Mistake, Press, Say, read_entry
 from relay.cli.caller.ring import TALK_SECONDS, Dialled, Ended, explain
 from relay.simulator.carrier.dialled_calls import Leg

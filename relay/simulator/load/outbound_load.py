@@ -11,8 +11,8 @@ refused, by the code of its error; nothing is asked twice.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import attrs
 import trio
@@ -47,12 +47,8 @@ class CalledElsewhere(Exception):
     """The relay placed a call that this carrier does not know: with another carrier, and maybe for real."""
 
 
-class ToolCaller(Protocol):
-    """The client, as far as it asks for calls; see `relay.simulator.load.echo_client.EchoClient`."""
-
-    async def call_tool(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Call a tool and return its structured content, which holds `error` where it failed."""
-        ...
+CallTool = Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
+"""Call a tool, by its name and arguments, and return its structured content; see `EchoClient.call_tool`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -98,14 +94,14 @@ class OutboundReport:
 
 async def run_outbound_load(
     plan: LoadPlan,
-    client: ToolCaller,
+    call_tool: CallTool,
     rest: RestApi,
     *,
     numbers: Sequence[str] = (),
     progress: Callable[[Progress], None] | None = None,
     stop: trio.Event | None = None,
 ) -> OutboundReport:
-    """Call, by a client, so many callees, who talk with it as the plan says, and report.
+    """Call, by the tool of a client, so many callees, who talk with it as the plan says, and report.
 
     `numbers` are called in turn; without any each call goes to a number of its own, so that no limit on a number is
     met. The first call is asked for alone, to see that it is placed here. Raises `CalledElsewhere` if not, and
@@ -123,7 +119,7 @@ async def run_outbound_load(
         to = numbers[number % len(numbers)] if numbers else number_of(number)
         async with asking:
             asked = trio.current_time()
-            result = await client.call_tool("comms_make_call", {"to": to})
+            result = await call_tool("comms_make_call", {"to": to})
             if "error" in result:
                 refused[result["error"]["code"]] += 1
                 return

@@ -42,7 +42,7 @@ async def load(
     async with ordering(talk) as bench:
         bench.rest.callee(THEIRS, Unanswered("busy"))
         client = Asking(bench, refuses)
-        report = await run_outbound_load(make_plan(bench, **plan), client, bench.rest, numbers=numbers)
+        report = await run_outbound_load(make_plan(bench, **plan), client.call_tool, bench.rest, numbers=numbers)
     return report, client.asked
 
 
@@ -90,7 +90,7 @@ async def test_what_the_relay_does_wrong_is_in_the_report() -> None:
     async with ordering() as bench:
         bench.relay.statuses["/status"] = 500
         told: list[Progress] = []
-        report = await run_outbound_load(make_plan(bench), Asking(bench), bench.rest, progress=told.append)
+        report = await run_outbound_load(make_plan(bench), Asking(bench).call_tool, bench.rest, progress=told.append)
     assert report.load.errors == {"webhook status 500": 3}
     assert told[-1].finished == 3
 
@@ -110,17 +110,16 @@ async def test_a_relay_of_another_carrier_is_stopped_at_once() -> None:
     client = Elsewhere()
     async with ordering() as bench:
         with pytest.RaisesGroup(CalledElsewhere, flatten_subgroups=True):
-            await run_outbound_load(make_plan(bench), client, bench.rest)
+            await run_outbound_load(make_plan(bench), client.call_tool, bench.rest)
     assert client.asked == 1
 
 
 async def test_a_lost_client_ends_the_run() -> None:
     """Without the client nothing can be asked for, so its error comes out."""
 
-    class Lost:
-        async def call_tool(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-            raise ConnectionError
+    async def lost(_name: str, _arguments: Mapping[str, Any]) -> dict[str, Any]:
+        raise ConnectionError
 
     async with ordering() as bench:
         with pytest.RaisesGroup(ConnectionError, flatten_subgroups=True):
-            await run_outbound_load(make_plan(bench, calls=1), Lost(), bench.rest)
+            await run_outbound_load(make_plan(bench, calls=1), lost, bench.rest)
