@@ -44,12 +44,11 @@ class Policy:
     client speaks it bounds each gap between pieces. `answering_machine_timeout` is the same for the answering machine.
     `filler_after` and `long_filler_after` are counted from the same utterance to the first piece: then a caller who
     still waits hears a filler, and the longer one.
-    `reconnect_grace` is for how long a lost client counts as just lost. `digit_gap` closes a row of keys without `#`.
-    `silence` is how long the caller may say nothing after our last word was heard, before each of `reprompts`
-    questions and then the goodbye; `false_barge_in` is how long no utterance may follow a barge-in until the turn
-    that it cut short before any answer is asked again. `screening` is how long a callee is waited for to be
-    recognised, before somebody is taken to be there. `characters_per_second` estimates speech where the carrier
-    does not report it.
+    `digit_gap` closes a row of keys without `#`. `silence` is how long the caller may say nothing after our last word
+    was heard, before each of `reprompts` questions and then the goodbye; `false_barge_in` is how long no utterance may
+    follow a barge-in until the turn that it cut short before any answer is asked again. `screening` is how long a
+    callee is waited for to be recognised, before somebody is taken to be there. `characters_per_second` estimates
+    speech where the carrier does not report it.
     `ending_cap` bounds the wait for a goodbye to be heard beyond its estimated length, and `line_close_cap` the wait
     for the carrier to close after `end`. `history_lines` and `history_characters` bound what is sent with each turn;
     `answer_characters` is what one turn may say; `bad_frames` in a row end the call.
@@ -62,7 +61,6 @@ class Policy:
     answering_machine_timeout: float = attrs.field(default=6.0, validator=gt(0))
     filler_after: float = attrs.field(default=2.5, validator=gt(0))
     long_filler_after: float = attrs.field(default=5.0, validator=gt(0))
-    reconnect_grace: float = attrs.field(default=10.0, validator=ge(0))
     digit_gap: float = attrs.field(default=2.0, validator=gt(0))
     silence: float = attrs.field(default=15.0, validator=gt(0))
     false_barge_in: float = attrs.field(default=4.0, validator=gt(0))
