@@ -254,7 +254,8 @@ async def test_foreign_input_is_never_explained_at_length(name: str) -> None:
         dict.fromkeys(all_arguments(name), "secret" * 100000),
     ):
         code, message = error_of(await called(all_tools(), ANNA, name, arguments))
-        assert code == "bad_arguments"
+        # Of a tool without arguments of its own, what is wrong may be the agent alone.
+        assert code == "bad_arguments" or (code == "not_your_agent" and all_arguments(name) == ["agentId"])
         assert len(message) < 600
         assert message.count("secret") <= 1
 
