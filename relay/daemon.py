@@ -557,9 +557,7 @@ class Relay:
                 except RelayError as error:
                     log.warning("tokens_not_checked", why=str(error))
                     break
-                for session in self._clients.sessions_of(agent_id):
-                    if session.token_digest != digest:
-                        session.close("agent_changed")
+                self._clients.close_agent(agent_id, but_of=digest)
 
 
 def _settle_memory() -> None:

@@ -89,7 +89,6 @@ class McpApp:
         self._agents = agents
         self._book = HandshakeCache(hellos)
         self._messages = AgentMessages(messages, calls.live)
-        self._presence = presence
         self._queues = TurnQueues(presence, calls.live, turn_queue_options or TurnQueueOptions())
         self._timing = timing or Timing()
         self._bodies = Bodies(self._timing.body_patience)
@@ -187,10 +186,11 @@ class McpApp:
         """Hand a call over to the client that has claimed it. Never waits."""
         self._queues.on_owner_changed(news)
 
-    def close_agent(self, agent_id: str) -> None:
-        """End the sessions of an agent whose token was changed, or who was removed. Never waits."""
+    def close_agent(self, agent_id: str, *, but_of: bytes | None = None) -> None:
+        """End the sessions of an agent, but those of the token that has the digest `but_of`. Never waits."""
         for session in self._registry.of_agent(agent_id):
-            session.close("agent_changed")
+            if session.token_digest != but_of:
+                session.close("agent_changed")
 
     def close_all(self) -> None:
         """End every session and begin no more, because the daemon stops. Never waits."""
