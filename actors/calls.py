@@ -121,7 +121,7 @@ class Call:
 
     @property
     def call_sid(self) -> str:
-        """The name of the call: the carrier's, or our order while there is none."""
+        """The call SID, or our order while the carrier has not given one."""
         return self.info.call_sid
 
     @property
@@ -173,7 +173,7 @@ class Calls:
     # ── a call comes ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def announce(self, info: CallInfo, policy: Policy, *, idempotency_token: str = "") -> Call:
-        """Take on a call, or another session of one, with a place and a new ticket. Raises `CallRefused`.
+        """Register a call, or another session of one, with a place and a new ticket. Raises `CallRefused`.
 
         A live call keeps its own place for its next session, whichever of the two is noticed first: the loss of the old
         one or the announcement of the new one. What was said to one agent is no other agent's business, even when the
@@ -198,7 +198,7 @@ class Calls:
         return call
 
     def expect(self, order: str, info: CallInfo, policy: Policy, *, seconds: float) -> Call:
-        """Take on a call that we are about to make, with a place and a ticket. Raises `CallRefused`.
+        """Register a call that we are about to make, with a place and a ticket. Raises `CallRefused`.
 
         It is expected for so many seconds, and for as long again once it is named.
         """
@@ -210,7 +210,7 @@ class Calls:
         return call
 
     def name(self, order: str, call_sid: str, agent_id: str | None = None) -> None:
-        """Put a call that we make under the carrier's name for it; it is then like any other.
+        """Store a call that we make under its call SID; it is then like any other.
 
         No-op where it has its name already, was withdrawn, or is not of the agent, if one is named.
         """
@@ -225,14 +225,14 @@ class Calls:
         self._wake.set()
 
     def withdraw(self, order: str) -> None:
-        """Expect a call no more: it was not placed, or nobody wants it. No-op where it has its name already."""
+        """Remove an expected call that was not placed, or is not wanted. No-op if it has its call SID already."""
         call = self._calls.get(order)
         if call is not None and call.order:
             del self._calls[order]
             self._note_less()
 
     def redeem(self, agent_id: str, call_sid: str, ticket: str) -> CallInfo | None:
-        """Take a ticket back, once; None when it is unknown, used, too old, or another call's or agent's.
+        """Redeem a ticket, once; None if it is unknown, used, too old, or another call's or agent's.
 
         What was said is added here and not when the session is announced: the carrier often asks for a lost session's
         successor before we have noticed the loss.
@@ -265,7 +265,7 @@ class Calls:
     # ── its sessions ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def connect(self, info: CallInfo, line: PhoneLine) -> CallSession:
-        """Run a session of a call on its line, and return it when it is over and all it owes is stored.
+        """Run a session of a call on its line, and return it when it is over and everything of it is stored.
 
         A newer session of a live call takes over: its old line is lost, and the carrier knew it before we did. Raises
         `CallRefused` when the session is no newer, or the call unknown; else nothing but `trio.Cancelled`, after the
@@ -344,7 +344,7 @@ class Calls:
         return call if call is not None and call.agent_id == agent_id and call.is_occupying else None
 
     def owner_of(self, info: CallInfo) -> Owner:
-        """Return who has a call."""
+        """Return the owner of a call."""
         call = self.find_going(info.agent_id, info.call_sid)
         return NOBODY if call is None else call.owner
 
@@ -374,7 +374,7 @@ class Calls:
         self._own(agent_id, call_sid).inbox.post(HangUpRequested(say))
 
     def pass_on(self, call: Call, transfer: Transfer) -> None:
-        """Have the session of a call end for its transfer: the one that it has now, or one that it gets soon."""
+        """End the session of a call for its transfer: the one that it has now, or one that it gets soon."""
         call.transfer = transfer
         transfer.on_allowed(trio.current_time())
         self._end_for_transfer(call)
@@ -393,7 +393,7 @@ class Calls:
         return call.transfer if call is not None and call.agent_id == agent_id else None
 
     def claim(self, agent_id: str, call_sid: str, owner: Owner) -> None:
-        """Give a call of this agent to a client session; the answering machine gives it up when its turn is over.
+        """Make a client session the owner of a call; the answering machine hands it over when its turn is over.
 
         A call that the client has already stays with it. Raises `UnknownCall`.
         """
@@ -406,7 +406,7 @@ class Calls:
             call.session.inbox.post(CallClaimed())
 
     def recognise(self, agent_id: str, call_sid: str, callee: Callee) -> None:
-        """Tell a call who picked up, now or when it has a session. No-op for any other call."""
+        """Pass on who picked up a call, now or when it has a session. No-op for any other call."""
         session, call = self.find_session(call_sid, agent_id), self.find_call(call_sid, agent_id)
         if session is not None:
             session.inbox.post(CalleeRecognised(callee))
@@ -414,7 +414,7 @@ class Calls:
             call.callee = callee
 
     def stay(self, call_sid: str, seconds: float) -> None:
-        """Keep a call that is being passed on for so long: its caller may come back."""
+        """Keep a call that is being transferred for `seconds`: its caller may come back."""
         call = self.find_call(call_sid)
         if call is not None:
             call.stays = trio.current_time() + seconds
@@ -429,7 +429,7 @@ class Calls:
     # ── a call goes ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def end(self, agent_id: str, call_sid: str) -> None:
-        """Let go of a call that the carrier says is over.
+        """Remove a call that the carrier says is over.
 
         Another agent's call is not: its carrier's webhooks come to its own address.
         """
@@ -442,7 +442,7 @@ class Calls:
         self.services.tell(CallEnded(agent_id, call_sid))
 
     async def drain(self, patience: float, farewell: float) -> bool:
-        """Take no new calls, let the live ones finish for `patience` seconds, then say farewell to the rest.
+        """Refuse new calls, wait for the live ones for `patience` seconds, then say farewell to the rest.
 
         A call that was promised a place is waited for like a live one: its socket is on its way, and its caller would
         hear an error of the carrier's. Returns whether all sessions were over within `farewell` seconds after that.
@@ -467,7 +467,7 @@ class Calls:
         await trio.sleep_until(self._last_word_by)
 
     async def settle(self) -> None:
-        """Leave as messages what callers are owed who have not come back; for the end of the daemon.
+        """Store as messages the unanswered utterances of callers who have not come back; for the end of the daemon.
 
         Waits until `run` has stored them all. Cancelled, the words that are still held become messages at the next
         start.
@@ -511,7 +511,7 @@ class Calls:
         return (call for call in self._calls.values() if not call.order and not call.is_over)
 
     def _tell_if_gone(self, agent_id: str, call_sid: str) -> None:
-        """Tell that a call gets no other session; of one that has a session still, its end will tell."""
+        """Report that a call gets no other session. If it still has one, the end of that reports it."""
         if self.find_session(call_sid, agent_id) is None:
             self.services.tell(CallGone(agent_id, call_sid))
 
@@ -523,13 +523,13 @@ class Calls:
         self._note_less()
 
     def let_go_if_over(self, call: Call) -> None:
-        """Forget a call that is over, and of which nothing is awaited any more: no session's end, no transfer's."""
+        """Remove a call that is over, unless the end of a session or of a transfer is still awaited."""
         is_awaited = call.session is not None or (call.transfer is not None and call.transfer.is_under_way)
         if call.is_over and not is_awaited and self._calls.get(call.call_sid) is call:
             del self._calls[call.call_sid]
 
     def _leave(self, call: Call) -> None:
-        """Let what a caller is owed become a message, because they are not coming back."""
+        """Store a caller's unanswered utterances as a message, because the caller is not coming back."""
         owed, call.unanswered = call.unanswered, None
         self._leave_later(call.info, owed)
 
@@ -539,7 +539,7 @@ class Calls:
             self._wake.set()
 
     async def _store_messages(self) -> bool:
-        """Store the messages that are to be left; return whether none is left to do."""
+        """Store the messages that are to be left; return whether all are stored."""
         while self._to_leave:
             info, owed = self._to_leave[0]
             try:

@@ -48,7 +48,7 @@ _ANSWERS = frozenset({Reachability.SAMPLING, Reachability.TURN_TOOL})
 
 
 def choose(reachable: Sequence[tuple[T, Reachability]], claimed_by: object | None = None) -> T | None:
-    """Pick who gets the next words of a call, or None when nobody can answer.
+    """Return the session that gets the next turn of a call, or None if none can answer.
 
     `reachable` is in the order of arrival. Who has claimed the call gets it as long as it can answer; otherwise the
     best reachability goes first, and among equals the newest.
@@ -62,7 +62,7 @@ def choose(reachable: Sequence[tuple[T, Reachability]], claimed_by: object | Non
 
 
 def availability_of(reachabilities: Iterable[Reachability], *, just_lost: bool) -> Availability:
-    """Return whether words can be answered now, perhaps within a moment, or not at all."""
+    """Return whether a turn can be answered now, perhaps within a moment, or not at all."""
     found = frozenset(reachabilities)
     if found & _ANSWERS:
         return Availability.HERE
@@ -137,7 +137,7 @@ class Presence:
 
     @contextmanager
     def watch(self, agent_id: str, watcher: Watcher) -> Iterator[Availability]:
-        """Call `watcher` at each change inside the block, and give the availability at its start.
+        """Call `watcher` at each change inside the block, and yield the availability at its start.
 
         `watcher` is called from whoever arrives or leaves: it must not wait and must not raise (`Inbox.post` is made
         for it).
@@ -152,7 +152,7 @@ class Presence:
                 del self._watchers[agent_id]
 
     async def run(self) -> None:
-        """Turn just lost into away when the grace is over. Runs until cancelled, and may be cancelled at any point."""
+        """Change just lost to away when the grace is over. Runs until cancelled, and may be cancelled at any point."""
         while True:
             self._wake = trio.Event()
             self._expire()

@@ -37,7 +37,7 @@ class TurnOutcome(StrEnum):
 
 @attrs.frozen
 class Speak:
-    """Say this to the caller; `last` closes the talk cycle, and then the text may be empty.
+    """Speak this to the caller; `last` closes the talk cycle, and then the text may be empty.
 
     What is `preemptible` makes way for whatever is said next, in the middle of a word.
     """

@@ -401,7 +401,7 @@ class Conversation:
         return self._speak("", last=True) if self._playback.cycle_open else []
 
     def _phrase(self, text: str, *, last: bool, speaker: Speaker = Speaker.RELAY) -> list[Command]:
-        """Say one of the relay's own sentences, in the open talk cycle if there is one."""
+        """Speak one of the relay's own sentences, in the open talk cycle if there is one."""
         if not text:
             return self._close_cycle() if last else []
         spoken = f" {text}" if self._playback.cycle_open else text
@@ -693,7 +693,7 @@ class Conversation:
     def _say_last(
         self, phase: Phase, text: str, outcome: CallOutcome, *, speaker: Speaker = Speaker.RELAY
     ) -> list[Command]:
-        """Say the last sentence of the call and wait until it was heard."""
+        """Speak the last sentence of the call and wait until it was heard."""
         self._enter(phase)
         self._outcome = outcome
         if text and speaker is Speaker.AGENT:

@@ -37,7 +37,7 @@ class Fillers:
         self._due = [(now + after, texts) for after, texts in self._rungs]
 
     def stop(self) -> None:
-        """Say none until the next `restart`."""
+        """Stop until the next `restart`."""
         self._due = []
 
     def skip(self) -> None:

@@ -41,7 +41,7 @@ class PhoneLine(Protocol):
         ...
 
     async def close(self, code: int) -> None:
-        """Close the line with a WebSocket close code; harmless when it is closed already. Raises nothing."""
+        """Close the line with a WebSocket close code. No-op if it is closed already. Raises nothing."""
         ...
 
 
@@ -106,7 +106,7 @@ class OptOuts(Protocol):
     """The list of those who are not to be called."""
 
     async def stop_calling(self, call: CallInfo) -> None:
-        """Put the other party of this call on the list; twice is once. Raises `StoreFailed`."""
+        """Put the other party of this call on the do-not-call list. Idempotent. Raises `StoreFailed`."""
         ...
 
 
@@ -126,7 +126,7 @@ class Journal(Protocol):
         ...
 
     async def release_utterances(self, call_sid: str, through_turn: int) -> None:
-        """Let go of words that were answered, up to and with this turn. Raises `StoreFailed`."""
+        """Release utterances that were answered, up to and with this turn. Raises `StoreFailed`."""
         ...
 
     async def close_call(self, call_sid: str, summary: CallSummary) -> None:

@@ -161,7 +161,7 @@ class Transfer:
     # ── what the call tells ─────────────────────────────────────────────────────────────────────────────────────────
 
     def on_session_open(self, attempt: int) -> Todo | None:
-        """Have a session that is open end. A successor of a line that was lost knows nothing of the wish."""
+        """End the session that is open. The successor of a lost session knows nothing of the transfer."""
         if self.stage is not Stage.ASKED:
             return None
         self.attempt = attempt
@@ -184,7 +184,7 @@ class Transfer:
             self._enter(Stage.DIALLING, now + self.order.patience)
 
     def on_redirect_refused(self, now: float, *, call_is_over: bool) -> Todo | None:
-        """Give the transfer up, unless the carrier got its orders by the webhook after all."""
+        """Stop the transfer, unless the carrier got its orders by the webhook after all."""
         if self.stage in {Stage.CHECKING, Stage.ASKED}:
             raise AssertionError("nobody was to be redirected")
         if self.stage is not Stage.REDIRECTING:
@@ -221,7 +221,7 @@ class Transfer:
         return self._settle(TransferOutcome.CALLER_GONE)
 
     def on_fault(self) -> Todo | None:
-        """Give up a transfer with which something went wrong here before the carrier had its orders."""
+        """Stop a transfer that failed here before the carrier had its orders."""
         return self._settle(TransferOutcome.LOST) if self.stage in {Stage.ASKED, Stage.REDIRECTING} else None
 
     def _settle(self, outcome: TransferOutcome) -> Todo:
@@ -266,7 +266,7 @@ _WHAT_HAPPENED = {
 
 
 def note_for(outcome: TransferOutcome, to: str) -> str | None:
-    """Word what whoever answers the caller next must know; None where the caller does not come back.
+    """Return the note for whoever answers the caller next; None if the caller does not come back.
 
     In English, whatever is spoken: it is for the client. Without brackets: those are set where it is shown to a model.
     """

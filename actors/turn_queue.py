@@ -46,15 +46,15 @@ MAX_PIECES = 16
 
 
 class TurnOver(CallError):
-    """Say that a turn takes no answer any more: it was answered in time by nobody, or the caller has gone on."""
+    """A turn takes no answer any more: it was not answered in time, or the caller has gone on."""
 
 
 class TurnTaken(CallError):
-    """Say that another client of the agent has the turn, or the whole call."""
+    """Another client of the agent has the turn, or the whole call."""
 
 
 class CallOver(CallError):
-    """Say that the call whose words were waited for is over."""
+    """The call whose utterances the client waits for is over."""
 
 
 @attrs.frozen(kw_only=True)
@@ -87,12 +87,12 @@ class PendingTurn:
     is_abandoned: bool = False
 
     def end(self) -> None:
-        """Take no more: all was said that there will be."""
+        """Close the turn: its answer is complete."""
         self.is_answered = True
         self.pieces.close()
 
     def abandon(self) -> None:
-        """Have the call ask somebody else, unless all was said that there will be."""
+        """Close the turn so that the call asks somebody else. No-op if the answer is complete."""
         if not self.is_answered:
             self.is_abandoned = True
             self.pieces.close()
@@ -121,7 +121,7 @@ class ToolClients:
             del self._waits[client]
 
     def see(self, client: str) -> None:
-        """Note that a client was here just now, and has something to come back with."""
+        """Record that a client was here just now, and has a reason to come back."""
         self._until[client] = trio.current_time() + self.grace
         self._parted.discard(client)
 
@@ -131,7 +131,7 @@ class ToolClients:
             self._parted.add(client)
 
     def forget(self, client: str) -> None:
-        """Let go of a client that is gone for good, unless it waits."""
+        """Forget a client that is gone for good. No-op if it waits."""
         self._until.pop(client, None)
         self._parted.discard(client)
 
@@ -152,7 +152,7 @@ class ToolClients:
         return math.inf if client in self._waits else self._until.get(client, -math.inf)
 
     def empty_at(self) -> float:
-        """Return when nobody is around any more if nobody comes: `inf` while somebody waits."""
+        """Return when no client is around any more if none comes: `inf` while one waits."""
         now = trio.current_time()
         self._until = {client: until for client, until in self._until.items() if until > now}
         self._parted &= self._until.keys()
@@ -211,7 +211,7 @@ class TurnQueue:
             self._notify()
 
     def on_owner_changed(self, news: OwnerChanged) -> None:
-        """Hand a call over that was claimed, by a client of this queue or by a session that is asked directly.
+        """Move a call to the client that claimed it: one of this queue, or a session that is asked directly.
 
         Whoever had it gets an error for what it still says. The words that are waited for are the claimer's too: they
         are asked again, at once, unless another one has begun to answer them, because the caller has heard the half.
@@ -243,7 +243,7 @@ class TurnQueue:
     # ── the client's side ───────────────────────────────────────────────────────────────────────────────────────────
 
     async def next_words(self, client: str, call_sid: str = "", *, within: float = math.inf) -> Utterance | None:
-        """Wait for words that this client may have, of one call if named, and give them to it.
+        """Wait for an utterance that this client may have, of one call if named, and return it.
 
         Returns None when there are none within so many seconds. Raises `CallOver` when the named call is over, or was
         never opened here. Cancelled, nothing was given, and the client is taken for gone, unless it has other words in
@@ -312,7 +312,7 @@ class TurnQueue:
         return True
 
     def leave(self, client: str) -> None:
-        """Let go of a client that is gone: its turns fail at once, and its calls may be had by others."""
+        """Remove a client that is gone: its turns fail at once, and other clients may claim its calls."""
         self._clients.forget(client)
         for turn in self._turns.values():
             if turn.taken_by == client:
@@ -334,11 +334,11 @@ class TurnQueue:
 
     @property
     def waiting_calls(self) -> int:
-        """How many calls have words that nobody has taken."""
+        """The number of calls with an utterance that no client has taken."""
         return sum(not turn.taken_by for turn in self._turns.values())
 
     def settle(self, *, is_lost: bool = False) -> float:
-        """Leave presence when nobody waits and nobody is around; return when to look again, `inf` for never.
+        """Leave presence if no client waits and none is around; return when to look again, `inf` for never.
 
         `is_lost` says that somebody has just left who may be back in a moment.
         """
@@ -350,7 +350,7 @@ class TurnQueue:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is left that would be missed."""
+        """Whether there is nothing left to remember."""
         return not self._turns and self._clients.empty_at() <= trio.current_time()
 
     # ── who gets what ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -383,7 +383,7 @@ class TurnQueue:
         return gone if owner.session is self else min(gone, turn.asked_at + self._options.patience)
 
     def _is_others(self, client: str, call_sid: str) -> bool:
-        """Whether a call is that of another client: of one that is asked directly, or of one around here."""
+        """Whether another client has the call: one that is asked directly, or one that is around here."""
         claimed_by = self._owner(call_sid).session
         is_elsewhere = claimed_by is not None and claimed_by is not self
         if is_elsewhere and self._presence.newest(self.agent_id, claimed_by) is claimed_by:
@@ -396,7 +396,7 @@ class TurnQueue:
         return not self._clients.has_parted(leader) or (call is not None and call.memory.displaced == client)
 
     def _leader(self, call_sid: str) -> str:
-        """Return who has the words of a call that are waited for, else who had the last ones; empty for nobody."""
+        """Return the client that has the open turn of a call, else the one that had the last; empty if none."""
         turn = self._turns.get(call_sid)
         return (turn.taken_by if turn else "") or self._owner(call_sid).client
 
@@ -461,7 +461,7 @@ class TurnQueues:
             queue.on_owner_changed(news)
 
     def leave(self, agent_id: str, client: str) -> None:
-        """Let go of a client that is gone. No-op for one that never came to its queue."""
+        """Remove a client that is gone. No-op if it never came to its queue."""
         queue = self._known.get(agent_id)
         if queue is not None:
             queue.leave(client)

@@ -271,7 +271,7 @@ async def _carrier(
 
 @asynccontextmanager
 async def _unwrapped() -> AsyncIterator[None]:
-    """Let a lone `RelayError` out of the nursery as itself: it is a sentence for the operator, not a crash."""
+    """Raise a lone `RelayError` of the nursery as itself: it is a sentence for the operator, not a crash."""
     failure: RelayError | None = None
     try:
         yield
@@ -561,7 +561,7 @@ class Relay:
 
 
 def _settle_memory() -> None:
-    """Take what was imported and built at start out of the collector's sight.
+    """Freeze what was imported and built at start, so that the garbage collector does not scan it.
 
     It is there to stay, and it is most of all objects: going through it again and again in full collections is a pause
     of a tenth of a second or two in every call at once.

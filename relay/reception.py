@@ -132,11 +132,11 @@ class Reception:
             await self._open_record(call.info)
 
     def withdraw(self, order: str) -> None:
-        """Expect a call no more: it was not placed, or nobody wants it. No-op when it has its name already."""
+        """Remove an expected call that was not placed, or is not wanted. No-op if it has its call SID already."""
         self.calls.withdraw(order)
 
     async def progressed(self, agent_id: str, progress: CallProgress) -> None:
-        """Record what the carrier says of a call, in any order and any number of times, and let go of one that is over.
+        """Record what the carrier says of a call, in any order and any number of times, and remove a call that is over.
 
         Raises `StoreFailed` when it could not be written down; the place is free even then, and the carrier may say it
         again. Cancelling loses nothing that counts.
@@ -152,7 +152,7 @@ class Reception:
         )
 
     async def picked_up(self, agent_id: str, call_sid: str, callee: Callee) -> None:
-        """Tell the call and its record who picked up. Raises `StoreFailed`; the call has been told by then."""
+        """Pass on who picked up to the call and its record. Raises `StoreFailed`; the call knows by then."""
         self.calls.recognise(agent_id, call_sid, callee)
         await self.journal.note_picked_up(agent_id, call_sid, callee)
 

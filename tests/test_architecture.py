@@ -273,6 +273,56 @@ def test_structured_concurrency_is_honest(rule: Rule) -> None:
     assert [f"{name}:{getattr(node, 'lineno', 0)}" for name, node in nodes if rule(node)] == []
 
 
+# Pictures that once stood for the field's own words, and what is written instead.
+FORBIDDEN_WORDS = {
+    "acquaintance": "client session",
+    "attendance": "presence",
+    "cough": "barge-in",
+    "course": "transfer",
+    "desk": "queue",
+    "follower": "owner",
+    "holder": "owner",
+    "mischief": "fault_plan",
+    "taker": "owner",
+    "visit": "presence",
+    "visitor": "client",
+    "wish": "request",
+    "wished": "requested",
+}
+WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+
+FORBIDDEN_START = re.compile(r"(Say|Give|Tell|Let|Have|Take note|Word)\b")
+
+
+def has_a_forbidden_word(node: ast.AST) -> bool:
+    """Whether a name is made with a word of which the field has a better one, in the singular or the plural."""
+    match node:
+        case ast.Name(id=str(name)) | ast.Attribute(attr=str(name)) | ast.arg(arg=str(name)):
+            pass
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            pass
+        case _:
+            return False
+    words = {word.lower() for word in WORD.findall(name)}
+    return any({word, word + "s", word + "es"} & words for word in FORBIDDEN_WORDS)
+
+
+def begins_with_a_forbidden_verb(node: ast.AST) -> bool:
+    """Whether a docstring begins with a verb that hides what is done: return, send, store, raise."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return FORBIDDEN_START.match(ast.get_docstring(node) or "") is not None
+        case _:
+            return False
+
+
+@pytest.mark.parametrize("rule", [has_a_forbidden_word, begins_with_a_forbidden_verb], ids=lambda rule: rule.__name__)
+def test_one_thing_has_one_word(rule: Rule) -> None:
+    """Names and docstrings use the words of telephony, MCP and Trio, and docstrings begin with plain imperatives."""
+    nodes = [(name, node) for name, tree in _modules().items() for node in ast.walk(tree)]
+    assert [f"{name}:{getattr(node, 'lineno', 0)}" for name, node in nodes if rule(node)] == []
+
+
 BARE_IGNORE = re.compile(r"#\s*type:\s*ignore(?!\[)")
 
 
@@ -314,6 +364,13 @@ def test_long_files_have_a_reason() -> None:
         (takes_whatever_comes, "open_memory_channel(inf)"),
         (shields_without_end, "trio.CancelScope(shield=True)"),
         (shields_without_end, "scope.shield = True"),
+        (has_a_forbidden_word, "class AgentDesk: pass"),
+        (has_a_forbidden_word, "def open_desks(): pass"),
+        (has_a_forbidden_word, "async def order(wish): pass"),
+        (has_a_forbidden_word, "self.heard_wishes = []"),
+        (begins_with_a_forbidden_verb, "def cover(): 'Say whether it is there.'"),
+        (begins_with_a_forbidden_verb, "async def note(): 'Take note of an answer.'"),
+        (begins_with_a_forbidden_verb, "class Late: 'Let nothing in.'"),
     ],
 )
 def test_a_rule_finds_what_it_forbids(rule: Rule, code: str) -> None:
@@ -331,6 +388,8 @@ def test_a_rule_finds_what_it_forbids(rule: Rule, code: str) -> None:
         (takes_whatever_comes, "min(deadline, math.inf)"),
         (shields_without_end, "trio.CancelScope(shield=True, deadline=soon)"),
         (shields_without_end, "trio.move_on_after(1, shield=True)"),
+        (has_a_forbidden_word, "placeholder, desktop = 1, 2"),
+        (begins_with_a_forbidden_verb, "def letter(): 'Letters and words.'"),
     ],
 )
 def test_a_rule_lets_the_rest_pass(rule: Rule, code: str) -> None:

@@ -176,7 +176,7 @@ def set_agent(*, agent_id: str, as_json: bool, no_fillers: bool, **described: An
 @_for_host
 @json_option
 def rotate_agent(agent_id: str, host: str | None, as_json: bool) -> None:
-    """Give an agent a new token; the old one is no good from then on."""
+    """Replace an agent's token; the old one is invalid from then on."""
 
     from relay.store.agent_registry import AgentRegistry
 

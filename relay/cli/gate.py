@@ -96,7 +96,7 @@ def disable(agent_id: str, reason: str, as_json: bool) -> None:
 @click.argument("agent_id", metavar="ID")
 @json_option
 def enable(agent_id: str, as_json: bool) -> None:
-    """Let an agent dial again."""
+    """Allow an agent to dial again."""
 
     from relay.store.outbound_switches import OutboundSwitches
 

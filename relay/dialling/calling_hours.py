@@ -49,7 +49,7 @@ class CallingHours:
 
     @classmethod
     def parse(cls, text: str) -> CallingHours:
-        """Read a window such as `08:00-21:00`; `00:00-24:00` is the whole day. Raises `ValueError`."""
+        """Parse a window such as `08:00-21:00`; `00:00-24:00` is the whole day. Raises `ValueError`."""
         match = _WRITTEN.fullmatch(text.strip())
         if match is None:
             raise ValueError(f"calling hours are written like 08:00-21:00, not {text!r}")
@@ -65,7 +65,7 @@ class CallingHours:
         return self.closes - self.opens == _DAY_MINUTES
 
     def cover(self, at: datetime, zone: ZoneInfo) -> bool:
-        """Tell whether a point in time lies in the window of a zone."""
+        """Return whether a point in time lies in the window of a zone."""
         local = at.astimezone(zone)
         return self.opens <= local.hour * 60 + local.minute < self.closes
 
@@ -125,7 +125,7 @@ def _shown_by(name: str) -> tuple[timedelta | None, ...]:
 
 
 def similar_zone(name: str) -> str | None:
-    """Find the zone that somebody may have meant by a name which is none."""
+    """Return the zone whose name is nearest to a name that is no zone."""
     wanted = name[:_LONGEST_NAME].replace(" ", "_").lower()
     known = _zones_by_lower_case()
     # People name the city, and leave out the continent.

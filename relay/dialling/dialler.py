@@ -54,7 +54,7 @@ class Dialler:
     reconciliation: Reconciliation
 
     async def explain(self, agent: Agent, request: CallRequest | VoiceMessageRequest, kind: DialKind) -> Verdict:
-        """Ask the gate what it would say, and count nothing. Raises one of `STORE_FAILURES`."""
+        """Return the gate's verdict without counting a dial. Raises one of `STORE_FAILURES`."""
         return await self.gate.check(
             agent, request.to, kind=kind, zone=request.zone, purpose=request.purpose, dry_run=True
         )
@@ -63,7 +63,7 @@ class Dialler:
     async def counted_first(
         self, agent: Agent, request: CallRequest | VoiceMessageRequest, kind: DialKind
     ) -> AsyncIterator[Counted]:
-        """Have the gate count a dial before the block prepares it; give its place back unless the block orders it.
+        """Count a dial at the gate before the block prepares it; give its place back unless the block orders it.
 
         Raises as `admitted`.
         """
@@ -89,7 +89,7 @@ class Dialler:
             log.warning("dial_not_given_back", error=type(error).__name__)
 
     async def order(self, agent: Agent, kind: DialKind, order: PlaceCall, counted: Counted) -> PlacedCall:
-        """Have the carrier place a call that the gate has counted. Raises as `place`."""
+        """Order a call that the gate has counted from the carrier. Raises as `place`."""
         counted.is_ordered = True
         return await self._create(agent, kind, order)
 
@@ -109,7 +109,7 @@ class Dialler:
     async def place(
         self, agent: Agent, request: CallRequest | VoiceMessageRequest, kind: DialKind, order: PlaceCall
     ) -> PlacedCall:
-        """Have the gate count the dial, and the carrier place the call.
+        """Count the dial at the gate, and order the call from the carrier.
 
         Raises `OutboundRefused` and what `explain` raises when no call was placed, and `CallOutcomeUnknown` when nobody
         knows. Cancelled, what may have been placed is ended by the `Reconciliation`.

@@ -386,7 +386,7 @@ _QUESTIONS: Mapping[Rule, Callable[[_Case], _Objection | None]] = {
 
 
 def _free_at(dials: Iterable[datetime], limit: int, window: timedelta, now: datetime) -> datetime | None:
-    """Say when a place is free among the last `limit` dials, given newest first; None while there is one."""
+    """Return when a place is free among the last `limit` dials, given newest first; None if one is free now."""
     # A dial of the future was made before the clock was set back. Within a window it counts, beyond it would block for
     # as long as the clock was wrong.
     counted = [each for each in dials if abs(now - each) < window]

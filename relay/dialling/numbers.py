@@ -36,7 +36,7 @@ REGIONS = frozenset(phonenumbers.SUPPORTED_REGIONS) | {NO_COUNTRY}
 
 
 class NumberError(RelayError):
-    """Say that a text is not a telephone number in E.164 form."""
+    """A text is not a telephone number in E.164 form."""
 
 
 @attrs.frozen(kw_only=True)
@@ -93,7 +93,7 @@ def number_in(address: str) -> str | None:
 
 
 def names_an_emergency(text: str) -> bool:
-    """Tell whether a text, number or not, is an emergency number: "911", "112", "+911", "+1 911", "+49 30 112".
+    """Return whether a text, number or not, is an emergency number: "911", "112", "+911", "+1 911", "+49 30 112".
 
     A short form is one if it is so anywhere in the world: whoever writes it may be anywhere.
     """
@@ -107,7 +107,7 @@ def names_an_emergency(text: str) -> bool:
 
 
 def _visible(text: str) -> str:
-    """Leave out what nobody sees, such as the marks of direction with which address books wrap a number.
+    """Remove invisible characters, such as the marks of direction with which address books wrap a number.
 
     Full-width digits and signs become plain ones (Unicode, NFKC).
     """
@@ -150,7 +150,7 @@ def _e164(number: PhoneNumber) -> str:
 
 
 def _is_emergency(number: PhoneNumber) -> bool:
-    """Tell whether a region's emergency number is what is left after the country code, or also the area code.
+    """Return whether a region's emergency number is all that follows the country code, or the area code.
 
     The library itself takes no number with a plus sign for an emergency one, because "we do not believe" that dialling
     it so works; a carrier that makes it work must not be found by us.

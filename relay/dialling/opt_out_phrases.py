@@ -139,7 +139,7 @@ class Letters:
 
     @classmethod
     def of(cls, words: Iterable[str]) -> Letters:
-        """Give a letter to each of the words that occur in phrases."""
+        """Assign a letter to each of the words that occur in phrases."""
         known = sorted({*words, "?"} - EDGES.keys() - {"*"})
         letters = {word: chr(_FIRST_LETTER + place) for place, word in enumerate(known)}
         parts = [(re.compile(word.replace("*", ".*")), letter) for word, letter in letters.items() if "*" in word]

@@ -34,7 +34,7 @@ class OptOutRequests:
     journal: CallJournal
 
     async def stop_calling(self, agent: Agent, *, number: str, call_sid: str, reason: str) -> dict[str, Any]:
-        """Put a number, or the other party of a call, on the agent's list; it holds from the next dial on.
+        """Put a number, or the other party of a call, on the do-not-call list; it holds from the next dial on.
 
         Exactly one of `number` and `call_sid` is not empty. Returns `to`, and `added`: False where it was there
         already. Raises `OutboundRefused` for what is no number, `UnknownCall` for a call that is not the agent's, and
@@ -74,7 +74,7 @@ class HeardOptOuts:
     gate: DiallingGate
 
     async def stop_calling(self, call: CallInfo) -> None:
-        """Put whoever is on the other end of a call on the agent's list. Idempotent. Raises `StoreFailed`.
+        """Put the other party of a call on the agent's do-not-call list. Idempotent. Raises `StoreFailed`.
 
         An opt-out is stored at once, even where the number may be forged; the entry says so then, for an operator who
         wonders. Who withholds the number, or has an address without one, cannot be called: that is logged and no error.

@@ -49,14 +49,14 @@ class Reconciliation:
             self._claimed.popitem(last=False)
 
     def on_unclaimed(self, call: UnclaimedCall) -> None:
-        """Take on a call that nobody wants. Never waits and never raises; when there are too many, it is logged."""
+        """Queue an unclaimed call. Never waits and never raises; if there are too many, it is logged."""
         try:
             self._found[0].send_nowait(call)
         except trio.WouldBlock:
             log.warning("unclaimed_call_left", call_sid=_sid(call), code="too_many")
 
     async def run(self, carrier: CarrierCalls) -> None:
-        """End what is taken on, a few at a time. Runs until cancelled; calls that are still in hand then go on."""
+        """End the queued calls, a few at a time. Runs until cancelled; calls that are still in hand then go on."""
         async with trio.open_nursery() as nursery:
             places = trio.Semaphore(_AT_ONCE)
             async for call in self._found[1]:

@@ -17,7 +17,7 @@ def dry_run(verdict: Verdict) -> dict[str, Any]:
 
 
 def by_gate(verdict: Verdict) -> OutboundRefused:
-    """Give all that the gate objects to, and what would lift each. The code is that of the first."""
+    """Return all refusals of the gate, and what would lift each. The code is that of the first."""
     reasons = " ".join(f"{each.sentence} What lifts it: {each.lifted_by}" for each in verdict.refusals)
     facts = verdict.as_json()
     details = {"refusals": facts["refusals"], "nextAllowed": facts["nextAllowed"]}
@@ -25,20 +25,20 @@ def by_gate(verdict: Verdict) -> OutboundRefused:
 
 
 def not_admitted(refusal: CallRefused) -> OutboundRefused:
-    """Say that there is no place for another call."""
+    """Return the refusal of a call for which there is no place."""
     return OutboundRefused(refusal.code, f"Nothing was dialled: {refusal}. Try again later.")
 
 
 def by_carrier(refusal: CarrierRefused) -> OutboundRefused:
-    """Say what the carrier objects to, and whether it may think otherwise later."""
-    later = "The same may succeed later." if refusal.retryable else "The same would be refused again."
+    """Return the carrier's refusal, and whether a repeat may succeed later."""
+    later = "A retry may succeed later." if refusal.retryable else "A retry would be refused again."
     return OutboundRefused(
         refusal.code, f"The carrier placed no call. {refusal} {later}", {"retryable": refusal.retryable}
     )
 
 
 def outcome_unknown() -> OutboundRefused:
-    """Say that somebody's telephone may ring."""
+    """Return the error for a call that may have been placed."""
     return OutboundRefused(
         "outcome_unknown",
         "The carrier did not answer, so it is not known whether the call was placed: the telephone may ring. Do not "
@@ -48,7 +48,7 @@ def outcome_unknown() -> OutboundRefused:
 
 
 def no_carrier() -> OutboundRefused:
-    """Say that the relay has no access to the carrier's REST API."""
+    """Return the refusal if the relay has no access to the carrier's REST API."""
     return OutboundRefused(
         "no_carrier",
         "This relay cannot place calls. The operator must set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN, or with "
@@ -57,7 +57,7 @@ def no_carrier() -> OutboundRefused:
 
 
 def too_long(argument: str) -> OutboundRefused:
-    """Say which text does not fit into an order for the carrier."""
+    """Return the refusal of a text that does not fit into an order for the carrier."""
     return OutboundRefused(
         "too_long",
         f"The {argument} is too long: the carrier takes orders of {MAX_TWIML} characters, and this one does not fit. "
@@ -66,13 +66,13 @@ def too_long(argument: str) -> OutboundRefused:
 
 
 def already_transferring() -> OutboundRefused:
-    """Say that a call is being passed on already."""
+    """Return the refusal of a second transfer of a call."""
     return OutboundRefused(
         "already_transferring",
-        "This call is being transferred already. What becomes of that is the next turn, or the end of the call.",
+        "This call is already being transferred. The outcome comes as the next turn, or as the end of the call.",
     )
 
 
 def stopping() -> OutboundRefused:
-    """Say that nothing new is begun."""
-    return OutboundRefused("draining", "The relay is being stopped and transfers no more calls.")
+    """Return the refusal of a relay that is being stopped."""
+    return OutboundRefused("draining", "The relay is shutting down and starts no more transfers.")

@@ -68,7 +68,7 @@ class Transfers:
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """See transfers through. Runs until cancelled; what is under way then goes on by its webhooks alone."""
+        """Follow transfers to their end. Runs until cancelled; what is under way then goes on by its webhooks alone."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             task_status.started()
@@ -80,7 +80,7 @@ class Transfers:
     # ── for the tools ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def transfer_call(self, agent: Agent, request: TransferRequest) -> dict[str, Any]:
-        """Have a call of the agent passed on; return its `callSid`, `status` and `to` before anything is dialled.
+        """Start the transfer of a call; return its `callSid`, `status` and `to` before anything is dialled.
 
         A dry run returns the gate's verdict instead. Raises `UnknownCall` for a call that is not the agent's, or over,
         `OutboundRefused`, and one of `STORE_FAILURES`. Cancelled before it returned, the call stays where it is.
@@ -195,7 +195,7 @@ class Transfers:
     # ── seeing one through ──────────────────────────────────────────────────────────────────────────────────────────
 
     def on_call_news(self, news: CallEnded | TransferMoved) -> None:
-        """Tell the transfer of a call, if there is one, what happened to the call. Never waits."""
+        """Pass on to the transfer of a call, if there is one, what happened to the call. Never waits."""
         transfer = self.calls.find_transfer(news.agent_id, news.call_sid)
         if transfer is None:
             return
@@ -204,7 +204,7 @@ class Transfers:
         self._notify()
 
     def _notify(self) -> None:
-        """Have every transfer under way look at its deadline anew."""
+        """Wake every transfer under way, to check its deadline again."""
         changed, self._changed = self._changed, trio.Event()
         changed.set()
 
@@ -238,7 +238,7 @@ class Transfers:
             await self._settle(call.agent_id, call.call_sid, transfer.outcome, is_first=True)
 
     async def _redirect(self, call: Call, transfer: Transfer) -> str | None:
-        """Tell the carrier directly, which ends a session that hangs; return the code of its refusal, None for none."""
+        """Redirect the call, which ends a session that hangs; return the code of the carrier's refusal, or None."""
         if self.carrier is None:
             return "no_carrier"
         self.calls.stay(call.call_sid, transfer.order.patience)

@@ -136,7 +136,7 @@ class GateRules:
     caller_number: str | None = attrs.field(default=None, repr=False)
 
     def daily_limit(self, kind: DialKind) -> int:
-        """Say how often a number may be dialled within a day for something of this kind."""
+        """Return how often a number may be dialled within a day for a dial of this kind."""
         return self.transfers_per_number_per_day if kind is DialKind.TRANSFER else self.calls_per_number_per_day
 
 
@@ -149,7 +149,7 @@ class Refusal:
     lifted_by: str
 
     def as_json(self) -> dict[str, Any]:
-        """Write the refusal for a client or a program."""
+        """Return the refusal for a client or a program."""
         return {"name": self.name.value, "sentence": self.sentence, "liftedBy": self.lifted_by}
 
 
@@ -176,7 +176,7 @@ class Verdict:
         return not self.refusals
 
     def as_json(self) -> dict[str, Any]:
-        """Write the verdict for a client or a program."""
+        """Return the verdict for a client or a program."""
         return {
             "allowed": self.allowed,
             "to": self.normalised,

@@ -117,7 +117,7 @@ class VoiceMessages:
 
     @asynccontextmanager
     async def _spoken(self, text: str, voice: str, language: str, ring_seconds: int) -> AsyncIterator[_Speech]:
-        """Have the audio for the length of the block, and after it only if a call may play it."""
+        """Store the audio for the length of the block, and for longer only if a call may play it."""
         if self.engine is None:
             speech = _Speech(text)
         else:

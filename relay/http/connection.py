@@ -501,7 +501,7 @@ class Connection:
         self._recycled.set()
 
     async def _abandon_exchange(self) -> None:
-        """Tell the app, if there is one, that its exchange is over. Idempotent."""
+        """Send the app, if there is one, a disconnect event. Idempotent."""
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             await exchange.stream.handle(StreamClosed(_STREAM))

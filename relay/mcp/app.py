@@ -169,21 +169,21 @@ class McpApp:
         return self._room.all_waiting()
 
     def announce(self, agent_id: str) -> None:
-        """Note that a message was left for an agent; each of its sessions tells its client. Never waits."""
+        """Notify an agent's clients that a message was left. Never waits."""
         for session in self._registry.of_agent(agent_id):
             session.announce()
 
     def wake(self, call: CallInfo) -> None:
-        """Tell an agent's clients that a caller waits who only they can answer, by a tool call. Never waits."""
+        """Notify an agent's clients that a caller waits whom only a tool call can answer. Never waits."""
         for session in self._registry.of_agent(call.agent_id):
             session.wake(call)
 
     def on_call_gone(self, agent_id: str) -> None:
-        """Tell whoever waits for the words of a call that it is over. Never waits."""
+        """Wake tool calls that wait for the utterances of a call, which is over. Never waits."""
         self._queues.on_call_gone(agent_id)
 
     def on_owner_changed(self, news: OwnerChanged) -> None:
-        """Hand a call over to the client that has claimed it. Never waits."""
+        """Pass on that a client has claimed a call. Never waits."""
         self._queues.on_owner_changed(news)
 
     def close_agent(self, agent_id: str, *, but_of: bytes | None = None) -> None:
@@ -193,7 +193,7 @@ class McpApp:
                 session.close("agent_changed")
 
     def close_all(self) -> None:
-        """End every session and begin no more, because the daemon stops. Never waits."""
+        """Close every session and open no more, because the daemon stops. Never waits."""
         self._closing = True
         self._http.close()
         for session in self._registry.everyone():

@@ -49,7 +49,7 @@ class HandshakeCache:
     _hellos: ClientHellos
 
     async def remember(self, session: McpSession, head: Head) -> None:
-        """Keep what a ready session's client said, under both of its signs."""
+        """Store the handshake of a ready session, under both of its keys."""
         params = session.connection.client_params
         if params is None:
             return
@@ -67,7 +67,7 @@ class HandshakeCache:
             log.warning("hello_not_kept", session=session.name, agent_id=session.agent_id)
 
     async def recall(self, agent_id: str, head: Head) -> KnownClient | None:
-        """Say who this probably is, or None for a client that is new or was forgotten."""
+        """Return which client this probably is, or None if it is new or was forgotten."""
         event_id = head.headers.get("last-event-id")
         version = head.headers.get("mcp-protocol-version")
         try:

@@ -43,7 +43,7 @@ _SEVERITY: tuple[LoggingLevel, ...] = (
 
 
 async def keep_informed(session: McpSession, messages: AgentMessages) -> None:
-    """Tell a session, once it is ready, of callers who wait and of messages that do. Runs until cancelled."""
+    """Notify a session, once it is ready, of waiting callers and waiting messages. Runs until cancelled."""
     await session.ready.wait()
     told: frozenset[str] = frozenset()
     while True:
@@ -58,7 +58,7 @@ async def keep_informed(session: McpSession, messages: AgentMessages) -> None:
 
 
 async def _tell_of_callers(session: McpSession) -> None:
-    """Tell of calls that have words for a client which must come and fetch them."""
+    """Notify of calls with an utterance that the client must fetch by a tool call."""
     await session.connection.send_resource_updated(LIVE_CALLS)
     while session.unheard:
         call = session.unheard.popleft()
@@ -68,7 +68,7 @@ async def _tell_of_callers(session: McpSession) -> None:
 
 
 async def _tell_of_messages(session: McpSession, messages: AgentMessages, told: frozenset[str]) -> frozenset[str]:
-    """Tell of the oldest messages that wait, without those told before, and return which were told now or before."""
+    """Notify of the oldest waiting messages that are new, and return the ids of all notified so far."""
     try:
         waiting = await messages.peek(session.agent_id, AT_ONCE)
     except STORE_FAILURES:

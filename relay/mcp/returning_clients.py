@@ -50,11 +50,11 @@ class SessionUse:
     goes_on: bool = attrs.field(default=False, init=False)
 
     def note_answer(self) -> None:
-        """Take note that a tool call of the session, just begun, answers words of a caller."""
+        """Record that a tool call of the session, just begun, answers an utterance."""
         self.goes_on = self.goes_on or self.tool_calls == 1
 
     def is_over(self, agent_id: str, info: Implementation | None, *, in_order: bool, is_engaged: bool) -> bool:
-        """Take note that the session has ended, and return whether its client will be back in another one.
+        """Record that the session has ended, and return whether its client will be back in another one.
 
         `info` is what the client says of itself, `in_order` whether it has closed the session by a message, and
         `is_engaged` whether it waited for words or had some in hand.

@@ -92,7 +92,7 @@ class Sampler:
         return -math.inf if self._abandoned_at is None else self._abandoned_at + LETTING_GO
 
     def note_answer(self) -> None:
-        """Take note that the client has answered something: it is done with turns that were cancelled."""
+        """Record that the client has answered something: it is done with turns that were cancelled."""
         self._abandoned_at = None
 
     async def wait_for_cancelled_turn(self) -> None:

@@ -10,7 +10,7 @@ MAX_TOKENS = 300
 
 
 def sampling_params(request: TurnRequest) -> dict[str, Any]:
-    """Word a turn as the contract says: the conversation as messages, what is known of the call as metadata.
+    """Encode a turn: the conversation as messages, what is known of the call as metadata.
 
     Returns the `params` of `sampling/createMessage` as they go on the wire (MCP 2025-11-25, client/sampling). A plain
     mapping, because building and dumping the SDK's models takes longer than all else in a turn of a long call; the
@@ -47,7 +47,7 @@ def sampling_params(request: TurnRequest) -> dict[str, Any]:
 
 
 def system_prompt(call: CallInfo) -> str:
-    """Word what the agent is to do in a call, and who is on the line as far as anybody knows."""
+    """Return the agent's system prompt for a call, with what is known of the caller."""
     return f"{call.system_prompt.strip()}\n\n{_caution(call)}".strip()
 
 

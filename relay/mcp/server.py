@@ -90,7 +90,7 @@ _STATE_SECONDS = 600.0
 
 
 def build_server(toolbox: Toolbox, messages: AgentMessages, calls: Calls) -> Server[dict[str, Any]]:
-    """Make the server. Of its clients it keeps how many tool calls of each agent are under way, and nothing else."""
+    """Return the server. Of its clients it keeps how many tool calls of each agent are under way, and nothing else."""
     handlers = _Handlers(toolbox, messages, calls, UnderWay(TOOL_CALLS_AT_ONCE))
     server: Server[dict[str, Any]] = Server(
         "relay",
@@ -128,7 +128,7 @@ async def _tell_first(ctx: Context, call_next: CallNext) -> HandlerResult:
 
 
 def options_of(server: Server[dict[str, Any]]) -> InitializationOptions:
-    """Say what the server declares in a handshake."""
+    """Return what the server declares in a handshake."""
     return server.create_initialization_options(experimental_capabilities={CHANNEL: {}})
 
 
@@ -236,7 +236,7 @@ class _Handlers:
 
 
 def _session(ctx: Context) -> McpSession:
-    """Give the session of a request that only revisions with a handshake have."""
+    """Return the session of a request that only revisions with a handshake have."""
     return cast("McpSession", ctx.request)
 
 
@@ -264,7 +264,7 @@ async def _report(ctx: Context, progress: float, message: str) -> None:
 
 
 def _stateless_key(ctx: Context) -> str:
-    """Tell the clients of an agent apart that have no session, as far as they can be: by name and address."""
+    """Return a key that tells clients without a session apart, as far as possible: by name and address."""
     known = ctx.session.client_params
     name = known.client_info.name[:_LONGEST_NAME] if known is not None else ""
     request: Any = ctx.request

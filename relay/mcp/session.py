@@ -117,7 +117,7 @@ class McpSession:
         self.sampler = Sampler(self.connection, self.name, self._request_id, self.show_presence)
 
     def _message_sink(self) -> MessageSink:
-        """Give the stream that the dispatcher writes into."""
+        """Return the stream that the dispatcher writes into."""
         return self.outbox
 
     @property
@@ -137,7 +137,7 @@ class McpSession:
 
     @property
     def idle_since(self) -> float:
-        """Since when nobody has used it; never, for one that ends with its stream."""
+        """Since when it is unused; never, for one that ends with its stream."""
         return math.inf
 
     @property
@@ -153,7 +153,7 @@ class McpSession:
 
     @property
     def takes_channel(self) -> bool:
-        """Whether its client lets what it is told through to its model."""
+        """Whether its client passes notifications on to its model."""
         capabilities = self.connection.client_capabilities
         return capabilities is not None and CHANNEL in (capabilities.experimental or {})
 
@@ -240,7 +240,7 @@ class McpSession:
         self._candidate = params
 
     def recognise(self) -> None:
-        """Take the client for the one expected, who will not shake hands again. Does nothing when none is."""
+        """Take the client for the expected one, which sends no handshake again. No-op if none is expected."""
         if self._candidate is None:
             return
         params, self._candidate = self._candidate, None
@@ -251,7 +251,7 @@ class McpSession:
         self.become_ready()
 
     def become_ready(self) -> None:
-        """Note that the client may be asked and told things from now on. Twice is once, with what it declares now."""
+        """Mark the client as ready for requests. Idempotent; what it declares now counts."""
         if self.closed:
             return
         self.ready.set()
@@ -260,7 +260,7 @@ class McpSession:
         self.announce()
 
     def show_presence(self) -> None:
-        """Have presence count the session exactly when its client can take a turn, or be woken for one."""
+        """Register the session at presence if its client can take a turn, or be woken for one; else remove it."""
         reachability = self.reachability
         if reachability is None:
             # Who is silent has not just been lost: nobody knows when it will be done.
@@ -269,7 +269,7 @@ class McpSession:
             self.queues.presence.arrive(self, reachability)
 
     def fall_silent(self) -> None:
-        """Take note that the client has not answered a ping in time: it gets no turns until it answers something."""
+        """Mark the client as silent: it has not answered a ping in time, and gets no turns until it answers."""
         if not self.is_silent:
             self.silent_since = trio.current_time()
             log.info("client_silent", session=self.name, agent_id=self.agent_id)
@@ -285,12 +285,12 @@ class McpSession:
             self.announce()
 
     def wake(self, call: CallInfo) -> None:
-        """Have its client told that a caller waits for it. Never waits."""
+        """Notify the client that a caller waits for it. Never waits."""
         self.unheard.append(call)
         self.news.set()
 
     def announce(self) -> None:
-        """Have its client told of the messages that wait. Never waits."""
+        """Notify the client of the messages that wait. Never waits."""
         self.has_new_messages = True
         self.news.set()
 
@@ -313,7 +313,7 @@ class McpSession:
     # ── asking the client ───────────────────────────────────────────────────────────────────────────────────────────
 
     async def respond(self, request: TurnRequest, answer: Answer) -> None:
-        """Have the client answer a turn of a call; see `Sampler.sample`."""
+        """Ask the client to answer a turn of a call; see `Sampler.sample`."""
         await self.sampler.sample(sampling_params(request), answer.say)
 
     def lose_turns(self, *, in_order: bool = False) -> None:
@@ -332,7 +332,7 @@ class McpSession:
             self.queues.leave(self.agent_id, self.queue_key)
 
     async def answers_ping(self, timeout: float) -> bool:
-        """Ask for a sign of life; anything answered within `timeout` seconds is one, an error too."""
+        """Send a ping; return whether anything, an error too, is answered within `timeout` seconds."""
         asked_at = trio.current_time()
         try:
             await self.connection.ping(opts={"request_id": self._request_id(), "timeout": timeout})

@@ -82,7 +82,7 @@ class AgentRegistry:
         def work(connection: Connection) -> None:
             if _find(connection, agent_id) is not None:
                 raise AgentError(
-                    f"There is an agent {agent_id} already. Choose another id, "
+                    f"Agent {agent_id} exists already. Choose another id, "
                     f"or give it a new token with: relay agents rotate {agent_id}"
                 )
             require_nothing_left(connection, agent_id)
@@ -106,7 +106,7 @@ class AgentRegistry:
         long_filler: str | None = None,
         no_fillers: bool = False,
     ) -> Agent:
-        """Change what is given of an agent and return it as it is then; None leaves a thing as it is.
+        """Change the given fields of an agent and return it; None leaves a field as it is.
 
         An empty text takes it away, so that it is as the settings say again; fillers that are all empty, too. The voice
         `NO_VOICE` is the carrier's own.
@@ -176,7 +176,7 @@ class AgentRegistry:
         return await self.database.read(work)
 
     async def rotate(self, agent_id: str) -> str:
-        """Give an agent a new token and return it; the old one is no good from now on. Raises `AgentError`."""
+        """Replace an agent's token and return the new one; the old one is invalid from now on. Raises `AgentError`."""
         token = _new_token()
 
         def work(connection: Connection) -> None:
@@ -190,7 +190,7 @@ class AgentRegistry:
         return token
 
     async def remove(self, agent_id: str, *, discard_messages: bool = False) -> None:
-        """Forget an agent and all that is its own: token, messages, hellos, and calls that have ended, line and all.
+        """Delete an agent and all that is its own: token, messages, handshakes, and calls that have ended.
 
         Refused with `AgentError` while messages wait for it, unless they are to be discarded: whoever registers the
         same id later must not find what callers left for somebody else, and nothing is lost without being asked for.
@@ -215,12 +215,12 @@ class AgentRegistry:
 
 
 def unknown_agent(agent_id: str) -> AgentError:
-    """Build the error for an agent that is not there."""
+    """Return the error for an agent that does not exist."""
     return AgentError(f"There is no agent {agent_id!r}. See those that there are with: relay agents list")
 
 
 def _new_token() -> str:
-    """Make a token that no command line takes for an option: it begins with a letter or a digit."""
+    """Return a new token; it begins with a letter or a digit, so that no command line takes it for an option."""
     token = secrets.token_urlsafe(32)
     return token if token[0].isalnum() else _new_token()
 
@@ -240,7 +240,7 @@ def _voice(given: str | None) -> str | None:
 
 
 def _fillers(short: Iterable[str] | None, long: str | None, *, none: bool) -> dict[str, Any]:
-    """Give the fields that are to be set: None for the words of the language, empty for none."""
+    """Return the columns to set: None for the fillers of the language, empty for none."""
     fields: dict[str, Any] = {"fillers": (), "long_filler": ""} if none else {}
     if short is not None:
         fields["fillers"] = tuple(storable(each) for each in short if each.strip()) or None

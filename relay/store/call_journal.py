@@ -71,7 +71,7 @@ class CallJournal:
         *,
         kind: CallKind = CallKind.CALL,
     ) -> CallRecord | None:
-        """Record a call when it is first heard of, before its line is connected; return its record as it was before.
+        """Record a call before its first session; return its record as it was before.
 
         That is None for a new call, and while the database cannot say. To a call that is known already only what was
         not known of it is added: the carrier may report on a call that we make before we can announce it. Of another
@@ -98,7 +98,7 @@ class CallJournal:
         return await self.database.keep(work, for_new_call=True)
 
     async def open_call(self, call: CallInfo) -> None:
-        """Record that a call's line is connected, for the first time or again."""
+        """Record that a session of a call has begun, its first or another."""
         now = self.now()
         new = CallRecord(
             call_sid=call.call_sid,
@@ -122,7 +122,7 @@ class CallJournal:
         await self.database.keep(work)
 
     async def hold_utterance(self, call_sid: str, turn: int, text: str) -> None:
-        """Make the caller's words of one turn durable; the same turn again replaces them.
+        """Store the caller's utterance of one turn; a repeat of the turn replaces it.
 
         Refused with `StoreFailed` for a call that was never opened: nobody could be told of its words.
         """
@@ -134,7 +134,7 @@ class CallJournal:
         await self.database.keep(work)
 
     async def release_utterances(self, call_sid: str, through_turn: int) -> None:
-        """Let go of a call's words, up to and with a turn.
+        """Release a call's utterances, up to and with a turn.
 
         Returns before that is durable: a crash in the next tenth of a second brings the words back as a message, which
         at least once allows, and a turn then costs one flush of the disk instead of two.
@@ -147,7 +147,7 @@ class CallJournal:
         await self.database.keep_later(work)
 
     async def close_call(self, call_sid: str, summary: CallSummary) -> None:
-        """Note the end of a call's line, which ends the call too unless its outcome is `transferred`.
+        """Record the end of a session, which ends the call too unless its outcome is `transferred`.
 
         Done once a session; for one that is closed, and for an unknown call, nothing changes. Turns and transcripts
         of several connections of one call add up. A call that never had a line is closed with an outcome too.
@@ -232,7 +232,7 @@ class CallJournal:
             log.warning("note_of_another_agents_call", agent_id=agent_id, call_sid=call_sid)
 
     async def recover(self) -> Recovery:
-        """Take over what earlier runs left: held words become messages, open calls are closed. Repeating is harmless.
+        """Recover what earlier runs left: held utterances become messages, open calls are closed. Idempotent.
 
         Call it at start, before any call is taken, and in one process only: every call that another boot has is
         treated as lost.
@@ -263,7 +263,7 @@ class CallJournal:
         return await self.database.read(lambda connection: _find(connection, call_sid))
 
     async def transcript(self, call_sid: str) -> tuple[Line, ...]:
-        """Find what was said in a call, where it was kept."""
+        """Return the transcript of a call, empty if it was not kept."""
         return await self.database.read(lambda connection: transcripts.read(connection, call_sid))
 
     def _insert(self, connection: Connection, record: CallRecord) -> CallRecord:

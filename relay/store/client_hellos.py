@@ -65,7 +65,7 @@ class ClientHellos:
         await self.database.write(work)
 
     async def recall(self, key: str, agent_id: str) -> str | None:
-        """Find what the agent's client declared under `key`; another agent's key is as good as none.
+        """Find what the agent's client declared under `key`; another agent's key counts as unknown.
 
         Raises `DatabaseError`.
         """

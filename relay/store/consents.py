@@ -95,7 +95,7 @@ class ConsentRegister:
 
 
 def has_consent(connection: Connection, agent_id: str, number: str, purpose: str | None) -> bool:
-    """Tell whether a number's consent to calls of an agent is in force, for a purpose or (None) for whatever it was."""
+    """Return whether a number's consent to an agent's calls is in force, for a purpose or (None) for any."""
     wanted = exists().where(
         consents.c.agent_id == agent_id, consents.c.number == number, consents.c.withdrawn_at.is_(None)
     )

@@ -128,7 +128,7 @@ class Database:
 
     @property
     def trouble(self) -> str | None:
-        """Why nothing can be written now; None while all is well."""
+        """Why nothing can be written now; None if writing works."""
         if self._trouble is None and self._is_stalled(STALL_SECONDS):
             return "it does not answer"
         return self._trouble
@@ -250,7 +250,7 @@ class Database:
                     )
 
     def close(self) -> None:
-        """Take no more writes: `serve` ends when those that were handed over are committed, or in `FLUSH_SECONDS`."""
+        """Refuse further writes: `serve` ends when those that were handed over are committed, or in `FLUSH_SECONDS`."""
         if not self._closed:
             self._closed = True
             self._work.deadline = trio.current_time() + FLUSH_SECONDS
@@ -349,7 +349,7 @@ def _loggable(error: Exception) -> str:
 
 @asynccontextmanager
 async def open_database(url: str, *, sole: bool = False) -> AsyncIterator[Database]:
-    """Give a running `Database` for the length of the block; its end waits until all that was handed over is committed.
+    """Yield a running `Database`; the end of the block waits until all that was handed over is committed.
 
     With `sole` a PostgreSQL database is held against every other daemon; for SQLite `relay.store.tenure` does that.
     Raises `DatabaseError` when it cannot be opened, and what the block raised as it is, not wrapped in a group.

@@ -19,7 +19,7 @@ Span: TypeAlias = tuple[datetime, datetime]
 
 
 def lock(connection: Connection) -> None:
-    """Let no other process count until this transaction ends.
+    """Lock counting for all other processes until this transaction ends.
 
     SQLite does so by itself when a transaction that writes begins (see `relay.store.engine`). On PostgreSQL two
     transactions would each see a last free place: this mode bars writers and itself, and lets readers be
@@ -37,7 +37,7 @@ def count(connection: Connection, *, agent_id: str, number: str, kind: str, at: 
 
 
 def uncount(connection: Connection, position: int) -> None:
-    """Remove a dial that came to nothing; no-op where it is forgotten."""
+    """Remove a dial that was not placed. No-op if it is forgotten already."""
     connection.execute(delete(dials).where(dials.c.position == position))
 
 
@@ -52,7 +52,7 @@ def of_agent(connection: Connection, agent_id: str, limit: int, span: Span) -> T
 
 
 def forget_outside(connection: Connection, span: Span) -> None:
-    """Drop what no limit looks at any more: whom an agent called is kept no longer than needed."""
+    """Delete the dials that no limit looks at any more: whom an agent called is kept no longer than needed."""
     connection.execute(delete(dials).where(~dials.c.at.between(*span)))
 
 

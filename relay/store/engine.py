@@ -88,12 +88,12 @@ def open_engine(url: str) -> Engine:
 
 
 def read_only(engine: Engine) -> Engine:
-    """Give a view of the engine whose transactions only read, and so never wait for another process's write."""
+    """Return a view of the engine whose transactions only read, and so never wait for another process's write."""
     return engine.execution_options(**{_READS_ONLY: True})
 
 
 def shown(url: str) -> str:
-    """Write a database URL without its password."""
+    """Return a database URL without its password."""
     try:
         return make_url(url).render_as_string(hide_password=True)
     except ArgumentError:
@@ -221,7 +221,7 @@ def _migrate(connection: Connection) -> None:
 
 
 def _advice(error: SQLAlchemyError) -> str:
-    """Say what to do, by the names that SQLite gives its errors (https://www.sqlite.org/rescode.html)."""
+    """Return what to do, by the names that SQLite gives its errors (https://www.sqlite.org/rescode.html)."""
     name = getattr(getattr(error, "orig", None), "sqlite_errorname", "")
     match name.split("_")[1:2]:
         case ["NOTADB"] | ["CORRUPT"]:

@@ -41,7 +41,7 @@ def require_nothing_left(connection: Connection, agent_id: str) -> None:
 
 
 def has_left(connection: Connection, agent_id: str) -> bool:
-    """Whether anything is here of an agent that was removed."""
+    """Whether the store still has anything of an agent that was removed."""
     of_agent = (select(table.c.agent_id).where(table.c.agent_id == agent_id).limit(1) for table in (messages, calls))
     return any(connection.execute(each).first() is not None for each in of_agent)
 

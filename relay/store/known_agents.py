@@ -29,7 +29,7 @@ class KnownAgents:
     _known: dict[str, Agent] = attrs.field(factory=dict, init=False)
 
     async def load(self) -> None:
-        """Remember all that are registered now. Raises `DatabaseError`."""
+        """Load all agents that are registered now. Raises `DatabaseError`."""
         self._known = {agent.agent_id: agent for agent in await self.registry.list()}
 
     async def get(self, agent_id: str) -> Agent | None:

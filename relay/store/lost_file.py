@@ -38,7 +38,7 @@ def identity(path: Path) -> Identity | None:
 
 
 def has_contents(path: Path) -> bool:
-    """Say whether a database is at `path` that is somebody's, and not one that a command has just made there.
+    """Return whether the database at `path` has contents, and is not one that a command has just made there.
 
     Raises `DatabaseInTrouble` for a file that is no database.
     """
@@ -75,7 +75,7 @@ def save(connection: SqliteConnection, path: Path) -> Path:
 
 
 def put_back(saved: Path, path: Path) -> None:
-    """Give a saved database the name `path`. Nobody of ours may have that file open any more."""
+    """Rename a saved database to `path`. No connection of ours may have that file open any more."""
     try:
         # A log that was left beside a deleted file belongs to no other.
         for suffix in ("-wal", "-shm"):
@@ -86,7 +86,7 @@ def put_back(saved: Path, path: Path) -> None:
 
 
 def carry_over(saved: Path, connection: SqliteConnection) -> None:
-    """Add to the database of `connection` what a saved one holds and nobody has yet.
+    """Insert into the database of `connection` what only a saved one holds.
 
     That is: messages that nobody has confirmed, words in flight, calls that are up or that these are of, and the
     do-not-call list. Agents are not: whoever puts another database in place says who has a telephone there.

@@ -17,7 +17,7 @@ HOLD_SECONDS = 60.0
 
 
 class MessageStatus(StrEnum):
-    """Where a message is on its way."""
+    """The state of a waiting message."""
 
     WAITING = "waiting"
     HELD = "held"
@@ -44,7 +44,7 @@ class WaitingMessage:
     status: MessageStatus
 
     def as_json(self) -> dict[str, object]:
-        """Give the record as the contract words it."""
+        """Return the record as it is on the wire."""
         return {
             "id": self.id,
             "agentId": self.agent_id,
@@ -63,7 +63,7 @@ class WaitingMessage:
 
 
 def hold_end(now: datetime) -> datetime:
-    """Say until when a message that is fetched now is held.
+    """Return until when a message that is fetched now is held.
 
     A stored hold that ends later than this was given before the clock was set back, and counts no more.
     """

@@ -27,11 +27,11 @@ class OutboundSwitches:
         await self.database.write(lambda connection: connection.execute(_DISABLE[connection.dialect.name], row))
 
     async def enable(self, agent_id: str) -> bool:
-        """Let an agent dial again; False where it could."""
+        """Allow an agent to dial again; False if it was allowed already."""
         thrown = delete(outbound_switches).where(outbound_switches.c.agent_id == agent_id)
         return await self.database.write(lambda connection: connection.execute(thrown).rowcount > 0)
 
 
 def is_disabled(connection: Connection, agent_id: str) -> bool:
-    """Tell whether an agent must not dial."""
+    """Return whether an agent must not dial."""
     return connection.execute(select(exists().where(outbound_switches.c.agent_id == agent_id))).scalar_one()

@@ -31,7 +31,7 @@ class Recovery:
 
 
 def recover(connection: Connection, boot: str, now: datetime) -> Recovery:
-    """Make messages of the words that runs other than `boot` held, and close the calls and lines that they had open.
+    """Store as messages the utterances that runs other than `boot` held, and close their open calls and sessions.
 
     A call that was being passed on keeps that as its outcome: its line had ended well. Its transfer goes on at the
     carrier, which will say how it ended; one of which nothing was heard for longer than any call lasts is lost. What
@@ -65,13 +65,13 @@ def recover(connection: Connection, boot: str, now: datetime) -> Recovery:
 
 
 def seal_messages(connection: Connection, call_sid: str) -> None:
-    """Let nothing change any more that the call sessions so far have left."""
+    """Seal the messages that call sessions have left so far, so that nothing changes them."""
     of_call = messages.c.call_sid == call_sid
     connection.execute(update(messages).where(of_call, messages.c.sealed.is_(False)).values(sealed=True))
 
 
 def settle_words(connection: Connection, call: CallRecord, reason: Reason, now: datetime) -> None:
-    """Make a message of the words that a lost call session still held; nothing where there are none."""
+    """Store as a message the utterances that a lost call session still held. No-op if there are none."""
     held = held_words.c.call_sid == call.call_sid
     words = connection.execute(select(held_words).where(held).order_by(held_words.c.turn)).mappings().all()
     if not words:

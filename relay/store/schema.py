@@ -32,12 +32,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 
 def utc_now() -> datetime:
-    """Tell the wall-clock time, in UTC. The stores take it as an argument, so that tests can turn the clock."""
+    """Return the wall-clock time, in UTC. The stores take it as an argument, so that tests can turn the clock."""
     return datetime.now(UTC)
 
 
 def timestamp(value: datetime) -> str:
-    """Write a time as JSON carries it here: ISO 8601 in UTC with milliseconds and `Z`."""
+    """Return a time as it is in JSON: ISO 8601 in UTC with milliseconds and `Z`."""
     return value.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
@@ -58,7 +58,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Turn a time with a zone into UTC. Raises `ValueError` for one without: it could mean anything."""
+        """Convert a time with a zone to UTC. Raises `ValueError` for one without: it could mean anything."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -66,7 +66,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Give the zone back."""
+        """Return the time with its zone."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

@@ -19,7 +19,7 @@ from relay.errors import DatabaseError
 
 @contextmanager
 def hold_tenure(url: str) -> Iterator[None]:
-    """Be the one daemon of this database for as long as the block lasts.
+    """Hold the lock of this database's one daemon for as long as the block lasts.
 
     Raises `DatabaseError` when another one is, or the lock cannot be made. Databases that are no file are not guarded.
     """
@@ -32,7 +32,7 @@ def hold_tenure(url: str) -> Iterator[None]:
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise DatabaseError(f"The lock file {lock} cannot be made: {error.strerror}.") from error
+        raise DatabaseError(f"The lock file {lock} cannot be created: {error.strerror}.") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

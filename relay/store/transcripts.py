@@ -19,23 +19,23 @@ _KEEP = upsert(transcripts, ["lines", "at"])
 
 
 def lines_as_json(lines: Iterable[Line]) -> list[dict[str, str]]:
-    """Give a transcript as the contract words it, and as it is kept."""
+    """Return a transcript as it is stored, and as it is on the wire."""
     return [{"speaker": each.speaker.value, "text": storable(each.text), "at": timestamp(each.at)} for each in lines]
 
 
 def lines_of(kept: Iterable[dict[str, Any]]) -> tuple[Line, ...]:
-    """Read what `lines_as_json` gave."""
+    """Parse what `lines_as_json` returned."""
     return tuple(Line(Speaker(each["speaker"]), each["text"], datetime.fromisoformat(each["at"])) for each in kept)
 
 
 def append(connection: Connection, call_sid: str, lines: Sequence[Line], at: datetime) -> None:
-    """Add what was said on one connection of a call to what was said on those before it."""
+    """Append the transcript of one session of a call to that of the sessions before it."""
     kept = [*_kept(connection, call_sid), *lines_as_json(lines)]
     connection.execute(_KEEP[connection.dialect.name], {"call_sid": call_sid, "lines": kept, "at": at})
 
 
 def read(connection: Connection, call_sid: str) -> tuple[Line, ...]:
-    """Find what was said in a call; nothing where it was not kept."""
+    """Return the transcript of a call, empty if it was not kept."""
     return lines_of(_kept(connection, call_sid))
 
 

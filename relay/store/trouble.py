@@ -26,7 +26,7 @@ _POSTGRESQL_WAITS = ("40", "53", "55P03", "57014")
 
 
 class DatabaseInTrouble(Exception):
-    """Say why the database takes no write now. `reopen` if its connections are no good any more."""
+    """Why the database takes no write now. `reopen` if its connections cannot be used any more."""
 
     def __init__(self, why: str, *, reopen: bool = False) -> None:
         super().__init__(why)
@@ -34,7 +34,7 @@ class DatabaseInTrouble(Exception):
 
 
 def trouble_of(error: BaseException) -> DatabaseInTrouble | None:
-    """Return what is wrong with the database where `error` says so, None where the statement itself is refused."""
+    """Return what is wrong with the database if `error` says so, None if the statement itself is refused."""
     if isinstance(error, DatabaseInTrouble):
         return error
     if not isinstance(error, DBAPIError) or error.orig is None:

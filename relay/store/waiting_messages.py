@@ -48,7 +48,7 @@ class Acknowledgement:
 
 
 def new_message_id() -> str:
-    """Make an id: 64 random bits, short enough for a language model to repeat without a slip."""
+    """Return a new id: 64 random bits, short enough for a language model to repeat without a slip."""
     return f"msg_{secrets.token_hex(8)}"
 
 
@@ -83,7 +83,7 @@ class WaitingMessages:
     now: Callable[[], datetime] = utc_now
 
     async def leave(self, draft: MessageDraft, on_stored: Callable[[str], None] | None = None) -> str:
-        """Make a message durable and let go of the call's words up to its turn, as `MessageStore.leave` says."""
+        """Store a message and release the call's utterances up to its turn, as `MessageStore.leave` says."""
         # The id is made here and not in the transaction, which may run again.
         now, new_id = self.now(), new_message_id()
 
@@ -111,7 +111,7 @@ class WaitingMessages:
         return await self.database.keep(work, on_written=on_stored) or ""
 
     async def fetch(self, agent_id: str, limit: int = 50, acknowledge: Sequence[str] = ()) -> Batch:
-        """Confirm the ids in `acknowledge`, then hand over up to `limit` messages, oldest first.
+        """Confirm the ids in `acknowledge`, then hand out up to `limit` messages, oldest first.
 
         What is returned is held for `HOLD_SECONDS` and then offered again, until its id is acknowledged.
         """
@@ -119,12 +119,12 @@ class WaitingMessages:
         return await self.database.write(lambda connection: _fetch(connection, agent_id, limit, acknowledge, now))
 
     async def acknowledge(self, agent_id: str, ids: Sequence[str]) -> Acknowledgement:
-        """Confirm messages by id. Repeating is harmless; an id of another agent is as unknown as one that never was."""
+        """Confirm messages by id. Idempotent; another agent's id counts as unknown."""
         now = self.now()
         return await self.database.write(lambda connection: _acknowledge(connection, agent_id, ids, now))
 
     async def peek(self, agent_id: str, limit: int = 50) -> tuple[WaitingMessage, ...]:
-        """Show up to `limit` waiting messages, oldest first, without handing them over.
+        """Return up to `limit` waiting messages, oldest first, without handing them out.
 
         Held ones are shown too: a client that reconnects is told at once of what it had in hand. They count as shown,
         so they are not changed any more, but neither as delivered nor as held.
@@ -173,7 +173,7 @@ class WaitingMessages:
 
 
 def _contents(draft: MessageDraft) -> dict[str, Any]:
-    """Give the columns that the same key again replaces."""
+    """Return the columns that a repeat with the same key replaces."""
     return {
         "direction": draft.direction.value,
         "reason": draft.reason.value,

@@ -53,7 +53,7 @@ class AudioPages:
         return routes
 
     async def audio(self, name: str) -> ResponseTypes:
-        """Give the audio: 200, 206 for one range, 304 for who has it, 404, 416 for a range beyond its end."""
+        """Send the audio: 200, 206 for one range, 304 if it is not modified, 404, 416 for a range beyond its end."""
         found = await self.store.find(name)
         if found is None:
             return await make_response(_NOT_FOUND, 404, {"Content-Type": "application/json"})

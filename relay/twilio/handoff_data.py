@@ -32,7 +32,7 @@ class _Order(BaseModel):
 
 
 class _Envelope(BaseModel):
-    """Around the order, so that it can be told from what other reasons to end a session may hand over one day."""
+    """Marks the JSON as a transfer, so that other reasons to end a session can have their own one day."""
 
     model_config = _STRICT
 

@@ -14,7 +14,7 @@ from attrs.validators import gt
 
 @attrs.define(eq=False)
 class Pacer:
-    """Let `per_second` starts through, evenly spaced and without bursts. For one event loop, any number of tasks."""
+    """Allows `per_second` starts, evenly spaced and without bursts. For one event loop, any number of tasks."""
 
     per_second: float = attrs.field(validator=gt(0))
     _free_at: float = attrs.field(default=0.0, init=False)

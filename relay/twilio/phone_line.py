@@ -69,7 +69,7 @@ class AsgiPhoneLine:
         await self._transmit(frames.end(handoff))
 
     async def close(self, code: int) -> None:
-        """Close the line with a WebSocket close code. Harmless when it is closed already; raises nothing."""
+        """Close the line with a WebSocket close code. No-op if it is closed already. Raises nothing."""
         if self._closed or self._gone is not None:
             await trio.lowlevel.checkpoint()
             return

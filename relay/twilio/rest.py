@@ -143,7 +143,7 @@ class CarrierCalls:
         return placed
 
     async def redirect(self, call_sid: str, twiml: str) -> None:
-        """Have a live call drop what it is doing and follow `twiml` instead.
+        """Redirect a live call: it drops what it is doing and follows `twiml`.
 
         A session that is open is closed by this and its action URL is not to be relied on, so it is the way out of a
         call whose socket is lost, not the usual way to transfer. Raises `ValueError` for TwiML of more than `MAX_TWIML`

@@ -78,7 +78,7 @@ _SUSPENDED = _Meaning(
     "the account's owner has to do.",
 )
 _CALL_UNKNOWN = _Meaning("unknown_call", "The carrier knows no such call, or no longer.")
-_BUSY = _Meaning("carrier_busy", "The carrier has its hands full. Try again in a few seconds.", retryable=True)
+_BUSY = _Meaning("carrier_busy", "The carrier is rate-limiting requests; retry in a few seconds.", retryable=True)
 _NUMBER = _Meaning("number_invalid", "The carrier says that the number to call is not a telephone number. Check it.")
 _CALLER_ID = _Meaning(
     "caller_id_invalid",
@@ -145,14 +145,14 @@ _BY_STATUS = {401: _CREDENTIALS, 403: _CREDENTIALS, 404: _CALL_UNKNOWN, 429: _BU
 
 
 def unreachable() -> CarrierRefused:
-    """Say that the request did not leave this machine."""
+    """Return the refusal of a request that did not leave this machine."""
     return CarrierRefused(
         "carrier_unreachable", None, "The carrier cannot be reached, so nothing was done. Try again later.", True
     )
 
 
 def silent(twilio_code: int | None = None) -> CarrierRefused:
-    """Say that no answer came that could be understood, so that it is not known what was done."""
+    """Return the refusal of a request without a usable answer: it is not known what the carrier did."""
     return CarrierRefused(
         SILENT,
         twilio_code,
@@ -163,7 +163,7 @@ def silent(twilio_code: int | None = None) -> CarrierRefused:
 
 
 def unknown_call(twilio_code: int | None = None) -> CarrierRefused:
-    """Say that there is no such call."""
+    """Return the refusal of a request about a call that does not exist."""
     return _CALL_UNKNOWN.refusal(twilio_code)
 
 
@@ -181,7 +181,7 @@ def refusal_of(error: TwilioException) -> CarrierRefused:
 
 
 def was_never_processed(error: BaseException) -> bool:
-    """Say whether the carrier turned the request away at the door, so that repeating it repeats nothing."""
+    """Return whether the carrier refused the request before processing it, so that it may be repeated."""
     return isinstance(error, CarrierRefused) and error.code == _BUSY.name
 
 

@@ -42,14 +42,14 @@ class SignatureChecker:
     )
 
     def check_form(self, scope: Mapping[str, Any], form: Mapping[str, str]) -> bool:
-        """Say whether a webhook with this ASGI scope and these form fields was signed by the carrier. Never raises.
+        """Return whether a webhook with this ASGI scope and these form fields was signed by the carrier. Never raises.
 
         A form with repeated names must come as a `MultiDict`, of which the validator takes every value.
         """
         return self._check([self.public_url], scope, form)
 
     def check_upgrade(self, scope: Mapping[str, Any]) -> bool:
-        """Say whether a WebSocket upgrade with this ASGI scope was signed by the carrier. Never raises.
+        """Return whether a WebSocket upgrade with this ASGI scope was signed by the carrier. Never raises.
 
         The carrier signs the `wss` (or `ws`) address just as the TwiML gave it, without fields, but now and then with
         the default port added. The validator tries a port too, only it takes 80 for `wss`: so 443 is tried here.

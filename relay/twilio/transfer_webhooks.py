@@ -46,7 +46,7 @@ class TransferWebhooks:
         routes.post("/whisper-answer")(self.whisper_answer)
 
     async def transfer_ended(self, agent_id: str) -> Answer:
-        """Say what happens to a caller after a transfer: back to whoever answers, or nothing.
+        """Answer what happens to a caller after a transfer: back to whoever answers, or nothing.
 
         The agent may be gone by now; that the call is over counts still.
         """
@@ -66,7 +66,7 @@ class TransferWebhooks:
         return answer
 
     async def whisper(self, agent_id: str) -> Answer:
-        """Tell whoever picked up a transfer that a caller waits, and how to take the call."""
+        """Whisper to whoever picked up a transfer that a caller waits, and how to take the call."""
         form = await carrier_forms.signed_form(self.checker)
         carrier_forms.call_sid(form)
         agent = await self.connector.agent(agent_id)

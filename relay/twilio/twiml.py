@@ -163,12 +163,12 @@ def whisper(text: str, language: str, action_url: str) -> str:
 
 
 def accepted() -> str:
-    """Let whoever picked up a transfer be connected to the caller."""
+    """Order the carrier to connect whoever picked up a transfer to the caller."""
     return empty()
 
 
 def declined() -> str:
-    """Hang up on whoever picked up a transfer; the caller goes on with the `<Dial>`'s action."""
+    """Order the carrier to hang up on whoever picked up a transfer; the caller goes on with the `<Dial>`'s action."""
     response = VoiceResponse()
     response.hangup()
     return str(response)

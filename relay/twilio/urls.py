@@ -22,7 +22,7 @@ class CarrierUrls:
     public_url: str
 
     def voice(self, agent_id: str) -> str:
-        """Return what is asked about a new call."""
+        """Return the URL that is asked about a new call."""
         return self._of(agent_id, "voice")
 
     def voice_socket(self, agent_id: str) -> str:
@@ -30,21 +30,21 @@ class CarrierUrls:
         return f"ws{self._of(agent_id, 'voice-ws').removeprefix('http')}"
 
     def voice_ended(self, agent_id: str, attempt: int = 0, *, lost: int = 0, is_voiceless: bool = False) -> str:
-        """Return what is asked when a session of a call is over."""
+        """Return the URL that is asked when a session of a call is over."""
         query: dict[str, int | str] = {"attempt": attempt, "lost": lost}
         query |= {"voice": NO_VOICE} if is_voiceless else {}
         return self._of(agent_id, "voice-ended", query)
 
     def call_status(self, agent_id: str, order: str = "") -> str:
-        """Return what is told of each step of a call."""
+        """Return the URL of a call's status callbacks."""
         return self._of(agent_id, "call-status", {"order": order} if order else {})
 
     def answered_by(self, agent_id: str) -> str:
-        """Return what is told whether a person or a voicemail picked up."""
+        """Return the URL that learns whether a person or a voicemail picked up."""
         return self._of(agent_id, "answered-by")
 
     def transfer_ended(self, agent_id: str, attempt: int, *, confirm: bool) -> str:
-        """Return what is asked when a transfer is over; `attempt` is of the session that the caller came from.
+        """Return the URL that is asked when a transfer is over; `attempt` is of the session that the caller came from.
 
         Sessions lost before do not count any more: the one that was passed on was a good one.
         """
@@ -52,11 +52,11 @@ class CarrierUrls:
         return self._of(agent_id, "transfer-ended", query)
 
     def whisper(self, agent_id: str) -> str:
-        """Return what is asked about whoever picks up a transfer."""
+        """Return the URL that is asked about whoever picks up a transfer."""
         return self._of(agent_id, "whisper")
 
     def whisper_answer(self, agent_id: str) -> str:
-        """Return what is told which key they pressed."""
+        """Return the URL that learns which key they pressed."""
         return self._of(agent_id, "whisper-answer")
 
     def audio(self, name: str) -> str:

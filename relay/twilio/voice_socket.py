@@ -35,7 +35,7 @@ _NORMAL = 1000
 
 
 class _Refused(Exception):
-    """Say in one word why a socket does not become a call."""
+    """A socket does not become a call; the text is the reason in one word."""
 
 
 @attrs.frozen(kw_only=True)

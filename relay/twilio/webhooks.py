@@ -100,7 +100,7 @@ class CarrierWebhooks:
         return await self._connector.connect(carrier_forms.incoming_call(agent, form), refused_status=503)
 
     async def voice_ended(self, agent_id: str) -> Answer:
-        """Say what happens to a call whose session is over: nothing, a hand-over, a resumed session, or an apology."""
+        """Answer what follows the end of a session: nothing, a transfer, a resumed session, or an apology."""
         form = await carrier_forms.signed_form(self.checker)
         call_sid, connections = carrier_forms.call_sid(form), Connections.asked()
         status, code = form.get("SessionStatus", ""), form.get("ErrorCode", "")
@@ -128,7 +128,7 @@ class CarrierWebhooks:
                 return twiml_answer(twiml.empty())
 
     async def call_status(self, agent_id: str) -> Answer:
-        """Take note of what the carrier says of the call. The agent may be gone by now; the call's end counts still."""
+        """Record a status callback of a call. The agent may be gone by now; the call's end still counts."""
         form = await carrier_forms.signed_form(self.checker)
         call_sid, progress = carrier_forms.call_sid(form), carrier_forms.call_progress(form)
         log.info("call_status", agent_id=agent_id, call_sid=call_sid, status=form.get("CallStatus", ""))
@@ -137,7 +137,7 @@ class CarrierWebhooks:
         return "", 204, {}
 
     async def answered_by(self, agent_id: str) -> Answer:
-        """Take note of who picked up a call that we made, as far as the carrier can tell."""
+        """Record who picked up a call that we made, as far as the carrier can tell."""
         form = await carrier_forms.signed_form(self.checker)
         call_sid, callee = carrier_forms.call_sid(form), carrier_forms.callee(form)
         log.info("call_picked_up", agent_id=agent_id, call_sid=call_sid, callee=callee.value)

@@ -151,7 +151,7 @@ async def open_typed_lines() -> AsyncIterator[TypedLines]:
 
 @attrs.frozen
 class Say:
-    """Say these words, over the answer if there is one."""
+    """Speak these words, over the answer if there is one."""
 
     words: str
 

@@ -180,7 +180,7 @@ _ONLY_ADDS = types.ToolAnnotations(
 def outbound_tools(
     conversations: Conversations, voice_messages: VoiceMessages, transfers: Transfers, opt_outs: OptOutRequests
 ) -> list[Tool[Any]]:
-    """Make the tools over what an agent can do with the telephone besides answering it."""
+    """Return the tools with which an agent uses the telephone besides answering it."""
 
     async def make_call(agent: Agent, arguments: MakeCall) -> Result:
         request = CallRequest(
@@ -217,7 +217,7 @@ def outbound_tools(
             )
         except UnknownCall:  # which elsewhere is about live calls
             raise ToolError(
-                "unknown_call", "You have no call of that callSid, live or past; give the number."
+                "unknown_call", "No call, live or past, has that callSid; give the number instead."
             ) from None
         return StoppedNumber.model_validate(done)
 

@@ -37,7 +37,7 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class ToolError(Exception):
-    """Say why a tool did nothing: `code` for programs, the text for the model, with what to do instead."""
+    """A tool did nothing: `code` for programs, the text for the model, with what to do instead."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -94,7 +94,7 @@ class ToolBase(ABC, Generic[ArgumentsT]):
 
     @abstractmethod
     async def perform(self, call: ToolCall, arguments: ArgumentsT) -> Outcome:
-        """Do what the tool is for. Raises `ToolError`, and what else `Toolbox.call` knows."""
+        """Run the tool. Raises `ToolError`, and what else `Toolbox.call` knows."""
 
     def definition(self) -> types.Tool:
         """Describe the tool as `tools/list` does."""
@@ -139,12 +139,12 @@ class Toolbox:
         self.definitions = [each.definition() for each in self._tools.values()]
 
     def waits(self, name: str) -> bool:
-        """Whether the tool of this name takes as long as a caller does."""
+        """Whether the tool of this name waits for a caller."""
         tool = self._tools.get(name)
         return isinstance(tool, TurnTool) and tool.waits
 
     def lists(self, name: str) -> bool:
-        """Whether the tool of this name may have much to tell."""
+        """Whether the tool of this name may have a long result."""
         tool = self._tools.get(name)
         return tool is not None and tool.lists
 

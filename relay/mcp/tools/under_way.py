@@ -15,7 +15,7 @@ import trio
 
 
 class TooManyUnderWay(Exception):
-    """Say that the agent has as many requests under way as it may."""
+    """The agent has as many requests under way as it may."""
 
 
 @attrs.define(eq=False)

@@ -35,7 +35,7 @@ _EVENTS = "text/event-stream"
 
 
 class TooMuchUnderWay(Exception):
-    """Say that the agent's clients have sent too much that is not complete yet."""
+    """The agent's clients have sent too many bytes of bodies that are not complete yet."""
 
 
 @attrs.define(eq=False)
@@ -48,7 +48,7 @@ class Bodies:
 
     @contextmanager
     def reading(self, agent_id: str) -> Iterator[Callable[[int], None]]:
-        """Give a function that counts an agent's bytes until the end of the block; it raises `TooMuchUnderWay`."""
+        """Yield a function that counts an agent's bytes until the end of the block; it raises `TooMuchUnderWay`."""
         mine = 0
 
         def count(size: int) -> None:

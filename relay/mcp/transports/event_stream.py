@@ -95,7 +95,7 @@ async def hang_up(receive: Receive) -> None:
 
 
 async def ping_while_quiet(session: McpSession, timing: Timing) -> None:
-    """Ask a client that has not been heard of for a sign of life, again and again; return when it is given up.
+    """Ping a client that is quiet, again and again; return when it has not answered for too long.
 
     A client that has a turn in hand is not asked: one that handles one request at a time could not answer. It is asked
     soon after a turn was cancelled, because such a client goes on with that one and should get no other meanwhile.

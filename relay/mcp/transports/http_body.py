@@ -48,7 +48,7 @@ _TEXT = ord('"')
 
 
 class MalformedError(Exception):
-    """Say that a body is no message: a JSON-RPC error code, a sentence, and the id of the request if it has one."""
+    """A body is no message: a JSON-RPC error code, a sentence, and the id of the request if it has one."""
 
     def __init__(self, code: int, message: str, request_id: RequestId | None = None) -> None:
         super().__init__(message)
@@ -88,7 +88,7 @@ def read_message(body: bytes) -> JSONRPCMessage:
     """Read the one message of a body, where batches are unknown. Raises `MalformedError`."""
     messages, is_batch = read_messages(body)
     if is_batch:
-        raise MalformedError(INVALID_REQUEST, "The body must be one JSON-RPC message: there are no batches here.")
+        raise MalformedError(INVALID_REQUEST, "The body must be one JSON-RPC message; batches are not supported.")
     return messages[0]
 
 

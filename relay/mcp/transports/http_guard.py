@@ -39,7 +39,7 @@ _NOT_IN_A_HOST = re.compile(r"[@/?#\\\s]")
 
 
 class RebindingGuard:
-    """Let in requests for the relay's own names, from programs and from pages of its own origin."""
+    """Allows requests for the relay's own names, from programs and from pages of its own origin."""
 
     def __init__(
         self, public_url: str | None, *, allowed_hosts: Iterable[str] = (), allowed_origins: Iterable[str] = ()
@@ -54,7 +54,7 @@ class RebindingGuard:
         self._origins = {_origin(_split(each)) for each in (public_url or "", *allowed_origins)} - {None}
 
     def refusal(self, head: Head) -> Refusal | None:
-        """Say why a request may not come in, or None when it may."""
+        """Return why a request is refused, or None if it is allowed."""
         host = head.headers.get("host", "")
         name = None if _NOT_IN_A_HOST.search(host) else _split(f"//{host}").hostname
         if not name or not (_is_loopback(name) or name in self._hosts):

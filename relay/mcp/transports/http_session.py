@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 
 class RequestIdInUseError(Exception):
-    """Say that a request has the id of another one that is not answered yet."""
+    """A request has the id of another one that is not answered yet."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -63,7 +63,7 @@ class HttpSession(McpSession):
     # ── its standing stream ─────────────────────────────────────────────────────────────────────────────────────────
 
     def attach(self) -> Outbox:
-        """Begin a standing stream in place of any other, and give what is to be written to it. Never waits.
+        """Start a standing stream in place of any other, and return what is to be written to it. Never waits.
 
         In place of, because a client that comes back is often here before its former connection is known to be dead.
         """
@@ -90,7 +90,7 @@ class HttpSession(McpSession):
     # ── its requests ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def begin_exchange(self, requests: Sequence[JSONRPCRequest], *, is_batch: bool) -> Exchange:
-        """Have the answers to these requests collected, before they are delivered.
+        """Start to collect the answers to these requests, before they are delivered.
 
         Raises `RequestIdInUseError`, and then nothing is begun.
         """
@@ -154,7 +154,7 @@ class HttpSession(McpSession):
         return super().idle_since if self._uses else self._used_at
 
     def expired(self, timing: Timing) -> str | None:
-        """Say why it should be closed, or None while it should be kept."""
+        """Return why it should be closed, or None if it should be kept."""
         idle = trio.current_time() - self.idle_since
         if not self.ready.is_set() and idle >= timing.handshake_timeout:
             return "no_handshake"

@@ -97,7 +97,7 @@ class Outbox:
         await self._changed.wait()
 
     def close(self) -> None:
-        """Take no more, and forget what was not sent. Twice is once."""
+        """Close the outbox, and drop what was not sent. Idempotent."""
         self.closed = True
         self._frames.clear()
         self.size = 0
@@ -117,19 +117,19 @@ class Outbox:
 
 
 def encode(message: JSONRPCMessage) -> bytes:
-    """Word a JSON-RPC message on one line of ASCII."""
+    """Encode a JSON-RPC message on one line of ASCII."""
     # ASCII only: clients split the stream at every line end that Unicode knows, U+2028 in a caller's words included
     # (Python ones up to httpx-sse 0.4.0).
     return message.model_dump_json(by_alias=True, exclude_unset=True, ensure_ascii=True).encode("ascii")
 
 
 def message_event(text: bytes) -> bytes:
-    """Word the event that carries a message, as `encode` gives it."""
+    """Encode the event that carries a message, which `encode` returned."""
     return b"event: message\ndata: " + text + b"\n\n"
 
 
 def event(name: str, data: str, *, event_id: str | None = None, retry_ms: int | None = None) -> bytes:
-    """Word a Server-Sent Event of one line of data."""
+    """Encode a Server-Sent Event of one line of data."""
     lines = [f"event: {name}"]
     if event_id is not None:
         lines.append(f"id: {event_id}")

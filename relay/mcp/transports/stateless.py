@@ -54,7 +54,7 @@ class StatelessRevision:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Be able to serve for as long as the block lasts."""
+        """Run the server for as long as the block lasts."""
         async with self._manager.run():
             yield
 
@@ -85,7 +85,7 @@ class StatelessRevision:
 
 
 def _steer(body: bytes) -> bytes | None:
-    """Word the refusal for a `server/discover` of a client that can sample; None for any other body."""
+    """Return the refusal of a `server/discover` of a client that can sample; None for any other body."""
     try:
         match json.loads(body):
             case {"id": request_id, "params": {"_meta": {**meta}}}:
@@ -126,7 +126,7 @@ def _with_text_only(body: bytes) -> bytes:
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    """Give a body that was read already once more, and then what else comes."""
+    """Receive a body that was read already once more, and then what else comes."""
     unread = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive_again() -> Any:

@@ -164,7 +164,7 @@ class StreamableHttp:
         await self._stateless.serve(agent, body, scope, receive, send)
 
     async def _serve_newcomer(self, agent: Agent, head: Head, receive: Receive, send: Send) -> None:
-        """Open a session for who sends `initialize`, and for nobody else."""
+        """Start a session for a client that sends `initialize`; refuse any other."""
         if head.method != "POST":
             await refuse(send, 400, "session_needed", "Mcp-Session-Id is missing; POST an initialize request first.")
             return

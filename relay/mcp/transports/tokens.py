@@ -15,7 +15,7 @@ CHALLENGE: Header = (b"www-authenticate", b"Bearer")
 
 
 def digest(token: str) -> bytes:
-    """Digest a token, as it is kept."""
+    """Return a token's digest, as it is stored."""
     return hashlib.sha256(token.encode()).digest()
 
 
@@ -25,5 +25,5 @@ def is_same(token: str, known: bytes) -> bool:
 
 
 async def unauthorized(send: Send, message: str) -> None:
-    """Refuse a request without a token, or with one that nobody has."""
+    """Refuse a request without a token, or with an unknown one."""
     await refuse(send, 401, "unauthorized", message, CHALLENGE)

@@ -189,7 +189,7 @@ class SimulatedCall:
             await self._changed.wait()
 
     async def say(self, words: str, *, last: bool = True) -> None:
-        """Say something. With `last` false it is the carrier's guess so far, cumulative, to be said again."""
+        """Speak. With `last` false it is the carrier's guess so far, cumulative, to be said again."""
         session = await self._session()
         if last:
             self.transcript.append(Line("caller", words))
@@ -338,7 +338,7 @@ class SimulatedCall:
             self.note_failure(failure)
 
     async def pass_time(self, seconds: float) -> bool:
-        """Let time pass on the line; return whether the call is still on, and what it was doing still wanted."""
+        """Wait on the line; return whether the call is still on, and what it was doing still wanted."""
         with trio.CancelScope() as self._talking:
             if self._hung_up:
                 self._talking.cancel()
@@ -365,7 +365,7 @@ class SimulatedCall:
         self._note_change()
 
     def note_failure(self, failure: Exception) -> None:
-        """Tell the script what the relay did wrong; of several things the first."""
+        """Raise in the script what the relay did wrong; of several things the first."""
         self._failure = self._failure or failure
         self._note_change()
 

@@ -106,7 +106,7 @@ class Session:
     # ── what the caller does ────────────────────────────────────────────────────────────────────────────────────────
 
     async def say(self, words: str, *, last: bool = True) -> None:
-        """Say something as the caller; with `last` false it is a guess, which `partialPrompts` must allow."""
+        """Speak as the caller; with `last` false it is a guess, which `partialPrompts` must allow."""
         if not last and self.attributes.get("partialPrompts") != "true":
             raise ScriptError("partialPrompts is off in the TwiML, so the carrier sends no guesses")
         language = self.attributes.get("transcriptionLanguage") or self.attributes.get("language", "en-US")
@@ -226,7 +226,7 @@ class Session:
                 pass  # nothing that a script could hear
 
     async def _refuse(self, message: str | bytes, refusal: FrameRefused) -> bool:
-        """Tell the relay that its frame is no good; return whether that was one too many."""
+        """Send the relay an error about its frame; return whether that was one too many."""
         self.malformed += 1
         self._bad_in_a_row += 1
         log.warning("relay_frame_refused", why=str(refusal))

@@ -533,7 +533,7 @@ def test_the_program_runs_as_a_module(tmp_path: Path) -> None:
     assert (tmp_path / "relay.db").exists()
     again = relay("agents", "add", "my-client")
     assert (again.returncode, again.stdout) == (1, "")
-    assert again.stderr.startswith("Error: There is an agent my-client already.")
+    assert again.stderr.startswith("Error: Agent my-client exists already.")
 
 
 NEAR = "ANTROPIC_API_KEY (.env, line 2) is not a setting, and is ignored. Did you mean ANTHROPIC_API_KEY?"

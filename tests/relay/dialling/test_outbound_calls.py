@@ -267,7 +267,9 @@ def test_what_makes_no_sense_cannot_be_asked(changes: dict[str, Any]) -> None:
         wish(**changes)
 
 
-@pytest.mark.parametrize(("retryable", "hint"), [(True, "may succeed later"), (False, "would be refused again")])
+@pytest.mark.parametrize(
+    ("retryable", "hint"), [(True, "A retry may succeed later"), (False, "would be refused again")]
+)
 async def test_the_carrier_refuses(*, retryable: bool, hint: str) -> None:
     """The refusal says why, and whether it is any use to try again; the call is expected no more."""
     parties = Parties()
