@@ -27,11 +27,6 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-def print_line(text: str) -> None:
-    """Print one line, whatever is in the text."""
-    click.echo(printable(text))
-
-
 def print_beside(console: Console, head: Text, body: Text) -> None:
     """Print a body beside its head. On a terminal a long one goes on below its own beginning, and breaks between words.
 

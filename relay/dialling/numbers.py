@@ -49,7 +49,6 @@ class TelephoneNumber:
 
     e164: str
     is_assigned: bool
-    is_emergency: bool
     toll: Toll | None
     regions: tuple[str, ...]
     zones: tuple[str, ...]
@@ -75,7 +74,6 @@ def read_number(text: str) -> TelephoneNumber | None:
     return TelephoneNumber(
         e164=_e164(number),
         is_assigned=is_assigned,
-        is_emergency=_is_emergency(number),
         toll=toll_of(number),
         regions=_regions(number),
         zones=_zones(number, is_assigned=is_assigned),

@@ -1,7 +1,7 @@
 """The frames of the voice socket: a pure codec between the carrier's JSON and the events of a call.
 
     carrier ──text frame──▶ parse() ──▶ Setup | PhoneEvent
-    carrier ◀──text frame── text(), end(), play(), send_digits(), language()
+    carrier ◀──text frame── text(), end()
 
 Reading is tolerant where the carrier is known to vary: keys it adds without notice, optional keys it leaves out, null
 for an empty string, a number where older pages show a string and the other way round; a field that nothing depends on
@@ -45,7 +45,6 @@ from relay.twilio.call_sids import CALL_SID_PATTERN
 # The carrier names no limit. Its longest frames repeat a piece of our own speech or a minute of the caller's: some kB.
 MAX_FRAME_CHARACTERS = 65_536
 
-_DIGITS = re.compile(r"[0-9w#*]+")
 # What a frame is nothing without: whose call it is, what was said, whether that is all of it, which key was pressed.
 _NEEDED = frozenset({"type", "callSid", "voicePrompt", "last", "digit"})
 # What may be logged of a type that is not known.
@@ -136,33 +135,6 @@ def text(
 def end(handoff: str = "") -> str:
     """Encode the request to end the session; `handoff`, a text, comes back at the action URL as `HandoffData`."""
     return _encode("end", handoffData=handoff or None)
-
-
-def play(source: str, *, loop: int = 1, interruptible: bool | None = None, preemptible: bool | None = None) -> str:
-    """Encode the request to play the audio at a URL, `loop` times (0 is as often as the carrier allows).
-
-    Raises `ValueError` for a negative count.
-    """
-    if loop < 0:
-        raise ValueError(f"loop must be 0 or more, not {loop}")
-    return _encode("play", source=source, loop=loop, interruptible=interruptible, preemptible=preemptible)
-
-
-def send_digits(digits: str) -> str:
-    """Encode keys to press towards the caller's side: `0-9`, `*`, `#`, and `w` for a pause. Raises `ValueError`."""
-    if not _DIGITS.fullmatch(digits):
-        raise ValueError("digits must be of 0-9, *, # and w")
-    return _encode("sendDigits", digits=digits)
-
-
-def language(*, speech: str = "", transcription: str = "") -> str:
-    """Encode a change of language (BCP 47) for our speech, for what the caller says, or both.
-
-    Raises `ValueError` when neither is given: the carrier refuses such a frame.
-    """
-    if not speech and not transcription:
-        raise ValueError("a language is needed for speech, for transcription, or for both")
-    return _encode("language", ttsLanguage=speech or None, transcriptionLanguage=transcription or None)
 
 
 def _encode(kind: str, **fields: object) -> str:

@@ -153,11 +153,6 @@ class SimulatedCall:
         return self._live and self.sessions[-1].is_speaking
 
     @property
-    def was_hung_up(self) -> bool:
-        """Whether the caller put the phone down."""
-        return self._hung_up
-
-    @property
     def ended(self) -> str | None:
         """The last `handoffData` with which the relay ended a session; None when it ended none, or gave none."""
         return next((each.handoff for each in reversed(self.outcomes) if each.status == "ended"), None)

@@ -276,12 +276,11 @@ class _Refused(Exception):
 
 @attrs.define(eq=False)
 class ClaudeStandIn:
-    """The stand-in as an ASGI app, and what it saw: the newest `requests`, and how many peers left an answer unread."""
+    """The stand-in as an ASGI app, and what it saw: the newest `requests`, and whether a peer left an answer unread."""
 
     behaviour: Behaviour
     url: str = ""
     requests: deque[MessagesRequest] = attrs.field(factory=lambda: deque(maxlen=_REMEMBERED))
-    abandoned: int = 0
     first_abandoned: trio.Event = attrs.field(factory=trio.Event)
     _ids: Iterator[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
     _failed: int = attrs.field(default=0, init=False)
@@ -332,7 +331,6 @@ class ClaudeStandIn:
     async def _watch_for_disconnect(self, receive: Any, answering: trio.CancelScope) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        self.abandoned += 1
         self.first_abandoned.set()
         answering.cancel("the client left")
 
