@@ -22,7 +22,7 @@ STARTED = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 
 
 def call_info(**changes: object) -> CallInfo:
-    """Make a call as the front desk would, without a greeting unless asked for."""
+    """Make a call as the reception would, without a greeting unless asked for."""
     given: dict[str, object] = {
         "call_sid": "CA1",
         "agent_id": "my-client",

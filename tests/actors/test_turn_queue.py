@@ -69,12 +69,12 @@ class Room:
         return claimed_by if claimed_by is self.presence.newest(AGENT, claimed_by) else None
 
     def claim(self, client: str, call_sid: str = "CA1") -> None:
-        """Let a client of the desk claim a call."""
+        """Claim a call for a client of the queue."""
         self.calls.claim(AGENT, call_sid, Owner(self.queue, client))
 
 
 def open_queues(options: TurnQueueOptions = OPTIONS) -> TurnQueues:
-    """Return the desks of a registry that knows the calls CA0 to CA4, none of which has a session."""
+    """Return the queues of a registry that knows the calls CA0 to CA4, none of which has a session."""
 
     def hear(news: CallNews) -> None:
         match news:

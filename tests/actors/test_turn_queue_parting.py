@@ -1,4 +1,4 @@
-"""Clients that come to the desk under another key each time, because they open a session for each tool call."""
+"""Clients that come to the queue under another key each time, because they open a session for each tool call."""
 
 from __future__ import annotations
 

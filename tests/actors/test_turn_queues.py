@@ -1,4 +1,4 @@
-"""The desks of all agents: one for each, kept as long as it is needed."""
+"""The queues of all agents: one for each, kept as long as it is needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.actors.test_turn_queue import AGENT, Ear, open_queues, words
 GRACE = 10.0
 
 
-async def test_an_agent_has_one_desk(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+async def test_an_agent_has_one_queue(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     """Whoever holds it shares it with whoever asks for it later, however long nothing happened at it."""
     queues = open_queues()
     nursery.start_soon(queues.run)
@@ -37,7 +37,7 @@ async def test_a_grace_ends_by_itself(autojump_clock: MockClock, nursery: trio.N
 
 
 async def test_nothing_is_left_of_calls_that_are_over(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    """When calls are forgotten and clients gone, the desks are too."""
+    """When calls are forgotten and clients gone, the queues are too."""
     queues = open_queues()
     nursery.start_soon(queues.run)
     for number in range(5):
@@ -57,7 +57,7 @@ async def test_nothing_is_left_of_calls_that_are_over(autojump_clock: MockClock,
 
 
 async def test_what_is_unknown_can_be_forgotten() -> None:
-    """Calls and clients that never came to a desk do no harm, and make none."""
+    """Calls and clients that never came to a queue do no harm, and make none."""
     queues = open_queues()
     queues.on_call_gone("my-client")
     queues.leave("my-client", "one")

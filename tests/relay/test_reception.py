@@ -1,4 +1,4 @@
-"""The front desk: tickets, places, records of calls that never came, and calls that come back."""
+"""The reception: tickets, places, records of calls that never came, and calls that come back."""
 
 from __future__ import annotations
 
@@ -398,7 +398,7 @@ async def _record(journal: CallJournal) -> CallRecord:
 
 
 async def test_a_record_that_cannot_be_closed_harms_no_other(desk: Desk, autojump_clock: MockClock) -> None:
-    """A failing journal costs the record its outcome, and the desk goes on."""
+    """A failing journal costs the record its outcome, and the reception goes on."""
     await desk.announce("CA1")
     desk.journal.failing = True
     await trio.sleep(TICKET_SECONDS + 1)
@@ -441,7 +441,7 @@ class SlowJournal(MemoryJournal):
 async def test_what_happens_while_a_record_is_closed_is_not_lost(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """A call that comes back while the desk waits for the journal has its new ticket, not the expired one's fate."""
+    """A call that comes back while the journal is awaited has its new ticket, not the expired one's fate."""
     journal = SlowJournal()
     desk = build_desk(nursery, journal=journal)
     await desk.announce("CA1")
@@ -491,7 +491,7 @@ async def test_a_new_line_takes_over_from_one_that_seems_alive(desk: Desk) -> No
 
 
 async def test_a_call_that_came_back_is_remembered_as_long_as_it_lasts(desk: Desk, autojump_clock: MockClock) -> None:
-    """What the old line's end set in motion does not make the desk forget the new one."""
+    """What the old line's end set in motion does not make the registry forget the new one."""
     silent = attrs.evolve(AGENT, greeting="")
     line = await desk.bring(await desk.announce(agent=silent))
     await desk.talk(line, "My name is Ada.")
@@ -536,7 +536,7 @@ QUESTION = "Which day is the delivery?"
 
 @pytest.fixture
 def slow(nursery: trio.Nursery) -> Desk:
-    """A desk whose client never answers."""
+    """A reception whose client never answers."""
     return build_desk(nursery, script=never)
 
 

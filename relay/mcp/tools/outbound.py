@@ -166,7 +166,7 @@ STOP_CALLING = (
     "want to be called, on a call or in a message. From then on nothing of yours dials it: no call, no voice message, "
     "no transfer. Only the operator can take it off. It does not end a call that is going on: confirm it to the "
     "person, then use comms_end_call. Asking twice is harmless. number_invalid: check the number, or the caller "
-    "withheld it; unknown_call: you have no call of that callSid, so give the number."
+    "withheld it; unknown_call: no call has that callSid, so give the number."
 )
 
 # A telephone that rang has rung: hosts should ask their user first where they ask at all.

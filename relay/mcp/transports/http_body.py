@@ -88,7 +88,7 @@ def read_message(body: bytes) -> JSONRPCMessage:
     """Read the one message of a body, where batches are unknown. Raises `MalformedError`."""
     messages, is_batch = read_messages(body)
     if is_batch:
-        raise MalformedError(INVALID_REQUEST, "The body must be one JSON-RPC message; batches are not supported.")
+        raise MalformedError(INVALID_REQUEST, "The body must be one JSON-RPC message; this revision has no batches.")
     return messages[0]
 
 

@@ -70,7 +70,7 @@ class StatelessRevision:
         try:
             with responding:
                 await self._manager.handle_request(
-                    {**scope, REQUESTER: client}, _again(_with_text_only(body), receive), _unbroken(send)
+                    {**scope, REQUESTER: client}, _replay_body(_with_text_only(body), receive), _unbroken(send)
                 )
         finally:
             self._scopes.discard(responding)
@@ -125,7 +125,7 @@ def _with_text_only(body: bytes) -> bytes:
     return json.dumps(message).encode()
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
+def _replay_body(body: bytes, receive: Receive) -> Receive:
     """Receive a body that was read already once more, and then what else comes."""
     unread = [{"type": "http.request", "body": body, "more_body": False}]
 

@@ -106,7 +106,7 @@ class FakeGate:
 
 @attrs.define(eq=False)
 class FakeReception:
-    """A front desk that expects everybody, unless it is told to refuse. `meanwhile` happens when it is asked."""
+    """A reception that expects everybody, unless it is told to refuse. `meanwhile` happens when it is asked."""
 
     log: list[str]
     meanwhile: Callable[[], None] | None = None

@@ -75,7 +75,7 @@ async def test_the_dial_is_counted_last() -> None:
 
 
 async def test_the_order_names_the_call_until_it_has_a_name() -> None:
-    """The call's webhooks carry the order under which the front desk expects it."""
+    """The call's webhooks carry the order under which the reception expects it."""
     parties = Parties()
     await conversations(parties).make_call(agent(), wish())
     ((order, call),) = parties.desk.expected.items()
@@ -85,7 +85,7 @@ async def test_the_order_names_the_call_until_it_has_a_name() -> None:
 
 
 async def test_the_socket_has_its_ticket_and_its_address() -> None:
-    """What answers is connected to our socket, with the ticket that the front desk gave."""
+    """What answers is connected to our socket, with the ticket that the reception gave."""
     parties = Parties()
     await conversations(parties).make_call(agent(), wish())
     relay = relay_element(parties)
@@ -137,7 +137,7 @@ OF_WISH = {"greeting": "Wished.", "voice": "wished-voice", "language": "fr-FR", 
 async def test_the_wish_goes_before_the_agent_and_that_before_the_settings(
     of_agent: dict[str, str], of_wish: dict[str, str], expected: tuple[str, ...]
 ) -> None:
-    """Greeting, voice, language and prompt are each chosen so, for the carrier and for the front desk alike."""
+    """Greeting, voice, language and prompt are each chosen so, for the carrier and for the reception alike."""
     parties = Parties()
     await conversations(parties).make_call(agent(**of_agent), wish(**of_wish))
     (call,) = parties.desk.expected.values()
@@ -178,7 +178,7 @@ async def test_an_agent_may_do_without_the_disclosure() -> None:
 
 
 async def test_a_screened_call_says_nothing_before_somebody_is_there() -> None:
-    """The carrier has no greeting to say; the front desk has it for the relay."""
+    """The carrier has no greeting to say; the reception has it for the relay."""
     parties = Parties()
     await conversations(parties).make_call(agent(), wish(wait_for_human=True, greeting="Your results are here."))
     (call,) = parties.desk.expected.values()
@@ -235,7 +235,7 @@ async def test_without_a_carrier_no_call_is_placed() -> None:
 
 
 async def test_a_full_house_takes_no_more_calls() -> None:
-    """The front desk's refusal keeps its code, and nothing is counted."""
+    """The reception's refusal keeps its code, and nothing is counted."""
     parties = Parties()
     parties.desk.refusal = CallRefused("full", "all places are taken")
     assert (await refused(parties, wish())).code == "full"

@@ -1,4 +1,4 @@
-"""Stand-ins for what the web side needs: a directory of agents, a front desk and transfers that remember all."""
+"""Stand-ins for what the web side needs: a directory of agents, a reception and transfers that remember all."""
 
 from __future__ import annotations
 

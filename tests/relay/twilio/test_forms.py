@@ -33,7 +33,7 @@ FORM = {
 
 
 async def progress_of(form: dict[str, str], query: str = "") -> CallProgress:
-    """Return what the front desk is told when the carrier posts this form."""
+    """Return what the reception is told when the carrier posts this form."""
     desk = FakeReception()
     answer = await post_form(carrier_app(desk, FakeTransfers()), STATUS + query, form)
     assert answer.status == 204
@@ -42,7 +42,7 @@ async def progress_of(form: dict[str, str], query: str = "") -> CallProgress:
 
 
 async def test_a_status_callback_is_read_field_by_field() -> None:
-    """Status, time, length, both parties, the direction and our own order reach the front desk."""
+    """Status, time, length, both parties, the direction and our own order reach the reception."""
     assert await progress_of(FORM, f"?order={ORDER}") == CallProgress(
         call_sid=sid(),
         status="completed",

@@ -36,7 +36,7 @@ PICKED_UP = {"CallSid": sid(2), "ParentCallSid": sid(), "CallStatus": "in-progre
 
 @pytest.fixture
 def desk() -> FakeReception:
-    """Return a front desk that admits every call."""
+    """Return a reception that admits every call."""
     return FakeReception()
 
 

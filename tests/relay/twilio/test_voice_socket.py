@@ -49,7 +49,7 @@ async def dialled(desk: FakeReception, *, headers: dict[str, str] = SIGNED, **ho
 
 
 async def test_a_ticketed_setup_becomes_a_call(autojump_clock: trio.testing.MockClock) -> None:
-    """The front desk runs the call on the line, and the socket is closed as normal after it."""
+    """The reception runs the call on the line, and the socket is closed as normal after it."""
     heard: list[object] = []
 
     async def talk(info: CallInfo, line: PhoneLine) -> None:

@@ -51,7 +51,7 @@ LOST = {
 
 @pytest.fixture
 def desk() -> FakeReception:
-    """Return a front desk that admits every call."""
+    """Return a reception that admits every call."""
     return FakeReception()
 
 
@@ -85,7 +85,7 @@ async def test_a_signed_call_is_connected_with_a_ticket(app: QuartTrio) -> None:
 
 
 async def test_the_reception_learns_what_the_form_says(app: QuartTrio, desk: FakeReception) -> None:
-    """Numbers, direction, attestation and the carrier's idempotency token reach the front desk."""
+    """Numbers, direction, attestation and the carrier's idempotency token reach the reception."""
     await post_form(app, VOICE, CALL, I_Twilio_Idempotency_Token="once")
     (call,) = desk.registered
     assert call.agent == ANNE
@@ -244,7 +244,7 @@ async def test_the_signature_covers_the_query(app: QuartTrio) -> None:
 
 @pytest.mark.parametrize("status", ["completed", "ended", "failed"])
 async def test_nothing_is_ordered_for_a_call_that_is_over(app: QuartTrio, desk: FakeReception, status: str) -> None:
-    """When the caller has hung up, the answer is empty and the front desk is told."""
+    """When the caller has hung up, the answer is empty and the reception is told."""
     answer = await post_form(app, ENDED, {**LOST, "SessionStatus": status, "CallStatus": "completed"})
     assert verbs(answer) == []
     assert (desk.over, desk.registered) == ([sid()], [])
