@@ -33,7 +33,7 @@ HAND_OVER_SECONDS = 25.0
 # carrier opens one, is up within a second or two.
 LOST_SECONDS = 2.0
 # The end of the call and the end of the transfer are told by two webhooks, in any order.
-LAST_WORD_SECONDS = 5.0
+OUTCOME_SECONDS = 5.0
 # When the telephone has rung enough, or somebody has answered, the carrier says so within seconds; the rest is for the
 # whisper, for a key to be pressed, and for a webhook that is repeated.
 ANSWER_SECONDS = 90.0
@@ -190,7 +190,7 @@ class Transfer:
         if self.stage is not Stage.REDIRECTING:
             return None
         if call_is_over:
-            self._enter(Stage.CALL_OVER, now + LAST_WORD_SECONDS)
+            self._enter(Stage.CALL_OVER, now + OUTCOME_SECONDS)
             return None
         return self._settle(TransferOutcome.LOST)
 
@@ -200,10 +200,13 @@ class Transfer:
         Nobody waits while the two talk: what the call's record says of a transfer then is enough.
         """
         if self.stage in {Stage.ASKED, Stage.REDIRECTING, Stage.DIALLING}:
-            self._enter(Stage.CALL_OVER, now + LAST_WORD_SECONDS)
+            self._enter(Stage.CALL_OVER, now + OUTCOME_SECONDS)
 
     def on_dial_over(self, outcome: TransferOutcome) -> Todo | None:
-        """Settle how it went; the first word counts. What is told before anything was ordered is of an older one."""
+        """Settle how it went. What is told before anything was ordered is of an older one.
+
+        The first word counts here, and is the one that is counted; the record takes the dial's own, whenever it comes.
+        """
         return None if self.stage in {Stage.CHECKING, Stage.SETTLED} else self._settle(outcome)
 
     # ── what nobody tells ───────────────────────────────────────────────────────────────────────────────────────────

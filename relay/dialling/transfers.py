@@ -254,7 +254,10 @@ class Transfers:
     async def _settle(
         self, agent_id: str, call_sid: str, outcome: TransferOutcome, error: str = "", *, is_first: bool
     ) -> None:
-        """Record how a transfer went, and count it if it `is_first` to be known. A database that fails is logged."""
+        """Record how a transfer went, and count it if it `is_first` to be known. A database that fails is logged.
+
+        Recorded even where it is not the first: the carrier's own report of the dial comes after a guess of ours.
+        """
         if is_first:
             log.info("transfer_over", call_sid=call_sid, agent_id=agent_id, outcome=outcome.value)
             self.observer.transfer_over(outcome.value)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from actors.transfer import (
     HAND_OVER_SECONDS,
-    LAST_WORD_SECONDS,
     LOST_SECONDS,
     MOVES,
+    OUTCOME_SECONDS,
     Stage,
     Todo,
     Transfer,
@@ -194,7 +194,7 @@ def test_a_caller_who_hung_up_is_gone_when_nothing_else_is_told(begin: Callable[
     first, second = begin(), begin()
     for transfer in (first, second):
         transfer.on_call_over(200.0)
-        assert transfer.deadline == 200.0 + LAST_WORD_SECONDS
+        assert transfer.deadline == 200.0 + OUTCOME_SECONDS
     assert first.on_dial_over(TransferOutcome.ANSWERED) is Todo.SETTLE
     assert second.on_deadline(second.deadline) is Todo.SETTLE
     assert (first.outcome, second.outcome) == (TransferOutcome.ANSWERED, TransferOutcome.CALLER_GONE)

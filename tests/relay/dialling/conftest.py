@@ -45,5 +45,5 @@ async def other_agent(database: Database, clock: WallClock) -> Agent:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for nothing that is only waited for."""
-    for name in ("HAND_OVER_SECONDS", "LOST_SECONDS", "LAST_WORD_SECONDS"):
+    for name in ("HAND_OVER_SECONDS", "LOST_SECONDS", "OUTCOME_SECONDS"):
         monkeypatch.setattr(actors.transfer, name, 0.05)
