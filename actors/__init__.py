@@ -1,1 +1,1 @@
-"""What happens in a call: the state machine, the call actor, the supervisors and the messages between them."""
+"""What happens in a call: the state machine, the call session, the registry, presence and the values between them."""

@@ -201,7 +201,7 @@ class CallSession:
             self._pending.extend(self._conversation.handle(event, trio.current_time()))
             await self._perform_pending()
             if isinstance(event, MessageTaken) and event.turn in self._receipts:
-                self._receipts[event.turn].is_due(self._left, self._stored)
+                self._receipts[event.turn].note_left(self._left, self._stored)
 
     def _report(self, event: Event) -> None:
         match event:
@@ -280,7 +280,7 @@ class CallSession:
         if self._is_over:  # and its listeners were told of a message that was not there yet
             self.services.tell(MessageLeft(self.info.agent_id))
         for receipt in self._receipts.values():
-            receipt.is_stored(self._stored)
+            receipt.note_stored(self._stored)
 
     async def _run_turn(self, start: StartTurn, scope: trio.CancelScope) -> None:
         number = start.request.turn
@@ -339,18 +339,18 @@ class Receipt:
         """Begin with another message."""
         self._number, self._there = None, trio.Event()
 
-    def is_due(self, number: int, stored: int) -> None:
-        """Hear under which number it was left, when that has been done."""
+    def note_left(self, number: int, stored: int) -> None:
+        """Note under which number it was left, and up to which number messages are durable."""
         self._number = number
-        self.is_stored(stored)
+        self.note_stored(stored)
 
-    def is_stored(self, stored: int) -> None:
-        """Hear up to which number messages are durable."""
+    def note_stored(self, stored: int) -> None:
+        """Note up to which number messages are durable."""
         if self._number is not None and stored >= self._number:
             self._there.set()
 
     async def wait(self) -> bool:
-        """Wait for it, but no longer than a caller should."""
+        """Wait until it is durable, but no longer than a caller should; return whether it is."""
         with trio.move_on_after(RECEIPT_SECONDS) as waiting:
             await self._there.wait()
         return not waiting.cancelled_caught

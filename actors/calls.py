@@ -3,7 +3,7 @@
     the carrier announces ──announce──▶ ┌───────┐ ──ticket──▶ TwiML ──▶ the voice socket ──redeem──▶ ┌───────┐
     we order ───────────────expect────▶ │ Calls │                                        ──connect─▶ │ Calls │
     the carrier names it ───name──────▶ │       │ ──CallNews──▶ listeners                            │       │
-    the carrier's last word ─end──────▶ └───────┘                   tools ──hang_up, transfer, claim─▶ └───────┘
+    the carrier's last word ─end──────▶ └───────┘                   tools ──hang_up, pass_on, claim──▶ └───────┘
 
 A place is taken when a call is announced and is kept while a session lasts, or may come back, so the limit is exact: no
 more calls than places are ever promised. Sessions run in the task that brings their line (`connect`), which is a child
@@ -71,13 +71,16 @@ def _new_ticket() -> str:
 
 @attrs.define(eq=False, kw_only=True)
 class Call:
-    """One call, in all its sessions. Made and changed by `Calls` alone; everybody else reads.
+    """One call, in all its sessions. In memory: what of it is on disk is its record and what it owes (`Journal`).
 
-    The first fields are what must be known to go on with the call after this process: what it is, how it may be
+    Made and changed by `Calls`, with two exceptions: `transfer` is set by whoever sees it through
+    (`relay.dialling.transfers`), the client in `owner`, and `memory`, by the turn queue. Everybody else reads.
+
+    The first fields are what another process would have to be given to go on with the call: what it is, how it may be
     connected, what was said, and how far its transfer is. The others are worth nothing without this process.
     """
 
-    # ── durable: what another process would need ────────────────────────────────────────────────────────────────────
+    # ── of the call: what another process would need ──────────────────────────────────────────────────────────────────
 
     info: CallInfo
     """What its newest session is, or will be, told; the number of that session in it (`attempt`) is the epoch:

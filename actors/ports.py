@@ -46,7 +46,7 @@ class PhoneLine(Protocol):
 
 
 class Answer(Protocol):
-    """Where a responder puts its answer, piece by piece. Each call may wait for the call actor to catch up."""
+    """Where a responder puts its answer, piece by piece. Each method may wait for the call session to catch up."""
 
     async def say(self, text: str) -> None:
         """Speak the next piece, as it comes: no need for whole words, markdown is taken out later."""

@@ -15,7 +15,7 @@ of them such a client has *parted*: nothing shows whether it is there, so it is 
 next client of the agent that names its turn may answer it.
 
 *Who gets what.* Whoever waits gets the words of the call that has waited longest. A call stays with the client that it
-last talked to while that one is around, for `patience` seconds: another has not followed the memory. Words that
+last talked to while that one is around, for `patience` seconds: another has not followed it. Words that
 were given to a client are not lost with it: unanswered, they are given again, to the same client after `again` seconds
 or when it asks for that very call, to another one when the first is gone.
 

@@ -69,7 +69,7 @@ class OptOutRequests:
 
 @attrs.frozen
 class HeardOptOuts:
-    """What people say on calls. For the call actor, which knows it when it hears it."""
+    """What people say on calls. For the call session, which knows it when it hears it."""
 
     gate: DiallingGate
 

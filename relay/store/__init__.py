@@ -1,6 +1,6 @@
 """What must outlive the process: waiting messages, the journal of calls, agents, and their clients' hellos.
 
-    call actor ──leave, hold, release──▶ WaitingMessages, CallJournal ──┐
+    calls ───────leave, hold, release──▶ WaitingMessages, CallJournal ──┐
     MCP tools, push ──fetch, peek, acknowledge──▶ WaitingMessages ──────┼──▶ Database ──one thread──▶ SQLite
     web, MCP, command line ──▶ AgentRegistry, ClientHellos ─────────────┘    (group commit)
 

@@ -1,4 +1,4 @@
-"""The call actor: one nursery, three tasks, a firewall and an epilogue. All on the mock clock, over memory channels."""
+"""The call session: one nursery, three tasks, a firewall and an epilogue. On the mock clock, over memory channels."""
 
 from __future__ import annotations
 
