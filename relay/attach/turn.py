@@ -86,7 +86,7 @@ class Turn:
 
 
 class Brain(Protocol):
-    """Whoever answers. Both methods may run several times at once."""
+    """Who answers: `CommandBrain`, `ClaudeBrain` or `PersonBrain`. Both methods may run several times at once."""
 
     @property
     def name(self) -> str:

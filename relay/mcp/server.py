@@ -51,7 +51,7 @@ Context = ServerRequestContext[dict[str, Any], Any]
 
 
 class Requester(Protocol):
-    """Who a request is from: a session, or the clients of an agent that have none."""
+    """Who a request is from: an `McpSession`, or a `StatelessClient`, which has no session."""
 
     @property
     def agent(self) -> Agent:

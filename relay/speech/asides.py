@@ -146,7 +146,7 @@ _TRIGGER = re.compile(r"[<\[{`◁]")
 
 
 class _Span(Protocol):
-    """What is being hidden."""
+    """What is being hidden: one class for each kind of span, below."""
 
     def skip(self, text: str, position: int, *, final: bool) -> tuple[int, _Span | None]:
         """Return up to where the text is dealt with, and what is hidden from there on, None for nothing.

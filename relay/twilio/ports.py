@@ -10,7 +10,7 @@ from relay.reception import IncomingCall
 
 
 class AgentDirectory(Protocol):
-    """Who has a telephone here."""
+    """The agents: `relay.store.known_agents.KnownAgents`. The rooms of the carrier and of the store do not meet."""
 
     async def get(self, agent_id: str) -> Agent | None:
         """Return the agent of that id, or None."""
@@ -18,7 +18,10 @@ class AgentDirectory(Protocol):
 
 
 class Transfers(Protocol):
-    """What happens to a call between our session and the person it is passed on to."""
+    """What happens to a call between our session and the callee of a transfer: `relay.dialling.transfers.Transfers`.
+
+    Dialling imports this room, for its TwiML and its orders, so this room cannot import dialling.
+    """
 
     async def hand_off(self, call: IncomingCall, handoff_data: str) -> str | None:
         """Return the TwiML with which a call goes on whose session we ended, or None to let the call end.

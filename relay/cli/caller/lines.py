@@ -31,7 +31,7 @@ _TYPED_AHEAD = 100
 
 
 class LineSource(Protocol):
-    """Gives the caller's lines."""
+    """The caller's lines: `PipedLines` or `TypedLines`."""
 
     async def next_line(self) -> str | None:
         """Wait for the next line and return it without its end, or None when there are no more."""

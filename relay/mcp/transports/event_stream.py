@@ -60,7 +60,7 @@ class Timing:
 
 
 class Source(Protocol):
-    """Where the bytes of a stream come from."""
+    """Where the bytes of a stream come from: the `Outbox` of a session, or the `Exchange` of a request."""
 
     @property
     def closed(self) -> bool:

@@ -24,7 +24,10 @@ LIMIT = 1 << 20  # some 2,000 turns of usual size, or one for each of 200 calls 
 
 
 class MessageSink(Protocol):
-    """What the SDK's dispatcher writes into: its WriteStream, which it does not export under a public name."""
+    """What the SDK's dispatcher writes into: its WriteStream, which it does not export.
+
+    An `Outbox`, or the `_Router` of `/mcp`.
+    """
 
     async def send(self, item: SessionMessage, /) -> None:
         """Take a message on its way to the client. Raises the two errors that `Outbox.send` names."""

@@ -23,7 +23,7 @@ from relay.simulator.carrier.websocket import WebSocket
 
 
 class Account(Protocol):
-    """What a call needs of the carrier; see `relay.simulator.carrier.exchange.Carrier`."""
+    """What a call needs of the carrier: `exchange.Carrier`, whose module imports that of a call."""
 
     @property
     def account_sid(self) -> str:

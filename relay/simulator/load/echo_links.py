@@ -33,7 +33,7 @@ class EchoFailed(Exception):
 
 
 class Receiver(Protocol):
-    """The client, as far as its link needs to know it."""
+    """The client, as far as its link needs to know it: `EchoClient`, whose module imports this one."""
 
     async def greet(self) -> None:
         """Shake hands."""
@@ -49,7 +49,7 @@ class Receiver(Protocol):
 
 
 class Link(Protocol):
-    """A way to the relay and back."""
+    """A way to the relay and back: `SseLink` or `HttpLink`."""
 
     async def open(self, nursery: trio.Nursery, receiver: Receiver, *, stands: bool) -> None:
         """Shake hands for the taker, and hand it all that comes, in a task of this nursery. Raises `EchoFailed`.

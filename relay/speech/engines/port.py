@@ -55,7 +55,10 @@ class SpeechFailed(Exception):
 
 
 class SpeechEngine(Protocol):
-    """Whoever speaks texts. Serves any number of askers at once, though it may let them wait for each other."""
+    """What speaks texts: eSpeak NG, ElevenLabs, or a wrapper of one.
+
+    Serves any number of askers at once, though it may let them wait for each other.
+    """
 
     async def synthesise(self, text: str, voice: str, language: str) -> Audio:
         """Speak a text of at most `MAX_CHARACTERS`, which should be clean of what cannot be heard.
