@@ -85,7 +85,7 @@ class TransferWebhooks:
         status, bridged = carrier_forms.dial_status(form), carrier_forms.is_bridged(form, confirm=confirm)
         call_sid, error = carrier_forms.call_sid(form), carrier_forms.error_code(form)
         log.info(
-            "transfer_ended",
+            "transfer_over",
             agent_id=agent.agent_id,
             call_sid=call_sid,
             status=status,

@@ -267,5 +267,5 @@ async def test_the_log_holds_no_numbers_and_no_note(app: QuartTrio) -> None:
     with structlog.testing.capture_logs() as logs:
         await post_form(app, f"{ENDED}?attempt=0&lost=0", DIALLED)
         await post_form(app, WHISPER_ANSWER, {**PICKED_UP, "From": "+15550003333", "Digits": "1"})
-    assert [each["event"] for each in logs] == ["transfer_ended", "call_admitted", "whisper_answered"]
+    assert [each["event"] for each in logs] == ["transfer_over", "call_admitted", "whisper_answered"]
     assert not any(secret in str(logs) for secret in ("+1555", "not answered", "ticket-of"))
