@@ -279,6 +279,12 @@ def all_arguments(name: str) -> list[str]:
     return list(definition.input_schema["properties"])
 
 
+def test_each_tool_has_a_row_in_the_page_for_clients() -> None:
+    """What a client may call, docs/clients.md says what it takes and gives."""
+    page = (Path(__file__).parents[4] / "docs/clients.md").read_text(encoding="utf-8")
+    assert [each.name for each in all_tools().definitions if f"| `{each.name}` |" not in page] == []
+
+
 async def test_unknown_tool_is_named_in_short() -> None:
     """A name that is no tool is repeated only as far as a person would read it."""
     with pytest.raises(MCPError) as caught:
