@@ -36,17 +36,14 @@ MOST_SECONDS = 120
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all of this directory, fail what hangs, and overlook what the MCP SDK's client leaves to the collector.
+    """Mark all of this directory, and fail what hangs.
 
-    That last is when it is closed while a message arrives: its reader is cancelled inside the loop over the generators
-    of its HTTP library, which nobody closes then. The limit is put around the test itself, because a fixture's own
-    scope does not reach the test: what happens at its `yield` is waited for, not cancelled.
+    The limit is put around the test itself, because a fixture's own scope does not reach the test: what happens at its
+    `yield` is waited for, not cancelled.
     """
-    overlook = pytest.mark.filterwarnings("ignore:Async generator 'http(x|core)2:ResourceWarning")
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(overlook)
             if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
                 item.obj = _limited(item.obj)
 

@@ -1,25 +1,13 @@
-"""One daemon for all tests of this folder that need a whole one, looked after as in tests/e2e/conftest.py.
-
-What the MCP SDK's client leaves behind is overlooked here as there.
-"""
+"""One daemon for all tests of this folder that need a whole one, looked after as in tests/e2e/conftest.py."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from relay.simulator.load.local_daemon import LocalDaemon, run_local_daemon
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Overlook the generators of its HTTP library that the SDK does not close when it is cancelled inside them."""
-    overlook = pytest.mark.filterwarnings("ignore:Async generator 'http(x|core)2:ResourceWarning")
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(overlook)
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,8 @@ async with tool_client(origin, "token-anna", "mcp") as client:
 
 from __future__ import annotations
 
-import gc
-import warnings
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import anyio
@@ -60,17 +58,6 @@ def code_of(result: dict[str, Any]) -> str:
     return str(result["error"]["code"])
 
 
-@contextmanager
-def _overlooking_generators() -> Iterator[None]:
-    """Overlook what the SDK leaves to the garbage collector: the generators of its HTTP library, when it is cut off."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Async generator 'http", ResourceWarning)
-        try:
-            yield
-        finally:
-            gc.collect()
-
-
 @asynccontextmanager
 async def tool_client(
     origin: str, token: str, way: str = HTTP, *, name: str = "tools", **options: Any
@@ -80,7 +67,6 @@ async def tool_client(
     finished = False
     try:
         async with AsyncExitStack() as stack:
-            stack.enter_context(_overlooking_generators())
             if way == SSE:
                 transport: Any = sse_client(f"{origin}/sse?token={token}")
             else:
