@@ -1,33 +1,14 @@
-"""A real database in a file of its own for each test, with two agents, and a clock that the test turns."""
+"""Two agents in the database of each test, and a transfer that waits for nothing."""
 
 from __future__ import annotations
-
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 import actors.transfer
 from relay.agent import Agent
 from relay.store.agent_registry import AgentRegistry
-from relay.store.database import Database, open_database
+from relay.store.database import Database
 from tests.fakes_store import WallClock
-
-
-@pytest.fixture
-def clock() -> WallClock:
-    return WallClock()
-
-
-@pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'relay.db'}"
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    async with open_database(database_url) as database:
-        yield database
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
-"""A real database in a file of its own for each test, and the stores on it."""
+"""The stores on the database of each test."""
 
 from __future__ import annotations
-
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +8,7 @@ from relay.store import database as database_module
 from relay.store.agent_registry import AgentRegistry
 from relay.store.call_journal import CallJournal
 from relay.store.client_hellos import ClientHellos
-from relay.store.database import Database, open_database
+from relay.store.database import Database
 from relay.store.waiting_messages import WaitingMessages
 from tests.fakes_store import WallClock
 
@@ -20,22 +17,6 @@ from tests.fakes_store import WallClock
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no busy machine pass for a database in trouble."""
     monkeypatch.setattr(database_module, "STALL_SECONDS", 30.0)
-
-
-@pytest.fixture
-def clock() -> WallClock:
-    return WallClock()
-
-
-@pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'relay.db'}"
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    async with open_database(database_url) as database:
-        yield database
 
 
 @pytest.fixture
