@@ -4,6 +4,9 @@ What must not be logged is not passed to the logger in the first place: events c
 blanks the values of keys that could only hold such things, and long digit runs that look like a telephone number, in
 our own events and in those of libraries, however deep they are nested. Tokens in query strings never get here because
 no access log is kept.
+
+Of a failure only the exception's type and the places it came through are logged (`report`), never its message: that
+may carry a form field, a parameter of a database statement or a telephone number, as libraries put values into texts.
 """
 
 from __future__ import annotations
@@ -12,13 +15,15 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
+import traceback
+from collections.abc import Iterator, Mapping, MutableMapping
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import structlog
 
-from relay.faults import origins
+log = structlog.get_logger(__name__)
 
 _PRIVATE = frozenset(
     {"token", "ticket", "body", "text", "caller", "called", "from", "to", "number", "transcript", "preferences"}
@@ -37,6 +42,20 @@ _NO_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 _QUERY_TOKEN = re.compile(r"(token=)[^&\s\"']+")
 
 
+def report(event: str, error: BaseException, **context: object) -> None:
+    """Log a failure as `event`: what was raised and where, each exception of a group on its own."""
+    log.error(event, errors=list(_origins(error)), **context)
+
+
+def _origins(error: BaseException) -> Iterator[str]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _origins(inner)
+        return
+    stack = (f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__))
+    yield f"{type(error).__name__} at {' > '.join(stack)}"
+
+
 def without_private_values(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Blank what must not be in a log."""
     for key, value in event.items():
@@ -49,14 +68,14 @@ def without_private_values(_logger: object, _method: str, event: MutableMapping[
 def with_places_of_errors(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Put kinds and places where a traceback was asked for: the text of an exception may hold anything.
 
-    Ours are logged by `relay.faults.report`; this is for what libraries log.
+    Ours are logged by `report`; this is for what libraries log.
     """
     given = event.pop("exc_info", None)
     error = given if isinstance(given, BaseException) else given[1] if isinstance(given, tuple) else None
     if error is None and given and not isinstance(given, tuple):
         error = sys.exc_info()[1]
     if error is not None:
-        event["errors"] = list(origins(error))
+        event["errors"] = list(_origins(error))
     return event
 
 

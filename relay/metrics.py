@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from actors.call_values import CallInfo, CallSummary, Reason
 from actors.commands import NoteTurn
 from actors.errors import StoreFailed
-from relay.faults import report
+from relay.logs import report
 
 log = structlog.get_logger(__name__)
 

@@ -23,7 +23,7 @@ from actors.errors import CallRefused, StoreFailed
 from actors.events import MessageLeft
 from actors.policy import Policy
 from relay.agent import Agent, CallDefaults
-from relay.faults import report
+from relay.logs import report
 from relay.speech.hygiene import clean
 from relay.store.call_journal import CallJournal
 

@@ -172,7 +172,7 @@ def test_the_simulator_does_not_check_the_product_with_the_product() -> None:
 def test_http_knows_no_handler() -> None:
     """What serves HTTP gets its handlers when it is made; it imports no room that has some."""
     web = {module for module in RELAY if _part(module) == "relay.http"}
-    known = {"relay", "relay.agent", "relay.errors", "relay.faults", "relay.http", "relay.running"}
+    known = {"relay", "relay.agent", "relay.errors", "relay.logs", "relay.http", "relay.running"}
     assert {part for module in web for part in _imported_parts(module)} <= known
 
 
@@ -451,7 +451,7 @@ def test_no_secret_is_part_of_a_repr() -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_text_of_an_exception_is_asked_for(module: str) -> None:
-    """Failures go through `relay.faults.report`, which logs kinds and places."""
+    """Failures go through `relay.logs.report`, which logs kinds and places."""
     calls = [each for each in ast.walk(_modules()[module]) if isinstance(each, ast.Call)]
     assert not [each.lineno for each in calls if ast.unparse(each.func) == "log.exception"]
     assert not [each.lineno for each in calls for given in each.keywords if given.arg == "exc_info"]

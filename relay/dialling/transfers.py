@@ -32,7 +32,7 @@ from relay.dialling.dial_check import DiallingGate
 from relay.dialling.requests import TransferRequest
 from relay.dialling.verdict import DialKind, Verdict
 from relay.errors import STORE_FAILURES
-from relay.faults import report
+from relay.logs import report
 from relay.metrics import CallMeter
 from relay.reception import IncomingCall
 from relay.speech.hygiene import clean

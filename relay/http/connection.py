@@ -48,8 +48,8 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from relay.errors import error_document
-from relay.faults import report
 from relay.http.asgi import AsgiApp
+from relay.logs import report
 
 log = structlog.get_logger(__name__)
 

@@ -27,10 +27,10 @@ import attrs
 
 from relay.agent import AGENT_ID
 from relay.errors import SERVER_ERROR, error_document
-from relay.faults import report
 from relay.http.asgi import AsgiApp, Message, Receive, Scope, Send, refuse_upgrade
 from relay.http.connection import KNOWN_PEER
 from relay.http.cors import Cors
+from relay.logs import report
 
 _VOICE_SOCKET = re.compile(rf"/webhooks/({AGENT_ID})/voice-ws/?")
 _CLIENT_PATHS = frozenset({"/sse", "/messages", "/mcp"})

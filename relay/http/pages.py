@@ -27,7 +27,7 @@ from werkzeug.routing import BaseConverter
 from relay import __version__
 from relay.agent import AGENT_ID
 from relay.errors import SERVER_ERROR, error_document
-from relay.faults import report
+from relay.logs import report
 from relay.running import STATUS_PATH
 
 log = structlog.get_logger(__name__)

@@ -18,8 +18,8 @@ from actors.call_values import CallInfo
 from actors.calls import Calls
 from actors.errors import CallRefused
 from actors.events import CallerGone, FrameUnknown, PhoneEvent
-from relay.faults import report
 from relay.http.asgi import Receive, Scope, Send, refuse_upgrade
+from relay.logs import report
 from relay.twilio.frames import Setup
 from relay.twilio.phone_line import AsgiPhoneLine
 from relay.twilio.signatures import SignatureChecker

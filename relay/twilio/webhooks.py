@@ -31,7 +31,7 @@ from actors.call_record import CallProgress
 from actors.errors import StoreFailed
 from relay.agent import Agent
 from relay.errors import DatabaseError
-from relay.faults import report
+from relay.logs import report
 from relay.reception import Reception
 from relay.speech.locales import CarrierPhrases
 from relay.twilio import forms as carrier_forms

@@ -280,3 +280,25 @@ def test_a_level_silences_what_is_below(on_a_terminal: Callable[..., str]) -> No
     shown = on_a_terminal(emit, level="WARNING")
     assert "broken" in shown
     assert "ready" not in shown
+
+
+def test_every_exception_of_a_group_is_named_with_its_place() -> None:
+    """Nested groups are unfolded; each exception shows its type and the lines it came through, but no message."""
+    with structlog.testing.capture_logs() as entries:
+        group = ExceptionGroup("secret", [ValueError("secret"), ExceptionGroup("", [KeyError("secret")])])
+        logs.report("it_failed", group, path="/x")
+    (entry,) = entries
+    assert (entry["event"], entry["log_level"], entry["path"]) == ("it_failed", "error", "/x")
+    assert [each.split()[0] for each in entry["errors"]] == ["ValueError", "KeyError"]
+    assert "secret" not in str(entries)
+
+
+def test_the_place_of_an_exception_is_the_way_it_came() -> None:
+    """The stack is there as files and lines."""
+    with structlog.testing.capture_logs() as entries:
+        try:
+            json.loads("{")
+        except ValueError as error:
+            logs.report("it_failed", error)
+    assert entries[0]["errors"][0].startswith("JSONDecodeError at test_logs.py:")
+    assert "decoder.py:" in entries[0]["errors"][0]

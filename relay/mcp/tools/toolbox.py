@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from actors.errors import UnknownCall
 from relay.agent import Agent
 from relay.errors import STORE_FAILURES, OutboundRefused, error_json
-from relay.faults import report
+from relay.logs import report
 from relay.mcp.session import McpSession
 from relay.mcp.tools.arguments import ArgumentsT, explain, shortened
 from relay.mcp.tools.results import Failure, PlainSchema, Result, output_schema

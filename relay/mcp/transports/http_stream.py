@@ -5,8 +5,8 @@ from __future__ import annotations
 import structlog
 import trio
 
-from relay.faults import report
 from relay.http.asgi import Receive, Send
+from relay.logs import report
 from relay.mcp.notifications import keep_informed
 from relay.mcp.tools.messages import AgentMessages
 from relay.mcp.transports.event_stream import HEADERS, Timing, end_response, hang_up, ping_while_quiet, write_events

@@ -19,9 +19,9 @@ from mcp.server.lowlevel import Server
 from mcp.server.models import InitializationOptions
 from mcp.server.runner import serve_connection
 
-from relay.faults import report
 from relay.http.asgi import Receive, Scope, Send
 from relay.http.responses import Head, answer
+from relay.logs import report
 from relay.mcp.handshakes import HandshakeCache
 from relay.mcp.notifications import keep_informed
 from relay.mcp.session import McpSession

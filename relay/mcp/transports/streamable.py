@@ -27,9 +27,9 @@ from mcp_types import INVALID_REQUEST, JSONRPCMessage, JSONRPCRequest, RequestId
 
 from relay.agent import Agent
 from relay.errors import STORE_FAILURES
-from relay.faults import report
 from relay.http.asgi import Header, Receive, Scope, Send
 from relay.http.responses import LONGEST_MESSAGE, Head, answer, answer_error, refuse, refuse_message
+from relay.logs import report
 from relay.mcp.client_sessions import ClientSessions
 from relay.mcp.server import options_of
 from relay.mcp.session import McpSession
