@@ -245,22 +245,22 @@ class CallRecord:
 
     def progressed(self, progress: CallProgress, now: datetime) -> CallRecord:
         """Take in what the carrier says; the end of a call is dated by it, else by when it is first heard of."""
-        told = attrs.evolve(
+        updated = attrs.evolve(
             self,
             caller=self.caller or progress.caller,
             called=self.called or progress.called,
-            carrier_status=max(_told(self.carrier_status, progress.status), key=_RANKS.__getitem__),
-            carrier_seconds=max(_told(self.carrier_seconds, progress.seconds), default=None),
-            carrier_error=min(_told(self.carrier_error, progress.error or None), key=_error_order, default=None),
+            carrier_status=max(_not_none(self.carrier_status, progress.status), key=_RANKS.__getitem__),
+            carrier_seconds=max(_not_none(self.carrier_seconds, progress.seconds), default=None),
+            carrier_error=min(_not_none(self.carrier_error, progress.error or None), key=_error_order, default=None),
         )
         if not progress.is_over:
-            return told
-        ended_at = min(_told(self.carrier_ended_at, progress.at), default=None)
+            return updated
+        ended_at = min(_not_none(self.carrier_ended_at, progress.at), default=None)
         # Whoever sees the transfer through may have ended with an earlier run. What the dial itself reports counts
         # more, whichever is heard first.
         is_dialling = self.transfer_outcome is TransferOutcome.DIALLING
         return attrs.evolve(
-            told,
+            updated,
             carrier_ended_at=ended_at,
             transfer_outcome=TransferOutcome.CALLER_GONE if is_dialling else self.transfer_outcome,
         ).ended(ended_at or self.ended_at or now)
@@ -289,7 +289,7 @@ def _seconds(begin: datetime, end: datetime) -> float:
     return max(0.0, round((end - begin).total_seconds(), 3))
 
 
-def _told(*values: Any) -> list[Any]:
+def _not_none(*values: Any) -> list[Any]:
     return [each for each in values if each is not None]
 
 

@@ -94,7 +94,7 @@ class CallServices:
     opt_outs: OptOuts | None = None
     listeners: Sequence[Callable[[CallNews], None]] = ()
 
-    def tell(self, news: CallNews) -> None:
+    def publish(self, news: CallNews) -> None:
         """Send an event to every listener. Never waits."""
         for listener in self.listeners:
             listener(news)
@@ -177,7 +177,7 @@ class CallSession:
             # Not sooner: a message that was shown is never changed, so one that is shown while the caller is still
             # talking to the answering machine would be followed by another for each further sentence.
             if summary.left_message:
-                self.services.tell(MessageLeft(self.info.agent_id))
+                self.services.publish(MessageLeft(self.info.agent_id))
 
     async def _read(self) -> None:
         while True:
@@ -241,7 +241,7 @@ class CallSession:
             case HoldUtterance() | ReleaseUtterances() | StoreMessage() | StopCalling():
                 await self._store(command)
             case WakeClient():
-                self.services.tell(ClientWanted(self.info))
+                self.services.publish(ClientWanted(self.info))
             case EndSession():
                 await self.line.end(command.handoff)
             case CloseLine():
@@ -278,7 +278,7 @@ class CallSession:
             self.inbox.post(MessageStored())
         self.services.observer.message_left(self.info, reason, message_id)
         if self._is_over:  # and its listeners were told of a message that was not there yet
-            self.services.tell(MessageLeft(self.info.agent_id))
+            self.services.publish(MessageLeft(self.info.agent_id))
         for receipt in self._receipts.values():
             receipt.note_stored(self._stored)
 
@@ -306,7 +306,7 @@ class CallSession:
         newest = {each.unless_back is None: each for each in pending if isinstance(each, StoreMessage)}.values()
         for command in pending:
             if isinstance(command, ReleaseUtterances) or (isinstance(command, StoreMessage) and command in newest):
-                await self._store_stubbornly(command)
+                await self._store_with_retries(command)
         try:
             await self.services.journal.close_call(self.info.call_sid, self._conversation.summary)
         except StoreFailed as error:
@@ -314,9 +314,9 @@ class CallSession:
         await self.line.close(closing)
         for command in pending:
             if isinstance(command, StopCalling):
-                await self._store_stubbornly(command)
+                await self._store_with_retries(command)
 
-    async def _store_stubbornly(self, command: Stored) -> None:
+    async def _store_with_retries(self, command: Stored) -> None:
         """Try until the epilogue's time is over: there is nobody left to try later."""
         while True:
             try:

@@ -250,7 +250,7 @@ class Owner:
     client: str = ""
 
 
-NOBODY = Owner()
+NO_OWNER = Owner()
 
 
 @attrs.define

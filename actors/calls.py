@@ -33,7 +33,7 @@ import attrs
 import trio
 
 from actors.call_session import CallServices, CallSession
-from actors.call_values import NOBODY, Callee, CallInfo, CallMemory, CallSummary, Line, Owner
+from actors.call_values import NO_OWNER, Callee, CallInfo, CallMemory, CallSummary, Line, Owner
 from actors.clients import Presence
 from actors.commands import StoreMessage
 from actors.errors import CallRefused, StoreFailed, UnknownCall
@@ -109,7 +109,7 @@ class Call:
     policy: Policy
     session: CallSession | None = None
     """The call session that it has now."""
-    owner: Owner = NOBODY
+    owner: Owner = NO_OWNER
     """Which client has it. A client that comes back on another session claims it again."""
     memory: CallMemory = attrs.field(factory=CallMemory)
     """What the turn queue remembers of it."""
@@ -119,7 +119,7 @@ class Call:
     """How long an expected call may take to be named, and how long then to be connected."""
     expires: float = math.inf
     """When it is forgotten, unless something happens."""
-    stays: float = -math.inf
+    returns_until: float = -math.inf
     """Until when the caller may come back from a transfer."""
 
     @property
@@ -171,7 +171,7 @@ class Calls:
     _last_word_by: float = attrs.field(default=-math.inf, init=False)
     # Something expires sooner, or is to be stored; a place, a call, or a message is less.
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _less: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _freed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     # ── a call comes ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -190,8 +190,8 @@ class Calls:
         elif not call.is_of(info.agent_id):
             self._leave(call)
             if not call.is_over:
-                self._tell_if_gone(call.agent_id, call.call_sid)
-            call.transcript, call.transfer, call.owner, call.memory = (), None, NOBODY, CallMemory()
+                self._publish_if_gone(call.agent_id, call.call_sid)
+            call.transcript, call.transfer, call.owner, call.memory = (), None, NO_OWNER, CallMemory()
             call.was_connected = call.was_connected and not call.is_over
             call.is_over = False
         call.info, call.policy, call.idempotency_token = info, policy, idempotency_token
@@ -224,7 +224,7 @@ class Calls:
         call.order, call.info = "", attrs.evolve(call.info, call_sid=call_sid, started_at=self.now())
         call.expires = trio.current_time() + call.seconds_to_connect
         self._calls.setdefault(call_sid, call)
-        self._note_less()
+        self._notify_freed()
         self._wake.set()
 
     def withdraw(self, order: str) -> None:
@@ -232,7 +232,7 @@ class Calls:
         call = self._calls.get(order)
         if call is not None and call.order:
             del self._calls[order]
-            self._note_less()
+            self._notify_freed()
 
     def redeem(self, agent_id: str, call_sid: str, ticket: str) -> CallInfo | None:
         """Redeem a ticket, once; None if it is unknown, used, too old, or another call's or agent's.
@@ -250,8 +250,8 @@ class Calls:
             return None
         call.is_ticket_used = call.was_connected = True
         call.expires = math.inf
-        owed, call.unanswered = call.unanswered, None
-        unanswered = () if owed is None or owed.unless_back is None else owed.unless_back
+        message, call.unanswered = call.unanswered, None
+        unanswered = () if message is None or message.unless_back is None else message.unless_back
         return attrs.evolve(call.info, started_at=self.now(), opened_by=call.transcript, unanswered=unanswered)
 
     def _name_by_ticket(self, agent_id: str, call_sid: str, ticket: str) -> None:
@@ -294,11 +294,11 @@ class Calls:
                 await session.run()
             finally:
                 call.session = None
-                self.let_go_if_over(call)
-                self._note_less()
+                self.remove_if_over(call)
+                self._notify_freed()
                 if call.transfer is not None:
                     call.transfer.on_session_over(trio.current_time())
-                    self.services.tell(TransferMoved(call.agent_id, call.call_sid))
+                    self.services.publish(TransferMoved(call.agent_id, call.call_sid))
         self._session_ended(call, session)
         return session
 
@@ -308,9 +308,9 @@ class Calls:
             if info.attempt <= old.info.attempt:
                 raise CallRefused("already_here", "this call has an open line already")
             old.inbox.post(CallerGone())
-            await self._less.wait()
-            owed = old.unanswered
-            unanswered = owed.unless_back if owed is not None and owed.unless_back else info.unanswered
+            await self._freed.wait()
+            message = old.unanswered
+            unanswered = message.unless_back if message is not None and message.unless_back else info.unanswered
             info = attrs.evolve(info, opened_by=old.transcript, unanswered=unanswered)
         return info
 
@@ -318,15 +318,15 @@ class Calls:
         info = session.info
         if not call.is_of(info.agent_id):
             self._leave_later(info, session.unanswered)
-            self.services.tell(CallGone(info.agent_id, info.call_sid))
+            self.services.publish(CallGone(info.agent_id, info.call_sid))
             return
         if not session.may_return:
-            call.owner, call.memory = NOBODY, CallMemory()
-            self.services.tell(CallGone(info.agent_id, info.call_sid))
+            call.owner, call.memory = NO_OWNER, CallMemory()
+            self.services.publish(CallGone(info.agent_id, info.call_sid))
         call.transcript = session.transcript
         is_newest = call.info.attempt <= info.attempt
         if is_newest:
-            call.expires = max(trio.current_time() + RETURN_SECONDS, call.stays)
+            call.expires = max(trio.current_time() + RETURN_SECONDS, call.returns_until)
             self._wake.set()
         # Else the next session has come before this one was known to be lost, and has taken the question with it.
         if is_newest or not call.is_ticket_used:
@@ -341,15 +341,15 @@ class Calls:
         call = self._calls.get(call_sid)
         return call if call is not None and call.is_of(call.agent_id if agent_id is None else agent_id) else None
 
-    def find_going(self, agent_id: str, call_sid: str) -> Call | None:
+    def find_active(self, agent_id: str, call_sid: str) -> Call | None:
         """Return a call of this agent that has a session, or may have another; None for any other call."""
         call = self._calls.get(call_sid)
         return call if call is not None and call.agent_id == agent_id and call.is_occupying else None
 
     def owner_of(self, info: CallInfo) -> Owner:
         """Return the owner of a call."""
-        call = self.find_going(info.agent_id, info.call_sid)
-        return NOBODY if call is None else call.owner
+        call = self.find_active(info.agent_id, info.call_sid)
+        return NO_OWNER if call is None else call.owner
 
     def find_session(self, call_sid: str, agent_id: str) -> CallSession | None:
         """Return the session that a call of this agent has now, None where it has none."""
@@ -374,9 +374,9 @@ class Calls:
 
     def hang_up(self, agent_id: str, call_sid: str, say: str = "") -> None:
         """End a live call of this agent after saying `say`. Raises `UnknownCall`, also for another agent's call."""
-        self._own(agent_id, call_sid).inbox.post(HangUpRequested(say))
+        self._require_session(agent_id, call_sid).inbox.post(HangUpRequested(say))
 
-    def pass_on(self, call: Call, transfer: Transfer) -> None:
+    def begin_transfer(self, call: Call, transfer: Transfer) -> None:
         """End the session of a call for its transfer: the one that it has now, or one that it gets soon."""
         call.transfer = transfer
         transfer.on_allowed(trio.current_time())
@@ -388,7 +388,7 @@ class Calls:
             return
         if transfer.on_session_open(session.info.attempt) is Todo.END_SESSION:
             session.inbox.post(TransferRequested(transfer.handoff_data))
-            self.services.tell(TransferMoved(call.agent_id, call.call_sid))
+            self.services.publish(TransferMoved(call.agent_id, call.call_sid))
 
     def find_transfer(self, agent_id: str, call_sid: str) -> Transfer | None:
         """Return the last transfer of a call of this agent, also while the call is over and its outcome is awaited."""
@@ -400,11 +400,11 @@ class Calls:
 
         A call that the client has already stays with it. Raises `UnknownCall`.
         """
-        call = self.find_going(agent_id, call_sid)
+        call = self.find_active(agent_id, call_sid)
         if call is None:
             raise UnknownCall(call_sid)
         before, call.owner = call.owner, owner
-        self.services.tell(OwnerChanged(agent_id, call_sid, owner, before))
+        self.services.publish(OwnerChanged(agent_id, call_sid, owner, before))
         if call.session is not None:
             call.session.inbox.post(CallClaimed())
 
@@ -420,10 +420,10 @@ class Calls:
         """Keep a call that is being transferred for `seconds`: its caller may come back."""
         call = self.find_call(call_sid)
         if call is not None:
-            call.stays = trio.current_time() + seconds
-            call.expires = max(call.expires, call.stays)
+            call.returns_until = trio.current_time() + seconds
+            call.expires = max(call.expires, call.returns_until)
 
-    def _own(self, agent_id: str, call_sid: str) -> CallSession:
+    def _require_session(self, agent_id: str, call_sid: str) -> CallSession:
         session = self.find_session(call_sid, agent_id)
         if session is None:
             raise UnknownCall(call_sid)
@@ -441,8 +441,8 @@ class Calls:
             return
         if call is not None:
             self._forget(call)
-        self._tell_if_gone(agent_id, call_sid)
-        self.services.tell(CallEnded(agent_id, call_sid))
+        self._publish_if_gone(agent_id, call_sid)
+        self.services.publish(CallEnded(agent_id, call_sid))
 
     async def drain(self, patience: float, farewell: float) -> bool:
         """Refuse new calls, wait for the live ones for `patience` seconds, then say farewell to the rest.
@@ -454,19 +454,19 @@ class Calls:
         self.draining = True
         with trio.move_on_after(patience):
             while self.occupied():
-                await self._less.wait()
+                await self._freed.wait()
         self._says_farewell = True
         for session in self.live():
             session.inbox.post(DrainRequested())
         with trio.move_on_after(farewell):
             while self.live():
-                await self._less.wait()
+                await self._freed.wait()
         return not self.live()
 
     async def all_ended(self) -> None:
         """Wait until the carrier has said its last word on every call, or is no longer expected to."""
         while any(self._named()):
-            await self._less.wait()
+            await self._freed.wait()
         await trio.sleep_until(self._last_word_by)
 
     async def settle(self) -> None:
@@ -478,7 +478,7 @@ class Calls:
         for call in self._named():
             self._leave(call)
         while self._to_leave:
-            await self._less.wait()
+            await self._freed.wait()
 
     async def run(self) -> None:
         """Remove what has expired. Runs until cancelled, and may be cancelled at any point."""
@@ -501,7 +501,7 @@ class Calls:
                 self.withdraw(call.order)
             else:
                 self._forget(call)
-                self._tell_if_gone(call.agent_id, call.call_sid)
+                self._publish_if_gone(call.agent_id, call.call_sid)
         for info in unconnected:
             self.services.observer.never_connected(info, is_placed=True)
             try:
@@ -513,19 +513,19 @@ class Calls:
         """Yield the calls of which the carrier has more to say."""
         return (call for call in self._calls.values() if not call.order and not call.is_over)
 
-    def _tell_if_gone(self, agent_id: str, call_sid: str) -> None:
+    def _publish_if_gone(self, agent_id: str, call_sid: str) -> None:
         """Report that a call gets no other session. If it still has one, the end of that reports it."""
         if self.find_session(call_sid, agent_id) is None:
-            self.services.tell(CallGone(agent_id, call_sid))
+            self.services.publish(CallGone(agent_id, call_sid))
 
     def _forget(self, call: Call) -> None:
         self._leave(call)
         call.is_over, call.has_place, call.callee = True, False, None
-        self.let_go_if_over(call)
+        self.remove_if_over(call)
         self._last_word_by = trio.current_time() + LAST_WORD_SECONDS
-        self._note_less()
+        self._notify_freed()
 
-    def let_go_if_over(self, call: Call) -> None:
+    def remove_if_over(self, call: Call) -> None:
         """Remove a call that is over, unless the end of a session or of a transfer is still awaited."""
         is_awaited = call.session is not None or (call.transfer is not None and call.transfer.is_under_way)
         if call.is_over and not is_awaited and self._calls.get(call.call_sid) is call:
@@ -533,31 +533,31 @@ class Calls:
 
     def _leave(self, call: Call) -> None:
         """Store a caller's unanswered utterances as a message, because the caller is not coming back."""
-        owed, call.unanswered = call.unanswered, None
-        self._leave_later(call.info, owed)
+        message, call.unanswered = call.unanswered, None
+        self._leave_later(call.info, message)
 
-    def _leave_later(self, info: CallInfo, owed: StoreMessage | None) -> None:
-        if owed is not None:
-            self._to_leave.append((info, owed))
+    def _leave_later(self, info: CallInfo, message: StoreMessage | None) -> None:
+        if message is not None:
+            self._to_leave.append((info, message))
             self._wake.set()
 
     async def _store_messages(self) -> bool:
         """Store the messages that are to be left; return whether all are stored."""
         while self._to_leave:
-            info, owed = self._to_leave[0]
+            info, message = self._to_leave[0]
             try:
-                await self.services.messages.leave(owed.draft, partial(self._on_stored, info, owed))
+                await self.services.messages.leave(message.draft, partial(self._on_stored, info, message))
             except StoreFailed as error:
                 self.services.observer.not_stored(info, error, "message")
                 return False
             self._to_leave.pop(0)
-            self._note_less()
+            self._notify_freed()
         return True
 
-    def _on_stored(self, info: CallInfo, owed: StoreMessage, message_id: str) -> None:
-        self.services.observer.message_left(info, owed.draft.reason, message_id)
-        self.services.tell(MessageLeft(info.agent_id))
+    def _on_stored(self, info: CallInfo, message: StoreMessage, message_id: str) -> None:
+        self.services.observer.message_left(info, message.draft.reason, message_id)
+        self.services.publish(MessageLeft(info.agent_id))
 
-    def _note_less(self) -> None:
-        less, self._less = self._less, trio.Event()
-        less.set()
+    def _notify_freed(self) -> None:
+        freed, self._freed = self._freed, trio.Event()
+        freed.set()

@@ -28,7 +28,7 @@ from typing import TypeVar
 import attrs
 import trio
 
-from actors.call_values import NOBODY, Availability, CallInfo, Owner, TurnRequest
+from actors.call_values import NO_OWNER, Availability, CallInfo, Owner, TurnRequest
 from actors.errors import ClientAbsent
 from actors.ports import Answer, AnsweringSession
 
@@ -171,8 +171,8 @@ class Presence:
             watcher(availability)
 
 
-def _nobody(_call: CallInfo) -> Owner:
-    return NOBODY
+def _no_owner(_call: CallInfo) -> Owner:
+    return NO_OWNER
 
 
 @attrs.frozen
@@ -180,7 +180,7 @@ class ClientResponder:
     """Answer turns through an agent's best session, or the one that has claimed the call. A Responder."""
 
     presence: Presence
-    owner_of: Callable[[CallInfo], Owner] = _nobody
+    owner_of: Callable[[CallInfo], Owner] = _no_owner
 
     async def respond(self, request: TurnRequest, answer: Answer) -> None:
         """Ask the client and speak what it says, as it comes.

@@ -260,7 +260,7 @@ class Conversation:
         return CallSummary(
             outcome=self._outcome,
             turns_by=dict(self._turns_by),
-            left_message=self._unanswered.is_left_for_good,
+            left_message=self._unanswered.is_final_message,
             transcript=() if self._record is None else self._record.window(),
         )
 
@@ -272,7 +272,7 @@ class Conversation:
             self._transcript.add_note(note, self._wall_clock())
         if self.phase is Phase.SCREENING:
             return []
-        self._unanswered.note_stands = _ends_with_a_note(self._transcript.window())
+        self._unanswered.note_is_pending = _ends_with_a_note(self._transcript.window())
         return self._ask_again() if self._unanswered.is_asked else []
 
     def _on_session_failed(self, _event: events.SessionFailed) -> list[Command]:
@@ -338,7 +338,7 @@ class Conversation:
 
     def _take_utterance(self, text: str) -> list[Command]:
         self._caller_was_heard = True
-        self._count_anew()
+        self._restart_wait()
         # Before the utterance: what a client is asked ends with what the caller said.
         is_for_client = self.phase not in _ANSWERING_MACHINE or self._hand_over()
         self._transcript.add(Speaker.CALLER, text, self._wall_clock())
@@ -430,7 +430,7 @@ class Conversation:
         self._turns += 1
         return self._turns
 
-    def _count_anew(self) -> None:
+    def _restart_wait(self) -> None:
         """Count from now how long the caller waits."""
         self._asked_at = self._now
         self._handovers = 0
@@ -438,7 +438,7 @@ class Conversation:
 
     def _ask_again(self) -> list[Command]:
         """Ask the client about what stands, without a new utterance."""
-        self._count_anew()
+        self._restart_wait()
         return self._route(self._next_turn())
 
     def _on_availability(self, event: events.AvailabilityChanged) -> list[Command]:
@@ -468,7 +468,7 @@ class Conversation:
     def _ask_client(self, number: int) -> list[Command]:
         self._enter(Phase.CLIENT_ANSWERING)
         history = self._transcript.window()
-        history = utterance_last(history) if self._unanswered.utterance_stands else note_last(history)
+        history = utterance_last(history) if self._unanswered.utterance_is_pending else note_last(history)
         return self._start_turn(By.CLIENT, number, history, self._limit())
 
     def _ask_answering_machine(self, said_already: str = "") -> list[Command]:
@@ -607,7 +607,7 @@ class Conversation:
             # Only a note was to be answered: that this caller was there is worth knowing by itself.
             self._unanswered.leave(reason)
             stored = [self._store_message()]
-        self._unanswered.note_stands = False
+        self._unanswered.note_is_pending = False
         if not (is_inbound and self._policy.has_answering_machine):
             sentence = phrases.unavailable if is_inbound else phrases.callee_unavailable
             return [*stored, *self._say_last(Phase.UNAVAILABLE, sentence, CallOutcome.UNAVAILABLE)]
@@ -639,7 +639,7 @@ class Conversation:
         if not is_claimed or self._availability is Availability.AWAY:
             return False
         self._transcript.add_note(CLAIM_NOTE, self._wall_clock())
-        self._unanswered.note_stands = True
+        self._unanswered.note_is_pending = True
         self._reprompts = 0
         return True
 
@@ -720,7 +720,7 @@ class Conversation:
         commands = [*self._stop_turn(TurnOutcome.HUNG_UP), *self._keep_unfinished(may_return=may_return)]
         is_away = self._availability is not Availability.HERE
         # Nobody spoke and nobody could have answered: that somebody called is still worth knowing.
-        is_unheard = is_away and (self._unanswered.note_stands or not self._caller_was_heard)
+        is_unheard = is_away and (self._unanswered.note_is_pending or not self._caller_was_heard)
         is_first = self._call.direction is Direction.INBOUND and not self._unanswered.is_left
         if self._unanswered.in_hand or (is_unheard and is_first):
             utterances = self._unanswered.utterances if may_return else None

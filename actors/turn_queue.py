@@ -33,7 +33,7 @@ import attrs
 import trio
 from attrs.validators import ge, gt
 
-from actors.call_values import NOBODY, Owner, TurnRequest
+from actors.call_values import NO_OWNER, Owner, TurnRequest
 from actors.calls import Call, Calls
 from actors.clients import Presence, Reachability
 from actors.errors import CallError, ClientLeft
@@ -108,7 +108,7 @@ class ToolClients:
     # Until when a client that does not wait counts as around.
     _until: dict[str, float] = attrs.field(factory=dict, init=False)
     # Those of them that will come back under another key, if at all.
-    _parted: set[str] = attrs.field(factory=set, init=False)
+    _detached: set[str] = attrs.field(factory=set, init=False)
 
     def begin_wait(self, client: str) -> None:
         """Count one more tool call of a client that waits."""
@@ -120,20 +120,20 @@ class ToolClients:
         if not self._waits[client]:
             del self._waits[client]
 
-    def see(self, client: str) -> None:
+    def mark_seen(self, client: str) -> None:
         """Record that a client was here just now, and has a reason to come back."""
         self._until[client] = trio.current_time() + self.grace
-        self._parted.discard(client)
+        self._detached.discard(client)
 
-    def part(self, client: str) -> None:
+    def detach(self, client: str) -> None:
         """Expect a client under another key. No-op if it was not seen within the grace."""
         if client in self._until:
-            self._parted.add(client)
+            self._detached.add(client)
 
     def forget(self, client: str) -> None:
         """Forget a client that is gone for good. No-op if it waits."""
         self._until.pop(client, None)
-        self._parted.discard(client)
+        self._detached.discard(client)
 
     def waits(self, client: str) -> bool:
         """Whether a client waits."""
@@ -143,9 +143,9 @@ class ToolClients:
         """Whether a client waits, or was here within the grace."""
         return self.gone_at(client) > trio.current_time()
 
-    def has_parted(self, client: str) -> bool:
+    def is_detached(self, client: str) -> bool:
         """Whether a client that is around comes back under another key; not while it waits."""
-        return client in self._parted and client not in self._waits
+        return client in self._detached and client not in self._waits
 
     def gone_at(self, client: str) -> float:
         """Return when a client is not around any more: `inf` while it waits, `-inf` for one never seen."""
@@ -155,7 +155,7 @@ class ToolClients:
         """Return when no client is around any more if none comes: `inf` while one waits."""
         now = trio.current_time()
         self._until = {client: until for client, until in self._until.items() if until > now}
-        self._parted &= self._until.keys()
+        self._detached &= self._until.keys()
         return math.inf if self._waits else max(self._until.values(), default=-math.inf)
 
 
@@ -182,7 +182,7 @@ class TurnQueue:
     _on_change: Callable[[TurnQueue], None]
     _clients: ToolClients = attrs.field(init=False)
     _turns: dict[str, PendingTurn] = attrs.field(factory=dict, init=False)
-    _stirred: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _notified: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._clients = ToolClients(self._options.grace)
@@ -228,9 +228,9 @@ class TurnQueue:
     def _on_claim(self, news: OwnerChanged, turn: PendingTurn | None) -> None:
         client, leader = news.owner.client, (turn.taken_by if turn else "") or news.before.client
         call = self._call(news.call_sid)
-        if call is not None and leader != client and not self._clients.has_parted(leader):
+        if call is not None and leader != client and not self._clients.is_detached(leader):
             call.memory.displaced = leader
-        self._see(client)
+        self._mark_seen(client)
         if turn is not None and turn.taken_by not in {"", client}:
             turn.taken_by, turn.taken_at = "", -math.inf
             if turn.is_begun:
@@ -242,7 +242,7 @@ class TurnQueue:
 
     # ── the client's side ───────────────────────────────────────────────────────────────────────────────────────────
 
-    async def next_words(self, client: str, call_sid: str = "", *, within: float = math.inf) -> Utterance | None:
+    async def next_utterance(self, client: str, call_sid: str = "", *, within: float = math.inf) -> Utterance | None:
         """Wait for an utterance that this client may have, of one call if named, and return it.
 
         Returns None when there are none within so many seconds. Raises `CallOver` when the named call is over, or was
@@ -253,33 +253,33 @@ class TurnQueue:
         until = trio.current_time() + within
         self._clients.begin_wait(client)
         self._presence.arrive(self, Reachability.TURN_TOOL)
-        is_cut_off = True
+        was_cancelled = True
         try:
             words = await self._wait(client, call_sid, until)
-            is_cut_off = False
+            was_cancelled = False
         except CallOver:
-            is_cut_off = False
+            was_cancelled = False
             raise
         finally:
             self._clients.end_wait(client)
-            if is_cut_off and all(turn.taken_by != client for turn in self._turns.values()):
+            if was_cancelled and all(turn.taken_by != client for turn in self._turns.values()):
                 self._clients.forget(client)
             self._notify()
-            self.settle(is_lost=not is_cut_off)
+            self.settle(is_lost=not was_cancelled)
         return words
 
     async def _wait(self, client: str, call_sid: str, until: float) -> Utterance | None:
         while True:
-            stirred = self._stirred
+            notified = self._notified
             turn, due = self._find(client, call_sid)
             if turn is not None:
-                return self._give(turn, client)
+                return self._hand_out(turn, client)
             if call_sid and self._call(call_sid) is None:
                 raise CallOver("the call is over")
             if until <= trio.current_time():
                 return None
             with trio.move_on_at(min(due, until)):
-                await stirred.wait()
+                await notified.wait()
 
     async def say(self, client: str, call_sid: str, turn: int, text: str, *, more: bool = False) -> bool:
         """Answer a turn; with `more` it stays open for another piece. Returns whether this was said now, or before.
@@ -289,12 +289,12 @@ class TurnQueue:
         call, asked = self._call(call_sid), self._turns.get(call_sid)
         answered = None if call is None else call.memory.answered.get(turn)
         if answered is not None:
-            if answered != client and not self._clients.has_parted(answered):
+            if answered != client and not self._clients.is_detached(answered):
                 raise TurnTaken("another client of your agent has answered this turn")
             return False
-        if self._is_others(client, call_sid):
+        if self._is_owned_by_another(client, call_sid):
             raise TurnTaken("another client of your agent has this call")
-        self._see(client)
+        self._mark_seen(client)
         if call is None or asked is None or asked.request.turn != turn or asked.is_abandoned:
             raise TurnOver("this turn takes no answer any more")
         asked.taken_by = client
@@ -320,12 +320,12 @@ class TurnQueue:
         self._notify()
         self.settle()
 
-    def part(self, client: str) -> None:
+    def detach(self, client: str) -> None:
         """Expect a client under another key next time. What it took stays with the agent for the grace.
 
         Idempotent; no-op if the client has taken or said nothing within the grace.
         """
-        self._clients.part(client)
+        self._clients.detach(client)
         self._notify()
 
     def is_engaged(self, client: str) -> bool:
@@ -371,18 +371,18 @@ class TurnQueue:
         """Return when a client may take this turn, or `inf` if it cannot."""
         if turn.is_answered or turn.is_abandoned:
             return math.inf
-        has_parted = self._clients.has_parted
-        if turn.taken_by == client or has_parted(turn.taken_by):
+        is_detached = self._clients.is_detached
+        if turn.taken_by == client or is_detached(turn.taken_by):
             return -math.inf if is_named else turn.taken_at + self._options.again
         if turn.taken_by:
             return self._clients.gone_at(turn.taken_by)
         owner = self._owner(turn.request.call.call_sid)
-        if owner.client in {"", client} or has_parted(owner.client):
+        if owner.client in {"", client} or is_detached(owner.client):
             return -math.inf
         gone = self._clients.gone_at(owner.client)
         return gone if owner.session is self else min(gone, turn.asked_at + self._options.patience)
 
-    def _is_others(self, client: str, call_sid: str) -> bool:
+    def _is_owned_by_another(self, client: str, call_sid: str) -> bool:
         """Whether another client has the call: one that is asked directly, or one that is around here."""
         claimed_by = self._owner(call_sid).session
         is_elsewhere = claimed_by is not None and claimed_by is not self
@@ -393,38 +393,38 @@ class TurnQueue:
             return False
         # From whom the call was taken is not the one who took it and comes back under another key.
         call = self._call(call_sid)
-        return not self._clients.has_parted(leader) or (call is not None and call.memory.displaced == client)
+        return not self._clients.is_detached(leader) or (call is not None and call.memory.displaced == client)
 
     def _leader(self, call_sid: str) -> str:
         """Return the client that has the open turn of a call, else the one that had the last; empty if none."""
         turn = self._turns.get(call_sid)
         return (turn.taken_by if turn else "") or self._owner(call_sid).client
 
-    def _give(self, turn: PendingTurn, client: str) -> Utterance:
+    def _hand_out(self, turn: PendingTurn, client: str) -> Utterance:
         call = self._call(turn.request.call.call_sid)
         turn.taken_by, turn.taken_at = client, trio.current_time()
         is_new = True
         if call is not None:
             call.owner = attrs.evolve(call.owner, client=client)
             is_new = call.memory.last_client != client
-        self._see(client)
+        self._mark_seen(client)
         return Utterance(request=turn.request, is_new=is_new, waiting=self.waiting_calls)
 
     def _call(self, call_sid: str) -> Call | None:
-        return self._calls.find_going(self.agent_id, call_sid)
+        return self._calls.find_active(self.agent_id, call_sid)
 
     def _owner(self, call_sid: str) -> Owner:
         call = self._call(call_sid)
-        return NOBODY if call is None else call.owner
+        return NO_OWNER if call is None else call.owner
 
-    def _see(self, client: str) -> None:
-        self._clients.see(client)
+    def _mark_seen(self, client: str) -> None:
+        self._clients.mark_seen(client)
         self._presence.arrive(self, Reachability.TURN_TOOL)
         self._on_change(self)
 
     def _notify(self) -> None:
-        stirred, self._stirred = self._stirred, trio.Event()
-        stirred.set()
+        notified, self._notified = self._notified, trio.Event()
+        notified.set()
         self._on_change(self)
 
 
@@ -466,11 +466,11 @@ class TurnQueues:
         if queue is not None:
             queue.leave(client)
 
-    def part(self, agent_id: str, client: str) -> None:
-        """Expect a client under another key next time: see `TurnQueue.part`."""
+    def detach(self, agent_id: str, client: str) -> None:
+        """Expect a client under another key next time: see `TurnQueue.detach`."""
         queue = self._known.get(agent_id)
         if queue is not None:
-            queue.part(client)
+            queue.detach(client)
 
     def is_engaged(self, agent_id: str, client: str) -> bool:
         """Whether a client waits at its queue, or has taken words from it that are not answered."""

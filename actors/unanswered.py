@@ -24,7 +24,7 @@ class UnansweredUtterances:
     preferences: str = attrs.field(default="", init=False)
     reason: Reason | None = attrs.field(default=None, init=False)
     # Whether the client was told something, or is about to be, and has not answered it.
-    note_stands: bool = attrs.field(default=False, init=False)
+    note_is_pending: bool = attrs.field(default=False, init=False)
     # Whether all that was left in this session is durable: only then may anybody be told that it was taken.
     is_stored: bool = attrs.field(default=False, init=False)
     _is_left_unless_back: bool = attrs.field(default=False, init=False)
@@ -37,12 +37,12 @@ class UnansweredUtterances:
     @property
     def is_asked(self) -> bool:
         """Whether the client has something to answer, an utterance or a note."""
-        return self.in_hand or self.note_stands
+        return self.in_hand or self.note_is_pending
 
     @property
-    def utterance_stands(self) -> bool:
+    def utterance_is_pending(self) -> bool:
         """Whether it is an utterance: in hand, or left before the client was told that it is to answer."""
-        return self.in_hand or (self.note_stands and self.is_left)
+        return self.in_hand or (self.note_is_pending and self.is_left)
 
     @property
     def is_left(self) -> bool:
@@ -50,7 +50,7 @@ class UnansweredUtterances:
         return self.reason is not None
 
     @property
-    def is_left_for_good(self) -> bool:
+    def is_final_message(self) -> bool:
         """Whether a waiting message exists for this session, whoever comes back."""
         return self.is_left and not self._is_left_unless_back
 
@@ -67,7 +67,7 @@ class UnansweredUtterances:
         """Release what is in hand; return the last turn it came in, or None if there was none."""
         through = max((each.turn for each in self._in_hand), default=None)
         self._in_hand.clear()
-        self.note_stands = False
+        self.note_is_pending = False
         return through
 
     def leave(self, reason: Reason, *, unless_back: bool = False) -> None:

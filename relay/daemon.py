@@ -87,7 +87,7 @@ from relay.store.files import beside_database
 from relay.store.known_agents import KnownAgents
 from relay.store.retention import Retention
 from relay.store.schema import timestamp
-from relay.store.tenure import hold_tenure
+from relay.store.tenure import hold_database_lock
 from relay.store.waiting_messages import WaitingMessages
 from relay.twilio.audio_webhook import AudioPages, loggable
 from relay.twilio.rest import CarrierCalls, CarrierOptions, open_carrier_calls
@@ -142,7 +142,7 @@ async def serve(  # noqa: ASYNC128 - started in Relay.run
         signals = stack.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
         credentials = _credentials(settings, local=local)
         database = await stack.enter_async_context(open_database(settings.database_url, sole=True))
-        stack.enter_context(hold_tenure(settings.database_url))
+        stack.enter_context(hold_database_lock(settings.database_url))
         vendors = await stack.enter_async_context(_open_vendors(settings, credentials))
         listeners = await bind(settings.relay_host, settings.relay_port)
         for listener in listeners:

@@ -148,7 +148,7 @@ class Reception:
         await self.journal.note_progress(
             agent_id,
             progress,
-            on_message_left=lambda agent_id: self.calls.services.tell(MessageLeft(agent_id)),
+            on_message_left=lambda agent_id: self.calls.services.publish(MessageLeft(agent_id)),
         )
 
     async def picked_up(self, agent_id: str, call_sid: str, callee: Callee) -> None:

@@ -27,7 +27,9 @@ class Pauses:
     steady: float
 
 
-async def keep_doing(work: Callable[[], Awaitable[None]], pauses: Pauses, tell: Callable[[str, float], None]) -> None:
+async def repeat_with_pauses(
+    work: Callable[[], Awaitable[None]], pauses: Pauses, tell: Callable[[str, float], None]
+) -> None:
     """Do `work` for ever; it ends by raising `Ended`. Raises anything else that it raises. `tell` gets why and pause.
 
     Cancelling ends it.

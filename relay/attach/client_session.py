@@ -39,7 +39,7 @@ from mcp_types import (
 )
 
 from relay import __version__
-from relay.attach.backoff import Ended, Pauses, keep_doing
+from relay.attach.backoff import Ended, Pauses, repeat_with_pauses
 from relay.attach.link import Link, Transport
 from relay.attach.mailbox import Mailbox
 from relay.attach.report import Report
@@ -195,7 +195,7 @@ async def stay_attached(session: Session, url: str, token: str, transport: Trans
     async def once() -> None:
         await session.run(Link(url, token, transport))
 
-    await keep_doing(once, pauses, lambda why, pause: session.report.tell("lost", why=why, pause=pause))
+    await repeat_with_pauses(once, pauses, lambda why, pause: session.report.tell("lost", why=why, pause=pause))
 
 
 async def attach(

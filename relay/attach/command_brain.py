@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import trio
 
-from relay.attach.backoff import Ended, Pauses, keep_doing
+from relay.attach.backoff import Ended, Pauses, repeat_with_pauses
 from relay.attach.program import Program
 from relay.attach.report import Report
 from relay.attach.turn import BrainFailed, Say, Turn
@@ -92,7 +92,9 @@ class CommandBrain:
                 self._started = trio.Event()
             raise Ended(how)
 
-        await keep_doing(live, self._pauses, lambda why, pause: self._report.tell("program", why=why, pause=pause))
+        await repeat_with_pauses(
+            live, self._pauses, lambda why, pause: self._report.tell("program", why=why, pause=pause)
+        )
 
     async def answer(self, turn: Turn, say: Say) -> str:
         """Ask the program. Raises `BrainFailed`, also while the program is down and does not come back at once."""

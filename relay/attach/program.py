@@ -34,7 +34,7 @@ _UNREAD = 64
 
 # A program that owes so many answers is stuck, and is begun again. One that only lags has caught up long before:
 # once the relay has withdrawn a turn for its slowness, the answering machine keeps the call.
-_OWED = 8
+_MAX_AWAITING_ANSWER = 8
 
 _LONGEST_ANSWER = 100_000
 """Characters."""
@@ -103,7 +103,7 @@ class Program:
     _lines: trio.MemorySendChannel[_Outgoing] = attrs.field(init=False)
     _unread: trio.MemoryReceiveChannel[_Outgoing] = attrs.field(init=False)
     _in_hand: list[_Asked] = attrs.field(factory=list, init=False)
-    _owed: deque[_Asked] = attrs.field(factory=deque, init=False)
+    _awaiting_answer: deque[_Asked] = attrs.field(factory=deque, init=False)
     _past: deque[Turn] = attrs.field(factory=lambda: deque(maxlen=_REMEMBERED), init=False)
     _speaks_json: bool = attrs.field(default=False, init=False)
     _over: bool = attrs.field(default=False, init=False)
@@ -182,14 +182,14 @@ class Program:
     async def _ask(self, asked: _Asked) -> None:
         line = _Outgoing(_as_line(asked.turn.as_json()))
         if not self._speaks_json:
-            self._owed.append(asked)
+            self._awaiting_answer.append(asked)
         try:
             await self._lines.send(line)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             asked.settle(BrainFailed("the program has ended"))
         except trio.Cancelled:
             with suppress(ValueError):
-                self._owed.remove(asked)
+                self._awaiting_answer.remove(asked)
             raise
         asked.sent = True
 
@@ -202,7 +202,7 @@ class Program:
             self._lines.send_nowait(
                 _Outgoing(_as_line({"type": "cancel", "callSid": turn.call_sid, "turn": turn.number}))
             )
-        if len(self._owed) >= _OWED:
+        if len(self._awaiting_answer) >= _MAX_AWAITING_ANSWER:
             self._life.cancel("it owes too many answers")
 
     def _end_turns(self) -> None:
@@ -249,15 +249,15 @@ class Program:
     def _take_text(self, text: str) -> None:
         if self._speaks_json:
             self._report_line("plain text, from a program that answers in JSON")
-        elif self._owed:
-            self._owed.popleft().settle(text)
+        elif self._awaiting_answer:
+            self._awaiting_answer.popleft().settle(text)
         else:
             self._report_line("plain text that is an answer to nothing")
 
     def _take_json(self, line: AnswerLine) -> None:
         if not self._speaks_json:
             self._speaks_json = True
-            self._owed.clear()
+            self._awaiting_answer.clear()
             self._note_change()
         fits = [asked for asked in self._in_hand if line.is_about(asked.turn.call_sid, asked.turn.number)]
         meant = [asked for asked in fits if not asked.over]

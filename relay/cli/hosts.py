@@ -23,7 +23,7 @@ class Host:
 
 
 _ANSWERS_BY_ITSELF = "It answers whenever somebody calls, as long as it runs."
-_STAFFS = "Then have it staff the phone with the prompt answer_the_phone."
+_STAFF_THE_PHONE = "Then have it staff the phone with the prompt answer_the_phone."
 
 HOSTS = {
     "claude-code": Host(
@@ -46,7 +46,7 @@ HOSTS = {
   }
 }
 """,
-        f"Restart Claude Desktop. {_STAFFS}",
+        f"Restart Claude Desktop. {_STAFF_THE_PHONE}",
     ),
     "cursor": Host(
         "in ~/.cursor/mcp.json, or .cursor/mcp.json in a project",
@@ -60,7 +60,7 @@ HOSTS = {
   }
 }
 """,
-        _STAFFS,
+        _STAFF_THE_PHONE,
     ),
     "fast-agent": Host(
         "in fast-agent.yaml (fastagent.config.yaml in older versions)",

@@ -211,7 +211,7 @@ class Transfers:
     def _begin(self, call: Call, transfer: Transfer) -> None:
         if self._nursery is None:
             raise refusals.stopping()
-        self.calls.pass_on(call, transfer)
+        self.calls.begin_transfer(call, transfer)
         self._nursery.start_soon(self._see_through, call, transfer)
 
     async def _see_through(self, call: Call, transfer: Transfer) -> None:
@@ -224,7 +224,7 @@ class Transfers:
             report("transfer_crashed", error, call_sid=call.call_sid, agent_id=call.agent_id)
             await self._perform(call, transfer, transfer.on_fault())
         finally:
-            self.calls.let_go_if_over(call)
+            self.calls.remove_if_over(call)
 
     async def _perform(self, call: Call, transfer: Transfer, todo: Todo | None) -> None:
         if todo is Todo.REDIRECT:

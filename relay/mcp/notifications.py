@@ -1,7 +1,7 @@
-"""Telling a client what waits for it: messages, at once when it becomes ready and whenever one is left, and callers.
+"""Notifications of what waits for a client: callers, and messages, when it becomes ready and whenever one is left.
 
-Told, not delivered: neither the log messages nor the announcement of the resource marks anything as read, because no
-host is known to show them to its model. They are a nudge to fetch. Each session has one task here; whoever leaves a
+Notified, not delivered: neither the log messages nor the announcement of the resource marks anything as read, because
+no host is known to show them to its model. They are a nudge to fetch. Each session has one task here; whoever leaves a
 message, or wakes a client, only sets an event (see `app.McpApp.announce` and `wake`), so a client that reads slowly
 holds up nobody.
 """
@@ -42,22 +42,22 @@ _SEVERITY: tuple[LoggingLevel, ...] = (
 )
 
 
-async def keep_informed(session: McpSession, messages: AgentMessages) -> None:
+async def notify_client(session: McpSession, messages: AgentMessages) -> None:
     """Notify a session, once it is ready, of waiting callers and waiting messages. Runs until cancelled."""
     await session.ready.wait()
-    told: frozenset[str] = frozenset()
+    known: frozenset[str] = frozenset()
     while True:
         await session.news.wait()
         session.news = trio.Event()
         if session.unheard:
-            await _tell_of_callers(session)
+            await _notify_of_callers(session)
         if session.has_new_messages:
             session.has_new_messages = False
-            told = await _tell_of_messages(session, messages, told)
-            session.is_told.set()
+            known = await _notify_of_messages(session, messages, known)
+            session.is_notified.set()
 
 
-async def _tell_of_callers(session: McpSession) -> None:
+async def _notify_of_callers(session: McpSession) -> None:
     """Notify of calls with an utterance that the client must fetch by a tool call."""
     await session.connection.send_resource_updated(LIVE_CALLS)
     while session.unheard:
@@ -67,18 +67,18 @@ async def _tell_of_callers(session: McpSession) -> None:
             await session.connection.notify("notifications/claude/channel", params)
 
 
-async def _tell_of_messages(session: McpSession, messages: AgentMessages, told: frozenset[str]) -> frozenset[str]:
+async def _notify_of_messages(session: McpSession, messages: AgentMessages, known: frozenset[str]) -> frozenset[str]:
     """Notify of the oldest waiting messages that are new, and return the ids of all notified so far."""
     try:
         waiting = await messages.peek(session.agent_id, AT_ONCE)
     except STORE_FAILURES:
         log.warning("waiting_messages_not_announced", session=session.name, agent_id=session.agent_id)
-        return told
+        return known
     if not waiting:
-        return told
+        return known
     await session.connection.send_resource_updated(RESOURCE_URI)
     if _takes_notices(session):
-        await _log_each(session, [each for each in waiting if each.id not in told])
+        await _log_each(session, [each for each in waiting if each.id not in known])
     return frozenset(each.id for each in waiting)
 
 

@@ -24,7 +24,7 @@ Say = Callable[[str], Awaitable[None]]
 
 # What a client may take to let go of a cancelled turn. One that handles one request at a time (the 1.x Python SDK) goes
 # on with it to its end and answers nothing before, so then it is asked for a sign of life.
-LETTING_GO = 1.0
+CANCEL_SECONDS = 1.0
 
 
 @attrs.define(eq=False)
@@ -89,7 +89,7 @@ class Sampler:
     @property
     def free_at(self) -> float:
         """When it should have let go of a cancelled turn; minus infinity when it has answered since."""
-        return -math.inf if self._abandoned_at is None else self._abandoned_at + LETTING_GO
+        return -math.inf if self._abandoned_at is None else self._abandoned_at + CANCEL_SECONDS
 
     def note_answer(self) -> None:
         """Record that the client has answered something: it is done with turns that were cancelled."""

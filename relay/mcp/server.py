@@ -116,14 +116,14 @@ def build_server(toolbox: Toolbox, messages: AgentMessages, calls: Calls) -> Ser
         keys=[secrets.token_bytes(32)], ttl=_STATE_SECONDS, bind_principal=lambda ctx: _requester(ctx).agent.agent_id
     )
     server.middleware.append(RequestStateBoundary(security, default_audience="relay"))
-    server.middleware.append(_tell_first)
+    server.middleware.append(_notify_before_answer)
     return server
 
 
-async def _tell_first(ctx: Context, call_next: CallNext) -> HandlerResult:
-    """Answer a request only when its client has been told what waits for it; see `McpSession.told`."""
+async def _notify_before_answer(ctx: Context, call_next: CallNext) -> HandlerResult:
+    """Answer a request only after its client was notified of what waits for it; see `McpSession.messages_announced`."""
     if isinstance(ctx.request, McpSession) and ctx.method not in {"initialize", "ping"} and ctx.request_id is not None:
-        await ctx.request.told()
+        await ctx.request.messages_announced()
     return await call_next(ctx)
 
 

@@ -55,13 +55,13 @@ log = structlog.get_logger(__name__)
 INBOX_CAPACITY = 256
 INBOX_PATIENCE = 5.0
 
-# A client that is told of this many calls at once is told of enough.
+# More calls than this are not announced to one client at once.
 CALLS_TO_WAKE_FOR = 32
 # What Claude Code declares when messages may be pushed into its conversation (its documentation, "Channels").
 CHANNEL = "claude/channel"
 
 # How long a request waits for the database to say which messages wait, in seconds.
-TELLING = 2.0
+ANNOUNCE_SECONDS = 2.0
 
 _BOOT = secrets.token_hex(3)
 
@@ -90,10 +90,10 @@ class McpSession:
     answered_at: float = attrs.field(default=-math.inf, init=False)
     silent_since: float = attrs.field(default=math.inf, init=False)
     ready: trio.Event = attrs.field(factory=trio.Event, init=False)
-    # What its client is still to be told, and that there is something: see `push`.
+    # What the client is still to be notified of, and that there is something: see `relay.mcp.notifications`.
     news: trio.Event = attrs.field(factory=trio.Event, init=False)
     has_new_messages: bool = attrs.field(default=False, init=False)
-    is_told: trio.Event = attrs.field(factory=trio.Event, init=False)
+    is_notified: trio.Event = attrs.field(factory=trio.Event, init=False)
     unheard: deque[CallInfo] = attrs.field(factory=lambda: deque(maxlen=CALLS_TO_WAKE_FOR), init=False)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     outbox: Outbox = attrs.field(init=False)
@@ -132,7 +132,7 @@ class McpSession:
 
     @property
     def reachable(self) -> bool:
-        """Whether a stream is open over which the client can be asked and told things."""
+        """Whether a stream is open over which the client can be asked and notified."""
         return not self.outbox.closed
 
     @property
@@ -185,15 +185,15 @@ class McpSession:
         """Wait until the client has read most of what was sent; a request's answer is prepared only then."""
         await self.outbox.room()
 
-    async def told(self) -> None:
-        """Wait until the client has been told of the messages that waited when it came, for `TELLING` seconds at most.
+    async def messages_announced(self) -> None:
+        """Wait, for `ANNOUNCE_SECONDS` at most, until the client was notified of the messages that waited.
 
-        No-op where no stream is open to tell it over. A client that opens a session for each request closes it at the
+        No-op if no stream is open to notify it over. A client that opens a session for each request closes it at the
         result, and the SSE client of a 1.x Python SDK raises when anything arrives after that.
         """
-        if self.reachable and not self.is_told.is_set():
-            with trio.move_on_after(TELLING):
-                await self.is_told.wait()
+        if self.reachable and not self.is_notified.is_set():
+            with trio.move_on_after(ANNOUNCE_SECONDS):
+                await self.is_notified.wait()
 
     # ── its life ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -263,7 +263,7 @@ class McpSession:
         """Register the session at presence if its client can take a turn, or be woken for one; else remove it."""
         reachability = self.reachability
         if reachability is None:
-            # Who is silent has not just been lost: nobody knows when it will be done.
+            # A silent client has not just been lost: it is not known when it will be done.
             self.queues.presence.leave(self, is_lost=not self.is_silent)
         else:
             self.queues.presence.arrive(self, reachability)
@@ -327,7 +327,7 @@ class McpSession:
         info = None if hello is None else hello.client_info
         is_engaged = self.queues.is_engaged(self.agent_id, self.queue_key)
         if self.use.is_over(self.agent_id, info, in_order=in_order, is_engaged=is_engaged):
-            self.queues.part(self.agent_id, self.queue_key)
+            self.queues.detach(self.agent_id, self.queue_key)
         else:
             self.queues.leave(self.agent_id, self.queue_key)
 

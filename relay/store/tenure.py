@@ -18,7 +18,7 @@ from relay.errors import DatabaseError
 
 
 @contextmanager
-def hold_tenure(url: str) -> Iterator[None]:
+def hold_database_lock(url: str) -> Iterator[None]:
     """Hold the lock of this database's one daemon for as long as the block lasts.
 
     Raises `DatabaseError` when another one is, or the lock cannot be made. Databases that are no file are not guarded.

@@ -48,7 +48,7 @@ log = structlog.get_logger(__name__)
 MAX_RESUMES = 3
 
 # Webhooks that nobody listens to.
-_TOLD_ONLY = frozenset({"call-status", "answered-by"})
+_ONLY_REPORTED = frozenset({"call-status", "answered-by"})
 
 # What the same TwiML would meet again: invalid attributes (64101, 64106), the longest call (64104), too many sessions
 # (64109), an account without the feature (64110), a voice that its provider refuses (64111).
@@ -183,7 +183,7 @@ class CarrierWebhooks:
         """Answer while the database cannot be read: with an apology where there is a caller to hear it."""
         report("webhook_without_database", error, path=request.path)
         name = request.path.rpartition("/")[2]
-        if name in _TOLD_ONLY:
+        if name in _ONLY_REPORTED:
             return await make_response(b"", 503, {"Content-Type": "text/plain"})
         # As where a call is refused: an error's own TwiML is played for a new call only.
         answer = self._connector.plain_apology(503 if name == "voice" else 200)

@@ -81,7 +81,7 @@ class MemoryOptOuts:
 
 
 @attrs.define(eq=False)
-class Desk:
+class Harness:
     """Everything a call needs, with the test on the other side of each port."""
 
     client: ScriptedResponder
@@ -109,14 +109,14 @@ class Desk:
         return [draft.body for draft in self.messages.messages.values()]
 
 
-def desk(client: Script = silent, machine: Script | None = None, **knobs: object) -> Desk:
+def harness(client: Script = silent, machine: Script | None = None, **knobs: object) -> Harness:
     policy = Policy(has_answering_machine=True, **knobs)  # type: ignore[arg-type]
-    return Desk(ScriptedResponder(client), ScriptedResponder(machine or saying("May I take a message?")), policy)
+    return Harness(ScriptedResponder(client), ScriptedResponder(machine or saying("May I take a message?")), policy)
 
 
 async def test_a_turn_from_the_caller_s_words_to_speech(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """The words go to the client, the pieces to the line, and the words are settled in the journal."""
-    here = desk(saying("Good ", "morning."))
+    here = harness(saying("Good ", "morning."))
     call = here.call()
     nursery.start_soon(call.run)
     here.line.carrier_says(UtteranceHeard("Hello?"))
@@ -133,7 +133,7 @@ async def test_a_silent_client_is_relieved_after_exactly_eight_seconds(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """The client's turn is cancelled and the machine's first word comes at once; on this clock it takes no time."""
-    here = desk(silent)
+    here = harness(silent)
     began = trio.current_time()
     nursery.start_soon(here.call().run)
     here.line.carrier_says(UtteranceHeard("Are you there?"))
@@ -159,7 +159,7 @@ async def test_an_answer_around_the_limit_is_heard_or_relieved_never_both_never_
             await answer.say("Good ")
             await answer.say("morning.")
 
-        here = desk(client, phrases=ladder)
+        here = harness(client, phrases=ladder)
         async with trio.open_nursery() as both:
             both.start_soon(here.call(call_sid=f"CA{number}").run)
             here.line.carrier_says(UtteranceHeard("Hello?"))
@@ -188,7 +188,7 @@ async def test_a_filler_is_said_so_that_the_answer_can_cut_it_short(
         await trio.sleep(3)
         await answer.say("Good morning.")
 
-    here = desk(client, phrases=Phrases(filler=("One moment.",)))
+    here = harness(client, phrases=Phrases(filler=("One moment.",)))
     speak = here.line.speak
 
     async def listening(text: str, *, last: bool, preemptible: bool = False) -> None:
@@ -206,7 +206,7 @@ async def test_a_filler_is_said_so_that_the_answer_can_cut_it_short(
 
 async def test_an_absent_client_means_the_machine_at_once(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """No time passes between the words and the machine's answer."""
-    here = desk()
+    here = harness()
     began = trio.current_time()
     nursery.start_soon(here.call(Availability.AWAY).run)
     here.line.carrier_says(UtteranceHeard("Hello?"))
@@ -220,7 +220,7 @@ async def test_what_is_left_is_durable_before_it_is_spoken_about(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """While the store is slow the caller hears nothing, and then the store has it."""
-    here = desk()
+    here = harness()
     stored_at_first_word: list[list[str]] = []
     here.messages.seconds = 3
     speak = here.line.speak
@@ -241,7 +241,7 @@ async def test_hanging_up_cancels_the_turn_and_leaves_the_words(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """The client is told to stop, and the unanswered words wait for it."""
-    here = desk(silent)
+    here = harness(silent)
     call = here.call()
     with trio.fail_after(1):
         here.line.carrier_says(UtteranceHeard("Call me back."), CallerGone(1000))
@@ -253,7 +253,7 @@ async def test_hanging_up_cancels_the_turn_and_leaves_the_words(
 
 async def test_a_hang_up_is_noticed_while_our_speech_is_stuck(autojump_clock: MockClock) -> None:
     """The reader goes on reading whatever the loop waits for, so the call ends when the line lets go."""
-    here = desk(saying("Hello."))
+    here = harness(saying("Hello."))
     here.line.stuck = trio.Event()
     call = here.call()
 
@@ -283,7 +283,7 @@ async def test_not_one_word_is_spoken_after_an_interruption(seed: int, autojump_
             if dice.random() < 0.3:
                 await trio.sleep(dice.random() / 10)
 
-    here = desk(chatter, answer_characters=10**9)
+    here = harness(chatter, answer_characters=10**9)
     call = here.call()
     async with trio.open_nursery() as both:
         both.start_soon(call.run)
@@ -314,7 +314,7 @@ async def test_a_responder_that_crashes_is_a_failed_turn_not_a_failed_call(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """Its error is reported, and the machine answers."""
-    here = desk(failing(ZeroDivisionError("our bug")))
+    here = harness(failing(ZeroDivisionError("our bug")))
     nursery.start_soon(here.call().run)
     here.line.carrier_says(UtteranceHeard("Hello?"))
     assert (await here.line.hear()).endswith("May I take a message?")
@@ -329,7 +329,7 @@ async def test_a_client_that_leaves_is_replaced_at_once(nursery: trio.Nursery, a
         await trio.sleep(2)
         raise ClientLeft
 
-    here = desk(leave)
+    here = harness(leave)
     began = trio.current_time()
     call = here.call()
     nursery.start_soon(call.run)
@@ -346,7 +346,7 @@ async def test_a_failing_machine_means_the_fixed_sentence_and_the_end(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """The caller is told, the session is ended when it was heard, and the message is there."""
-    here = desk(machine=failing(AnsweringMachineFailed("overloaded")))
+    here = harness(machine=failing(AnsweringMachineFailed("overloaded")))
     nursery.start_soon(here.call(Availability.AWAY).run)
     here.line.carrier_says(UtteranceHeard("Hello?"))
     assert (await here.line.hear()).endswith(here.policy.phrases.unavailable)
@@ -364,7 +364,7 @@ async def test_the_machine_s_tools_store_and_end(nursery: trio.Nursery, autojump
         await answer.say("Noted. Goodbye.")
         await answer.say_goodbye()
 
-    here = desk(machine=machine)
+    here = harness(machine=machine)
     nursery.start_soon(here.call(Availability.AWAY).run)
     here.line.carrier_says(UtteranceHeard("Tell her the parcel is here, call after eight."))
     await here.line.hear()
@@ -379,7 +379,7 @@ async def test_the_machine_s_tools_store_and_end(nursery: trio.Nursery, autojump
 
 async def test_the_client_s_tool_ends_the_call(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """It is posted to the inbox like anything else, says its sentence and ends."""
-    here = desk(saying("Hello."))
+    here = harness(saying("Hello."))
     call = here.call()
     nursery.start_soon(call.run)
     call.inbox.post(HangUpRequested("Goodbye."))
@@ -393,7 +393,7 @@ async def test_a_client_that_can_only_be_woken_is_told_of_the_call(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """It is woken as soon as words wait for it, once, and answers when it comes."""
-    here = desk(saying("Good morning."))
+    here = harness(saying("Good morning."))
     call = here.call(Availability.WAKEABLE)
     nursery.start_soon(call.run)
     here.line.carrier_says(UtteranceHeard("Hello?"))
@@ -413,7 +413,7 @@ async def test_a_client_that_comes_back_takes_the_call(nursery: trio.Nursery, au
         await trio.sleep(2)
         await answer.say("take a message?")
 
-    here = desk(saying("Here I am."), machine)
+    here = harness(saying("Here I am."), machine)
     call = here.call(Availability.AWAY)
     nursery.start_soon(call.run)
     here.line.carrier_says(UtteranceHeard("Hello?"))
@@ -448,7 +448,7 @@ async def test_who_asks_not_to_be_called_is_on_the_list_before_the_client_hears_
         on_the_list.extend(here.opt_outs.calls)
         await answer.say("Understood.")
 
-    here = desk(answer, asks_not_to_be_called=asks)
+    here = harness(answer, asks_not_to_be_called=asks)
     nursery.start_soon(here.call().run)
     here.line.carrier_says(PLEASE)
     assert await here.line.hear() == "Understood."
@@ -458,7 +458,7 @@ async def test_who_asks_not_to_be_called_is_on_the_list_before_the_client_hears_
 
 async def test_a_list_that_fails_for_a_while_does_not_end_the_call(autojump_clock: MockClock) -> None:
     """The failure is reported, the caller talks on, and the wish is on the list when the call is over."""
-    here = desk(saying("Understood."), asks_not_to_be_called=asks)
+    here = harness(saying("Understood."), asks_not_to_be_called=asks)
     here.opt_outs.failing = True
     async with trio.open_nursery() as both:
         both.start_soon(here.call().run)
@@ -473,7 +473,7 @@ async def test_a_list_that_fails_for_a_while_does_not_end_the_call(autojump_cloc
 
 async def test_a_list_that_never_works_takes_nothing_else_down(autojump_clock: MockClock) -> None:
     """Messages are stored and the record is closed; the list is tried until the epilogue's time is over."""
-    here = desk(silent, asks_not_to_be_called=asks)
+    here = harness(silent, asks_not_to_be_called=asks)
     here.opt_outs.failing = True
     began = trio.current_time()
     here.line.carrier_says(PLEASE, CallerGone(1000))
@@ -486,7 +486,7 @@ async def test_a_list_that_never_works_takes_nothing_else_down(autojump_clock: M
 
 async def test_cancelling_while_the_wish_is_stored_stores_it_in_the_epilogue(autojump_clock: MockClock) -> None:
     """A daemon that stops in that moment does not lose it."""
-    here = desk(silent, asks_not_to_be_called=asks)
+    here = harness(silent, asks_not_to_be_called=asks)
     stop_calling = here.opt_outs.stop_calling
     asked = trio.Event()
 
@@ -506,7 +506,7 @@ async def test_cancelling_while_the_wish_is_stored_stores_it_in_the_epilogue(aut
 
 async def test_without_a_list_and_an_alarm_clock_a_call_goes_on(autojump_clock: MockClock) -> None:
     """Both are optional: nobody is put anywhere, nobody is woken, and nothing breaks."""
-    here = desk(asks_not_to_be_called=asks)
+    here = harness(asks_not_to_be_called=asks)
     call = here.call(Availability.WAKEABLE)
     call.services = attrs.evolve(call.services, opt_outs=None, listeners=())
     here.line.carrier_says(PLEASE, CallerGone(1000))
@@ -519,7 +519,7 @@ async def test_without_a_list_and_an_alarm_clock_a_call_goes_on(autojump_clock: 
 
 async def test_a_carrier_that_never_closes_is_closed(autojump_clock: MockClock) -> None:
     """After `end` the call waits a bounded time for the line to go, then it is over."""
-    here = desk()
+    here = harness()
     call = here.call()
     call.inbox.post(HangUpRequested())
     with trio.fail_after(here.policy.line_close_cap + 1):
@@ -532,7 +532,7 @@ async def test_a_carrier_that_never_closes_is_closed(autojump_clock: MockClock) 
 
 async def test_a_flood_ends_this_call_and_keeps_its_words(autojump_clock: MockClock) -> None:
     """More events than the inbox holds: the call ends at its firewall with 1011, and what was owed is stored."""
-    here = desk(silent)
+    here = harness(silent)
     call = here.call()
     async with trio.open_nursery() as both:
         both.start_soon(call.run)
@@ -548,7 +548,7 @@ async def test_a_flood_ends_this_call_and_keeps_its_words(autojump_clock: MockCl
 
 async def test_a_store_that_fails_once_loses_nothing(autojump_clock: MockClock) -> None:
     """The caller is told that nobody is there, as ever, and the epilogue stores what was said."""
-    here = desk()
+    here = harness()
     call = here.call(Availability.AWAY)
     here.messages.failing = True
     async with trio.open_nursery() as both:
@@ -562,7 +562,7 @@ async def test_a_store_that_fails_once_loses_nothing(autojump_clock: MockClock) 
 
 async def test_a_message_that_was_refused_does_not_take_the_place_of_a_later_one(autojump_clock: MockClock) -> None:
     """The store has room again when the caller adds something: the message that is kept has both in it."""
-    here = desk()
+    here = harness()
     call = here.call(Availability.AWAY)
     here.messages.failing = True
     async with trio.open_nursery() as both:
@@ -578,7 +578,7 @@ async def test_a_message_that_was_refused_does_not_take_the_place_of_a_later_one
 
 async def test_a_store_that_refuses_everything_cuts_nobody(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Without a record, and without its words held, the client is asked and the caller hears the answer."""
-    here = desk(saying("Here I am."))
+    here = harness(saying("Here I am."))
     here.journal.failing = here.messages.failing = True
     nursery.start_soon(here.call().run)
     for words in ("Hello?", "Still there?", "And now?"):
@@ -599,7 +599,7 @@ async def test_only_a_durable_message_is_confirmed(
         heard.append(await answer.take_message("Call me.", ""))
         await answer.say("Done." if heard[-1] else "I try.")
 
-    here = desk(machine=record)
+    here = harness(machine=record)
     here.messages.seconds, here.messages.later = seconds, nursery
     nursery.start_soon(here.call(Availability.AWAY).run)
     here.line.carrier_says(UtteranceHeard("Call me."))
@@ -613,7 +613,7 @@ async def test_only_a_durable_message_is_confirmed(
 
 async def test_a_message_is_announced_when_the_call_is_over(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """The agent is told when nothing is added to the message any more, and not by calls that left none."""
-    here = desk()
+    here = harness()
     nursery.start_soon(here.call(Availability.AWAY).run)
     here.line.carrier_says(UtteranceHeard("Remember me."))
     await here.line.hear()
@@ -622,7 +622,7 @@ async def test_a_message_is_announced_when_the_call_is_over(nursery: trio.Nurser
     here.line.carrier_says(CallerGone(1000))
     await trio.testing.wait_all_tasks_blocked()
     assert here.news == [MessageLeft("my-client")]
-    silent_one = desk()
+    silent_one = harness()
     silent_one.line.carrier_says(CallerGone(1000))
     await silent_one.call().run()
     assert silent_one.news == []
@@ -632,7 +632,7 @@ async def test_a_message_that_is_stored_after_the_call_is_announced_again(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """Who looked when the call was over found nothing yet."""
-    here = desk()
+    here = harness()
     here.messages.seconds, here.messages.later = 60, nursery
     here.line.carrier_says(UtteranceHeard("Remember me."), CallerGone(1000))
     await here.call(Availability.AWAY).run()
@@ -643,7 +643,7 @@ async def test_a_message_that_is_stored_after_the_call_is_announced_again(
 
 async def test_a_store_that_never_answers_holds_the_end_for_a_bounded_time(autojump_clock: MockClock) -> None:
     """The epilogue gives up after its time and says so."""
-    here = desk()
+    here = harness()
     here.messages.failing = True
     call = here.call(Availability.AWAY)
     here.line.carrier_says(UtteranceHeard("Remember me."), CallerGone(1000))
@@ -655,7 +655,7 @@ async def test_a_store_that_never_answers_holds_the_end_for_a_bounded_time(autoj
 
 async def test_cancelling_the_call_stores_what_is_owed(autojump_clock: MockClock) -> None:
     """A daemon that is stopped at once around a live call still keeps the caller's words."""
-    here = desk(silent)
+    here = harness(silent)
     async with trio.open_nursery() as around:
         around.start_soon(here.call().run)
         here.line.carrier_says(UtteranceHeard("Remember me."))
@@ -667,7 +667,7 @@ async def test_cancelling_the_call_stores_what_is_owed(autojump_clock: MockClock
 
 async def test_cancelling_in_the_middle_of_a_write_stores_it_once(autojump_clock: MockClock) -> None:
     """The command that was under way is performed again in the epilogue; its key makes that harmless."""
-    here = desk()
+    here = harness()
     here.messages.seconds = 1
     async with trio.open_nursery() as around:
         around.start_soon(here.call(Availability.AWAY).run)
@@ -679,7 +679,7 @@ async def test_cancelling_in_the_middle_of_a_write_stores_it_once(autojump_clock
 
 async def test_a_line_that_breaks_while_we_speak_ends_the_call(autojump_clock: MockClock) -> None:
     """A write that fails is a hang-up, even before the reader learns of it."""
-    here = desk(saying("Hello."))
+    here = harness(saying("Hello."))
     here.line.breaks = True
     here.line.carrier_says(UtteranceHeard("Hi."))
     with trio.fail_after(1):
@@ -689,7 +689,7 @@ async def test_a_line_that_breaks_while_we_speak_ends_the_call(autojump_clock: M
 
 async def test_refusals_of_the_carrier_and_rejected_frames_are_reported(autojump_clock: MockClock) -> None:
     """They reach whoever logs and counts, and change nothing else."""
-    here = desk()
+    here = harness()
     here.line.carrier_says(CarrierFailed("Invalid voice"), FrameRejected("not_json"), CallerGone(1000))
     await here.call().run()
     assert (here.observer.refused, here.observer.rejected) == (["Invalid voice"], ["not_json"])

@@ -1219,8 +1219,8 @@ def test_the_client_is_told_who_picked_up() -> None:
 
 def leaving(message: str, availability: Availability = HERE, **call: object) -> Talk:
     """Make a call that leaves a message with a voicemail."""
-    wish = {"direction": OUTBOUND, "voicemail": Voicemail.LEAVE_MESSAGE, "for_voicemail": message}
-    return Talk(availability, answering_machine=True, policy=None, **(wish | call))
+    screening = {"direction": OUTBOUND, "voicemail": Voicemail.LEAVE_MESSAGE, "for_voicemail": message}
+    return Talk(availability, answering_machine=True, policy=None, **(screening | call))
 
 
 def test_a_voicemail_gets_the_message_meant_for_it() -> None:
@@ -1231,7 +1231,7 @@ def test_a_voicemail_gets_the_message_meant_for_it() -> None:
     assert talk.call.summary.outcome == "voicemail"
 
 
-@pytest.mark.parametrize("for_voicemail", ["", "Not for this wish."])
+@pytest.mark.parametrize("for_voicemail", ["", "Not for this request."])
 def test_a_voicemail_is_hung_up_on_in_the_middle_of_a_word(for_voicemail: str) -> None:
     """The call ends at once and nothing more is said, even while the client talks; its announcement needs no answer."""
     talk = Talk(direction=OUTBOUND, greeting="Hello, this is your assistant.", for_voicemail=for_voicemail)
@@ -1447,7 +1447,7 @@ def test_opting_out_works_in_each_phase(talk: Talk) -> None:
 
 
 def test_opting_out_works_after_the_client_has_hung_up() -> None:
-    """Words over the client's goodbye are not kept, but this wish is."""
+    """Words over the client's goodbye are not kept, but this request is."""
     talk = Talk(direction=OUTBOUND, policy=ASKS)
     talk(HangUpRequested("Goodbye then."))
     assert talk.caller(PLEASE) == [StopCalling()]

@@ -56,8 +56,8 @@ class Walk:
 
     def __init__(self, availability: Availability, *, answering_machine: bool = True, **call: object) -> None:
         self.now = 0.0
-        wish = {"voicemail": Voicemail.LEAVE_MESSAGE, "for_voicemail": "Call me back."}
-        info = call_info(**(wish | call))
+        request = {"voicemail": Voicemail.LEAVE_MESSAGE, "for_voicemail": "Call me back."}
+        info = call_info(**(request | call))
         self.call = Conversation(
             info, Policy(has_answering_machine=answering_machine), availability=availability, now=0.0
         )
@@ -223,12 +223,12 @@ WALKS = {
 @pytest.mark.parametrize(
     ("phase", "walk"),
     {
-        S: lambda **wish: Walk(HERE, screened=True, **wish),
-        L: lambda **wish: Walk(HERE, **wish),
-        W: lambda **wish: Walk(LOST, **wish).spoke(),
-        A: lambda **wish: Walk(HERE, **wish).spoke(),
-        U: lambda **wish: Walk(AWAY, **wish).spoke(),
-        G: lambda **wish: Walk(HERE, **wish).limit(),
+        S: lambda **request: Walk(HERE, screened=True, **request),
+        L: lambda **request: Walk(HERE, **request),
+        W: lambda **request: Walk(LOST, **request).spoke(),
+        A: lambda **request: Walk(HERE, **request).spoke(),
+        U: lambda **request: Walk(AWAY, **request).spoke(),
+        G: lambda **request: Walk(HERE, **request).limit(),
     }.items(),
 )
 @pytest.mark.parametrize(("voicemail", "target"), [(Voicemail.HANG_UP, E), (Voicemail.LEAVE_MESSAGE, G)])

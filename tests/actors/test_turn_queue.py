@@ -111,7 +111,7 @@ async def open_room(options: TurnQueueOptions = OPTIONS) -> AsyncIterator[Room]:
 
 async def take(room: Room, client: str, call_sid: str = "") -> Utterance:
     """Wait for words, which must come."""
-    given = await room.queue.next_words(client, call_sid)
+    given = await room.queue.next_utterance(client, call_sid)
     assert given is not None
     return given
 
@@ -128,7 +128,7 @@ async def test_waiting_for_words_is_presence(autojump_clock: MockClock) -> None:
 
         nursery.start_soon(look)
         await trio.sleep(0.5)
-        assert await room.queue.next_words("one", within=5) is None
+        assert await room.queue.next_utterance("one", within=5) is None
     assert seen == [Availability.AWAY, Availability.HERE, Availability.JUST_LOST, Availability.AWAY]
 
 
@@ -140,7 +140,7 @@ async def test_a_wait_that_is_cut_off_is_no_presence(nursery: trio.Nursery) -> N
         await room.queue.say("one", "CA1", 1, "Good morning.")
         await wait_all_tasks_blocked()
         with trio.move_on_after(0.01):
-            await room.queue.next_words("one")
+            await room.queue.next_utterance("one")
         assert room.availability is Availability.AWAY
 
 
@@ -151,7 +151,7 @@ async def test_a_wait_that_is_cut_off_leaves_words_in_hand(nursery: trio.Nursery
         nursery.start_soon(room.queue.respond, words("Hello?"), ear)
         await take(room, "one")
         with trio.move_on_after(0.01):
-            await room.queue.next_words("one")
+            await room.queue.next_utterance("one")
         assert room.availability is Availability.HERE
         await room.queue.say("one", "CA1", 1, "Good morning.")
         await wait_all_tasks_blocked()
@@ -170,10 +170,10 @@ async def test_who_is_late_is_here_again(nursery: trio.Nursery) -> None:
 async def test_one_of_several_waits_that_is_cut_off_changes_nothing(nursery: trio.Nursery) -> None:
     """A client with another tool call under way is here."""
     async with open_room() as room:
-        nursery.start_soon(room.queue.next_words, "one")
+        nursery.start_soon(room.queue.next_utterance, "one")
         await wait_all_tasks_blocked()
         with trio.move_on_after(0.01):
-            await room.queue.next_words("one")
+            await room.queue.next_utterance("one")
         assert room.availability is Availability.HERE
         nursery.cancel_scope.cancel()
 
@@ -186,7 +186,7 @@ async def test_words_that_are_answered_are_not_given_again(nursery: trio.Nursery
         await take(room, "one")
         await room.queue.say("one", "CA1", 1, "Good morning.")
         with trio.move_on_after(0.05) as waited:
-            await room.queue.next_words("one", "CA1")
+            await room.queue.next_utterance("one", "CA1")
         assert waited.cancelled_caught
         nursery.cancel_scope.cancel()
 
@@ -312,7 +312,7 @@ async def test_a_named_call_is_waited_for_alone(nursery: trio.Nursery, autojump_
     """Who names a call gets only its words, and learns when it is over."""
     async with open_room() as room:
         nursery.start_soon(room.queue.respond, words("I am CA1."), Ear())
-        assert await room.queue.next_words("one", "CA2", within=5) is None
+        assert await room.queue.next_utterance("one", "CA2", within=5) is None
 
         async def end() -> None:
             await trio.sleep(1)
@@ -320,7 +320,7 @@ async def test_a_named_call_is_waited_for_alone(nursery: trio.Nursery, autojump_
 
         nursery.start_soon(end)
         with pytest.raises(CallOver):
-            await room.queue.next_words("one", "CA2")
+            await room.queue.next_utterance("one", "CA2")
         nursery.cancel_scope.cancel()
 
 

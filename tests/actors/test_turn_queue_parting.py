@@ -15,7 +15,7 @@ from tests.actors.test_turn_queue import AGENT, OPTIONS, Ear, Room, open_room, t
 async def take_and_part(room: Room, client: str, call_sid: str = "") -> Utterance:
     """Take words, as a session does that ends with its tool call."""
     given = await take(room, client, call_sid)
-    room.queue.part(client)
+    room.queue.detach(client)
     return given
 
 
@@ -32,7 +32,7 @@ async def test_words_are_answered_under_another_key(
             await trio.sleep(thinks)
             assert room.availability is Availability.HERE
             assert await room.queue.say(f"session {turn + 1}", "CA1", turn, "Yes.")
-            room.queue.part(f"session {turn + 1}")
+            room.queue.detach(f"session {turn + 1}")
             await wait_all_tasks_blocked()
             assert ear.heard == ["Yes."]
 
@@ -73,7 +73,7 @@ async def test_an_answer_that_is_repeated_under_another_key_is_harmless(nursery:
         assert await room.queue.say("two", "CA1", 1, "Good morning.")
         with pytest.raises(TurnTaken):
             await room.queue.say("three", "CA1", 1, "Good morning.")
-        room.queue.part("two")
+        room.queue.detach("two")
         assert not await room.queue.say("three", "CA1", 1, "Good morning.")
         await wait_all_tasks_blocked()
         assert ear.heard == ["Good morning."]
@@ -85,7 +85,7 @@ async def test_the_next_words_are_free_at_once(autojump_clock: MockClock, nurser
         nursery.start_soon(room.queue.respond, words("First."), Ear())
         await take_and_part(room, "one")
         await room.queue.say("two", "CA1", 1, "Yes.")
-        room.queue.part("two")
+        room.queue.detach("two")
         nursery.start_soon(room.queue.respond, words("Second.", turn=2), Ear())
         began = trio.current_time()
         assert (await take(room, "three")).request.turn == 2
@@ -134,7 +134,7 @@ async def test_a_call_is_claimed_and_then_had_under_another_key(nursery: trio.Nu
         await take(room, "standing")
         for session in ("one", "two"):  # claimed twice: it was still taken from the same client
             room.claim(session)
-            room.queue.part(session)
+            room.queue.detach(session)
         assert room.claimant is room.queue
         with pytest.raises(TurnTaken):
             await room.queue.say("standing", "CA1", 1, "Me.")
@@ -151,7 +151,7 @@ async def test_who_waits_has_not_parted(nursery: trio.Nursery) -> None:
     async with open_room() as room:
         nursery.start_soon(room.queue.respond, words("Hello?"), Ear())
         await take_and_part(room, "shared")
-        nursery.start_soon(room.queue.next_words, "shared")
+        nursery.start_soon(room.queue.next_utterance, "shared")
         await wait_all_tasks_blocked()
         with pytest.raises(TurnTaken):
             await room.queue.say("other", "CA1", 1, "Me.")

@@ -45,7 +45,7 @@ async def test_nothing_is_left_of_calls_that_are_over(autojump_clock: MockClock,
         async with trio.open_nursery() as turn:
             turn.start_soon(queues.of("my-client").respond, words("Hello?", call_sid=call_sid), Ear())
             await wait_all_tasks_blocked()
-            assert await queues.of("my-client").next_words("one") is not None
+            assert await queues.of("my-client").next_utterance("one") is not None
             await queues.of("my-client").say("one", call_sid, 1, "Yes.")
         assert len(queues) == 1
         queues.calls.end(AGENT, call_sid)

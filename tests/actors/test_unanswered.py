@@ -60,8 +60,8 @@ def test_answered_words_are_not_left() -> None:
 def test_a_note_is_asked_about_and_never_left() -> None:
     """What the client was told stands until it is answered, and is nobody's utterance."""
     account = account_of()
-    account.note_stands = True
-    assert (account.is_asked, account.utterance_stands, account.in_hand) == (True, False, False)
+    account.note_is_pending = True
+    assert (account.is_asked, account.utterance_is_pending, account.in_hand) == (True, False, False)
     assert account.answered() is None
     assert not account.is_asked
 
@@ -70,11 +70,11 @@ def test_an_utterance_stands_before_a_note() -> None:
     """A client that claims the call answers what the caller said last, though it was left as a message before."""
     account = account_of()
     account.hold(1, "Hello?")
-    assert account.utterance_stands
+    assert account.utterance_is_pending
     account.leave(Reason.CLIENT_ABSENT)
-    assert not account.utterance_stands
-    account.note_stands = True
-    assert account.utterance_stands
+    assert not account.utterance_is_pending
+    account.note_is_pending = True
+    assert account.utterance_is_pending
 
 
 def test_what_waits_for_the_caller_to_come_back_is_no_message_yet() -> None:
@@ -82,11 +82,11 @@ def test_what_waits_for_the_caller_to_come_back_is_no_message_yet() -> None:
     account = account_of()
     account.hold(1, "Hello?")
     account.leave(Reason.UNANSWERED, unless_back=True)
-    assert (account.is_left, account.is_left_for_good) == (True, False)
+    assert (account.is_left, account.is_final_message) == (True, False)
     before = account_of()
     before.leave(Reason.CLIENT_ABSENT)
     before.leave(Reason.UNANSWERED, unless_back=True)
-    assert before.is_left_for_good
+    assert before.is_final_message
 
 
 def test_the_first_reason_is_kept() -> None:

@@ -51,13 +51,13 @@ class CheckFailed(Exception):
         self.fix = fix
 
 
-class CannotTell(CheckFailed):
+class Undetermined(CheckFailed):
     """Why it could not be found out, which is no fault of this relay's."""
 
     verdict = Verdict.UNKNOWN
 
 
-class NothingToAsk(CheckFailed):
+class NotApplicable(CheckFailed):
     """Why there is nothing to look at, and what that means to callers."""
 
     verdict = Verdict.SKIPPED
@@ -65,7 +65,7 @@ class NothingToAsk(CheckFailed):
 
 @attrs.frozen(kw_only=True)
 class Check:
-    """One check: `look` returns what is well in a sentence, or raises `CheckFailed`, `CannotTell` or a `RelayError`.
+    """One check: `look` returns what is well in a sentence, or raises `CheckFailed`, `Undetermined` or a `RelayError`.
 
     It is skipped unless all settings that it `needs` are set, and unless the check `after` which it comes was fine.
     `consequence` says what it means to callers when it is skipped for a setting. When it takes too long, `silence` is

@@ -15,7 +15,7 @@ from relay import local as local_mode
 from relay.agent import Agent
 from relay.cli.checks import own_numbers as numbers
 from relay.cli.checks import reach, vendors
-from relay.cli.checks.check import CannotTell, Check, CheckFailed, Finding, NothingToAsk, Verdict
+from relay.cli.checks.check import Check, CheckFailed, Finding, NotApplicable, Undetermined, Verdict
 from relay.errors import SettingsError
 from relay.http import descriptors
 from relay.running import find_daemon
@@ -146,11 +146,11 @@ async def _answering_machine(settings: Settings) -> str:
     is_on = None if daemon is None or daemon.live is None else daemon.live.get("answeringMachine")
     if not settings.anthropic_api_key:
         if is_on:
-            raise NothingToAsk(
+            raise NotApplicable(
                 "Not set here: ANTHROPIC_API_KEY. The daemon was started with one, and its answering machine is on.",
                 "To have the key checked, set it in this terminal too, or in .env.",
             )
-        raise NothingToAsk(
+        raise NotApplicable(
             "Not set: ANTHROPIC_API_KEY.",
             "There is no answering machine: callers whose client is away hear that nobody is available.",
         )
@@ -182,7 +182,7 @@ async def _voices(settings: Settings) -> str:
     if gaps := lacking(settings.default_voice_language):
         doubts.append(f"DEFAULT_VOICE_LANGUAGE ({settings.default_voice_language}): {gaps}.")
     if doubts:
-        raise CannotTell(f"Calls may fail at once in the language of {' '.join(doubts)}", "Only a call can show.")
+        raise Undetermined(f"Calls may fail at once in the language of {' '.join(doubts)}", "Only a call can show.")
     return "Every language and voice has the form that the carrier takes."
 
 
@@ -221,8 +221,10 @@ CHECKS = (
     ),
     Check(name="signature", look=reach.signature, needs=("twilio_auth_token",), after="public_url"),
     Check(name="upgrade", look=reach.upgrade, after="signature", if_silent=reach.FORWARD_UPGRADES),
-    Check(name="carrier", look=vendors.carrier, needs=("twilio_account_sid", "twilio_auth_token"), silence=CannotTell),
-    Check(name="anthropic", look=_answering_machine, silence=CannotTell),
+    Check(
+        name="carrier", look=vendors.carrier, needs=("twilio_account_sid", "twilio_auth_token"), silence=Undetermined
+    ),
+    Check(name="anthropic", look=_answering_machine, silence=Undetermined),
     Check(name="agents", look=_agents, after="database"),
     Check(name="voices", look=_voices, after="agents"),
     Check(
@@ -230,7 +232,7 @@ CHECKS = (
         look=numbers.webhooks,
         needs=("twilio_account_sid", "twilio_auth_token", "public_url"),
         after="agents",
-        silence=CannotTell,
+        silence=Undetermined,
     ),
     Check(
         name="elevenlabs",
@@ -238,7 +240,7 @@ CHECKS = (
         needs=("elevenlabs_api_key",),
         consequence="Voice messages are spoken by another engine.",
         after="database",
-        silence=CannotTell,
+        silence=Undetermined,
     ),
 )
 """In the order in which they are told; a check comes later than the one that it depends on."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from relay.agent import Agent
-from relay.cli.checks.check import CannotTell, CheckFailed
+from relay.cli.checks.check import CheckFailed, Undetermined
 from relay.settings import Settings
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import open_database
@@ -15,7 +15,7 @@ from relay.twilio.urls import CarrierUrls
 
 
 async def webhooks(settings: Settings) -> str:
-    """Ask the carrier for each agent's number. Raises `CheckFailed` and `CannotTell`."""
+    """Ask the carrier for each agent's number. Raises `CheckFailed` and `Undetermined`."""
     async with open_database(settings.database_url) as database:
         registered = await AgentRegistry(database).list()
     numbered = [each for each in registered if each.number]
@@ -27,12 +27,12 @@ async def webhooks(settings: Settings) -> str:
             wrong = [await _wrong(carrier, settings, each, each.number or "") for each in numbered]
             stray = await _stray(carrier, settings, registered)
         except CarrierRefused as refusal:
-            raise CannotTell(f"The carrier does not say where the numbers lead. {refusal}") from None
+            raise Undetermined(f"The carrier does not say where the numbers lead. {refusal}") from None
     faults = [each for each in wrong if each is not None]
     if faults:
         raise CheckFailed(" ".join(detail for detail, _fix in faults), " ".join(fix for _detail, fix in faults))
     if stray:
-        raise CannotTell(stray)
+        raise Undetermined(stray)
     without = len(registered) - len(numbered)
     told = f" Agents without a number, of which only a call can show it: {without}." if without else ""
     return f"Numbers that lead to their agent's webhook: {len(numbered)}.{told}"

@@ -100,7 +100,7 @@ async def upgrade(settings: Settings) -> str:
         # The library leaves its stream open when the other side hung up first; so it is closed here.
         async with stream, trio.open_nursery() as nursery:
             line = await wrap_client_stream(nursery, stream, address.netloc, address.path, extra_headers=headers)
-            closed_with = await _be_turned_away(line)
+            closed_with = await _expect_refusal(line)
             nursery.cancel_scope.cancel("told")
     except* ConnectionRejected as group:
         refused = next(each.status_code for each in chain(group) if isinstance(each, ConnectionRejected))
@@ -120,7 +120,7 @@ async def upgrade(settings: Settings) -> str:
     return "A signed upgrade is accepted, and closed for want of a ticket, as it should be."
 
 
-async def _be_turned_away(line: WebSocketConnection) -> int | None:
+async def _expect_refusal(line: WebSocketConnection) -> int | None:
     """Return the code with which the socket is closed; None when something else is said.
 
     Any frame but `setup` has the daemon close at once; for the first one it waits ten seconds.

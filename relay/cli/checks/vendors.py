@@ -9,7 +9,7 @@ from urllib.parse import quote
 import anthropic
 import httpx2
 
-from relay.cli.checks.check import CannotTell, CheckFailed
+from relay.cli.checks.check import CheckFailed, Undetermined
 from relay.cli.checks.network import NETWORK_ERRORS, json_object, reason
 from relay.settings import Settings
 from relay.speech.engines.elevenlabs import error_words
@@ -24,7 +24,7 @@ _SEE_CONSOLE = "See the Twilio console for what the carrier wants."
 
 
 async def carrier(settings: Settings) -> str:
-    """Fetch the account from the carrier's REST API. Raises `CheckFailed` and `CannotTell`.
+    """Fetch the account from the carrier's REST API. Raises `CheckFailed` and `Undetermined`.
 
     Source: the vendor's page on the Account resource, `GET /2010-04-01/Accounts/{Sid}.json`.
     """
@@ -34,7 +34,7 @@ async def carrier(settings: Settings) -> str:
         async with httpx2.AsyncClient(timeout=None) as http:
             response = await http.get(url, auth=(sid, token))
     except NETWORK_ERRORS as error:
-        raise CannotTell(f"The carrier cannot be reached: {reason(error)}.") from error
+        raise Undetermined(f"The carrier cannot be reached: {reason(error)}.") from error
     if json_object(response).get("code") in SUSPENDED_CODES:
         raise CheckFailed(_SUSPENDED, _SEE_CONSOLE)
     if response.status_code in {401, 403, 404}:
@@ -44,7 +44,7 @@ async def carrier(settings: Settings) -> str:
         )
     account = json_object(response)
     if not response.is_success or "status" not in account:
-        raise CannotTell(f"The carrier's answer ({response.status_code}) does not say.", "Try again later.")
+        raise Undetermined(f"The carrier's answer ({response.status_code}) does not say.", "Try again later.")
     if account["status"] != "active":
         raise CheckFailed(_SUSPENDED, _SEE_CONSOLE)
     trial = " It is a trial account, which may not be allowed to use ConversationRelay."
@@ -54,7 +54,7 @@ async def carrier(settings: Settings) -> str:
 async def answering_machine(settings: Settings) -> str:
     """Ask for the model that takes messages, which tells of the key and of the model at once.
 
-    Raises `CheckFailed` and `CannotTell`. Source: the vendor's page "Get a Model", which also takes
+    Raises `CheckFailed` and `Undetermined`. Source: the vendor's page "Get a Model", which also takes
     the short names of models.
     """
     model = settings.answering_machine_model
@@ -70,24 +70,24 @@ async def answering_machine(settings: Settings) -> str:
         ) from error
     except anthropic.NotFoundError as error:
         if settings.anthropic_base_url:
-            raise CannotTell("ANTHROPIC_BASE_URL does not say which models it has.") from error
+            raise Undetermined("ANTHROPIC_BASE_URL does not say which models it has.") from error
         raise CheckFailed(
             f"There is no model {model} for this key.", "Set ANSWERING_MACHINE_MODEL to another one."
         ) from error
     except anthropic.APIStatusError as error:
-        raise CannotTell(f"Anthropic's answer ({error.status_code}) does not say.", "Try again later.") from error
+        raise Undetermined(f"Anthropic's answer ({error.status_code}) does not say.", "Try again later.") from error
     except (anthropic.AnthropicError, ValueError) as error:
-        raise CannotTell("Anthropic cannot be reached.", "Check ANTHROPIC_BASE_URL and the network.") from error
+        raise Undetermined("Anthropic cannot be reached.", "Check ANTHROPIC_BASE_URL and the network.") from error
     # The library hands on as a plain string what did not come as JSON.
     if not isinstance(getattr(found, "id", None), str):
-        raise CannotTell("Something else than Anthropic answers.", "Check ANTHROPIC_BASE_URL and the network.")
+        raise Undetermined("Something else than Anthropic answers.", "Check ANTHROPIC_BASE_URL and the network.")
     return f"The key is good, and has {model}."
 
 
 async def speech(settings: Settings) -> str:
     """Ask ElevenLabs for the account's credit and for each voice that voice messages are to be spoken with.
 
-    Raises `CheckFailed` and `CannotTell`. Source: the vendor's pages "Get user subscription" and "Get voice".
+    Raises `CheckFailed` and `Undetermined`. Source: the vendor's pages "Get user subscription" and "Get voice".
     """
     voices = await _voices_of_messages(settings)
     headers = {"xi-api-key": settings.elevenlabs_api_key or ""}
@@ -96,7 +96,7 @@ async def speech(settings: Settings) -> str:
             account = await http.get("/v1/user/subscription")
             answers = {voice: await http.get(f"/v1/voices/{quote(voice, safe='')}") for voice in voices}
     except NETWORK_ERRORS as error:
-        raise CannotTell(f"ElevenLabs cannot be reached: {reason(error)}.", "Check ELEVENLABS_BASE_URL.") from error
+        raise Undetermined(f"ElevenLabs cannot be reached: {reason(error)}.", "Check ELEVENLABS_BASE_URL.") from error
     refused = [
         each for each in (account, *answers.values()) if each.status_code in {401, 403} and not _is_limited(each)
     ]
@@ -115,7 +115,7 @@ async def speech(settings: Settings) -> str:
     if left is not None and left <= 0:
         raise CheckFailed("The ElevenLabs account has no credit left.", "Buy more, or wait for its next month.")
     if left is None or any(not each.is_success for each in answers.values()):
-        raise CannotTell(
+        raise Undetermined(
             "ElevenLabs takes the key, but does not tell all of credit and voices.",
             "If the key is limited, let it read the user and voices; else try again later.",
         )

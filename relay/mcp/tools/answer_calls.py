@@ -81,7 +81,7 @@ def answer_calls_tool(room: WaitingRoom, calls: Calls) -> TurnTool[AnswerCalls]:
                 so_far = await _say(room, call, so_far)
             if so_far.rounds >= MOST_ROUNDS:
                 return Answered(again=True, answered=so_far.answered)
-            words = await room.next_words(call, arguments.wait_seconds)
+            words = await room.next_utterance(call, arguments.wait_seconds)
             if words is None:
                 live = len(calls.live(call.agent.agent_id))
                 return Answered(again=True, answered=so_far.answered, waiting=True, live_calls=live)

@@ -48,7 +48,7 @@ Outcome = Result | types.InputRequiredResult
 """What a tool returns: one of its `results`, or a question that the client has to answer first (2026-07-28)."""
 
 
-async def _tell_nobody(_progress: float, _message: str) -> None:
+async def _send_nowhere(_progress: float, _message: str) -> None:
     await trio.lowlevel.checkpoint()
 
 
@@ -65,7 +65,7 @@ class ToolCall:
     client: str = ""
     session: McpSession | None = None
     answers_questions: bool = False
-    report: Callable[[float, str], Awaitable[None]] = _tell_nobody
+    report: Callable[[float, str], Awaitable[None]] = _send_nowhere
     state: str | None = None
     answers: Mapping[str, types.InputResponse] = attrs.field(factory=dict)
 

@@ -201,12 +201,12 @@ async def _listen(room: WaitingRoom, calls: Calls, call: ToolCall, arguments: Co
     if arguments.only_this_call:
         if not only:
             raise ToolError("bad_arguments", "onlyThisCall needs a callSid.")
-        if calls.find_going(agent_id, only) is None:
+        if calls.find_active(agent_id, only) is None:
             if arguments.say is None:
                 raise UnknownCall(only)
             return Over(call_sid=only, over=True)
     try:
-        words = await room.next_words(call, arguments.wait_seconds, call_sid=only)
+        words = await room.next_utterance(call, arguments.wait_seconds, call_sid=only)
     except CallOver:
         return Over(call_sid=only, over=True)
     if words is None:

@@ -7,7 +7,7 @@ import trio
 
 from relay.http.asgi import Receive, Send
 from relay.logs import report
-from relay.mcp.notifications import keep_informed
+from relay.mcp.notifications import notify_client
 from relay.mcp.tools.messages import AgentMessages
 from relay.mcp.transports.event_stream import HEADERS, Timing, end_response, hang_up, ping_while_quiet, write_events
 from relay.mcp.transports.http_session import HttpSession
@@ -33,7 +33,7 @@ async def serve_event_stream(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_watch, session, outbox, receive)
             nursery.start_soon(_ping, session, timing)
-            nursery.start_soon(keep_informed, session, messages)
+            nursery.start_soon(notify_client, session, messages)
             await write_events(outbox, send, timing.comment_interval)
             nursery.cancel_scope.cancel("the stream is over")
     except* Exception as errors:  # noqa: BLE001 - a fault in one stream must not end others

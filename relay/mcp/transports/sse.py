@@ -23,7 +23,7 @@ from relay.http.asgi import Receive, Scope, Send
 from relay.http.responses import Head, answer
 from relay.logs import report
 from relay.mcp.handshakes import HandshakeCache
-from relay.mcp.notifications import keep_informed
+from relay.mcp.notifications import notify_client
 from relay.mcp.session import McpSession
 from relay.mcp.tools.messages import AgentMessages
 from relay.mcp.transports.event_stream import HEADERS, Timing, end_response, hang_up, ping_while_quiet, write_events
@@ -110,7 +110,7 @@ class SseStream:
     async def _inform(self) -> None:
         await self.session.ready.wait()
         await self.book.remember(self.session, self.head)
-        await keep_informed(self.session, self.messages)
+        await notify_client(self.session, self.messages)
 
 
 async def come_back_later(send: Send) -> None:

@@ -58,9 +58,9 @@ class WaitingRoom:
             yield
         finally:
             if not call.shows_its_end:
-                self.queues.part(call.agent.agent_id, call.client)
+                self.queues.detach(call.agent.agent_id, call.client)
 
-    async def next_words(self, call: ToolCall, seconds: float, *, call_sid: str = "") -> Utterance | None:
+    async def next_utterance(self, call: ToolCall, seconds: float, *, call_sid: str = "") -> Utterance | None:
         """Wait so long for words that the client may have, of one call if named; None when there are none.
 
         Raises `CallOver`. Reports progress meanwhile. Cancelled, the client is taken for gone.
@@ -71,7 +71,7 @@ class WaitingRoom:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_show_progress, call)
             try:
-                words = await queue.next_words(call.client, call_sid, within=seconds)
+                words = await queue.next_utterance(call.client, call_sid, within=seconds)
             except CallOver as error:
                 over = error
             nursery.cancel_scope.cancel("the wait is over")

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from relay.attach.backoff import Ended, Pauses, keep_doing
+from relay.attach.backoff import Ended, Pauses, repeat_with_pauses
 
 PAUSES = Pauses(first=1.0, most=8.0, steady=10.0)
 
@@ -22,7 +22,7 @@ async def test_pauses_grow_up_to_their_limit(autojump_clock: trio.testing.MockCl
         raise Ended("no")
 
     with trio.move_on_after(1000):
-        await keep_doing(fail, PAUSES, lambda _why, pause: told.append(pause))
+        await repeat_with_pauses(fail, PAUSES, lambda _why, pause: told.append(pause))
     limits = itertools.chain([1, 2, 4], itertools.repeat(8))
     assert len(told) > 100
     assert all(0 <= pause <= limit for pause, limit in zip(told, limits, strict=False))
@@ -39,7 +39,7 @@ async def test_what_held_is_begun_again_at_once(autojump_clock: trio.testing.Moc
         raise Ended("over")
 
     with trio.move_on_after(10**6):
-        await keep_doing(work, PAUSES, lambda why, pause: told.append((why, pause)))
+        await repeat_with_pauses(work, PAUSES, lambda why, pause: told.append((why, pause)))
     assert told[5] == ("over", 0.0)
     assert told[6][1] <= 1.0
 
@@ -52,4 +52,4 @@ async def test_any_other_error_is_the_end() -> None:
         raise KeyError("bug")
 
     with pytest.raises(KeyError):
-        await keep_doing(crash, PAUSES, lambda _why, _pause: None)
+        await repeat_with_pauses(crash, PAUSES, lambda _why, _pause: None)

@@ -18,7 +18,7 @@ from tests.relay.attach.attach_fakes import LIMIT, KeptReport, Said, a_turn
 
 
 @attrs.define(eq=False)
-class AtTheDesk:
+class TypingPerson:
     """A person's brain, the keyboard it reads, and whether the person has left."""
 
     brain: PersonBrain
@@ -32,16 +32,16 @@ class AtTheDesk:
 
 
 @asynccontextmanager
-async def at_the_desk() -> AsyncIterator[AtTheDesk]:
+async def typing_person() -> AsyncIterator[TypingPerson]:
     """Seat a person for the length of the block."""
     reading, writing = os.pipe()
     report, left = KeptReport(), trio.Event()
     try:
         with trio.fail_after(LIMIT):
             async with open_person_brain(reading, report, left.set) as brain:
-                desk = AtTheDesk(brain, report, left, writing)
-                yield desk
-                if desk.keyboard != -1:
+                person = TypingPerson(brain, report, left, writing)
+                yield person
+                if person.keyboard != -1:
                     os.close(writing)
     finally:
         os.close(reading)
@@ -49,53 +49,53 @@ async def at_the_desk() -> AsyncIterator[AtTheDesk]:
 
 async def test_a_line_typed_is_the_answer() -> None:
     """The person is asked, and what is typed up to the end of the line is spoken."""
-    async with at_the_desk() as desk, trio.open_nursery() as nursery:
+    async with typing_person() as person, trio.open_nursery() as nursery:
 
         async def ask() -> None:
-            assert await desk.brain.answer(a_turn("Hello?"), Said().say) == "Good morning."
+            assert await person.brain.answer(a_turn("Hello?"), Said().say) == "Good morning."
 
         nursery.start_soon(ask)
-        await desk.report.wait_for("asked")
-        desk.type("\n  Good ")
-        desk.type("morning. \n")
+        await person.report.wait_for("asked")
+        person.type("\n  Good ")
+        person.type("morning. \n")
 
 
 async def test_calls_come_one_after_the_other() -> None:
     """The second caller's turn is put to the person when the first one is answered."""
     answers: dict[str, str] = {}
-    async with at_the_desk() as desk, trio.open_nursery() as nursery:
+    async with typing_person() as person, trio.open_nursery() as nursery:
 
         async def ask(call: str) -> None:
-            answers[call] = await desk.brain.answer(a_turn(call=call), Said().say)
+            answers[call] = await person.brain.answer(a_turn(call=call), Said().say)
 
         for call in ("CA1", "CA2"):
             nursery.start_soon(ask, call)
         for times in (1, 2):
-            asked = await desk.report.wait_for("asked", times)
-            desk.type(f"To {asked['callSid']}\n")
+            asked = await person.report.wait_for("asked", times)
+            person.type(f"To {asked['callSid']}\n")
     assert answers == {"CA1": "To CA1", "CA2": "To CA2"}
 
 
 async def test_a_line_for_nobody_is_told() -> None:
     """What is typed while nobody waits is not kept for the next caller."""
-    async with at_the_desk() as desk:
-        desk.type("Too late\n")
-        await desk.report.wait_for("unasked")
+    async with typing_person() as person:
+        person.type("Too late\n")
+        await person.report.wait_for("unasked")
 
 
 async def test_the_end_of_input_is_leaving() -> None:
     """Ctrl-D refuses the turn in hand and ends it all."""
-    async with at_the_desk() as desk, trio.open_nursery() as nursery:
+    async with typing_person() as person, trio.open_nursery() as nursery:
 
         async def ask() -> None:
             with pytest.raises(BrainFailed, match="left"):
-                await desk.brain.answer(a_turn(), Said().say)
+                await person.brain.answer(a_turn(), Said().say)
 
         nursery.start_soon(ask)
-        await desk.report.wait_for("asked")
-        os.close(desk.keyboard)
-        desk.keyboard = -1
-        await desk.left.wait()
+        await person.report.wait_for("asked")
+        os.close(person.keyboard)
+        person.keyboard = -1
+        await person.left.wait()
 
 
 async def test_a_file_can_be_the_keyboard(tmp_path: Path) -> None:
@@ -111,13 +111,13 @@ async def test_a_file_can_be_the_keyboard(tmp_path: Path) -> None:
 
 async def test_the_person_sees_how_much_time_is_left(autojump_clock: MockClock) -> None:
     """Five, three, two and one second before the time is over; points that have passed already are left out."""
-    async with at_the_desk() as desk, trio.open_nursery() as nursery:
-        nursery.start_soon(desk.brain.answer, a_turn("Hello?", seconds=4.5), Said().say)
+    async with typing_person() as person, trio.open_nursery() as nursery:
+        nursery.start_soon(person.brain.answer, a_turn("Hello?", seconds=4.5), Said().say)
         began = trio.current_time()
         told = []
         for times in (1, 2, 3):
-            left = await desk.report.wait_for("seconds_left", times)
+            left = await person.report.wait_for("seconds_left", times)
             told.append((left["seconds"], round(trio.current_time() - began, 1)))
         nursery.cancel_scope.cancel()
-    assert (await desk.report.wait_for("asked"))["seconds"] == 4.5
+    assert (await person.report.wait_for("asked"))["seconds"] == 4.5
     assert told == [(3, 1.5), (2, 2.5), (1, 3.5)]

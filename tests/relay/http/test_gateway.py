@@ -30,9 +30,11 @@ def page(name: str) -> AsgiApp:
     return app
 
 
-def gateway(pages: AsgiApp | None = None, mcp: AsgiApp | None = None, desk: FakeReception | None = None) -> Gateway:
+def gateway(
+    pages: AsgiApp | None = None, mcp: AsgiApp | None = None, reception: FakeReception | None = None
+) -> Gateway:
     """Return a gateway in front of these."""
-    voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), calls=cast("Calls", desk or FakeReception()))
+    voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), calls=cast("Calls", reception or FakeReception()))
     return Gateway(pages=pages or page("pages"), voice=voice, mcp=mcp, loggable=loggable)
 
 
@@ -68,15 +70,15 @@ async def test_without_an_mcp_app_the_pages_answer() -> None:
 
 async def test_the_voice_socket_gets_its_agent(autojump_clock: trio.testing.MockClock) -> None:
     """A signed upgrade with a ticket becomes this agent's call."""
-    desk = FakeReception()
-    await desk.register(IncomingCall(agent=ANNE, call_sid=sid()))
+    reception = FakeReception()
+    await reception.register(IncomingCall(agent=ANNE, call_sid=sid()))
     path = "/webhooks/anne/voice-ws"
     headers = {"x-twilio-signature": signature("wss://voice.example" + path)}
-    async with dial(gateway(desk=desk), path, headers=headers) as socket:
+    async with dial(gateway(reception=reception), path, headers=headers) as socket:
         await socket.say(
             '{"type":"setup","callSid":"CA00000000000000000000000000000001","customParameters":{"ticket":"ticket-of-CA00000000000000000000000000000001-0"}}'
         )
-    assert [info.agent_id for info in desk.connected] == ["anne"]
+    assert [info.agent_id for info in reception.connected] == ["anne"]
 
 
 @pytest.mark.parametrize(

@@ -145,13 +145,13 @@ class NoAgents:
 
 
 def carrier_app(
-    desk: FakeReception, transfers: FakeTransfers, agent: Agent = ANNE, *, agents: AgentDirectory | None = None
+    reception: FakeReception, transfers: FakeTransfers, agent: Agent = ANNE, *, agents: AgentDirectory | None = None
 ) -> QuartTrio:
     """Return the web app with the carrier's routes for this agent, or for those of a directory."""
     webhooks = CarrierWebhooks(
         checker=SignatureChecker(TOKEN, ORIGIN),
         agents=agents or Agents(agent),
-        reception=cast("Reception", desk),
+        reception=cast("Reception", reception),
         phrases=phrases_in,
         urls=CarrierUrls(ORIGIN),
         transfers=transfers,

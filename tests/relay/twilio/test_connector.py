@@ -33,7 +33,7 @@ async def test_an_address_that_counts_no_losses_has_lost_every_session() -> None
 
 async def test_an_agent_without_a_language_apologises_in_the_default_one() -> None:
     """What the carrier says for us is in the language that the settings name."""
-    desk = FakeReception(refusal=CallRefused("full", "no place"))
-    app = carrier_app(desk, FakeTransfers(), attrs.evolve(ANNE, language=None))
+    reception = FakeReception(refusal=CallRefused("full", "no place"))
+    app = carrier_app(reception, FakeTransfers(), attrs.evolve(ANNE, language=None))
     answer = await post_form(app, "/webhooks/anne/voice", {"CallSid": sid()})
     assert (answer.status, spoken(answer)) == (503, [("Say", "busy in en-US"), ("Hangup", None)])

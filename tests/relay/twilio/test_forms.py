@@ -34,10 +34,10 @@ FORM = {
 
 async def progress_of(form: dict[str, str], query: str = "") -> CallProgress:
     """Return what the reception is told when the carrier posts this form."""
-    desk = FakeReception()
-    answer = await post_form(carrier_app(desk, FakeTransfers()), STATUS + query, form)
+    reception = FakeReception()
+    answer = await post_form(carrier_app(reception, FakeTransfers()), STATUS + query, form)
     assert answer.status == 204
-    ((_agent_id, progress),) = desk.progress
+    ((_agent_id, progress),) = reception.progress
     return progress
 
 

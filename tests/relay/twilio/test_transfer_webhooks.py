@@ -35,7 +35,7 @@ PICKED_UP = {"CallSid": sid(2), "ParentCallSid": sid(), "CallStatus": "in-progre
 
 
 @pytest.fixture
-def desk() -> FakeReception:
+def reception() -> FakeReception:
     """Return a reception that admits every call."""
     return FakeReception()
 
@@ -47,22 +47,22 @@ def transfers() -> FakeTransfers:
 
 
 @pytest.fixture
-def app(desk: FakeReception, transfers: FakeTransfers) -> QuartTrio:
+def app(reception: FakeReception, transfers: FakeTransfers) -> QuartTrio:
     """Return the web app with the carrier's routes."""
-    return carrier_app(desk, transfers)
+    return carrier_app(reception, transfers)
 
 
 # ── the end of a transfer ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_caller_who_comes_back_is_connected_again(app: QuartTrio, desk: FakeReception) -> None:
+async def test_a_caller_who_comes_back_is_connected_again(app: QuartTrio, reception: FakeReception) -> None:
     """The next attempt has a ticket of its own, no greeting, and the note for whoever answers; nothing was lost."""
     answer = await post_form(app, f"{ENDED}?attempt=2&lost=1", DIALLED)
     connect, relay = connection(answer)
     assert connect.get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=3&lost=1"
     assert relay.get("welcomeGreeting") is None
     assert [parameter.get("value") for parameter in relay] == ["ticket-of-CA00000000000000000000000000000001-3"]
-    (call,) = desk.registered
+    (call,) = reception.registered
     assert (call.agent, call.call_sid, call.attempt, call.note, call.greeting) == (ANNE, sid(), 3, NOTE, "")
     assert (call.caller, call.called, call.direction) == ("+15550001111", "+15550002222", Direction.INBOUND)
 
@@ -129,60 +129,60 @@ async def test_a_completed_leg_with_a_duration_was_connected_where_the_carrier_d
     ],
 )
 async def test_what_is_not_of_its_form_counts_as_absent(
-    app: QuartTrio, desk: FakeReception, transfers: FakeTransfers, fields: dict[str, str], query: str
+    app: QuartTrio, reception: FakeReception, transfers: FakeTransfers, fields: dict[str, str], query: str
 ) -> None:
     """The transfer failed then, nobody spoke, and the caller is there, to be asked."""
     connection(await post_form(app, ENDED + query, {**DIALLED, "DialCallStatus": "failed", **fields}))
     assert transfers.results == [("anne", sid(), TransferOutcome.FAILED, "")]
-    assert [call.attempt for call in desk.registered] == [1]
+    assert [call.attempt for call in reception.registered] == [1]
 
 
 async def test_when_the_two_have_spoken_the_call_ends(
-    app: QuartTrio, desk: FakeReception, transfers: FakeTransfers
+    app: QuartTrio, reception: FakeReception, transfers: FakeTransfers
 ) -> None:
     """Without a note there is nothing to come back for; the call is over when the carrier says so."""
     transfers.note = None
     answer = await post_form(app, ENDED, {**DIALLED, "DialCallStatus": "completed", "DialBridged": "true"})
     assert (answer.status, verbs(answer)) == (200, [])
-    assert (desk.registered, desk.progress) == ([], [])
+    assert (reception.registered, reception.progress) == ([], [])
 
 
-async def test_a_caller_who_is_gone_is_not_connected_again(app: QuartTrio, desk: FakeReception) -> None:
+async def test_a_caller_who_is_gone_is_not_connected_again(app: QuartTrio, reception: FakeReception) -> None:
     """A call that is over gets no orders, even with a note, and its end is noted."""
     answer = await post_form(app, ENDED, {**DIALLED, "CallStatus": "completed"})
     assert (answer.status, verbs(answer)) == (200, [])
-    assert (desk.registered, desk.over) == ([], [sid()])
+    assert (reception.registered, reception.over) == ([], [sid()])
 
 
-async def test_a_caller_who_cannot_be_let_back_in_hears_an_apology(app: QuartTrio, desk: FakeReception) -> None:
+async def test_a_caller_who_cannot_be_let_back_in_hears_an_apology(app: QuartTrio, reception: FakeReception) -> None:
     """With 200, so that it is played."""
-    desk.refusal = CallRefused("draining", "the relay is stopping")
+    reception.refusal = CallRefused("draining", "the relay is stopping")
     answer = await post_form(app, ENDED, DIALLED)
     assert (answer.status, spoken(answer)) == (200, [("Say", "busy in de-DE"), ("Hangup", None)])
 
 
 async def test_an_end_that_cannot_be_noted_is_a_503(
-    app: QuartTrio, desk: FakeReception, transfers: FakeTransfers
+    app: QuartTrio, reception: FakeReception, transfers: FakeTransfers
 ) -> None:
     """The carrier is told; how the transfer went was noted before."""
-    desk.loss = StoreFailed("disk full")
+    reception.loss = StoreFailed("disk full")
     answer = await post_form(app, ENDED, {**DIALLED, "CallStatus": "completed"})
     assert (answer.status, answer.body, len(transfers.results)) == (503, b"", 1)
 
 
-async def test_the_transfer_of_a_removed_agent_is_not_found(app: QuartTrio, desk: FakeReception) -> None:
+async def test_the_transfer_of_a_removed_agent_is_not_found(app: QuartTrio, reception: FakeReception) -> None:
     """An agent that is gone by now has nobody to whom a caller could come back."""
     answer = await post_form(app, "/webhooks/removed/transfer-ended", DIALLED)
-    assert (answer.status, answer.body, desk.registered) == (404, b"", [])
+    assert (answer.status, answer.body, reception.registered) == (404, b"", [])
 
 
 async def test_the_end_of_a_removed_agents_transferred_call_is_noted(
-    app: QuartTrio, desk: FakeReception, transfers: FakeTransfers
+    app: QuartTrio, reception: FakeReception, transfers: FakeTransfers
 ) -> None:
     """That the call is over counts still."""
     answer = await post_form(app, "/webhooks/removed/transfer-ended", {**DIALLED, "CallStatus": "completed"})
     assert (answer.status, verbs(answer)) == (200, [])
-    assert [(agent_id, each.call_sid) for agent_id, each in desk.progress] == [("removed", sid())]
+    assert [(agent_id, each.call_sid) for agent_id, each in reception.progress] == [("removed", sid())]
     assert transfers.results == []
 
 
@@ -224,12 +224,12 @@ async def test_any_other_key_declines_it(app: QuartTrio, form: dict[str, str]) -
 
 @pytest.mark.parametrize("path", [WHISPER, WHISPER_ANSWER])
 async def test_a_whisper_changes_nothing(
-    app: QuartTrio, desk: FakeReception, transfers: FakeTransfers, path: str
+    app: QuartTrio, reception: FakeReception, transfers: FakeTransfers, path: str
 ) -> None:
     """It is about the called side's own call, even when that is over, and can be repeated."""
     for _ in range(2):
         await post_form(app, path, {**PICKED_UP, "CallStatus": "completed", "Digits": "1"})
-    assert (desk.registered, desk.progress, transfers.results) == ([], [], [])
+    assert (reception.registered, reception.progress, transfers.results) == ([], [], [])
 
 
 # ── who may ask ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -238,12 +238,12 @@ async def test_a_whisper_changes_nothing(
 @pytest.mark.parametrize("path", [ENDED, WHISPER, WHISPER_ANSWER, "/webhooks/nobody/transfer-ended"])
 @pytest.mark.parametrize("token", [None, "another-token"])
 async def test_without_the_carriers_signature_nothing_is_said(
-    app: QuartTrio, desk: FakeReception, transfers: FakeTransfers, path: str, token: str | None
+    app: QuartTrio, reception: FakeReception, transfers: FakeTransfers, path: str, token: str | None
 ) -> None:
     """An unsigned or wrongly signed webhook gets an empty 403, whether the agent exists or not."""
     answer = await post_form(app, path, {**DIALLED, "CallStatus": "completed", "Digits": "1"}, token=token)
     assert (answer.status, answer.body) == (403, b"")
-    assert (desk.registered, desk.progress, transfers.results) == ([], [], [])
+    assert (reception.registered, reception.progress, transfers.results) == ([], [], [])
 
 
 async def test_the_signature_covers_what_was_confirmed(app: QuartTrio, transfers: FakeTransfers) -> None:

@@ -39,10 +39,12 @@ def setup(**changes: object) -> str:
 
 
 @asynccontextmanager
-async def dialled(desk: FakeReception, *, headers: dict[str, str] = SIGNED, **how: Any) -> AsyncIterator[DialledSocket]:
+async def dialled(
+    reception: FakeReception, *, headers: dict[str, str] = SIGNED, **how: Any
+) -> AsyncIterator[DialledSocket]:
     """Register the call CA1 and dial its socket; the account is AC1."""
-    await desk.register(IncomingCall(agent=ANNE, call_sid=sid()))
-    voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), calls=cast("Calls", desk), account_sid="AC1")
+    await reception.register(IncomingCall(agent=ANNE, call_sid=sid()))
+    voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), calls=cast("Calls", reception), account_sid="AC1")
     with trio.fail_after(60):
         async with dial(partial(voice, "anne"), PATH, headers=headers, **how) as socket:
             yield socket
@@ -56,8 +58,8 @@ async def test_a_ticketed_setup_becomes_a_call(autojump_clock: trio.testing.Mock
         await line.speak(f"Hello {info.call_sid}", last=True)
         heard.append(await line.receive())
 
-    desk = FakeReception(on_connect=talk)
-    async with dialled(desk) as socket:
+    reception = FakeReception(on_connect=talk)
+    async with dialled(reception) as socket:
         await socket.say(setup())
         await socket.say('{"type":"prompt","voicePrompt":"Hi."}')
     assert heard == [UtteranceHeard("Hi.")]
@@ -114,20 +116,20 @@ async def test_anything_but_this_calls_setup_is_closed(
     frame: str, why: str, autojump_clock: trio.testing.MockClock
 ) -> None:
     """A wrong ticket, call or account, or another first frame, is a policy violation; the log says which."""
-    desk = FakeReception()
+    reception = FakeReception()
     with structlog.testing.capture_logs() as logs:
-        async with dialled(desk) as socket:
+        async with dialled(reception) as socket:
             await socket.say(frame)
     assert socket.outcome == ["accept", 1008]
-    assert desk.connected == []
+    assert reception.connected == []
     assert [each["why"] for each in logs] == [why]
 
 
 async def test_a_ticket_is_good_once(autojump_clock: trio.testing.MockClock) -> None:
     """A replayed upgrade and setup, signature and all, finds its ticket used."""
-    desk = FakeReception()
-    voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), calls=cast("Calls", desk), account_sid="AC1")
-    async with dialled(desk) as first:
+    reception = FakeReception()
+    voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), calls=cast("Calls", reception), account_sid="AC1")
+    async with dialled(reception) as first:
         await first.say(setup())
     async with dial(partial(voice, "anne"), PATH, headers=SIGNED) as replay:
         await replay.say(setup())
@@ -136,9 +138,9 @@ async def test_a_ticket_is_good_once(autojump_clock: trio.testing.MockClock) -> 
 
 async def test_a_ticket_is_good_for_its_agent_only(autojump_clock: trio.testing.MockClock) -> None:
     """The ticket of one agent's call does not open another agent's socket."""
-    desk = FakeReception()
-    await desk.register(IncomingCall(agent=ANNE, call_sid=sid()))
-    voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), calls=cast("Calls", desk))
+    reception = FakeReception()
+    await reception.register(IncomingCall(agent=ANNE, call_sid=sid()))
+    voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), calls=cast("Calls", reception))
     other = "/webhooks/bert/voice-ws"
     headers = {"x-twilio-signature": signature("wss://voice.example" + other)}
     async with dial(partial(voice, "bert"), other, headers=headers) as socket:
@@ -148,9 +150,9 @@ async def test_a_ticket_is_good_for_its_agent_only(autojump_clock: trio.testing.
 
 async def test_without_an_account_any_account_will_do(autojump_clock: trio.testing.MockClock) -> None:
     """A local daemon, which has no account, takes the carrier's word."""
-    desk = FakeReception()
-    await desk.register(IncomingCall(agent=ANNE, call_sid=sid()))
-    voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), calls=cast("Calls", desk))
+    reception = FakeReception()
+    await reception.register(IncomingCall(agent=ANNE, call_sid=sid()))
+    voice = VoiceSocket(checker=SignatureChecker(TOKEN, ORIGIN), calls=cast("Calls", reception))
     async with dial(partial(voice, "anne"), PATH, headers=SIGNED) as socket:
         await socket.say(setup(accountSid="whatever"))
     assert socket.outcome == ["accept", 1000]
@@ -167,11 +169,11 @@ async def test_a_socket_that_stays_silent_is_closed(autojump_clock: trio.testing
 
 async def test_a_carrier_that_leaves_before_its_setup_is_let_go(autojump_clock: trio.testing.MockClock) -> None:
     """Nothing is sent to a socket that is gone, and nothing breaks."""
-    desk = FakeReception()
-    async with dialled(desk) as socket:
+    reception = FakeReception()
+    async with dialled(reception) as socket:
         await socket.hang_up()
     assert socket.outcome == ["accept"]
-    assert desk.connected == []
+    assert reception.connected == []
 
 
 async def test_a_hang_up_reaches_the_call(autojump_clock: trio.testing.MockClock) -> None:

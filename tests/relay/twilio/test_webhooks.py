@@ -50,7 +50,7 @@ LOST = {
 
 
 @pytest.fixture
-def desk() -> FakeReception:
+def reception() -> FakeReception:
     """Return a reception that admits every call."""
     return FakeReception()
 
@@ -62,9 +62,9 @@ def transfers() -> FakeTransfers:
 
 
 @pytest.fixture
-def app(desk: FakeReception, transfers: FakeTransfers) -> QuartTrio:
+def app(reception: FakeReception, transfers: FakeTransfers) -> QuartTrio:
     """Return the web app with the carrier's routes."""
-    return carrier_app(desk, transfers)
+    return carrier_app(reception, transfers)
 
 
 async def test_a_signed_call_is_connected_with_a_ticket(app: QuartTrio) -> None:
@@ -84,10 +84,10 @@ async def test_a_signed_call_is_connected_with_a_ticket(app: QuartTrio) -> None:
     )
 
 
-async def test_the_reception_learns_what_the_form_says(app: QuartTrio, desk: FakeReception) -> None:
+async def test_the_reception_learns_what_the_form_says(app: QuartTrio, reception: FakeReception) -> None:
     """Numbers, direction, attestation and the carrier's idempotency token reach the reception."""
     await post_form(app, VOICE, CALL, I_Twilio_Idempotency_Token="once")
-    (call,) = desk.registered
+    (call,) = reception.registered
     assert call.agent == ANNE
     assert (call.call_sid, call.caller, call.called) == (sid(), "+15550001111", "+15550002222")
     assert (call.direction, call.attestation, call.verified) == (Direction.INBOUND, "A", True)
@@ -101,10 +101,10 @@ async def test_the_reception_learns_what_the_form_says(app: QuartTrio, desk: Fak
         *("unavailable", "sip:anonymous@anonymous.invalid", "private", ""),
     ],
 )
-async def test_a_withheld_number_is_no_number(app: QuartTrio, desk: FakeReception, sender: str) -> None:
+async def test_a_withheld_number_is_no_number(app: QuartTrio, reception: FakeReception, sender: str) -> None:
     """The carrier has many ways to say so, and all of them are an empty caller."""
     await post_form(app, VOICE, {**CALL, "From": sender})
-    assert desk.registered[-1].caller == ""
+    assert reception.registered[-1].caller == ""
 
 
 @pytest.mark.parametrize(
@@ -132,25 +132,25 @@ async def test_a_withheld_number_is_no_number(app: QuartTrio, desk: FakeReceptio
     ],
 )
 async def test_only_a_full_attestation_verifies_a_number(
-    app: QuartTrio, desk: FakeReception, verstat: str, attestation: str
+    app: QuartTrio, reception: FakeReception, verstat: str, attestation: str
 ) -> None:
     """A weaker or failed validation is kept as its letter or as nothing, and does not verify."""
     await post_form(app, VOICE, {**CALL, "StirVerstat": verstat})
-    (call,) = desk.registered
+    (call,) = reception.registered
     assert (call.attestation, call.verified) == (attestation, False)
 
 
-async def test_an_outbound_call_keeps_its_direction(app: QuartTrio, desk: FakeReception) -> None:
+async def test_an_outbound_call_keeps_its_direction(app: QuartTrio, reception: FakeReception) -> None:
     """A call that the API placed is outbound."""
     await post_form(app, VOICE, {**CALL, "Direction": "outbound-api"})
-    assert desk.registered[0].direction is Direction.OUTBOUND
+    assert reception.registered[0].direction is Direction.OUTBOUND
 
 
-async def test_a_withheld_number_is_an_empty_one(app: QuartTrio, desk: FakeReception) -> None:
+async def test_a_withheld_number_is_an_empty_one(app: QuartTrio, reception: FakeReception) -> None:
     """A form without the optional fields is a call like any other."""
     answer = await post_form(app, VOICE, {"CallSid": sid()})
     assert answer.status == 200
-    assert (desk.registered[0].caller, desk.registered[0].called) == ("", "")
+    assert (reception.registered[0].caller, reception.registered[0].called) == ("", "")
 
 
 async def test_a_repeated_request_is_answered_identically(app: QuartTrio) -> None:
@@ -165,12 +165,12 @@ async def test_a_repeated_request_is_answered_identically(app: QuartTrio) -> Non
 )
 @pytest.mark.parametrize("token", [None, "another-token"])
 async def test_without_the_carriers_signature_nothing_is_said(
-    app: QuartTrio, desk: FakeReception, path: str, token: str | None
+    app: QuartTrio, reception: FakeReception, path: str, token: str | None
 ) -> None:
     """An unsigned or wrongly signed webhook gets an empty 403, whether the agent exists or not."""
     answer = await post_form(app, path, {**CALL, "CallStatus": "completed", "AnsweredBy": "human"}, token=token)
     assert (answer.status, answer.body) == (403, b"")
-    assert (desk.registered, desk.progress, desk.callees) == ([], [], [])
+    assert (reception.registered, reception.progress, reception.callees) == ([], [], [])
 
 
 async def test_an_unknown_agent_is_not_found(app: QuartTrio) -> None:
@@ -186,17 +186,19 @@ async def test_a_path_that_holds_no_agent_id_is_not_found(app: QuartTrio, agent_
     assert (answer.status, answer.body) == (404, b"")
 
 
-async def test_a_call_that_is_not_admitted_hears_an_apology(app: QuartTrio, desk: FakeReception) -> None:
+async def test_a_call_that_is_not_admitted_hears_an_apology(app: QuartTrio, reception: FakeReception) -> None:
     """Full or draining: 503 with a sentence in the agent's language, then the call ends."""
-    desk.refusal = CallRefused("draining", "the relay is stopping")
+    reception.refusal = CallRefused("draining", "the relay is stopping")
     answer = await post_form(app, VOICE, CALL)
     assert answer.status == 503
     assert spoken(answer) == [("Say", "busy in de-DE"), ("Hangup", None)]
 
 
-async def test_a_failure_of_ours_is_an_empty_500_that_gives_nothing_away(app: QuartTrio, desk: FakeReception) -> None:
+async def test_a_failure_of_ours_is_an_empty_500_that_gives_nothing_away(
+    app: QuartTrio, reception: FakeReception
+) -> None:
     """The log has the exception's type and place, and neither log nor answer its message."""
-    desk.refusal = RuntimeError("parameters: +15550001111")
+    reception.refusal = RuntimeError("parameters: +15550001111")
     with structlog.testing.capture_logs() as logs:
         answer = await post_form(app, VOICE, CALL)
     assert (answer.status, answer.body) == (500, b"")
@@ -207,11 +209,11 @@ async def test_a_failure_of_ours_is_an_empty_500_that_gives_nothing_away(app: Qu
 
 @pytest.mark.parametrize("path", [VOICE, ENDED, STATUS, ANSWERED_BY])
 @pytest.mark.parametrize("call_sid", NO_SIDS)
-async def test_a_call_needs_an_id(app: QuartTrio, desk: FakeReception, path: str, call_sid: str) -> None:
+async def test_a_call_needs_an_id(app: QuartTrio, reception: FakeReception, path: str, call_sid: str) -> None:
     """A form without a usable call id is an empty 400."""
     answer = await post_form(app, path, {**CALL, "CallSid": call_sid})
     assert (answer.status, answer.body) == (400, b"")
-    assert (desk.registered, desk.progress, desk.callees) == ([], [], [])
+    assert (reception.registered, reception.progress, reception.callees) == ([], [], [])
 
 
 @pytest.mark.parametrize("body", [b"CallSid=\xff", b"CallSid=%ff", b"&".join(b"a=b" for _ in range(300))])
@@ -243,31 +245,33 @@ async def test_the_signature_covers_the_query(app: QuartTrio) -> None:
 
 
 @pytest.mark.parametrize("status", ["completed", "ended", "failed"])
-async def test_nothing_is_ordered_for_a_call_that_is_over(app: QuartTrio, desk: FakeReception, status: str) -> None:
+async def test_nothing_is_ordered_for_a_call_that_is_over(
+    app: QuartTrio, reception: FakeReception, status: str
+) -> None:
     """When the caller has hung up, the answer is empty and the reception is told."""
     answer = await post_form(app, ENDED, {**LOST, "SessionStatus": status, "CallStatus": "completed"})
     assert verbs(answer) == []
-    assert (desk.over, desk.registered) == ([sid()], [])
+    assert (reception.over, reception.registered) == ([sid()], [])
 
 
-async def test_a_session_without_a_fault_is_not_resumed(app: QuartTrio, desk: FakeReception) -> None:
+async def test_a_session_without_a_fault_is_not_resumed(app: QuartTrio, reception: FakeReception) -> None:
     """What is neither lost nor ended by us needs no orders, even if the call is still up for a moment."""
     answer = await post_form(app, ENDED, {**LOST, "SessionStatus": "completed"})
     assert verbs(answer) == []
-    assert (desk.over, desk.registered) == ([], [])
+    assert (reception.over, reception.registered) == ([], [])
 
 
-async def test_the_session_of_a_removed_agent_is_not_resumed(app: QuartTrio, desk: FakeReception) -> None:
+async def test_the_session_of_a_removed_agent_is_not_resumed(app: QuartTrio, reception: FakeReception) -> None:
     """An agent that is gone by now has no call to go on with."""
     answer = await post_form(app, "/webhooks/removed/voice-ended?attempt=0", LOST)
     assert (answer.status, answer.body) == (404, b"")
 
 
-async def test_a_session_that_we_ended_lets_the_call_end(app: QuartTrio, desk: FakeReception) -> None:
+async def test_a_session_that_we_ended_lets_the_call_end(app: QuartTrio, reception: FakeReception) -> None:
     """Without a hand-over there is nothing more to do; the call is not over until the carrier says so."""
     answer = await post_form(app, f"{ENDED}?attempt=0", {**LOST, "SessionStatus": "ended"})
     assert verbs(answer) == []
-    assert desk.over == []
+    assert reception.over == []
 
 
 async def test_a_hand_over_goes_on_as_it_was_arranged(app: QuartTrio, transfers: FakeTransfers) -> None:
@@ -280,14 +284,14 @@ async def test_a_hand_over_goes_on_as_it_was_arranged(app: QuartTrio, transfers:
     assert (session.caller, session.called, session.direction) == ("+15550001111", "+15550002222", Direction.OUTBOUND)
 
 
-async def test_a_lost_session_is_resumed_with_a_new_ticket(app: QuartTrio, desk: FakeReception) -> None:
+async def test_a_lost_session_is_resumed_with_a_new_ticket(app: QuartTrio, reception: FakeReception) -> None:
     """A call that is still up gets a new session, which opens with a word about the loss and counts one further."""
     answer = await post_form(app, f"{ENDED}?attempt=0&lost=0", LOST)
     connect, relay = connection(answer)
     assert connect.get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=1&lost=1"
     assert relay.get("welcomeGreeting") == "cut off in de-DE"
     assert [parameter.get("value") for parameter in relay] == ["ticket-of-CA00000000000000000000000000000001-1"]
-    assert (desk.registered[0].attempt, desk.registered[0].caller) == (1, "+15550001111")
+    assert (reception.registered[0].attempt, reception.registered[0].caller) == (1, "+15550001111")
 
 
 async def test_a_call_is_resumed_three_times_at_most(app: QuartTrio) -> None:
@@ -298,60 +302,60 @@ async def test_a_call_is_resumed_three_times_at_most(app: QuartTrio) -> None:
     assert spoken(fourth) == [("Say", "busy in de-DE"), ("Hangup", None)]
 
 
-async def test_only_losses_count_towards_the_limit(app: QuartTrio, desk: FakeReception) -> None:
+async def test_only_losses_count_towards_the_limit(app: QuartTrio, reception: FakeReception) -> None:
     """A call that came back from many transfers is resumed like any other."""
     answer = await post_form(app, f"{ENDED}?attempt=9&lost=1", LOST)
     assert connection(answer)[0].get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=10&lost=2"
-    assert desk.registered[0].attempt == 10
+    assert reception.registered[0].attempt == 10
 
 
-async def test_the_fault_of_a_lost_session_is_noted(app: QuartTrio, desk: FakeReception) -> None:
+async def test_the_fault_of_a_lost_session_is_noted(app: QuartTrio, reception: FakeReception) -> None:
     """The carrier's error code reaches the call's record, with the call still in progress."""
     await post_form(app, f"{ENDED}?attempt=0&lost=0", LOST)
-    ((agent_id, progress),) = desk.progress
+    ((agent_id, progress),) = reception.progress
     assert (agent_id, progress.call_sid, progress.status, progress.error) == ("anne", sid(), "in-progress", "64105")
 
 
-async def test_a_fault_that_cannot_be_noted_does_not_end_the_call(app: QuartTrio, desk: FakeReception) -> None:
+async def test_a_fault_that_cannot_be_noted_does_not_end_the_call(app: QuartTrio, reception: FakeReception) -> None:
     """When the database is away the session is resumed all the same."""
-    desk.loss = StoreFailed("disk full")
+    reception.loss = StoreFailed("disk full")
     connection(await post_form(app, f"{ENDED}?attempt=0&lost=0", LOST))
 
 
 @pytest.mark.parametrize("code", ["64101", "64104", "64106", "64109", "64110"])
-async def test_what_would_fail_again_is_not_resumed(app: QuartTrio, desk: FakeReception, code: str) -> None:
+async def test_what_would_fail_again_is_not_resumed(app: QuartTrio, reception: FakeReception, code: str) -> None:
     """An error that the same TwiML would meet again is an apology at once."""
     answer = await post_form(app, f"{ENDED}?attempt=0", {**LOST, "ErrorCode": code})
     assert [verb.tag for verb in verbs(answer)] == ["Say", "Hangup"]
-    assert desk.registered == []
+    assert reception.registered == []
 
 
-async def test_a_refused_voice_is_left_out_once(app: QuartTrio, desk: FakeReception) -> None:
+async def test_a_refused_voice_is_left_out_once(app: QuartTrio, reception: FakeReception) -> None:
     """The caller hears the carrier's own voice, from the greeting on; if that is refused as well, an apology."""
     answer = await post_form(app, f"{ENDED}?attempt=0&lost=0", {**LOST, "ErrorCode": "64111"})
     connect, relay = connection(answer)
     assert relay.get("voice") is None
     assert relay.get("language") == "de-DE"
     assert connect.get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=1&lost=1&voice=none"
-    assert desk.registered[0].is_unheard
+    assert reception.registered[0].is_unheard
     again = await post_form(app, f"{ENDED}?attempt=1&lost=1&voice=none", {**LOST, "ErrorCode": "64111"})
     assert spoken(again) == [("Say", "busy in de-DE"), ("Hangup", None)]
 
 
-async def test_a_voice_that_was_left_out_stays_out(app: QuartTrio, desk: FakeReception) -> None:
+async def test_a_voice_that_was_left_out_stays_out(app: QuartTrio, reception: FakeReception) -> None:
     """A line that is lost later is resumed without the voice too, and its caller is told of the cut, not greeted."""
     connect, relay = connection(await post_form(app, f"{ENDED}?attempt=1&lost=1&voice=none", LOST))
     assert (relay.get("voice"), relay.get("welcomeGreeting")) == (None, "cut off in de-DE")
     assert (connect.get("action") or "").endswith("?attempt=2&lost=2&voice=none")
-    assert not desk.registered[0].is_unheard
+    assert not reception.registered[0].is_unheard
 
 
 @pytest.mark.parametrize("query", ["attempt=3&lost=3", "attempt=9&lost=3", "attempt=4"])
-async def test_a_refused_voice_makes_no_endless_call(app: QuartTrio, desk: FakeReception, query: str) -> None:
+async def test_a_refused_voice_makes_no_endless_call(app: QuartTrio, reception: FakeReception, query: str) -> None:
     """The number of lost sessions is bounded whatever they were lost for."""
     answer = await post_form(app, f"{ENDED}?{query}", {**LOST, "ErrorCode": "64111"})
     assert [verb.tag for verb in verbs(answer)] == ["Say", "Hangup"]
-    assert desk.registered == []
+    assert reception.registered == []
 
 
 @pytest.mark.parametrize("voice", ["", "None", "EXAVITQu4vr4xnSDxMaL", "0"])
@@ -367,9 +371,11 @@ async def test_a_lost_connection_is_resumed(app: QuartTrio, code: str) -> None:
     connection(await post_form(app, f"{ENDED}?attempt=0", {**LOST, "ErrorCode": code}))
 
 
-async def test_a_resumption_that_is_refused_is_an_apology_that_is_played(app: QuartTrio, desk: FakeReception) -> None:
+async def test_a_resumption_that_is_refused_is_an_apology_that_is_played(
+    app: QuartTrio, reception: FakeReception
+) -> None:
     """While draining, the caller of a lost session hears a sentence and not the carrier's error."""
-    desk.refusal = CallRefused("draining", "the relay is stopping")
+    reception.refusal = CallRefused("draining", "the relay is stopping")
     answer = await post_form(app, f"{ENDED}?attempt=0", LOST)
     assert answer.status == 200
     assert spoken(answer) == [("Say", "busy in de-DE"), ("Hangup", None)]
@@ -377,50 +383,52 @@ async def test_a_resumption_that_is_refused_is_an_apology_that_is_played(app: Qu
 
 @pytest.mark.parametrize("status", ["completed", "busy", "failed", "no-answer", "canceled"])
 async def test_the_end_of_a_call_is_noted_even_when_its_agent_is_gone(
-    app: QuartTrio, desk: FakeReception, status: str
+    app: QuartTrio, reception: FakeReception, status: str
 ) -> None:
     """Each final status is passed on, with 204, for removed agents too."""
     answer = await post_form(app, "/webhooks/removed/call-status", {"CallSid": sid(), "CallStatus": status})
     assert (answer.status, answer.body) == (204, b"")
-    assert [(agent_id, each.status) for agent_id, each in desk.progress] == [("removed", status)]
-    assert desk.over == [sid()]
+    assert [(agent_id, each.status) for agent_id, each in reception.progress] == [("removed", status)]
+    assert reception.over == [sid()]
 
 
 async def test_a_lost_session_of_a_removed_agent_whose_call_is_over_is_noted(
-    app: QuartTrio, desk: FakeReception
+    app: QuartTrio, reception: FakeReception
 ) -> None:
     """The action of a session says that the call is over, whoever it was for."""
     answer = await post_form(app, "/webhooks/removed/voice-ended?attempt=0", {**LOST, "CallStatus": "completed"})
-    assert (answer.status, verbs(answer), desk.over) == (200, [], [sid()])
+    assert (answer.status, verbs(answer), reception.over) == (200, [], [sid()])
 
 
 @pytest.mark.parametrize("status", ["queued", "initiated", "ringing", "in-progress"])
-async def test_a_call_that_goes_on_is_noted_and_not_over(app: QuartTrio, desk: FakeReception, status: str) -> None:
+async def test_a_call_that_goes_on_is_noted_and_not_over(app: QuartTrio, reception: FakeReception, status: str) -> None:
     """What is not an end is passed on with 204, and ends nothing."""
     answer = await post_form(app, STATUS, {"CallSid": sid(), "CallStatus": status})
     assert answer.status == 204
-    assert ([each.status for _agent_id, each in desk.progress], desk.over) == ([status], [])
+    assert ([each.status for _agent_id, each in reception.progress], reception.over) == ([status], [])
 
 
 @pytest.mark.parametrize("status", ["unheard-of", "", "Completed", "in-progress "])
-async def test_a_status_that_nobody_knows_is_left_at_that(app: QuartTrio, desk: FakeReception, status: str) -> None:
+async def test_a_status_that_nobody_knows_is_left_at_that(
+    app: QuartTrio, reception: FakeReception, status: str
+) -> None:
     """It is taken with 204, so that the carrier does not repeat it."""
     answer = await post_form(app, STATUS, {"CallSid": sid(), "CallStatus": status})
-    assert (answer.status, desk.progress) == (204, [])
+    assert (answer.status, reception.progress) == (204, [])
 
 
-async def test_a_repeated_status_is_passed_on_each_time(app: QuartTrio, desk: FakeReception) -> None:
+async def test_a_repeated_status_is_passed_on_each_time(app: QuartTrio, reception: FakeReception) -> None:
     """What a repeat means is for the record to decide; the carrier gets the same answer."""
     form = {"CallSid": sid(), "CallStatus": "completed"}
     answers = [await post_form(app, STATUS, form) for _ in range(3)]
     assert [answer.status for answer in answers] == [204, 204, 204]
-    assert desk.over == [sid()] * 3
+    assert reception.over == [sid()] * 3
 
 
 @pytest.mark.parametrize("path", [STATUS, ANSWERED_BY, ENDED])
-async def test_what_could_not_be_kept_is_a_503(app: QuartTrio, desk: FakeReception, path: str) -> None:
+async def test_what_could_not_be_kept_is_a_503(app: QuartTrio, reception: FakeReception, path: str) -> None:
     """The carrier is told with an empty body, and the log without the reason's text."""
-    desk.loss = StoreFailed("parameters: +15550001111")
+    reception.loss = StoreFailed("parameters: +15550001111")
     with structlog.testing.capture_logs() as logs:
         answer = await post_form(app, path, {**LOST, "CallStatus": "completed"})
     assert (answer.status, answer.body) == (503, b"")
@@ -443,18 +451,18 @@ async def test_what_could_not_be_kept_is_a_503(app: QuartTrio, desk: FakeRecepti
     ],
 )
 async def test_who_picked_up_reaches_the_reception(
-    app: QuartTrio, desk: FakeReception, answered_by: str, callee: Callee
+    app: QuartTrio, reception: FakeReception, answered_by: str, callee: Callee
 ) -> None:
     """Only the word for a person makes one; every word for a machine, and a fax, is a machine."""
     answer = await post_form(app, ANSWERED_BY, {"CallSid": sid(), "AnsweredBy": answered_by})
     assert (answer.status, answer.body) == (204, b"")
-    assert desk.callees == [("anne", sid(), callee)]
+    assert reception.callees == [("anne", sid(), callee)]
 
 
-async def test_who_picked_up_is_noted_even_when_the_agent_is_gone(app: QuartTrio, desk: FakeReception) -> None:
+async def test_who_picked_up_is_noted_even_when_the_agent_is_gone(app: QuartTrio, reception: FakeReception) -> None:
     """A verdict about a removed agent's call, or none at all, is taken like any other."""
     answer = await post_form(app, "/webhooks/removed/answered-by", {"CallSid": sid()})
-    assert (answer.status, desk.callees) == (204, [("removed", sid(), Callee.UNKNOWN)])
+    assert (answer.status, reception.callees) == (204, [("removed", sid(), Callee.UNKNOWN)])
 
 
 async def test_an_unsigned_body_is_not_waited_for(app: QuartTrio, autojump_clock: trio.testing.MockClock) -> None:
@@ -479,10 +487,10 @@ async def test_an_unsigned_body_is_not_waited_for(app: QuartTrio, autojump_clock
     ],
 )
 async def test_who_cannot_be_looked_up_hears_an_apology(
-    desk: FakeReception, transfers: FakeTransfers, name: str, status: int, is_heard: bool
+    reception: FakeReception, transfers: FakeTransfers, name: str, status: int, is_heard: bool
 ) -> None:
     """A caller is never left with an empty answer, and what needs no look-up works as ever."""
-    app = carrier_app(desk, transfers, agents=NoAgents())
+    app = carrier_app(reception, transfers, agents=NoAgents())
     fields = {**CALL, "SessionStatus": "failed", "DialCallStatus": "busy"}
     answer = await post_form(app, f"/webhooks/anne/{name}", fields)
     assert answer.status == status
@@ -492,8 +500,8 @@ async def test_who_cannot_be_looked_up_hears_an_apology(
         assert answer.body == b""
 
 
-async def test_a_call_that_has_ended_is_not_connected_again(app: QuartTrio, desk: FakeReception) -> None:
+async def test_a_call_that_has_ended_is_not_connected_again(app: QuartTrio, reception: FakeReception) -> None:
     """A webhook that somebody sends again gets an order to do nothing."""
-    desk.refusal = CallRefused("over", "the call has ended")
+    reception.refusal = CallRefused("over", "the call has ended")
     answer = await post_form(app, VOICE, CALL)
     assert (answer.status, verbs(answer)) == (200, [])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from relay.cli.checks.check import CannotTell, CheckFailed
+from relay.cli.checks.check import CheckFailed, Undetermined
 from relay.cli.checks.own_numbers import webhooks
 from relay.settings import Settings
 from relay.store.agent_registry import AgentRegistry
@@ -89,7 +89,7 @@ async def test_a_number_that_leads_elsewhere_is_told(tmp_path: Path, found: dict
     async with asked(tmp_path, numbers(found)) as (settings, _server):
         with pytest.raises(CheckFailed, match=told) as ill:
             await webhooks(settings)
-    assert not isinstance(ill.value, CannotTell)
+    assert not isinstance(ill.value, Undetermined)
     text = ill.value.detail + ill.value.fix
     assert "my-client" in text
     assert NUMBER not in text
@@ -118,7 +118,7 @@ async def test_an_account_without_the_number_is_told(tmp_path: Path) -> None:
 async def test_a_carrier_that_does_not_say_leaves_it_open(tmp_path: Path, reply: Reply) -> None:
     """Its faults are another check's, and no fault of the number's."""
     async with asked(tmp_path, reply) as (settings, _server):
-        with pytest.raises(CannotTell):
+        with pytest.raises(Undetermined):
             await webhooks(settings)
 
 
@@ -134,6 +134,6 @@ async def test_those_who_call_back_should_reach_an_agent(tmp_path: Path) -> None
     async with asked(tmp_path, numbers({}), number=None, caller=NUMBER) as (settings, server):
         await webhooks(settings)
         server.replies = {NUMBERS: numbers({"voice_url": "https://demo.example/"})}
-        with pytest.raises(CannotTell, match="TWILIO_PHONE_NUMBER back reaches no agent"):
+        with pytest.raises(Undetermined, match="TWILIO_PHONE_NUMBER back reaches no agent"):
             await webhooks(settings)
         await webhooks(settings.model_copy(update={"twilio_phone_number": None}))

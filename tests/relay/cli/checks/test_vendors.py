@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.cli.checks.check import CannotTell, CheckFailed
+from relay.cli.checks.check import CheckFailed, Undetermined
 from relay.cli.checks.vendors import answering_machine, carrier, speech
 from relay.settings import Settings
 from relay.store.agent_registry import AgentRegistry
@@ -57,7 +57,7 @@ async def test_wrong_credentials_are_told(status: int) -> None:
     async with small_server({ACCOUNT: as_json(status, message=TOKEN)}) as server:
         with pytest.raises(CheckFailed, match=str(status)) as found:
             await carrier(settings_for(server.url))
-    assert not isinstance(found.value, CannotTell)
+    assert not isinstance(found.value, Undetermined)
     assert TOKEN not in found.value.detail + found.value.fix
 
 
@@ -76,14 +76,14 @@ async def test_a_suspended_account_is_told(reply: Reply) -> None:
     async with small_server({ACCOUNT: reply}) as server:
         with pytest.raises(CheckFailed, match="suspended") as found:
             await carrier(settings_for(server.url))
-    assert not isinstance(found.value, CannotTell)
+    assert not isinstance(found.value, Undetermined)
 
 
 @pytest.mark.parametrize("reply", [as_json(500), Reply(200, b"<html>")], ids=["out of order", "another's page"])
 async def test_a_carrier_that_does_not_say_proves_nothing(reply: Reply) -> None:
     """An answer that says nothing of the credentials is no failure of theirs."""
     async with small_server({ACCOUNT: reply}) as server:
-        with pytest.raises(CannotTell):
+        with pytest.raises(Undetermined):
             await carrier(settings_for(server.url))
 
 
@@ -91,9 +91,9 @@ async def test_vendors_out_of_reach_prove_nothing() -> None:
     """Without a network it cannot be told whether a key is good."""
     async with small_server({}) as server:
         pass
-    with pytest.raises(CannotTell, match="Connection refused"):
+    with pytest.raises(Undetermined, match="Connection refused"):
         await carrier(settings_for(server.url))
-    with pytest.raises(CannotTell, match="cannot be reached"):
+    with pytest.raises(Undetermined, match="cannot be reached"):
         await answering_machine(settings_for(server.url))
 
 
@@ -110,7 +110,7 @@ async def test_a_wrong_key_is_told(status: int) -> None:
     async with small_server({MODEL: as_json(status, message=KEY)}) as server:
         with pytest.raises(CheckFailed, match=str(status)) as found:
             await answering_machine(settings_for(server.url))
-    assert not isinstance(found.value, CannotTell)
+    assert not isinstance(found.value, Undetermined)
     assert KEY not in found.value.detail + found.value.fix
 
 
@@ -129,7 +129,7 @@ async def test_a_model_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch
 async def test_an_address_that_does_not_say_proves_nothing(reply: Reply) -> None:
     """A gateway without a list of models, or a busy service, says nothing of the key."""
     async with small_server({MODEL: reply}) as server:
-        with pytest.raises(CannotTell):
+        with pytest.raises(Undetermined):
             await answering_machine(settings_for(server.url))
 
 
@@ -191,7 +191,7 @@ async def test_what_keeps_elevenlabs_from_speaking_is_told(
     """A key that is no good, a voice that is gone, an account without credit: each with what to do."""
     with pytest.raises(CheckFailed, match=told) as found:
         await ask_elevenlabs(tmp_path, GOOD | changes)
-    assert not isinstance(found.value, CannotTell)
+    assert not isinstance(found.value, Undetermined)
     assert found.value.fix
     assert KEY not in found.value.detail + found.value.fix
 
@@ -209,11 +209,11 @@ async def test_what_keeps_elevenlabs_from_speaking_is_told(
 )
 async def test_what_elevenlabs_does_not_tell_is_left_open(tmp_path: Path, changes: dict[str, Reply]) -> None:
     """A key that may only speak is a good one."""
-    with pytest.raises(CannotTell):
+    with pytest.raises(Undetermined):
         await ask_elevenlabs(tmp_path, GOOD | changes)
 
 
 async def test_elevenlabs_out_of_reach_proves_nothing(tmp_path: Path) -> None:
     """Without a network it cannot be told."""
-    with pytest.raises(CannotTell, match="cannot be reached"):
+    with pytest.raises(Undetermined, match="cannot be reached"):
         await ask_elevenlabs(tmp_path, {}, elevenlabs_base_url="http://127.0.0.1:1")
