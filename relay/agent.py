@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 
 import attrs
@@ -32,6 +33,11 @@ class Agent:
     fillers: tuple[str, ...] | None = None
     long_filler: str | None = None
     created_at: datetime
+
+
+def digest_of(token: str) -> bytes:
+    """Return the digest by which a token is known. It may hold anything, lone surrogates included, and match none."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 @attrs.frozen(kw_only=True)

@@ -1,12 +1,19 @@
-"""The types of ASGI 3, and how an upgrade is refused; for every handler in the house.
+"""ASGI 3 for the raw handlers in the house: its types, a request read, a short answer sent, an upgrade refused.
 
-Frameworks disagree about the types of the three arguments of an application, so those of `AsgiApp` are open.
+Raw, because a web framework would sit between the handler and the connection: its response time limits cut streams, and
+it tells a handler of a hang-up only by cancelling it. Frameworks disagree about the types of the three arguments of an
+application, so those of `AsgiApp` are open.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import parse_qsl
+
+import attrs
+
+from relay.errors import error_document
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -16,6 +23,80 @@ Header = tuple[bytes, bytes]
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 _POLICY_VIOLATION = 1008
+
+
+class Disconnected(Exception):
+    """The peer went away before its request was complete."""
+
+
+class BodyTooLarge(Exception):
+    """A request's body is longer than the handler takes."""
+
+
+@attrs.frozen
+class Head:
+    """The head of a request: names of headers in lower case, the first of repeated query parameters."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+
+    @classmethod
+    def of(cls, scope: Scope) -> Head:
+        """Read the head out of an ASGI HTTP scope. Takes any bytes: what is no UTF-8 is replaced."""
+        query: dict[str, str] = {}
+        for name, value in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True):
+            query.setdefault(name, value)
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        return cls(scope["method"], scope["path"], query, headers)
+
+    @property
+    def token(self) -> str | None:
+        """The token it carries, the header before the query, or None."""
+        return self.bearer or self.query.get("token") or None
+
+    @property
+    def bearer(self) -> str | None:
+        """The token in its `Authorization` header, or None."""
+        scheme, _, credentials = self.headers.get("authorization", "").partition(" ")
+        return credentials.strip() or None if scheme.lower() == "bearer" else None
+
+    def accepts(self, *media_types: str) -> bool:
+        """Whether its `Accept` header takes all of these, by name or by wildcard; weights are not looked at."""
+        ranges = {each.partition(";")[0].strip().lower() for each in self.headers.get("accept", "").split(",")}
+        return all(ranges & {each, f"{each.partition('/')[0]}/*", "*/*"} for each in media_types)
+
+
+async def read_body(receive: Receive, limit: int, note: Callable[[int], None] = lambda _size: None) -> bytes:
+    """Read a whole body of at most `limit` bytes. Raises `BodyTooLarge` or `Disconnected`.
+
+    `note` is called with the number of bytes as they come; what it raises ends the reading.
+    """
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Disconnected
+        body += message.get("body", b"")
+        note(len(message.get("body", b"")))
+        if len(body) > limit:
+            raise BodyTooLarge
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+async def answer(send: Send, status: int, body: bytes = b"", *headers: Header) -> None:
+    """Send a whole response."""
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def refuse(send: Send, status: int, code: str, message: str, *headers: Header) -> None:
+    """Send an error in the contract's words: `code` for programs, `message` says what is wrong and what to do."""
+    body = error_document(code, message)
+    await answer(send, status, body, (b"content-type", b"application/json"), *headers)
 
 
 async def refuse_upgrade(scope: Scope, send: Send, status: int, body: bytes = b"") -> None:

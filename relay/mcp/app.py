@@ -20,24 +20,14 @@ from typing import Any
 
 import structlog
 import trio
-from mcp_types import JSONRPCMessage
 
 from actors.call_values import CallInfo
 from actors.clients import Presence
 from actors.events import OwnerChanged
 from actors.turn_queue import TurnQueueOptions, TurnQueues
+from relay.agent import digest_of
 from relay.errors import STORE_FAILURES
-from relay.http.asgi import Receive, Scope, Send
-from relay.http.responses import (
-    LONGEST_MESSAGE,
-    BodyTooLarge,
-    Disconnected,
-    Head,
-    answer,
-    answer_error,
-    read_body,
-    refuse,
-)
+from relay.http.asgi import Head, Receive, Scope, Send, answer, refuse
 from relay.mcp.client_sessions import ClientHere, ClientSessions
 from relay.mcp.handshakes import HandshakeCache
 from relay.mcp.returning_clients import ReturningClients
@@ -47,12 +37,11 @@ from relay.mcp.tools.live_calls import AgentCalls, call_tools
 from relay.mcp.tools.messages import AgentMessages, message_tools
 from relay.mcp.tools.toolbox import Tool, Toolbox
 from relay.mcp.tools.turns import turn_tools
-from relay.mcp.transports import tokens
-from relay.mcp.transports.bodies import Bodies, TooMuchUnderWay
 from relay.mcp.transports.event_stream import Timing
-from relay.mcp.transports.http_body import MalformedError, read_message
+from relay.mcp.transports.http_body import Bodies
 from relay.mcp.transports.http_guard import RebindingGuard
 from relay.mcp.transports.http_session import HttpSession
+from relay.mcp.transports.refusals import CHALLENGE, CREDENTIALS_UNKNOWN, refuse_batch
 from relay.mcp.transports.sse import SseStream, come_back_later
 from relay.mcp.transports.streamable import StreamableHttp
 from relay.mcp.transports.waiting_room import WaitingRoom
@@ -204,7 +193,8 @@ class McpApp:
     async def _open(self, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
         token = head.token
         if token is None:
-            await tokens.unauthorized(send, "A token is needed: /sse?token=… or Authorization: Bearer ….")
+            needed = "A token is needed: /sse?token=… or Authorization: Bearer …."
+            await refuse(send, 401, "unauthorized", needed, CHALLENGE)
             return
         try:
             agent = await self._agents.by_token(token)
@@ -216,14 +206,12 @@ class McpApp:
             await come_back_later(send)
             return
         if agent is None:
-            await tokens.unauthorized(send, tokens.UNKNOWN)
+            await refuse(send, 401, "unauthorized", CREDENTIALS_UNKNOWN, CHALLENGE)
             return
         if head.query.get("agentId", agent.agent_id) != agent.agent_id:
             await refuse(send, 403, "not_your_agent", "agentId is not the token's agent; leave it out or fix it.")
             return
-        session = McpSession(
-            agent=agent, queues=self._queues, returning=self._returning, token_digest=tokens.digest(token)
-        )
+        session = McpSession(agent=agent, queues=self._queues, returning=self._returning, token_digest=digest_of(token))
         stream = SseStream(
             session=session,
             head=head,
@@ -247,8 +235,12 @@ class McpApp:
         if not await self._may_post(head, session):
             await refuse(send, 403, "not_your_agent", "The token is not one of this session's agent.")
             return
-        message = await self._posted(session, receive, send)
-        if message is None:
+        received = await self._bodies.receive(session.agent_id, receive, send, refuse)
+        if received is None:
+            return
+        _body, (message, *_), is_batch = received
+        if is_batch:
+            await refuse_batch(send)
             return
         # In the inbox before the answer, so that a client which posts one after the other keeps its order.
         if session.deliver_now(message):
@@ -257,25 +249,9 @@ class McpApp:
         await answer(send, 202)
         await session.deliver_later(message)
 
-    async def _posted(self, session: McpSession, receive: Receive, send: Send) -> JSONRPCMessage | None:
-        """Read the message of a POST; None when it was refused or broke off."""
-        try:
-            with trio.move_on_after(self._bodies.patience), self._bodies.reading(session.agent_id) as note:
-                return read_message(await read_body(receive, LONGEST_MESSAGE, note))
-            await refuse(send, 408, "too_slow", "The body of the request did not come in time.")
-        except Disconnected:
-            pass
-        except BodyTooLarge:
-            await refuse(send, 413, "too_large", f"A message may have at most {LONGEST_MESSAGE} bytes.")
-        except TooMuchUnderWay:
-            await refuse(send, 429, "too_many_requests", "Your clients send too much at once; wait for some of it.")
-        except MalformedError as error:
-            await answer_error(send, 400, error.code, str(error), request_id=error.request_id)
-        return None
-
     async def _may_post(self, head: Head, session: McpSession) -> bool:
         token = head.token
-        if token is None or tokens.is_same(token, session.token_digest):
+        if token is None or session.has_token(token):
             return True
         try:
             agent = await self._agents.by_token(token)

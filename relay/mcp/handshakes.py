@@ -25,7 +25,7 @@ from mcp_types import InitializeRequestParams
 from pydantic import ValidationError
 
 from relay.errors import STORE_FAILURES
-from relay.http.responses import Head
+from relay.http.asgi import Head
 from relay.mcp.session import McpSession
 from relay.store.client_hellos import ClientHellos
 

@@ -10,6 +10,7 @@ cancelled task too, and fails every turn in hand at once.
 from __future__ import annotations
 
 import contextlib
+import hmac
 import itertools
 import math
 import secrets
@@ -42,7 +43,7 @@ from actors.call_values import CallInfo, TurnRequest
 from actors.clients import Reachability
 from actors.ports import Answer
 from actors.turn_queue import TurnQueues
-from relay.agent import Agent
+from relay.agent import Agent, digest_of
 from relay.mcp.returning_clients import ReturningClients, SessionUse
 from relay.mcp.sampler import Sampler
 from relay.mcp.sampling_params import sampling_params
@@ -124,6 +125,10 @@ class McpSession:
     def agent_id(self) -> str:
         """The agent it acts for."""
         return self.agent.agent_id
+
+    def has_token(self, token: str) -> bool:
+        """Whether it was opened with this token, in a time that does not tell how much of it is right."""
+        return hmac.compare_digest(digest_of(token), self.token_digest)
 
     @property
     def queue_key(self) -> str:

@@ -7,7 +7,6 @@ the unique index, so the time it takes says nothing about how much of it was rig
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 from collections.abc import Callable, Iterable
@@ -18,7 +17,7 @@ import attrs
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from actors.call_values import E164
-from relay.agent import Agent
+from relay.agent import Agent, digest_of
 from relay.errors import AgentError
 from relay.speech.voices import NO_VOICE
 from relay.store.database import Database
@@ -86,7 +85,7 @@ class AgentRegistry:
                     f"or give it a new token with: relay agents rotate {agent_id}"
                 )
             require_nothing_left(connection, agent_id)
-            connection.execute(insert(agents), attrs.asdict(agent) | {"token_hash": _hash(token)})
+            connection.execute(insert(agents), attrs.asdict(agent) | {"token_hash": digest_of(token).hex()})
 
         await self.database.write(work)
         return agent, token
@@ -158,7 +157,7 @@ class AgentRegistry:
 
     async def by_token(self, token: str) -> Agent | None:
         """Find the agent that a token acts for."""
-        token_hash = _hash(token)
+        token_hash = digest_of(token).hex()
 
         def work(connection: Connection) -> Agent | None:
             row = connection.execute(select(agents).where(agents.c.token_hash == token_hash)).mappings().one_or_none()
@@ -181,7 +180,7 @@ class AgentRegistry:
 
         def work(connection: Connection) -> None:
             changed = connection.execute(
-                update(agents).where(agents.c.agent_id == agent_id).values(token_hash=_hash(token))
+                update(agents).where(agents.c.agent_id == agent_id).values(token_hash=digest_of(token).hex())
             )
             if changed.rowcount == 0:
                 raise unknown_agent(agent_id)
@@ -247,11 +246,6 @@ def _fillers(short: Iterable[str] | None, long: str | None, *, none: bool) -> di
     if long is not None:
         fields["long_filler"] = long.strip() or None
     return fields
-
-
-def _hash(token: str) -> str:
-    # A header may hold anything, lone surrogates included; such a token simply matches none.
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _checked_number(number: str) -> str:

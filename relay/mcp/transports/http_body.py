@@ -1,8 +1,11 @@
-"""The body of a client's POST: one JSON-RPC message, or a batch of them. Pure: no I/O, no session.
+"""The body of a client's POST: received in time and within bounds, and read as JSON-RPC messages.
 
-    bytes ──how many values?──▶ JSON ──how many messages?──▶ each one's form ──▶ messages │ MalformedError
+    receive ──how many bytes?──▶ bytes ──how many values?──▶ JSON ──how many messages?──▶ each one's form ──▶ messages
 
-Bounds come before work. All of this runs in the event loop, which every call shares, and some bytes cost a thousand
+A body is kept in memory until its last byte is there, and a peer decides when that is. Its own length is bounded, the
+number of connections is not one agent's, so the sum is bounded as well, for all of an agent's clients.
+
+Bounds come before work. The reading runs in the event loop, which every call shares, and some bytes cost a thousand
 times what others do: a megabyte of `[],` is a third of a million lists, each of which the garbage collector then visits
 again and again. So what a body holds is counted in its bytes before it is parsed, each message is checked against the
 one form that its members name (against the union of all forms a library words four complaints for each), and the first
@@ -12,9 +15,14 @@ fault is the last one looked for. Nothing of a body is repeated in what is said 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
+import attrs
+import trio
 from mcp_types import (
     INVALID_REQUEST,
     PARSE_ERROR,
@@ -28,6 +36,13 @@ from mcp_types import (
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from relay.http.asgi import BodyTooLarge, Disconnected, Receive, Send, read_body
+from relay.mcp.transports.refusals import RETRY_AFTER, answer_error, jsonrpc_error, refuse_message
+
+LONGEST_MESSAGE = 1 << 20
+"""How many bytes a client may post at once; the longest answers to a caller are some thousands."""
+MOST_UNDER_WAY = 16 << 20
+"""Bytes of an agent: sixteen of the longest messages, or some thousand answers of usual length."""
 MOST_IN_A_BATCH = 100
 MOST_VALUES = 10_000
 """Values in a body: texts, numbers, lists, objects. Messages have some tens, a full batch of them some thousands."""
@@ -56,6 +71,62 @@ class MalformedError(Exception):
         self.request_id = request_id
 
 
+class TooMuchUnderWay(Exception):
+    """The agent's clients have sent too many bytes of bodies that are not complete yet."""
+
+
+@attrs.define(eq=False)
+class Bodies:
+    """The bytes that are under way, by agent. A body has `patience` seconds to come."""
+
+    patience: float
+    most: int = MOST_UNDER_WAY
+    _under_way: Counter[str] = attrs.field(factory=Counter, init=False)
+
+    @contextmanager
+    def reading(self, agent_id: str) -> Iterator[Callable[[int], None]]:
+        """Yield a function that counts an agent's bytes until the end of the block; it raises `TooMuchUnderWay`."""
+        mine = 0
+
+        def count(size: int) -> None:
+            nonlocal mine
+            mine += size
+            self._under_way[agent_id] += size
+            if self._under_way[agent_id] > self.most:
+                raise TooMuchUnderWay
+
+        try:
+            yield count
+        finally:
+            self._under_way[agent_id] -= mine
+            if not self._under_way[agent_id]:
+                del self._under_way[agent_id]
+
+    async def receive(
+        self, agent_id: str, receive: Receive, send: Send, refuse: Callable[..., Awaitable[None]] = refuse_message
+    ) -> tuple[bytes, list[JSONRPCMessage], bool] | None:
+        """Receive a POST: its body, the messages in it, and whether they came as a batch; None when it was refused.
+
+        `refuse` is in which form, as `refuse_message` or `relay.http.asgi.refuse`; what is no JSON-RPC is refused in
+        that form alone.
+        """
+        try:
+            with trio.move_on_after(self.patience), self.reading(agent_id) as note:
+                body = await read_body(receive, LONGEST_MESSAGE, note)
+                return body, *read_messages(body)
+            await refuse(send, 408, "too_slow", "The body of the request did not come in time.")
+        except Disconnected:
+            pass
+        except BodyTooLarge:
+            await refuse(send, 413, "too_large", f"A message may have at most {LONGEST_MESSAGE} bytes.")
+        except TooMuchUnderWay:
+            message = "Your clients send too much at once; wait until some of it is through."
+            await refuse(send, 429, "too_many_requests", message, RETRY_AFTER)
+        except MalformedError as error:
+            await answer_error(send, 400, jsonrpc_error(error.code, str(error), error.request_id))
+        return None
+
+
 def read_messages(body: bytes) -> tuple[list[JSONRPCMessage], bool]:
     """Read the messages of a body, and whether they came as a batch. Raises `MalformedError`.
 
@@ -82,14 +153,6 @@ def read_messages(body: bytes) -> tuple[list[JSONRPCMessage], bool]:
     if any(_is_hello(each) for each in messages):
         raise MalformedError(INVALID_REQUEST, "An initialize request must not be part of a batch.")
     return messages, True
-
-
-def read_message(body: bytes) -> JSONRPCMessage:
-    """Read the one message of a body, where batches are unknown. Raises `MalformedError`."""
-    messages, is_batch = read_messages(body)
-    if is_batch:
-        raise MalformedError(INVALID_REQUEST, "The body must be one JSON-RPC message; this revision has no batches.")
-    return messages[0]
 
 
 def _is_hello(message: JSONRPCMessage) -> bool:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import attrs
 import trio
 from mcp.shared.dispatcher import coerce_request_id
-from mcp_types import ErrorData, JSONRPCError, JSONRPCMessage, JSONRPCResponse, RequestId
+from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCResponse, RequestId
 
-from relay.http.asgi import Header, Receive, Send
-from relay.http.responses import answer, refuse_message
+from relay.http.asgi import Header, Receive, Send, answer
 from relay.mcp.transports.event_stream import HEADERS, end_response, hang_up, write_events
 from relay.mcp.transports.outbox import LIMIT, encode, message_event
+from relay.mcp.transports.refusals import jsonrpc_error, refuse_message
 
 # The code of the SDKs for it; the specification has none, because it ends such a request without an answer, which a
 # response that somebody waits for cannot do.
@@ -56,8 +56,7 @@ class Exchange:
     async def give_up(self, request_id: RequestId) -> None:
         """Answer a request that the client has cancelled, so that its response ends."""
         await trio.lowlevel.checkpoint()
-        error = ErrorData(code=REQUEST_CANCELLED, message="Request cancelled")
-        self.answer(JSONRPCError(jsonrpc="2.0", id=request_id, error=error))
+        self.answer(jsonrpc_error(REQUEST_CANCELLED, "Request cancelled", request_id))
 
     def end(self) -> None:
         """Note that no more answers will come: the session is over."""

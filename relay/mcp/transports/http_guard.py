@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
-from relay.http.responses import Head
+from relay.http.asgi import Head
 
 
 @attrs.frozen

@@ -19,8 +19,7 @@ from mcp.server.lowlevel import Server
 from mcp.server.models import InitializationOptions
 from mcp.server.runner import serve_connection
 
-from relay.http.asgi import Receive, Scope, Send
-from relay.http.responses import Head, answer
+from relay.http.asgi import Head, Receive, Scope, Send, answer
 from relay.logs import report
 from relay.mcp.handshakes import HandshakeCache
 from relay.mcp.notifications import notify_client

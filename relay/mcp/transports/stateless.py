@@ -20,15 +20,21 @@ import trio
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.inbound import MCP_METHOD_HEADER, MCP_PROTOCOL_VERSION_HEADER
-from mcp_types import CLIENT_CAPABILITIES_META_KEY, UNSUPPORTED_PROTOCOL_VERSION
+from mcp_types import (
+    CLIENT_CAPABILITIES_META_KEY,
+    UNSUPPORTED_PROTOCOL_VERSION,
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCRequest,
+)
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from relay.agent import Agent
-from relay.http.asgi import Receive, Scope, Send
-from relay.http.responses import Head, answer
+from relay.http.asgi import Head, Receive, Scope, Send
 from relay.mcp.pieces import text_of
 from relay.mcp.server import REQUESTER
 from relay.mcp.transports.event_stream import FAREWELL
+from relay.mcp.transports.refusals import jsonrpc_error
 
 
 @attrs.define(eq=False)
@@ -60,9 +66,6 @@ class StatelessRevision:
 
     async def serve(self, agent: Agent, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request for an agent; its body was read already. A hang-up of the client cancels the handler."""
-        if Head.of(scope).headers.get(MCP_METHOD_HEADER) == "server/discover" and (refusal := _steer(body)) is not None:
-            await answer(send, 400, refusal, (b"content-type", b"application/json"))
-            return
         client = self._clients.setdefault(agent.agent_id, StatelessClient(agent))
         client.requests += 1
         responding = trio.CancelScope()
@@ -84,22 +87,20 @@ class StatelessRevision:
             each.cancel("shutdown")
 
 
-def _steer(body: bytes) -> bytes | None:
-    """Return the refusal of a `server/discover` of a client that can sample; None for any other body."""
-    try:
-        match json.loads(body):
-            case {"id": request_id, "params": {"_meta": {**meta}}}:
-                capabilities = meta.get(CLIENT_CAPABILITIES_META_KEY)
-            case _:
-                return None
-    except (ValueError, RecursionError):
+def steering(head: Head, message: JSONRPCMessage) -> JSONRPCError | None:
+    """Return the refusal of the `server/discover` of a client that can sample; None for any other message."""
+    if head.headers.get(MCP_METHOD_HEADER) != "server/discover":
         return None
+    match message:
+        case JSONRPCRequest(id=request_id, params={"_meta": {**meta}}):
+            capabilities = meta.get(CLIENT_CAPABILITIES_META_KEY)
+        case _:
+            return None
     if not isinstance(capabilities, dict) or capabilities.get("sampling") is None:
         return None
+    said = "Unsupported protocol version: this client can sample, and is asked to over a session with a handshake"
     data = {"supported": list(HANDSHAKE_PROTOCOL_VERSIONS), "requested": "2026-07-28"}
-    message = "Unsupported protocol version: this client can sample, and is asked to over a session with a handshake"
-    error = {"code": UNSUPPORTED_PROTOCOL_VERSION, "message": message, "data": data}
-    return json.dumps({"jsonrpc": "2.0", "id": request_id, "error": error}).encode()
+    return jsonrpc_error(UNSUPPORTED_PROTOCOL_VERSION, said, request_id, data)
 
 
 def _with_text_only(body: bytes) -> bytes:

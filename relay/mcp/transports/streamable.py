@@ -23,24 +23,33 @@ import structlog
 import trio
 from mcp.server.lowlevel import Server
 from mcp.server.runner import serve_connection
-from mcp_types import INVALID_REQUEST, JSONRPCMessage, JSONRPCRequest, RequestId
+from mcp_types import JSONRPCMessage, JSONRPCRequest, RequestId
 
-from relay.agent import Agent
+from relay.agent import Agent, digest_of
 from relay.errors import STORE_FAILURES
-from relay.http.asgi import Header, Receive, Scope, Send
-from relay.http.responses import LONGEST_MESSAGE, Head, answer, answer_error, refuse, refuse_message
+from relay.http.asgi import Head, Header, Receive, Scope, Send, answer, refuse
 from relay.logs import report
 from relay.mcp.client_sessions import ClientSessions
 from relay.mcp.server import options_of
 from relay.mcp.session import McpSession
 from relay.mcp.tools.messages import AgentMessages
-from relay.mcp.transports import tokens
-from relay.mcp.transports.bodies import Bodies, receive_messages
 from relay.mcp.transports.event_stream import Timing
+from relay.mcp.transports.http_body import LONGEST_MESSAGE, Bodies
 from relay.mcp.transports.http_guard import RebindingGuard
 from relay.mcp.transports.http_session import HttpSession, RequestIdInUseError
 from relay.mcp.transports.http_stream import serve_event_stream
-from relay.mcp.transports.stateless import StatelessRevision, is_stateless
+from relay.mcp.transports.refusals import (
+    CHALLENGE,
+    CREDENTIALS_NEEDED,
+    CREDENTIALS_UNKNOWN,
+    RETRY_AFTER,
+    answer_error,
+    refuse_batch,
+    refuse_invalid,
+    refuse_message,
+    refuse_request,
+)
+from relay.mcp.transports.stateless import StatelessRevision, is_stateless, steering
 from relay.store.agent_registry import AgentRegistry
 
 log = structlog.get_logger(__name__)
@@ -48,9 +57,8 @@ log = structlog.get_logger(__name__)
 # The one revision with batches, which a server has to take (MCP 2025-03-26, basic, "Batching").
 _REVISION_WITH_BATCHES = "2025-03-26"
 _SESSION_HEADER = b"mcp-session-id"
+_JSON = "application/json"
 _EVENTS = "text/event-stream"
-_RETRY_AFTER = (b"retry-after", b"1")
-_NO_BATCHES = "The body must be one JSON-RPC message: this revision has no batches."
 
 
 class StreamableHttp:
@@ -109,7 +117,7 @@ class StreamableHttp:
     async def __call__(self, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request to `/mcp`; for a GET that takes as long as its stream lives."""
         if (refusal := self._guard.refusal(head)) is not None:
-            await _refuse(head, send, refusal.status, refusal.code, refusal.message)
+            await refuse_request(head, send, refusal.status, refusal.code, refusal.message)
             return
         if head.method not in {"GET", "POST", "DELETE"}:
             await refuse(send, 405, "method_not_allowed", "Use POST, GET or DELETE.", (b"allow", b"GET, POST, DELETE"))
@@ -123,7 +131,7 @@ class StreamableHttp:
         elif "mcp-session-id" not in head.headers:
             await self._serve_newcomer(agent, head, receive, send)
         elif not isinstance(session, HttpSession) or session.agent_id != agent.agent_id or session.closed:
-            await _refuse(head, send, 404, "unknown_session", "There is no such session; initialize a new one.")
+            await refuse_request(head, send, 404, "unknown_session", "There is no such session; initialize a new one.")
         else:
             with session.used():
                 await self._serve_session(session, head, receive, send)
@@ -132,10 +140,10 @@ class StreamableHttp:
         """Find out whose the request is; None when it was refused."""
         token = head.bearer
         if token is None:
-            await _refuse(head, send, 401, "unauthorized", tokens.NEEDED, tokens.CHALLENGE)
+            await refuse_request(head, send, 401, "unauthorized", CREDENTIALS_NEEDED, CHALLENGE)
             return None
         # Not looked up each time: pieces of an answer come as a POST each. A changed token ends its sessions.
-        if session is not None and tokens.is_same(token, session.token_digest):
+        if session is not None and session.has_token(token):
             return session.agent
         try:
             agent = await self._agents.by_token(token)
@@ -144,7 +152,7 @@ class StreamableHttp:
             await _come_back_later(head, send)
             return None
         if agent is None:
-            await _refuse(head, send, 401, "unauthorized", tokens.UNKNOWN, tokens.CHALLENGE)
+            await refuse_request(head, send, 401, "unauthorized", CREDENTIALS_UNKNOWN, CHALLENGE)
         return agent
 
     async def _serve_stateless(self, agent: Agent, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
@@ -154,12 +162,15 @@ class StreamableHttp:
         body = b""
         if head.method == "POST":
             # Read here too, for its bounds; the SDK reads what is within them once more.
-            received = await receive_messages(self._bodies, agent.agent_id, head, receive, send)
+            received = await self._receive(agent.agent_id, head, receive, send)
             if received is None:
                 return
-            body, _messages, is_batch = received
+            body, (message, *_), is_batch = received
             if is_batch:
-                await _invalid(send, _NO_BATCHES)
+                await refuse_batch(send)
+                return
+            if (refusal := steering(head, message)) is not None:
+                await answer_error(send, 400, refusal)
                 return
         await self._stateless.serve(agent, body, scope, receive, send)
 
@@ -168,20 +179,20 @@ class StreamableHttp:
         if head.method != "POST":
             await refuse(send, 400, "session_needed", "Mcp-Session-Id is missing; POST an initialize request first.")
             return
-        received = await receive_messages(self._bodies, agent.agent_id, head, receive, send)
+        received = await self._receive(agent.agent_id, head, receive, send)
         if received is None:
             return
         _body, messages, is_batch = received
         first = messages[0]
         if is_batch or not isinstance(first, JSONRPCRequest) or first.method != "initialize":
             message = "Mcp-Session-Id is missing; only an initialize request has none."
-            await _invalid(send, message, _id_of(messages, is_batch=is_batch))
+            await refuse_invalid(send, message, _id_of(messages, is_batch=is_batch))
             return
         if self._sessions is None:
             await _come_back_later(head, send, first.id)
             return
         token = head.bearer or ""
-        session = self._new_session(agent=agent, token_digest=tokens.digest(token))
+        session = self._new_session(agent=agent, token_digest=digest_of(token))
         self._registry.add(session)
         self._sessions.start_soon(self._run_session, session)
         with session.used():
@@ -189,6 +200,18 @@ class StreamableHttp:
             await self._exchange(session, messages, receive, send, header, is_batch=is_batch)
         if session.connection.client_params is None:
             session.close("no_handshake")
+
+    async def _receive(
+        self, agent_id: str, head: Head, receive: Receive, send: Send
+    ) -> tuple[bytes, list[JSONRPCMessage], bool] | None:
+        """Receive a POST as `Bodies.receive` does, if its headers are as they should be."""
+        if head.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
+            await refuse_message(send, 415, "unsupported_media_type", f"Content-Type must be {_JSON}.")
+            return None
+        if not head.accepts(_JSON, _EVENTS):
+            await refuse_message(send, 406, "not_acceptable", f"Accept must name both {_JSON} and {_EVENTS}.")
+            return None
+        return await self._bodies.receive(agent_id, receive, send)
 
     async def _run_session(self, session: HttpSession) -> None:
         try:
@@ -219,12 +242,12 @@ class StreamableHttp:
                 await self._take(session, head, receive, send)
 
     async def _take(self, session: HttpSession, head: Head, receive: Receive, send: Send) -> None:
-        received = await receive_messages(self._bodies, session.agent_id, head, receive, send)
+        received = await self._receive(session.agent_id, head, receive, send)
         if received is None:
             return
         _body, messages, is_batch = received
         if is_batch and session.connection.protocol_version != _REVISION_WITH_BATCHES:
-            await _invalid(send, _NO_BATCHES)
+            await refuse_batch(send)
             return
         if any(isinstance(each, JSONRPCRequest) for each in messages):
             await self._exchange(session, messages, receive, send, is_batch=is_batch)
@@ -249,7 +272,7 @@ class StreamableHttp:
             exchange = session.begin_exchange(requests, is_batch=is_batch)
         except RequestIdInUseError:
             message = "The id of this request is that of one that is not answered yet; give each its own."
-            await _invalid(send, message, _id_of(messages, is_batch=is_batch))
+            await refuse_invalid(send, message, _id_of(messages, is_batch=is_batch))
             return
         try:
             for each in messages:
@@ -266,26 +289,6 @@ def _id_of(messages: list[JSONRPCMessage], *, is_batch: bool) -> RequestId | Non
     return first.id if isinstance(first, JSONRPCRequest) and not is_batch else None
 
 
-async def _refuse(
-    head: Head,
-    send: Send,
-    status: int,
-    code: str,
-    message: str,
-    *headers: Header,
-    request_id: RequestId | None = None,
-) -> None:
-    """Refuse a request: what was posted in the words of JSON-RPC, which clients read there, any other as elsewhere."""
-    if head.method == "POST":
-        await refuse_message(send, status, code, message, *headers, request_id=request_id)
-    else:
-        await refuse(send, status, code, message, *headers)
-
-
-async def _invalid(send: Send, message: str, request_id: RequestId | None = None) -> None:
-    await answer_error(send, 400, INVALID_REQUEST, message, request_id=request_id)
-
-
 async def _come_back_later(head: Head, send: Send, request_id: RequestId | None = None) -> None:
     message = "The relay cannot take this now; try again in a moment."
-    await _refuse(head, send, 503, "try_again", message, _RETRY_AFTER, request_id=request_id)
+    await refuse_request(head, send, 503, "try_again", message, RETRY_AFTER, request_id=request_id)

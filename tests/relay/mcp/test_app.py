@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from actors.errors import ClientAbsent, ClientLeft
-from relay.http.responses import LONGEST_MESSAGE
+from relay.mcp.transports.http_body import LONGEST_MESSAGE
 from tests.relay.mcp.mcp_relay import RunningRelay, eventually, raw_client
 
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}

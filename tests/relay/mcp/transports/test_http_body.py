@@ -1,4 +1,4 @@
-"""Bodies of POSTs: what is a message, what is refused, and how little that costs."""
+"""Bodies of POSTs: what is a message, what is refused, how little that costs, how much an agent may have under way."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import json
 from typing import Any
 
 import pytest
-from mcp_types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
+from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
-from relay.http.responses import LONGEST_MESSAGE
 from relay.mcp.transports import http_body
 from relay.mcp.transports.http_body import (
     LONGEST_HELLO,
     LONGEST_ID,
+    LONGEST_MESSAGE,
     MOST_VALUES,
+    Bodies,
     MalformedError,
-    read_message,
+    TooMuchUnderWay,
     read_messages,
 )
 
@@ -27,6 +28,13 @@ def refusal(body: bytes) -> MalformedError:
     with pytest.raises(MalformedError) as caught:
         read_messages(body)
     return caught.value
+
+
+def message_in(body: bytes) -> JSONRPCMessage:
+    """Return the one message of a body that is no batch."""
+    (message,), is_batch = read_messages(body)
+    assert not is_batch
+    return message
 
 
 def with_params(params: bytes) -> bytes:
@@ -52,7 +60,7 @@ def with_params(params: bytes) -> bytes:
 )
 def test_message_is_of_the_kind_that_its_members_name(given: dict[str, Any], kind: type[object]) -> None:
     """Requests, notifications, answers and errors are told apart, and a null counts as left out."""
-    assert type(read_message(json.dumps({"jsonrpc": "2.0", **given}).encode())) is kind
+    assert type(message_in(json.dumps({"jsonrpc": "2.0", **given}).encode())) is kind
 
 
 ODD_IDS = ("null", "1.0", "1.5", "-0.5", "1e3", "true", "false", "{}", '{"a": 1}', "[]", "[1]", "NaN", "9" * 30)
@@ -116,7 +124,7 @@ def test_rich_body_is_refused_before_it_is_parsed(name: str, monkeypatch: pytest
 )
 def test_text_may_hold_what_divides_values_elsewhere(text: str) -> None:
     """A long text of commas and brackets is one value."""
-    message = read_message(with_params(json.dumps({"text": text}).encode()))
+    message = message_in(with_params(json.dumps({"text": text}).encode()))
     assert isinstance(message, JSONRPCRequest)
     assert message.params == {"text": text}
 
@@ -139,10 +147,33 @@ def test_request_holds_less_than_an_answer() -> None:
     ids = b"[" + b"1," * 2_000 + b"1]"
     error = refusal(with_params(b'{"ids": ' + ids + b"}"))
     assert (error.code, error.request_id) == (-32600, "q")
-    assert isinstance(read_message(b'{"jsonrpc": "2.0", "id": 1, "result": {"ids": ' + ids + b"}}"), JSONRPCResponse)
+    assert isinstance(message_in(b'{"jsonrpc": "2.0", "id": 1, "result": {"ids": ' + ids + b"}}"), JSONRPCResponse)
 
 
 def test_hello_is_short() -> None:
     """What a client declares is kept as long as its session, so it is bounded more narrowly."""
     hello = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"clientInfo": {"name": "x" * LONGEST_HELLO}}}
     assert "initialize" in str(refusal(json.dumps(hello).encode()))
+
+
+def test_agent_may_have_so_many_bytes_under_way() -> None:
+    """The sum of an agent's unfinished bodies is bounded; another agent's count for itself, and finished ones not."""
+    bodies = Bodies(patience=1, most=100)
+    with bodies.reading("anna") as first, bodies.reading("anna") as second, bodies.reading("bert") as other:
+        first(60)
+        second(40)
+        other(100)
+        with pytest.raises(TooMuchUnderWay):
+            second(1)
+    with bodies.reading("anna") as third:
+        third(100)
+
+
+def test_refused_body_counts_no_longer() -> None:
+    """What was refused gives its bytes back, so an agent that sent too much is let in again."""
+    bodies = Bodies(patience=1, most=100)
+    for _ in range(3):
+        with pytest.raises(TooMuchUnderWay), bodies.reading("anna") as count:
+            count(101)
+    with bodies.reading("anna") as count:
+        count(100)

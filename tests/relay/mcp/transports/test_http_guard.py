@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relay.http.responses import Head
+from relay.http.asgi import Head
 from relay.mcp.transports.http_guard import RebindingGuard
 
 GUARD = RebindingGuard(

@@ -9,9 +9,8 @@ import pytest
 import trio
 
 from actors.errors import ClientAbsent, ClientLeft
-from relay.http.responses import LONGEST_MESSAGE
 from relay.mcp.transports.event_stream import Timing
-from relay.mcp.transports.http_body import MOST_IN_A_BATCH
+from relay.mcp.transports.http_body import LONGEST_MESSAGE, MOST_IN_A_BATCH
 from tests.relay.mcp.http_client import http_client, initialize, standing_client
 from tests.relay.mcp.mcp_relay import (
     RunningRelay,
