@@ -3,7 +3,7 @@
     the carrier announces ──announce──▶ ┌───────┐ ──ticket──▶ TwiML ──▶ the voice socket ──redeem──▶ ┌───────┐
     we order ───────────────expect────▶ │ Calls │                                        ──connect─▶ │ Calls │
     the carrier names it ───name──────▶ │       │ ──CallNews──▶ listeners                            │       │
-    the carrier's last word ─end──────▶ └───────┘                   tools ──hang_up, pass_on, claim──▶ └───────┘
+    the carrier's last word ─end──────▶ └───────┘                   tools ──hang_up, claim, …──▶ └───────┘
 
 A place is taken when a call is announced and is kept while a session lasts, or may come back, so the limit is exact: no
 more calls than places are ever promised. Sessions run in the task that brings their line (`connect`), which is a child
@@ -26,6 +26,7 @@ import hmac
 import math
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 
@@ -53,7 +54,7 @@ from actors.events import (
 )
 from actors.policy import Policy
 from actors.ports import PhoneLine
-from actors.transfer import Todo, Transfer
+from actors.transfer import Stage, Todo, Transfer
 
 # The carrier opens the socket within a second or two of the TwiML; a webhook may be repeated for 15 s before that.
 TICKET_SECONDS = 60.0
@@ -73,8 +74,8 @@ def _new_ticket() -> str:
 class Call:
     """One call, in all its sessions. In memory: what of it is on disk is its record and what it owes (`Journal`).
 
-    Made and changed by `Calls`, with two exceptions: `transfer` is set by whoever sees it through
-    (`relay.dialling.transfers`), the client in `owner`, and `memory`, by the turn queue. Everybody else reads.
+    Made and changed by `Calls`, with one exception: the client in `owner`, and `memory`, are set by the turn queue.
+    Everybody else reads.
 
     The first fields are what another process would have to be given to go on with the call: what it is, how it may be
     connected, what was said, and how far its transfer is. The others are worth nothing without this process.
@@ -136,6 +137,11 @@ class Call:
     def is_occupying(self) -> bool:
         """Whether it counts against the limit of calls."""
         return self.has_place or self.session is not None
+
+    @property
+    def is_transferring(self) -> bool:
+        """Whether it is being passed on, so that it cannot be passed on to somebody else."""
+        return self.transfer is not None and self.transfer.is_under_way
 
     def is_of(self, agent_id: str) -> bool:
         """Whether it is this agent's call, and is not over."""
@@ -341,14 +347,14 @@ class Calls:
         call = self._calls.get(call_sid)
         return call if call is not None and call.is_of(call.agent_id if agent_id is None else agent_id) else None
 
-    def find_active(self, agent_id: str, call_sid: str) -> Call | None:
-        """Return a call of this agent that has a session, or may have another; None for any other call."""
+    def find_remembered(self, call_sid: str, agent_id: str) -> Call | None:
+        """Return a call of this agent, even one that is over while the end of its session or transfer is awaited."""
         call = self._calls.get(call_sid)
-        return call if call is not None and call.agent_id == agent_id and call.is_occupying else None
+        return call if call is not None and call.agent_id == agent_id else None
 
     def owner_of(self, info: CallInfo) -> Owner:
         """Return the owner of a call."""
-        call = self.find_active(info.agent_id, info.call_sid)
+        call = self.find_remembered(info.call_sid, info.agent_id)
         return NO_OWNER if call is None else call.owner
 
     def find_session(self, call_sid: str, agent_id: str) -> CallSession | None:
@@ -376,10 +382,22 @@ class Calls:
         """End a live call of this agent after saying `say`. Raises `UnknownCall`, also for another agent's call."""
         self._require_session(agent_id, call_sid).inbox.post(HangUpRequested(say))
 
-    def begin_transfer(self, call: Call, transfer: Transfer) -> None:
-        """End the session of a call for its transfer: the one that it has now, or one that it gets soon."""
+    @contextmanager
+    def transferring(self, call: Call, transfer: Transfer) -> Iterator[None]:
+        """Keep a call as transferring while the block checks the number; then end its session for the transfer.
+
+        That is the session that it has now, or one that it gets soon. If the block raises, or the call is another
+        agent's by then (`UnknownCall`), the call stays where it is and has no transfer.
+        """
         call.transfer = transfer
-        transfer.on_allowed(trio.current_time())
+        try:
+            yield
+            if call.transfer is not transfer:
+                raise UnknownCall(call.call_sid)
+            transfer.on_allowed(trio.current_time())
+        finally:
+            if transfer.stage is Stage.CHECKING and call.transfer is transfer:
+                call.transfer = None
         self._end_for_transfer(call)
 
     def _end_for_transfer(self, call: Call) -> None:
@@ -390,18 +408,13 @@ class Calls:
             session.inbox.post(TransferRequested(transfer.handoff_data))
             self.services.publish(TransferMoved(call.agent_id, call.call_sid))
 
-    def find_transfer(self, agent_id: str, call_sid: str) -> Transfer | None:
-        """Return the last transfer of a call of this agent, also while the call is over and its outcome is awaited."""
-        call = self._calls.get(call_sid)
-        return call.transfer if call is not None and call.agent_id == agent_id else None
-
     def claim(self, agent_id: str, call_sid: str, owner: Owner) -> None:
         """Make a client session the owner of a call; the answering machine hands it over when its turn is over.
 
         A call that the client has already stays with it. Raises `UnknownCall`.
         """
-        call = self.find_active(agent_id, call_sid)
-        if call is None:
+        call = self.find_remembered(call_sid, agent_id)
+        if call is None or not call.is_occupying:
             raise UnknownCall(call_sid)
         before, call.owner = call.owner, owner
         self.services.publish(OwnerChanged(agent_id, call_sid, owner, before))
@@ -527,7 +540,7 @@ class Calls:
 
     def remove_if_over(self, call: Call) -> None:
         """Remove a call that is over, unless the end of a session or of a transfer is still awaited."""
-        is_awaited = call.session is not None or (call.transfer is not None and call.transfer.is_under_way)
+        is_awaited = call.session is not None or call.is_transferring
         if call.is_over and not is_awaited and self._calls.get(call.call_sid) is call:
             del self._calls[call.call_sid]
 

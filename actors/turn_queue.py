@@ -411,7 +411,7 @@ class TurnQueue:
         return Utterance(request=turn.request, is_new=is_new, waiting=self.waiting_calls)
 
     def _call(self, call_sid: str) -> Call | None:
-        return self._calls.find_active(self.agent_id, call_sid)
+        return self._calls.find_remembered(call_sid, self.agent_id)
 
     def _owner(self, call_sid: str) -> Owner:
         call = self._call(call_sid)

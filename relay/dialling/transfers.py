@@ -1,7 +1,7 @@
 """Passing a caller on to a person, and taking the caller back when nobody could be reached.
 
-    transfer_call ─▶ gate ─▶ Calls.pass_on: the session ends ─▶ hand_off: <Say>, <Dial> ─▶ dialled
-                                                                                             └▶ a note to come back with
+    transfer_call ─▶ gate ─▶ Calls.transferring: the session ends ─▶ hand_off: <Say>, <Dial> ─▶ dialled
+                                                                                                  └▶ a note to come back
 
 How far a transfer is stands on its call (`actors.transfer`); here is what performs it. A transfer mostly comes to its
 end by its webhooks alone; one task each is there for those that do not: a session that hangs, a lost line, a caller who
@@ -24,7 +24,7 @@ from actors.call_values import CallInfo, Direction
 from actors.calls import Call, Calls
 from actors.errors import UnknownCall
 from actors.events import CallEnded, TransferMoved
-from actors.transfer import Stage, Todo, Transfer, TransferOrder, TransferOutcome, note_for
+from actors.transfer import Todo, Transfer, TransferOrder, TransferOutcome, note_for
 from relay.agent import Agent
 from relay.dialling import refusals
 from relay.dialling.defaults import Defaults
@@ -94,8 +94,7 @@ class Transfers:
         transfer = self._prepared(call, request, verdict)
         # Of two requests at once, one finds the other here.
         _require_nothing_under_way(call)
-        call.transfer = transfer
-        try:
+        with self.calls.transferring(call, transfer):
             verdict = await self._verdict(agent, request, caller_id, dry_run=False)
             if not verdict.allowed:
                 raise refusals.by_gate(verdict)
@@ -103,10 +102,9 @@ class Transfers:
             self._own(agent, request.call_sid)
             to = transfer.order.to
             await self.journal.note_transfer(agent.agent_id, call.call_sid, to, TransferOutcome.DIALLING)
-            self._begin(call, transfer)
-        finally:
-            if transfer.stage is Stage.CHECKING and call.transfer is transfer:
-                call.transfer = None
+            if (nursery := self._nursery) is None:
+                raise refusals.stopping()
+        nursery.start_soon(self._see_through, call, transfer)
         log.info("transfer_asked", call_sid=call.call_sid, agent_id=agent.agent_id, confirm=request.confirm)
         return {"callSid": call.call_sid, "status": "transferring", "to": to}
 
@@ -159,7 +157,7 @@ class Transfers:
         if order is None:
             return None
         agent_id = call.agent.agent_id
-        transfer = self.calls.find_transfer(agent_id, call.call_sid)
+        transfer = self._transfer(agent_id, call.call_sid)
         if transfer is not None:
             transfer.on_orders_taken(trio.current_time())
             self._notify()
@@ -172,7 +170,7 @@ class Transfers:
 
         The same for a webhook that is repeated. A database that cannot be used keeps nobody waiting: it is logged.
         """
-        transfer = self.calls.find_transfer(agent_id, call_sid)
+        transfer = self._transfer(agent_id, call_sid)
         if transfer is not None:
             to, is_first = transfer.order.to, transfer.on_dial_over(outcome) is Todo.SETTLE
             self._notify()
@@ -182,6 +180,10 @@ class Transfers:
             is_first = record is not None and record.transfer_outcome is TransferOutcome.DIALLING
         await self._settle(agent_id, call_sid, outcome, error, is_first=is_first)
         return note_for(outcome, to)
+
+    def _transfer(self, agent_id: str, call_sid: str) -> Transfer | None:
+        call = self.calls.find_remembered(call_sid, agent_id)
+        return None if call is None else call.transfer
 
     async def _on_record(self, agent_id: str, call_sid: str) -> CallRecord | None:
         """Return the record of a call that another run of the daemon, or nobody, passed on."""
@@ -196,7 +198,7 @@ class Transfers:
 
     def on_call_news(self, news: CallEnded | TransferMoved) -> None:
         """Pass on to the transfer of a call, if there is one, what happened to the call. Never waits."""
-        transfer = self.calls.find_transfer(news.agent_id, news.call_sid)
+        transfer = self._transfer(news.agent_id, news.call_sid)
         if transfer is None:
             return
         if isinstance(news, CallEnded):
@@ -207,12 +209,6 @@ class Transfers:
         """Wake every transfer under way, to check its deadline again."""
         changed, self._changed = self._changed, trio.Event()
         changed.set()
-
-    def _begin(self, call: Call, transfer: Transfer) -> None:
-        if self._nursery is None:
-            raise refusals.stopping()
-        self.calls.begin_transfer(call, transfer)
-        self._nursery.start_soon(self._see_through, call, transfer)
 
     async def _see_through(self, call: Call, transfer: Transfer) -> None:
         try:
@@ -283,7 +279,7 @@ class Transfers:
 
 
 def _require_nothing_under_way(call: Call) -> None:
-    if call.transfer is not None and call.transfer.is_under_way:
+    if call.is_transferring:
         raise refusals.already_transferring()
 
 

@@ -201,7 +201,8 @@ async def _listen(room: WaitingRoom, calls: Calls, call: ToolCall, arguments: Co
     if arguments.only_this_call:
         if not only:
             raise ToolError("bad_arguments", "onlyThisCall needs a callSid.")
-        if calls.find_active(agent_id, only) is None:
+        live = calls.find_remembered(only, agent_id)
+        if live is None or not live.is_occupying:
             if arguments.say is None:
                 raise UnknownCall(only)
             return Over(call_sid=only, over=True)

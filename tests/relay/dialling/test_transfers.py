@@ -16,7 +16,6 @@ import pytest
 import trio
 from sqlalchemy import text
 
-import actors.transfer
 from actors.call_record import CallRecord
 from actors.call_session import CallServices
 from actors.call_values import CallInfo, Direction
@@ -585,15 +584,13 @@ async def test_one_transfer_that_goes_wrong_does_not_end_the_others(tmp_path: Pa
 
 async def test_when_the_daemon_stops_nothing_new_is_begun(tmp_path: Path) -> None:
     """What is under way is let go of at once."""
-    async with transferring(tmp_path, is_running=False) as here, trio.open_nursery() as nursery:
-        await nursery.start(here.transfers.run)
-        await here.connect()
-        await here.transfers.transfer_call(agent(), wish())
-        await here.connect(call_sid="CA2")
-        nursery.cancel_scope.cancel()
-    with pytest.raises(OutboundRefused):
-        here.transfers._begin(Call(info=call_info(), policy=Policy()), actors.transfer.Transfer(order()))
-
-
-def order() -> actors.transfer.TransferOrder:
-    return actors.transfer.TransferOrder(to=PERSON, ring_seconds=25)
+    async with transferring(tmp_path, is_running=False) as here:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(here.transfers.run)
+            await here.connect()
+            await here.transfers.transfer_call(agent(), wish())
+            await here.connect(call_sid="CA2")
+            nursery.cancel_scope.cancel()
+        with pytest.raises(OutboundRefused) as caught:
+            await here.transfers.transfer_call(agent(), wish(call_sid="CA2"))
+        assert (caught.value.code, here.call("CA2").transfer) == ("draining", None)
