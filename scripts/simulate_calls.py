@@ -40,8 +40,8 @@ from relay import logs
 from relay import settings as config
 from relay.cli.caller.ring import explain
 from relay.cli.one_line import in_one_line, leaves_of
+from relay.daemon.credentials import find_carrier_token, token_path
 from relay.errors import RelayError
-from relay.local import find_carrier_token, token_path
 from relay.simulator.carrier.exchange import open_carrier
 from relay.simulator.carrier.fault_plan import WebhookFailed
 from relay.simulator.carrier.rest_service import open_rest

@@ -264,7 +264,7 @@ def _readable(agent: Agent) -> dict[str, str | None]:
 
 def _addresses(settings: Settings, agent_id: str, token: str) -> dict[str, str]:
     """Return the addresses at which the agent's client and the carrier reach the relay."""
-    from relay.running import find_daemon
+    from relay.daemon.address import find_daemon
     from relay.twilio.urls import CarrierUrls
 
     daemon = find_daemon(settings.database_url)

@@ -15,9 +15,9 @@ import trio
 
 from relay.cli.origin import checked_origin, origin_option
 from relay.cli.printing import warn
+from relay.daemon.address import find_daemon
 from relay.environment import Given, cleaned, gather
 from relay.errors import RelayError, SettingsError
-from relay.running import find_daemon
 from relay.settings import OF_ATTACH, Settings, documented
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import click
 import trio
 
-from relay import local as local_mode
 from relay import settings as config
 from relay.cli.origin import origin_option
+from relay.daemon.address import find_daemon
+from relay.daemon.credentials import LOCAL_ACCOUNT, find_carrier_token
 from relay.dialling.numbers import normalise
 from relay.errors import RelayError
-from relay.running import find_daemon
 from relay.settings import Settings
 from relay.store.engine import name_of
 
@@ -83,7 +83,7 @@ def call(
         agent_id=agent_id,
         url=origin,
         via=via,
-        account_sid=settings.twilio_account_sid or local_mode.LOCAL_ACCOUNT,
+        account_sid=settings.twilio_account_sid or LOCAL_ACCOUNT,
         auth_token=token,
         caller=normalise(caller),
         called=normalise(called),
@@ -100,7 +100,7 @@ def call(
 def _daemon(settings: Settings, url: str | None) -> tuple[str, str | None, str]:
     """Return the origin to sign for, another that leads there from here, and the secret. Raises `RelayError`."""
     daemon = find_daemon(settings.database_url)
-    token = local_mode.find_carrier_token(settings)
+    token = find_carrier_token(settings)
     if daemon is not None and url in {None, daemon.url, daemon.public_url}:
         origin, via = daemon.public_url, daemon.url if daemon.url != daemon.public_url else None
     elif url is not None:

@@ -18,7 +18,7 @@ def serve(host: str | None, port: int | None, local: bool) -> None:
     import trio
 
     from relay import settings as config
-    from relay.daemon import serve as run_daemon
+    from relay.daemon.life_cycle import serve as run_daemon
 
     warnings: list[str] = []
     settings = config.load(local=local, warn=warnings.append)

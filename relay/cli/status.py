@@ -12,7 +12,7 @@ from relay.cli.printing import example, json_option, print_json, print_record, p
 from relay.errors import RelayError
 
 if TYPE_CHECKING:
-    from relay.running import RunningDaemon
+    from relay.daemon.address import RunningDaemon
     from relay.settings import Settings
     from relay.store.database import Database
 
@@ -27,7 +27,7 @@ def status(as_json: bool) -> None:
     Exits 1 when no daemon serves this database; the agents and their waiting messages are shown all the same.
     """
 
-    from relay.running import find_daemon
+    from relay.daemon.address import find_daemon
     from relay.store.agent_registry import AgentRegistry
     from relay.store.engine import name_of
     from relay.store.waiting_messages import WaitingMessages

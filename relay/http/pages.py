@@ -28,7 +28,6 @@ from relay import __version__
 from relay.agent import AGENT_ID
 from relay.errors import SERVER_ERROR, error_document
 from relay.logs import report
-from relay.running import STATUS_PATH
 
 log = structlog.get_logger(__name__)
 
@@ -128,20 +127,21 @@ class HealthPages:
 
 @attrs.frozen(kw_only=True)
 class OperatorPages:
-    """`GET /operator/status`: what the daemon knows and no database does, for `relay status` on the same machine.
+    """`GET` of `path`: what the daemon knows and no database does, for `relay status` on the same machine.
 
     Whoever asks needs the secret of `relay.db.daemon`, which only the daemon's own user can read, and must be on this
     machine. The second is no more than a fence: behind a proxy all requests come from here. `status` is asked for each
     request and must not wait.
     """
 
+    path: str
     secret: str = attrs.field(repr=False)
     status: Callable[[], Mapping[str, Any]]
 
     def blueprint(self) -> Blueprint:
         """Return the routes."""
         routes = Blueprint("operator", __name__)
-        routes.get(STATUS_PATH)(self.show)
+        routes.get(self.path)(self.show)
         return routes
 
     async def show(self) -> tuple[dict[str, Any], int]:

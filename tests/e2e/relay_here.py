@@ -11,9 +11,12 @@ from pathlib import Path
 import attrs
 import trio
 
-from relay.daemon import Credentials, Relay, Vendors
+from relay.daemon.address import RunningDaemon
+from relay.daemon.credentials import Credentials
+from relay.daemon.life_cycle import run
+from relay.daemon.vendors import Vendors
+from relay.daemon.wiring import Relay
 from relay.http.listener import address_of, bind
-from relay.running import RunningDaemon
 from relay.settings import Settings
 from relay.store.database import open_database
 
@@ -39,6 +42,7 @@ async def run_relay_here(directory: Path) -> AsyncIterator[RelayHere]:
     daemon = RunningDaemon(pid=os.getpid(), url=url, public_url=url, is_local=True)
     async with open_database(settings.database_url) as database, trio.open_nursery() as nursery:
         relay = Relay(settings, Credentials(None, token, None), database, Vendors(), daemon)
-        await nursery.start(relay.run, listeners, url)
+        stopping = trio.Event()
+        await nursery.start(run, relay, listeners, url, stopping)
         yield RelayHere(directory, url, token, relay)
-        relay.stop()
+        stopping.set()

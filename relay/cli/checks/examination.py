@@ -11,14 +11,14 @@ import trio
 from sqlalchemy import Connection, delete, false
 
 from actors.errors import StoreFailed
-from relay import local as local_mode
 from relay.agent import Agent
 from relay.cli.checks import own_numbers as numbers
 from relay.cli.checks import reach, vendors
 from relay.cli.checks.check import Check, CheckFailed, Finding, NotApplicable, Undetermined, Verdict
+from relay.daemon.address import find_daemon
+from relay.daemon.credentials import find_carrier_token
 from relay.errors import SettingsError
 from relay.http import descriptors
-from relay.running import find_daemon
 from relay.settings import Settings
 from relay.speech.languages import lacking, read_language
 from relay.speech.voices import read_voice
@@ -77,7 +77,7 @@ def _as_local(settings: Settings) -> Settings:
     if daemon is None or not daemon.is_local:
         return settings
     return settings.model_copy(
-        update={"public_url": daemon.public_url, "twilio_auth_token": local_mode.find_carrier_token(settings)}
+        update={"public_url": daemon.public_url, "twilio_auth_token": find_carrier_token(settings)}
     )
 
 

@@ -16,8 +16,8 @@ from twilio.request_validator import RequestValidator  # type: ignore[import-unt
 from relay import __version__
 from relay.cli.checks.check import CheckFailed
 from relay.cli.checks.network import NETWORK_ERRORS, chain, failed_in_tls, is_unknown_host, json_object, reason
+from relay.daemon.credentials import require_loopback
 from relay.errors import SettingsError
-from relay.local import require_loopback
 from relay.settings import Settings
 
 # Has the form of an agent's id. What is asked under it is answered alike whether there is such an agent or not.

@@ -461,10 +461,10 @@ def test_the_doctor_ends_with_0_when_nothing_failed(run: Run, monkeypatch: pytes
 
 
 class Daemon(ModuleType):
-    """A stand-in for `relay.daemon`, which remembers how it was started and may fail."""
+    """A stand-in for `relay.daemon.life_cycle`, which remembers how it was started and may fail."""
 
     def __init__(self, error: Exception | None = None) -> None:
-        super().__init__("relay.daemon")
+        super().__init__("relay.daemon.life_cycle")
         self.error = error
         self.started: list[tuple[Settings, bool]] = []
         self.warnings: list[str] = []
@@ -479,7 +479,7 @@ class Daemon(ModuleType):
 
 def test_serving_takes_the_address_from_the_command_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--host` and `--port` win over the settings; all else is as the environment says."""
-    monkeypatch.setitem(sys.modules, "relay.daemon", daemon := Daemon())
+    monkeypatch.setitem(sys.modules, "relay.daemon.life_cycle", daemon := Daemon())
     monkeypatch.setenv("RELAY_PORT", "9000")
     assert run("serve", "--host", "0.0.0.0", "--port", "0", "--local").exit_code == 0
     assert run("serve").exit_code == 0
@@ -499,7 +499,7 @@ def test_serving_takes_the_address_from_the_command_line(run: Run, monkeypatch: 
 )
 def test_a_daemon_that_cannot_start_ends_with_1(run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """What stops the daemon is said in its own words, also when it comes out of nurseries."""
-    monkeypatch.setitem(sys.modules, "relay.daemon", Daemon(error))
+    monkeypatch.setitem(sys.modules, "relay.daemon.life_cycle", Daemon(error))
     result = run("serve")
     assert (result.exit_code, result.stderr) == (1, "Error: Fix the disk.\n")
 
@@ -507,7 +507,7 @@ def test_a_daemon_that_cannot_start_ends_with_1(run: Run, monkeypatch: pytest.Mo
 def test_a_fault_of_ours_keeps_its_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error that nobody expected is not dressed up as the operator's, even beside one that is."""
     fault = ExceptionGroup("nursery", [DatabaseError("Fix the disk."), ZeroDivisionError()])
-    monkeypatch.setitem(sys.modules, "relay.daemon", Daemon(fault))
+    monkeypatch.setitem(sys.modules, "relay.daemon.life_cycle", Daemon(fault))
     result = run("serve")
     assert result.exit_code == 1
     assert result.exception is fault
@@ -547,7 +547,7 @@ def test_a_name_that_is_nearly_a_setting_s_is_warned_of(run: Run, monkeypatch: p
     listed = run("agents", "list", "--json")
     assert (listed.exit_code, json.loads(listed.stdout)) == (0, {"agents": []})
     assert listed.stderr == f"Warning: {NEAR}\n"
-    monkeypatch.setitem(sys.modules, "relay.daemon", daemon := Daemon())
+    monkeypatch.setitem(sys.modules, "relay.daemon.life_cycle", daemon := Daemon())
     assert run("serve", "--local").exit_code == 0
     assert daemon.warnings == [NEAR]
     examined = json.loads(run("doctor", "--json").stdout)["checks"][0]

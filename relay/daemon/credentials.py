@@ -1,4 +1,8 @@
-"""What `relay serve --local` adds: loopback only, and a secret for the simulated carrier, so no account is needed."""
+"""What the carrier's requests are checked with, and for which account ours are made.
+
+From the settings; or with `--local`, on loopback only, a secret that the simulated carrier shares, so that no account
+is needed.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,44 @@ import os
 import secrets
 from pathlib import Path
 
+import attrs
+
 from relay.errors import SettingsError
 from relay.settings import Settings
 from relay.store.files import beside_database
 
 LOCAL_ACCOUNT = "AC" + "0" * 32
+
+
+@attrs.frozen
+class Credentials:
+    """What the carrier's requests are checked with, and the account that ours are made for (None: make none)."""
+
+    account_sid: str | None
+    auth_token: str = attrs.field(repr=False)
+    orders_as: str | None
+
+
+def carrier_credentials(settings: Settings, *, local: bool) -> Credentials:
+    """Return the credentials of a daemon. Raises `SettingsError` when some are missing, or cannot be made."""
+    if local:
+        require_loopback(settings.relay_host)
+        return Credentials(settings.twilio_account_sid, carrier_token(settings), _local_account(settings))
+    missing = [
+        name
+        for name, value in (
+            ("TWILIO_ACCOUNT_SID", settings.twilio_account_sid),
+            ("TWILIO_AUTH_TOKEN", settings.twilio_auth_token),
+            ("PUBLIC_URL", settings.public_url),
+        )
+        if not value
+    ]
+    if missing or not settings.twilio_auth_token:
+        raise SettingsError(
+            f"{', '.join(missing)} must be set for calls from the carrier. To try the relay without an account: "
+            "relay serve --local"
+        )
+    return Credentials(settings.twilio_account_sid, settings.twilio_auth_token, settings.twilio_account_sid)
 
 
 def require_loopback(host: str) -> None:
@@ -27,7 +64,7 @@ def require_loopback(host: str) -> None:
         )
 
 
-def carrier_account(settings: Settings) -> str | None:
+def _local_account(settings: Settings) -> str | None:
     """Return the account for which a local run orders calls of a stand-in for the carrier; None where there is none.
 
     Any account will do, so `TWILIO_ACCOUNT_SID` need not be set. Without `TWILIO_API_BASE_URL` nothing is ordered: a

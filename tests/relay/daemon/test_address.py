@@ -14,7 +14,7 @@ import httpx2
 import pytest
 import trio
 
-from relay.running import RunningDaemon, address_path, announce, find_daemon
+from relay.daemon.address import RunningDaemon, address_path, announce, find_daemon
 from relay.simulator.load.local_daemon import LocalDaemon, run_local_daemon
 from tests.e2e.parties import calling, connected, register
 

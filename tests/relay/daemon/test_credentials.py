@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from relay.daemon.credentials import carrier_token, require_loopback, token_path
 from relay.errors import SettingsError
-from relay.local import carrier_token, require_loopback, token_path
 from relay.settings import Settings
 
 

@@ -1,0 +1,239 @@
+"""The daemon's life, in the order in which it happens: start, ready, drain, stop.
+
+    one top nursery
+    ├── signals                    the first drains, the second stops at once
+    ├── database writer            relay.store
+    ├── presence, calls            supervisors: the grace of lost clients, tickets that nobody used
+    ├── transfers, reconciliation  supervisors: calls on their way to somebody else, calls that nobody wants any more
+    ├── audio, retention           delete what has had its time
+    ├── token watch                ends sessions of agents whose token was changed
+    └── listener ── one task a connection
+        ├── voice socket ── Call   actors.call_session, with the connection's task as its parent
+        ├── /sse, /messages        relay.mcp
+        └── pages and webhooks     relay.twilio
+
+Start: the database is migrated and held, so that no second daemon takes our calls for an earlier run's; the address is
+taken, the parts are wired, and what an earlier run did leave in flight becomes waiting messages.
+
+Stop: on the first signal new calls are refused while everything else is still served; live calls may finish for the
+drain time, then they hear a farewell; when none is left (or after a bounded wait) and the carrier has asked what comes
+after them, the MCP sessions are closed, the listener stops, and the database commits what it was given.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
+
+import structlog
+import trio
+
+from actors.calls import Calls
+from relay import logs
+from relay.daemon.address import RunningDaemon, announce
+from relay.daemon.credentials import carrier_credentials
+from relay.daemon.vendors import open_vendors
+from relay.daemon.wiring import Relay
+from relay.errors import RelayError
+from relay.http import descriptors
+from relay.http.listener import ListenerOptions, address_of, bind, serve_on
+from relay.settings import Settings
+from relay.store.database import open_database
+from relay.store.tenure import hold_database_lock
+
+log = structlog.get_logger(__name__)
+
+# For the farewell to be heard (about six seconds) and the carrier to close.
+FAREWELL_SECONDS = 15.0
+# For the carrier to ask, when a call is over, what comes next. It asks at once, and a caller whose carrier finds nobody
+# hears of an error; but its last webhook may not be configured, and is not worth a longer stop.
+LAST_WEBHOOK_SECONDS = 2.0
+# For messages to be stored of callers whose line was lost and who are not back. A database that does not answer within
+# it is down; what they said is held in it, and becomes messages at the next start.
+LAST_MESSAGES_SECONDS = 3.0
+# What connections may still do after that: a webhook's answer, the end of a stream.
+LISTENER_GRACE = 1.0
+# How soon a changed token ends the sessions that were opened with the old one.
+TOKEN_WATCH_SECONDS = 2.0
+
+
+class StoppedAtOnceError(RelayError):
+    """The daemon did not drain, because it was told twice to stop."""
+
+
+async def serve(  # noqa: ASYNC128 - started in run
+    settings: Settings,
+    *,
+    local: bool = False,
+    warnings: Sequence[str] = (),
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run the daemon until SIGTERM or SIGINT; the started value is its URL. `warnings` about the settings are logged.
+
+    Raises `RelayError` for what the operator can fix: a missing credential, a taken port, a broken database. On
+    cancellation live calls store what they owe, within their epilogue's time.
+    """
+    logs.configure(settings.relay_log_level.upper(), logs.LogFormat(settings.relay_log_format))
+    for warning in warnings:
+        log.warning("setting_doubtful", why=warning)
+    _raise_descriptor_limit(settings.relay_max_calls)
+    async with AsyncExitStack() as stack:
+        # Before all else: a signal during the start, too, must not kill us half-way.
+        signals = stack.enter_context(_receive_signals())
+        credentials = carrier_credentials(settings, local=local)
+        database = await stack.enter_async_context(open_database(settings.database_url, sole=True))
+        stack.enter_context(hold_database_lock(settings.database_url))
+        vendors = await stack.enter_async_context(open_vendors(settings, credentials))
+        listeners = await bind(settings.relay_host, settings.relay_port)
+        for listener in listeners:
+            stack.push_async_callback(listener.aclose)
+        host, port = address_of(listeners)
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        daemon = RunningDaemon(
+            pid=os.getpid(), url=_reached_from_here(host, url), public_url=settings.public_url or url, is_local=local
+        )
+        relay = Relay(settings, credentials, database, vendors, daemon)
+        stopping = trio.Event()
+        async with _unwrapped(), trio.open_nursery() as nursery:
+            nursery.start_soon(_obey, signals, relay.calls, stopping)
+            await run(relay, listeners, url, stopping, task_status=task_status)
+            nursery.cancel_scope.cancel("stopped")
+
+
+async def run(
+    relay: Relay,
+    listeners: Sequence[trio.SocketListener],
+    url: str,
+    stopping: trio.Event,
+    *,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve on these listeners until `stopping` is set, then drain; the started value is `url`, their address."""
+    # After the port is ours: a daemon that cannot serve should change nothing.
+    await _recover(relay)
+    async with trio.open_nursery() as supervisors:
+        await _start_supervisors(relay, supervisors)
+        stop_listening = trio.Event()
+        options = ListenerOptions(
+            grace=LISTENER_GRACE, max_connections=descriptors.connections_for(descriptors.limit())
+        )
+        async with trio.open_nursery() as listening:
+            await listening.start(partial(serve_on, listeners, relay.gateway(), options, stop=stop_listening))
+            _settle_memory()
+            with announce(relay.settings.database_url, relay.daemon):
+                log.info("ready", url=url)
+                task_status.started(url)
+                await stopping.wait()
+                drained = await _drain(relay)
+            relay.clients.close_all()
+            stop_listening.set()
+        supervisors.cancel_scope.cancel("stopped")
+    log.info("stopped", drained=drained)
+
+
+async def _recover(relay: Relay) -> None:
+    recovered = await relay.journal.recover()
+    if recovered.calls or recovered.messages:
+        log.warning("recovered", calls=recovered.calls, messages=recovered.messages)
+    await relay.known_agents.load()
+
+
+async def _start_supervisors(relay: Relay, nursery: trio.Nursery) -> None:
+    await nursery.start(relay.transfers.run)
+    await nursery.start(relay.clients.run)
+    nursery.start_soon(relay.presence.run)
+    nursery.start_soon(relay.calls.run)
+    nursery.start_soon(_watch_tokens, relay)
+    nursery.start_soon(relay.audio.run)
+    if relay.vendors.carrier is not None:
+        nursery.start_soon(relay.vendors.reconciliation.run, relay.vendors.carrier)
+    nursery.start_soon(relay.retention.run, relay.settings.relay_retention_days)
+
+
+async def _drain(relay: Relay) -> bool:
+    """Take no new calls, and wait for those that go on; return whether all of them have ended."""
+    drained = await relay.calls.drain(relay.settings.relay_drain_seconds, FAREWELL_SECONDS)
+    with trio.move_on_after(LAST_WEBHOOK_SECONDS):
+        await relay.calls.all_ended()
+    with trio.move_on_after(LAST_MESSAGES_SECONDS):
+        await relay.calls.settle()
+    return drained
+
+
+# ── what a start and a stop are made of ─────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _receive_signals() -> Iterator[AsyncIterator[int]]:
+    # One that comes while the receiver is being closed is handed to whoever handled it before, so that has to be
+    # nobody: the process is at its end.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        yield signals
+
+
+async def _obey(signals: AsyncIterator[int], calls: Calls, stopping: trio.Event) -> None:
+    async for number in signals:
+        live = len(calls.live())
+        if stopping.is_set():
+            raise StoppedAtOnceError(f"Stopped at once by a second signal; {live} live calls were cut.")
+        log.info("draining", signal=signal.Signals(number).name, live_calls=live)
+        stopping.set()
+
+
+@asynccontextmanager
+async def _unwrapped() -> AsyncIterator[None]:
+    """Raise a lone `RelayError` of the nursery as itself: it is a sentence for the operator, not a crash."""
+    failure: RelayError | None = None
+    try:
+        yield
+    except* RelayError as group:
+        errors: list[BaseException] = [group]
+        while isinstance(errors[0], BaseExceptionGroup):
+            errors = list(errors[0].exceptions)
+        failure = errors[0] if isinstance(errors[0], RelayError) else None
+    if failure is not None:
+        raise failure
+
+
+async def _watch_tokens(relay: Relay) -> None:
+    """End sessions whose token was rotated, or whose agent was removed, by a command in another process."""
+    while True:
+        await trio.sleep(TOKEN_WATCH_SECONDS)
+        for agent_id in relay.clients.agents():
+            try:
+                digest = await relay.agents.token_digest(agent_id)
+            except RelayError as error:
+                log.warning("tokens_not_checked", why=str(error))
+                break
+            relay.clients.close_agent(agent_id, but_of=digest)
+
+
+def _raise_descriptor_limit(max_calls: int) -> None:
+    got, needed = descriptors.raise_limit(), descriptors.needed_for(max_calls)
+    if got < needed:
+        log.warning(
+            "few_descriptors", limit=got, needed=needed, why="RELAY_MAX_CALLS calls need more; see relay doctor"
+        )
+
+
+def _reached_from_here(host: str, url: str) -> str:
+    """Return the address for this machine's own processes of a listener on `host`, which may be all addresses."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised, not bound
+    return url.replace(host, everywhere[host], 1) if host in everywhere else url
+
+
+def _settle_memory() -> None:
+    """Freeze what was imported and built at start, so that the garbage collector does not scan it.
+
+    It is there to stay, and it is most of all objects: going through it again and again in full collections is a pause
+    of a tenth of a second or two in every call at once.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.enable()

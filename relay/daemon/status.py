@@ -1,0 +1,79 @@
+"""What the daemon says of itself: whether it can take calls, to anybody, and who is connected, to its operator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import trio
+from sqlalchemy import text
+
+from actors.calls import Calls
+from relay.errors import RelayError
+from relay.mcp.app import McpApp
+from relay.store.database import Database
+from relay.store.schema import timestamp
+
+# Less than whoever asks whether we are ready waits for the answer.
+DATABASE_CHECK_SECONDS = 2.0
+
+
+@attrs.frozen(kw_only=True)
+class DaemonStatus:
+    """The state of a running daemon, looked up when it is asked for."""
+
+    database: Database
+    calls: Calls
+    clients: McpApp
+    has_answering_machine: bool
+
+    async def checks(self) -> Mapping[str, str | None]:
+        """Return each condition for taking calls, by name, with None or what is wrong."""
+        return {
+            "database": await self._database_fault(),
+            "draining": "the relay is being stopped" if self.calls.draining else None,
+        }
+
+    async def _database_fault(self) -> str | None:
+        if (trouble := self.database.trouble) is not None:
+            return f"nothing can be written: {trouble}; {self.database.kept} changes are kept until it can"
+        with trio.move_on_after(DATABASE_CHECK_SECONDS):
+            try:
+                await self.database.read(lambda connection: connection.execute(text("SELECT 1")))
+            except RelayError:
+                return "the database cannot be read"
+            return None
+        return "the database does not answer"
+
+    def document(self) -> dict[str, Any]:
+        """Return what only the running daemon knows, as JSON; see `relay.cli.status`."""
+        return {
+            "draining": self.calls.draining,
+            "answeringMachine": self.has_answering_machine,
+            "clients": [
+                {
+                    "agentId": each.agent_id,
+                    "name": each.name,
+                    "version": each.version,
+                    "transport": each.transport,
+                    "answersBy": each.answers_by,
+                    "since": timestamp(each.since),
+                }
+                for each in self.clients.here()
+                if each.ready
+            ],
+            "waitingToolCalls": self.clients.all_waiting(),
+            "liveCalls": [
+                {
+                    "callSid": call.info.call_sid,
+                    "agentId": call.info.agent_id,
+                    "direction": call.info.direction.value,
+                    "from": call.info.caller,
+                    "to": call.info.called,
+                    "since": timestamp(call.info.started_at),
+                    "phase": call.phase.value,
+                }
+                for call in self.calls.live()
+            ],
+        }

@@ -1,0 +1,237 @@
+"""The one file that knows every part, and puts them together.
+
+The parts are wired after the address is taken, because TwiML, signatures and orders to the carrier need the public
+origin, which with `--local` and port 0 is not known earlier.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, assert_never
+
+from actors.call_session import CallServices
+from actors.call_values import CallInfo, Owner
+from actors.calls import Calls
+from actors.clients import ClientResponder, Presence
+from actors.commands import By
+from actors.events import CallEnded, CallGone, CallNews, ClientWanted, MessageLeft, OwnerChanged, TransferMoved
+from actors.policy import Policy
+from actors.ports import Responder
+from relay.agent import Agent
+from relay.daemon.address import STATUS_PATH, RunningDaemon
+from relay.daemon.credentials import Credentials
+from relay.daemon.status import DaemonStatus
+from relay.daemon.vendors import Vendors
+from relay.dialling.defaults import Defaults
+from relay.dialling.dial_check import DiallingGate
+from relay.dialling.dialler import Dialler
+from relay.dialling.opt_out import opt_out_listener
+from relay.dialling.opt_out_requests import HeardOptOuts, OptOutRequests
+from relay.dialling.outbound_calls import Conversations
+from relay.dialling.transfers import Transfers
+from relay.dialling.voice_messages import VoiceMessages
+from relay.http.cors import Cors
+from relay.http.gateway import Gateway
+from relay.http.pages import HealthPages, OperatorPages, build_app
+from relay.mcp.app import McpApp
+from relay.mcp.tools.live_calls import AgentCalls
+from relay.mcp.tools.outbound import outbound_tools
+from relay.mcp.tools.toolbox import Tool
+from relay.mcp.transports.http_guard import RebindingGuard
+from relay.metrics import CallMeter
+from relay.reception import Reception
+from relay.settings import Settings, split_list
+from relay.speech.agent_phrases import phrases_of
+from relay.speech.audio_store import AudioOptions, AudioStore
+from relay.speech.locales import locale_for
+from relay.speech.spoken import SpokenResponder
+from relay.store.agent_registry import AgentRegistry
+from relay.store.call_journal import CallJournal
+from relay.store.client_hellos import ClientHellos
+from relay.store.database import Database
+from relay.store.files import beside_database
+from relay.store.known_agents import KnownAgents
+from relay.store.retention import Retention
+from relay.store.waiting_messages import WaitingMessages
+from relay.twilio.audio_webhook import AudioPages, loggable
+from relay.twilio.signatures import SignatureChecker
+from relay.twilio.urls import CarrierUrls
+from relay.twilio.voice_socket import VoiceSocket
+from relay.twilio.webhooks import CarrierWebhooks
+
+# A lost EventSource comes back within a second or three; who has been away longer is away.
+RECONNECT_GRACE = 10.0
+# When a caller who still waits is told so again, in more words.
+LONG_FILLER_SECONDS = 5.0
+
+
+class Relay:
+    """The parts of a running relay, wired."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        credentials: Credentials,
+        database: Database,
+        vendors: Vendors,
+        daemon: RunningDaemon,
+    ) -> None:
+        self.settings = settings
+        self._credentials = credentials
+        self._database = database
+        self.vendors = vendors
+        self.daemon = daemon
+        self._public_url = public_url = daemon.public_url
+        self.agents = AgentRegistry(database)
+        self.known_agents = KnownAgents(self.agents)
+        self.journal = CallJournal(database)
+        self._gate = DiallingGate(database, settings.gate_rules())
+        self.retention = Retention(database)
+        self.audio = AudioStore(
+            AudioOptions(
+                directory=beside_database(settings.database_url, ".audio"),
+                ttl=settings.relay_audio_seconds,
+            )
+        )
+        messages = WaitingMessages(database)
+        presence = Presence(grace=RECONNECT_GRACE)
+        self._meter = CallMeter()
+        responders: dict[By, Responder] = {By.CLIENT: SpokenResponder(ClientResponder(presence, self._owner_of))}
+        if vendors.answering_machine is not None:
+            responders[By.ANSWERING_MACHINE] = vendors.answering_machine
+        services = CallServices(
+            responders=responders,
+            messages=messages,
+            journal=self.journal,
+            observer=self._meter,
+            opt_outs=HeardOptOuts(self._gate),
+            listeners=(self._on_call_news,),
+        )
+        self.presence = presence
+        self.calls = Calls(services, presence, settings.relay_max_calls)
+        self._defaults = Defaults(
+            greeting=settings.default_voice_greeting,
+            voice=settings.default_voice_id,
+            language=settings.default_voice_language,
+            caller_number=settings.twilio_phone_number,
+            ring_seconds=settings.relay_ring_seconds,
+            max_call_seconds=settings.relay_max_call_seconds,
+        )
+        self._reception = Reception(
+            calls=self.calls,
+            journal=self.journal,
+            policy_for=self._policy_for,
+            defaults=self._defaults,
+        )
+        self.transfers = Transfers(
+            gate=self._gate,
+            calls=self.calls,
+            journal=self.journal,
+            carrier=vendors.carrier,
+            urls=CarrierUrls(public_url),
+            defaults=self._defaults,
+            observer=self._meter,
+        )
+        self._guard = RebindingGuard(
+            public_url,
+            allowed_hosts=split_list(settings.relay_allowed_hosts),
+            allowed_origins=split_list(settings.relay_allowed_origins),
+        )
+        self.clients = McpApp(
+            agents=self.agents,
+            hellos=ClientHellos(database),
+            messages=messages,
+            calls=AgentCalls(live=self.calls, journal=self.journal, carrier=vendors.carrier),
+            presence=presence,
+            more_tools=self._outbound_tools(),
+            guard=self._guard,
+        )
+        self._meter.live_calls.set_function(lambda: len(self.calls.live()))
+        self._meter.places_taken.set_function(self.calls.occupied)
+        self._meter.client_sessions.set_function(lambda: len(self.clients))
+
+    def _outbound_tools(self) -> list[Tool[Any]]:
+        urls = CarrierUrls(self._public_url)
+        dialler = Dialler(
+            gate=self._gate,
+            carrier=self.vendors.carrier,
+            observer=self._meter,
+            reconciliation=self.vendors.reconciliation,
+        )
+        return outbound_tools(
+            Conversations(dialler=dialler, reception=self._reception, urls=urls, defaults=self._defaults),
+            VoiceMessages(
+                dialler=dialler,
+                journal=self.journal,
+                engine=self.vendors.speech,
+                audio=self.audio,
+                urls=urls,
+                defaults=self._defaults,
+            ),
+            self.transfers,
+            OptOutRequests(gate=self._gate, calls=self.calls, journal=self.journal),
+        )
+
+    def gateway(self) -> Gateway:
+        """Return what answers every request and every socket."""
+        checker = SignatureChecker(self._credentials.auth_token, self._public_url)
+        webhooks = CarrierWebhooks(
+            checker=checker,
+            agents=self.known_agents,
+            reception=self._reception,
+            transfers=self.transfers,
+            phrases=lambda language: locale_for(language).carrier,
+            urls=CarrierUrls(self._public_url),
+            default_language=self.settings.default_voice_language,
+        )
+        status = DaemonStatus(
+            database=self._database,
+            calls=self.calls,
+            clients=self.clients,
+            has_answering_machine=self.vendors.answering_machine is not None,
+        )
+        health = HealthPages(checks=status.checks, registry=self._meter.registry)
+        audio = AudioPages(self.audio)
+        operator = OperatorPages(path=STATUS_PATH, secret=self.daemon.secret, status=status.document)
+        return Gateway(
+            pages=build_app(
+                [webhooks.blueprint(), audio.blueprint(), health.blueprint(), operator.blueprint()], loggable
+            ),
+            voice=VoiceSocket(checker=checker, calls=self.calls, account_sid=self._credentials.account_sid),
+            mcp=self.clients,
+            cors=Cors(self._guard.allows),
+            loggable=loggable,
+        )
+
+    def _policy_for(self, agent: Agent, language: str) -> Policy:
+        first_filler = self.settings.relay_filler_seconds or math.inf
+        return Policy(
+            has_answering_machine=self.vendors.answering_machine is not None,
+            client_timeout=self.settings.relay_client_timeout,
+            max_seconds=self.settings.relay_max_call_seconds,
+            filler_after=first_filler,
+            silence=self.settings.relay_silence_seconds,
+            reprompts=self.settings.relay_silence_questions,
+            long_filler_after=max(LONG_FILLER_SECONDS, 2 * first_filler),
+            phrases=phrases_of(agent, language),
+            asks_not_to_be_called=opt_out_listener(language),
+            keep_transcript=self.settings.relay_keep_transcripts,
+        )
+
+    def _owner_of(self, call: CallInfo) -> Owner:
+        return self.calls.owner_of(call)
+
+    def _on_call_news(self, news: CallNews) -> None:
+        match news:
+            case MessageLeft():
+                self.clients.announce(news.agent_id)
+            case ClientWanted():
+                self.clients.wake(news.call)
+            case CallEnded() | TransferMoved():
+                self.transfers.on_call_news(news)
+            case CallGone():
+                self.clients.on_call_gone(news.agent_id)
+            case OwnerChanged():
+                self.clients.on_owner_changed(news)
+            case _:
+                assert_never(news)
