@@ -1,14 +1,14 @@
-"""What is kept of a call, and how whatever is heard of it changes that. Pure.
+"""The record of a call, and how each report about the call changes it. Pure.
 
-    announced ──▶ opened ──▶ closed                     what the relay saw: a line, its end, who answered
+    announced ──▶ opened ──▶ closed                     what the relay saw: a session, its end, who answered
     progressed, picked_up, transferred, failed          what the carrier says, at any time and in any order
 
-The carrier's webhooks come in any order, more than once, and some never. So each of its facts is kept by a rule that
-does not ask which came last: the furthest status, the earliest end, the longest length, the first error in a fixed
-order. What the relay saw stands beside them, and the record tells one story of the two (`outcome`, `duration_seconds`).
+The carrier's webhooks come in any order, more than once, and some never. So each of its facts is merged by a rule that
+does not depend on their order: the furthest status, the earliest end, the longest length, the first error in a fixed
+order. What the relay saw is stored beside them, and `outcome` and `duration_seconds` combine the two.
 
-Every change is a method that returns the record as it is then. A log of events, folded when somebody asks, lost: each
-list of calls would fold all of them again.
+Every change is a method that returns the record as it is then. An event log that is folded on each read lost: every
+list of calls would fold all of it again.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from actors.transfer import TransferOutcome
 
 
 class CallKind(StrEnum):
-    """What a call is for: a conversation, or audio that is played to whoever answers."""
+    """What a call is for: a conversation, or audio that is played to the callee."""
 
     CALL = "call"
     VOICE_MESSAGE = "voice_message"
 
 
 class CallState(StrEnum):
-    """Whether a call is still here."""
+    """Whether a call is live or has ended."""
 
     LIVE = "live"
     ENDED = "ended"
@@ -42,7 +42,7 @@ class CallState(StrEnum):
 class CarrierStatus(StrEnum):
     """How far a call has come, in the carrier's words (its Call resource), from the first to the last.
 
-    A call has one end only; should two be told all the same, the one counts that says most of it, which is later here.
+    A call has one end only; if the carrier reports two, the one that comes later in this list counts.
     """
 
     QUEUED = "queued"
@@ -81,11 +81,11 @@ _WHY_UNDELIVERED = {
 
 @attrs.frozen(kw_only=True)
 class CallProgress:
-    """What one webhook of the carrier says of a call: its status, and what else was in the form.
+    """What one webhook of the carrier says about a call: its status, and the other fields of the form.
 
-    `at` is when it became so, as the carrier dates it, None where it does not. `seconds` is the length of a completed
-    call. `error` is the carrier's error code or `sip_486` and the like, empty where there was none. `order` is ours,
-    from the query of the callback's address.
+    `at` is the carrier's time of the change, None if it gives none. `seconds` is the length of a completed call.
+    `error` is the carrier's error code or `sip_486` and the like, empty where there was none. `order` is our own id of
+    the call, from the callback's query string.
     """
 
     call_sid: str = attrs.field(validator=matches_re(r"[A-Za-z0-9_-]{1,64}"))
@@ -138,7 +138,7 @@ class CallRecord:
 
     @property
     def state(self) -> CallState:
-        """Whether the call is still here. One that is `transferred` is, until the carrier says that it is over."""
+        """Whether the call is live or has ended. A transferred call is live until the carrier says that it is over."""
         return CallState.LIVE if self.ended_at is None else CallState.ENDED
 
     @property
@@ -153,10 +153,10 @@ class CallRecord:
 
     @property
     def outcome(self) -> CallOutcome | None:
-        """How the call ended, None while nobody knows."""
+        """How the call ended, None while that is not known."""
         if not self.is_over_for_carrier or (self.line_outcome is not None and self.had_line):
             return self.line_outcome
-        # Nobody here was on the line to the end: the carrier knows better than what was closed for want of news.
+        # The relay did not see the end of the call, so the carrier's status counts more than our own.
         assert self.carrier_status is not None
         if self.carrier_status in _UNANSWERED:
             return _UNANSWERED[self.carrier_status]
@@ -167,24 +167,25 @@ class CallRecord:
     @property
     def duration_seconds(self) -> float | None:
         """How long the call lasted: None until the end, and 0 for one that was never connected."""
-        # The carrier bills by its own count, which goes on while the caller speaks to whom they were passed on.
+        # The carrier bills by its own count, which includes the time after a transfer.
         if self.carrier_seconds is None or self.ended_at is None:
             return self.line_seconds
         return self.carrier_seconds
 
     def is_over(self, attempt: int) -> bool:
-        """Return whether a webhook for a session of the call comes too late, or was sent again by somebody.
+        """Return whether a webhook for a session of the call comes too late, or is a replay of an old one.
 
-        The carrier's word is final. Ours is not: a line that broke, or a restart, ends a record whose caller is still
+        The carrier's status is final. Ours is not: a line that broke, or a restart, ends a record whose caller is still
         there and comes back by the action URL. But a first session comes once only.
         """
         return self.is_over_for_carrier or (attempt == 0 and self.had_line and self.state is CallState.ENDED)
 
     def undelivered(self, progress: CallProgress) -> MessageDraft | None:
-        """Return the message that the end of the call leaves for its client, None for all but an unheard voice message.
+        """Return the waiting message about a voice message that was not delivered; None for any other end of a call.
 
-        The record is as it was before that end, by the carrier's word alone: a start has ended the records of calls
-        that rang while we were away. The tool has long returned then, and its client may have gone.
+        Call it on the record as it was before `progress`. Only the carrier's status counts, because a start of the
+        daemon ends the records of calls that rang while it was down. The client's tool call has returned by then, so it
+        learns of this by a message.
         """
         why = _WHY_UNDELIVERED.get(progress.status)
         if why is None or self.is_over_for_carrier or self.kind is not CallKind.VOICE_MESSAGE:
@@ -201,7 +202,7 @@ class CallRecord:
         )
 
     def announced(self, kind: CallKind, caller: str, called: str) -> CallRecord:
-        """Add to a call that was heard of before what only its announcement says."""
+        """Add what only the announcement says to a record that exists already."""
         kind = self.kind if kind is CallKind.CALL else kind
         return attrs.evolve(self, kind=kind, caller=self.caller or caller, called=self.called or called)
 
@@ -223,9 +224,9 @@ class CallRecord:
         return attrs.evolve(opened, ended_at=None, line_seconds=None)
 
     def closed(self, summary: CallSummary, at: datetime) -> CallRecord:
-        """Close the line, or the record of a call that never had one. Nothing changes where that was done before.
+        """Close the line, or the record of a call that never had one. Idempotent.
 
-        That ends the call too, unless its caller is being passed on.
+        That ends the call too, unless it is being transferred.
         """
         if (self.line_ended_at if self.had_line else self.line_outcome) is not None:
             return self
@@ -238,13 +239,13 @@ class CallRecord:
         return closed if goes_on else closed.ended(at)
 
     def ended(self, at: datetime) -> CallRecord:
-        """End the call, once and for all."""
+        """End the call."""
         # The carrier dates to the second and by its own clock, and ours may be set back: nothing ends before it began.
         ended_at = max(at, self.started_at)
         return attrs.evolve(self, ended_at=ended_at, line_seconds=_seconds(self.connected_at or ended_at, ended_at))
 
     def progressed(self, progress: CallProgress, now: datetime) -> CallRecord:
-        """Take in what the carrier says; the end of a call is dated by it, else by when it is first heard of."""
+        """Merge a report of the carrier; it dates the end of the call, else the time of the first report does."""
         updated = attrs.evolve(
             self,
             caller=self.caller or progress.caller,
@@ -256,8 +257,8 @@ class CallRecord:
         if not progress.is_over:
             return updated
         ended_at = min(_not_none(self.carrier_ended_at, progress.at), default=None)
-        # Whoever sees the transfer through may have ended with an earlier run. What the dial itself reports counts
-        # more, whichever is heard first.
+        # The task that followed the transfer may have ended with an earlier run of the daemon. The report of the dial
+        # itself counts more than this, in whatever order the two come.
         is_dialling = self.transfer_outcome is TransferOutcome.DIALLING
         return attrs.evolve(
             updated,
@@ -266,13 +267,13 @@ class CallRecord:
         ).ended(ended_at or self.ended_at or now)
 
     def picked_up(self, callee: Callee) -> CallRecord:
-        """Take in who picked up: the first verdict that says something stays."""
+        """Store who picked up: the first verdict other than unknown stays."""
         return attrs.evolve(self, picked_up_by=callee) if self.picked_up_by in {None, Callee.UNKNOWN} else self
 
     def transferred(self, to: str | None, outcome: TransferOutcome) -> CallRecord:
-        """Take in how a transfer goes: with `to` it is a new one, without the one that is under way.
+        """Store the state of a transfer: a new one with `to`, else the one that is under way.
 
-        What became of a transfer is not taken back by a late `DIALLING` of the same one.
+        A late `DIALLING` does not overwrite the outcome of the same transfer.
         """
         if to is not None:
             return attrs.evolve(self, transfer_to=to, transfer_outcome=outcome)
@@ -281,7 +282,7 @@ class CallRecord:
         return attrs.evolve(self, transfer_outcome=outcome)
 
     def failed(self, code: str) -> CallRecord:
-        """Take in an error met while something was asked of the carrier, where it has told of none."""
+        """Store an error of a request to the carrier, unless the carrier has reported one itself."""
         return self if self.carrier_error else attrs.evolve(self, carrier_error=code)
 
 

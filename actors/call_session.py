@@ -9,8 +9,8 @@ handler that stops reading never notices a hang-up. The *loop* takes one event, 
 it says, each command to its end before the next. The *turn* runs the current responder; what it says comes back through
 the inbox and is dropped by its number when the turn is not the current one any more.
 
-A store that stalls or fails cuts nobody: it is waited for only a moment (`actors.ports.Journal`), and what it refuses
-is tried again at the end. Only the claim that a message was recorded waits for it (`Answer.take_message`).
+A store that stalls or fails ends no call: the session waits for it only a moment (`actors.ports.Journal`), and tries
+again at the end what it refused. Only the claim that a message was recorded waits for it (`Answer.take_message`).
 
 Every exception inside a call stops here, at its firewall: it is reported with the call's id, the line is closed with
 1011, and the epilogue still runs. The epilogue is shielded and time-boxed: it stores what is unanswered and closes the
@@ -81,10 +81,10 @@ RECEIPT_SECONDS = 3.0
 
 @attrs.frozen(kw_only=True)
 class CallServices:
-    """What every call shares: who answers, where things are kept, who measures.
+    """What all calls share: responders, stores, the observer.
 
-    `opt_outs` is where those are put who ask not to be called; None when nothing is ever dialled. Each of `listeners`
-    is told what others must know of calls; it must neither wait nor raise.
+    `opt_outs` is the do-not-call list; None if this relay never dials. Each of `listeners` gets every `CallNews`; it
+    must neither wait nor raise.
     """
 
     responders: Mapping[By, Responder]
@@ -95,14 +95,14 @@ class CallServices:
     listeners: Sequence[Callable[[CallNews], None]] = ()
 
     def publish(self, news: CallNews) -> None:
-        """Send an event to every listener. Never waits."""
+        """Pass an event to every listener. Never waits."""
         for listener in self.listeners:
             listener(news)
 
 
 @attrs.define(eq=False)
 class CallSession:
-    """One live call. `run` is its whole life; `inbox` is how others reach it."""
+    """One session of a live call. `run` is its whole life; others reach it through `inbox`."""
 
     info: CallInfo
     line: PhoneLine
@@ -110,7 +110,7 @@ class CallSession:
     policy: Policy
     availability: Availability = Availability.AWAY
     inbox: Inbox[Event] = attrs.field(factory=Inbox, init=False)
-    # The message of a caller whose line was lost, unless they come back. Set when the call session is over.
+    # The message to leave if the caller of a lost line does not come back. Set when the call session is over.
     unanswered: StoreMessage | None = attrs.field(default=None, init=False)
     _conversation: Conversation = attrs.field(init=False)
     _nursery: trio.Nursery = attrs.field(init=False)
@@ -118,7 +118,7 @@ class CallSession:
     _pending: deque[Command] = attrs.field(factory=deque, init=False)
     _postponed: list[Command] = attrs.field(factory=list, init=False)
     _receipts: dict[int, Receipt] = attrs.field(factory=dict, init=False)
-    # Messages, counted. Each holds all that was left before it, so the newest that is stored says it for all.
+    # Numbers of the newest message that was left, and that was stored. Each message includes all earlier ones.
     _left: int = attrs.field(default=0, init=False)
     _stored: int = attrs.field(default=0, init=False)
     _is_over: bool = attrs.field(default=False, init=False)
@@ -129,7 +129,7 @@ class CallSession:
 
     @property
     def phase(self) -> Phase:
-        """Where the call is."""
+        """The phase of the call."""
         return self._conversation.phase
 
     @property
@@ -139,7 +139,7 @@ class CallSession:
 
     @property
     def transcript(self) -> tuple[Line, ...]:
-        """What was said so far."""
+        """The transcript so far."""
         return self._conversation.transcript
 
     @property
@@ -148,7 +148,7 @@ class CallSession:
         return self._conversation.summary
 
     async def run(self) -> None:
-        """Live through the call; return when it is over and what is unanswered is stored, or stands in `unanswered`.
+        """Run the session until it is over and unanswered utterances are stored, or are in `unanswered`.
 
         Raises nothing but `trio.Cancelled`: errors are reported to the observer. On cancellation the epilogue still
         runs, for at most `EPILOGUE_SECONDS`.
@@ -174,8 +174,8 @@ class CallSession:
             self._is_over = True
             summary = self._conversation.summary
             self.services.observer.call_ended(self.info, summary, trio.current_time() - began)
-            # Not sooner: a message that was shown is never changed, so one that is shown while the caller is still
-            # talking to the answering machine would be followed by another for each further sentence.
+            # Not earlier: a message that a client was shown is never changed, so each further sentence to the answering
+            # machine would become a message of its own.
             if summary.left_message:
                 self.services.publish(MessageLeft(self.info.agent_id))
 
@@ -189,7 +189,7 @@ class CallSession:
     async def _loop(self) -> None:
         try:
             await self.services.journal.open_call(self.info)
-        except StoreFailed as error:  # the caller is there, with a record or without
+        except StoreFailed as error:  # go on without a record: the caller is on the line
             self.services.observer.call_crashed(self.info, error, "store")
         self._pending.extend(self._conversation.handle(SessionStarted(), trio.current_time()))
         await self._perform_pending()
@@ -215,15 +215,15 @@ class CallSession:
                 return
 
     async def _perform_pending(self) -> None:
-        """Perform the commands in order; one that is stopped half-way stays, for the epilogue to see."""
+        """Perform the commands in order; a command that is cancelled stays in the list for the epilogue."""
         while self._pending:
             try:
                 await self._perform(self._pending[0])
             except LineClosed:
-                # The reader will say so too, but perhaps only when the carrier's side times out.
+                # The reader will notice it too, but perhaps only after a timeout of the carrier.
                 self.inbox.post(CallerGone())
             except StoreFailed as error:
-                # Nothing is said that claims it, so the caller may talk on; the epilogue tries again.
+                # Nothing that was said depends on it, so the call goes on; the epilogue tries again.
                 self.services.observer.call_crashed(self.info, error, "store")
                 self._postponed.append(self._pending[0])
             self._pending.popleft()
@@ -264,7 +264,8 @@ class CallSession:
                 self._left += 1
                 on_stored = partial(self._on_stored, self._left, command.draft.reason)
                 await services.messages.leave(command.draft, on_stored)
-                # What was refused earlier is in this one; stored after it, it would take the later utterances away.
+                # This message includes those that failed earlier; storing one of them after it would drop the later
+                # utterances.
                 self._postponed = [each for each in self._postponed if not isinstance(each, StoreMessage)]
             case StopCalling():
                 if services.opt_outs is not None:
@@ -277,7 +278,7 @@ class CallSession:
         if self._stored == self._left:
             self.inbox.post(MessageStored())
         self.services.observer.message_left(self.info, reason, message_id)
-        if self._is_over:  # and its listeners were told of a message that was not there yet
+        if self._is_over:  # its listeners were notified before the message was durable
             self.services.publish(MessageLeft(self.info.agent_id))
         for receipt in self._receipts.values():
             receipt.note_stored(self._stored)
@@ -301,8 +302,8 @@ class CallSession:
 
     async def _epilogue(self, closing: int) -> None:
         pending = [*self._postponed, *self._pending, *self._conversation.handle(SessionFailed(), trio.current_time())]
-        # Utterances to hold are in a message by now, and each message is in the next. Who asked not to be called comes
-        # last: if that list alone is broken, it must not take the time of everything else.
+        # Utterances to hold are in a message by now, and each message includes the one before. Opt-outs come last: if
+        # only the do-not-call list fails, it must not use up the time of everything else.
         newest = {each.unless_back is None: each for each in pending if isinstance(each, StoreMessage)}.values()
         for command in pending:
             if isinstance(command, ReleaseUtterances) or (isinstance(command, StoreMessage) and command in newest):
@@ -317,7 +318,7 @@ class CallSession:
                 await self._store_with_retries(command)
 
     async def _store_with_retries(self, command: Stored) -> None:
-        """Try until the epilogue's time is over: there is nobody left to try later."""
+        """Store, and retry until the epilogue's time is over: this is the last chance."""
         while True:
             try:
                 await self._store(command)
@@ -336,16 +337,16 @@ class Receipt:
     _there: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def expect(self) -> None:
-        """Begin with another message."""
+        """Start waiting for the next message."""
         self._number, self._there = None, trio.Event()
 
     def note_left(self, number: int, stored: int) -> None:
-        """Note under which number it was left, and up to which number messages are durable."""
+        """Set the number of the message, and up to which number messages are durable."""
         self._number = number
         self.note_stored(stored)
 
     def note_stored(self, stored: int) -> None:
-        """Note up to which number messages are durable."""
+        """Set up to which number messages are durable."""
         if self._number is not None and stored >= self._number:
             self._there.set()
 

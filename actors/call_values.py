@@ -1,4 +1,4 @@
-"""What is known of a call, what is said in it and asked about it: frozen values.
+"""The values of a call: its facts, its transcript, its turns, its messages. Frozen.
 
 Pure: imports nothing of ours, no clock, no I/O. A value that makes no sense cannot be built.
 """
@@ -29,8 +29,8 @@ REMEMBERED_TURNS = 16
 class Speaker(StrEnum):
     """Who said a line of the transcript.
 
-    `RELAY` is the relay itself: its fillers, questions and goodbyes, and its notes to whoever answers (`Line.is_note`),
-    which the caller did not hear.
+    `RELAY` is the relay itself: its fillers, questions and goodbyes, and its notes to the responder (`Line.is_note`),
+    which the caller does not hear.
     """
 
     CALLER = "caller"
@@ -64,7 +64,7 @@ class CallOutcome(StrEnum):
     With a line: `COMPLETED` (the other party hung up), `ENDED` (this side hung up), `TRANSFERRED`, `VOICEMAIL` (one
     picked up), `FAREWELL` (a limit or a drain), `UNAVAILABLE`, `FAILED` (the line broke or something here did). Without
     one, by the carrier's word: `BUSY`, `NO_ANSWER`, `CANCELED`, `FAILED`, and `COMPLETED` for a voice message that was
-    played. `NOT_CONNECTED` is a call that never came to its line, `RELAY_RESTARTED` one that an earlier run left open.
+    played. `NOT_CONNECTED` is a call that never had a session, `RELAY_RESTARTED` one that an earlier run left open.
     """
 
     COMPLETED = "completed"
@@ -111,14 +111,14 @@ class CallInfo:
     """What is known of a call when it is connected, and never changes.
 
     `caller` and `called` are the numbers as the carrier names them (E.164, a SIP URI, or empty when withheld).
-    `verified` is true only for a number that its carrier vouches for in full; `attestation` is the letter (A, B, C)
-    or empty. `started_at` is wall-clock time with a zone. `greeting` was spoken by the carrier when it connected.
+    `verified` is true only for a number that its carrier vouches for in full; `attestation` is the letter (A, B, C) or
+    empty. `started_at` is wall-clock time with a zone. `greeting` was spoken by the carrier when it connected.
     `attempt` numbers the sessions of the call from 0, and `opened_by` is what the transcript held before this one: a
     call whose socket was lost continues where it was. `unanswered` are the utterances of that call session which the
-    client had in hand then: they are asked again. `note` is what happened in between (a transfer that nobody
-    answered, say), one sentence without brackets: whoever answers is told of it as the first turn, the caller never.
+    client had in hand then: they are asked again. `note` is what happened in between (a transfer that was not answered,
+    say), one sentence without brackets: the responder gets it as the first turn, the caller never hears it.
 
-    For calls that we make: with `screened` nothing is said before somebody is known to be there, and then `greeting`,
+    For calls that we make: with `screened` nothing is said before the carrier knows who picked up; then `greeting`,
     which the carrier has not spoken. `voicemail` is what to do when one picks up; `for_voicemail` is said to it with
     `LEAVE_MESSAGE`, where empty is the same as `HANG_UP`.
     """
@@ -158,7 +158,7 @@ class CallInfo:
 class Line:
     """One line of a transcript: who, what, and when (wall clock, with a zone).
 
-    A note (`is_note`) is the relay's word to whoever answers the next turn; nobody on the telephone heard it.
+    A note (`is_note`) is the relay's text for the responder of the next turn; neither party hears it.
     """
 
     speaker: Speaker
@@ -189,7 +189,7 @@ class TurnRequest:
     `taken` and `preferences` are what the answering machine has recorded so far; `said_already` is what the relay
     itself has just said in this turn, so that the answering machine need not say it again. `callee` is the carrier's
     verdict on who picked up, for calls that we make; None while there is none. `answer_within` is how many seconds the
-    client has to its first word, counted from now; None where nobody counts.
+    client has to its first word, counted from now; None if there is no limit.
     """
 
     call: CallInfo
@@ -206,7 +206,7 @@ class TurnRequest:
 class MessageDraft:
     """A waiting message, ready to be stored.
 
-    `call_sid` and `part` are its key: the same key again replaces what was stored, unless somebody was shown it
+    `call_sid` and `part` are its key: the same key again replaces what was stored, unless a client was shown it
     already. `through_turn` is the last turn whose utterance is inside, so that the journal can release them.
     """
 
@@ -225,7 +225,7 @@ class MessageDraft:
 
 @attrs.frozen(kw_only=True)
 class CallSummary:
-    """How a call ended, for its record: the last thing the state machine says of it.
+    """How a call ended, for its record: the last output of the state machine.
 
     `turns_by` counts finished turns by who answered. `left_message` says whether a waiting message was left.
     `transcript` is all that was said in this session, where `Policy.keep_transcript` asks for it, else empty.
@@ -239,7 +239,7 @@ class CallSummary:
 
 @attrs.frozen
 class Owner:
-    """Who has a call.
+    """The owner of a call.
 
     `session` is the client session that has claimed it, and gets its turns for as long as it is here; None while none
     has. `client` is the key of the one that the call talks to, among the clients that come to the agent's turn queue;
@@ -255,9 +255,9 @@ NO_OWNER = Owner()
 
 @attrs.define
 class CallMemory:
-    """What is remembered of the clients that a call had by the turn queue: who answered what, and who last.
+    """What the turn queue remembers of a call's clients: which one answered each turn, and which was the last.
 
-    `displaced` is who had the call before it was claimed.
+    `displaced` is the client that had the call before it was claimed.
     """
 
     displaced: str = ""
@@ -265,7 +265,7 @@ class CallMemory:
     answered: dict[int, str] = attrs.field(factory=dict)
 
     def note_answer(self, turn: int, client: str) -> None:
-        """Remember who has answered a turn."""
+        """Record that a client has answered a turn."""
         self.last_client = client
         self.answered[turn] = client
         while len(self.answered) > REMEMBERED_TURNS:

@@ -1,4 +1,4 @@
-"""The registry of calls: one object a call, from its announcement, or our order, to the last that is heard of it.
+"""The registry of calls: one object a call, from its announcement, or our order, to the carrier's last report.
 
     the carrier announces ──announce──▶ ┌───────┐ ──ticket──▶ TwiML ──▶ the voice socket ──redeem──▶ ┌───────┐
     we order ───────────────expect────▶ │ Calls │                                        ──connect─▶ │ Calls │
@@ -9,11 +9,11 @@ A place is taken when a call is announced and is kept while a session lasts, or 
 more calls than places are ever promised. Sessions run in the task that brings their line (`connect`), which is a child
 of the listener's nursery; the registry holds no nursery, and no session outlives its connection.
 
-A call is kept until the carrier says that it is over, and its last session is. Calls whose ticket nobody used, and
-those that the carrier never ended, are removed by `run` when their time is over.
+A call is kept until the carrier says that it is over, and its last session is. Calls whose ticket was never used, and
+those whose end the carrier never reported, expire in `run`.
 
 The question that a lost session leaves unanswered goes to the next one; it becomes a message when the call is over, or
-when nobody is back in time. Its words are held in the journal meanwhile, so that a crash loses none.
+when the caller is not back in time. Its text is held in the journal meanwhile, so that a crash loses none.
 
 A call that we make has no call SID until the carrier has taken it on, and the carrier may report on it, or even connect
 it, before it has answered our request. So it is kept under an order of ours, and whichever comes first names it: the
@@ -58,9 +58,9 @@ from actors.transfer import Stage, Todo, Transfer
 
 # The carrier opens the socket within a second or two of the TwiML; a webhook may be repeated for 15 s before that.
 TICKET_SECONDS = 60.0
-# How long a lost call may take to come back, and how long a finished one waits for the carrier's last word on it.
+# How long a lost call may take to come back, and how long a finished one waits for the carrier's last report.
 RETURN_SECONDS = 60.0
-# The carrier's last word on a call is often said twice, to the action URL and to the status callback after it.
+# The carrier often reports the end of a call twice: to the action URL, and then by the status callback.
 LAST_WORD_SECONDS = 0.5
 # A message that could not be stored is tried again after this.
 RETRY_SECONDS = 1.0
@@ -72,20 +72,23 @@ def _new_ticket() -> str:
 
 @attrs.define(eq=False, kw_only=True)
 class Call:
-    """One call, in all its sessions. In memory: what of it is on disk is its record and what it owes (`Journal`).
+    """One call, in all its sessions. Only in memory: on disk are its record and its unanswered utterances (`Journal`).
 
     Made and changed by `Calls`, with one exception: the client in `owner`, and `memory`, are set by the turn queue.
-    Everybody else reads.
+    All others only read.
 
-    The first fields are what another process would have to be given to go on with the call: what it is, how it may be
-    connected, what was said, and how far its transfer is. The others are worth nothing without this process.
+    The first group of fields is what another process would need to continue the call: its facts, its ticket, its
+    transcript, its transfer. The second group has no meaning outside this process.
     """
 
     # ── of the call: what another process would need ──────────────────────────────────────────────────────────────────
 
     info: CallInfo
-    """What its newest session is, or will be, told; the number of that session in it (`attempt`) is the epoch:
-    whatever an older session still does counts for nothing. Its call SID is our order until the call is named."""
+    """The facts for its newest session.
+
+    `attempt` is the epoch: what an older session still does has no effect. The call SID is our order until the call is
+    named.
+    """
     order: str = ""
     """Our order, of a call that the carrier has not named yet; empty for every other."""
     ticket: str = attrs.field(factory=_new_ticket, repr=False)
@@ -95,15 +98,15 @@ class Call:
     was_connected: bool = False
     """Whether the call ever had a session, by this ticket or an earlier one."""
     callee: Callee | None = None
-    """Who picked up, where it was known before there was a session to tell."""
+    """Who picked up, if that was known before the call had a session."""
     transcript: tuple[Line, ...] = ()
-    """What was said in the sessions that are over."""
+    """The transcript of the sessions that are over."""
     unanswered: StoreMessage | None = None
-    """What its lost session left unanswered: asked again in the next one, else a message."""
+    """What its lost session left unanswered: asked again in the next session, else stored as a message."""
     transfer: Transfer | None = None
-    """Its last transfer to somebody else, and how far that is; None where there was none."""
+    """Its last transfer, with the state of it; None if there was none."""
     is_over: bool = False
-    """Whether the carrier has said its last word; then the call is here only until its session is over too."""
+    """Whether the carrier has reported its end; it is then kept only until its session is over too."""
 
     # ── of this process: times are Trio's ───────────────────────────────────────────────────────────────────────────
 
@@ -119,9 +122,9 @@ class Call:
     seconds_to_connect: float = 0.0
     """How long an expected call may take to be named, and how long then to be connected."""
     expires: float = math.inf
-    """When it is forgotten, unless something happens."""
+    """When it is removed, unless something happens before."""
     returns_until: float = -math.inf
-    """Until when the caller may come back from a transfer."""
+    """Until when the caller may return from a transfer."""
 
     @property
     def call_sid(self) -> str:
@@ -130,7 +133,7 @@ class Call:
 
     @property
     def agent_id(self) -> str:
-        """Whose call it is."""
+        """The agent of the call."""
         return self.info.agent_id
 
     @property
@@ -175,7 +178,7 @@ class Calls:
     # Messages of callers who are not coming back, until they are stored. One a call that has just ended, so few.
     _to_leave: list[tuple[CallInfo, StoreMessage]] = attrs.field(factory=list, init=False)
     _last_word_by: float = attrs.field(default=-math.inf, init=False)
-    # Something expires sooner, or is to be stored; a place, a call, or a message is less.
+    # `_wake`: something expires sooner, or is to be stored. `_freed`: a place, a call or a message was released.
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
     _freed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -185,8 +188,8 @@ class Calls:
         """Register a call, or another session of one, with a place and a new ticket. Raises `CallRefused`.
 
         A live call keeps its own place for its next session, whichever of the two is noticed first: the loss of the old
-        one or the announcement of the new one. What was said to one agent is no other agent's business, even when the
-        carrier hands the call on.
+        one or the announcement of the new one. A call that the carrier passes on to another agent starts without the
+        transcript: that is private to the first agent.
         """
         call = self._calls.get(info.call_sid)
         if call is None or not call.is_occupying:
@@ -267,9 +270,9 @@ class Calls:
 
     def _require_place(self) -> None:
         if self.draining:
-            raise CallRefused("draining", "the relay is being stopped and takes no new calls")
+            raise CallRefused("draining", "the relay is stopping and takes no new calls; try again in a minute")
         if self.occupied() >= self.max_calls:
-            raise CallRefused("full", f"all {self.max_calls} places are taken; RELAY_MAX_CALLS says how many there are")
+            raise CallRefused("full", f"all {self.max_calls} places are taken; RELAY_MAX_CALLS sets how many there are")
 
     # ── its sessions ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -309,10 +312,10 @@ class Calls:
         return session
 
     async def _succeed(self, call: Call, info: CallInfo) -> CallInfo:
-        """End the older session of this call, if there is one, and go on with its transcript and its question."""
+        """End the older session of this call, if any; return `info` with its transcript and utterances."""
         while (old := call.session) is not None:
             if info.attempt <= old.info.attempt:
-                raise CallRefused("already_here", "this call has an open line already")
+                raise CallRefused("already_here", "this call has a newer session already, and only one may be open")
             old.inbox.post(CallerGone())
             await self._freed.wait()
             message = old.unanswered
@@ -334,13 +337,13 @@ class Calls:
         if is_newest:
             call.expires = max(trio.current_time() + RETURN_SECONDS, call.returns_until)
             self._wake.set()
-        # Else the next session has come before this one was known to be lost, and has taken the question with it.
+        # Else the next session started before this one was known to be lost, and has the unanswered utterances already.
         if is_newest or not call.is_ticket_used:
             call.unanswered = session.unanswered
             # Also while draining: a call that comes back is one of those that may finish.
             call.has_place = call.has_place or session.may_return
 
-    # ── who asks about calls ────────────────────────────────────────────────────────────────────────────────────────
+    # ── look-ups ────────────────────────────────────────────────────────────────────────────────────────
 
     def find_call(self, call_sid: str, agent_id: str | None = None) -> Call | None:
         """Return a call that is not over, with or without a session; of this agent only, if one is named."""
@@ -376,7 +379,7 @@ class Calls:
         """Count the calls that are known, expected ones too."""
         return len(self._calls)
 
-    # ── what is wanted of a call ────────────────────────────────────────────────────────────────────────────────────
+    # ── requests to a call ────────────────────────────────────────────────────────────────────────────────────
 
     def hang_up(self, agent_id: str, call_sid: str, say: str = "") -> None:
         """End a live call of this agent after saying `say`. Raises `UnknownCall`, also for another agent's call."""
@@ -411,7 +414,7 @@ class Calls:
     def claim(self, agent_id: str, call_sid: str, owner: Owner) -> None:
         """Make a client session the owner of a call; the answering machine hands it over when its turn is over.
 
-        A call that the client has already stays with it. Raises `UnknownCall`.
+        No-op for the state machine if the client has the call already. Raises `UnknownCall`.
         """
         call = self.find_remembered(call_sid, agent_id)
         if call is None or not call.is_occupying:
@@ -422,7 +425,7 @@ class Calls:
             call.session.inbox.post(CallClaimed())
 
     def recognise(self, agent_id: str, call_sid: str, callee: Callee) -> None:
-        """Pass on who picked up a call, now or when it has a session. No-op for any other call."""
+        """Report who picked up to the call's session, now or when it has one. No-op for an unknown call."""
         session, call = self.find_session(call_sid, agent_id), self.find_call(call_sid, agent_id)
         if session is not None:
             session.inbox.post(CalleeRecognised(callee))
@@ -442,12 +445,12 @@ class Calls:
             raise UnknownCall(call_sid)
         return session
 
-    # ── a call goes ─────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── a call ends ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def end(self, agent_id: str, call_sid: str) -> None:
         """Remove a call that the carrier says is over.
 
-        Another agent's call is not: its carrier's webhooks come to its own address.
+        No-op for another agent's call: its webhooks come to that agent's own URL.
         """
         call = self.find_call(call_sid)
         if call is not None and call.agent_id != agent_id:
@@ -460,9 +463,9 @@ class Calls:
     async def drain(self, patience: float, farewell: float) -> bool:
         """Refuse new calls, wait for the live ones for `patience` seconds, then say farewell to the rest.
 
-        A call that was promised a place is waited for like a live one: its socket is on its way, and its caller would
-        hear an error of the carrier's. Returns whether all sessions were over within `farewell` seconds after that.
-        Safe to cancel at any point.
+        A call with a reserved place is waited for like a live one: its socket is on its way, and without us its caller
+        would hear an error message of the carrier. Returns whether all sessions were over within `farewell` seconds
+        after that. Safe to cancel at any point.
         """
         self.draining = True
         with trio.move_on_after(patience):
@@ -477,7 +480,7 @@ class Calls:
         return not self.live()
 
     async def all_ended(self) -> None:
-        """Wait until the carrier has said its last word on every call, or is no longer expected to."""
+        """Wait until the carrier has reported the end of every call, or is no longer expected to."""
         while any(self._named()):
             await self._freed.wait()
         await trio.sleep_until(self._last_word_by)
@@ -485,8 +488,8 @@ class Calls:
     async def settle(self) -> None:
         """Store as messages the unanswered utterances of callers who have not come back; for the end of the daemon.
 
-        Waits until `run` has stored them all. Cancelled, the words that are still held become messages at the next
-        start.
+        Waits until `run` has stored them all. If cancelled, the utterances that are still held become messages at the
+        next start.
         """
         for call in self._named():
             self._leave(call)
@@ -506,7 +509,7 @@ class Calls:
     async def _expire(self) -> None:
         now = trio.current_time()
         expired = [call for call in self._calls.values() if call.expires <= now and not call.is_over]
-        # All of them before the first record is closed: meanwhile a call may end or come back.
+        # Collect all before closing the first record: a call may end or come back meanwhile.
         unconnected = [call.info for call in expired if not call.order and not call.was_connected]
         for call in expired:
             if call.order:
@@ -523,11 +526,11 @@ class Calls:
                 self.services.observer.not_stored(info, error, "record")
 
     def _named(self) -> Iterator[Call]:
-        """Yield the calls of which the carrier has more to say."""
+        """Yield the calls whose end the carrier has not reported yet."""
         return (call for call in self._calls.values() if not call.order and not call.is_over)
 
     def _publish_if_gone(self, agent_id: str, call_sid: str) -> None:
-        """Report that a call gets no other session. If it still has one, the end of that reports it."""
+        """Publish that a call gets no other session; if it still has one, that is published at its end."""
         if self.find_session(call_sid, agent_id) is None:
             self.services.publish(CallGone(agent_id, call_sid))
 

@@ -4,17 +4,17 @@
     MCP session over  ──leave───▶ │ Presence │
                                   └──────────┘ ◀──newest(agent)──────── the client responder, once a turn
 
-An agent may have several sessions, reachable in different ways. The order in which they are tried is that of how soon
-they can answer: a session that is asked directly, then a tool call of a client that waits for words, then a client that
-can only be woken and has to call a tool first. When none is left the words go to the answering machine, which is the
-business of `conversation`. Closing one session never touches another.
+An agent may have several sessions, reachable in different ways. They are tried in the order in which they can answer: a
+session that can be asked by sampling, then a client that waits in a tool call, then a client that has to be woken by a
+notification and must call a tool first. When none is left the turn goes to the answering machine; `conversation`
+decides that. Closing one session never touches another.
 
 An agent whose last session went away counts as just lost for `grace` seconds, so that a client which reconnects is
 waited for, while a caller of an agent that has been away longer is not kept waiting.
 
 `arrive` and `leave` are plain functions, not messages: a session must be usable the moment it is ready, and must be
-gone the moment its connection is, even when its task is being cancelled and cannot wait for room in a channel. Only
-the passing of the grace needs a task: `run`.
+gone the moment its connection is, even when its task is being cancelled and cannot wait for room in a channel. Only the
+end of the grace needs a task: `run`.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ _ANSWERS = frozenset({Reachability.SAMPLING, Reachability.TURN_TOOL})
 def choose(reachable: Sequence[tuple[T, Reachability]], claimed_by: object | None = None) -> T | None:
     """Return the session that gets the next turn of a call, or None if none can answer.
 
-    `reachable` is in the order of arrival. Who has claimed the call gets it as long as it can answer; otherwise the
-    best reachability goes first, and among equals the newest.
+    `reachable` is in the order of arrival. The session that has claimed the call gets it as long as it can answer;
+    otherwise the best reachability goes first, and among equals the newest.
     """
     able = [(each, how) for each, how in reachable if how in _ANSWERS]
     for each, _how in able:
@@ -76,7 +76,7 @@ Watcher = Callable[[Availability], None]
 
 @attrs.define(eq=False)
 class Presence:
-    """Know which sessions are here. One instance, in one Trio thread, with one task in `run`."""
+    """The registry of the sessions that are here. One instance, in one Trio thread, with one task in `run`."""
 
     grace: float
     _sessions: dict[str, list[tuple[AnsweringSession, Reachability]]] = attrs.field(factory=dict, init=False)
@@ -85,9 +85,9 @@ class Presence:
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def arrive(self, session: AnsweringSession, reachability: Reachability = Reachability.SAMPLING) -> None:
-        """Count a session that can be reached from now on; it becomes its agent's newest. Idempotent.
+        """Register a session; it becomes its agent's newest. Idempotent.
 
-        One that is here, but has another reachability now, keeps its place.
+        A session whose reachability has changed keeps its place.
         """
         before = self.availability(session.agent_id)
         sessions = self._sessions.setdefault(session.agent_id, [])
@@ -105,9 +105,9 @@ class Presence:
             self._publish(session.agent_id)
 
     def leave(self, session: AnsweringSession, *, is_lost: bool = True) -> None:
-        """Forget a session. A session that never arrived, or left already, is no error.
+        """Remove a session. No-op if it is not registered.
 
-        One that `is_lost` may be back in a moment; one that merely has nothing more to say now is not waited for.
+        With `is_lost` it may be back in a moment and is waited for; else it has left on purpose.
         """
         agent_id = session.agent_id
         sessions = self._sessions.get(agent_id, [])
@@ -139,8 +139,7 @@ class Presence:
     def watch(self, agent_id: str, watcher: Watcher) -> Iterator[Availability]:
         """Call `watcher` at each change inside the block, and yield the availability at its start.
 
-        `watcher` is called from whoever arrives or leaves: it must not wait and must not raise (`Inbox.post` is made
-        for it).
+        `watcher` is called by the session that arrives or leaves: it must neither wait nor raise (`Inbox.post` fits).
         """
         self._watchers.setdefault(agent_id, set()).add(watcher)
         try:
@@ -152,7 +151,10 @@ class Presence:
                 del self._watchers[agent_id]
 
     async def run(self) -> None:
-        """Change just lost to away when the grace is over. Runs until cancelled, and may be cancelled at any point."""
+        """Change availability from just lost to away when the grace is over.
+
+        Runs until cancelled, and may be cancelled at any point.
+        """
         while True:
             self._wake = trio.Event()
             self._expire()
@@ -183,10 +185,10 @@ class ClientResponder:
     owner_of: Callable[[CallInfo], Owner] = _no_owner
 
     async def respond(self, request: TurnRequest, answer: Answer) -> None:
-        """Ask the client and speak what it says, as it comes.
+        """Ask the client, and speak its answer as it comes.
 
-        Raises `ClientAbsent` when no session can take the turn, `ClientLeft`, `ClientFailed`. Keeps no deadline of its
-        own: cancelling withdraws the question and returns at once.
+        Raises `ClientAbsent` when no session can take the turn, `ClientLeft`, `ClientFailed`. Has no deadline of its
+        own: cancelling withdraws the request and returns at once.
         """
         session = self.presence.newest(request.call.agent_id, self.owner_of(request.call).session)
         if session is None:

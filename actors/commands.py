@@ -1,4 +1,4 @@
-"""What a call wants done: frozen values, named by what is wanted.
+"""Commands: what the state machine wants done. Frozen values.
 
 Pure: the state machine returns them in order and the call session performs them in order, each to its end before the
 next. That order carries the promise that an utterance is durable before anything is said about it.
@@ -39,7 +39,7 @@ class TurnOutcome(StrEnum):
 class Speak:
     """Speak this to the caller; `last` closes the talk cycle, and then the text may be empty.
 
-    What is `preemptible` makes way for whatever is said next, in the middle of a word.
+    With `preemptible` the next speech interrupts it, in the middle of a word.
     """
 
     text: str
@@ -49,7 +49,7 @@ class Speak:
 
 @attrs.frozen
 class StartTurn:
-    """Start a turn of whoever shall answer it."""
+    """Start a turn, answered by the client or the answering machine."""
 
     by: By
     request: TurnRequest
@@ -57,14 +57,14 @@ class StartTurn:
 
 @attrs.frozen
 class CancelTurn:
-    """Stop the running turn at once; what it still says is dropped by its number."""
+    """Stop the running turn at once; pieces that it still sends are dropped by their turn number."""
 
     turn: int
 
 
 @attrs.frozen
 class HoldUtterance:
-    """Store an utterance before a client has it in hand."""
+    """Store an utterance before a client gets it."""
 
     turn: int
     text: str
@@ -81,8 +81,8 @@ class ReleaseUtterances:
 class StoreMessage:
     """Store what no answer covers as a waiting message.
 
-    With `unless_back` (possibly empty) the line was lost and the caller may be back in a moment: then these utterances
-    are asked again instead. They are held until it is known.
+    With `unless_back` (possibly empty) the line was lost and the caller may come back: then these utterances are asked
+    again instead. They are held until that is known.
     """
 
     draft: MessageDraft
@@ -96,7 +96,7 @@ class StopCalling:
 
 @attrs.frozen
 class WakeClient:
-    """Wake a client that can only be woken: an utterance waits for it, which it has to come and fetch."""
+    """Notify a client that can only be woken: an utterance waits, and it has to fetch it with a tool call."""
 
 
 @attrs.frozen
@@ -115,7 +115,7 @@ class CloseLine:
 
 @attrs.frozen(kw_only=True)
 class NoteTurn:
-    """Report how a turn went to whoever measures.
+    """Report to the observer how a turn ended.
 
     `first_word` is the time in seconds from the caller's utterance to the first word of the answer; None if there was
     none.

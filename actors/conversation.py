@@ -10,74 +10,73 @@ The rules, in prose
 -------------------
 *Three paths.* What the caller says goes to the client. When no client takes it, it goes to the answering machine;
 without one, a fixed sentence is said and the call ends. Paths are walked downwards, and each step down first leaves
-what the caller said as a waiting message: a caller is never told of a message that is not durable yet. Only a client
+what the caller said as a waiting message: a caller never hears of a message that is not durable yet. Only a client
 that claims the call walks up again.
 
 *Claiming a call.* A client that comes back may claim the call from the answering machine: it gets it at once while the
 answering machine listens, else when its turn is over, so that what it is just recording is recorded. Then the client is
-asked at once, with all that was said and a note that the call is its own, so that it can speak first; the caller's last
-utterance is what it answers. Later ones go to it as before. What was left as a message stays one. A client that is away
-again by then has claimed nothing. In any other phase there is nothing to claim: the call is the client's already, or it
-is ending.
+asked at once, with the whole transcript and a note that the call is now its own, so that it can speak first; it answers
+the caller's last utterance. Later ones go to it as before. A message that was left stays a message. A claim has no
+effect if the client is away again by then, or in any other phase: the call is the client's already, or it is ending.
 
 *Who is asked.* A client that is here is asked at once. One that was lost a moment ago is waited for, inside the same
 limit that bounds its answer; one that can only be woken is woken and waited for likewise; one that is away is not
-waited for. A client whose session ends with the turn in hand has failed that turn, unless another session of the agent
-is here: then that one gets it, within the same limit.
+waited for. When a client's session ends during a turn, another session of the agent gets that turn within the same
+limit; if there is none, the turn has failed.
 
 *How long.* The limit runs from the caller's newest utterance to the first piece of the answer, then from piece to
 piece. The answering machine has a limit of its own; when it fails, the fixed sentence ends the call.
 
-*What counts as said.* Sound: a letter or a digit of any script. An answer of dots and dashes is silence on a telephone,
-so it is no answer, and the next path is walked.
+*What counts as an answer.* Text with at least one letter or digit of any script. Dots and dashes are silence on a
+telephone, so an answer of nothing else has failed, and the next path is taken.
 
-*What was recorded.* A caller whose message the answering machine has recorded is told so. If it says nothing after
-that, a sentence of the relay's does; if it fails, that sentence takes the place of the one that nobody is there.
+*Confirming a message.* A caller whose message was recorded hears that it was. The answering machine says so; if it says
+nothing after recording, or fails, the relay says a sentence of its own instead.
 
 *One turn at a time.* An utterance that arrives while a turn runs supersedes it: the running turn is cancelled, and the
-new one carries both utterances, because the earlier one is still the last line of the history. Queueing lost: the
-answer to a question that the caller has already corrected is noise. Answering both at once lost: answers overtake each
-other. Partial prompts start nothing; they only show that somebody is there, and count as said if the line breaks.
+new one carries both utterances, because the earlier one is still the last line of the history. Queueing the turns lost:
+an answer to a question that the caller has corrected is of no use. Answering both at once lost: the answers would
+overtake each other. Partial prompts start no turn; they only show that the caller is talking, and count as an utterance
+if the line breaks.
 
-*The ladder.* A caller who waits for the client, asked or lost, hears a short filler after some seconds and a longer one
-later; then comes the limit. They are counted from the caller's newest utterance like the limit itself, so that neither
-a second session nor a reconnection makes the caller wait longer. Only the first piece of an answer is waited for in
-this way: a gap in the middle of an answer is bounded by the limit alone, because "one moment" inside a sentence sounds
-like a part of it. A filler makes way for the answer, is not said over a caller who talks or while our own speech lasts,
-nor is the same sentence said twice in a row. It is the relay's word, not the client's, and no answer to anything: a
-barge-in that hit only a filler leaves the turn running, since the caller has talked over nothing that the client said,
-and only ends the ladder; an utterance that follows supersedes the turn like any other.
+*Fillers.* A caller who waits for the client hears a short filler after some seconds and a longer one later; then comes
+the limit. They are counted from the caller's newest utterance like the limit itself, so that neither a second session
+nor a reconnection makes the caller wait longer. Fillers are only said before the first piece of an answer: a gap in the
+middle is bounded by the limit alone, because "one moment" inside a sentence sounds like a part of it. The answer
+interrupts a filler. A filler is not said while the caller talks or our own speech lasts, and never twice in a row. It
+is the relay's, not part of the client's answer: a barge-in on a filler leaves the turn running and only stops further
+fillers; an utterance that follows supersedes the turn like any other.
 
-*Barge-in.* The running turn is cancelled and nothing of it is said any more, not even the end of its talk cycle. The
-transcript keeps what was heard. Utterances of which no answer was heard stay unanswered; if the caller then says
-nothing (a false barge-in), they are asked again instead of "are you still there".
+*Barge-in.* The running turn is cancelled and nothing more of it is sent, not even the end of its talk cycle. The
+transcript keeps what was heard. Utterances of which no answer was heard stay unanswered; if no utterance follows (a
+false barge-in), they are asked again instead of "are you still there".
 
-*Silence.* Counted from when our last word was heard, as far as the carrier tells, else estimated. A few questions,
-then a goodbye. *Keys* are collected until `#` or a gap, and are then an utterance like any other.
+*Silence.* Counted from when our last word was heard, as the carrier reports it, else as estimated. After it the relay
+asks a few times whether the caller is still there, then says goodbye. *Keys* are collected until `#` or a gap, and are
+then an utterance like any other.
 
-*Calls that we make.* The callee never asked for an answering machine: when no client takes a turn, an honest sentence
-ends the call, and what was said is kept. A screened call says nothing, the greeting included, until the carrier knows
-who picked up, or cannot tell in time. What is heard meanwhile is context for the first turn, not a turn: it may be a
-voicemail's announcement. A voicemail that picked up is hung up on in the middle of a word, gets its message, or is
-talked to like a person, as the client wished; whenever the carrier finds it out, unless the client has ended the call
-itself.
+*Calls that we make.* A callee gets no answering machine: when no client takes a turn, a sentence that says so ends the
+call, and the transcript is kept. A screened call says nothing, the greeting included, until the carrier knows who
+picked up, or cannot tell in time. What is heard meanwhile is context for the first turn, not a turn: it may be a
+voicemail's announcement. When the carrier finds that a voicemail picked up, the relay hangs up at once, leaves a
+message, or goes on as with a person, as the client requested; not if the client has ended the call itself.
 
-*Notes.* A call that comes back (from a transfer that nobody answered, say) begins with a turn about what happened. The
-note is a line of the relay's in the history; nobody said it, so it is never an unanswered utterance. When no client
-takes it, the paths go downwards as ever, with a message that says that this caller was there.
+*Notes.* A call that comes back (from a transfer that was not answered, say) begins with a turn about what happened. The
+note is a line of the relay's in the history; neither party said it, so it is never an unanswered utterance. When no
+client takes that turn, the next path is taken as usual, with a waiting message that says that this caller was there.
 
 *"Stop calling me".* An utterance that asks for it puts the other party on the do-not-call list before anything else of
-that turn, in every phase in which utterances are heard, the last one included; what is said about it is left to whoever
-answers.
+that turn, in every phase in which utterances are heard, the last one included; what is said about it is left to the
+responder.
 
-*The end.* Only the client, the answering machine's own tool, or a limit ends a call; no pattern over words does.
-Whatever is to be heard is heard first: the session is ended when the carrier has reported our speech as played, or
-when it must have been. What the caller says meanwhile is kept, except after the client itself has hung up.
-When the line is gone, whatever is still unanswered is left as a message, with the reason.
+*The end.* Only the client, the answering machine's own tool, or a limit ends a call; no pattern in an utterance does.
+Our last speech is heard first: the session is ended when the carrier has reported it as played, or when it must have
+been. What the caller says meanwhile is kept, except after the client itself has hung up. When the line is gone, all
+unanswered utterances are left as a message, with the reason.
 
-*A lost line.* The carrier says only afterwards whether a line that broke was a caller who hung up or one who comes back
-on a new line. So what is unanswered then becomes a message only when the caller is not back in time. On the new line
-the question is asked again before anything else, with what was heard of its answer; the caller need not repeat it.
+*A lost line.* When a line breaks, the carrier says only later whether the caller hung up or comes back on a new line.
+So unanswered utterances become a message only when the caller is not back in time. On the new line the question is
+asked again before anything else, with what was heard of its answer; the caller need not repeat it.
 """
 
 from __future__ import annotations
@@ -135,7 +134,7 @@ TURNS_PER_SESSION = 100_000
 MAX_DIGITS = 64
 # How many client sessions of one agent are tried for the same turn, so that one which is here but broken cannot loop.
 MAX_HANDOVERS = 3
-# What a client is told that claims a call from the answering machine. In English, like all that a client is told.
+# The note to a client that claims a call from the answering machine. In English, like every text for a client.
 CLAIM_NOTE = "You have taken this call over from the answering machine. The caller is there and waits for you to speak."
 # What a kept transcript may hold. An hour of talk is some 60,000 characters; beyond this it is no conversation.
 RECORD_LINES, RECORD_CHARACTERS = 20_000, 1_000_000
@@ -227,10 +226,10 @@ class Conversation:
             self._playback.greet(call.greeting, now)
         self._await_caller()
 
-    # ── the door ────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── events in ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def handle(self, event: events.Event, now: float) -> list[Command]:
-        """Take one event and return what to do, in order. Never raises for any event in any phase."""
+        """Handle one event and return the commands to perform, in order. Never raises for any event in any phase."""
         self._now = now
         kind = type(event)
         moves = TRANSITIONS[self.phase][kind]
@@ -246,12 +245,12 @@ class Conversation:
 
     @property
     def deadline(self) -> float:
-        """When to call `handle` with `DeadlinePassed`; infinite exactly when the call is over."""
+        """When to call `handle` with `DeadlinePassed`; `inf` exactly when the call is over."""
         return min(self._deadlines.earliest, self._filler_due())
 
     @property
     def transcript(self) -> tuple[Line, ...]:
-        """What was said so far, as the window holds it."""
+        """The transcript so far, within its window."""
         return self._transcript.window()
 
     @property
@@ -267,7 +266,7 @@ class Conversation:
     # ── the call session ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _on_session_started(self, _event: events.SessionStarted) -> list[Command]:
-        """Begin a call that comes back with a turn about what stands unanswered."""
+        """Start a turn at once if a note or unanswered utterances came with the call."""
         if note := self._call.note.strip():
             self._transcript.add_note(note, self._wall_clock())
         if self.phase is Phase.SCREENING:
@@ -431,13 +430,13 @@ class Conversation:
         return self._turns
 
     def _restart_wait(self) -> None:
-        """Count from now how long the caller waits."""
+        """Restart the time limit and the fillers from now."""
         self._asked_at = self._now
         self._handovers = 0
         self._fillers.restart(self._now)
 
     def _ask_again(self) -> list[Command]:
-        """Ask the client about what stands, without a new utterance."""
+        """Start a turn for the pending utterances or note, without a new utterance."""
         self._restart_wait()
         return self._route(self._next_turn())
 
@@ -446,7 +445,7 @@ class Conversation:
         return self._route(self._next_turn()) if self.phase is Phase.CLIENT_AWAITED else []
 
     def _route(self, number: int, held: Sequence[Command] = ()) -> list[Command]:
-        """Walk the paths from the top: to a client that is here, to one that may come, or down."""
+        """Ask a client that is here, wait for one that may come, or step down to the next path."""
         match self._availability:
             case Availability.HERE:
                 return [*held, *self._ask_client(number)]
@@ -557,14 +556,14 @@ class Conversation:
         elif self._hand_over():
             return [*commands, *self._ask_again()]
         if turn.goodbye:
-            # An answering machine that has said goodbye has told the caller what there was to tell.
+            # The answering machine has said goodbye itself.
             sentence = self._policy.phrases.message_kept if confirmation and not turn.has_begun else ""
             return [*commands, *self._say_last(Phase.GOODBYE, sentence, CallOutcome.ENDED)]
         self._listen()
         return commands
 
     def _confirmation(self) -> str:
-        """Return the sentence that is still due to a caller whose message was recorded, once; empty if none is."""
+        """Return, once, the sentence that confirms a recorded message; empty if none is due."""
         is_due, self._is_unconfirmed = self._is_unconfirmed, False
         return self._policy.phrases.message_taken if is_due and self._unanswered.is_stored else ""
 
@@ -600,18 +599,18 @@ class Conversation:
     # ── paths downwards, and upwards ────────────────────────────────────────────────────────────────────────────────
 
     def _step_down(self, reason: Reason) -> list[Command]:
-        """Leave what is in hand as a message, then let the next one down the path speak."""
+        """Leave the unanswered utterances as a message, then take the next path down."""
         stored = self._leave(reason)
         phrases, is_inbound = self._policy.phrases, self._call.direction is Direction.INBOUND
         if is_inbound and not self._unanswered.is_left:
-            # Only a note was to be answered: that this caller was there is worth knowing by itself.
+            # Only a note was unanswered: leave a message all the same, so that the client learns of this call.
             self._unanswered.leave(reason)
             stored = [self._store_message()]
         self._unanswered.note_is_pending = False
         if not (is_inbound and self._policy.has_answering_machine):
             sentence = phrases.unavailable if is_inbound else phrases.callee_unavailable
             return [*stored, *self._say_last(Phase.UNAVAILABLE, sentence, CallOutcome.UNAVAILABLE)]
-        # The answering machine goes on from the apology in the same breath, so the line is its own.
+        # The answering machine continues after the apology in the same talk cycle, so the line is its own.
         spoken = self._phrase(phrases.apology, last=False, speaker=Speaker.ANSWERING_MACHINE)
         return [*stored, *spoken, *self._ask_answering_machine(phrases.apology)]
 
@@ -634,7 +633,7 @@ class Conversation:
         return self._ask_again() if self.phase in _LISTENING and self._hand_over() else []
 
     def _hand_over(self) -> bool:
-        """Hand the call to the client that has claimed it; return whether one has, and is not away again."""
+        """Hand the call to the client that has claimed it; return whether one has and is not away again."""
         is_claimed, self._is_claimed = self._is_claimed, False
         if not is_claimed or self._availability is Availability.AWAY:
             return False
@@ -712,14 +711,14 @@ class Conversation:
         return [EndSession(self._handoff)]
 
     def _end_call(self, *, may_return: bool = False) -> list[Command]:
-        """Leave what is unanswered as a message, at once or unless the caller is back; the line is gone."""
+        """Leave unanswered utterances as a message, now or if the caller does not return: the line is gone."""
         self.may_return = may_return
         if may_return and self._turn is not None and self._turn.has_begun:
-            # What is asked again is asked with what was heard of the answer, as after a barge-in.
+            # The turn will be asked again with the part of the answer that was heard, as after a barge-in.
             self._transcript.cut_to_heard("", self._playback.played)
         commands = [*self._stop_turn(TurnOutcome.HUNG_UP), *self._keep_unfinished(may_return=may_return)]
         is_away = self._availability is not Availability.HERE
-        # Nobody spoke and nobody could have answered: that somebody called is still worth knowing.
+        # The caller said nothing and no client was here: leave a message, so that the client learns of the call.
         is_unheard = is_away and (self._unanswered.note_is_pending or not self._caller_was_heard)
         is_first = self._call.direction is Direction.INBOUND and not self._unanswered.is_left
         if self._unanswered.in_hand or (is_unheard and is_first):
@@ -730,7 +729,7 @@ class Conversation:
         return commands
 
     def _keep_unfinished(self, *, may_return: bool) -> list[Command]:
-        """Count as said what the caller had not finished: a partial prompt, and keys."""
+        """Count an unfinished partial prompt and pending keys as an utterance."""
         unfinished = " ".join(each for each in (self._partial, self._keys) if each)
         if not unfinished:
             return []
@@ -744,7 +743,7 @@ class Conversation:
             return [*commands, self._store_message()]
         number = self._next_turn()
         self._unanswered.hold(number, unfinished)
-        # A message has the utterance in it; what waits for the caller's return must be durable meanwhile.
+        # A message contains the utterance already; one that waits for the caller's return must be durable meanwhile.
         return [*commands, HoldUtterance(number, unfinished)] if may_return else commands
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -778,7 +777,7 @@ class Conversation:
 
     def _on_silence(self) -> list[Command]:
         if self._unanswered.is_asked:
-            # A false barge-in cut the turn short: the question still stands.
+            # A false barge-in cut the turn short: ask again.
             return self._ask_again()
         phrases = self._policy.phrases
         if self._reprompts >= self._policy.reprompts:
@@ -840,5 +839,5 @@ class Conversation:
 
 
 def _ends_with_a_note(lines: tuple[Line, ...]) -> bool:
-    """Whether a note came after everything that either party said, so that nobody has taken it up yet."""
+    """Return whether a note came after everything that either party said, so that no responder has answered it yet."""
     return any(line.is_note for line in takewhile(lambda line: line.speaker is Speaker.RELAY, reversed(lines)))

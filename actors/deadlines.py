@@ -1,8 +1,8 @@
-"""What a call waits for, each until its time. Pure.
+"""The deadlines of a call. Pure.
 
 `Conversation` sets a deadline when it begins to wait and clears it when that is over; the call session wakes it at the
-first of them. One value for all of them, instead of a number each: entering a phase drops what the phase before it was
-waiting for, so a deadline that nobody cleared cannot fire into a phase that knows nothing of it.
+first of them. One object for all of them, instead of a field each: entering a phase drops the deadlines of the phase
+before, so a forgotten deadline cannot fire in a phase that does not expect it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import attrs
 
 
 class Deadline(IntEnum):
-    """What is waited for, the most final first: of two that fall on the same instant it is acted upon first."""
+    """What is waited for, the most final first: if two are due at once, it is handled first."""
 
     CALL = 0  # the longest that a call may last
     ENDING = 1  # our last words are heard; or, after them, the carrier closes

@@ -1,6 +1,6 @@
 """The exception tree, on one page.
 
-Each class says whose fault it is, because that decides what the caller hears next.
+Each class says which side failed, because that decides what the caller hears next.
 
     CallError
     ├── LineClosed              the carrier's side: the caller's line no longer takes speech
@@ -8,7 +8,7 @@ Each class says whose fault it is, because that decides what the caller hears ne
     │   ├── ClientAbsent        no session of the agent can take the turn
     │   ├── ClientLeft          the session went away with the turn in hand
     │   ├── ClientFailed        the client answered with an error, or with nothing that can be spoken
-    │   └── MachineFailed       the answering machine could not answer
+    │   └── AnsweringMachineFailed  the answering machine could not answer
     ├── StoreFailed             our side: what the caller left could not be made durable
     ├── CallRefused             admission: full, draining, no record of it can be opened, or it is already here
     └── UnknownCall             a tool named a call that this agent does not have
@@ -30,7 +30,7 @@ class LineClosed(CallError):
 
 
 class ResponderError(CallError):
-    """A turn will not be answered by the one who was asked."""
+    """The responder that was asked will not answer the turn."""
 
     reason: ClassVar[Reason] = Reason.CLIENT_FAILED
 

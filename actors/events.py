@@ -2,7 +2,7 @@
 
 Pure: no clock, no I/O. A value that makes no sense cannot be built.
 `Event` at the end is the union that `conversation.Conversation.handle` takes, and `phases.TRANSITIONS` has a row for in
-every phase; `CallNews` is what others are told of calls (`call_session.CallServices.listeners`).
+every phase; `CallNews` is what listeners get (`call_session.CallServices.listeners`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class PartialPromptHeard:
 
 @attrs.frozen
 class CallerBargedIn:
-    """The caller talked over our speech; `heard` is what of it came out before that, in the carrier's own wording."""
+    """The caller talked over our speech; `heard` is the part that was played before, in the carrier's wording."""
 
     heard: str = ""
     after_ms: int = 0
@@ -75,19 +75,19 @@ class CarrierFailed:
 
 @attrs.frozen
 class FrameAccepted:
-    """A frame of the right form that changes nothing; it ends a row of rejected ones."""
+    """A valid frame that changes nothing; it resets the count of bad frames."""
 
 
 @attrs.frozen
 class FrameRejected:
-    """A frame came that is not of any known form; `why` is a short word for logs."""
+    """A frame was invalid; `why` is a short reason for logs."""
 
     why: str
 
 
 @attrs.frozen
 class FrameUnknown:
-    """A frame came of a type that the carrier has added since; `kind` is its name, empty where it is none."""
+    """A frame has an unknown type, which the carrier may have added; `kind` is its name, perhaps empty."""
 
     kind: str = ""
 
@@ -132,7 +132,7 @@ class HangUpRequested:
 
 @attrs.frozen
 class TransferRequested:
-    """The client wants this call passed on; `handoff` is for the action URL, which knows what to do with it."""
+    """The client transfers this call; `handoff` is the handoff data for the action URL."""
 
     handoff: str = attrs.field(validator=instance_of(str))
 
@@ -144,7 +144,7 @@ class CallClaimed:
 
 @attrs.frozen
 class CalleeRecognised:
-    """The carrier knows, as far as it can, who picked up; means nothing on a call that was made to us."""
+    """The carrier reports who picked up; ignored on an inbound call."""
 
     callee: Callee
 
@@ -167,7 +167,7 @@ class PieceSaid:
 
 @attrs.frozen
 class MessageTaken:
-    """The answering machine understood the message: `body` and wishes, as it will confirm them."""
+    """The answering machine recorded a message: `body` and the caller's preferences."""
 
     turn: int
     body: str
@@ -176,14 +176,14 @@ class MessageTaken:
 
 @attrs.frozen
 class GoodbyeSaid:
-    """The answering machine wants the call ended once what it said was heard."""
+    """The answering machine ends the call once its speech was heard."""
 
     turn: int
 
 
 @attrs.frozen
 class TurnFinished:
-    """The responder of `turn` has said all it wants to say."""
+    """The responder of `turn` has finished its answer."""
 
     turn: int
 
@@ -208,7 +208,7 @@ class SessionStarted:
 
 @attrs.frozen
 class SessionFailed:
-    """The call session cannot go on, for a fault of ours; what must be durable is still made so."""
+    """The call session failed by an internal error; unanswered utterances are still stored."""
 
 
 @attrs.frozen
@@ -216,7 +216,7 @@ class DeadlinePassed:
     """The state machine's own deadline has come."""
 
 
-# Frames of a known form: they end a row of rejected ones.
+# Valid frames: they reset the count of bad frames.
 AcceptedFrame = (
     UtteranceHeard
     | PartialPromptHeard
@@ -246,12 +246,12 @@ Event = (
 )
 
 
-# ── what others are told of calls ───────────────────────────────────────────────────────────────────────────────────
+# ── published to listeners ───────────────────────────────────────────────────────────────────────────────────
 
 
 @attrs.frozen
 class MessageLeft:
-    """A message waits for the client of this agent, and nothing is added to it any more: its call is over."""
+    """A message waits for the client of this agent; it is complete, because its call is over."""
 
     agent_id: str
 
@@ -265,7 +265,7 @@ class ClientWanted:
 
 @attrs.frozen
 class CallEnded:
-    """The carrier says that the call is over. It says so more than once, and of calls that nobody knows any more."""
+    """The carrier reports the end of a call, perhaps more than once, and also of calls that are no longer known."""
 
     agent_id: str
     call_sid: str
@@ -273,7 +273,7 @@ class CallEnded:
 
 @attrs.frozen
 class CallGone:
-    """The call has no session and gets no other, as far as this agent is concerned. Told at least once."""
+    """The call has no session and gets no other for this agent. Published at least once."""
 
     agent_id: str
     call_sid: str
@@ -281,7 +281,7 @@ class CallGone:
 
 @attrs.frozen
 class TransferMoved:
-    """A call that is being passed on has another session, or none any more."""
+    """A call with a transfer under way got another session, or lost its session."""
 
     agent_id: str
     call_sid: str
@@ -289,7 +289,7 @@ class TransferMoved:
 
 @attrs.frozen
 class OwnerChanged:
-    """A client session has claimed the call, which was `before` another's, or nobody's."""
+    """A client session has claimed the call; `before` is its owner until then."""
 
     agent_id: str
     call_sid: str

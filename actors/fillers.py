@@ -1,7 +1,7 @@
 """What the relay says to a caller who waits for the client: a short sentence, later a longer one. Pure.
 
-Each is said once while a caller waits. Short ones take turns over a call, and the same sentence is not said twice in a
-row: a machine that repeats itself sounds like one that hangs.
+Each is said once while a caller waits. Short ones rotate over a call, and the same sentence is not said twice in a row:
+that would sound like a fault.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import attrs
 
 @attrs.define
 class Fillers:
-    """The ladder of one call. `_rungs` are its sentences, each with the seconds after which one of them is due."""
+    """The fillers of one call. `_steps` are the delays in seconds, each with the sentences that rotate there."""
 
-    _rungs: list[tuple[float, deque[str]]]
+    _steps: list[tuple[float, deque[str]]]
     _due: list[tuple[float, deque[str]]] = attrs.field(factory=list, init=False)
     _last: str = attrs.field(default="", init=False)
 
     @classmethod
-    def of(cls, *rungs: tuple[float, Iterable[str]]) -> Fillers:
-        """Make a ladder of rungs, the lowest first: seconds, and the sentences that take turns there."""
-        sentences = [(after, deque(each for each in texts if each.strip())) for after, texts in rungs]
+    def of(cls, *steps: tuple[float, Iterable[str]]) -> Fillers:
+        """Build from steps, the shortest delay first: seconds, and the sentences that rotate there."""
+        sentences = [(after, deque(each for each in texts if each.strip())) for after, texts in steps]
         return cls([(after, texts) for after, texts in sentences if texts])
 
     @property
@@ -34,14 +34,14 @@ class Fillers:
 
     def restart(self, now: float) -> None:
         """Count from `now` how long the caller waits."""
-        self._due = [(now + after, texts) for after, texts in self._rungs]
+        self._due = [(now + after, texts) for after, texts in self._steps]
 
     def stop(self) -> None:
         """Stop until the next `restart`."""
         self._due = []
 
     def skip(self) -> None:
-        """Leave out the filler that is due."""
+        """Skip the filler that is due."""
         self._due.pop(0)
 
     def take(self) -> str:

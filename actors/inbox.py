@@ -7,13 +7,13 @@ Two lanes, because two kinds of sender exist:
                                          └────────────┘   ├─▶ receive
     the running turn ──────────send────▶ (rendezvous) ────┘
 
-Those who must never wait `post`. The running turn `send`s, and goes on when its piece was taken. What was posted is
-received first: so a barge-in that the reader has seen is always acted upon before another piece of the turn that it
-cuts short, and a turn that talks faster than the line is held back instead of piling up. One queue for both lost:
-pieces that were queued before the barge-in would still be spoken after it.
+Senders that must never wait use `post`. The running turn uses `send`, which returns when its piece was taken. Posted
+events are received first, so a barge-in is always handled before another piece of the turn that it interrupts, and a
+turn that produces text faster than the line takes it is held back. One queue for both lost: pieces that were queued
+before the barge-in would still be spoken after it.
 
 Overflow policy: a call whose inbox is full is broken, not slow, because its loop only ever waits for one socket write
-or one database write, both bounded in time. Nothing is dropped silently and nobody else is made to wait: `post` marks
+or one database write, both bounded in time. Nothing is dropped silently and no other sender has to wait: `post` marks
 the inbox, and the owner's next `receive` raises `InboxOverflow`, which ends this one call at its firewall. An unbounded
 channel lost because one flooding peer would grow the process; dropping the oldest lost because it could be the hang-up.
 """
@@ -48,7 +48,7 @@ class Inbox(Generic[T]):
         self._overflowed = False
 
     def post(self, event: T) -> None:
-        """Put an event in without waiting. Never raises: a full inbox is marked, a closed one takes nothing."""
+        """Add an event without waiting. Never raises: a full inbox is marked as overflowed, a closed one ignores it."""
         try:
             self._post.send_nowait(event)
         except trio.WouldBlock:
@@ -58,7 +58,7 @@ class Inbox(Generic[T]):
         self._wake.set()
 
     async def send(self, event: T) -> None:
-        """Put an event in and wait until it was taken.
+        """Add an event and wait until it was received.
 
         Raises `trio.BrokenResourceError` or `trio.ClosedResourceError` when the inbox is closed. When cancelled, the
         event was not taken.
@@ -69,13 +69,13 @@ class Inbox(Generic[T]):
     async def receive(self) -> T:
         """Wait for the next event. Raises `InboxOverflow` once one was lost. Cancelling loses nothing.
 
-        Notices a cancellation, but does not step aside for other tasks while events are there: its owner waits for the
-        line or the store anyway, and a turn of the scheduler for each event is what hundreds of calls pay most for.
+        Checks for cancellation, but does not yield to the scheduler while events are there: its owner waits for the
+        line or the store anyway, and with hundreds of calls a schedule point for each event costs most of the CPU time.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
             if self._overflowed:
-                raise InboxOverflow("events came faster than this call could take them")
+                raise InboxOverflow("the inbox of this call is full: events come faster than it handles them")
             for lane in (self._posted, self._sent):
                 try:
                     return lane.receive_nowait()
@@ -85,6 +85,6 @@ class Inbox(Generic[T]):
             await self._wake.wait()
 
     def close(self) -> None:
-        """Take no more events: later posts go nowhere, and a waiting sender gets an error."""
+        """Close the inbox: later posts are ignored, and a waiting sender gets an error."""
         for channel in (self._posted, self._sent):
             channel.close()

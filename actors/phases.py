@@ -1,12 +1,12 @@
 """What may happen in each phase of a call, and where it may lead, as data. Pure.
 
 `Conversation` asks this table first: an event that is `IGNORED` in a phase does nothing there, and a move that the
-event's row does not name is a fault of ours. `scripts/state_diagram.py` draws the table, and the tests go through every
-row of it: a diagram made from the table that the code obeys cannot lie.
+table does not have is a bug. `scripts/state_diagram.py` draws the table, and the tests go through every row of it: so
+the diagram always matches the code.
 
-Where an event leads within its row depends on more than the phase: on who is reachable, on what was said. That is in
-the handlers. A row names every phase that is entered on the way, so `ENDING` stands wherever last words may be said: if
-there are none to say, or to wait for, the session is ended at once.
+Which of its moves an event takes depends on more than the phase; the handlers decide that. A row names every phase that
+is entered on the way, so `ENDING` is in every row with last words: if there are none to say, or to wait for, the
+session is ended at once.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Phase(StrEnum):
 Moves: TypeAlias = frozenset[Phase] | None
 Row: TypeAlias = dict[type[Event], Moves]
 
-# An event that means nothing in a phase: it comes too late, or for somebody else.
+# An event that has no meaning in a phase, because it comes too late for example.
 IGNORED: Moves = None
-# An event that is acted upon and moves nothing.
+# An event that is handled and changes no phase.
 STAY: frozenset[Phase] = frozenset()
 
 
@@ -53,7 +53,7 @@ def _to(*phases: Phase) -> frozenset[Phase]:
 # The client is asked, awaited, or found to be away: then the next path down is walked.
 _STEP_DOWN = (Phase.ANSWERING_MACHINE_ANSWERING, Phase.UNAVAILABLE, Phase.ENDING)
 _ASK = (Phase.CLIENT_ANSWERING, Phase.CLIENT_AWAITED, *_STEP_DOWN)
-# A client that has claimed the call is not away, else it has claimed nothing.
+# A claim has no effect if the client is away, so these do not step down.
 _HAND_OVER = (Phase.CLIENT_ANSWERING, Phase.CLIENT_AWAITED)
 _LAST_WORDS = (Phase.GOODBYE, Phase.ENDING)
 
@@ -65,7 +65,7 @@ _EVERYWHERE: Row = {
     events.CallerSpeaking: STAY,
     events.CarrierFailed: STAY,
     events.FrameAccepted: STAY,
-    # Neither here nor there: it says nothing, and is no sign of a carrier that has gone mad.
+    # Neither accepted nor rejected: it carries nothing for us, and does not count as a bad frame.
     events.FrameUnknown: IGNORED,
     events.CallerGone: _to(Phase.OVER),
     events.SessionStarted: IGNORED,
@@ -85,7 +85,7 @@ _TALKING: Row = _EVERYWHERE | {
     events.CalleeRecognised: _to(*_LAST_WORDS),
 }
 
-# After that, whatever the caller still says is kept, and nobody can end the call again.
+# After that, utterances are still kept, and the call cannot be ended again.
 _LEAVING: Row = _EVERYWHERE | {
     events.UtteranceHeard: STAY,
     events.DigitPressed: STAY,

@@ -1,10 +1,10 @@
-"""What of our own speech is still to be heard. Pure.
+"""How much of our speech the caller has heard. Pure.
 
 The carrier reports each piece of text it has played, and when our speech starts and stops. Where it does not (an older
 account, a lost frame), the length of the text says when it must have been heard.
 
-A filler is a talk cycle of its own that the next one cuts short. How much of it was heard then is not known, and nobody
-needs to: it is written off, and a report of it that comes late is not taken for a piece of what was said instead.
+A filler is a talk cycle of its own that the next one cuts short. How much of it was heard then is not known and does
+not matter: it is dropped from the count, and a late report of it is not counted as a piece of the speech after it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ import attrs
 
 @attrs.define
 class Playback:
-    """Count speech out and reports in. A talk cycle is a run of pieces that the last one closes."""
+    """Count the speech that was sent and the carrier's reports of it.
+
+    A talk cycle is a run of pieces that the last one closes.
+    """
 
     characters_per_second: float
     max_characters: int
@@ -28,7 +31,7 @@ class Playback:
     _cut_filler: str = attrs.field(default="", init=False)
 
     def greet(self, greeting: str, now: float) -> None:
-        """Count the greeting, which the carrier speaks by itself and may or may not report."""
+        """Count the greeting, which the carrier speaks itself and may or may not report."""
         self._greeting = greeting.strip()
         self._extend(greeting, now)
 
@@ -49,7 +52,7 @@ class Playback:
 
     def report(self, text: str) -> None:
         """Count a piece that was played."""
-        # Reports come in order: after any other one no report of a filler that was cut can follow.
+        # Reports come in order, so the report of a cut filler can only be the next one.
         cut, self._cut_filler = self._cut_filler, ""
         if cut and cut.startswith(text.strip()):
             return
@@ -62,12 +65,12 @@ class Playback:
         self._pieces = max(0, self._pieces - 1)
 
     def fell_silent(self, now: float) -> None:
-        """Count all as heard, as the carrier says that it plays nothing; no-op if pieces are still to come."""
+        """Count all speech as heard, because the carrier reports silence. No-op if pieces are still to be played."""
         if not self._pieces:
             self.until = now
 
     def stop(self, now: float) -> None:
-        """Forget what was not heard: a barge-in made the carrier discard it."""
+        """Drop all speech that was not heard: the carrier discards it on a barge-in."""
         self.cycle_open = False
         self.played = ""
         self._pieces = 0
@@ -77,11 +80,11 @@ class Playback:
 
     @property
     def is_filler(self) -> bool:
-        """Whether the newest thing said is a filler."""
+        """Whether the newest speech is a filler."""
         return bool(self._filler)
 
     def is_of_cut_filler(self, heard: str) -> bool:
-        """Whether what the caller heard last is a filler that was cut, so that nothing was heard of what cut it."""
+        """Return whether the caller last heard a filler that was cut, and so nothing of the speech after it."""
         return bool(self._cut_filler) and self._cut_filler.casefold().startswith(heard.strip().casefold())
 
     @property

@@ -1,4 +1,4 @@
-"""The knobs of a call: deadlines in seconds, limits, and the phrases the relay itself may say. Frozen, pure."""
+"""The settings of a call: deadlines in seconds, limits, and the relay's own phrases. Frozen, pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Phrases:
     `apology` opens the answering machine's first turn at once, so that no caller waits for a model's first word.
     `message_taken` confirms a message after which the answering machine said nothing; `message_kept` does so and ends
     the call of a caller whose message is recorded when the answering machine fails.
-    `filler` are short sentences that are said by turns to a caller who waits for the client, `long_filler` one for a
+    `filler` are short sentences that rotate while a caller waits for the client, `long_filler` one for a
     caller who waits longer; an empty one is left out.
     """
 
@@ -47,7 +47,7 @@ class Policy:
     `digit_gap` closes a row of keys without `#`. `silence` is how long the caller may say nothing after our last word
     was heard, before each of `reprompts` questions and then the goodbye; `false_barge_in` is how long no utterance may
     follow a barge-in until the turn that it cut short before any answer is asked again. `screening` is how long a
-    callee is waited for to be recognised, before somebody is taken to be there. `characters_per_second` estimates
+    callee is waited for to be recognised, before a person is assumed to be there. `characters_per_second` estimates
     speech where the carrier does not report it.
     `ending_cap` bounds the wait for a goodbye to be heard beyond its estimated length, and `line_close_cap` the wait
     for the carrier to close after `end`. `history_lines` and `history_characters` bound what is sent with each turn;

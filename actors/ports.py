@@ -46,7 +46,7 @@ class PhoneLine(Protocol):
 
 
 class Answer(Protocol):
-    """Where a responder puts its answer, piece by piece. Each method may wait for the call session to catch up."""
+    """The sink for an answer, piece by piece. Each method may wait for the call session to catch up."""
 
     async def say(self, text: str) -> None:
         """Speak the next piece, as it comes: no need for whole words, markdown is taken out later."""
@@ -62,19 +62,19 @@ class Answer(Protocol):
 
 
 class Responder(Protocol):
-    """Somebody who answers turns: the client, or the answering machine."""
+    """Answers turns: the client, or the answering machine."""
 
     async def respond(self, request: TurnRequest, answer: Answer) -> None:
         """Answer one turn through `answer`, and return when all is said.
 
-        Keeps no deadline of its own: the call cancels it when the caller talks over it, or when it takes too long.
-        Raises a `ResponderError` when it will not answer; what it has said until then stands.
+        Has no deadline of its own: the call cancels it on a barge-in, or when it takes too long.
+        Raises a `ResponderError` when it will not answer; what it has said until then is kept.
         """
         ...
 
 
 class AnsweringSession(Protocol):
-    """A session of a client, whichever way it reaches the client: by sampling, or by the tool that waits for turns."""
+    """A session of a client, which is asked by sampling or waits in a tool call."""
 
     @property
     def agent_id(self) -> str:
@@ -92,18 +92,17 @@ class MessageStore(Protocol):
     async def leave(self, draft: MessageDraft, on_stored: Callable[[str], None] | None = None) -> str:
         """Make a message durable and return its id; an empty one when that takes longer than a caller should wait.
 
-        Then the store keeps the message until it can make it durable. `on_stored` gets the id once it is, also
-        when the call is over by then; it must neither wait nor raise.
-        The same key (`call_sid`, `part`) again replaces the stored one and keeps its id, unless a client was shown it
-        already: then it becomes a new message. In the same transaction the journal lets go of the call's words up to
-        `draft.through_turn`. Raises `StoreFailed` when the message is not even kept; cancelling leaves nothing half
-        done.
+        Then the store keeps the message until it can make it durable. `on_stored` gets the id once it is, also when the
+        call is over by then; it must neither wait nor raise. The same key (`call_sid`, `part`) again replaces the
+        stored one and keeps its id, unless a client was shown it already: then it becomes a new message. In the same
+        transaction the journal releases the call's utterances up to `draft.through_turn`. Raises `StoreFailed` when the
+        message is not even kept; cancelling leaves nothing half done.
         """
         ...
 
 
 class OptOuts(Protocol):
-    """The list of those who are not to be called."""
+    """The do-not-call list."""
 
     async def stop_calling(self, call: CallInfo) -> None:
         """Put the other party of this call on the do-not-call list. Idempotent. Raises `StoreFailed`."""
@@ -111,18 +110,18 @@ class OptOuts(Protocol):
 
 
 class Journal(Protocol):
-    """What is in flight: calls that are open, and words that a client has in hand. Read again after a restart.
+    """What is in flight: open calls and unanswered utterances. Read again after a restart.
 
-    Each method makes something durable. When that takes longer than a caller should wait, it returns all the same, and
-    the journal keeps it, in order, until it can. `StoreFailed` means that it is not even kept.
+    Each method makes something durable. When that takes too long for a caller to wait, it returns, and the journal
+    writes it later, in order. `StoreFailed` means that it is not even kept.
     """
 
     async def open_call(self, call: CallInfo) -> None:
-        """Record that a call is here; for a call that is known already it is opened again. Raises `StoreFailed`."""
+        """Open the record of a call, for the first time or again. Raises `StoreFailed`."""
         ...
 
     async def hold_utterance(self, call_sid: str, turn: int, text: str) -> None:
-        """Make the caller's words durable before a client is asked. Raises `StoreFailed`."""
+        """Make an utterance durable before a client is asked. Raises `StoreFailed`."""
         ...
 
     async def release_utterances(self, call_sid: str, through_turn: int) -> None:
@@ -130,45 +129,45 @@ class Journal(Protocol):
         ...
 
     async def close_call(self, call_sid: str, summary: CallSummary) -> None:
-        """Close the call's record. Words still held stay for the next start. Raises `StoreFailed`."""
+        """Close the call's record. Utterances that are still held stay for the next start. Raises `StoreFailed`."""
         ...
 
 
 class Observer(Protocol):
-    """Whoever measures and logs calls. Plain functions that neither wait nor raise."""
+    """Measures and logs calls. Plain functions that neither wait nor raise."""
 
     def turn_ended(self, call: CallInfo, note: NoteTurn) -> None:
-        """Hear how a turn went."""
+        """Record how a turn ended."""
         ...
 
     def never_connected(self, call: CallInfo, *, is_placed: bool) -> None:
-        """Hear that a call never had a session; unless it `is_placed`, the carrier never took it on."""
+        """Record that a call never had a session; unless it `is_placed`, the carrier never took it on."""
         ...
 
     def message_left(self, call: CallInfo, reason: Reason, message_id: str) -> None:
-        """Hear that a waiting message is durable."""
+        """Record that a waiting message is durable."""
         ...
 
     def frame_rejected(self, call: CallInfo, why: str) -> None:
-        """Hear of a frame that was dropped."""
+        """Record a frame that was dropped."""
         ...
 
     def frame_unknown(self, call: CallInfo, kind: str) -> None:
-        """Hear of a frame of a type that is not known; `kind` may be empty."""
+        """Record a frame of an unknown type; `kind` may be empty."""
         ...
 
     def carrier_failed(self, call: CallInfo, description: str) -> None:
-        """Hear what the carrier refused."""
+        """Record what the carrier refused."""
         ...
 
     def call_ended(self, call: CallInfo, summary: CallSummary, seconds: float) -> None:
-        """Hear that a call is over, and how long it lasted."""
+        """Record that a session is over, and how long it lasted."""
         ...
 
     def call_crashed(self, call: CallInfo, error: BaseException, stage: str) -> None:
-        """Hear of an error that stopped at the firewall (`stage`: `call`, `turn`, `store`, `epilogue`)."""
+        """Record an error that stopped at the firewall (`stage`: `call`, `turn`, `store`, `epilogue`)."""
         ...
 
     def not_stored(self, call: CallInfo, error: StoreFailed, what: str) -> None:
-        """Hear that something of a call that is over could not be stored (`what`: `message`, `record`)."""
+        """Record that something of a call that is over could not be stored (`what`: `message`, `record`)."""
         ...

@@ -1,9 +1,9 @@
 """The transcript of a call: a bounded window over who said what, holding only what was heard. Pure.
 
-It is what a client is sent with each turn and what a waiting message carries, so it must not say that the caller heard
-words that were cut off. The carrier reports a barge-in with the text it believes was spoken, normalised by its
-speech synthesis ("3 PM" may come back as "three p.m."), so the match is loose: first by words, then by what was
-reported as played, then the carrier's own wording.
+It is what a client is sent with each turn and what a waiting message carries, so it must not contain text that the
+caller did not hear. The carrier reports a barge-in with the text it believes was spoken, normalised by its speech
+synthesis ("3 PM" may come back as "three p.m."), so the match is loose: first by words, then by what was reported as
+played, then the carrier's own wording.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def heard_part(said: str, heard: str, played: str = "") -> str:
     words = [match.group().casefold() for match in _WORD.finditer(report)]
     spans = list(_WORD.finditer(said))
     # The report may begin before `said`, where a cycle was begun by another speaker: then its end is our beginning.
-    # Without a match it counts as heard in the carrier's own words, because that is what the caller will refer to.
+    # Without a match the carrier's own wording counts as heard, because the caller will refer to that.
     for skipped in range(max(0, len(words) - len(spans)), len(words)):
         *whole, cut_short = words[skipped:]
         there = spans[: len(whole) + 1]
@@ -53,9 +53,9 @@ def heard_part(said: str, heard: str, played: str = "") -> str:
 def utterance_last(lines: tuple[Line, ...]) -> tuple[Line, ...]:
     """Return `lines` with the caller's last one moved to the end; unchanged where the caller has said nothing.
 
-    Fillers, a cut answer and notes may stand after an utterance that still waits for its answer. Whoever answers reads
-    the last line as what is to be answered, so it must be the caller's. Leaving out what stands behind it lost: the
-    caller has heard it, and a note says what happened.
+    Fillers, a cut answer and notes may stand after an utterance that still waits for its answer. The responder takes
+    the last line for the one to answer, so it must be the caller's. Dropping the lines after it lost: the caller has
+    heard them, and a note says what happened.
     """
     return _move_to_end(lines, lambda line: line.speaker is Speaker.CALLER)
 
@@ -74,7 +74,7 @@ def _move_to_end(lines: tuple[Line, ...], is_wanted: Callable[[Line], bool]) -> 
 class Transcript:
     """Keep the newest lines, within a number of lines and a number of characters.
 
-    What happens to this one happens to `record` too, a longer one that begins with it; only `extend` is not passed on.
+    Every change is applied to `record` too, a longer transcript that begins with this one; only `extend` is not.
     """
 
     max_lines: int
@@ -95,7 +95,7 @@ class Transcript:
         self._append(Line(speaker, text, at))
 
     def add_note(self, text: str, at: datetime) -> None:
-        """Add a note of the relay's to whoever answers next."""
+        """Add a note of the relay for the next responder."""
         if self.record is not None:
             self.record.add_note(text, at)
         self._append(Line(Speaker.RELAY, text, at, is_note=True))
@@ -115,7 +115,7 @@ class Transcript:
     def cut_to_heard(self, heard: str, played: str) -> None:
         """Shorten our last line to what was heard, or drop it. No-op after the caller's own line.
 
-        A note may stand after it: nobody heard that, so it is neither shortened nor in the way.
+        Notes after it are skipped: neither party heard them.
         """
         if self.record is not None:
             self.record.cut_to_heard(heard, played)

@@ -1,18 +1,18 @@
-"""A transfer: a caller who is passed on to a person, from the request to its outcome. Pure.
+"""A transfer of a caller to a person, from the request to its outcome. Pure.
 
     checking ──▶ asked ─┬──────────────▶ dialling ─┬──────────────▶ talking ──▶ settled
                         └─▶ redirecting ─┘         └─▶ call over ───────────────┘
 
-`MOVES` has every way, and `Transfer` refuses any other.
+`MOVES` has every move; `Transfer` raises on any other.
 
-The ordinary way: the call's session is ended with the transfer as its handoff data, the carrier asks what comes next,
-gets its orders, dials, and reports how that went. Two things make no progress by themselves, and have a deadline: a
-session that does not end, or whose line is lost, is overtaken by telling the carrier directly; a caller who hangs up
-while it rings has left when the carrier says so and nothing else follows.
+Normally the call's session is ended with the transfer as its handoff data, the carrier requests the action URL, gets
+TwiML with a `<Dial>`, dials, and reports the outcome. Two cases need a deadline: if the session does not end, or its
+line is lost, the call is redirected by the carrier's REST API; if the caller hangs up while it rings, no more webhooks
+may come after the end of the call.
 
-`Transfer` knows no clock and no tasks: whoever has it tells it what happens, with the time, performs what it returns,
-and wakes it at `.deadline`. The carrier's webhooks come in any order and more than once, so what lies behind is left
-alone; what nobody can have seen (an answer to a redirection that was not asked for) raises.
+`Transfer` has no clock and no tasks: its owner passes in events with the time, performs what they return, and calls
+`on_deadline` at `.deadline`. The carrier's webhooks come in any order and more than once, so late ones are ignored; an
+event that is impossible (a refusal of a redirection that was not requested) raises.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from attrs.validators import ge, le, matches_re
 
 from actors.call_values import E164, LONGEST_RING, SHORTEST_RING
 
-# For the words that are still being spoken, the `end` frame and the webhook after it.
+# For the speech that is still being played, the `end` frame and the webhook after it.
 HAND_OVER_SECONDS = 25.0
 # The webhook follows the end of the session at once. A line that is gone without it was lost, and its successor, if the
 # carrier opens one, is up within a second or two.
 LOST_SECONDS = 2.0
-# The end of the call and the end of the transfer are told by two webhooks, in any order.
+# Two webhooks report the end of the call and the end of the transfer, in any order.
 OUTCOME_SECONDS = 5.0
-# When the telephone has rung enough, or somebody has answered, the carrier says so within seconds; the rest is for the
-# whisper, for a key to be pressed, and for a webhook that is repeated.
+# After the ring time, or an answer, the carrier reports within seconds; the rest is for the whisper, for the key press,
+# and for a repeated webhook.
 ANSWER_SECONDS = 90.0
-# Slow speech, so that nobody is given up who still listens to the announcement.
+# Slow speech, so that a transfer is not given up while the caller still hears the announcement.
 CHARACTERS_A_SECOND = 8
 
 
@@ -45,7 +45,7 @@ class TransferOutcome(StrEnum):
     """What became of a transfer.
 
     `DIALLING` until it is known. `DECLINED` is a callee who did not press the key that accepts; `CALLER_GONE` a caller
-    who hung up before anybody answered; `FAILED` a number that could not be reached; `LOST` a call that could not be
+    who hung up before the callee answered; `FAILED` a number that could not be reached; `LOST` a call that could not be
     handed over at all, or of whose transfer nothing was heard again.
     """
 
@@ -62,10 +62,10 @@ class TransferOutcome(StrEnum):
 class Stage(StrEnum):
     """Where a transfer is.
 
-    `CHECKING`: the number is at the gate, and nobody has been told. `ASKED`: the session is to end. `REDIRECTING`: the
-    carrier is being told directly. `DIALLING`: it has its orders. `TALKING`: it has rung enough, so either the two talk
-    or the caller is on the way back. `CALL_OVER`: the whole call is, as far as the carrier has said, and the outcome
-    may still come. `SETTLED`: the outcome is known.
+    `CHECKING`: the gate checks the number. `ASKED`: the session is asked to end. `REDIRECTING`: the call is being
+    redirected by the REST API. `DIALLING`: the carrier has its orders. `TALKING`: the ring time is over, so either the
+    two talk or the caller is on the way back. `CALL_OVER`: the whole call is, as far as the carrier has said, and the
+    outcome may still come. `SETTLED`: the outcome is known.
     """
 
     CHECKING = "checking"
@@ -105,7 +105,7 @@ MOVES: Mapping[Stage, Mapping[Stage, str]] = MappingProxyType(
 
 
 class Todo(StrEnum):
-    """What a transfer wants done: its call's session ended, the carrier told directly, its outcome recorded."""
+    """What a transfer wants done: end the call's session, redirect the call, record the outcome."""
 
     END_SESSION = "end session"
     REDIRECT = "redirect"
@@ -116,7 +116,7 @@ class Todo(StrEnum):
 class TransferOrder:
     """A caller to be connected to the number `to` (E.164), after hearing `announcement` in `language` and `voice`.
 
-    With `confirm` whoever picks up must press a key first. It rings for `ring_seconds`.
+    With `confirm` the callee must press a key first. It rings for `ring_seconds`.
     """
 
     to: str = attrs.field(repr=False, validator=matches_re(E164))
@@ -128,7 +128,7 @@ class TransferOrder:
 
     @property
     def patience(self) -> float:
-        """In how many seconds, from the carrier's having its orders, somebody has answered or nobody will any more."""
+        """The seconds from the carrier's having its orders until a callee has answered, or will not answer any more."""
         return len(self.announcement) / CHARACTERS_A_SECOND + self.ring_seconds + ANSWER_SECONDS
 
 
@@ -150,15 +150,15 @@ class Transfer:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether the call is being passed on, so that it cannot be passed on to somebody else."""
+        """Whether the transfer is not finished, so that the call cannot be transferred again."""
         return self.stage not in {Stage.TALKING, Stage.SETTLED}
 
     def on_allowed(self, now: float) -> None:
-        """Begin: the gate lets the number pass. Until a session is told of, there is none that could end."""
+        """Begin: the gate allows the number. No session is known to be open until `on_session_open`."""
         self._enter(Stage.ASKED, now + LOST_SECONDS)
         self._hand_over_by = now + HAND_OVER_SECONDS
 
-    # ── what the call tells ─────────────────────────────────────────────────────────────────────────────────────────
+    # ── from the call ─────────────────────────────────────────────────────────────────────────────────────────
 
     def on_session_open(self, attempt: int) -> Todo | None:
         """End the session that is open. The successor of a lost session knows nothing of the transfer."""
@@ -173,7 +173,7 @@ class Transfer:
         if self.stage is Stage.ASKED:
             self.deadline = min(self._hand_over_by, now + LOST_SECONDS)
 
-    # ── what the carrier tells ──────────────────────────────────────────────────────────────────────────────────────
+    # ── from the carrier ──────────────────────────────────────────────────────────────────────────────────────
 
     def on_orders_taken(self, now: float) -> None:
         """Wait for as long as it may ring: the carrier has its orders, by its webhook or by a redirection.
@@ -186,7 +186,7 @@ class Transfer:
     def on_redirect_refused(self, now: float, *, call_is_over: bool) -> Todo | None:
         """Stop the transfer, unless the carrier got its orders by the webhook after all."""
         if self.stage in {Stage.CHECKING, Stage.ASKED}:
-            raise AssertionError("nobody was to be redirected")
+            raise AssertionError(f"a redirection was refused, but none was requested in stage {self.stage}")
         if self.stage is not Stage.REDIRECTING:
             return None
         if call_is_over:
@@ -195,21 +195,22 @@ class Transfer:
         return self._settle(TransferOutcome.LOST)
 
     def on_call_over(self, now: float) -> None:
-        """Wait a moment for the outcome: the carrier says that the whole call is over.
+        """Wait a moment for the outcome: the carrier reports the end of the whole call.
 
-        Nobody waits while the two talk: what the call's record says of a transfer then is enough.
+        No-op while the two talk: the call's record then has enough of the transfer.
         """
         if self.stage in {Stage.ASKED, Stage.REDIRECTING, Stage.DIALLING}:
             self._enter(Stage.CALL_OVER, now + OUTCOME_SECONDS)
 
     def on_dial_over(self, outcome: TransferOutcome) -> Todo | None:
-        """Settle how it went. What is told before anything was ordered is of an older one.
+        """Settle with this outcome. A report before the number was allowed is of an older transfer.
 
-        The first word counts here, and is the one that is counted; the record takes the dial's own, whenever it comes.
+        The first report counts here, and in the metrics; the record takes the dial's own, whenever it comes.
         """
         return None if self.stage in {Stage.CHECKING, Stage.SETTLED} else self._settle(outcome)
 
-    # ── what nobody tells ───────────────────────────────────────────────────────────────────────────────────────────
+    # ── from the clock, and from faults
+    # ───────────────────────────────────────────────────────────────────────────────────────────
 
     def on_deadline(self, now: float) -> Todo | None:
         """Go on without what was waited for. No-op before the deadline."""
@@ -234,16 +235,15 @@ class Transfer:
 
     def _enter(self, stage: Stage, deadline: float) -> None:
         if stage not in MOVES[self.stage]:
-            raise AssertionError(f"no way from {self.stage} to {stage}")
+            raise AssertionError(f"no move from {self.stage} to {stage}")
         self.stage, self.deadline = stage, deadline
 
 
 def outcome_of_dial(status: str, *, bridged: bool, caller_is_there: bool, confirm: bool) -> TransferOutcome:
-    """Return what the end of a `<Dial>` means, by the carrier's word for it.
+    """Return the outcome for the carrier's `DialCallStatus`.
 
-    The carrier calls a leg `completed` that picked up, even if it hung up during the whisper, so it is the bridge that
-    tells whether the two spoke. `canceled` is a telephone that stopped ringing because the caller hung up, or because
-    the carrier gave up.
+    A leg that picked up is `completed`, even if it hung up during the whisper, so `bridged` decides whether the two
+    spoke. `canceled` is a telephone that stopped ringing because the caller hung up, or because the carrier gave up.
     """
     if bridged:
         return TransferOutcome.ANSWERED
@@ -263,15 +263,16 @@ def outcome_of_dial(status: str, *, bridged: bool, caller_is_there: bool, confir
 _WHAT_HAPPENED = {
     TransferOutcome.BUSY: "reached a line that is busy",
     TransferOutcome.NO_ANSWER: "was not answered",
-    TransferOutcome.DECLINED: "was not taken: whoever picked up did not press 1",
+    TransferOutcome.DECLINED: "was declined: the person who picked up did not press 1",
     TransferOutcome.FAILED: "failed: the number could not be reached",
 }
 
 
 def note_for(outcome: TransferOutcome, to: str) -> str | None:
-    """Return the note for whoever answers the caller next; None if the caller does not come back.
+    """Return the note for the next responder; None if the caller does not come back.
 
-    In English, whatever is spoken: it is for the client. Without brackets: those are set where it is shown to a model.
+    In English, in calls of every language, because it is for the client. Without brackets: those are added where it is
+    shown to a model.
     """
     what = _WHAT_HAPPENED.get(outcome)
     number = f" to {to}" if to else ""

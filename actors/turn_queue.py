@@ -1,26 +1,27 @@
-"""The turn queue: where clients that cannot be asked come for a caller's words, and bring their answers.
+"""The turn queue: clients that cannot be asked fetch utterances here, and bring their answers.
 
-    call ──respond(request)──▶ ┌──────────────┐ ◀──next_words── a tool call that waits
-                               │ queue of the │ ──Utterance───▶ one of them
-    call ◀──answer.say──────── │ agent        │ ◀──say(turn)─── the next tool call
+    call ──respond(request)──▶ ┌──────────────┐ ◀──next_utterance── a tool call that waits
+                               │ queue of the │ ──Utterance───────▶ one of them
+    call ◀──answer.say──────── │ agent        │ ◀──say(turn)─────── the next tool call
                                └──────────────┘
 
-A model that works with tools alone hears a caller by calling a tool that waits. So a waiting tool call is presence: the
-queue of an agent is a session in `Presence` while somebody waits at it, and for a grace after somebody left with words,
-because whoever thinks about an answer is not at it. Who stops waiting without words will most likely be back in a
-moment, and is waited for; whose tool call was cut off is not, because nothing reconnects by itself there.
+A client that has only tools hears a caller by a tool call that waits. So a waiting tool call is presence: the queue of
+an agent is a session in `Presence` while a client waits in it, and for a grace after a client took an utterance,
+because while it thinks about an answer it does not wait. A client whose wait ended without an utterance will most
+likely be back in a moment, and is waited for; a client whose tool call was cancelled is not, because nothing reconnects
+by itself.
 
-Some clients come under a new key with each tool call, because they open a session for each or have none. Between two
-of them such a client has *parted*: nothing shows whether it is there, so it is believed to be for the grace, and the
-next client of the agent that names its turn may answer it.
+Some clients have a new key in each tool call, because they open a session for each or have none. Between two calls such
+a client is *detached*: nothing shows whether it is still there, so it counts as here for the grace, and the next client
+of the agent that names its turn may answer it.
 
-*Who gets what.* Whoever waits gets the words of the call that has waited longest. A call stays with the client that it
-last talked to while that one is around, for `patience` seconds: another has not followed it. Words that
-were given to a client are not lost with it: unanswered, they are given again, to the same client after `again` seconds
-or when it asks for that very call, to another one when the first is gone.
+*Who gets which utterance.* A waiting client gets the utterance that has waited longest. For `patience` seconds a call
+stays with the client that it last talked to, if that one is around: another client does not know the conversation. An
+utterance that a client took and did not answer is handed out again: to the same client after `again` seconds or when it
+asks for that call, to another client when the first is gone.
 
-*What is said.* An answer names the turn, and that is the fence: for a turn that is over, or is another client's, it is
-an error that says so; the same answer twice is harmless, because models repeat calls whose result they did not get.
+*Answers.* An answer names its turn: for a turn that is over, or belongs to another client, it gets an error that says
+so. A repeated answer is a no-op, because models repeat calls whose result they did not get.
 """
 
 from __future__ import annotations
@@ -59,10 +60,10 @@ class CallOver(CallError):
 
 @attrs.frozen(kw_only=True)
 class Utterance:
-    """Words of a caller that were given to a client.
+    """An utterance that was handed to a client.
 
-    `is_new` says that this client was not the last one to answer in the call, so it has not followed it. `waiting`
-    counts the other calls of the agent whose words nobody has taken yet.
+    `is_new` is true if this client was not the last one to answer in the call, so it does not know the conversation.
+    `waiting` counts the other calls of the agent with an utterance that no client has taken yet.
     """
 
     request: TurnRequest
@@ -72,7 +73,7 @@ class Utterance:
 
 @attrs.define(eq=False)
 class PendingTurn:
-    """A turn that a call waits for: who has it in hand since when, and what came of it.
+    """A turn that a call waits for: which client has it, since when, and its state.
 
     It is begun with the first piece of an answer and answered with the last; abandoned, it will have none.
     """
@@ -92,7 +93,7 @@ class PendingTurn:
         self.pieces.close()
 
     def abandon(self) -> None:
-        """Close the turn so that the call asks somebody else. No-op if the answer is complete."""
+        """Close the turn so that the call asks another client. No-op if the answer is complete."""
         if not self.is_answered:
             self.is_abandoned = True
             self.pieces.close()
@@ -100,22 +101,22 @@ class PendingTurn:
 
 @attrs.define(eq=False)
 class ToolClients:
-    """Know the clients of one queue, by key. One that was here a moment ago is around for `grace` seconds more."""
+    """The clients of one queue, by key. A client is around while it waits, and for `grace` seconds after."""
 
     grace: float
-    # How many times each client waits, because one may have several tool calls under way.
+    # The number of waiting tool calls of each client.
     _waits: dict[str, int] = attrs.field(factory=dict, init=False)
     # Until when a client that does not wait counts as around.
     _until: dict[str, float] = attrs.field(factory=dict, init=False)
-    # Those of them that will come back under another key, if at all.
+    # Those of them that will come back under another key.
     _detached: set[str] = attrs.field(factory=set, init=False)
 
     def begin_wait(self, client: str) -> None:
-        """Count one more tool call of a client that waits."""
+        """Count a tool call that starts to wait."""
         self._waits[client] = self._waits.get(client, 0) + 1
 
     def end_wait(self, client: str) -> None:
-        """Count one less."""
+        """Count a tool call that stops waiting."""
         self._waits[client] -= 1
         if not self._waits[client]:
             del self._waits[client]
@@ -131,7 +132,7 @@ class ToolClients:
             self._detached.add(client)
 
     def forget(self, client: str) -> None:
-        """Forget a client that is gone for good. No-op if it waits."""
+        """Remove a client that will not come back. No-op if it waits."""
         self._until.pop(client, None)
         self._detached.discard(client)
 
@@ -170,9 +171,9 @@ class TurnQueueOptions:
 
 @attrs.define(eq=False)
 class TurnQueue:
-    """The queue of one agent, a session in `Presence`. Clients are told apart by a key, such as their session's id.
+    """The queue of one agent, a session in `Presence`. A client's key is, for example, its session's id.
 
-    `_on_change` is told when there may be something to settle; it must not wait.
+    `_on_change` is called when there may be something to settle; it must not wait.
     """
 
     agent_id: str
@@ -190,9 +191,10 @@ class TurnQueue:
     # ── the call's side ─────────────────────────────────────────────────────────────────────────────────────────────
 
     async def respond(self, request: TurnRequest, answer: Answer) -> None:
-        """Wait until a client has answered the turn, and speak what it says, piece by piece.
+        """Wait until a client has answered the turn, and speak the answer piece by piece.
 
-        Raises `ClientLeft` when the client that had taken the words is gone. Cancelled, the turn takes no answer.
+        Raises `ClientLeft` if the client that took the utterance is gone. If cancelled, the turn takes no answer any
+        more.
         """
         call_sid = request.call.call_sid
         pieces, spoken = trio.open_memory_channel[str](MAX_PIECES)
@@ -203,7 +205,7 @@ class TurnQueue:
                 async for piece in spoken:
                     await answer.say(piece)
             if turn.is_abandoned:
-                raise ClientLeft("the client that had taken the words is gone")
+                raise ClientLeft("the client that took this utterance is gone; the next client may take it")
         finally:
             pieces.close()
             if self._turns.get(call_sid) is turn:
@@ -213,8 +215,8 @@ class TurnQueue:
     def on_owner_changed(self, news: OwnerChanged) -> None:
         """Move a call to the client that claimed it: one of this queue, or a session that is asked directly.
 
-        Whoever had it gets an error for what it still says. The words that are waited for are the claimer's too: they
-        are asked again, at once, unless another one has begun to answer them, because the caller has heard the half.
+        The former owner gets an error for a late answer. The pending utterance is handed to the new owner at once,
+        unless another client has begun to answer it, because the caller has heard a part of that answer.
         """
         turn = self._turns.get(news.call_sid)
         if news.owner.session is self:
@@ -237,7 +239,7 @@ class TurnQueue:
                 turn.end()
 
     def on_call_gone(self) -> None:
-        """Wake whoever waits for a call's words, to learn that it is over."""
+        """Wake the clients that wait for an utterance of a call: it is over."""
         self._notify()
 
     # ── the client's side ───────────────────────────────────────────────────────────────────────────────────────────
@@ -245,9 +247,9 @@ class TurnQueue:
     async def next_utterance(self, client: str, call_sid: str = "", *, within: float = math.inf) -> Utterance | None:
         """Wait for an utterance that this client may have, of one call if named, and return it.
 
-        Returns None when there are none within so many seconds. Raises `CallOver` when the named call is over, or was
-        never opened here. Cancelled, nothing was given, and the client is taken for gone, unless it has other words in
-        hand: clients without a session may share a key, and one of them that goes must not take the others along.
+        Returns None if there is none `within` so many seconds. Raises `CallOver` if the named call is over or unknown.
+        If cancelled, no utterance was handed out, and the client counts as gone, unless it has another utterance in
+        hand: clients without a session may share a key, and one that leaves must not remove the others.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         until = trio.current_time() + within
@@ -255,7 +257,7 @@ class TurnQueue:
         self._presence.arrive(self, Reachability.TURN_TOOL)
         was_cancelled = True
         try:
-            words = await self._wait(client, call_sid, until)
+            utterance = await self._wait(client, call_sid, until)
             was_cancelled = False
         except CallOver:
             was_cancelled = False
@@ -266,7 +268,7 @@ class TurnQueue:
                 self._clients.forget(client)
             self._notify()
             self.settle(is_lost=not was_cancelled)
-        return words
+        return utterance
 
     async def _wait(self, client: str, call_sid: str, until: float) -> Utterance | None:
         while True:
@@ -275,7 +277,7 @@ class TurnQueue:
             if turn is not None:
                 return self._hand_out(turn, client)
             if call_sid and self._call(call_sid) is None:
-                raise CallOver("the call is over")
+                raise CallOver("this call is over; wait for the next call without naming one")
             if until <= trio.current_time():
                 return None
             with trio.move_on_at(min(due, until)):
@@ -290,10 +292,10 @@ class TurnQueue:
         answered = None if call is None else call.memory.answered.get(turn)
         if answered is not None:
             if answered != client and not self._clients.is_detached(answered):
-                raise TurnTaken("another client of your agent has answered this turn")
+                raise TurnTaken("another client of your agent has answered this turn; wait for the next utterance")
             return False
         if self._is_owned_by_another(client, call_sid):
-            raise TurnTaken("another client of your agent has this call")
+            raise TurnTaken("another client of your agent has this call; claim it first, or wait for another")
         self._mark_seen(client)
         if call is None or asked is None or asked.request.turn != turn or asked.is_abandoned:
             raise TurnOver("this turn takes no answer any more")
@@ -329,7 +331,7 @@ class TurnQueue:
         self._notify()
 
     def is_engaged(self, client: str) -> bool:
-        """Whether a client waits, or has words in hand."""
+        """Whether a client waits, or has an utterance in hand."""
         return self._clients.waits(client) or any(turn.taken_by == client for turn in self._turns.values())
 
     @property
@@ -340,7 +342,7 @@ class TurnQueue:
     def settle(self, *, is_lost: bool = False) -> float:
         """Leave presence if no client waits and none is around; return when to look again, `inf` for never.
 
-        `is_lost` says that somebody has just left who may be back in a moment.
+        `is_lost` is true if a client has just left that may be back in a moment.
         """
         empty_at = self._clients.empty_at()
         if empty_at > trio.current_time():
@@ -350,7 +352,7 @@ class TurnQueue:
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is nothing left to remember."""
+        """Whether the queue has no state and may be dropped."""
         return not self._turns and self._clients.empty_at() <= trio.current_time()
 
     # ── who gets what ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -391,7 +393,7 @@ class TurnQueue:
         leader = self._leader(call_sid)
         if leader in {"", client} or not self._clients.is_around(leader):
             return False
-        # From whom the call was taken is not the one who took it and comes back under another key.
+        # The client from which the call was taken is not the one that took it and comes back under another key.
         call = self._call(call_sid)
         return not self._clients.is_detached(leader) or (call is not None and call.memory.displaced == client)
 
@@ -430,13 +432,12 @@ class TurnQueue:
 
 @attrs.define(eq=False)
 class TurnQueues:
-    """Know the queue of each agent. One instance, with one task in `run`, which ends the graces."""
+    """The turn queues by agent. One instance, with one task in `run`, which ends the graces."""
 
     presence: Presence
     calls: Calls
     options: TurnQueueOptions = attrs.field(factory=TurnQueueOptions)
-    # Weak, so that there is one queue for an agent as long as anybody holds it, and none when nobody does; one with
-    # something to remember is held in `_busy`.
+    # Weak references: an agent has one queue as long as a reference to it exists; `_busy` refers to those with state.
     _known: WeakValueDictionary[str, TurnQueue] = attrs.field(factory=WeakValueDictionary, init=False)
     _busy: dict[str, TurnQueue] = attrs.field(factory=dict, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -449,7 +450,7 @@ class TurnQueues:
         return queue
 
     def on_call_gone(self, agent_id: str) -> None:
-        """Wake whoever waits for the words of a call of this agent, to learn that it is over."""
+        """Wake the clients of this agent that wait for an utterance of a call: it is over."""
         queue = self._known.get(agent_id)
         if queue is not None:
             queue.on_call_gone()
@@ -473,7 +474,7 @@ class TurnQueues:
             queue.detach(client)
 
     def is_engaged(self, agent_id: str, client: str) -> bool:
-        """Whether a client waits at its queue, or has taken words from it that are not answered."""
+        """Whether a client waits in its queue, or has taken an utterance and not answered it."""
         queue = self._known.get(agent_id)
         return queue is not None and queue.is_engaged(client)
 
@@ -488,7 +489,7 @@ class TurnQueues:
                 await self._changed.wait()
 
     def __len__(self) -> int:
-        """Count the queues with something to remember."""
+        """Return the number of queues with state."""
         return len(self._busy)
 
     def _look_at(self, queue: TurnQueue) -> None:

@@ -23,9 +23,9 @@ class UnansweredUtterances:
     taken: str = attrs.field(default="", init=False)
     preferences: str = attrs.field(default="", init=False)
     reason: Reason | None = attrs.field(default=None, init=False)
-    # Whether the client was told something, or is about to be, and has not answered it.
+    # Whether the client has, or is about to get, a note that it has not answered.
     note_is_pending: bool = attrs.field(default=False, init=False)
-    # Whether all that was left in this session is durable: only then may anybody be told that it was taken.
+    # Whether all that was left in this session is durable: only then may the caller hear that it was recorded.
     is_stored: bool = attrs.field(default=False, init=False)
     _is_left_unless_back: bool = attrs.field(default=False, init=False)
 
@@ -41,26 +41,26 @@ class UnansweredUtterances:
 
     @property
     def utterance_is_pending(self) -> bool:
-        """Whether it is an utterance: in hand, or left before the client was told that it is to answer."""
+        """Whether it is an utterance: in hand, or left before the client got the note."""
         return self.in_hand or (self.note_is_pending and self.is_left)
 
     @property
     def is_left(self) -> bool:
-        """Whether something was left as a message, though perhaps only unless the caller is back."""
+        """Whether a message was left, perhaps only for the case that the caller does not return."""
         return self.reason is not None
 
     @property
     def is_final_message(self) -> bool:
-        """Whether a waiting message exists for this session, whoever comes back."""
+        """Whether a waiting message exists for this session, even if the caller returns."""
         return self.is_left and not self._is_left_unless_back
 
     @property
     def utterances(self) -> tuple[UnansweredUtterance, ...]:
-        """What is in hand, oldest first."""
+        """The utterances in hand, oldest first."""
         return tuple(self._in_hand)
 
     def hold(self, turn: int, text: str) -> None:
-        """Count an utterance that a client is about to get."""
+        """Add an utterance that a client is about to get."""
         self._in_hand.append(UnansweredUtterance(turn, text))
 
     def answered(self) -> int | None:
@@ -73,7 +73,7 @@ class UnansweredUtterances:
     def leave(self, reason: Reason, *, unless_back: bool = False) -> None:
         """Leave what is in hand as a message; the first reason of a call is the one that is kept.
 
-        With `unless_back` nothing was left before this and the caller may be back: then it is no message in the end.
+        With `unless_back` the caller may return, and then it does not become a message (unless one was left before).
         """
         self._is_left_unless_back = unless_back and not self.is_left
         self.reason = self.reason or reason
@@ -82,7 +82,7 @@ class UnansweredUtterances:
         self._in_hand.clear()
 
     def add(self, text: str) -> None:
-        """Add an utterance to the answering machine, or one after it."""
+        """Add an utterance that was heard after the client's turn had failed."""
         self._left.append(text)
 
     def take(self, body: str, preferences: str) -> None:
@@ -99,7 +99,7 @@ class UnansweredUtterances:
         call = self.call
         return MessageDraft(
             call_sid=call.call_sid,
-            part=call.attempt + 1,  # what a restart makes of held words is part 0
+            part=call.attempt + 1,  # a restart stores held utterances as part 0
             agent_id=call.agent_id,
             direction=call.direction,
             reason=self.reason,

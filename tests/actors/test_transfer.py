@@ -273,7 +273,7 @@ def test_the_caller_comes_back_exactly_when_there_is_somebody_to_come_back(
     [
         ("no_answer", "was not answered"),
         ("busy", "reached a line that is busy"),
-        ("declined", "was not taken: whoever picked up did not press 1"),
+        ("declined", "was declined: the person who picked up did not press 1"),
         ("failed", "failed: the number could not be reached"),
     ],
 )

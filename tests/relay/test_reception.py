@@ -36,12 +36,12 @@ OTHER = Agent(agent_id="other", created_at=datetime(2026, 11, 1, tzinfo=UTC))
 
 
 @attrs.define(eq=False, kw_only=True)
-class Desk:
+class Setup:
     """A reception with all that stands behind it; the client of both agents answers "Yes."."""
 
     journal: MemoryJournal
     store: MemoryMessageStore
-    board: Calls
+    calls: Calls
     reception: Reception
     nursery: trio.Nursery
     news: list[CallNews]
@@ -52,10 +52,10 @@ class Desk:
     async def bring(self, admission: Admission) -> MemoryLine:
         """Come with the ticket, and return the line once the call is on it."""
         call = admission.call_info
-        info = self.board.redeem(call.agent_id, call.call_sid, admission.ticket)
+        info = self.calls.redeem(call.agent_id, call.call_sid, admission.ticket)
         assert info is not None
         line = MemoryLine()
-        self.nursery.start_soon(self.board.connect, info, line)
+        self.nursery.start_soon(self.calls.connect, info, line)
         await wait_all_tasks_blocked()
         return line
 
@@ -74,7 +74,7 @@ class Desk:
 
     def said(self) -> list[str]:
         """Return the transcript of the one live call."""
-        (call,) = self.board.live()
+        (call,) = self.calls.live()
         return [each.text for each in call.transcript]
 
     def gone(self) -> list[CallNews]:
@@ -83,7 +83,7 @@ class Desk:
 
     def entries(self) -> tuple[int, int, int]:
         """Count what is kept: announcements, places, watchers of clients."""
-        return len(self.board), self.board.occupied(), len(self.board.presence._watchers)
+        return len(self.calls), self.calls.occupied(), len(self.calls.presence._watchers)
 
 
 def incoming(call_sid: str = "CA1", **changes: object) -> IncomingCall:
@@ -96,13 +96,13 @@ def over(call_sid: str, status: str = "completed", order: str = "") -> CallProgr
     return CallProgress(call_sid=call_sid, status=status, order=order)
 
 
-def build_desk(
+def build_setup(
     nursery: trio.Nursery,
     *,
     journal: MemoryJournal | None = None,
     max_calls: int = 10,
     script: Script | None = None,
-) -> Desk:
+) -> Setup:
     journal = journal or MemoryJournal()
     store = MemoryMessageStore(journal)
     news: list[CallNews] = []
@@ -116,16 +116,16 @@ def build_desk(
     presence = Presence(grace=10)
     for agent in (AGENT, OTHER):
         presence.arrive(Session(agent.agent_id))
-    board = Calls(services, presence, max_calls, WallClock())
-    reception = reception_of(board, cast("CallJournal", journal))
-    nursery.start_soon(board.run)
-    return Desk(journal=journal, store=store, board=board, reception=reception, nursery=nursery, news=news)
+    calls = Calls(services, presence, max_calls, WallClock())
+    reception = reception_of(calls, cast("CallJournal", journal))
+    nursery.start_soon(calls.run)
+    return Setup(journal=journal, store=store, calls=calls, reception=reception, nursery=nursery, news=news)
 
 
-def reception_of(board: Calls, journal: CallJournal) -> Reception:
+def reception_of(calls: Calls, journal: CallJournal) -> Reception:
     settings = Settings()
     return Reception(
-        calls=board,
+        calls=calls,
         journal=journal,
         policy_for=lambda _agent, _language: Policy(),
         defaults=CallDefaults(
@@ -141,16 +141,16 @@ async def never(_request: TurnRequest, _answer: Answer) -> None:
 
 
 @pytest.fixture
-def desk(nursery: trio.Nursery) -> Desk:
-    return build_desk(nursery)
+def setup(nursery: trio.Nursery) -> Setup:
+    return build_setup(nursery)
 
 
 # ── what a call is told ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_the_settings_speak_for_an_agent_that_says_nothing(desk: Desk) -> None:
+async def test_the_settings_speak_for_an_agent_that_says_nothing(setup: Setup) -> None:
     """Greeting, voice and language are the settings' own where the agent has none."""
-    info = (await desk.announce()).call_info
+    info = (await setup.announce()).call_info
     assert (info.greeting, info.voice, info.language, info.system_prompt) == (
         "Hello, how can I help you today?",
         "EXAVITQu4vr4xnSDxMaL",
@@ -159,44 +159,44 @@ async def test_the_settings_speak_for_an_agent_that_says_nothing(desk: Desk) -> 
     )
 
 
-async def test_an_agent_speaks_for_itself(desk: Desk) -> None:
+async def test_an_agent_speaks_for_itself(setup: Setup) -> None:
     """What the agent was registered with goes before the settings."""
     agent = attrs.evolve(AGENT, greeting="Guten Tag.", voice="v1", language="de-DE", system_prompt="Be brief.")
-    info = (await desk.announce(agent=agent)).call_info
+    info = (await setup.announce(agent=agent)).call_info
     assert (info.greeting, info.voice, info.language, info.system_prompt) == ("Guten Tag.", "v1", "de-DE", "Be brief.")
 
 
-async def test_an_agent_may_greet_with_nothing(desk: Desk) -> None:
+async def test_an_agent_may_greet_with_nothing(setup: Setup) -> None:
     """An empty greeting is an agent's choice; the settings' own is not said in its place."""
-    assert (await desk.announce(agent=attrs.evolve(AGENT, greeting=""))).call_info.greeting == ""
+    assert (await setup.announce(agent=attrs.evolve(AGENT, greeting=""))).call_info.greeting == ""
 
 
-async def test_a_call_s_own_greeting_goes_first(desk: Desk) -> None:
+async def test_a_call_s_own_greeting_goes_first(setup: Setup) -> None:
     """A resumed call says what the web side wants said, not the agent's greeting again."""
     agent = attrs.evolve(AGENT, greeting="Good morning.")
-    assert (await desk.announce(agent=agent, greeting="We were cut off.")).call_info.greeting == "We were cut off."
+    assert (await setup.announce(agent=agent, greeting="We were cut off.")).call_info.greeting == "We were cut off."
 
 
-async def test_a_greeting_is_made_speakable_in_its_language(desk: Desk) -> None:
+async def test_a_greeting_is_made_speakable_in_its_language(setup: Setup) -> None:
     """Markup is not read aloud, and what stands for a word becomes a word of the agent's language."""
     agent = attrs.evolve(AGENT, greeting="**Meier & Sohn**, guten Tag.", language="de-DE")
-    assert (await desk.announce(agent=agent)).call_info.greeting == "Meier und Sohn, guten Tag."
+    assert (await setup.announce(agent=agent)).call_info.greeting == "Meier und Sohn, guten Tag."
 
 
-async def test_a_call_is_described_as_the_carrier_describes_it(desk: Desk) -> None:
+async def test_a_call_is_described_as_the_carrier_describes_it(setup: Setup) -> None:
     """Numbers, direction and how far the caller is vouched for are the webhook's."""
-    info = (await desk.announce(direction=Direction.OUTBOUND, attestation="A")).call_info
+    info = (await setup.announce(direction=Direction.OUTBOUND, attestation="A")).call_info
     assert (info.caller, info.called, info.direction) == ("+15551230001", "+15551230002", Direction.OUTBOUND)
     assert (info.verified, info.attestation) == (True, "A")
 
 
 async def test_a_call_begins_when_its_line_does(nursery: trio.Nursery) -> None:
     """The time of the start is that of the socket, not of the announcement."""
-    desk = build_desk(nursery)
-    clock = cast("WallClock", desk.board.now)
-    admission = await desk.announce()
+    setup = build_setup(nursery)
+    clock = cast("WallClock", setup.calls.now)
+    admission = await setup.announce()
     clock.turn(seconds=3)
-    info = desk.board.redeem("my-client", "CA1", admission.ticket)
+    info = setup.calls.redeem("my-client", "CA1", admission.ticket)
     assert info is not None
     assert info.started_at == clock.time
 
@@ -204,11 +204,11 @@ async def test_a_call_begins_when_its_line_does(nursery: trio.Nursery) -> None:
 # ── tickets ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_ticket_is_good_once(desk: Desk) -> None:
+async def test_a_ticket_is_good_once(setup: Setup) -> None:
     """The second socket that shows a ticket is nobody."""
-    admission = await desk.announce()
-    assert desk.board.redeem("my-client", "CA1", admission.ticket) is not None
-    assert desk.board.redeem("my-client", "CA1", admission.ticket) is None
+    admission = await setup.announce()
+    assert setup.calls.redeem("my-client", "CA1", admission.ticket) is not None
+    assert setup.calls.redeem("my-client", "CA1", admission.ticket) is None
 
 
 @pytest.mark.parametrize(
@@ -222,67 +222,67 @@ async def test_a_ticket_is_good_once(desk: Desk) -> None:
     ],
 )
 async def test_a_ticket_is_for_its_own_call_and_agent(
-    desk: Desk, agent_id: str, call_sid: str, ticket: str | None
+    setup: Setup, agent_id: str, call_sid: str, ticket: str | None
 ) -> None:
     """A ticket opens nothing but the call it was made for, and a failed attempt does not use it up."""
-    admission = await desk.announce("CA1")
-    await desk.announce("CA2")
-    assert desk.board.redeem(agent_id, call_sid, admission.ticket if ticket is None else ticket) is None
-    assert desk.board.redeem("my-client", "CA1", admission.ticket) is not None
+    admission = await setup.announce("CA1")
+    await setup.announce("CA2")
+    assert setup.calls.redeem(agent_id, call_sid, admission.ticket if ticket is None else ticket) is None
+    assert setup.calls.redeem("my-client", "CA1", admission.ticket) is not None
 
 
-async def test_a_ticket_expires(desk: Desk, autojump_clock: MockClock) -> None:
+async def test_a_ticket_expires(setup: Setup, autojump_clock: MockClock) -> None:
     """A ticket is good until its time is over, and no longer."""
-    early, late = await desk.announce("CA1"), await desk.announce("CA2")
+    early, late = await setup.announce("CA1"), await setup.announce("CA2")
     await trio.sleep(TICKET_SECONDS - 0.01)
-    assert desk.board.redeem("my-client", "CA1", early.ticket) is not None
+    assert setup.calls.redeem("my-client", "CA1", early.ticket) is not None
     await trio.sleep(0.01)
-    assert desk.board.redeem("my-client", "CA2", late.ticket) is None
+    assert setup.calls.redeem("my-client", "CA2", late.ticket) is None
 
 
-async def test_a_ticket_does_not_show_in_a_repr(desk: Desk) -> None:
+async def test_a_ticket_does_not_show_in_a_repr(setup: Setup) -> None:
     """Whoever logs an admission does not log its ticket."""
-    admission = await desk.announce()
+    admission = await setup.announce()
     assert admission.ticket not in repr(admission)
 
 
 # ── the same webhook again ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_repeated_webhook_gets_the_same_answer(desk: Desk) -> None:
+async def test_a_repeated_webhook_gets_the_same_answer(setup: Setup) -> None:
     """The same idempotency token gives the same admission, also once connected, and takes no second place."""
-    first = await desk.announce(idempotency_token="once")
-    again = await desk.announce(idempotency_token="once")
-    await desk.bring(first)
-    late = await desk.announce(idempotency_token="once")
+    first = await setup.announce(idempotency_token="once")
+    again = await setup.announce(idempotency_token="once")
+    await setup.bring(first)
+    late = await setup.announce(idempotency_token="once")
     assert again == late == attrs.evolve(first, repeat=True)
-    assert desk.board.occupied() == 1
+    assert setup.calls.occupied() == 1
 
 
-async def test_a_webhook_without_a_token_is_repeated_while_its_ticket_is_unused(desk: Desk) -> None:
+async def test_a_webhook_without_a_token_is_repeated_while_its_ticket_is_unused(setup: Setup) -> None:
     """Where the carrier names no token, an unused ticket is given again, a used one never."""
-    first = await desk.announce()
-    again = await desk.announce()
+    first = await setup.announce()
+    again = await setup.announce()
     assert (again.ticket, again.repeat) == (first.ticket, True)
-    await desk.bring(first)
-    other = await desk.announce()
+    await setup.bring(first)
+    other = await setup.announce()
     assert other.ticket != first.ticket
     assert not other.repeat
 
 
-async def test_another_token_is_another_request(desk: Desk) -> None:
+async def test_another_token_is_another_request(setup: Setup) -> None:
     """A new request for a known call gets a new ticket, and the old one is void."""
-    first = await desk.announce(idempotency_token="one")
-    second = await desk.announce(idempotency_token="two")
+    first = await setup.announce(idempotency_token="one")
+    second = await setup.announce(idempotency_token="two")
     assert not second.repeat
-    assert desk.board.redeem("my-client", "CA1", first.ticket) is None
-    assert desk.board.redeem("my-client", "CA1", second.ticket) is not None
+    assert setup.calls.redeem("my-client", "CA1", first.ticket) is None
+    assert setup.calls.redeem("my-client", "CA1", second.ticket) is not None
 
 
-async def test_a_repeat_never_serves_another_agent(desk: Desk) -> None:
+async def test_a_repeat_never_serves_another_agent(setup: Setup) -> None:
     """The same call and token at another agent's webhook is a new admission, for that agent."""
-    first = await desk.announce(idempotency_token="once")
-    second = await desk.announce(agent=OTHER, idempotency_token="once")
+    first = await setup.announce(idempotency_token="once")
+    second = await setup.announce(agent=OTHER, idempotency_token="once")
     assert (second.call_info.agent_id, second.repeat) == ("other", False)
     assert second.ticket != first.ticket
 
@@ -292,95 +292,95 @@ async def test_a_repeat_never_serves_another_agent(desk: Desk) -> None:
 
 async def test_no_more_calls_than_places_are_admitted(nursery: trio.Nursery) -> None:
     """A call too many is refused as `full` and leaves nothing behind; the one that was admitted does not notice."""
-    desk = build_desk(nursery, max_calls=1)
-    admission = await desk.announce("CA1")
+    setup = build_setup(nursery, max_calls=1)
+    admission = await setup.announce("CA1")
     with pytest.raises(CallRefused) as refusal:
-        await desk.announce("CA2")
+        await setup.announce("CA2")
     assert refusal.value.code == "full"
-    assert desk.entries() == (1, 1, 0)
-    await desk.bring(admission)
-    assert [call.info.call_sid for call in desk.board.live()] == ["CA1"]
+    assert setup.entries() == (1, 1, 0)
+    await setup.bring(admission)
+    assert [call.info.call_sid for call in setup.calls.live()] == ["CA1"]
 
 
-async def test_no_call_is_admitted_while_draining(desk: Desk) -> None:
+async def test_no_call_is_admitted_while_draining(setup: Setup) -> None:
     """A relay that is being stopped takes no new calls, but one that was promised a place still comes."""
-    admission = await desk.announce("CA1")
-    desk.board.draining = True
+    admission = await setup.announce("CA1")
+    setup.calls.draining = True
     with pytest.raises(CallRefused) as refusal:
-        await desk.announce("CA2")
+        await setup.announce("CA2")
     assert refusal.value.code == "draining"
-    await desk.bring(admission)
-    assert len(desk.board.live()) == 1
+    await setup.bring(admission)
+    assert len(setup.calls.live()) == 1
 
 
 async def test_a_call_without_a_record_is_refused(nursery: trio.Nursery) -> None:
     """When the record cannot be opened the caller is told so at once, and the place is free again."""
-    desk = build_desk(nursery, journal=MemoryJournal(failing=True), max_calls=1)
+    setup = build_setup(nursery, journal=MemoryJournal(failing=True), max_calls=1)
     with pytest.raises(CallRefused) as refusal:
-        await desk.announce("CA1")
+        await setup.announce("CA1")
     assert refusal.value.code == "no_record"
     await wait_all_tasks_blocked()
-    assert desk.entries() == (0, 0, 0)
+    assert setup.entries() == (0, 0, 0)
 
 
-async def test_a_caller_who_is_back_needs_no_record(slow: Desk) -> None:
+async def test_a_caller_who_is_back_needs_no_record(slow: Setup) -> None:
     """Where no record can be written a new call is refused, but not the next line of one that was up."""
     line = await slow.bring(await slow.announce())
     await slow.ask(line, QUESTION)
     await slow.lose(line)
     slow.journal.failing = True
     await slow.bring(await slow.announce(attempt=1))
-    (call,) = slow.board.live()
+    (call,) = slow.calls.live()
     assert [each.text for each in call.info.unanswered] == [QUESTION]
 
 
 async def test_a_live_call_keeps_its_place_for_its_next_line(nursery: trio.Nursery) -> None:
     """Between the loss of a line and the new one nobody else gets the place, whichever is noticed first."""
-    desk = build_desk(nursery, max_calls=1)
-    line = await desk.bring(await desk.announce("CA1"))
-    await desk.announce("CA1", attempt=1)
-    await desk.lose(line)
+    setup = build_setup(nursery, max_calls=1)
+    line = await setup.bring(await setup.announce("CA1"))
+    await setup.announce("CA1", attempt=1)
+    await setup.lose(line)
     with pytest.raises(CallRefused):
-        await desk.announce("CA2")
+        await setup.announce("CA2")
 
 
-async def test_a_call_whose_voice_was_refused_begins_as_it_would_have(desk: Desk) -> None:
+async def test_a_call_whose_voice_was_refused_begins_as_it_would_have(setup: Setup) -> None:
     """Nothing was heard of the first session, so the next one greets; once somebody talked, it is a line that broke."""
-    first = await desk.announce("CA1")
-    line = await desk.bring(first)
-    await desk.lose(line)
-    again = await desk.announce("CA1", attempt=1, greeting="We were cut off.", is_unheard=True)
+    first = await setup.announce("CA1")
+    line = await setup.bring(first)
+    await setup.lose(line)
+    again = await setup.announce("CA1", attempt=1, greeting="We were cut off.", is_unheard=True)
     assert (again.call_info.greeting, again.call_info.attempt) == (first.call_info.greeting, 1)
-    line = await desk.bring(again)
-    await desk.talk(line, "Hello?")
-    await desk.lose(line)
-    broken = await desk.announce("CA1", attempt=2, greeting="We were cut off.", is_unheard=True)
+    line = await setup.bring(again)
+    await setup.talk(line, "Hello?")
+    await setup.lose(line)
+    broken = await setup.announce("CA1", attempt=2, greeting="We were cut off.", is_unheard=True)
     assert broken.call_info.greeting == "We were cut off."
 
 
-async def test_a_refused_voice_of_a_call_that_nobody_remembers_greets_too(desk: Desk) -> None:
+async def test_a_refused_voice_of_a_call_that_nobody_remembers_greets_too(setup: Setup) -> None:
     """A daemon that was started meanwhile greets as for a new call."""
-    told = await desk.announce("CA1", attempt=1, greeting="We were cut off.", is_unheard=True)
-    assert told.call_info.greeting == (await desk.announce("CA2")).call_info.greeting
+    told = await setup.announce("CA1", attempt=1, greeting="We were cut off.", is_unheard=True)
+    assert told.call_info.greeting == (await setup.announce("CA2")).call_info.greeting
 
 
 # ── calls that never come ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_call_that_never_connects_is_closed(desk: Desk, autojump_clock: MockClock) -> None:
+async def test_a_call_that_never_connects_is_closed(setup: Setup, autojump_clock: MockClock) -> None:
     """When the ticket's time is over, the place is free and the record says `not_connected`."""
-    await desk.announce()
+    await setup.announce()
     await trio.sleep(TICKET_SECONDS + 1)
-    assert desk.journal.closed == {"CA1": CallSummary(outcome="not_connected")}
-    assert desk.entries() == (0, 0, 0)
+    assert setup.journal.closed == {"CA1": CallSummary(outcome="not_connected")}
+    assert setup.entries() == (0, 0, 0)
 
 
 async def test_the_record_of_a_call_that_never_connects(tmp_path: Path, nursery: trio.Nursery) -> None:
     """In the database it is an ended call of its agent that lasted no time and that nobody answered."""
     async with open_database(f"sqlite:///{tmp_path / 'relay.db'}") as database:
         journal = CallJournal(database)
-        board = build_desk(nursery).board
-        reception = reception_of(board, journal)
+        calls = build_setup(nursery).calls
+        reception = reception_of(calls, journal)
         async with trio.open_nursery() as tasks:
             await reception.register(incoming())
             assert (await _record(journal)).state is CallState.LIVE
@@ -397,27 +397,27 @@ async def _record(journal: CallJournal) -> CallRecord:
     return record
 
 
-async def test_a_record_that_cannot_be_closed_harms_no_other(desk: Desk, autojump_clock: MockClock) -> None:
+async def test_a_record_that_cannot_be_closed_harms_no_other(setup: Setup, autojump_clock: MockClock) -> None:
     """A failing journal costs the record its outcome, and the reception goes on."""
-    await desk.announce("CA1")
-    desk.journal.failing = True
+    await setup.announce("CA1")
+    setup.journal.failing = True
     await trio.sleep(TICKET_SECONDS + 1)
-    desk.journal.failing = False
-    await desk.announce("CA2")
+    setup.journal.failing = False
+    await setup.announce("CA2")
     await trio.sleep(TICKET_SECONDS + 1)
-    assert list(desk.journal.closed) == ["CA2"]
-    assert desk.entries() == (0, 0, 0)
+    assert list(setup.journal.closed) == ["CA2"]
+    assert setup.entries() == (0, 0, 0)
 
 
-async def test_an_unused_second_ticket_does_not_close_a_live_call(desk: Desk, autojump_clock: MockClock) -> None:
+async def test_an_unused_second_ticket_does_not_close_a_live_call(setup: Setup, autojump_clock: MockClock) -> None:
     """Only a call that never came to any line is recorded as not connected."""
-    admission = await desk.announce()
-    line = await desk.bring(admission)
-    desk.nursery.start_soon(_keep_talking, line)
-    await desk.announce()
+    admission = await setup.announce()
+    line = await setup.bring(admission)
+    setup.nursery.start_soon(_keep_talking, line)
+    await setup.announce()
     await trio.sleep(TICKET_SECONDS + 1)
-    assert len(desk.board.live()) == 1
-    assert desk.journal.closed == {}
+    assert len(setup.calls.live()) == 1
+    assert setup.journal.closed == {}
 
 
 async def _keep_talking(line: MemoryLine) -> None:
@@ -443,89 +443,89 @@ async def test_what_happens_while_a_record_is_closed_is_not_lost(
 ) -> None:
     """A call that comes back while the journal is awaited has its new ticket, not the expired one's fate."""
     journal = SlowJournal()
-    desk = build_desk(nursery, journal=journal)
-    await desk.announce("CA1")
-    await desk.announce("CA2")
+    setup = build_setup(nursery, journal=journal)
+    await setup.announce("CA1")
+    await setup.announce("CA2")
     await trio.sleep(TICKET_SECONDS)
     await wait_all_tasks_blocked()
-    admission = await desk.announce("CA2")
+    admission = await setup.announce("CA2")
     journal.may_close.set()
     await wait_all_tasks_blocked()
-    assert desk.board.redeem("my-client", "CA2", admission.ticket) is not None
+    assert setup.calls.redeem("my-client", "CA2", admission.ticket) is not None
 
 
 # ── calls that come back ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_reconnected_call_goes_on_where_it_was(desk: Desk) -> None:
+async def test_a_reconnected_call_goes_on_where_it_was(setup: Setup) -> None:
     """The next session is connection 2, has a new ticket, and knows what was said."""
-    first = await desk.announce(idempotency_token="one")
-    line = await desk.bring(first)
-    await desk.talk(line, "My name is Ada.")
-    await desk.lose(line)
-    second = await desk.announce(idempotency_token="two", attempt=1, greeting="We were cut off.")
+    first = await setup.announce(idempotency_token="one")
+    line = await setup.bring(first)
+    await setup.talk(line, "My name is Ada.")
+    await setup.lose(line)
+    second = await setup.announce(idempotency_token="two", attempt=1, greeting="We were cut off.")
     assert second.ticket != first.ticket
-    await desk.bring(second)
-    (call,) = desk.board.live()
+    await setup.bring(second)
+    (call,) = setup.calls.live()
     assert call.info.attempt == 1
-    assert desk.said() == ["Hello, how can I help you today?", "My name is Ada.", "Yes.", "We were cut off."]
+    assert setup.said() == ["Hello, how can I help you today?", "My name is Ada.", "Yes.", "We were cut off."]
 
 
-async def test_the_carrier_may_ask_before_the_loss_is_noticed(desk: Desk) -> None:
+async def test_the_carrier_may_ask_before_the_loss_is_noticed(setup: Setup) -> None:
     """A line that ends between the new announcement and the new socket has its words carried over all the same."""
-    line = await desk.bring(await desk.announce(agent=attrs.evolve(AGENT, greeting="")))
-    await desk.talk(line, "My name is Ada.")
-    second = await desk.announce(attempt=1, greeting="")
-    await desk.lose(line)
-    await desk.bring(second)
-    assert desk.said() == ["My name is Ada.", "Yes."]
+    line = await setup.bring(await setup.announce(agent=attrs.evolve(AGENT, greeting="")))
+    await setup.talk(line, "My name is Ada.")
+    second = await setup.announce(attempt=1, greeting="")
+    await setup.lose(line)
+    await setup.bring(second)
+    assert setup.said() == ["My name is Ada.", "Yes."]
 
 
-async def test_a_new_line_takes_over_from_one_that_seems_alive(desk: Desk) -> None:
+async def test_a_new_line_takes_over_from_one_that_seems_alive(setup: Setup) -> None:
     """The old line is closed, and its words are carried over, when the new socket comes first."""
-    line = await desk.bring(await desk.announce(agent=attrs.evolve(AGENT, greeting="")))
-    await desk.talk(line, "My name is Ada.")
-    await desk.bring(await desk.announce(attempt=1, greeting=""))
+    line = await setup.bring(await setup.announce(agent=attrs.evolve(AGENT, greeting="")))
+    await setup.talk(line, "My name is Ada.")
+    await setup.bring(await setup.announce(attempt=1, greeting=""))
     assert line.is_closed
-    assert desk.said() == ["My name is Ada.", "Yes."]
+    assert setup.said() == ["My name is Ada.", "Yes."]
 
 
-async def test_a_call_that_came_back_is_remembered_as_long_as_it_lasts(desk: Desk, autojump_clock: MockClock) -> None:
+async def test_a_call_that_came_back_is_remembered_as_long_as_it_lasts(setup: Setup, autojump_clock: MockClock) -> None:
     """What the old line's end set in motion does not make the registry forget the new one."""
     silent = attrs.evolve(AGENT, greeting="")
-    line = await desk.bring(await desk.announce(agent=silent))
-    await desk.talk(line, "My name is Ada.")
-    newer = await desk.bring(await desk.announce(attempt=1, greeting=""))
+    line = await setup.bring(await setup.announce(agent=silent))
+    await setup.talk(line, "My name is Ada.")
+    newer = await setup.bring(await setup.announce(attempt=1, greeting=""))
     async with trio.open_nursery() as talking:
         talking.start_soon(_keep_talking, newer)
         await trio.sleep(2 * RETURN_SECONDS)
         talking.cancel_scope.cancel()
-    await desk.lose(newer)
-    await desk.bring(await desk.announce(attempt=2, greeting=""))
-    assert desk.said()[0] == "My name is Ada."
+    await setup.lose(newer)
+    await setup.bring(await setup.announce(attempt=2, greeting=""))
+    assert setup.said()[0] == "My name is Ada."
 
 
-async def test_another_agent_does_not_learn_what_was_said(desk: Desk) -> None:
+async def test_another_agent_does_not_learn_what_was_said(setup: Setup) -> None:
     """A call that the carrier hands to another agent begins there with nothing said."""
-    line = await desk.bring(await desk.announce())
-    await desk.talk(line, "My name is Ada.")
-    early = await desk.announce(agent=OTHER, greeting="")
-    await desk.lose(line)
-    await desk.bring(early)
-    assert desk.said() == []
+    line = await setup.bring(await setup.announce())
+    await setup.talk(line, "My name is Ada.")
+    early = await setup.announce(agent=OTHER, greeting="")
+    await setup.lose(line)
+    await setup.bring(early)
+    assert setup.said() == []
 
 
-async def test_one_line_too_many_is_refused(desk: Desk) -> None:
+async def test_one_line_too_many_is_refused(setup: Setup) -> None:
     """A second socket of the same session is nobody, and the call on the first goes on."""
-    first = await desk.bring(await desk.announce(idempotency_token="one"))
-    second = await desk.announce(idempotency_token="two")
-    info = desk.board.redeem("my-client", "CA1", second.ticket)
+    first = await setup.bring(await setup.announce(idempotency_token="one"))
+    second = await setup.announce(idempotency_token="two")
+    info = setup.calls.redeem("my-client", "CA1", second.ticket)
     assert info is not None
     with pytest.raises(CallRefused) as refusal:
-        await desk.board.connect(info, MemoryLine())
+        await setup.calls.connect(info, MemoryLine())
     assert refusal.value.code == "already_here"
-    await desk.talk(first, "Hello?")
-    assert len(desk.board.live()) == 1
+    await setup.talk(first, "Hello?")
+    assert len(setup.calls.live()) == 1
 
 
 # ── what a lost line left unanswered ────────────────────────────────────────────────────────────────────────────────
@@ -535,22 +535,22 @@ QUESTION = "Which day is the delivery?"
 
 
 @pytest.fixture
-def slow(nursery: trio.Nursery) -> Desk:
+def slow(nursery: trio.Nursery) -> Setup:
     """A reception whose client never answers."""
-    return build_desk(nursery, script=never)
+    return build_setup(nursery, script=never)
 
 
-def messages_at(desk: Desk) -> list[str]:
-    return [draft.body for draft in desk.store.messages.values()]
+def messages_at(setup: Setup) -> list[str]:
+    return [draft.body for draft in setup.store.messages.values()]
 
 
-async def test_a_question_goes_to_the_next_line(slow: Desk) -> None:
+async def test_a_question_goes_to_the_next_line(slow: Setup) -> None:
     """The new session has it in hand from the start, its words stay durable, and nothing is left as a message."""
     line = await slow.bring(await slow.announce())
     await slow.ask(line, QUESTION)
     await slow.lose(line)
     await slow.bring(await slow.announce(attempt=1))
-    (call,) = slow.board.live()
+    (call,) = slow.calls.live()
     assert [each.text for each in call.info.unanswered] == [QUESTION]
     assert call.phase is Phase.CLIENT_ANSWERING
     assert list(slow.journal.held["CA1"].values()) == [QUESTION]
@@ -558,7 +558,7 @@ async def test_a_question_goes_to_the_next_line(slow: Desk) -> None:
 
 
 @pytest.mark.parametrize("when", ["announced first", "both lines open"])
-async def test_a_question_goes_along_in_whatever_order_the_lines_change(slow: Desk, when: str) -> None:
+async def test_a_question_goes_along_in_whatever_order_the_lines_change(slow: Setup, when: str) -> None:
     """The carrier often asks for the next line, or opens it, before the old one is known to be lost."""
     line = await slow.bring(await slow.announce())
     await slow.ask(line, QUESTION)
@@ -566,12 +566,12 @@ async def test_a_question_goes_along_in_whatever_order_the_lines_change(slow: De
     if when == "announced first":
         await slow.lose(line)
     await slow.bring(second)
-    (call,) = slow.board.live()
+    (call,) = slow.calls.live()
     assert [each.text for each in call.info.unanswered] == [QUESTION]
     assert messages_at(slow) == []
 
 
-async def test_a_question_whose_caller_hung_up_becomes_a_message_at_once(slow: Desk) -> None:
+async def test_a_question_whose_caller_hung_up_becomes_a_message_at_once(slow: Setup) -> None:
     """As soon as the carrier says that the call is over, and the client is told."""
     line = await slow.bring(await slow.announce())
     await slow.ask(line, QUESTION)
@@ -584,7 +584,7 @@ async def test_a_question_whose_caller_hung_up_becomes_a_message_at_once(slow: D
     assert MessageLeft("my-client") in slow.news
 
 
-async def test_the_carrier_may_say_that_it_is_over_before_the_loss_is_noticed(slow: Desk) -> None:
+async def test_the_carrier_may_say_that_it_is_over_before_the_loss_is_noticed(slow: Setup) -> None:
     """Then there is nothing to wait for when it is."""
     line = await slow.bring(await slow.announce())
     await slow.ask(line, QUESTION)
@@ -594,7 +594,7 @@ async def test_the_carrier_may_say_that_it_is_over_before_the_loss_is_noticed(sl
 
 
 async def test_a_question_of_a_caller_who_is_not_back_in_time_becomes_a_message(
-    slow: Desk, autojump_clock: MockClock
+    slow: Setup, autojump_clock: MockClock
 ) -> None:
     """The carrier said nothing for a minute: the caller is taken for gone."""
     line = await slow.bring(await slow.announce())
@@ -606,18 +606,18 @@ async def test_a_question_of_a_caller_who_is_not_back_in_time_becomes_a_message(
     assert messages_at(slow) == [QUESTION]
 
 
-async def test_a_question_is_not_asked_of_another_agent(slow: Desk) -> None:
+async def test_a_question_is_not_asked_of_another_agent(slow: Setup) -> None:
     """A call that the carrier hands to another agent leaves what it asked with the first one."""
     line = await slow.bring(await slow.announce())
     await slow.ask(line, QUESTION)
     await slow.lose(line)
     await slow.bring(await slow.announce(agent=OTHER))
-    (call,) = slow.board.live()
+    (call,) = slow.calls.live()
     assert call.info.unanswered == ()
     assert messages_at(slow) == [QUESTION]
 
 
-async def test_a_message_that_cannot_be_stored_is_tried_again(slow: Desk, autojump_clock: MockClock) -> None:
+async def test_a_message_that_cannot_be_stored_is_tried_again(slow: Setup, autojump_clock: MockClock) -> None:
     """A database that is away for a moment loses nothing."""
     line = await slow.bring(await slow.announce())
     await slow.ask(line, QUESTION)
@@ -628,139 +628,139 @@ async def test_a_message_that_cannot_be_stored_is_tried_again(slow: Desk, autoju
     assert messages_at(slow) == []
     slow.store.failing = False
     with trio.fail_after(5):
-        await slow.board.settle()
+        await slow.calls.settle()
     assert messages_at(slow) == [QUESTION]
 
 
-async def test_what_is_owed_is_left_when_the_daemon_stops(slow: Desk) -> None:
+async def test_what_is_owed_is_left_when_the_daemon_stops(slow: Setup) -> None:
     """Who is not back by then comes back to a relay that knows nothing of the call."""
     line = await slow.bring(await slow.announce())
     await slow.ask(line, QUESTION)
     await slow.lose(line)
-    await slow.board.settle()
+    await slow.calls.settle()
     assert messages_at(slow) == [QUESTION]
 
 
 async def test_a_lost_call_keeps_its_place(nursery: trio.Nursery) -> None:
     """Whoever was cut off goes before whoever calls now."""
-    desk = build_desk(nursery, max_calls=1)
-    line = await desk.bring(await desk.announce())
-    await desk.lose(line)
+    setup = build_setup(nursery, max_calls=1)
+    line = await setup.bring(await setup.announce())
+    await setup.lose(line)
     with pytest.raises(CallRefused) as refused:
-        await desk.announce("CA2")
+        await setup.announce("CA2")
     assert refused.value.code == "full"
-    assert (await desk.announce(attempt=1)).call_info.attempt == 1
+    assert (await setup.announce(attempt=1)).call_info.attempt == 1
 
 
-async def test_a_line_that_is_lost_while_draining_is_resumed(desk: Desk, autojump_clock: MockClock) -> None:
+async def test_a_line_that_is_lost_while_draining_is_resumed(setup: Setup, autojump_clock: MockClock) -> None:
     """Live calls may finish, on whatever line; new ones are refused; the drain waits for the one that comes back."""
-    line = await desk.bring(await desk.announce())
+    line = await setup.bring(await setup.announce())
     drained: list[bool] = []
 
     async def drain() -> None:
-        drained.append(await desk.board.drain(patience=20, farewell=20))
+        drained.append(await setup.calls.drain(patience=20, farewell=20))
 
-    desk.nursery.start_soon(drain)
+    setup.nursery.start_soon(drain)
     await wait_all_tasks_blocked()
-    await desk.lose(line)
+    await setup.lose(line)
     await trio.sleep(1)
     assert drained == []
-    back = await desk.bring(await desk.announce(attempt=1))
-    await desk.talk(back, "Are you there?")
-    assert desk.said()[-1] == "Yes."
+    back = await setup.bring(await setup.announce(attempt=1))
+    await setup.talk(back, "Are you there?")
+    assert setup.said()[-1] == "Yes."
     with pytest.raises(CallRefused):
-        await desk.announce("CA2")
-    await desk.lose(back)
-    await desk.reception.progressed("my-client", over("CA1"))
+        await setup.announce("CA2")
+    await setup.lose(back)
+    await setup.reception.progressed("my-client", over("CA1"))
     await wait_all_tasks_blocked()
     assert drained == [True]
 
 
-async def test_a_call_that_comes_back_during_the_farewell_hears_it_too(desk: Desk, autojump_clock: MockClock) -> None:
+async def test_a_call_that_comes_back_during_the_farewell_hears_it_too(setup: Setup, autojump_clock: MockClock) -> None:
     """Nobody is left on a line that is about to be cut."""
-    line = await desk.bring(await desk.announce())
-    second = await desk.announce(attempt=1)
-    desk.nursery.start_soon(partial(desk.board.drain, patience=0, farewell=20))
+    line = await setup.bring(await setup.announce())
+    second = await setup.announce(attempt=1)
+    setup.nursery.start_soon(partial(setup.calls.drain, patience=0, farewell=20))
     await wait_all_tasks_blocked()
-    await desk.lose(line)
-    back = await desk.bring(second)
+    await setup.lose(line)
+    back = await setup.bring(second)
     assert Phrases().drain_goodbye in [text for kind, text, _last in back.frames if kind == "text"]
 
 
 # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_call_that_is_over_is_forgotten(desk: Desk) -> None:
+async def test_a_call_that_is_over_is_forgotten(setup: Setup) -> None:
     """After the carrier's last word nothing is left of a call."""
-    await desk.lose(await desk.bring(await desk.announce()))
-    await desk.reception.progressed("my-client", over("CA1"))
-    assert desk.entries() == (0, 0, 0)
+    await setup.lose(await setup.bring(await setup.announce()))
+    await setup.reception.progressed("my-client", over("CA1"))
+    assert setup.entries() == (0, 0, 0)
 
 
-async def test_a_call_that_is_over_before_it_came_is_forgotten(desk: Desk) -> None:
+async def test_a_call_that_is_over_before_it_came_is_forgotten(setup: Setup) -> None:
     """A caller who hangs up first frees the place at once, makes the ticket void, and leaves a closed record."""
-    admission = await desk.announce()
-    await desk.reception.progressed("my-client", over("CA1"))
-    assert desk.board.occupied() == 0
-    assert desk.board.redeem("my-client", "CA1", admission.ticket) is None
+    admission = await setup.announce()
+    await setup.reception.progressed("my-client", over("CA1"))
+    assert setup.calls.occupied() == 0
+    assert setup.calls.redeem("my-client", "CA1", admission.ticket) is None
     await wait_all_tasks_blocked()
-    assert desk.entries() == (0, 0, 0)
-    assert desk.journal.closed["CA1"].outcome == "not_connected"
+    assert setup.entries() == (0, 0, 0)
+    assert setup.journal.closed["CA1"].outcome == "not_connected"
 
 
-async def test_a_call_that_was_to_come_back_is_closed_once(desk: Desk) -> None:
+async def test_a_call_that_was_to_come_back_is_closed_once(setup: Setup) -> None:
     """When the caller hangs up before the new line is there, the record keeps the outcome that it has."""
-    await desk.lose(await desk.bring(await desk.announce()))
-    await desk.announce(attempt=1)
-    await desk.reception.progressed("my-client", over("CA1"))
+    await setup.lose(await setup.bring(await setup.announce()))
+    await setup.announce(attempt=1)
+    await setup.reception.progressed("my-client", over("CA1"))
     await wait_all_tasks_blocked()
-    assert desk.journal.closed["CA1"].outcome != "not_connected"
-    assert desk.entries() == (0, 0, 0)
+    assert setup.journal.closed["CA1"].outcome != "not_connected"
+    assert setup.entries() == (0, 0, 0)
 
 
-async def test_a_call_that_the_carrier_never_closes_is_forgotten(desk: Desk, autojump_clock: MockClock) -> None:
+async def test_a_call_that_the_carrier_never_closes_is_forgotten(setup: Setup, autojump_clock: MockClock) -> None:
     """A lost call may come back for a while, to its place; then it is gone even without the carrier's word."""
-    await desk.lose(await desk.bring(await desk.announce()))
+    await setup.lose(await setup.bring(await setup.announce()))
     await trio.sleep(RETURN_SECONDS - 1)
-    assert desk.entries() == (1, 1, 0)
+    assert setup.entries() == (1, 1, 0)
     await trio.sleep(2)
-    assert desk.entries() == (0, 0, 0)
+    assert setup.entries() == (0, 0, 0)
 
 
-async def test_all_have_ended_when_the_carrier_has_said_so_of_each(desk: Desk, autojump_clock: MockClock) -> None:
+async def test_all_have_ended_when_the_carrier_has_said_so_of_each(setup: Setup, autojump_clock: MockClock) -> None:
     """Whoever waits for the end of all calls waits for the carrier's word on them, or until none is expected."""
-    await desk.board.all_ended()
-    line = await desk.bring(await desk.announce("CA1"))
-    await desk.announce("CA2")
-    await desk.lose(line)
+    await setup.calls.all_ended()
+    line = await setup.bring(await setup.announce("CA1"))
+    await setup.announce("CA2")
+    await setup.lose(line)
     with trio.move_on_after(1) as waiting:
-        await desk.board.all_ended()
+        await setup.calls.all_ended()
     assert waiting.cancelled_caught
-    await desk.reception.progressed("my-client", over("CA1"))
+    await setup.reception.progressed("my-client", over("CA1"))
     began = trio.current_time()
-    await desk.board.all_ended()
+    await setup.calls.all_ended()
     assert trio.current_time() - began == pytest.approx(TICKET_SECONDS - 1 + LAST_WORD_SECONDS)
 
 
-async def test_the_end_of_an_unknown_call_is_no_error(desk: Desk) -> None:
+async def test_the_end_of_an_unknown_call_is_no_error(setup: Setup) -> None:
     """The carrier may report calls that an earlier run of the daemon had."""
-    await desk.reception.progressed("my-client", over("CA9"))
-    assert desk.entries() == (0, 0, 0)
+    await setup.reception.progressed("my-client", over("CA9"))
+    assert setup.entries() == (0, 0, 0)
 
 
 async def test_a_thousand_calls_leave_nothing_behind(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """After many calls of every fate all tables are empty."""
-    desk = build_desk(nursery, max_calls=1000)
+    setup = build_setup(nursery, max_calls=1000)
     for number in range(1000):
-        admission = await desk.announce(f"CA{number}")
+        admission = await setup.announce(f"CA{number}")
         if number % 4:
-            line = await desk.bring(admission)
-            await desk.lose(line)
+            line = await setup.bring(admission)
+            await setup.lose(line)
         if number % 2:
-            await desk.reception.progressed("my-client", over(f"CA{number}"))
+            await setup.reception.progressed("my-client", over(f"CA{number}"))
     await trio.sleep(TICKET_SECONDS + RETURN_SECONDS)
-    assert desk.entries() == (0, 0, 0)
-    assert len(desk.journal.closed) == 1000
+    assert setup.entries() == (0, 0, 0)
+    assert len(setup.journal.closed) == 1000
 
 
 # ── calls that we make ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -768,7 +768,7 @@ async def test_a_thousand_calls_leave_nothing_behind(nursery: trio.Nursery, auto
 ORDER = "order-0123456789abcdef"
 
 
-def expect(desk: Desk, **changes: object) -> str:
+def expect(setup: Setup, **changes: object) -> str:
     """Have a call expected for 100 seconds, and return its ticket."""
     given: dict[str, object] = {
         "call_sid": ORDER,
@@ -780,16 +780,16 @@ def expect(desk: Desk, **changes: object) -> str:
         "system_prompt": "Be brief.",
         "voice": "a-voice",
         "language": "de-DE",
-        "started_at": desk.board.now(),
+        "started_at": setup.calls.now(),
     }
-    return desk.reception.expect(AGENT, CallInfo(**(given | changes)), seconds=100.0)  # type: ignore[arg-type]
+    return setup.reception.expect(AGENT, CallInfo(**(given | changes)), seconds=100.0)  # type: ignore[arg-type]
 
 
-async def test_a_call_that_we_make_has_its_own_settings(desk: Desk) -> None:
+async def test_a_call_that_we_make_has_its_own_settings(setup: Setup) -> None:
     """What was chosen for the call is what its line is told, under the name that the carrier gave it."""
-    ticket = expect(desk, screened=True, voicemail=Voicemail.GO_ON)
-    await desk.reception.placed(ORDER, "CA7")
-    info = desk.board.redeem("my-client", "CA7", ticket)
+    ticket = expect(setup, screened=True, voicemail=Voicemail.GO_ON)
+    await setup.reception.placed(ORDER, "CA7")
+    info = setup.calls.redeem("my-client", "CA7", ticket)
     assert info is not None
     assert (info.call_sid, info.direction, info.caller, info.called) == (
         "CA7",
@@ -804,109 +804,109 @@ async def test_a_call_that_we_make_has_its_own_settings(desk: Desk) -> None:
         "de-DE",
     )
     assert (info.screened, info.voicemail) == (True, Voicemail.GO_ON)
-    assert desk.journal.announced == {"CA7": "my-client"}
+    assert setup.journal.announced == {"CA7": "my-client"}
 
 
 @pytest.mark.parametrize("first", ["answer", "report", "line"])
-async def test_whoever_comes_first_names_the_call(desk: Desk, first: str) -> None:
+async def test_whoever_comes_first_names_the_call(setup: Setup, first: str) -> None:
     """The carrier's answer, its first report and the line itself may come in any order: it is one call in one place."""
-    ticket = expect(desk)
-    assert desk.board.occupied() == 1
+    ticket = expect(setup)
+    assert setup.calls.occupied() == 1
     if first == "answer":
-        await desk.reception.placed(ORDER, "CA7")
+        await setup.reception.placed(ORDER, "CA7")
     elif first == "report":
-        await desk.reception.progressed("my-client", over("CA7", "ringing", ORDER))
-    info = desk.board.redeem("my-client", "CA7", ticket)
-    await desk.reception.placed(ORDER, "CA7")
-    await desk.reception.progressed("my-client", over("CA7", "in-progress", ORDER))
+        await setup.reception.progressed("my-client", over("CA7", "ringing", ORDER))
+    info = setup.calls.redeem("my-client", "CA7", ticket)
+    await setup.reception.placed(ORDER, "CA7")
+    await setup.reception.progressed("my-client", over("CA7", "in-progress", ORDER))
     assert info is not None
-    assert desk.board.occupied() == 1
-    assert desk.board.redeem("my-client", "CA7", ticket) is None
-    await desk.reception.progressed("my-client", over("CA7", "completed", ORDER))
-    assert desk.entries() == (0, 0, 0)
+    assert setup.calls.occupied() == 1
+    assert setup.calls.redeem("my-client", "CA7", ticket) is None
+    await setup.reception.progressed("my-client", over("CA7", "completed", ORDER))
+    assert setup.entries() == (0, 0, 0)
 
 
-async def test_a_ticket_of_a_call_that_we_make_is_its_agent_s_own(desk: Desk) -> None:
+async def test_a_ticket_of_a_call_that_we_make_is_its_agent_s_own(setup: Setup) -> None:
     """Another agent's line does not get the call, nor does a wrong ticket, and neither names it."""
-    ticket = expect(desk)
-    assert desk.board.redeem("other", "CA7", ticket) is None
-    assert desk.board.redeem("my-client", "CA7", "guessed") is None
-    assert desk.board.redeem("my-client", "CA7", ticket) is not None
+    ticket = expect(setup)
+    assert setup.calls.redeem("other", "CA7", ticket) is None
+    assert setup.calls.redeem("my-client", "CA7", "guessed") is None
+    assert setup.calls.redeem("my-client", "CA7", ticket) is not None
 
 
-async def test_another_agent_s_report_neither_names_nor_ends_a_call(desk: Desk) -> None:
+async def test_another_agent_s_report_neither_names_nor_ends_a_call(setup: Setup) -> None:
     """An order counts only at its own agent's address, and so does the end of a call."""
-    ticket = expect(desk)
-    await desk.reception.progressed("other", over("CA7", "ringing", ORDER))
-    await desk.reception.placed(ORDER, "CA8")
-    await desk.reception.progressed("other", over("CA8", "completed"))
-    assert desk.board.redeem("my-client", "CA8", ticket) is not None
+    ticket = expect(setup)
+    await setup.reception.progressed("other", over("CA7", "ringing", ORDER))
+    await setup.reception.placed(ORDER, "CA8")
+    await setup.reception.progressed("other", over("CA8", "completed"))
+    assert setup.calls.redeem("my-client", "CA8", ticket) is not None
 
 
-async def test_a_withdrawn_call_gives_its_place_back(desk: Desk) -> None:
+async def test_a_withdrawn_call_gives_its_place_back(setup: Setup) -> None:
     """What was not placed is expected no more, and its ticket opens nothing."""
-    ticket = expect(desk)
-    desk.reception.withdraw(ORDER)
-    desk.reception.withdraw(ORDER)
-    assert desk.board.occupied() == 0
-    assert desk.board.redeem("my-client", "CA7", ticket) is None
+    ticket = expect(setup)
+    setup.reception.withdraw(ORDER)
+    setup.reception.withdraw(ORDER)
+    assert setup.calls.occupied() == 0
+    assert setup.calls.redeem("my-client", "CA7", ticket) is None
 
 
-async def test_a_call_that_nobody_reports_on_is_given_up(desk: Desk, autojump_clock: MockClock) -> None:
+async def test_a_call_that_nobody_reports_on_is_given_up(setup: Setup, autojump_clock: MockClock) -> None:
     """An order that the carrier never answers, and a call that never connects, take no place for ever."""
-    expect(desk)
+    expect(setup)
     await trio.sleep(99)
-    assert desk.board.occupied() == 1
+    assert setup.calls.occupied() == 1
     await trio.sleep(2)
-    assert desk.board.occupied() == 0
-    expect(desk)
-    await desk.reception.placed(ORDER, "CA7")
+    assert setup.calls.occupied() == 0
+    expect(setup)
+    await setup.reception.placed(ORDER, "CA7")
     await trio.sleep(101)
-    assert desk.entries() == (0, 0, 0)
-    assert desk.journal.closed["CA7"].outcome == "not_connected"
+    assert setup.entries() == (0, 0, 0)
+    assert setup.journal.closed["CA7"].outcome == "not_connected"
 
 
 async def test_no_call_is_made_without_a_place(nursery: trio.Nursery) -> None:
     """A full relay refuses to call out as it refuses callers."""
-    desk = build_desk(nursery, max_calls=1)
-    await desk.announce()
+    setup = build_setup(nursery, max_calls=1)
+    await setup.announce()
     with pytest.raises(CallRefused) as refusal:
-        expect(desk)
+        expect(setup)
     assert refusal.value.code == "full"
 
 
-async def test_who_picked_up_is_told_to_the_call_even_before_its_line(desk: Desk) -> None:
+async def test_who_picked_up_is_told_to_the_call_even_before_its_line(setup: Setup) -> None:
     """A verdict that comes before the socket waits for it, and is on record at once."""
-    ticket = expect(desk, screened=True)
-    await desk.reception.placed(ORDER, "CA7")
-    await desk.reception.picked_up("my-client", "CA7", Callee.HUMAN)
-    assert desk.journal.picked_up == {"CA7": "human"}
-    info = desk.board.redeem("my-client", "CA7", ticket)
+    ticket = expect(setup, screened=True)
+    await setup.reception.placed(ORDER, "CA7")
+    await setup.reception.picked_up("my-client", "CA7", Callee.HUMAN)
+    assert setup.journal.picked_up == {"CA7": "human"}
+    info = setup.calls.redeem("my-client", "CA7", ticket)
     assert info is not None
     line = MemoryLine()
-    desk.nursery.start_soon(desk.board.connect, info, line)
+    setup.nursery.start_soon(setup.calls.connect, info, line)
     assert await line.hear() == "Hello, this is Ada's office."
 
 
 # ── transfers ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_caller_who_comes_back_from_a_transfer_goes_on(desk: Desk, autojump_clock: MockClock) -> None:
+async def test_a_caller_who_comes_back_from_a_transfer_goes_on(setup: Setup, autojump_clock: MockClock) -> None:
     """What was said is kept for as long as a transfer may take, and the note is told to whoever answers."""
-    line = await desk.bring(await desk.announce())
-    await desk.talk(line, "I want a human.")
-    desk.board.stay("CA1", RETURN_SECONDS * 3)
-    await desk.lose(line)
-    known = desk.board.find_call("CA1", "my-client")
+    line = await setup.bring(await setup.announce())
+    await setup.talk(line, "I want a human.")
+    setup.calls.stay("CA1", RETURN_SECONDS * 3)
+    await setup.lose(line)
+    known = setup.calls.find_call("CA1", "my-client")
     assert known is not None
     assert known.was_connected
-    assert desk.board.find_call("CA1", "other") is None
+    assert setup.calls.find_call("CA1", "other") is None
     await trio.sleep(RETURN_SECONDS * 2)
-    back = await desk.announce(attempt=1, greeting="", note="The transfer was not answered.")
+    back = await setup.announce(attempt=1, greeting="", note="The transfer was not answered.")
     assert back.call_info.greeting == ""
-    line = await desk.bring(back)
+    line = await setup.bring(back)
     assert await line.hear() == "Yes."
-    assert desk.said() == [
+    assert setup.said() == [
         "Hello, how can I help you today?",
         "I want a human.",
         "Yes.",
@@ -915,27 +915,27 @@ async def test_a_caller_who_comes_back_from_a_transfer_goes_on(desk: Desk, autoj
     ]
 
 
-async def test_what_was_chosen_for_a_call_holds_after_a_lost_line(desk: Desk) -> None:
+async def test_what_was_chosen_for_a_call_holds_after_a_lost_line(setup: Setup) -> None:
     """A call that we made is resumed in its own language and with its own prompt, and is not screened again."""
-    ticket = expect(desk, screened=True)
-    await desk.reception.placed(ORDER, "CA7")
-    assert desk.board.redeem("my-client", "CA7", ticket) is not None
+    ticket = expect(setup, screened=True)
+    await setup.reception.placed(ORDER, "CA7")
+    assert setup.calls.redeem("my-client", "CA7", ticket) is not None
     resumed = (
-        await desk.announce("CA7", attempt=1, greeting="We were cut off.", direction=Direction.OUTBOUND)
+        await setup.announce("CA7", attempt=1, greeting="We were cut off.", direction=Direction.OUTBOUND)
     ).call_info
     assert (resumed.language, resumed.system_prompt, resumed.voice) == ("de-DE", "Be brief.", "a-voice")
     assert (resumed.greeting, resumed.screened, resumed.attempt) == ("We were cut off.", False, 1)
 
 
-async def test_others_are_told_that_a_call_is_over(desk: Desk) -> None:
+async def test_others_are_told_that_a_call_is_over(setup: Setup) -> None:
     """Whoever asked for it hears of the end of each call once the carrier has said so."""
-    await desk.announce()
-    await desk.reception.progressed("my-client", over("CA1"))
-    assert [each for each in desk.news if isinstance(each, CallEnded)] == [CallEnded("my-client", "CA1")]
+    await setup.announce()
+    await setup.reception.progressed("my-client", over("CA1"))
+    assert [each for each in setup.news if isinstance(each, CallEnded)] == [CallEnded("my-client", "CA1")]
 
 
 @pytest.mark.parametrize("end", ["hung up", "not back in time", "ended by the client", "never came"])
-async def test_a_call_is_forgotten_when_it_gets_no_other_line(end: str, slow: Desk, autojump_clock: MockClock) -> None:
+async def test_a_call_is_forgotten_when_it_gets_no_other_line(end: str, slow: Setup, autojump_clock: MockClock) -> None:
     """Whose call it was is remembered while its caller may be back, and no longer."""
     admission = await slow.announce()
     if end == "never came":
@@ -943,7 +943,7 @@ async def test_a_call_is_forgotten_when_it_gets_no_other_line(end: str, slow: De
     else:
         line = await slow.bring(admission)
         if end == "ended by the client":
-            slow.board.hang_up("my-client", "CA1")
+            slow.calls.hang_up("my-client", "CA1")
             await wait_all_tasks_blocked()
         await slow.lose(line)
     if end == "hung up":
@@ -955,7 +955,7 @@ async def test_a_call_is_forgotten_when_it_gets_no_other_line(end: str, slow: De
     assert slow.gone() == [CallGone("my-client", "CA1")]
 
 
-async def test_a_call_that_has_a_new_line_is_not_forgotten(slow: Desk) -> None:
+async def test_a_call_that_has_a_new_line_is_not_forgotten(slow: Setup) -> None:
     """Neither the loss of the old line nor a ticket that nobody uses is its end."""
     line = await slow.bring(await slow.announce())
     await slow.bring(await slow.announce(attempt=1))

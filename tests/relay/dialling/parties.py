@@ -275,7 +275,7 @@ class Parties:
     reconciliation: Reconciliation = attrs.field(factory=Reconciliation)
     urls: CarrierUrls = attrs.field(factory=lambda: CarrierUrls(PUBLIC_URL))
     gate: FakeGate = attrs.field(init=False)
-    desk: FakeReception = attrs.field(init=False)
+    reception: FakeReception = attrs.field(init=False)
     records: FakeRecords = attrs.field(init=False)
     carrier: FakeCarrier = attrs.field(init=False)
     real_carrier: CarrierCalls | None = None
@@ -283,7 +283,7 @@ class Parties:
 
     def __attrs_post_init__(self) -> None:
         self.gate = FakeGate(self.log)
-        self.desk = FakeReception(self.log)
+        self.reception = FakeReception(self.log)
         self.records = FakeRecords(self.log)
         self.carrier = FakeCarrier(self.log)
 

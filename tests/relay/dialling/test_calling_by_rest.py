@@ -42,7 +42,7 @@ class Exchange:
         """Put the calls together."""
         return Conversations(
             dialler=self.parties.dialler(),
-            reception=cast("Reception", self.parties.desk),
+            reception=cast("Reception", self.parties.reception),
             urls=self.parties.urls,
             # The carrier takes names of ElevenLabs voices only.
             defaults=attrs.evolve(DEFAULTS, voice="EXAVITQu4vr4xnSDxMaL"),
@@ -86,7 +86,7 @@ async def test_every_step_is_told_under_the_order() -> None:
         here.bench.rest.callee(THEIRS, Unanswered("busy"))
         result = await here.conversations().make_call(agent(), CallRequest(to=THEIRS))
         await (await here.bench.rest.call(result["callSid"])).wait_ended()
-        ((order, _),) = here.parties.desk.expected.items()
+        ((order, _),) = here.parties.reception.expected.items()
         fields = dict(here.bench.rest.requests[0].fields)
     assert fields["StatusCallback"].endswith(f"{STATUS}?order={order}")
     assert [each["CallStatus"] for each in here.bench.relay.fields_of(STATUS)] == ["initiated", "ringing", "busy"]
@@ -100,7 +100,7 @@ async def test_the_carriers_own_refusal_is_worded_for_the_client() -> None:
             await here.conversations().make_call(agent(), CallRequest(to=THEIRS))
     assert caught.value.code == "country_not_permitted"
     assert THEIRS not in str(caught.value)
-    assert here.parties.desk.expected == {}
+    assert here.parties.reception.expected == {}
 
 
 @pytest.mark.parametrize("how", ["cut", "garbage", "error"])
@@ -112,7 +112,7 @@ async def test_an_answer_that_is_lost_is_not_asked_for_again(how: str) -> None:
             await here.conversations().make_call(agent(), CallRequest(to=THEIRS))
         assert caught.value.code == "outcome_unknown"
         assert len(here.bench.rest.calls) == 1
-        assert len(here.parties.desk.expected) == 1
+        assert len(here.parties.reception.expected) == 1
 
 
 async def cancelled(here: Exchange) -> None:
@@ -131,7 +131,7 @@ async def test_a_call_that_nobody_wants_any_more_is_hung_up() -> None:
         here.bench.rest.callee(THEIRS, Answers(after=9))
         here.bench.rest.fault_plan = FaultPlan(held=trio.Event())
         await cancelled(here)
-        assert here.parties.desk.expected == {}
+        assert here.parties.reception.expected == {}
         call = await here.bench.rest.next_call()
         await call.wait_ended()
     assert call.status == "canceled"

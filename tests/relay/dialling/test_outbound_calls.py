@@ -27,7 +27,7 @@ def conversations(parties: Parties, *, has_carrier: bool = True, defaults: Defau
     """Put the calls together."""
     return Conversations(
         dialler=parties.dialler(has_carrier=has_carrier),
-        reception=cast("Reception", parties.desk),
+        reception=cast("Reception", parties.reception),
         urls=parties.urls,
         defaults=defaults,
     )
@@ -78,10 +78,10 @@ async def test_the_order_names_the_call_until_it_has_a_name() -> None:
     """The call's webhooks carry the order under which the reception expects it."""
     parties = Parties()
     await conversations(parties).make_call(agent(), wish())
-    ((order, call),) = parties.desk.expected.items()
+    ((order, call),) = parties.reception.expected.items()
     (request,) = parties.carrier.requests
     assert request.status_callback == f"{PUBLIC_URL}/webhooks/my-client/call-status?order={order}"
-    assert (call.call_sid, parties.desk.names) == (order, {order: SID})
+    assert (call.call_sid, parties.reception.names) == (order, {order: SID})
 
 
 async def test_the_socket_has_its_ticket_and_its_address() -> None:
@@ -140,7 +140,7 @@ async def test_the_wish_goes_before_the_agent_and_that_before_the_settings(
     """Greeting, voice, language and prompt are each chosen so, for the carrier and for the reception alike."""
     parties = Parties()
     await conversations(parties).make_call(agent(**of_agent), wish(**of_wish))
-    (call,) = parties.desk.expected.values()
+    (call,) = parties.reception.expected.values()
     assert (call.greeting, call.voice, call.language, call.system_prompt) == expected
     relay = relay_element(parties)
     assert (relay.get("welcomeGreeting"), relay.get("voice"), relay.get("language")) == expected[:3]
@@ -158,7 +158,7 @@ async def test_markup_is_not_read_aloud() -> None:
     parties = Parties()
     made = wish(greeting="**Hello** 😀 & bye", on_voicemail=Voicemail.LEAVE_MESSAGE, for_voicemail="# Call me")
     await conversations(parties).make_call(agent(), made)
-    (call,) = parties.desk.expected.values()
+    (call,) = parties.reception.expected.values()
     assert (call.greeting.split(), call.for_voicemail) == (["Hello", "and", "bye"], "Call me")
 
 
@@ -181,7 +181,7 @@ async def test_a_screened_call_says_nothing_before_somebody_is_there() -> None:
     """The carrier has no greeting to say; the reception has it for the relay."""
     parties = Parties()
     await conversations(parties).make_call(agent(), wish(wait_for_human=True, greeting="Your results are here."))
-    (call,) = parties.desk.expected.values()
+    (call,) = parties.reception.expected.values()
     assert (call.screened, call.greeting) == (True, "Your results are here.")
     assert "results" not in parties.carrier.requests[0].twiml
 
@@ -237,7 +237,7 @@ async def test_without_a_carrier_no_call_is_placed() -> None:
 async def test_a_full_house_takes_no_more_calls() -> None:
     """The reception's refusal keeps its code, and nothing is counted."""
     parties = Parties()
-    parties.desk.refusal = CallRefused("full", "all places are taken")
+    parties.reception.refusal = CallRefused("full", "all places are taken")
     assert (await refused(parties, wish())).code == "full"
     assert parties.log == ["explained", "expected"]
 
@@ -288,7 +288,7 @@ async def test_a_call_that_may_ring_stays_expected() -> None:
     parties.carrier.failure = CallOutcomeUnknown(THEIRS, OURS, WallClock().time)
     refusal = await refused(parties, wish())
     assert (refusal.code, "Do not dial again" in str(refusal)) == ("outcome_unknown", True)
-    assert len(parties.desk.expected) == 1
+    assert len(parties.reception.expected) == 1
     assert "withdrawn" not in parties.log
 
 
@@ -301,19 +301,19 @@ async def test_without_a_verdict_nothing_is_dialled(*, fails_late: bool) -> None
         parties.gate.failing = True
 
     if fails_late:
-        parties.desk.meanwhile = fail
+        parties.reception.meanwhile = fail
     else:
         fail()
     with pytest.raises((StoreFailed, DatabaseError)):
         await conversations(parties).make_call(agent(), wish())
-    assert (parties.carrier.requests, parties.desk.expected) == ([], {})
+    assert (parties.carrier.requests, parties.reception.expected) == ([], {})
     assert parties.observer.dials == [("call", "store_failed")]
 
 
 async def test_a_call_is_not_taken_back_because_it_was_not_recorded() -> None:
     """Once the telephone rings the client learns so, whatever the database does."""
     parties = Parties()
-    parties.desk.failing = True
+    parties.reception.failing = True
     assert (await conversations(parties).make_call(agent(), wish()))["callSid"] == SID
 
 
@@ -324,9 +324,9 @@ async def test_a_call_that_nobody_waits_for_is_expected_no_more() -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(conversations(parties).make_call, agent(), wish())
         await trio.testing.wait_all_tasks_blocked()
-        assert len(parties.desk.expected) == 1
+        assert len(parties.reception.expected) == 1
         nursery.cancel_scope.cancel()
-    assert parties.desk.expected == {}
+    assert parties.reception.expected == {}
     assert parties.observer.dials == []
 
 
