@@ -1,10 +1,10 @@
 """The MCP side: how an AI client connects, takes turns of calls, and fetches what was left for it.
 
     GET /sse ──▶ sse ─────────────┐
-    GET /mcp ──▶ http_stream ─────┴▶ session ◀── ClientResponder ◀── the running turn of a call
+    GET /mcp ──▶ http_session ────┴▶ session ◀── ClientResponder ◀── the running turn of a call
     POST /messages ──▶ app ───────┬▶ session's inbox ──▶ the SDK's dispatcher ──▶ server ──▶ the tools
     POST /mcp ──▶ streamable ─────┘  (of 2026-07-28: stateless ──▶ server)
-    a message was left ──▶ app.announce ──▶ notifications ──▶ session's outbox ──▶ sse, http_stream
+    a message was left ──▶ app.announce ──▶ notifications ──▶ session's outbox ──▶ sse, http_session
     the running turn of a call ──▶ TurnQueue ◀── tools.turns: a client that comes for words, and brings answers
 
 Both transports are our own, made of the SDK's public parts (JSONRPCDispatcher, Connection, serve_connection), for three

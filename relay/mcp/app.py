@@ -33,10 +33,11 @@ from relay.mcp.handshakes import HandshakeCache
 from relay.mcp.returning_clients import ReturningClients
 from relay.mcp.server import build_server, options_of
 from relay.mcp.session import McpSession
+from relay.mcp.tools.answer_calls import answer_calls_tool
 from relay.mcp.tools.live_calls import AgentCalls, call_tools
 from relay.mcp.tools.messages import AgentMessages, message_tools
 from relay.mcp.tools.toolbox import Tool, Toolbox
-from relay.mcp.tools.turns import turn_tools
+from relay.mcp.tools.turns import WaitingTools, turn_tools
 from relay.mcp.transports.event_stream import Timing
 from relay.mcp.transports.http_body import Bodies
 from relay.mcp.transports.http_guard import RebindingGuard
@@ -44,7 +45,6 @@ from relay.mcp.transports.http_session import HttpSession
 from relay.mcp.transports.refusals import CHALLENGE, CREDENTIALS_UNKNOWN, refuse_batch
 from relay.mcp.transports.sse import SseStream, come_back_later
 from relay.mcp.transports.streamable import StreamableHttp
-from relay.mcp.transports.waiting_room import WaitingRoom
 from relay.store.agent_registry import AgentRegistry
 from relay.store.client_hellos import ClientHellos
 from relay.store.waiting_messages import WaitingMessages
@@ -83,12 +83,13 @@ class McpApp:
         self._bodies = Bodies(self._timing.body_patience)
         self._returning = ReturningClients()
         self._registry = ClientSessions(sessions_per_agent)
-        self._room = WaitingRoom(self._queues)
+        self._waiting = WaitingTools(self._queues)
         tools = Toolbox(
             [
                 *message_tools(self._messages),
                 *call_tools(calls),
-                *turn_tools(self._room, calls.live),
+                *turn_tools(self._waiting, calls.live),
+                answer_calls_tool(self._waiting, calls.live),
                 *more_tools,
             ]
         )
@@ -149,13 +150,9 @@ class McpApp:
         """Count the open sessions of all agents."""
         return len(self._registry)
 
-    def waiting(self, agent_id: str) -> int:
-        """Count the tool calls of an agent that wait for callers."""
-        return self._room.waiting(agent_id)
-
     def all_waiting(self) -> dict[str, int]:
         """Count the tool calls that wait for callers, by agent, where there are any."""
-        return self._room.all_waiting()
+        return self._waiting.under_way.counts()
 
     def announce(self, agent_id: str) -> None:
         """Notify an agent's clients that a message was left. Never waits."""

@@ -11,11 +11,10 @@ import json
 import secrets
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import attrs
 import mcp_types as types
-import trio
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.models import InitializationOptions
@@ -33,35 +32,17 @@ from relay.mcp.tools import guidance
 from relay.mcp.tools.arguments import shortened
 from relay.mcp.tools.messages import AgentMessages
 from relay.mcp.tools.spoken_words import live_call_json
-from relay.mcp.tools.toolbox import Toolbox, ToolCall, failure
-from relay.mcp.tools.under_way import TooManyUnderWay, UnderWay
-
-# More than all hosts of an agent have in flight; each waits for the database or for the client to read.
-TOOL_CALLS_AT_ONCE = 32
+from relay.mcp.tools.toolbox import Toolbox, ToolCall, ToolError
 
 # Characters of what a user types into the form of the prompt.
 _LONGEST_PREFERENCES = 4_000
 # Of the name that a client gives itself; those in use have some twenty characters.
 _LONGEST_NAME = 64
 
-REQUESTER = "relay.requester"
-"""Where the scope of an HTTP request without a session holds the `Requester`."""
+AGENT = "relay.agent"
+"""Where the scope of an HTTP request without a session holds the `Agent` that its token named."""
 
 Context = ServerRequestContext[dict[str, Any], Any]
-
-
-class Requester(Protocol):
-    """Who a request is from: an `McpSession`, or a `StatelessClient`, which has no session."""
-
-    @property
-    def agent(self) -> Agent:
-        """The agent that the token named."""
-        ...
-
-    async def room(self) -> None:
-        """Wait until the client has read most of what was sent to it."""
-        ...
-
 
 _RESOURCES = {
     RESOURCE_URI: types.Resource(
@@ -90,8 +71,8 @@ _STATE_SECONDS = 600.0
 
 
 def build_server(toolbox: Toolbox, messages: AgentMessages, calls: Calls) -> Server[dict[str, Any]]:
-    """Return the server. Of its clients it keeps how many tool calls of each agent are under way, and nothing else."""
-    handlers = _Handlers(toolbox, messages, calls, UnderWay(TOOL_CALLS_AT_ONCE))
+    """Return the server. Of its clients it keeps nothing: that is in their sessions, and in the toolbox."""
+    handlers = _Handlers(toolbox, messages, calls)
     server: Server[dict[str, Any]] = Server(
         "relay",
         version=__version__,
@@ -113,7 +94,7 @@ def build_server(toolbox: Toolbox, messages: AgentMessages, calls: Calls) -> Ser
     server.middleware.clear()  # OpenTelemetry: a span for every streamed piece, and nothing here exports them
     # What a client hands back to us is sealed for its agent, by a key of this run: nobody else can make it up.
     security = RequestStateSecurity(
-        keys=[secrets.token_bytes(32)], ttl=_STATE_SECONDS, bind_principal=lambda ctx: _requester(ctx).agent.agent_id
+        keys=[secrets.token_bytes(32)], ttl=_STATE_SECONDS, bind_principal=lambda ctx: _agent(ctx).agent_id
     )
     server.middleware.append(RequestStateBoundary(security, default_audience="relay"))
     server.middleware.append(_notify_before_answer)
@@ -139,7 +120,6 @@ class _Handlers:
     toolbox: Toolbox
     messages: AgentMessages
     calls: Calls
-    under_way: UnderWay
 
     async def list_tools(self, _ctx: Context, _params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         return types.ListToolsResult(tools=self.toolbox.definitions)
@@ -147,25 +127,7 @@ class _Handlers:
     async def call_tool(
         self, ctx: Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
-        requester = _requester(ctx)
-        arguments = params.arguments or {}
-        if self.toolbox.waits(params.name):
-            # Not counted: many may wait for callers, and none of them may keep the client from its other tools.
-            return await self.toolbox.call(_tool_call(ctx, params), params.name, arguments)
-        agent_id = requester.agent.agent_id
-        try:
-            with self.under_way.counted(agent_id):
-                # Before, not after: what is fetched is held for this client, so it should have read what it got before.
-                await requester.room()
-                if not self.toolbox.lists(params.name):
-                    return await self.toolbox.call(_tool_call(ctx, params), params.name, arguments)
-                async with self.under_way.alone(agent_id):
-                    result = await self.toolbox.call(_tool_call(ctx, params), params.name, arguments)
-                    # A long result is worded again on its way out: before that others have their turn.
-                    await trio.lowlevel.checkpoint()
-                    return result
-        except TooManyUnderWay:
-            return failure("too_many_requests", "Too many tool calls are under way; wait for some to finish.")
+        return await self.toolbox.call(_tool_call(ctx, params), params.name, params.arguments or {})
 
     async def list_resources(
         self, _ctx: Context, _params: types.PaginatedRequestParams | None
@@ -179,16 +141,15 @@ class _Handlers:
 
     async def read_resource(self, ctx: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
         _check(ctx, params.uri)
-        requester = _requester(ctx)
-        agent_id = requester.agent.agent_id
+        agent_id, under_way = _agent(ctx).agent_id, self.toolbox.under_way
         try:
-            with self.under_way.counted(agent_id):
-                await requester.room()
-                async with self.under_way.alone(agent_id):
+            with under_way.counted(agent_id):
+                if isinstance(ctx.request, McpSession):
+                    await ctx.request.room()
+                async with under_way.alone(agent_id):
                     shown = await self._shown(agent_id, params.uri)
-        except TooManyUnderWay:
-            message = "Too many requests are under way; wait for some to finish."
-            raise MCPError(code=types.INTERNAL_ERROR, message=message) from None
+        except ToolError as error:
+            raise MCPError(code=types.INTERNAL_ERROR, message=str(error)) from None
         text = json.dumps(shown, ensure_ascii=False)
         contents = types.TextResourceContents(uri=params.uri, mime_type="application/json", text=text)
         return types.ReadResourceResult(contents=[contents])
@@ -240,16 +201,16 @@ def _session(ctx: Context) -> McpSession:
     return cast("McpSession", ctx.request)
 
 
-def _requester(ctx: Context) -> Requester:
+def _agent(ctx: Context) -> Agent:
     request: Any = ctx.request
-    return request if isinstance(request, McpSession) else cast("Requester", request.scope[REQUESTER])
+    return request.agent if isinstance(request, McpSession) else cast("Agent", request.scope[AGENT])
 
 
 def _tool_call(ctx: Context, params: types.CallToolRequestParams) -> ToolCall:
     session = ctx.request if isinstance(ctx.request, McpSession) else None
     capabilities = ctx.session.client_capabilities
     return ToolCall(
-        agent=_requester(ctx).agent,
+        agent=_agent(ctx),
         client=_stateless_key(ctx) if session is None else session.queue_key,
         session=session,
         answers_questions=session is None and capabilities is not None and capabilities.sampling is not None,

@@ -25,7 +25,7 @@ from relay.mcp.sampling_params import sampling_params
 from relay.mcp.tools.arguments import Arguments
 from relay.mcp.tools.results import Result
 from relay.mcp.tools.toolbox import Outcome, ToolCall, ToolError, TurnTool
-from relay.mcp.transports.waiting_room import DEFAULT_WAIT, LONGEST_WAIT, WaitingRoom
+from relay.mcp.tools.turns import DEFAULT_WAIT, LONGEST_WAIT, WaitingTools
 from relay.speech.asides import without_lead
 
 MOST_ROUNDS = 8
@@ -70,18 +70,18 @@ class _Progress:
         return json.dumps(attrs.asdict(self))
 
 
-def answer_calls_tool(room: WaitingRoom, calls: Calls) -> TurnTool[AnswerCalls]:
+def answer_calls_tool(waiting: WaitingTools, calls: Calls) -> TurnTool[AnswerCalls]:
     """Return the tool over the turn queues."""
 
     async def answer_calls(call: ToolCall, arguments: AnswerCalls) -> Outcome:
         _require_questions(call)
-        with room.place(call.agent.agent_id), room.present(call):
+        with waiting.under_way.counted(call.agent.agent_id), waiting.present(call):
             so_far = _Progress.read(call.state)
             if so_far.rounds:
-                so_far = await _say(room, call, so_far)
+                so_far = await _say(waiting, call, so_far)
             if so_far.rounds >= MOST_ROUNDS:
                 return Answered(again=True, answered=so_far.answered)
-            words = await room.next_utterance(call, arguments.wait_seconds)
+            words = await waiting.next_utterance(call, arguments.wait_seconds)
             if words is None:
                 live = len(calls.live(call.agent.agent_id))
                 return Answered(again=True, answered=so_far.answered, waiting=True, live_calls=live)
@@ -114,14 +114,14 @@ def _require_questions(call: ToolCall) -> None:
     raise ToolError("use_comms_converse", "Your host does not sample in this way. Answer calls with comms_converse.")
 
 
-async def _say(room: WaitingRoom, call: ToolCall, so_far: _Progress) -> _Progress:
+async def _say(waiting: WaitingTools, call: ToolCall, so_far: _Progress) -> _Progress:
     """Speak what the client has answered, if it is still wanted. What is not, the call has done without."""
     given = call.answers.get(_QUESTION)
     final = None if given is None else text_of(given.model_dump(by_alias=True, mode="json"))
     if final is None or not is_audible(final):
         return so_far
     try:
-        await room.queues.of(call.agent.agent_id).say(call.client, so_far.call_sid, so_far.turn, without_lead(final))
+        await waiting.queues.of(call.agent.agent_id).say(call.client, so_far.call_sid, so_far.turn, without_lead(final))
     except (TurnOver, TurnTaken):
         return so_far
     return attrs.evolve(so_far, answered=so_far.answered + 1)

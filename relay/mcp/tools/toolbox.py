@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Generic
 
 import attrs
@@ -31,6 +33,9 @@ from relay.mcp.tools.arguments import ArgumentsT, explain, shortened
 from relay.mcp.tools.results import Failure, PlainSchema, Result, output_schema
 
 log = structlog.get_logger(__name__)
+
+# More than all hosts of an agent have in flight; each waits for the database or for the client to read.
+TOOL_CALLS_AT_ONCE = 32
 
 # Made once: `json.dumps` makes an encoder for each call that asks for anything but its defaults.
 _encode = json.JSONEncoder(ensure_ascii=False).encode
@@ -80,7 +85,7 @@ class ToolBase(ABC, Generic[ArgumentsT]):
     """What is known of any tool.
 
     It returns one of `results`, or an error that is described by `failure`. One that `lists` may have much to tell: an
-    agent gets one such result at a time.
+    agent gets one such result at a time. One that `waits` for a caller bounds itself how many of its calls do.
     """
 
     name: str
@@ -91,6 +96,7 @@ class ToolBase(ABC, Generic[ArgumentsT]):
     annotations: types.ToolAnnotations
     failure: type[Failure] = Failure
     lists: bool = False
+    waits: bool = False
 
     @abstractmethod
     async def perform(self, call: ToolCall, arguments: ArgumentsT) -> Outcome:
@@ -121,7 +127,7 @@ class Tool(ToolBase[ArgumentsT]):
 
 @attrs.frozen(kw_only=True)
 class TurnTool(ToolBase[ArgumentsT]):
-    """A tool that needs to know which client asks. One that `waits` for a caller bounds itself how many calls do."""
+    """A tool that needs to know which client asks; most of them wait for a caller."""
 
     run: Callable[[ToolCall, ArgumentsT], Awaitable[Outcome]]
     waits: bool = True
@@ -131,22 +137,50 @@ class TurnTool(ToolBase[ArgumentsT]):
         return await self.run(call, arguments)
 
 
+@attrs.define(eq=False)
+class UnderWay:
+    """What the clients of an agent have under way together: `most` requests at once, and of those that list, one.
+
+    Counted by agent, not by session: a client may open many of those. One list after the other, because a long one
+    keeps the database, and the event loop that encodes it, busy for some time: others get their turn in between.
+    """
+
+    most: int
+    _counts: Counter[str] = attrs.field(factory=Counter, init=False)
+    _locks: dict[str, trio.Lock] = attrs.field(factory=dict, init=False)
+
+    @contextmanager
+    def counted(self, agent_id: str) -> Iterator[None]:
+        """Count a request for the length of the block. Raises `ToolError` before it begins."""
+        if self._counts[agent_id] >= self.most:
+            raise ToolError("too_many_requests", "Too many requests are under way; wait for some to finish.")
+        self._counts[agent_id] += 1
+        try:
+            yield
+        finally:
+            self._counts[agent_id] -= 1
+            if not self._counts[agent_id]:
+                del self._counts[agent_id]
+                self._locks.pop(agent_id, None)
+
+    def counts(self) -> dict[str, int]:
+        """Count the requests under way by agent, where there are any."""
+        return dict(self._counts)
+
+    @asynccontextmanager
+    async def alone(self, agent_id: str) -> AsyncIterator[None]:
+        """Wait until no other block of the agent runs, then run this one. Only inside `counted`, which keeps it."""
+        async with self._locks.setdefault(agent_id, trio.Lock()):
+            yield
+
+
 class Toolbox:
-    """The tools by name."""
+    """The tools by name, and how many of their calls are `under_way`."""
 
     def __init__(self, tools: Iterable[ToolBase[Any]]) -> None:
         self._tools = {each.name: each for each in tools}
         self.definitions = [each.definition() for each in self._tools.values()]
-
-    def waits(self, name: str) -> bool:
-        """Whether the tool of this name waits for a caller."""
-        tool = self._tools.get(name)
-        return isinstance(tool, TurnTool) and tool.waits
-
-    def lists(self, name: str) -> bool:
-        """Whether the tool of this name may have a long result."""
-        tool = self._tools.get(name)
-        return tool is not None and tool.lists
+        self.under_way = UnderWay(TOOL_CALLS_AT_ONCE)
 
     async def call(
         self, call: ToolCall, name: str, arguments: Mapping[str, Any]
@@ -156,8 +190,7 @@ class Toolbox:
         if tool is None:
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {shortened(name)}")
         try:
-            outcome = await tool.perform(call, _checked(tool, agent, arguments))
-            return outcome if isinstance(outcome, types.InputRequiredResult) else _result(outcome.as_json())
+            return await self._run(tool, call, arguments)
         except ToolError as error:
             return failure(error.code, str(error))
         except OutboundRefused as refusal:
@@ -177,6 +210,31 @@ class Toolbox:
                 "The relay made a mistake, which is in its log. It may have done what you asked, or not: look before "
                 "you ask again. Other tools still work.",
             )
+
+    async def _run(
+        self, tool: ToolBase[Any], call: ToolCall, arguments: Mapping[str, Any]
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        if tool.waits:
+            # Not counted: many may wait for callers, and none of them may keep the client from its other tools.
+            return await _perform(tool, call, arguments)
+        with self.under_way.counted(call.agent.agent_id):
+            # Before, not after: what is fetched is held for this client, so it should have read what it got before.
+            if call.session is not None:
+                await call.session.room()
+            if not tool.lists:
+                return await _perform(tool, call, arguments)
+            async with self.under_way.alone(call.agent.agent_id):
+                result = await _perform(tool, call, arguments)
+                # A long result is encoded again on its way out: before that others have their turn.
+                await trio.lowlevel.checkpoint()
+                return result
+
+
+async def _perform(
+    tool: ToolBase[ArgumentsT], call: ToolCall, arguments: Mapping[str, Any]
+) -> types.CallToolResult | types.InputRequiredResult:
+    outcome = await tool.perform(call, _checked(tool, call.agent, arguments))
+    return outcome if isinstance(outcome, types.InputRequiredResult) else _result(outcome.as_json())
 
 
 def failure(code: str, message: str, details: Mapping[str, Any] | None = None) -> types.CallToolResult:

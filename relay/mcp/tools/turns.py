@@ -1,14 +1,17 @@
 """The tools by which a client without sampling staffs the phone, and by which any client takes a call back.
 
 comms_converse      say something, then wait for a caller's next words
-comms_answer_calls  the same for clients of the 2026-07-28 revision that sample; in `answer_calls_tool`
+comms_answer_calls  the same for clients of the 2026-07-28 revision that sample; in `answer_calls`
 comms_take_call     have a call that the answering machine holds, or that another client has
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import attrs
 import mcp_types as types
 import trio
 from pydantic import Field
@@ -17,13 +20,19 @@ from actors.call_values import Owner
 from actors.calls import Calls
 from actors.errors import UnknownCall
 from actors.phases import Phase
-from actors.turn_queue import CallOver, TurnOver, TurnTaken
-from relay.mcp.tools.answer_calls import answer_calls_tool
+from actors.turn_queue import CallOver, TurnOver, TurnQueues, TurnTaken, Utterance
 from relay.mcp.tools.arguments import Arguments, CallSid
 from relay.mcp.tools.results import Result
 from relay.mcp.tools.spoken_words import Heard, SpokenLine, heard, spoken_lines
-from relay.mcp.tools.toolbox import Outcome, ToolBase, ToolCall, ToolError, TurnTool
-from relay.mcp.transports.waiting_room import DEFAULT_WAIT, LONGEST_WAIT, WaitingRoom
+from relay.mcp.tools.toolbox import Outcome, ToolBase, ToolCall, ToolError, TurnTool, UnderWay
+
+# The TypeScript SDK gives up on a request after 60 seconds, and so do some hosts.
+DEFAULT_WAIT = 45.0
+LONGEST_WAIT = 50.0
+WAITING_AT_ONCE = 100
+"""Tool calls of one agent that may wait; each of its clients needs one."""
+# Clients that know of progress wait longer for a request that shows some.
+PROGRESS_SECONDS = 10.0
 
 _ENDING = frozenset({Phase.UNAVAILABLE, Phase.GOODBYE, Phase.ENDING, Phase.OVER})
 
@@ -99,14 +108,57 @@ class TakenCall(Result, json_schema_extra={"required": ["callSid", "status", "tr
     transcript: list[SpokenLine] = Field(description="What was said, oldest line first.")
 
 
-def turn_tools(room: WaitingRoom, calls: Calls) -> list[ToolBase[Any]]:
+@attrs.define(eq=False)
+class WaitingTools:
+    """The tool calls that wait for a caller: how many of each agent, and the turn queues at which they do."""
+
+    queues: TurnQueues
+    under_way: UnderWay = attrs.field(factory=lambda: UnderWay(WAITING_AT_ONCE), init=False)
+
+    @contextmanager
+    def present(self, call: ToolCall) -> Iterator[None]:
+        """Keep a client at its queue for the length of a block; one that is not seen to leave has parted then."""
+        try:
+            yield
+        finally:
+            if not call.shows_its_end:
+                self.queues.detach(call.agent.agent_id, call.client)
+
+    async def next_utterance(self, call: ToolCall, seconds: float, *, call_sid: str = "") -> Utterance | None:
+        """Wait so long for words that the client may have, of one call if named; None when there are none.
+
+        Raises `CallOver`. Reports progress meanwhile. Cancelled, the client is taken for gone.
+        """
+        queue = self.queues.of(call.agent.agent_id)
+        words: Utterance | None = None
+        over: CallOver | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_show_progress, call)
+            try:
+                words = await queue.next_utterance(call.client, call_sid, within=seconds)
+            except CallOver as error:
+                over = error
+            nursery.cancel_scope.cancel("the wait is over")
+        if over is not None:
+            raise over
+        return words
+
+
+async def _show_progress(call: ToolCall) -> None:
+    began = trio.current_time()
+    while True:
+        await trio.sleep(PROGRESS_SECONDS)
+        await call.report(round(trio.current_time() - began), "waiting for a caller")
+
+
+def turn_tools(waiting: WaitingTools, calls: Calls) -> list[ToolBase[Any]]:
     """Return the tools over the turn queues and the live calls."""
 
     async def converse(call: ToolCall, arguments: Converse) -> Outcome:
-        with room.place(call.agent.agent_id), room.present(call):
-            if arguments.say is not None and await _say(room, call, arguments):
+        with waiting.under_way.counted(call.agent.agent_id), waiting.present(call):
+            if arguments.say is not None and await _say(waiting, call, arguments):
                 return Said(call_sid=arguments.call_sid, turn=arguments.turn or 0, said=True)
-            return await _listen(room, calls, call, arguments)
+            return await _listen(waiting, calls, call, arguments)
 
     async def take_call(call: ToolCall, arguments: TakeCall) -> Outcome:
         agent_id, call_sid = call.agent.agent_id, arguments.call_sid
@@ -120,8 +172,8 @@ def turn_tools(room: WaitingRoom, calls: Calls) -> list[ToolBase[Any]]:
         if call.session is not None and call.session.can_sample:
             calls.claim(agent_id, call_sid, Owner(call.session))
         else:
-            with room.present(call):
-                calls.claim(agent_id, call_sid, Owner(room.queues.of(agent_id), call.client))
+            with waiting.present(call):
+                calls.claim(agent_id, call_sid, Owner(waiting.queues.of(agent_id), call.client))
         return TakenCall.model_validate(
             {
                 "call_sid": call_sid,
@@ -151,7 +203,6 @@ def turn_tools(room: WaitingRoom, calls: Calls) -> list[ToolBase[Any]]:
             ),
             run=converse,
         ),
-        answer_calls_tool(room, calls),
         TurnTool(
             name="comms_take_call",
             title="Take a call",
@@ -171,13 +222,13 @@ def turn_tools(room: WaitingRoom, calls: Calls) -> list[ToolBase[Any]]:
     ]
 
 
-async def _say(room: WaitingRoom, call: ToolCall, arguments: Converse) -> bool:
+async def _say(waiting: WaitingTools, call: ToolCall, arguments: Converse) -> bool:
     """Speak an answer; return whether that was all that was asked for."""
     if not arguments.call_sid or arguments.turn is None or arguments.say is None:
         raise ToolError("bad_arguments", "say needs the callSid and the turn of the words that you answer.")
     if call.session is not None:
         call.session.use.note_answer()
-    queue = room.queues.of(call.agent.agent_id)
+    queue = waiting.queues.of(call.agent.agent_id)
     try:
         await queue.say(call.client, arguments.call_sid, arguments.turn, arguments.say, more=arguments.more)
     except TurnTaken:
@@ -195,7 +246,7 @@ async def _say(room: WaitingRoom, call: ToolCall, arguments: Converse) -> bool:
     return arguments.more
 
 
-async def _listen(room: WaitingRoom, calls: Calls, call: ToolCall, arguments: Converse) -> Outcome:
+async def _listen(waiting: WaitingTools, calls: Calls, call: ToolCall, arguments: Converse) -> Outcome:
     agent_id = call.agent.agent_id
     only = arguments.call_sid if arguments.only_this_call else ""
     if arguments.only_this_call:
@@ -207,7 +258,7 @@ async def _listen(room: WaitingRoom, calls: Calls, call: ToolCall, arguments: Co
                 raise UnknownCall(only)
             return Over(call_sid=only, over=True)
     try:
-        words = await room.next_utterance(call, arguments.wait_seconds, call_sid=only)
+        words = await waiting.next_utterance(call, arguments.wait_seconds, call_sid=only)
     except CallOver:
         return Over(call_sid=only, over=True)
     if words is None:

@@ -1,7 +1,7 @@
 """A session over Streamable HTTP: it outlives its streams, and each answer goes to the POST that asked for it.
 
     POST ──▶ deliver ──▶ dispatcher ──▶ _Router ─┬─▶ the exchange of the request that this belongs to   (http_exchange)
-                                                 └─▶ the standing stream: what we ask, and what we tell (http_stream)
+                                                 └─▶ the standing stream: what we ask, and what we tell
 
 It takes turns only while its standing stream, the client's GET, is open: what would be sent before that is lost, and
 what is in hand when the stream ends is given up, because a client that died cannot be told from one that reconnects.
@@ -25,12 +25,19 @@ from mcp.shared.dispatcher import coerce_request_id
 from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse, RequestId
 
+from relay.http.asgi import Receive, Send
+from relay.logs import report
+from relay.mcp.notifications import notify_client
 from relay.mcp.session import McpSession
-from relay.mcp.transports.event_stream import Timing
+from relay.mcp.tools.messages import AgentMessages
+from relay.mcp.transports.event_stream import HEADERS, Timing, end_response, hang_up, ping_while_quiet, write_events
 from relay.mcp.transports.http_exchange import Exchange
 from relay.mcp.transports.outbox import MessageSink, Outbox
 
 log = structlog.get_logger(__name__)
+
+# A comment, because some proxies and clients take a stream for open only when its first bytes are there.
+_OPENED = b": open\n\n"
 
 
 class RequestIdInUseError(Exception):
@@ -86,6 +93,37 @@ class HttpSession(McpSession):
         if outbox is self.outbox and not self.closed:  # else its end has been dealt with, and was perhaps in order
             self.show_presence()
             self.lose_turns()
+
+    async def serve_stream(self, messages: AgentMessages, timing: Timing, receive: Receive, send: Send) -> None:
+        """Serve a GET until either side ends it, another one takes its place, or the session ends. Lets no error out.
+
+        What waits is announced on each new stream again: what was announced on the former one may not have arrived.
+        """
+        await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+        await send({"type": "http.response.body", "body": _OPENED, "more_body": True})
+        outbox = self.attach()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch, outbox, receive)
+                nursery.start_soon(self._ping, timing)
+                nursery.start_soon(notify_client, self, messages)
+                await write_events(outbox, send, timing.comment_interval)
+                nursery.cancel_scope.cancel("the stream is over")
+        except* Exception as errors:  # noqa: BLE001 - a fault in one stream must not end others
+            report("stream_crashed", errors, session=self.name, agent_id=self.agent_id)
+        finally:
+            self.detach(outbox)
+            log.info("stream_ended", session=self.name, agent_id=self.agent_id)
+        await end_response(send)
+
+    async def _watch(self, outbox: Outbox, receive: Receive) -> None:
+        await hang_up(receive)
+        self.detach(outbox)
+
+    async def _ping(self, timing: Timing) -> None:
+        await self.ready.wait()
+        await ping_while_quiet(self, timing)
+        self.close("mute")
 
     # ── its requests ────────────────────────────────────────────────────────────────────────────────────────────────
 

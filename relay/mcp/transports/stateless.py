@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-import attrs
 import trio
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -32,21 +31,9 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from relay.agent import Agent
 from relay.http.asgi import Head, Receive, Scope, Send
 from relay.mcp.pieces import text_of
-from relay.mcp.server import REQUESTER
+from relay.mcp.server import AGENT
 from relay.mcp.transports.event_stream import FAREWELL
 from relay.mcp.transports.refusals import jsonrpc_error
-
-
-@attrs.define(eq=False)
-class StatelessClient:
-    """The clients of one agent that are here without a session, as far as the server's handlers need to know them."""
-
-    agent: Agent
-    requests: int = attrs.field(default=0, init=False)
-
-    async def room(self) -> None:
-        """Return at once: an answer has a response of its own."""
-        await trio.lowlevel.checkpoint()
 
 
 class StatelessRevision:
@@ -55,7 +42,6 @@ class StatelessRevision:
     def __init__(self, server: Server[Any], longest_message: int) -> None:
         """Serve them with this server, refusing bodies of more bytes than that."""
         self._manager = StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=longest_message)
-        self._clients: dict[str, StatelessClient] = {}
         self._scopes: set[trio.CancelScope] = set()
 
     @asynccontextmanager
@@ -66,20 +52,15 @@ class StatelessRevision:
 
     async def serve(self, agent: Agent, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request for an agent; its body was read already. A hang-up of the client cancels the handler."""
-        client = self._clients.setdefault(agent.agent_id, StatelessClient(agent))
-        client.requests += 1
         responding = trio.CancelScope()
         self._scopes.add(responding)
         try:
             with responding:
                 await self._manager.handle_request(
-                    {**scope, REQUESTER: client}, _replay_body(_with_text_only(body), receive), _unbroken(send)
+                    {**scope, AGENT: agent}, _replay_body(_with_text_only(body), receive), _unbroken(send)
                 )
         finally:
             self._scopes.discard(responding)
-            client.requests -= 1
-            if not client.requests:
-                del self._clients[agent.agent_id]
 
     def close(self) -> None:
         """End the requests under way. Never waits."""

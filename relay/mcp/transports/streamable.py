@@ -37,7 +37,6 @@ from relay.mcp.transports.event_stream import Timing
 from relay.mcp.transports.http_body import LONGEST_MESSAGE, Bodies
 from relay.mcp.transports.http_guard import RebindingGuard
 from relay.mcp.transports.http_session import HttpSession, RequestIdInUseError
-from relay.mcp.transports.http_stream import serve_event_stream
 from relay.mcp.transports.refusals import (
     CHALLENGE,
     CREDENTIALS_NEEDED,
@@ -235,7 +234,7 @@ class StreamableHttp:
                 session.close("client_left", in_order=True)
                 await answer(send, 204)
             case "GET" if head.accepts(_EVENTS):
-                await serve_event_stream(session, self._messages, self._timing, receive, send)
+                await session.serve_stream(self._messages, self._timing, receive, send)
             case "GET":
                 await refuse(send, 406, "not_acceptable", f"Accept must name {_EVENTS}.")
             case _:

@@ -12,7 +12,7 @@ from actors.call_values import TurnRequest
 from actors.events import UtteranceHeard
 from actors.phases import Phase
 from actors.ports import Answer
-from relay.mcp.server import TOOL_CALLS_AT_ONCE
+from relay.mcp.tools.toolbox import TOOL_CALLS_AT_ONCE
 from tests.relay.mcp.mcp_relay import RawClient, RunningRelay, WaitingTool, eventually, raw_client, running_relay
 from tests.sids import sid
 

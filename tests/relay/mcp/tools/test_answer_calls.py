@@ -120,7 +120,7 @@ async def test_same_answer_twice_is_spoken_once(relay: RunningRelay) -> None:
         for _ in range(2):
             nursery.start_soon(call, client, question["requestState"], "Good morning.")
         await eventually(lambda: caller.heard == ["Good morning."])
-        await eventually(lambda: relay.app.waiting("anna") == 2)
+        await eventually(lambda: relay.app.all_waiting() == {"anna": 2})
         nursery.cancel_scope.cancel()
     assert caller.heard == ["Good morning."]
 

@@ -22,13 +22,13 @@ from actors.errors import StoreFailed, UnknownCall
 from actors.turn_queue import TurnQueues
 from relay.agent import Agent
 from relay.errors import DatabaseError, OutboundRefused
+from relay.mcp.tools.answer_calls import answer_calls_tool
 from relay.mcp.tools.arguments import Arguments
 from relay.mcp.tools.live_calls import AgentCalls, call_tools
 from relay.mcp.tools.messages import AcknowledgeMessages, AgentMessages, GetWaitingMessages, message_tools
 from relay.mcp.tools.results import Result
 from relay.mcp.tools.toolbox import Tool, Toolbox
-from relay.mcp.tools.turns import turn_tools
-from relay.mcp.transports.waiting_room import WaitingRoom
+from relay.mcp.tools.turns import WaitingTools, turn_tools
 from relay.store.call_journal import CallJournal
 from relay.store.database import Database, open_database
 from relay.store.waiting_messages import WaitingMessages
@@ -71,12 +71,14 @@ def all_tools(database: Database | None = None) -> Toolbox:
         observer=RecordingObserver(),
     )
     calls = Calls(services, presence, max_calls=1)
+    waiting = WaitingTools(TurnQueues(presence, calls))
     return Toolbox(
         [
             *message_tools(AgentMessages(messages, calls)),
             *call_tools(AgentCalls(live=calls, journal=journal)),
             *MemoryOutbound().tools(),
-            *turn_tools(WaitingRoom(TurnQueues(presence, calls)), calls),
+            *turn_tools(waiting, calls),
+            answer_calls_tool(waiting, calls),
         ]
     )
 

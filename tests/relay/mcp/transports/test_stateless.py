@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from relay.mcp.server import TOOL_CALLS_AT_ONCE
+from relay.mcp.tools.toolbox import TOOL_CALLS_AT_ONCE
 from tests.relay.mcp.http_client import (
     STATELESS_VERSION,
     HttpClient,

@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 import trio
 
-from relay.mcp.server import TOOL_CALLS_AT_ONCE
-from relay.mcp.transports import waiting_room
-from relay.mcp.transports.waiting_room import WAITING_AT_ONCE
+from relay.mcp.tools import turns
+from relay.mcp.tools.toolbox import TOOL_CALLS_AT_ONCE
+from relay.mcp.tools.turns import WAITING_AT_ONCE
 from tests.relay.mcp.http_client import HttpClient, ask_stateless, http_client, messages_in
-from tests.relay.mcp.mcp_relay import RunningRelay, eventually
+from tests.relay.mcp.mcp_relay import RunningRelay, eventually, running_relay
 from tests.relay.mcp.tool_client import EACH_WAY, HTTP, STATELESS, code_of, staffing
 
 
 @EACH_WAY
 async def test_progress_is_shown_while_it_waits(way: str, relay: RunningRelay, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that wants to know is told, so that it does not take the wait for a failure."""
-    monkeypatch.setattr(waiting_room, "PROGRESS_SECONDS", 0.02)
+    monkeypatch.setattr(turns, "PROGRESS_SECONDS", 0.02)
     seen: list[str | None] = []
 
     async def note(progress: float, total: float | None, message: str | None) -> None:
@@ -61,19 +61,18 @@ async def waiters(relay: RunningRelay, way: str, agent_id: str = "anna") -> Asyn
 
 
 @pytest.mark.parametrize("way", [HTTP, STATELESS])
-async def test_those_who_wait_are_bounded_for_each_agent(
-    way: str, relay: RunningRelay, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_those_who_wait_are_bounded_for_each_agent(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One too many is told so; another agent's may wait."""
-    monkeypatch.setattr(waiting_room, "WAITING_AT_ONCE", 2)
-    async with waiters(relay, way) as mine, waiters(relay, way, "bert") as other, trio.open_nursery() as nursery:
-        for _ in range(2):
-            nursery.start_soon(mine.call, "comms_converse")
-        await eventually(lambda: relay.app.waiting("anna") == 2)
-        assert code_of(await mine.call("comms_converse")) == "too_many_requests"
-        assert (await other.call("comms_converse", waitSeconds=0))["waiting"]
-        nursery.cancel_scope.cancel()
-    await eventually(lambda: relay.app.waiting("anna") == 0)
+    monkeypatch.setattr(turns, "WAITING_AT_ONCE", 2)
+    async with running_relay() as relay:
+        async with waiters(relay, way) as mine, waiters(relay, way, "bert") as other, trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(mine.call, "comms_converse")
+            await eventually(lambda: relay.app.all_waiting() == {"anna": 2})
+            assert code_of(await mine.call("comms_converse")) == "too_many_requests"
+            assert (await other.call("comms_converse", waitSeconds=0))["waiting"]
+            nursery.cancel_scope.cancel()
+        await eventually(lambda: not relay.app.all_waiting())
 
 
 @pytest.mark.parametrize("way", [HTTP, STATELESS])
@@ -83,6 +82,6 @@ async def test_those_who_wait_keep_nobody_from_other_tools(way: str, relay: Runn
     async with waiters(relay, way) as mine, trio.open_nursery() as nursery:
         for _ in range(TOOL_CALLS_AT_ONCE + 1):
             nursery.start_soon(mine.call, "comms_converse")
-        await eventually(lambda: relay.app.waiting("anna") == TOOL_CALLS_AT_ONCE + 1)
+        await eventually(lambda: relay.app.all_waiting() == {"anna": TOOL_CALLS_AT_ONCE + 1})
         assert await mine.call("comms_list_calls") == {"calls": []}
         nursery.cancel_scope.cancel()
