@@ -1,4 +1,4 @@
-"""What an agent is: the party that a token acts for, and how its telephone sounds."""
+"""An agent: the party that a token acts for, and the voice of its telephone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Agent:
     """A registered agent. None means: as the settings say. The token itself is never kept, only its hash.
 
     `name` is on whose behalf it calls, as the disclosure that opens its calls says it; `discloses` is whether it does.
-    `fillers` are said by turns to a caller who waits for the client, `long_filler` to one who waits longer. None means
+    `fillers` rotate while a caller waits for the client, `long_filler` to one who waits longer. None means
     the words of the call's language, an empty tuple or text that nothing is said. An empty `voice` is the carrier's
     own.
     """

@@ -3,9 +3,9 @@
     environment ──┐
     .env file ────┴──gather──▶ Given: values, where each comes from, warnings ──▶ relay.settings
 
-A value that was copied often has something around it that nobody sees: a line break at its end, a zero-width space, the
-quotes that `docker --env-file` leaves in place. None of it is ever meant, and a secret that keeps it fails at the first
-call. So it is taken away; inside a value it is left, for relay.settings to refuse by the setting's name.
+A value that was copied often has invisible characters around it: a line break at its end, a zero-width space, the
+quotes that `docker --env-file` leaves in place. None of it is ever intended, and a secret that keeps it fails at the
+first call. So it is taken away; inside a value it is left, for relay.settings to refuse by the setting's name.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ENV_FILE = Path(".env")
 # Of a pair of quotes the first may come with any of the second: editors make the curly ones, each as it likes.
 _QUOTES = {"'": "'", '"': '"', "“": "”“", "‘": "’‘", "„": "“”", "«": "»", "`": "`"}
 
-# As near to one of ours as a typing mistake, and yet the names of somebody else: the vendors' own libraries read them.
+# Similar to names of ours, but not ours: the vendors' own libraries read them.
 _OF_OTHERS = frozenset(
     {
         "ANTHROPIC_API_URL",
@@ -137,7 +137,7 @@ def _lines_before(statement: str) -> int:
 
 
 def _meant(name: str, known: frozenset[str]) -> str | None:
-    """Return the setting that a name is a mistake for; None for a name of somebody else's, or one of `RELAY_*`.
+    """Return the setting that a name is a typing mistake for; None for an unrelated name, or one of `RELAY_*`.
 
     Those are refused in any case, by relay.settings.
     """

@@ -1,4 +1,4 @@
-"""Errors with a text that is made to be read, and what whoever asked over HTTP is told of one."""
+"""Errors whose text is for people, and their form in HTTP answers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STORE_FAILURES = (StoreFailed, DatabaseError)
 
 
 class OutboundRefused(RelayError):
-    """Why nothing was dialled or changed: `code` for programs, the text for whoever asked, with what to do.
+    """Why nothing was dialled or changed: `code` for programs, the text for the client, with what to do.
 
     The text holds no telephone number. `details` are facts for programs, such as each refusal of the gate.
     """

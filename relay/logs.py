@@ -137,7 +137,7 @@ def configure(level: int | str = logging.INFO, log_format: LogFormat = LogFormat
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # These log each request, with its query; a failing one is reported by whoever made it.
+    # These log each request with its query; a failing one is reported by its sender.
     for chatty in ("httpx2", "httpcore2", "hypercorn", "mcp", "anthropic", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
@@ -153,7 +153,7 @@ def _renderer(log_format: LogFormat) -> structlog.types.Processor:
         for key, value in event.items():
             if isinstance(value, str):
                 event[key] = _NO_CONTROL.sub(" ", value)
-        # The day is known to whoever watches.
+        # A person who watches knows the day.
         event["timestamp"] = str(event.get("timestamp", ""))[11:19]
         return f"{console(logger, method, event)}{steps}"
 

@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 # A carrier that sends a bad frame after each good one, for an hour, would fill the disk.
 LINES_PER_CALL = 5
 
-# From a fast answer on the same machine to the eight seconds after which nobody waits any more.
+# From a fast answer on the same machine to the default time limit of eight seconds.
 _LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 8, 10)
 _DURATION_BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1200, 3600)
 
@@ -75,7 +75,7 @@ class CallMeter:
         self._turns.labels(note.by, note.outcome).inc()
         if note.first_word is not None:
             self._first_word.labels(note.by).observe(note.first_word)
-        # Answered turns are what happens all day; they are counted above, and shown only to whoever asks for more.
+        # Answered turns are the normal case: counted above, and logged at debug level only.
         (log.debug if note.outcome == "answered" else log.info)(
             "turn_ended",
             call_sid=call.call_sid,

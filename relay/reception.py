@@ -1,12 +1,12 @@
-"""What the carrier says of calls, on its way to the registry and to the record.
+"""The reception: the carrier's reports of calls go to the registry and to the call's record.
 
     voice webhook ──register──▶ Calls.announce, record opened ──ticket──▶ TwiML
     call to be made ──expect──▶ Calls.expect ──placed──▶ Calls.name, record opened
     any webhook ──progressed──▶ Calls.name, Calls.end; record
 
-What a call is told is made here, of a webhook or an order, the agent and the settings. What was chosen for one call
-alone goes before what its agent has, and that before the settings; and it holds for the whole call, however often its
-line is lost or it comes back from a transfer.
+The `CallInfo` is made here, from a webhook or an order, the agent and the settings. A choice for one call takes
+precedence over its agent, and the agent over the settings; it holds for the whole call, however often its line is lost
+or it returns from a transfer.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from relay.store.call_journal import CallJournal
 class IncomingCall:
     """A call that the carrier asks about, as its signed webhook describes it.
 
-    `caller` and `called` are the numbers as the carrier names them; `attestation` is the letter with which the
-    caller's own carrier vouches for the number (A in full, B for the customer, C for the gateway) or empty;
-    `is_passed_on` says that it comes with a reservation: the call was diverted, or the verdict is somebody else's.
-    `idempotency_token` is the same for all repeats of one request, and empty where the carrier gave none. `attempt` is
-    0 for a call's first session; a session lost on the way is resumed as 1, 2 and so on, and so is one that comes back
-    from a transfer; then `greeting` is what the carrier shall say first, in place of the agent's own, and `note` says
-    what happened in between, for whoever answers. Of a call that `is_unheard` nothing was heard yet: its session begins
-    as the one before did.
+    `caller` and `called` are the numbers as the carrier names them; `attestation` is the letter with which the caller's
+    own carrier vouches for the number (A in full, B for the customer, C for the gateway) or empty; `is_passed_on` says
+    that it comes with a reservation: the call was diverted, or the verdict is another carrier's. `idempotency_token` is
+    the same for all repeats of one request, and empty where the carrier gave none. `attempt` is 0 for a call's first
+    session; a session lost on the way is resumed as 1, 2 and so on, and so is one that comes back from a transfer; then
+    `greeting` is what the carrier shall say first, in place of the agent's own, and `note` says what happened in
+    between, for the responder. Of a call that `is_unheard` nothing was heard yet: its session begins as the one before
+    did.
     """
 
     agent: Agent
@@ -57,13 +57,13 @@ class IncomingCall:
 
     @property
     def verified(self) -> bool:
-        """Whether the caller's carrier vouches in full for the number, and nobody stands between it and us."""
+        """Whether the caller's own carrier vouches in full for the number, and no other carrier is in between."""
         return self.attestation == "A" and not self.is_passed_on
 
 
 @attrs.frozen(kw_only=True)
 class Admission:
-    """The leave to connect a call: `ticket` is for its socket, once.
+    """The admission of a call: `ticket` is for its socket, once.
 
     The TwiML is made from `call_info` alone: its greeting, voice and language. `repeat` says that the same request was
     admitted before, with this ticket.
@@ -76,7 +76,7 @@ class Admission:
 
 @attrs.frozen(eq=False, kw_only=True)
 class Reception:
-    """Bring calls to the registry, and what the carrier says of them to their records.
+    """Admit calls, and report what the carrier says of them to the registry and their records.
 
     `policy_for` makes the policy of an agent's calls in a language.
     """
@@ -114,7 +114,7 @@ class Reception:
         return admission
 
     def expect(self, agent: Agent, info: CallInfo, *, seconds: float) -> str:
-        """Promise a place to a call that is about to be made, and return its ticket. Raises `CallRefused`.
+        """Reserve a place for a call that is about to be made, and return its ticket. Raises `CallRefused`.
 
         Its call SID is our order until the carrier has named it. It is expected for so many seconds, and for as long
         again once it is placed.
@@ -152,7 +152,7 @@ class Reception:
         )
 
     async def picked_up(self, agent_id: str, call_sid: str, callee: Callee) -> None:
-        """Pass on who picked up to the call and its record. Raises `StoreFailed`; the call knows by then."""
+        """Report who picked up to the call and its record. Raises `StoreFailed` after the call was notified."""
         self.calls.recognise(agent_id, call_sid, callee)
         await self.journal.note_picked_up(agent_id, call_sid, callee)
 
@@ -160,7 +160,7 @@ class Reception:
         return await self.journal.announce_call(info.call_sid, info.agent_id, info.direction, info.caller, info.called)
 
     def _incoming(self, call: IncomingCall, known: Call | None) -> CallInfo:
-        """Describe a call that the carrier announces; `known` is what the registry has of it."""
+        """Return the `CallInfo` of an announced call; `known` is the registry's."""
         agent = call.agent
         was_heard = known is not None and any(
             each.speaker is Speaker.CALLER and not each.is_note for each in known.transcript

@@ -3,8 +3,8 @@
     daemon ──announce──▶ relay.db.daemon (JSON, mode 0600: pid, url, secret …) ──find_daemon──▶ commands
        ◀──────────────── GET /operator/status, with the secret ────────────────────────────────────┘
 
-A file that a killed daemon left behind is recognised by asking: its process is gone, or nobody answers to its secret at
-its address. Testing the lock that a daemon holds on a SQLite database lost, because a daemon that starts at that moment
+A file that a killed daemon left behind is recognised by asking: its process is gone, or nothing at its address accepts
+its secret. Testing the lock that a daemon holds on a SQLite database lost, because a daemon that starts at that moment
 would take the test for another daemon.
 """
 

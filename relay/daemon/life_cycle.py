@@ -3,8 +3,8 @@
     one top nursery
     ├── signals                    the first drains, the second stops at once
     ├── database writer            relay.store
-    ├── presence, calls            supervisors: the grace of lost clients, tickets that nobody used
-    ├── transfers, reconciliation  supervisors: calls on their way to somebody else, calls that nobody wants any more
+    ├── presence, calls            supervisors: the grace of lost clients, unused tickets
+    ├── transfers, reconciliation  supervisors: transfers under way, calls whose order was cancelled
     ├── audio, retention           delete what has had its time
     ├── token watch                ends sessions of agents whose token was changed
     └── listener ── one task a connection
@@ -49,8 +49,8 @@ log = structlog.get_logger(__name__)
 
 # For the farewell to be heard (about six seconds) and the carrier to close.
 FAREWELL_SECONDS = 15.0
-# For the carrier to ask, when a call is over, what comes next. It asks at once, and a caller whose carrier finds nobody
-# hears of an error; but its last webhook may not be configured, and is not worth a longer stop.
+# For the carrier to ask, when a call is over, what comes next. It asks at once, and if the relay is gone the caller
+# hears an error; but its last webhook may not be configured, and is not worth a longer stop.
 LAST_WEBHOOK_SECONDS = 2.0
 # For messages to be stored of callers whose line was lost and who are not back. A database that does not answer within
 # it is down; what they said is held in it, and becomes messages at the next start.
@@ -75,7 +75,7 @@ async def serve(  # noqa: ASYNC128 - started in run
     """Run the daemon until SIGTERM or SIGINT; the started value is its URL. `warnings` about the settings are logged.
 
     Raises `RelayError` for what the operator can fix: a missing credential, a taken port, a broken database. On
-    cancellation live calls store what they owe, within their epilogue's time.
+    cancellation live calls store their unanswered utterances, within their epilogue's time.
     """
     logs.configure(settings.relay_log_level.upper(), logs.LogFormat(settings.relay_log_format))
     for warning in warnings:
@@ -169,8 +169,8 @@ async def _drain(relay: Relay) -> bool:
 
 @contextmanager
 def _receive_signals() -> Iterator[AsyncIterator[int]]:
-    # One that comes while the receiver is being closed is handed to whoever handled it before, so that has to be
-    # nobody: the process is at its end.
+    # A signal that comes while the receiver is being closed goes to the earlier handler, so that must ignore it: the
+    # process is about to end.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

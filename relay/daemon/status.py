@@ -1,4 +1,4 @@
-"""What the daemon says of itself: whether it can take calls, to anybody, and who is connected, to its operator."""
+"""The daemon's status: its readiness, which is public, and its connections, for the operator only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from relay.mcp.app import McpApp
 from relay.store.database import Database
 from relay.store.schema import timestamp
 
-# Less than whoever asks whether we are ready waits for the answer.
+# Less than a health check waits for the answer.
 DATABASE_CHECK_SECONDS = 2.0
 
 

@@ -53,7 +53,7 @@ async def _answering_machine(settings: Settings) -> AsyncIterator[Responder | No
         log.warning("no_answering_machine", why=why)
         yield None
         return
-    # Half of the start-up time and of the memory, and needed by nobody without a key.
+    # Half of the start-up time and of the memory, and not needed without a key.
     from relay.answering.claude import open_answering_machine  # noqa: PLC0415
 
     async with open_answering_machine(

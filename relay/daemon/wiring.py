@@ -61,7 +61,7 @@ from relay.twilio.webhooks import CarrierWebhooks
 
 # A lost EventSource comes back within a second or three; who has been away longer is away.
 RECONNECT_GRACE = 10.0
-# When a caller who still waits is told so again, in more words.
+# When a caller who still waits hears the longer filler.
 LONG_FILLER_SECONDS = 5.0
 
 

@@ -3,7 +3,7 @@
     tool, command ──number, kind, zone──▶ DiallingGate ──facts, in one transaction──▶ decide ──▶ Verdict
                                                └──when it may be dialled: counted before the transaction ends
 
-`numbers` reads a number and tells what it is, `calling_hours` when its callee may be called, `gate` decides; these are
-pure. `dial_check` fetches the facts and counts. `opt_out` hears "stop calling me".
-It is a tool for whoever answers for the calls, not legal advice.
+`numbers` parses a number, `calling_hours` knows when its callee may be called, `gate` decides; these are pure.
+`dial_check` fetches the facts and counts. `opt_out` detects "stop calling me". This is a tool for the operator who is
+responsible for the calls, not legal advice.
 """

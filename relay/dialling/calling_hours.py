@@ -1,8 +1,8 @@
-"""When people may be called: a window of the day by the clock on their own wall, whatever that clock does.
+"""Calling hours: a window of the day in the callee's local time, with correct daylight saving.
 
-The window is given in wall-clock time and the answer in points in time, so daylight saving is met head on: an hour that
-is skipped cannot be waited for, one that comes twice opens or closes the window twice. Everything is computed in UTC
-and looked at through a zone; adding hours to a local time would ignore the change between.
+The window is given in wall-clock time and the answer in points in time, so daylight saving is handled: an hour that is
+skipped cannot be waited for, one that comes twice opens or closes the window twice. Everything is computed in UTC and
+looked at through a zone; adding hours to a local time would ignore the change between.
 
 Zones come from the system's IANA database, or from the `tzdata` package on machines without. They are read once and
 never change, so they count as constants here, not as input.
@@ -22,7 +22,7 @@ import attrs
 _DAY_MINUTES = 24 * 60
 _DAY = timedelta(days=1)
 _WRITTEN = re.compile(r"(\d\d):([0-5]\d)\s*[-\u2013]\s*(\d\d):([0-5]\d)", re.ASCII)
-# Zones whose windows never meet within a week have none in common that anybody would wait for.
+# Zones whose windows do not overlap within a week have no common window worth waiting for.
 _HORIZON = timedelta(days=8)
 # What the database's directory holds beside the zones of the world: other forms of it, and this machine's own clock.
 _NO_PLACES = re.compile(r"posix/|right/|localtime$|posixrules$|Factory$")
@@ -36,8 +36,7 @@ _WEEKS = 30 * 52
 class CallingHours:
     """From `opens`, included, to `closes`, not included, in minutes after midnight. 0 to 1440 is the whole day.
 
-    Raises `ValueError` for a window that is empty or goes beyond midnight: calling people at night is not a matter of
-    how it is written.
+    Raises `ValueError` for a window that is empty or crosses midnight: a typing mistake must not allow calls at night.
     """
 
     opens: int = 8 * 60
@@ -61,7 +60,7 @@ class CallingHours:
 
     @property
     def is_all_day(self) -> bool:
-        """Whether there is no hour at which nobody may be called, so that zones do not matter."""
+        """Whether calls are allowed at all hours, so that zones do not matter."""
         return self.closes - self.opens == _DAY_MINUTES
 
     def cover(self, at: datetime, zone: ZoneInfo) -> bool:
@@ -90,7 +89,7 @@ class CallingHours:
             change = _change_of_clocks(zone, at, opening)
             if change is None:
                 return opening
-            # Until the clocks change the window stays closed; what the wall shows then may be inside already.
+            # Until the clocks change the window stays closed; the local time after the change may be inside already.
             at = change
         return at
 
@@ -128,7 +127,7 @@ def similar_zone(name: str) -> str | None:
     """Return the zone whose name is nearest to a name that is no zone."""
     wanted = name[:_LONGEST_NAME].replace(" ", "_").lower()
     known = _zones_by_lower_case()
-    # People name the city, and leave out the continent.
+    # People often write only the city, without the continent.
     by_city = [each for lower, each in sorted(known.items()) if lower == wanted or lower.endswith(f"/{wanted}")]
     near = by_city or [known[each] for each in difflib.get_close_matches(wanted, known, n=1, cutoff=0.75)]
     return near[0] if near else None

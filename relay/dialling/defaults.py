@@ -1,4 +1,4 @@
-"""What a call that we make is made with where neither the client nor its agent says otherwise."""
+"""The defaults of outbound calls, used where neither the client nor its agent says otherwise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from relay.errors import OutboundRefused
 # By the carrier's page on the Call resource.
 _LONGEST_CALL = 86_400
 
-# The relay ends a call in its own words; the carrier does so only where that failed.
+# The relay ends a call with a goodbye; the carrier's limit is only the fallback.
 _FAREWELL_SECONDS = 60
 
 

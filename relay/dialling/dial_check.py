@@ -1,4 +1,4 @@
-"""The one gate that every number passes before it is dialled, with its facts and its memory.
+"""The gate that every number passes before it is dialled, with its facts and its counters.
 
     check ──one transaction──▶ facts ─▶ decide ─▶ allowed: the dial is counted
                                               └▶ refused: nothing is changed
@@ -7,7 +7,7 @@ Fetching, deciding and counting are one transaction that holds the database's wr
 the last place at once only one gets it, in this process or in another. The decision is made in the database's thread:
 it is pure, takes less than a millisecond, and for numbers with many time zones would still be felt in the event loop.
 
-Whoever cannot get a verdict must not dial: errors of the database come out as they are.
+Without a verdict nothing may be dialled: database errors are raised unchanged.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class DiallingGate:
         telephone may have rung. Until then its place can be given back (`give_back`). Dial `Verdict.normalised`, not
         what was asked for.
 
-        Raises `StoreFailed`, or for a dry run `DatabaseError`: then do not dial. Cancelled once it waits for the disk,
-        the dial may be counted although nobody dials.
+        Raises `StoreFailed`, or for a dry run `DatabaseError`: then do not dial. If cancelled while it waits for the
+        disk, the dial may be counted although nothing is dialled.
         """
         dial = Dial(
             number=number, kind=DialKind(kind), agent_id=agent.agent_id, zone=zone, purpose=purpose, caller=caller
@@ -83,7 +83,7 @@ class DiallingGate:
         return verdict
 
     async def give_back(self, place: int) -> None:
-        """Count a dial no longer that came to nothing before the carrier was asked; `place` is of its verdict.
+        """Uncount a dial that failed before the carrier was asked; `place` is of its verdict.
 
         No-op where it is forgotten already. Raises `StoreFailed`; then it stays counted.
         """
@@ -109,8 +109,8 @@ class DiallingGate:
     async def stop_calling(self, number: str, *, agent_id: str | None, reason: str, added_by: str) -> bool:
         """Put a number on the do-not-call list of an agent, or (None) of all; False where it was there already.
 
-        It holds from the next `check` on, in every process. Raises `NumberError` for what is no number, such as the
-        caller id of somebody who withholds it, and `StoreFailed`.
+        It holds from the next `check` on, in every process. Raises `NumberError` for a text that is no number, such as
+        a withheld caller id, and `StoreFailed`.
         """
         number = normalise(number)
         listing = DoNotCallList(self.database, self.now)

@@ -4,8 +4,8 @@
     counted first: gate, counting ─▶ … what is paid for … ─▶ order: carrier
                                 └── given back where that fails ◀──┘
 
-Once the carrier was asked a dial stays counted whatever becomes of it. So the gate counts last of all, but for what has
-to be paid for: of thirty requests at once, each would be prepared before the limit turns most of them away.
+Once the carrier was asked, a dial stays counted whatever its outcome. So the gate counts as late as possible, except
+before work that costs money: of thirty requests at once, all would be paid for before the limit refuses most of them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from relay.twilio.rest_errors import CarrierRefused
 
 log = structlog.get_logger(__name__)
 
-# For a place to be given back, when whoever wanted the call is gone.
+# For uncounting a dial after its task was cancelled.
 _GIVING_BACK_SECONDS = 1.0
 
 
@@ -46,7 +46,10 @@ class Counted:
 
 @attrs.frozen(kw_only=True)
 class Dialler:
-    """Who dials for the others. `carrier` is None where the relay has no access to its REST API."""
+    """Passes the gate and orders calls from the carrier.
+
+    `carrier` is None if the relay has no access to its REST API.
+    """
 
     gate: DiallingGate
     carrier: CarrierCalls | None
@@ -85,7 +88,7 @@ class Dialler:
         try:
             await self.gate.give_back(place)
         except StoreFailed as error:
-            # One call less within the limit; why nothing was dialled counts for more.
+            # The limit then counts one call too many; the error that stopped the dial matters more.
             log.warning("dial_not_given_back", error=type(error).__name__)
 
     async def order(self, agent: Agent, kind: DialKind, order: PlaceCall, counted: Counted) -> PlacedCall:
@@ -111,8 +114,8 @@ class Dialler:
     ) -> PlacedCall:
         """Count the dial at the gate, and order the call from the carrier.
 
-        Raises `OutboundRefused` and what `explain` raises when no call was placed, and `CallOutcomeUnknown` when nobody
-        knows. Cancelled, what may have been placed is ended by the `Reconciliation`.
+        Raises `OutboundRefused` and what `explain` raises when no call was placed, and `CallOutcomeUnknown` if that is
+        not known. Cancelled, what may have been placed is ended by the `Reconciliation`.
         """
         if self.carrier is None:
             raise refusals.no_carrier()

@@ -2,12 +2,12 @@
 
     decide(Dial, Facts, GateRules, now) ──▶ Verdict: allowed, or all refusals in the order of `Rule`
 
-The same rules hold for calls, voice messages and the targets of transfers. Each is asked, even when an earlier one
-refuses: whoever fixes one thing should not learn of the next only by trying again. The order goes from what only
-another number fixes, over what the operator can lift, to what passes with time.
+The same rules hold for calls, voice messages and the targets of transfers. All are checked, even when an earlier one
+refuses, so that a client learns of all obstacles at once. The order goes from what only another number fixes, over what
+the operator can lift, to what passes with time.
 
-A rule that cannot be asked does not refuse: it is among `Verdict.unchecked`. That is only so when another rule has
-refused already (there is no number, or no zone), or when an operator explains a number for no agent in particular.
+A rule that cannot be checked does not refuse: it is listed in `Verdict.unchecked`. That is only so when another rule
+has refused already (there is no number, or no zone), or when an operator explains a number for no agent in particular.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _ANOTHER_NUMBER = "Another number of the same callee."
 def decide(dial: Dial, facts: Facts, rules: GateRules, now: datetime) -> Verdict:
     """Decide whether a number may be dialled at `now`, a time with a zone.
 
-    Never raises for what is in the dial, however hostile: that is what refusals are for.
+    Never raises for any content of the dial: bad input is refused.
     """
     number = read_number(dial.number)
     case = _Case(dial, facts, rules, now, number, _zones_of(dial, number))
@@ -141,11 +141,11 @@ _OF_AN_AGENT = frozenset(
 def _zones_of(dial: Dial, number: TelephoneNumber | None) -> tuple[ZoneInfo, ...]:
     """Return the zones whose clocks count: those that the number may belong to, as far as the client's word goes.
 
-    A zone that a client gives is chosen among them where it is one of them, and counts beside them where it is not: a
-    client's word must not open an hour at which the number's own zones are all asleep.
+    If a client gives one of them, only that one counts; a zone that is not among them counts in addition: a client must
+    not be able to allow an hour that all of the number's own zones forbid.
     """
     found = [] if number is None else [find_zone(name) for name in number.zones]
-    # One candidate that this machine's database does not know is as bad as none: its callee could be woken.
+    # If this machine's database lacks one candidate zone, the number counts as without zones: its hours are unknown.
     candidates = tuple(zone for zone in found if zone is not None) if all(found) else ()
     if dial.zone is None:
         return candidates
@@ -308,7 +308,7 @@ def _quiet_hours(case: _Case) -> _Objection | None:
         if opening is None
         else f"Waiting until {instant(opening)}."
     )
-    # A toll-free or mobile number may belong to zones that are half a day apart; whoever knows better may say so.
+    # A toll-free or mobile number may belong to zones that are half a day apart; a client that knows may name one.
     known = "" if len(case.zones) == 1 else " Or giving the time zone of the place where the callee is, if it is known."
     doubted = (
         " The number does not belong to the given time zone, so the clocks of both count."
@@ -387,7 +387,7 @@ _QUESTIONS: Mapping[Rule, Callable[[_Case], _Objection | None]] = {
 
 def _free_at(dials: Iterable[datetime], limit: int, window: timedelta, now: datetime) -> datetime | None:
     """Return when a place is free among the last `limit` dials, given newest first; None if one is free now."""
-    # A dial of the future was made before the clock was set back. Within a window it counts, beyond it would block for
+    # A dial in the future was made before the clock was set back. It counts within a window; beyond, it would block for
     # as long as the clock was wrong.
     counted = [each for each in dials if abs(now - each) < window]
     return counted[limit - 1] + window if 0 < limit <= len(counted) else None

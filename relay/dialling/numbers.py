@@ -1,8 +1,8 @@
-"""What a telephone number is: its one written form, its regions and time zones, and whether it must not be dialled.
+"""Telephone numbers: the normal form, regions, time zones, and emergency numbers.
 
 All of it comes from libphonenumber's metadata, through the `phonenumbers` package, which knows ranges of numbers and no
 subscribers: a range that it does not know is "unassigned" here, though a carrier may have opened it last week.
-Emergency numbers are looked for beyond what can be read as a number: nobody may be sent there by a slip of form.
+Emergency numbers are detected even in texts that are no valid number, so that no spelling of one is dialled.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ REGIONS = frozenset(phonenumbers.SUPPORTED_REGIONS) | {NO_COUNTRY}
 
 
 class NumberError(RelayError):
-    """A text is not a telephone number in E.164 form."""
+    """The text is not a telephone number in E.164 form."""
 
 
 @attrs.frozen(kw_only=True)
 class TelephoneNumber:
-    """A possible number. `regions` and `zones` are all that it may belong to; `zones` is empty where nobody knows.
+    """A possible number. `regions` and `zones` are all that it may belong to; `zones` is empty if they are not known.
 
     A range that the metadata does not know has the regions that its leading digits point to, or else the main one of
     its country code, and all zones of the country code or area code.
@@ -93,7 +93,7 @@ def number_in(address: str) -> str | None:
 def names_an_emergency(text: str) -> bool:
     """Return whether a text, number or not, is an emergency number: "911", "112", "+911", "+1 911", "+49 30 112".
 
-    A short form is one if it is so anywhere in the world: whoever writes it may be anywhere.
+    A short form counts if it is an emergency number anywhere in the world, because the country is not known.
     """
     digits = phonenumbers.normalize_digits_only(_visible(text[:_LONGEST_TEXT]))
     if len(digits) <= _SHORT_FORM and any(
@@ -132,8 +132,8 @@ def _parse(text: str) -> PhoneNumber | None:
     # `is_possible_number` would also take what can only be dialled locally, such as +1 555 1234.
     possible = phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE
     e164 = _e164(number)
-    # Of several zeros after a country code the library strips one, as a trunk prefix: the form that comes out would be
-    # read as yet another number. Nobody has such a one.
+    # Of several zeros after a country code the library strips one, as a trunk prefix: the result would then be parsed
+    # as a different number. No subscriber has such a number.
     again = _parsed(e164)
     stays = again is not None and _e164(again) == e164
     return number if possible and stays and len(e164) <= _LONGEST_NUMBER + 1 else None
@@ -166,7 +166,7 @@ def _regions(number: PhoneNumber) -> tuple[str, ...]:
         return (region,)
     candidates = _regions_of_code(number)
     national = phonenumbers.national_significant_number(number)
-    # +1 876 is Jamaica whether or not the rest is assigned; +1 555 is nobody's, and counted to the main region, the
+    # +1 876 is Jamaica whether or not the rest is assigned; +1 555 is not assigned, and counts as the main region, the
     # first. All of the country code's regions would be safer, but then no list with the United States allowed +1 555.
     pointed = tuple(each for each in candidates if _leads_to(each, national))
     return pointed or candidates[:1]

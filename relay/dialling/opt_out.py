@@ -1,13 +1,13 @@
-"""Hear "stop calling me": whether a party asks not to be called again.
+"""Detect "stop calling me" in an utterance.
 
     utterance ─▶ sentences ─▶ words: folded, spelled alike, without fillers ─▶ cheap look ─▶ opt-out or remark?
 
 The rules are data, `[opt_outs]` in a language's file (`relay/speech/locales/en.toml` and its like), in a notation that
-`opt_out_rules` explains. They know the plain ways of saying it and no hints, because a number goes onto the list at
-once. What is missed is still in the utterance that the client gets, and a client can put the number on the list too.
-`scripts/opt_outs.py` measures how much is heard of sets of sentences that were written before the rules.
+`opt_out_rules` explains. They match plain requests only, no hints, because a number goes onto the list at once. The
+client still gets every utterance, and can put the number on the list itself. `scripts/opt_outs.py` measures how much is
+heard of sets of sentences that were written before the rules.
 
-A language model would understand more, but this must work when none answers, within a millisecond, and alike each time.
+A language model would understand more, but this must work without one, within a millisecond, and deterministically.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from functools import cache, partial
 from relay.dialling.opt_out_rules import Rules, load_rules
 
 MAX_CHARACTERS = 16_384
-"""How much of an utterance is listened to, from its end: a quarter of an hour of speech, where a minute is long."""
+"""How many characters of an utterance are examined, from its end: about a quarter of an hour of speech."""
 
 
 def spoken_opt_out(text: str, language: str) -> bool:

@@ -1,4 +1,4 @@
-"""Wishes not to be called again: sent by a client, or said by somebody on a call."""
+"""Requests not to be called again: sent by a client, or said by a party on a call."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BY_CALLER = "caller"
 
 @attrs.frozen(kw_only=True)
 class OptOutRequests:
-    """What clients ask for."""
+    """Requests of clients."""
 
     gate: DiallingGate
     calls: Calls
@@ -69,15 +69,15 @@ class OptOutRequests:
 
 @attrs.frozen
 class HeardOptOuts:
-    """What people say on calls. For the call session, which knows it when it hears it."""
+    """Opt-outs that were said on calls; implements `actors.ports.OptOuts`."""
 
     gate: DiallingGate
 
     async def stop_calling(self, call: CallInfo) -> None:
         """Put the other party of a call on the agent's do-not-call list. Idempotent. Raises `StoreFailed`.
 
-        An opt-out is stored at once, even where the number may be forged; the entry says so then, for an operator who
-        wonders. Who withholds the number, or has an address without one, cannot be called: that is logged and no error.
+        An opt-out is stored at once, even where the number may be forged; the entry then says so, for the operator. A
+        party with a withheld number, or an address without one, cannot be called: that is logged and no error.
         """
         is_certain = call.verified or call.direction is Direction.OUTBOUND
         try:
@@ -92,6 +92,6 @@ class HeardOptOuts:
 
 
 def number_of_other_party(call: CallInfo | CallRecord) -> str:
-    """Return the number of whoever the agent talks to in a call; what the carrier says where that holds none."""
+    """Return the number of the other party of a call; the carrier's text if that holds no number."""
     party = call.caller if call.direction is Direction.INBOUND else call.called
     return number_in(party) or party

@@ -1,6 +1,6 @@
 """The rules by which one language's opt-outs are heard: `[opt_outs]` of `relay/speech/locales/<language>.toml`.
 
-They are for somebody who speaks the language. Phrases are written one a line, as one would write them: case, accents
+They are written by a speaker of the language. Phrases stand one a line, in normal spelling: case, accents
 and apostrophes do not matter. `(a|b)` is one of them, `[a|b]` one of them or nothing, `*` one word whatever it is, and
 within a word any rest of it. `?` is a question mark. A word in capitals stands for the words of that name in
 `[opt_outs.names]`.

@@ -1,10 +1,10 @@
-"""Calls that nobody wants any more: whoever asked for them was cancelled while the carrier was being asked.
+"""Orphaned calls: the task that ordered them was cancelled while the carrier was being asked.
 
     CarrierCalls.create, cancelled ──UnclaimedCall──▶ on_unclaimed ─▶ run ─▶ hang_up
                                                                        └─ no call sid: find_recent, then hang_up
 
-Such a call would ring, and whoever answers would hear nobody. It is the only work here: a call whose placing was not
-cancelled is somebody's, and is left alone even where nobody knows whether it exists.
+Such a call would ring, and the callee would hear silence. Only these are ended: a call whose placing was not cancelled
+has an owner, and is left alone even if it is not known whether it exists.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Reconciliation:
     )
 
     def claim(self, call_sid: str) -> None:
-        """Remember that a call is wanted, so that it is not taken for an unclaimed one."""
+        """Record that a call has an owner, so that it is not taken for an unclaimed one."""
         self._claimed[call_sid] = None
         if len(self._claimed) > _CLAIMS:
             self._claimed.popitem(last=False)
@@ -91,7 +91,7 @@ class Reconciliation:
         return None
 
     def _unclaimed(self, recent: Sequence[CallState]) -> str | None:
-        """Choose among the calls between the two numbers, newest first, the first that was placed for nobody.
+        """Choose among the calls between the two numbers, newest first, the first that no request was answered with.
 
         The carrier does not say which of our requests a call comes from, so this goes by what it is not: a call whose
         request was answered. It errs where another call, from the same number to the same telephone, was asked for in

@@ -1,4 +1,4 @@
-"""Conversations that we begin: a call is announced at the reception, ordered from the carrier, and named when it is.
+"""Outbound conversations: a call is expected at the reception, ordered from the carrier, and named when it has a SID.
 
     request ─▶ gate, dry ─▶ expect ─▶ TwiML with the ticket ─▶ gate, counting ─▶ carrier ─▶ placed
                             └──────── withdraw ◀── refused, or cancelled ──────┘
@@ -43,7 +43,7 @@ _EXPECTED_SECONDS = 120.0
 
 @attrs.frozen(kw_only=True)
 class Conversations:
-    """Calls that an agent makes in order to talk."""
+    """Outbound calls with a conversation."""
 
     dialler: Dialler
     reception: Reception
@@ -52,7 +52,7 @@ class Conversations:
     now: Callable[[], datetime] = utc_now
 
     async def make_call(self, agent: Agent, request: CallRequest) -> dict[str, Any]:
-        """Place a call and return its `callSid`, `status`, `to` and `from`, before anybody has answered.
+        """Place a call and return its `callSid`, `status`, `to` and `from`, before the callee has answered.
 
         A dry run returns the gate's verdict instead. Raises `OutboundRefused` and one of `STORE_FAILURES`; with the
         code `outcome_unknown` the telephone may ring all the same. Cancelled, the call is taken back as far as it got.
@@ -88,7 +88,7 @@ class Conversations:
         return {"callSid": placed.sid, "status": placed.status, "to": call.called, "from": call.caller}
 
     async def _prepared(self, agent: Agent, request: CallRequest) -> CallInfo:
-        """Return what the call is told, under an order of ours until the carrier has named it."""
+        """Return the `CallInfo`, under an order of ours until the carrier has given a SID."""
         defaults = self.defaults
         caller, language = defaults.caller_of(agent), defaults.language_of(agent, request.language)
         return CallInfo(
@@ -115,7 +115,7 @@ class Conversations:
             ticket=ticket,
             language=call.language,
             voice=call.voice,
-            # Before a person is known to have answered nothing of it may be heard; then the relay says it itself.
+            # The greeting must not be heard before a person is known to have answered; then the relay speaks it itself.
             greeting="" if call.screened else call.greeting,
             opening=locale_for(call.language).disclosure.on_behalf_of(agent.name or "") if agent.discloses else "",
         )
@@ -128,6 +128,6 @@ class Conversations:
             status_callback=self.urls.call_status(agent_id, call.call_sid),
             ring_seconds=ring_seconds,
             time_limit=self.defaults.time_limit,
-            # Always, so that the client learns whom it talks to; it costs the callee nothing, being done beside.
+            # Always, so that the client learns who picked up; the callee does not notice it.
             detect_machine=self.urls.answered_by(agent_id),
         )

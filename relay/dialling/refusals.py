@@ -1,4 +1,4 @@
-"""Why nothing was dialled, in words that whoever asked can act on: an `OutboundRefused` for each way to be refused."""
+"""The refusals of a dial: an `OutboundRefused` for each reason, with a text that a client can act on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def by_gate(verdict: Verdict) -> OutboundRefused:
 
 
 def not_admitted(refusal: CallRefused) -> OutboundRefused:
-    """Return the refusal of a call for which there is no place."""
+    """Return the refusal of a call because all places are taken."""
     return OutboundRefused(refusal.code, f"Nothing was dialled: {refusal}. Try again later.")
 
 

@@ -1,6 +1,6 @@
-"""What a client asks for that dials a number: a conversation, a spoken message, a caller passed on.
+"""The requests of a client that dial a number: a conversation, a voice message, a transfer.
 
-The tools check what a client wrote and say what is wrong with it; here what makes no sense cannot be built.
+The tools check a client's input and explain what is wrong; here invalid values raise when they are built.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class DialRequest:
 class CallRequest(DialRequest):
     """A call that a client wants to make.
 
-    `wait_for_human` keeps the greeting back until a person is known to have answered. `for_voicemail` is what is said
-    to a machine with `LEAVE_MESSAGE`, and there only.
+    `wait_for_human` keeps the greeting back until a person is known to have answered. `for_voicemail` is said to a
+    voicemail, with `LEAVE_MESSAGE` only.
     """
 
     greeting: str | None = attrs.field(default=None, repr=False)
@@ -59,7 +59,7 @@ class VoiceMessageRequest(DialRequest):
 
 @attrs.frozen(kw_only=True)
 class TransferRequest(DialRequest):
-    """A live call that a client wants to pass on to a person at the number `to`.
+    """A live call that a client transfers to a person at the number `to`.
 
     `announcement` is said to the caller first; `confirm` lets the callee press 1 before the two are connected.
     """

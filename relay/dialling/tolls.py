@@ -1,10 +1,10 @@
-"""Which numbers cost more than a call does, or pay whoever is called: those that toll fraud dials.
+"""Numbers that cost more than an ordinary call, or that pay the callee: the targets of toll fraud.
 
     parsed number ──toll_of──▶ premium │ directory │ personal │ satellite │ None: an ordinary number
 
 libphonenumber knows most of them by type, but only those that are assigned. The switches on the way to a number go by
 its first digits and drop those that are too many, so a premium number with a digit appended rings the same telephone:
-of a number that nobody is known to have, every beginning is looked at. What the library has under other types, or
+of an unassigned number, every prefix is checked. What the library has under other types, or
 leaves out, stands in the two tables here. Sources: the national numbering plans, as ITU-T lists them by country code
 (https://www.itu.int/oth/T0202.aspx), and the list of assigned country codes (annex to E.164).
 """
@@ -27,7 +27,7 @@ class Toll(StrEnum):
     SATELLITE = "satellite"
 
 
-# Sold as 0900, 1-900, 0180, 084 and such: whoever is called gets a share of what the caller pays.
+# Sold as 0900, 1-900, 0180, 084 and such: the callee gets a share of what the caller pays.
 _BY_TYPE = {
     PhoneNumberType.PREMIUM_RATE: Toll.PREMIUM,
     PhoneNumberType.SHARED_COST: Toll.PREMIUM,

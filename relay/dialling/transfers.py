@@ -1,14 +1,14 @@
-"""Passing a caller on to a person, and taking the caller back when nobody could be reached.
+"""Transfers: connect a caller to a person, and take the caller back if the callee does not answer.
 
     transfer_call ─▶ gate ─▶ Calls.transferring: the session ends ─▶ hand_off: <Say>, <Dial> ─▶ dialled
                                                                                                   └▶ a note to come back
 
-How far a transfer is stands on its call (`actors.transfer`); here is what performs it. A transfer mostly comes to its
-end by its webhooks alone; one task each is there for those that do not: a session that hangs, a lost line, a caller who
-hangs up while it rings. It sleeps until something changes or the transfer's deadline passes.
+The state of a transfer is on its call (`actors.transfer`); this module performs it. Most transfers are finished by
+their webhooks; each has one task for the cases that are not: a session that hangs, a lost line, a caller who hangs up
+while it rings. It sleeps until something changes or the transfer's deadline passes.
 
-The order travels with the call as its handoff data, so that the webhooks of a transfer are understood by a daemon that
-was started meanwhile; its record says the rest.
+The order travels with the call as its handoff data, so that a daemon that was restarted meanwhile understands the
+webhooks of a transfer; the rest is in the call's record.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ _CALL_IS_OVER = frozenset({"call_over", "unknown_call"})
 class Transfers:
     """The transfers of all calls; implements `relay.twilio.ports.Transfers`. One instance, with one task in `run`.
 
-    `carrier` is None where the relay has no access to its REST API: then a call whose line is lost cannot be passed on.
+    `carrier` is None where the relay has no access to its REST API: then a call whose line is lost cannot be
+    transferred.
     """
 
     calls: Calls
@@ -168,7 +169,7 @@ class Transfers:
     async def dialled(self, agent_id: str, call_sid: str, outcome: TransferOutcome, error: str = "") -> str | None:
         """Record how a transfer went, and return the note with which the caller comes back, or None.
 
-        The same for a webhook that is repeated. A database that cannot be used keeps nobody waiting: it is logged.
+        The same for a webhook that is repeated. A database error is only logged, so that the caller does not wait.
         """
         transfer = self._transfer(agent_id, call_sid)
         if transfer is not None:
@@ -186,7 +187,7 @@ class Transfers:
         return None if call is None else call.transfer
 
     async def _on_record(self, agent_id: str, call_sid: str) -> CallRecord | None:
-        """Return the record of a call that another run of the daemon, or nobody, passed on."""
+        """Return the record of a call whose transfer is not known in this run of the daemon."""
         try:
             record = await self.journal.get(call_sid)
         except STORE_FAILURES as error:
@@ -197,7 +198,7 @@ class Transfers:
     # ── seeing one through ──────────────────────────────────────────────────────────────────────────────────────────
 
     def on_call_news(self, news: CallEnded | TransferMoved) -> None:
-        """Pass on to the transfer of a call, if there is one, what happened to the call. Never waits."""
+        """Report an event of a call to its transfer, if there is one. Never waits."""
         transfer = self._transfer(news.agent_id, news.call_sid)
         if transfer is None:
             return

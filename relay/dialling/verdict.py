@@ -1,4 +1,4 @@
-"""The values of the gate: what is asked of it, what it knows, what it goes by, and what it answers. Pure and frozen."""
+"""The values of the gate: request, facts, rules and verdict. Pure and frozen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from relay.dialling.numbers import NO_COUNTRY, REGIONS
 
 
 class DialKind(StrEnum):
-    """What a number is dialled for."""
+    """The purpose of a dial."""
 
     CALL = "call"
     VOICE_MESSAGE = "voice_message"
@@ -23,7 +23,7 @@ class DialKind(StrEnum):
 
 
 class Rule(StrEnum):
-    """What can refuse a number, in the order in which refusals are listed."""
+    """The rules that can refuse a number, in the order in which refusals are listed."""
 
     EMERGENCY_NUMBER = "emergency_number"
     NUMBER_INVALID = "number_invalid"
@@ -63,7 +63,7 @@ class Dial:
 
 @attrs.frozen(kw_only=True)
 class CallTime:
-    """How long a call of an agent's lasted that somebody pays for, or has lasted so far, in seconds."""
+    """The duration of a paid call of an agent, so far or in all, in seconds."""
 
     begun_at: datetime
     seconds: float
@@ -115,7 +115,7 @@ def _known(_rules: object, _attribute: object, codes: frozenset[str]) -> None:
 
 @attrs.frozen(kw_only=True)
 class GateRules:
-    """The knobs of the gate. A limit of 0 is none.
+    """The settings of the gate. A limit of 0 means no limit.
 
     `countries` are regions of ISO 3166-1, `001` for numbers that belong to no country, or `ALL_COUNTRIES`; empty means
     those of the number that a call comes from. Satellites are only called where `001` is named. Days and
@@ -187,7 +187,7 @@ class Verdict:
 
 
 def instant(at: datetime) -> str:
-    """Write a point in time to the second, rounded up: at that time it must be true."""
+    """Format a point in time to the second, rounded up: the dial must be allowed at that time."""
     whole = at.astimezone(UTC)
     if whole.microsecond:
         whole = whole.replace(microsecond=0) + timedelta(seconds=1)

@@ -1,9 +1,9 @@
-"""Voice messages: a text becomes audio, and a call plays it to whoever answers.
+"""Voice messages: a text becomes audio, and a call plays it to the callee.
 
     text ─▶ gate, counting ─▶ speech engine ─▶ audio under an unguessable name ─▶ carrier ─▶ record
                  └── given back where that fails    └── expired at once where no call was placed
 
-Everything that can fail is done before a telephone rings: a callee who hears nothing has been called for nothing. The
+Everything that can fail is done before a telephone rings, so that no callee hears silence. The
 gate counts first, because speech may cost money: of many requests at once only those are spoken that may be dialled.
 """
 
@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 
 # How long a call may wait for its turn, here and at the carrier, before it rings; audio is kept for longer anyway.
 _QUEUE_SECONDS = 300.0
-# For a file's time to be changed, when whoever wanted the message is gone.
+# For changing a file's expiry after the task was cancelled.
 _CLEARING_SECONDS = 1.0
 
 
@@ -63,7 +63,7 @@ class _Speech:
 
 @attrs.frozen(kw_only=True)
 class VoiceMessages:
-    """Messages that an agent has spoken to whoever answers. `engine` is None where the carrier speaks."""
+    """Calls that speak a text to the callee. `engine` is None if the carrier speaks."""
 
     dialler: Dialler
     journal: CallJournal

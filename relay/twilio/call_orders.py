@@ -25,10 +25,10 @@ _URL = matches_re(r"https?://\S+")
 class PlaceCall:
     """A call to be placed. Numbers are E.164; an order that the carrier could only refuse cannot be built.
 
-    `twiml` is what happens once somebody answers. `status_callback` is told of every event in `STATUS_EVENTS`. After
-    `ring_seconds` (the carrier adds up to 5) nobody answers, and `time_limit` seconds end the call whatever happens.
-    `detect_machine` is the URL that is told whether a person or a machine answered, about four seconds into the call
-    and beside whatever goes on in it; None asks for no detection.
+    `twiml` is executed once the callee answers. `status_callback` gets every event in `STATUS_EVENTS`. After
+    `ring_seconds` (the carrier adds up to 5) the call counts as not answered, and `time_limit` seconds end it in any
+    case. `detect_machine` is the URL that learns whether a person or a machine answered, about four seconds into the
+    call, while the call goes on; None asks for no detection.
     """
 
     to: str = attrs.field(repr=False, validator=matches_re(E164))
@@ -42,7 +42,7 @@ class PlaceCall:
 
 @attrs.frozen
 class PlacedCall:
-    """A call that the carrier has taken on. `waited` is how many seconds it stood in our queue before."""
+    """A call that the carrier has taken on. `waited` is the time in our queue, in seconds."""
 
     sid: str
     status: str
@@ -51,7 +51,7 @@ class PlacedCall:
 
 @attrs.frozen(kw_only=True)
 class UnclaimedCall:
-    """A call that was being placed when whoever wanted it was cancelled.
+    """A call that was being placed when the task that ordered it was cancelled.
 
     `placed` is None where the carrier did not answer either: then `request` and `since` (UTC) are what to look for.
     """

@@ -1,4 +1,4 @@
-"""How a call is connected to the voice socket, whichever webhook asks: a ticket and the TwiML with it, or an apology.
+"""Connects a call to the voice socket, for every webhook that asks: a ticket and its TwiML, or an apology.
 
 The sessions of a call are numbered from 0 (`attempt`), and how many of them broke (`lost`) is counted apart: a call
 that comes back from a transfer is connected anew, and nothing was lost. Both numbers travel in the query of the
@@ -40,7 +40,7 @@ class Connections:
     def asked(cls) -> Connections:
         """Read the numbers from the query of the current request.
 
-        An address without `lost` is of a version that knew no transfers: there every further attempt followed a loss.
+        An address without `lost` is from a version without transfers: there every further attempt followed a loss.
         """
         attempt = max(0, request.args.get("attempt", 0, type=int))
         lost = max(0, request.args.get("lost", attempt, type=int))
@@ -95,15 +95,15 @@ class Connector:
         )
 
     def apology(self, agent: Agent, status: int = 200) -> Answer:
-        """Order the carrier to say that nobody can be reached, and to hang up."""
+        """Return TwiML that says that the agent cannot be reached, and hangs up."""
         return twiml_answer(twiml.apology(self.phrases_of(agent).busy, self.language_of(agent)), status)
 
     def plain_apology(self, status: int) -> Answer:
-        """Order the same where it is not known whose call it is."""
+        """Return the same TwiML if the agent of the call is not known."""
         return twiml_answer(twiml.apology(self.phrases(self.default_language).busy, self.default_language), status)
 
     def phrases_of(self, agent: Agent) -> CarrierPhrases:
-        """Return what the carrier says for this agent."""
+        """Return the sentences that the carrier speaks for this agent."""
         return self.phrases(self.language_of(agent))
 
     def language_of(self, agent: Agent) -> str:

@@ -1,4 +1,4 @@
-"""What the carrier's webhooks carry: signed forms, and what their fields say, as values of ours.
+"""The forms of the carrier's webhooks: their signature, and their fields as values of ours.
 
     request ──signature, encoding──▶ form ──▶ IncomingCall │ CallProgress │ TransferOutcome │ Callee
 
@@ -37,7 +37,7 @@ Form: TypeAlias = MultiDict[str, str]
 # The carrier adds fields without notice; some forty are known.
 _MAX_FIELDS = 256
 _ORDER = re.compile(r"[A-Za-z0-9_-]{16,64}")
-# Told with more words where the call was diverted on its way, or the verdict is another carrier's.
+# It has more words if the call was diverted, or if the verdict is another carrier's.
 _ATTESTATION = re.compile(r"TN-Validation-Passed-(?P<level>[ABC])(?P<more>-[A-Za-z0-9-]{1,64})?")
 _ERROR = re.compile(r"[A-Za-z0-9_]{1,32}")
 _SECONDS = re.compile(r"[0-9]{1,7}")
@@ -52,7 +52,7 @@ _DIAL_STATUSES = frozenset({"completed", "answered", "busy", "no-answer", "faile
 async def signed_form(checker: SignatureChecker) -> Form:
     """Read the form of the current request and check who sent it. Raises the HTTP errors 400, 403, 408 and 413."""
     if "X-Twilio-Signature" not in request.headers:
-        raise Forbidden  # before the body is read: a stranger's bytes are not worth waiting for
+        raise Forbidden  # before the body is read: do not wait for the bytes of an unverified sender
     body = await request.get_data(cache=False, as_text=False, parse_form_data=False)
     try:
         pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
@@ -116,7 +116,7 @@ def call_progress(form: Form) -> CallProgress | None:
 
 
 def dial_status(form: Form) -> str:
-    """Return the carrier's word for the end of a `<Dial>`; one that is not known counts as a failure."""
+    """Return the `DialCallStatus`; an unknown one counts as `failed`."""
     status = form.get("DialCallStatus", "")
     return status if status in _DIAL_STATUSES else "failed"
 
@@ -124,8 +124,8 @@ def dial_status(form: Form) -> str:
 def is_bridged(form: Form, *, confirm: bool) -> bool:
     """Return whether a `<Dial>` connected the two.
 
-    Where `DialBridged` is missing, a completed leg with a duration was connected. Not so one that was to press a key:
-    its whisper lasts, too, whether or not the key was pressed.
+    Where `DialBridged` is missing, a completed leg with a duration was connected. A leg with a whisper was not: the
+    whisper has a duration too, whether or not the key was pressed.
     """
     duration = form.get("DialCallDuration", "")
     is_completed = not confirm and form.get("DialCallStatus") == "completed"

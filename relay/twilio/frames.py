@@ -6,7 +6,7 @@
 Reading is tolerant where the carrier is known to vary: keys it adds without notice, optional keys it leaves out, null
 for an empty string, a number where older pages show a string and the other way round; a field that nothing depends on
 and that is not of its form counts as left out; a type that it has added since is `FrameUnknown`. Everything else is
-`FrameRejected`, a value like any other: the reader of a socket has nobody to raise to. Parsing and typing are one pass
+`FrameRejected`, a value and not an exception: the reader must go on after a bad frame. Parsing and typing are one pass
 of pydantic's Rust parser, which bounds the nesting and knows lone surrogates and infinities; `json.loads` and checks by
 hand lost, because each of those needs remembering there.
 
@@ -45,7 +45,7 @@ from relay.twilio.call_sids import CALL_SID_PATTERN
 # The carrier names no limit. Its longest frames repeat a piece of our own speech or a minute of the caller's: some kB.
 MAX_FRAME_CHARACTERS = 65_536
 
-# What a frame is nothing without: whose call it is, what was said, whether that is all of it, which key was pressed.
+# The fields without which a frame is useless: the call, the text, whether it is final, the key.
 _NEEDED = frozenset({"type", "callSid", "voicePrompt", "last", "digit"})
 # What may be logged of a type that is not known.
 _TYPE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
@@ -56,8 +56,8 @@ class Setup:
     """The first frame: which call this socket carries.
 
     Strings are empty where the carrier left them out, which it may do with all but `call_sid`. `caller` and `called`
-    are its `from` and `to`; `direction` and `call_type` stay in its words. Nothing here is proven until the ticket in
-    `custom_parameters` is.
+    are its `from` and `to`; `direction` and `call_type` stay in its words. Nothing here is trusted until the ticket in
+    `custom_parameters` is verified.
     """
 
     call_sid: str
@@ -197,7 +197,7 @@ class _PromptFrame(_Frame):
     type: Literal["prompt"]
     voice_prompt: _Text
     lang: _Text = ""
-    # Older pages of the carrier show prompts without `last`; a prompt that may be the last word is treated as it.
+    # Older pages of the carrier show prompts without `last`; such a prompt counts as final.
     last: Annotated[bool, _none_as(True)] = True
 
     def event(self) -> UtteranceHeard | PartialPromptHeard:
@@ -232,7 +232,7 @@ class _ErrorFrame(_Frame):
 class _InfoFrame(_Frame):
     type: Literal["info"]
     name: _Text = ""
-    # A name that is not known yet may carry anything, and must not count as a bad frame for it.
+    # An unknown name may have any fields, and does not count as a bad frame.
     value: Annotated[_Text | Any, Field(union_mode="left_to_right")] = ""
 
     def event(self) -> PhoneEvent:

@@ -1,9 +1,9 @@
-"""What goes with an ended session to the carrier and comes back with its next webhook: whom to connect the caller to.
+"""The handoff data of a transfer: sent with the end of a session, and returned by the carrier's next webhook.
 
     TransferOrder ──encode──▶ `end` frame ──▶ carrier ──signed webhook──▶ read ──▶ TransferOrder, or None
 
-It comes back signed by the carrier, so nobody has tampered with it; but it may have been written by another version of
-the relay, or been cut short on its way. So it is checked like anything else that comes from outside.
+It comes back signed by the carrier, so it is authentic; but another version of the relay may have written it, or it may
+have been truncated. So it is validated like all input.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def encode_handoff_data(order: TransferOrder) -> str:
 
 
 def read_handoff_data(text: str, *, call_sid: str) -> TransferOrder | None:
-    """Read what came back; None, and a line in the log, for what is no transfer. An empty text says nothing of one."""
+    """Read the returned text; None, and a log line, if it is no transfer. An empty text is not logged."""
     if not text:
         return None
     try:

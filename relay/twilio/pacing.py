@@ -1,8 +1,8 @@
-"""A place in the queue: so many starts a second, in the order in which they were asked for.
+"""Pacing of outbound calls: so many starts a second, first come, first served.
 
-The carrier starts one outbound call a second by default and queues the rest in silence, up to a day. Whoever waits here
-instead knows that he waits, can give up, and is then not called hours later. Source: the vendor's help article on
-how fast calls can be placed.
+The carrier starts one outbound call a second by default and queues the rest in silence, up to a day. A task that waits
+here instead can be cancelled, so that no call is placed hours later. Source: the vendor's help article on how fast
+calls can be placed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Pacer:
 
     per_second: float = attrs.field(validator=gt(0))
     _free_at: float = attrs.field(default=0.0, init=False)
-    # Trio's lock is fair, so the queue is the lock's; reserving times instead would waste those of whoever gave up.
+    # Trio's lock is fair, so the lock is the queue; reserving times instead would waste those of cancelled tasks.
     _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     async def wait_turn(self) -> float:

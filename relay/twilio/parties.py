@@ -1,7 +1,7 @@
-"""Who is on either side of a call, as the carrier names them in `From` and `To`.
+"""The parties of a call, as the carrier names them in `From` and `To`.
 
 A caller who withholds the number comes under a word, or under the digits that the word has on a telephone's keys:
-`anonymous` and `+266696687` are one. Neither is a number, and nobody may be called back there.
+`anonymous` and `+266696687` are one. Neither is a number that can be called back.
 
 Source: the carrier's help page on anonymous and unknown callers; RFC 3323, 4.1.1.3, for `anonymous.invalid`.
 """

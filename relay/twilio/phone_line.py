@@ -1,9 +1,9 @@
-"""A WebSocket of the web server as the line to a caller.
+"""The line to a caller over an accepted WebSocket of the web server.
 
     ASGI receive() ──▶ frames.parse ──▶ PhoneEvent      one task, the reader of the call
     ASGI send()    ◀── frames.text, end ◀── speech      one task, the loop of the call
 
-What Hypercorn 0.18 does at the end of a socket, found by trying, and why this keeps its own account of it: it delivers
+What Hypercorn 0.18 does at the end of a socket, found by experiment, and why this keeps a state of its own: it delivers
 one `websocket.disconnect` and then nothing, so a second receive would wait for ever; its code is 1006 whatever the
 peer sent, except 1000 after a close of ours; it drops sends without a word once the peer is gone; and it raises an
 error of its own for a send after our close. Other servers raise `OSError`, as ASGI has it.
@@ -59,7 +59,7 @@ class AsgiPhoneLine:
     async def speak(self, text: str, *, last: bool, preemptible: bool = False) -> None:
         """Send a piece of speech; `last` closes the talk cycle. Raises `LineClosed`. Cancelled, it may be sent or not.
 
-        What is `preemptible` is cut short by the next talk cycle; what is not is as the carrier was told in the TwiML.
+        The next talk cycle interrupts what is `preemptible`; for the rest the attributes of the TwiML apply.
         A peer that vanished is noticed by the reader; until then pieces are taken and lost, as on any network.
         """
         await self._transmit(frames.text(text, last=last, preemptible=preemptible or None))

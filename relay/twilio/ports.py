@@ -1,4 +1,4 @@
-"""What the carrier's side needs of rooms that it does not know: the store's agents, and transfers."""
+"""What this package needs from packages that it does not import: the store's agents, and transfers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from relay.reception import IncomingCall
 
 
 class AgentDirectory(Protocol):
-    """The agents: `relay.store.known_agents.KnownAgents`. The rooms of the carrier and of the store do not meet."""
+    """The agents: `relay.store.known_agents.KnownAgents`.
+
+    The packages `twilio` and `store` do not import each other.
+    """
 
     async def get(self, agent_id: str) -> Agent | None:
         """Return the agent of that id, or None."""
@@ -20,11 +23,11 @@ class AgentDirectory(Protocol):
 class Transfers(Protocol):
     """What happens to a call between our session and the callee of a transfer: `relay.dialling.transfers.Transfers`.
 
-    Dialling imports this room, for its TwiML and its orders, so this room cannot import dialling.
+    `dialling` imports this package, for its TwiML and its orders, so this one cannot import `dialling`.
     """
 
     async def hand_off(self, call: IncomingCall, handoff_data: str) -> str | None:
-        """Return the TwiML with which a call goes on whose session we ended, or None to let the call end.
+        """Return the TwiML that continues a call whose session we ended, or None to let the call end.
 
         `handoff_data` is what went out with the `end` frame.
         """
@@ -33,7 +36,7 @@ class Transfers(Protocol):
     async def dialled(self, agent_id: str, call_sid: str, outcome: TransferOutcome, error: str = "") -> str | None:
         """Record how a transfer went; `error` is the carrier's code, where it gave one.
 
-        Returns a note with which the caller comes back to whoever answers, or None when there is nothing to come back
-        for: the two spoke, or the caller is gone.
+        Returns the note for the next responder, or None if the caller does not come back: the two spoke, or the caller
+        is gone.
         """
         ...

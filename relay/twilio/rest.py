@@ -4,11 +4,11 @@
                   ▲              ├─ refused ───────▶ CarrierRefused; a 429 waits and goes back to pacing
                   └──────────────┤
                                  ├─ no answer ─────▶ CallOutcomeUnknown: look with find_recent, never repeat
-                                 └─ nobody waits for it any more ─▶ UnclaimedCall, to whoever was named for that
+                                 └─ the task was cancelled ───────▶ UnclaimedCall, to `on_unclaimed`
 
 Placing a call is not idempotent and the API takes no idempotency key, so an answer that is lost must never lead to a
-second call. What is known to have happened is told apart from what is not: a connection that was never made and a 429
-placed nothing; everything else that is not an answer may have.
+second call. A connection that was never made and a 429 placed nothing for certain; any other missing answer may have
+placed a call.
 
 Twilio's library builds the requests; the contract test holds them against its published description of the API.
 Source: the vendor's pages on the Call resource, answering machine detection and REST API best practices.
@@ -92,8 +92,8 @@ def _utc_now() -> datetime:
 class CarrierCalls:
     """The calls of one account; see `open_carrier_calls`. For any number of tasks at once.
 
-    Everything raises `CarrierRefused` for what the carrier would not do. Its messages hold no numbers, and neither do
-    the tracebacks: the library's own error, which does, is not chained.
+    All methods raise `CarrierRefused` if the carrier refuses. Its messages and tracebacks hold no numbers: the
+    library's own error, which does, is not chained.
     """
 
     _client: Client
@@ -103,10 +103,10 @@ class CarrierCalls:
     _now: Callable[[], datetime] = _utc_now
 
     async def create(self, request: PlaceCall) -> PlacedCall:
-        """Place a call. It waits for its turn first, so many calls a second as the account may start.
+        """Place a call, paced to the number of calls a second that the account may start.
 
-        Raises `CarrierRefused` when no call was placed and `CallOutcomeUnknown` when nobody knows. Turned away with a
-        429 it waits and tries again, for a bounded number of times; nothing else is ever repeated.
+        Raises `CarrierRefused` if no call was placed and `CallOutcomeUnknown` if that is not known. After a 429 it
+        waits and tries again, a bounded number of times; nothing else is ever repeated.
 
         Cancelled before the request went out, nothing was placed. Cancelled after, the request is carried to its end,
         for at most the time-out, and what came of it is handed to `on_unclaimed` before the cancellation goes on. So
@@ -122,7 +122,7 @@ class CarrierCalls:
         try:
             with trio.fail_after(self._options.timeout, shield=True), _translated():
                 answer = await self._client.calls.create_async(**_create_arguments(request))
-                # Without a name it cannot be followed: nobody knows of this call either, and it is looked for.
+                # Without a SID the call cannot be followed, so it is unclaimed too, and will be looked for.
                 if is_call_sid(str(answer.sid)):
                     placed = PlacedCall(answer.sid, answer.status or "queued", waited)
         except CarrierRefused as refusal:
@@ -132,7 +132,7 @@ class CarrierCalls:
             pass
         if placed is None:
             unknown = CallOutcomeUnknown(request.to, request.from_, since)
-        # The shield is over, and nothing has waited since: what is cancelled now was cancelled while we looked away.
+        # The shield is over: a cancellation that is delivered here arrived during the request.
         if trio.current_effective_deadline() == -math.inf:
             log.warning("call_unclaimed", call_sid=placed.sid if placed else None)
             self._on_unclaimed(UnclaimedCall(request=request, placed=placed, since=since))
@@ -143,18 +143,18 @@ class CarrierCalls:
         return placed
 
     async def redirect(self, call_sid: str, twiml: str) -> None:
-        """Redirect a live call: it drops what it is doing and follows `twiml`.
+        """Redirect a live call: it stops what it is doing and executes `twiml`.
 
-        A session that is open is closed by this and its action URL is not to be relied on, so it is the way out of a
-        call whose socket is lost, not the usual way to transfer. Raises `ValueError` for TwiML of more than `MAX_TWIML`
-        characters. Cancelled, or refused as `carrier_silent`, it may have happened or not.
+        A session that is open is closed by this and its action URL is not to be relied on, so use it for a call whose
+        socket is lost, not for a normal transfer. Raises `ValueError` for TwiML of more than `MAX_TWIML` characters.
+        Cancelled, or refused as `carrier_silent`, it may have happened or not.
         """
         if not 0 < len(twiml) <= MAX_TWIML:
             raise ValueError(f"TwiML of {len(twiml)} characters; from 1 to {MAX_TWIML} are allowed")
         await self._repeat_while_busy(lambda: self._update(call_sid, twiml=twiml))
 
     async def hang_up(self, call_sid: str) -> None:
-        """End a call, ringing or live; one that is over already counts as ended. Cancelled, it may go on or not."""
+        """End a call, ringing or live; no-op if it is over already. If cancelled, the call may have ended or not."""
         try:
             await self._repeat_while_busy(lambda: self._update(call_sid, status="completed"))
         except CarrierRefused as refusal:
@@ -162,7 +162,7 @@ class CarrierCalls:
                 raise
 
     async def fetch(self, call_sid: str) -> CallState:
-        """Ask how a call is. Raises `CarrierRefused` with `unknown_call` where there is none."""
+        """Return the state of a call. Raises `CarrierRefused` with `unknown_call` if there is none."""
         _check_sid(call_sid)
 
         async def ask() -> CallState:
@@ -172,7 +172,7 @@ class CarrierCalls:
         return await self._repeat_while_busy(ask)
 
     async def find_number(self, number: str) -> NumberState | None:
-        """Return where a number (E.164) of the account's leads, None where the account has no such number.
+        """Return the webhook of one of the account's numbers (E.164), None if the account has no such number.
 
         Source: the carrier's page on the IncomingPhoneNumber resource.
         """
@@ -272,7 +272,7 @@ def _create_arguments(request: PlaceCall) -> dict[str, Any]:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Raise what the carrier, the library and the network raise as `CarrierRefused`, without the numbers in it."""
+    """Translate errors of the carrier, the library and the network to `CarrierRefused`, without numbers in it."""
     try:
         yield
     except TwilioException as error:
@@ -284,7 +284,7 @@ def _translated() -> Iterator[None]:
 
 
 def _check_sid(call_sid: str) -> None:
-    # It becomes part of a path, so what is no id must not get there.
+    # It becomes part of a path, so only a valid id may get there.
     if not is_call_sid(call_sid):
         raise unknown_call()
 
@@ -293,7 +293,7 @@ def _was_placed_since(call: Any, since: datetime) -> bool:
     if call.direction != "outbound-api":
         return False
     created = _instant(call.date_created)
-    # The carrier may not have dated yet what it has only just queued.
+    # A call that the carrier has only just queued may have no date yet.
     return call.status == "queued" if created is None else created >= since - _CLOCK_SKEW
 
 
@@ -318,5 +318,5 @@ def _state(call: Any) -> CallState:
 
 
 def _instant(value: object) -> datetime | None:
-    # The library hands over what it cannot read as it came.
+    # The library returns dates that it cannot parse as text.
     return value.astimezone(UTC) if isinstance(value, datetime) else None

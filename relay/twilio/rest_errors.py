@@ -1,11 +1,11 @@
-"""What the carrier's REST API can answer instead of doing what it was asked, and what follows from it.
+"""Refusals and unknown outcomes of the carrier's REST API, and what to do about them.
 
     CarrierRefused      nothing happened, or nothing changed: says why, what to do, and whether later may be better
     CallOutcomeUnknown  a call may have been placed: says what to look for
 
-The vendor's own message is dropped, because it repeats telephone numbers; each code that matters has a sentence of ours
-that a person or a language model can act on. Source: the vendor's error dictionary, and its page on the REST API's
-responses for "429: the request was never processed".
+The vendor's own message is dropped, because it repeats telephone numbers; each relevant code has a sentence of ours
+that a person or a model can act on. Source: the vendor's error dictionary, and its page on the REST API's responses for
+"429: the request was never processed".
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class CarrierRefused(Exception):
 class CallOutcomeUnknown(Exception):
     """A request to place a call went out and no answer came back: there may be a call, or not.
 
-    It must not be repeated, or somebody's telephone may ring twice. `since` (UTC) is when it went out: together with
+    It must not be repeated, or the callee's telephone may ring twice. `since` (UTC) is when it went out: together with
     the two numbers that is what `CarrierCalls.find_recent` finds the call by, if there is one.
     """
 
@@ -58,7 +58,7 @@ SILENT = "carrier_silent"
 
 @attrs.frozen
 class _Meaning:
-    """What a code of the vendor's means to us; an exception is made from it each time, as each has its traceback."""
+    """What a code of the vendor means for us. Each exception is made anew, because it has its own traceback."""
 
     name: str
     message: str
@@ -101,7 +101,7 @@ _TWIML = _Meaning(
 )
 
 SUSPENDED_CODES = frozenset({10001, 20005})
-"""The carrier's codes for an account that is not active. The credentials are good, the status is that of bad ones."""
+"""The carrier's codes for an account that is not active. Its credentials are valid, whatever the HTTP status says."""
 
 _BY_CODE = {
     **dict.fromkeys(SUSPENDED_CODES, _SUSPENDED),

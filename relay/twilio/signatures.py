@@ -1,4 +1,4 @@
-"""Whether a request comes from the carrier: its signature, checked by the vendor's own validator.
+"""The signatures of the carrier's requests, checked by the vendor's own validator.
 
     signed text = public origin (settings) + path and query (raw bytes of the request) + the form's sorted fields
     signature   = base64(HMAC-SHA1(auth token, signed text)), in `X-Twilio-Signature`
@@ -6,8 +6,8 @@
 The origin is never taken from the request: behind a proxy its scheme and host are not those that the carrier signed,
 and a `Host` header is whatever the sender wants. The path is taken undecoded, because it was signed so.
 
-Every check fails closed: what cannot be checked was not signed. A signature has no time in it, so a captured request
-can be sent again: what a repeat may do is for the one-use ticket and the idempotency token to decide.
+Every check fails closed: a request that cannot be checked counts as not signed. A signature has no time in it, so a
+captured request can be sent again: the one-use ticket and the idempotency token protect against replays.
 
 Source: the vendor's "Webhooks Security" page; the validator's own traps were found by trying version 9.13.
 """
@@ -31,8 +31,8 @@ _HEADER = b"x-twilio-signature"
 class SignatureChecker:
     """Check requests against the account's token and the origin at which the carrier reaches this daemon.
 
-    `public_url` is an origin (`https://voice.example.com`, no path, no slash at the end). An empty token would let
-    anybody sign; it cannot be built.
+    `public_url` is an origin (`https://voice.example.com`, no path, no slash at the end). An empty token raises,
+    because anyone could sign with it.
     """
 
     auth_token: str = attrs.field(repr=False, validator=min_len(1))

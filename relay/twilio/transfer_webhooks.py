@@ -1,10 +1,10 @@
-"""The carrier's webhooks of a transfer: how the `<Dial>` went, and what the person who picked it up is told.
+"""The carrier's webhooks of a transfer: the outcome of the `<Dial>`, and the whisper to the person who picked up.
 
     <Number url> ──▶ /whisper ──▶ <Gather> "press 1" ──▶ /whisper-answer ──▶ connected, or hung up on
     <Dial action> ──▶ /transfer-ended ──dialled──▶ Transfers ─┬─ None: the call is done with
                                                               └─ a note: register, and <Connect> once more
 
-A whisper is asked about the called side's own call, whose id is none of ours: it changes nothing here.
+The whisper's webhooks are about the callee's own call, which is not one of ours: they change nothing here.
 Source: the carrier's pages on `<Dial>`, `<Number>` and `<Gather>`.
 """
 
@@ -46,9 +46,9 @@ class TransferWebhooks:
         routes.post("/whisper-answer")(self.whisper_answer)
 
     async def transfer_ended(self, agent_id: str) -> Answer:
-        """Answer what happens to a caller after a transfer: back to whoever answers, or nothing.
+        """Answer what happens to a caller after a transfer: a new session with the agent, or the end of the call.
 
-        The agent may be gone by now; that the call is over counts still.
+        The end of the call is recorded even if the agent was removed meanwhile.
         """
         form = await carrier_forms.signed_form(self.checker)
         carrier_forms.call_sid(form)
@@ -66,7 +66,7 @@ class TransferWebhooks:
         return answer
 
     async def whisper(self, agent_id: str) -> Answer:
-        """Whisper to whoever picked up a transfer that a caller waits, and how to take the call."""
+        """Whisper to the person who picked up that a caller waits, and how to take the call."""
         form = await carrier_forms.signed_form(self.checker)
         carrier_forms.call_sid(form)
         agent = await self.connector.agent(agent_id)
@@ -74,7 +74,7 @@ class TransferWebhooks:
         return twiml_answer(twiml.whisper(text, language, self.connector.urls.whisper_answer(agent_id)))
 
     async def whisper_answer(self, agent_id: str) -> Answer:
-        """Connect whoever pressed the right key, and hang up on who pressed another."""
+        """Connect the two if the right key was pressed, else hang up on the callee."""
         form = await carrier_forms.signed_form(self.checker)
         is_accepted = form.get("Digits") == _ACCEPTING_KEY
         log.info("whisper_answered", agent_id=agent_id, call_sid=carrier_forms.call_sid(form), accepted=is_accepted)

@@ -1,4 +1,4 @@
-"""The carrier's orders for a call, as TwiML, built by the vendor's library and never by formatting strings.
+"""TwiML for a call, built by the vendor's library and never by formatting strings.
 
 The library escapes, but it lets any attribute through, even a misspelt one, which the carrier then ignores or answers
 with a dropped call: a test holds what is emitted against the carrier's table. Nor does it mind control characters
@@ -23,7 +23,7 @@ from twilio.twiml.voice_response import Connect, Dial, Gather, VoiceResponse  # 
 from relay.speech.voices import SAY_VOICE, SAY_VOICES_OF_ALL
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-# How long the person at a transfer's end may take to press a key, from the end of what they are told.
+# How long the callee of a transfer may take to press a key, from the end of the whisper.
 _KEY_SECONDS = 10
 
 SAY_LANGUAGES = (
@@ -57,10 +57,10 @@ def conversation_relay(
 ) -> str:
     """Order the carrier to connect the call to our voice socket, and to ask `action_url` when that session is over.
 
-    `socket_url` is a `ws` or `wss` address without a query, which the carrier may strip before it signs. `ticket`
-    comes back in the `setup` frame. `language` is a BCP 47 tag, for both directions. `greeting` is spoken once the
-    socket is up; without one the caller hears nothing until we speak. An empty `voice` is the language's own. `opening`
-    is said by the carrier before, and to its end whatever the listener does: nobody can interrupt a disclosure.
+    `socket_url` is a `ws` or `wss` address without a query, which the carrier may strip before it signs. `ticket` comes
+    back in the `setup` frame. `language` is a BCP 47 tag, for both directions. `greeting` is spoken once the socket is
+    up; without one the caller hears nothing until we speak. An empty `voice` is the language's own. The carrier says
+    `opening` before, always to its end: a disclosure cannot be interrupted.
     """
     response = VoiceResponse()
     _say(response, opening, language, voice)
@@ -79,16 +79,16 @@ def conversation_relay(
         deepgramSmartFormat=True,
         # No profanity filter: no page of the carrier's says what it would do to a message.
         speechTimeout="auto",
-        # A guess of what the caller is saying is all there is if the caller hangs up in mid-sentence.
+        # If the caller hangs up in mid-sentence, the partial prompt is all that we have.
         partial_prompts=True,
         partial_prompt_on_hangup=True,
-        # On a loudspeaker the caller's side hears the agent; without it those words come back as the caller's.
+        # A telephone on loudspeaker picks up our speech; without this it comes back as the caller's utterance.
         echo_prompt_filtering=True,
         interruptible="any",
         # At "high" a noisy room interrupts every answer; "low" makes a caller shout.
         interrupt_sensitivity="medium",
         ignoreBackchannel=True,
-        # Without it, words spoken over our speech interrupt it and are then lost.
+        # Without this, an utterance over our speech interrupts it and is then lost.
         report_input_during_agent_speech="any",
         dtmf_detection=True,
         preemptible=False,
@@ -128,9 +128,9 @@ def transfer(
 ) -> str:
     """Order the carrier to say `announcement`, if there is one, and to connect the caller to `number` (E.164).
 
-    It rings for `ring_seconds` (5 to 600), with `caller_id` to be seen, and the two are parted after `time_limit`
-    seconds at most. `action_url` is asked what comes next, however it went. With a `whisper_url` whoever picks up is
-    first told what that address answers, and the two are connected when those orders are over and nobody hung up.
+    It rings for `ring_seconds` (5 to 600), with `caller_id` to be seen, and the two are disconnected after `time_limit`
+    seconds at most. The carrier requests `action_url` after every outcome. With a `whisper_url` the callee first hears
+    the TwiML of that address, and the two are connected when it is over and neither has hung up.
     """
     response = VoiceResponse()
     _say(response, announcement, language, voice)
@@ -139,7 +139,7 @@ def transfer(
         method="POST",
         timeout=ring_seconds,
         caller_id=_legal(caller_id) or None,
-        # The caller hears it ring, and is connected only to who got through the whisper.
+        # The caller hears it ring, and is connected only after the whisper.
         answer_on_bridge=True,
         time_limit=time_limit,
     )
@@ -150,9 +150,9 @@ def transfer(
 
 
 def whisper(text: str, language: str, action_url: str) -> str:
-    """Order the carrier to say `text` to whoever picked up a transfer, and to ask `action_url` about the key pressed.
+    """Order the carrier to say `text` to the callee of a transfer, and to post the pressed key to `action_url`.
 
-    Without a key it hangs up on them: so no voicemail takes a caller.
+    Without a key it hangs up on the callee, so that no caller is connected to a voicemail.
     """
     response = VoiceResponse()
     gather = Gather(input="dtmf", num_digits=1, timeout=_KEY_SECONDS, action=action_url, method="POST")
@@ -163,12 +163,12 @@ def whisper(text: str, language: str, action_url: str) -> str:
 
 
 def accepted() -> str:
-    """Order the carrier to connect whoever picked up a transfer to the caller."""
+    """Order the carrier to connect the callee of a transfer to the caller."""
     return empty()
 
 
 def declined() -> str:
-    """Order the carrier to hang up on whoever picked up a transfer; the caller goes on with the `<Dial>`'s action."""
+    """Order the carrier to hang up on the callee of a transfer; the caller goes on with the `<Dial>`'s action."""
     response = VoiceResponse()
     response.hangup()
     return str(response)

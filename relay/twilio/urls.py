@@ -52,7 +52,7 @@ class CarrierUrls:
         return self._of(agent_id, "transfer-ended", query)
 
     def whisper(self, agent_id: str) -> str:
-        """Return the URL that is asked about whoever picks up a transfer."""
+        """Return the URL of the whisper for the callee of a transfer."""
         return self._of(agent_id, "whisper")
 
     def whisper_answer(self, agent_id: str) -> str:

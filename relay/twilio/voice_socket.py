@@ -26,7 +26,8 @@ from relay.twilio.signatures import SignatureChecker
 
 log = structlog.get_logger(__name__)
 
-# The carrier sends its setup right behind the upgrade; ten seconds is a lost network, or somebody else.
+# The carrier sends its setup right behind the upgrade; after ten seconds the network is lost, or the peer is not the
+# carrier.
 SETUP_SECONDS = 10.0
 
 _POLICY_VIOLATION = 1008

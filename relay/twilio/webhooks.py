@@ -47,7 +47,7 @@ log = structlog.get_logger(__name__)
 
 MAX_RESUMES = 3
 
-# Webhooks that nobody listens to.
+# Webhooks whose answer is not played to a party.
 _ONLY_REPORTED = frozenset({"call-status", "answered-by"})
 
 # What the same TwiML would meet again: invalid attributes (64101, 64106), the longest call (64104), too many sessions
