@@ -84,10 +84,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import takewhile
 from typing import Any, ClassVar, assert_never, get_args
-
-import attrs
 
 from actors import events
 from actors.call_values import (
@@ -111,7 +108,6 @@ from actors.commands import (
     Command,
     EndSession,
     HoldUtterance,
-    NoteTurn,
     ReleaseUtterances,
     Speak,
     StartTurn,
@@ -126,10 +122,9 @@ from actors.phases import STAY, TRANSITIONS, Phase
 from actors.playback import Playback
 from actors.policy import Policy
 from actors.transcript import Transcript, is_audible, note_last, utterance_last
+from actors.turns import Turns
 from actors.unanswered import UnansweredUtterances
 
-# A reconnected call must not reuse the turn numbers of the session before it; no session comes near this many.
-TURNS_PER_SESSION = 100_000
 # More keys than any card, account or telephone number has.
 MAX_DIGITS = 64
 # How many client sessions of one agent are tried for the same turn, so that one which is here but broken cannot loop.
@@ -152,19 +147,6 @@ _OUTLASTING: Mapping[Phase, tuple[Deadline, ...]] = {
     **dict.fromkeys((Phase.ENDING, Phase.OVER), ()),
 }
 _ACCEPTED = frozenset(get_args(events.AcceptedFrame))
-
-
-@attrs.define(eq=False)
-class _Turn:
-    """The turn that runs: its number, who answers it, and what came of it so far."""
-
-    number: int
-    by: By
-    has_begun: bool = False
-    # Seconds from the newest utterance to the first word; None before it.
-    first_word: float | None = None
-    characters: int = 0
-    goodbye: bool = False
 
 
 class Conversation:
@@ -196,20 +178,14 @@ class Conversation:
         self._fillers = Fillers.of(
             (policy.filler_after, policy.phrases.filler), (policy.long_filler_after, (policy.phrases.long_filler,))
         )
-        # The turn that runs, and what is counted over turns.
-        self._turn: _Turn | None = None
-        self._turns = call.attempt * TURNS_PER_SESSION
-        self._turns_by: dict[str, int] = {}
-        self._asked_at = now
-        self._handovers = 0
+        # Who answers, and since when the caller waits.
+        self._turns = Turns.of_session(call.attempt, now)
         # What waits for an answer, and what was left as a message.
         self._unanswered = UnansweredUtterances(call)
         for each in call.unanswered:
             self._unanswered.hold(each.turn, each.text)
         # Whether a client has claimed the call from the answering machine, which is still to be relieved.
         self._is_claimed = False
-        # Whether the answering machine has recorded a message and said nothing since.
-        self._is_unconfirmed = False
         # How it ends.
         self._callee: Callee | None = None
         self._opted_out = False
@@ -236,7 +212,8 @@ class Conversation:
         if moves is None:
             return []
         # A turn that was cancelled may still report: what it says is dropped by its number.
-        if self._turn is not None and isinstance(event, events.TurnEvent) and event.turn != self._turn.number:
+        turn = self._turns.running
+        if turn is not None and isinstance(event, events.TurnEvent) and event.turn != turn.number:
             return []
         if kind in _ACCEPTED:
             self._rejected = 0
@@ -258,7 +235,7 @@ class Conversation:
         """How the call ended, or would end now."""
         return CallSummary(
             outcome=self._outcome,
-            turns_by=dict(self._turns_by),
+            turns_by=dict(self._turns.answered_by),
             left_message=self._unanswered.is_final_message,
             transcript=() if self._record is None else self._record.window(),
         )
@@ -271,7 +248,7 @@ class Conversation:
             self._transcript.add_note(note, self._wall_clock())
         if self.phase is Phase.SCREENING:
             return []
-        self._unanswered.note_is_pending = _ends_with_a_note(self._transcript.window())
+        self._unanswered.note_is_pending = self._transcript.ends_with_note
         return self._ask_again() if self._unanswered.is_asked else []
 
     def _on_session_failed(self, _event: events.SessionFailed) -> list[Command]:
@@ -281,7 +258,8 @@ class Conversation:
     def _on_caller_gone(self, event: events.CallerGone) -> list[Command]:
         return self._end_call(may_return=event.may_return and self.phase not in _LEAVING)
 
-    def _on_frame_accepted(self, _event: events.FrameAccepted | events.CarrierFailed) -> list[Command]:
+    def _do_nothing(self, _event: events.FrameAccepted | events.CarrierFailed) -> list[Command]:
+        """Change nothing: that the frame is of a known form is noted for every such frame, in `handle`."""
         return []
 
     def _on_frame_rejected(self, _event: events.FrameRejected) -> list[Command]:
@@ -289,7 +267,7 @@ class Conversation:
         if self._rejected < self._policy.bad_frames:
             return []
         self._outcome = CallOutcome.FAILED
-        return [*self._stop_turn(TurnOutcome.HUNG_UP), *self._leave(Reason.UNANSWERED), *self._end_session()]
+        return [*self._turns.stop(TurnOutcome.HUNG_UP), *self._leave(Reason.UNANSWERED), *self._end_session()]
 
     # ── the caller ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -345,11 +323,11 @@ class Conversation:
             return []
         if self.phase in _LEAVING:
             return self._keep_late_utterance(text)
-        stopped = [*self._stop_turn(TurnOutcome.SUPERSEDED), *self._close_cycle()]
+        stopped = [*self._turns.stop(TurnOutcome.SUPERSEDED), *self._close_cycle()]
         if not is_for_client:
             self._unanswered.add(text)
             return [*stopped, self._store_message(), *self._ask_answering_machine()]
-        number = self._next_turn()
+        number = self._turns.next_number()
         self._unanswered.hold(number, text)
         return [*stopped, *self._route(number, [HoldUtterance(number, text)])]
 
@@ -372,11 +350,12 @@ class Conversation:
         if only_filler and self.phase in _CLIENT_IS_DUE:
             self._fillers.stop()
             return []
-        if self.phase is not Phase.CLIENT_AWAITED and self._turn is None:
+        turn = self._turns.running
+        if self.phase is not Phase.CLIENT_AWAITED and turn is None:
             self._await_caller()
             return []
-        was_answered = self._turn is not None and self._turn.has_begun and not nothing_else
-        commands = [*self._stop_turn(TurnOutcome.INTERRUPTED), *(self._release() if was_answered else [])]
+        was_answered = turn is not None and turn.has_begun and not nothing_else
+        commands = [*self._turns.stop(TurnOutcome.INTERRUPTED), *(self._release() if was_answered else [])]
         self._listen()
         return commands
 
@@ -409,7 +388,8 @@ class Conversation:
 
     def _filler_due(self) -> float:
         """Return when to say a filler: never while our own speech lasts, and never once the answer has begun."""
-        if self.phase not in _CLIENT_IS_DUE or (self._turn is not None and self._turn.has_begun):
+        turn = self._turns.running
+        if self.phase not in _CLIENT_IS_DUE or (turn is not None and turn.has_begun):
             return math.inf
         return max(self._fillers.due, self._playback.until)
 
@@ -425,24 +405,19 @@ class Conversation:
 
     # ── turns begin ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _next_turn(self) -> int:
-        self._turns += 1
-        return self._turns
-
     def _restart_wait(self) -> None:
         """Restart the time limit and the fillers from now."""
-        self._asked_at = self._now
-        self._handovers = 0
+        self._turns.restart_wait(self._now)
         self._fillers.restart(self._now)
 
     def _ask_again(self) -> list[Command]:
         """Start a turn for the pending utterances or note, without a new utterance."""
         self._restart_wait()
-        return self._route(self._next_turn())
+        return self._route(self._turns.next_number())
 
     def _on_availability(self, event: events.AvailabilityChanged) -> list[Command]:
         self._availability = event.availability
-        return self._route(self._next_turn()) if self.phase is Phase.CLIENT_AWAITED else []
+        return self._route(self._turns.next_number()) if self.phase is Phase.CLIENT_AWAITED else []
 
     def _route(self, number: int, held: Sequence[Command] = ()) -> list[Command]:
         """Ask a client that is here, wait for one that may come, or step down to the next path."""
@@ -462,7 +437,7 @@ class Conversation:
         return [WakeClient()] if self._availability is Availability.WAKEABLE else []
 
     def _limit(self) -> float:
-        return self._asked_at + self._policy.client_timeout
+        return self._turns.asked_at + self._policy.client_timeout
 
     def _ask_client(self, number: int) -> list[Command]:
         self._enter(Phase.CLIENT_ANSWERING)
@@ -472,13 +447,13 @@ class Conversation:
 
     def _ask_answering_machine(self, said_already: str = "") -> list[Command]:
         self._enter(Phase.ANSWERING_MACHINE_ANSWERING)
-        limit = self._now + self._policy.answering_machine_timeout
-        return self._start_turn(By.ANSWERING_MACHINE, self._next_turn(), self._transcript.window(), limit, said_already)
+        number, limit = self._turns.next_number(), self._now + self._policy.answering_machine_timeout
+        return self._start_turn(By.ANSWERING_MACHINE, number, self._transcript.window(), limit, said_already)
 
     def _start_turn(
         self, by: By, number: int, history: tuple[Line, ...], limit: float, said_already: str = ""
     ) -> list[Command]:
-        self._turn = _Turn(number, by)
+        self._turns.start(number, by)
         self._deadlines.set(Deadline.ANSWER, limit)
         request = TurnRequest(
             call=self._call,
@@ -494,19 +469,8 @@ class Conversation:
 
     # ── turns run and end ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def _stop_turn(self, outcome: TurnOutcome) -> list[Command]:
-        return [] if self._turn is None else [CancelTurn(self._turn.number), *self._note_turn(outcome)]
-
-    def _note_turn(self, outcome: TurnOutcome) -> list[Command]:
-        turn, self._turn = self._turn, None
-        assert turn is not None
-        if outcome is TurnOutcome.ANSWERED:
-            self._turns_by[turn.by] = self._turns_by.get(turn.by, 0) + 1
-        return [NoteTurn(turn=turn.number, by=turn.by, outcome=outcome, first_word=turn.first_word)]
-
     def _on_piece(self, event: events.PieceSaid) -> list[Command]:
-        turn, policy = self._turn, self._policy
-        assert turn is not None
+        turn, policy = self._turns.get_running(), self._policy
         has_sound = is_audible(event.text)
         if not event.text or not (turn.has_begun or has_sound):
             return []
@@ -514,9 +478,9 @@ class Conversation:
         if has_sound:
             gap = policy.client_timeout if is_client else policy.answering_machine_timeout
             self._deadlines.set(Deadline.ANSWER, self._now + gap)
-            self._is_unconfirmed = self._is_unconfirmed and is_client
+            self._unanswered.is_unconfirmed = self._unanswered.is_unconfirmed and is_client
         if not turn.has_begun:
-            turn.has_begun, turn.first_word = True, self._now - self._asked_at
+            turn.first_word = self._now - self._turns.asked_at
         room = policy.answer_characters - turn.characters
         text = event.text[:room]
         turn.characters += len(text)
@@ -527,7 +491,6 @@ class Conversation:
 
     def _on_message_taken(self, event: events.MessageTaken) -> list[Command]:
         self._unanswered.take(event.body, event.preferences)
-        self._is_unconfirmed = True
         self._deadlines.set(Deadline.ANSWER, self._now + self._policy.answering_machine_timeout)
         return [self._store_message()]
 
@@ -536,26 +499,24 @@ class Conversation:
         return []
 
     def _on_goodbye(self, _event: events.GoodbyeSaid) -> list[Command]:
-        assert self._turn is not None
-        self._turn.goodbye = True
+        self._turns.get_running().says_goodbye = True
         return []
 
     def _on_turn_finished(self, _event: events.TurnFinished) -> list[Command]:
         return self._finish_turn()
 
     def _finish_turn(self) -> list[Command]:
-        turn = self._turn
-        assert turn is not None
+        turn = self._turns.get_running()
         confirmation = self._confirmation() if turn.by is By.ANSWERING_MACHINE else ""
-        if not (turn.has_begun or turn.goodbye or confirmation):
+        if not (turn.has_begun or turn.says_goodbye or confirmation):
             return self._fail_turn(Reason.CLIENT_FAILED)
-        commands = self._note_turn(TurnOutcome.ANSWERED)
-        commands += self._close_cycle() if turn.goodbye else self._phrase(confirmation, last=True)
+        commands = self._turns.end(TurnOutcome.ANSWERED)
+        commands += self._close_cycle() if turn.says_goodbye else self._phrase(confirmation, last=True)
         if turn.by is By.CLIENT:
             commands += self._release()
         elif self._hand_over():
             return [*commands, *self._ask_again()]
-        if turn.goodbye:
+        if turn.says_goodbye:
             # The answering machine has said goodbye itself.
             sentence = self._policy.phrases.message_kept if confirmation and not turn.has_begun else ""
             return [*commands, *self._say_last(Phase.GOODBYE, sentence, CallOutcome.ENDED)]
@@ -564,31 +525,29 @@ class Conversation:
 
     def _confirmation(self) -> str:
         """Return, once, the sentence that confirms a recorded message; empty if none is due."""
-        is_due, self._is_unconfirmed = self._is_unconfirmed, False
-        return self._policy.phrases.message_taken if is_due and self._unanswered.is_stored else ""
+        return self._policy.phrases.message_taken if self._unanswered.confirm() else ""
 
     def _on_turn_failed(self, event: events.TurnFailed) -> list[Command]:
         return self._fail_turn(event.reason)
 
     def _fail_turn(self, reason: Reason) -> list[Command]:
-        turn = self._turn
-        assert turn is not None
+        turn = self._turns.get_running()
         if turn.by is By.ANSWERING_MACHINE:
             return self._fail_answering_machine(TurnOutcome.ANSWERING_MACHINE_FAILED)
-        commands = self._note_turn(TurnOutcome(reason))
+        commands = self._turns.end(TurnOutcome(reason))
         is_gone = reason in {Reason.CLIENT_LEFT, Reason.CLIENT_ABSENT}
-        if is_gone and not turn.has_begun and self._handovers < MAX_HANDOVERS and self._now < self._limit():
+        if is_gone and not turn.has_begun and self._turns.handovers < MAX_HANDOVERS and self._now < self._limit():
             if self._availability is Availability.HERE:
-                self._handovers += 1
-                return [*commands, *self._ask_client(self._next_turn())]
+                self._turns.handovers += 1
+                return [*commands, *self._ask_client(self._turns.next_number())]
             if self._availability is not Availability.AWAY and reason is Reason.CLIENT_ABSENT:
                 return [*commands, *self._await_client()]
         return [*commands, *self._step_down(reason)]
 
     def _fail_answering_machine(self, outcome: TurnOutcome) -> list[Command]:
-        if self._turn is not None and self._turn.goodbye:
+        if (turn := self._turns.running) is not None and turn.says_goodbye:
             return self._finish_turn()
-        stopped = self._stop_turn(outcome)
+        stopped = self._turns.stop(outcome)
         if self._hand_over():
             return [*stopped, *self._close_cycle(), *self._ask_again()]
         phrases = self._policy.phrases
@@ -657,7 +616,7 @@ class Conversation:
             return self._hang_up(text, CallOutcome.VOICEMAIL)
         self._client_ended_it = True
         self._outcome = CallOutcome.VOICEMAIL
-        return [*self._stop_turn(TurnOutcome.HUNG_UP), *self._release(), *self._end_session()]
+        return [*self._turns.stop(TurnOutcome.HUNG_UP), *self._release(), *self._end_session()]
 
     def _greet_callee(self) -> list[Command]:
         self._enter(Phase.CLIENT_LISTENING)
@@ -679,14 +638,14 @@ class Conversation:
 
     def _hang_up(self, say: str, outcome: CallOutcome) -> list[Command]:
         self._client_ended_it = True
-        commands = [*self._stop_turn(TurnOutcome.HUNG_UP), *self._release()]
+        commands = [*self._turns.stop(TurnOutcome.HUNG_UP), *self._release()]
         return [*commands, *self._say_last(Phase.GOODBYE, say, outcome, speaker=Speaker.AGENT)]
 
     def _on_drain(self, _event: events.DrainRequested) -> list[Command]:
         return self._say_farewell(self._policy.phrases.drain_goodbye, Reason.RELAY_RESTARTED)
 
     def _say_farewell(self, phrase: str, reason: Reason) -> list[Command]:
-        stopped = self._stop_turn(TurnOutcome.HUNG_UP)
+        stopped = self._turns.stop(TurnOutcome.HUNG_UP)
         return [*stopped, *self._leave(reason), *self._say_last(Phase.GOODBYE, phrase, CallOutcome.FAREWELL)]
 
     def _say_last(
@@ -713,10 +672,10 @@ class Conversation:
     def _end_call(self, *, may_return: bool = False) -> list[Command]:
         """Leave unanswered utterances as a message, now or if the caller does not return: the line is gone."""
         self.may_return = may_return
-        if may_return and self._turn is not None and self._turn.has_begun:
+        if may_return and (turn := self._turns.running) is not None and turn.has_begun:
             # The turn will be asked again with the part of the answer that was heard, as after a barge-in.
             self._transcript.cut_to_heard("", self._playback.played)
-        commands = [*self._stop_turn(TurnOutcome.HUNG_UP), *self._keep_unfinished(may_return=may_return)]
+        commands = [*self._turns.stop(TurnOutcome.HUNG_UP), *self._keep_unfinished(may_return=may_return)]
         is_away = self._availability is not Availability.HERE
         # The caller said nothing and no client was here: leave a message, so that the client learns of the call.
         is_unheard = is_away and (self._unanswered.note_is_pending or not self._caller_was_heard)
@@ -741,7 +700,7 @@ class Conversation:
         if self._unanswered.is_left and not self._unanswered.in_hand:
             self._unanswered.add(unfinished)
             return [*commands, self._store_message()]
-        number = self._next_turn()
+        number = self._turns.next_number()
         self._unanswered.hold(number, unfinished)
         # A message contains the utterance already; one that waits for the caller's return must be durable meanwhile.
         return [*commands, HoldUtterance(number, unfinished)] if may_return else commands
@@ -769,10 +728,10 @@ class Conversation:
                 return self._say_filler() if self._filler_due() <= self._now else []
 
     def _on_overdue_answer(self) -> list[Command]:
-        if self._turn is None:
+        if (turn := self._turns.running) is None:
             return self._step_down(Reason.CLIENT_ABSENT)
-        if self._turn.by is By.CLIENT:
-            return [*self._stop_turn(TurnOutcome.CLIENT_TIMEOUT), *self._step_down(Reason.CLIENT_TIMEOUT)]
+        if turn.by is By.CLIENT:
+            return [*self._turns.stop(TurnOutcome.CLIENT_TIMEOUT), *self._step_down(Reason.CLIENT_TIMEOUT)]
         return self._fail_answering_machine(TurnOutcome.ANSWERING_MACHINE_TIMEOUT)
 
     def _on_silence(self) -> list[Command]:
@@ -812,8 +771,8 @@ class Conversation:
         events.SessionStarted: _on_session_started,
         events.SessionFailed: _on_session_failed,
         events.CallerGone: _on_caller_gone,
-        events.FrameAccepted: _on_frame_accepted,
-        events.CarrierFailed: _on_frame_accepted,
+        events.FrameAccepted: _do_nothing,
+        events.CarrierFailed: _do_nothing,
         events.FrameRejected: _on_frame_rejected,
         events.PartialPromptHeard: _on_partial_prompt,
         events.CallerSpeaking: _on_caller_speaking,
@@ -836,8 +795,3 @@ class Conversation:
         events.DrainRequested: _on_drain,
         events.DeadlinePassed: _on_deadline,
     }
-
-
-def _ends_with_a_note(lines: tuple[Line, ...]) -> bool:
-    """Return whether a note came after everything that either party said, so that no responder has answered it yet."""
-    return any(line.is_note for line in takewhile(lambda line: line.speaker is Speaker.RELAY, reversed(lines)))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from itertools import takewhile
 
 import attrs
 
@@ -127,6 +128,13 @@ class Transcript:
         self._characters += len(kept) - len(line.text)
         self._lines[place : place + 1] = [attrs.evolve(line, text=kept)] if kept.strip() else []
         self._shorten()
+
+    @property
+    def ends_with_note(self) -> bool:
+        """Whether a note came after everything that either party said, so that no responder has answered it yet."""
+        return any(
+            line.is_note for line in takewhile(lambda line: line.speaker is Speaker.RELAY, reversed(self._lines))
+        )
 
     def window(self) -> tuple[Line, ...]:
         """Return the lines, oldest first, without the blanks at their ends."""

@@ -27,6 +27,8 @@ class UnansweredUtterances:
     note_is_pending: bool = attrs.field(default=False, init=False)
     # Whether all that was left in this session is durable: only then may the caller hear that it was recorded.
     is_stored: bool = attrs.field(default=False, init=False)
+    # Whether the answering machine has recorded a message and said nothing since.
+    is_unconfirmed: bool = attrs.field(default=False, init=False)
     _is_left_unless_back: bool = attrs.field(default=False, init=False)
 
     @property
@@ -91,6 +93,12 @@ class UnansweredUtterances:
             self.taken = body.strip()
             self._left.clear()
         self.preferences = preferences.strip() or self.preferences
+        self.is_unconfirmed = True
+
+    def confirm(self) -> bool:
+        """Return whether the caller is still to hear that the message was taken: once, and only if it is durable."""
+        is_unconfirmed, self.is_unconfirmed = self.is_unconfirmed, False
+        return is_unconfirmed and self.is_stored
 
     def draft(self, transcript: tuple[Line, ...]) -> MessageDraft:
         """Return the waiting message as it stands. Only after `leave`."""

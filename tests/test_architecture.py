@@ -37,6 +37,7 @@ _PURE = (
     "policy",
     "transcript",
     "transfer",
+    "turns",
     "unanswered",
 )
 PURE = frozenset(f"actors.{name}" for name in _PURE)

@@ -341,7 +341,7 @@ def live_at_random(chance: random.Random) -> Watched:
         for event in chance.choice(happenings)():
             if isinstance(event, DeadlinePassed):
                 now = min(max(now, call.deadline), 1e6)
-            turn = call._turn.number if call._turn else 0
+            turn = call._turns.running.number if call._turns.running else 0
             if not isinstance(event, TurnEvent):
                 call.handle(event, now)
             else:
