@@ -458,6 +458,9 @@ class Calls:
         if call is not None:
             self._forget(call)
         self._publish_if_gone(agent_id, call_sid)
+        remembered = self.find_remembered(call_sid, agent_id)
+        if remembered is not None and remembered.transfer is not None:
+            remembered.transfer.on_call_over(trio.current_time())
         self.services.publish(CallEnded(agent_id, call_sid))
 
     async def drain(self, patience: float, farewell: float) -> bool:

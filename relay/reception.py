@@ -3,6 +3,7 @@
     voice webhook ──register──▶ Calls.announce, record opened ──ticket──▶ TwiML
     call to be made ──expect──▶ Calls.expect ──placed──▶ Calls.name, record opened
     any webhook ──progressed──▶ Calls.name, Calls.end; record
+    transfer's webhooks ──transfer_handed, transfer_dialled──▶ its `Transfer`; record
 
 The `CallInfo` is made here, from a webhook or an order, the agent and the settings. A choice for one call takes
 precedence over its agent, and the agent over the settings; it holds for the whole call, however often its line is lost
@@ -14,18 +15,25 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import attrs
+import structlog
+import trio
 from attrs.validators import ge, in_, min_len
 
 from actors.call_record import CallProgress, CallRecord
 from actors.call_values import Callee, CallInfo, Direction, Speaker
 from actors.calls import Call, Calls
 from actors.errors import CallRefused, StoreFailed
-from actors.events import MessageLeft
+from actors.events import MessageLeft, TransferMoved
 from actors.policy import Policy
+from actors.transfer import Todo, Transfer, TransferOrder, TransferOutcome, note_for
 from relay.agent import Agent, CallDefaults
+from relay.errors import STORE_FAILURES
 from relay.logs import report
+from relay.metrics import CallMeter
 from relay.speech.hygiene import clean
 from relay.store.call_journal import CallJournal
+
+log = structlog.get_logger(__name__)
 
 
 @attrs.frozen(kw_only=True)
@@ -85,6 +93,7 @@ class Reception:
     journal: CallJournal
     policy_for: Callable[[Agent, str], Policy]
     defaults: CallDefaults
+    observer: CallMeter
 
     async def register(self, call: IncomingCall) -> Admission:
         """Admit a call that the carrier announces, or another session of one, with a ticket.
@@ -131,10 +140,6 @@ class Reception:
         if call is not None:
             await self._open_record(call.info)
 
-    def withdraw(self, order: str) -> None:
-        """Remove an expected call that was not placed, or is not wanted. No-op if it has its call SID already."""
-        self.calls.withdraw(order)
-
     async def progressed(self, agent_id: str, progress: CallProgress) -> None:
         """Record what the carrier says of a call, in any order and any number of times, and remove a call that is over.
 
@@ -155,6 +160,72 @@ class Reception:
         """Report who picked up to the call and its record. Raises `StoreFailed` after the call was notified."""
         self.calls.recognise(agent_id, call_sid, callee)
         await self.journal.note_picked_up(agent_id, call_sid, callee)
+
+    # ── transfers ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def transfer_handed(self, agent_id: str, call_sid: str, order: TransferOrder) -> None:
+        """Keep a call whose session was ended for a transfer, and whose carrier gets its orders now.
+
+        The same for a webhook that is repeated, and for one that comes after a restart: the order is all that it needs.
+        """
+        self.calls.stay(call_sid, order.patience)
+        transfer = self._find_transfer(agent_id, call_sid)
+        if transfer is not None:
+            transfer.on_orders_taken(trio.current_time())
+            self.calls.services.publish(TransferMoved(agent_id, call_sid))
+        log.info("transfer_handed", call_sid=call_sid, agent_id=agent_id)
+
+    async def transfer_dialled(
+        self, agent_id: str, call_sid: str, outcome: TransferOutcome, error: str = ""
+    ) -> str | None:
+        """Record how a transfer went; `error` is the carrier's code, where it gave one.
+
+        Returns the note for the next responder, or None if the caller does not come back: the two spoke, or the caller
+        is gone. The same for a webhook that is repeated. A database error is only logged, so that the caller does not
+        wait.
+        """
+        transfer = self._find_transfer(agent_id, call_sid)
+        if transfer is not None:
+            to, is_first = transfer.order.to, transfer.on_dial_over(outcome) is Todo.SETTLE
+            self.calls.services.publish(TransferMoved(agent_id, call_sid))
+        else:
+            record = await self._recorded(agent_id, call_sid)
+            to = "" if record is None else record.transfer_to or ""
+            is_first = record is not None and record.transfer_outcome is TransferOutcome.DIALLING
+        await self.settle_transfer(agent_id, call_sid, outcome, error, is_first=is_first)
+        return note_for(outcome, to)
+
+    async def settle_transfer(
+        self, agent_id: str, call_sid: str, outcome: TransferOutcome, error: str = "", *, is_first: bool = True
+    ) -> None:
+        """Record how a transfer went, and count it if it `is_first` to be known. A database that fails is logged.
+
+        Recorded even where it is not the first: the carrier's own report of the dial comes after a guess of ours.
+        """
+        if is_first:
+            log.info("transfer_over", call_sid=call_sid, agent_id=agent_id, outcome=outcome.value)
+            self.observer.transfer_over(outcome.value)
+        try:
+            await self.journal.note_transfer(agent_id, call_sid, None, outcome)
+            if error:
+                await self.journal.note_failure(agent_id, call_sid, error)
+        except STORE_FAILURES as failure:
+            log.warning("transfer_not_recorded", call_sid=call_sid, agent_id=agent_id, error=type(failure).__name__)
+
+    def _find_transfer(self, agent_id: str, call_sid: str) -> Transfer | None:
+        call = self.calls.find_remembered(call_sid, agent_id)
+        return None if call is None else call.transfer
+
+    async def _recorded(self, agent_id: str, call_sid: str) -> CallRecord | None:
+        """Return the record of a call whose transfer is not known in this run of the daemon."""
+        try:
+            record = await self.journal.get(call_sid)
+        except STORE_FAILURES as error:
+            log.warning("transfer_not_on_record", call_sid=call_sid, error=type(error).__name__)
+            return None
+        return record if record is not None and record.agent_id == agent_id else None
+
+    # ── what a call is told ─────────────────────────────────────────────────────────────────────────────────────────
 
     async def _open_record(self, info: CallInfo) -> CallRecord | None:
         return await self.journal.announce_call(info.call_sid, info.agent_id, info.direction, info.caller, info.called)
@@ -191,3 +262,8 @@ class Reception:
             attempt=call.attempt,
             note=call.note,
         )
+
+
+def our_number(call: CallInfo | IncomingCall) -> str:
+    """Return the number that the callee may be shown: the carrier takes only one of its own, or one of the call."""
+    return call.called if call.direction is Direction.INBOUND else call.caller

@@ -33,6 +33,7 @@ from relay.dialling.voice_messages import VoiceMessages
 from relay.http.cors import Cors
 from relay.http.gateway import Gateway
 from relay.http.pages import HealthPages, OperatorPages, build_app
+from relay.known_agents import KnownAgents
 from relay.mcp.app import McpApp
 from relay.mcp.tools.live_calls import AgentCalls
 from relay.mcp.tools.outbound import outbound_tools
@@ -50,7 +51,6 @@ from relay.store.call_journal import CallJournal
 from relay.store.client_hellos import ClientHellos
 from relay.store.database import Database
 from relay.store.files import beside_database
-from relay.store.known_agents import KnownAgents
 from relay.store.retention import Retention
 from relay.store.waiting_messages import WaitingMessages
 from relay.twilio.audio_webhook import AudioPages, loggable
@@ -122,15 +122,16 @@ class Relay:
             journal=self.journal,
             policy_for=self._policy_for,
             defaults=self._defaults,
+            observer=self._meter,
         )
         self.transfers = Transfers(
             gate=self._gate,
             calls=self.calls,
+            reception=self._reception,
             journal=self.journal,
             carrier=vendors.carrier,
             urls=CarrierUrls(public_url),
             defaults=self._defaults,
-            observer=self._meter,
         )
         self._guard = RebindingGuard(
             public_url,
@@ -179,7 +180,6 @@ class Relay:
             checker=checker,
             agents=self.known_agents,
             reception=self._reception,
-            transfers=self.transfers,
             phrases=lambda language: locale_for(language).carrier,
             urls=CarrierUrls(self._public_url),
             default_language=self.settings.default_voice_language,
@@ -228,7 +228,7 @@ class Relay:
             case ClientWanted():
                 self.clients.wake(news.call)
             case CallEnded() | TransferMoved():
-                self.transfers.on_call_news(news)
+                self.transfers.notify()
             case CallGone():
                 self.clients.on_call_gone(news.agent_id)
             case OwnerChanged():

@@ -79,7 +79,7 @@ class Conversations:
             raise refusals.outcome_unknown() from unknown
         finally:
             if not may_ring:
-                self.reception.withdraw(call.call_sid)
+                self.reception.calls.withdraw(call.call_sid)
         try:
             await self.reception.placed(call.call_sid, placed.sid)
         except StoreFailed:

@@ -1,11 +1,12 @@
-"""Transfers: connect a caller to a person, and take the caller back if the callee does not answer.
+"""Transfers: connect a caller to a person, and see to it that every transfer has an end.
 
-    transfer_call ─▶ gate ─▶ Calls.transferring: the session ends ─▶ hand_off: <Say>, <Dial> ─▶ dialled
-                                                                                                  └▶ a note to come back
+    transfer_call ─▶ gate ─▶ Calls.transferring: the session ends ─▶ carrier ─▶ webhooks ─▶ Reception: outcome, record
+                                                                       ▲
+                                          run: what makes no progress ─┘ redirected, over REST
 
-The state of a transfer is on its call (`actors.transfer`); this module performs it. Most transfers are finished by
-their webhooks; each has one task for the cases that are not: a session that hangs, a lost line, a caller who hangs up
-while it rings. It sleeps until something changes or the transfer's deadline passes.
+The state of a transfer is on its call (`actors.transfer`). Most transfers are finished by their webhooks
+(`relay.twilio.webhooks`); each has one task here for the cases that are not: a session that hangs, a lost line, a
+caller who hangs up while it rings. It sleeps until something changes or the transfer's deadline passes.
 
 The order travels with the call as its handoff data, so that a daemon that was restarted meanwhile understands the
 webhooks of a transfer; the rest is in the call's record.
@@ -19,27 +20,23 @@ import attrs
 import structlog
 import trio
 
-from actors.call_record import CallRecord
-from actors.call_values import CallInfo, Direction
+from actors.call_values import CallInfo
 from actors.calls import Call, Calls
 from actors.errors import UnknownCall
-from actors.events import CallEnded, TransferMoved
-from actors.transfer import Todo, Transfer, TransferOrder, TransferOutcome, note_for
+from actors.transfer import Todo, Transfer, TransferOrder, TransferOutcome
 from relay.agent import Agent
 from relay.dialling import refusals
 from relay.dialling.defaults import Defaults
 from relay.dialling.dial_check import DiallingGate
 from relay.dialling.requests import TransferRequest
 from relay.dialling.verdict import DialKind, Verdict
-from relay.errors import STORE_FAILURES
 from relay.logs import report
-from relay.metrics import CallMeter
-from relay.reception import IncomingCall
+from relay.reception import Reception, our_number
 from relay.speech.hygiene import clean
 from relay.store.call_journal import CallJournal
 from relay.twilio import twiml
 from relay.twilio.call_orders import MAX_TWIML
-from relay.twilio.handoff_data import encode_handoff_data, read_handoff_data
+from relay.twilio.handoff_data import encode_handoff_data
 from relay.twilio.rest import CarrierCalls
 from relay.twilio.rest_errors import CarrierRefused
 from relay.twilio.urls import CarrierUrls
@@ -51,19 +48,19 @@ _CALL_IS_OVER = frozenset({"call_over", "unknown_call"})
 
 @attrs.define(eq=False, kw_only=True)
 class Transfers:
-    """The transfers of all calls; implements `relay.twilio.ports.Transfers`. One instance, with one task in `run`.
+    """The transfers of all calls. One instance, with one task in `run`.
 
     `carrier` is None where the relay has no access to its REST API: then a call whose line is lost cannot be
     transferred.
     """
 
     calls: Calls
+    reception: Reception
     journal: CallJournal
     gate: DiallingGate
     carrier: CarrierCalls | None
     urls: CarrierUrls
     defaults: Defaults
-    observer: CallMeter
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     # Something happened to a transfer. One event for all: there are few, and each only looks at its deadline anew.
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -142,71 +139,13 @@ class Transfers:
             voice=info.voice,
         )
         transfer = Transfer(order, attempt=info.attempt, handoff_data=encode_handoff_data(order))
-        if len(self._orders(info.agent_id, order, our_number(info), transfer.attempt)) > MAX_TWIML:
+        if len(self._orders(info, order, transfer.attempt)) > MAX_TWIML:
             raise refusals.too_long("announcementText")
         return transfer
 
-    # ── for the carrier's webhooks ──────────────────────────────────────────────────────────────────────────────────
-
-    async def hand_off(self, call: IncomingCall, handoff_data: str) -> str | None:
-        """Return the TwiML that announces and dials, or None where the session was not ended for a transfer.
-
-        The same for a webhook that is repeated, and for one that comes after a restart.
-        """
-        await trio.lowlevel.checkpoint()
-        order = read_handoff_data(handoff_data, call_sid=call.call_sid)
-        if order is None:
-            return None
-        agent_id = call.agent.agent_id
-        transfer = self._transfer(agent_id, call.call_sid)
-        if transfer is not None:
-            transfer.on_orders_taken(trio.current_time())
-            self._notify()
-        self.calls.stay(call.call_sid, order.patience)
-        log.info("transfer_handed", call_sid=call.call_sid, agent_id=agent_id)
-        return self._orders(agent_id, order, our_number(call), call.attempt)
-
-    async def dialled(self, agent_id: str, call_sid: str, outcome: TransferOutcome, error: str = "") -> str | None:
-        """Record how a transfer went, and return the note with which the caller comes back, or None.
-
-        The same for a webhook that is repeated. A database error is only logged, so that the caller does not wait.
-        """
-        transfer = self._transfer(agent_id, call_sid)
-        if transfer is not None:
-            to, is_first = transfer.order.to, transfer.on_dial_over(outcome) is Todo.SETTLE
-            self._notify()
-        else:
-            record = await self._on_record(agent_id, call_sid)
-            to = "" if record is None else record.transfer_to or ""
-            is_first = record is not None and record.transfer_outcome is TransferOutcome.DIALLING
-        await self._settle(agent_id, call_sid, outcome, error, is_first=is_first)
-        return note_for(outcome, to)
-
-    def _transfer(self, agent_id: str, call_sid: str) -> Transfer | None:
-        call = self.calls.find_remembered(call_sid, agent_id)
-        return None if call is None else call.transfer
-
-    async def _on_record(self, agent_id: str, call_sid: str) -> CallRecord | None:
-        """Return the record of a call whose transfer is not known in this run of the daemon."""
-        try:
-            record = await self.journal.get(call_sid)
-        except STORE_FAILURES as error:
-            log.warning("transfer_not_on_record", call_sid=call_sid, error=type(error).__name__)
-            return None
-        return record if record is not None and record.agent_id == agent_id else None
-
     # ── seeing one through ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def on_call_news(self, news: CallEnded | TransferMoved) -> None:
-        """Report an event of a call to its transfer, if there is one. Never waits."""
-        transfer = self._transfer(news.agent_id, news.call_sid)
-        if transfer is None:
-            return
-        if isinstance(news, CallEnded):
-            transfer.on_call_over(trio.current_time())
-        self._notify()
-
-    def _notify(self) -> None:
+    def notify(self) -> None:
         """Wake every transfer under way, to check its deadline again."""
         changed, self._changed = self._changed, trio.Event()
         changed.set()
@@ -232,14 +171,14 @@ class Transfers:
             else:
                 todo = transfer.on_redirect_refused(now, call_is_over=refusal in _CALL_IS_OVER)
         if todo is Todo.SETTLE:
-            await self._settle(call.agent_id, call.call_sid, transfer.outcome, is_first=True)
+            await self.reception.settle_transfer(call.agent_id, call.call_sid, transfer.outcome)
 
     async def _redirect(self, call: Call, transfer: Transfer) -> str | None:
         """Redirect the call, which ends a session that hangs; return the code of the carrier's refusal, or None."""
         if self.carrier is None:
             return "no_carrier"
         self.calls.stay(call.call_sid, transfer.order.patience)
-        orders = self._orders(call.agent_id, transfer.order, our_number(call.info), transfer.attempt)
+        orders = self._orders(call.info, transfer.order, transfer.attempt)
         try:
             await self.carrier.redirect(call.call_sid, orders)
         except CarrierRefused as refusal:
@@ -248,42 +187,13 @@ class Transfers:
         log.info("transfer_redirected", call_sid=call.call_sid, agent_id=call.agent_id)
         return None
 
-    async def _settle(
-        self, agent_id: str, call_sid: str, outcome: TransferOutcome, error: str = "", *, is_first: bool
-    ) -> None:
-        """Record how a transfer went, and count it if it `is_first` to be known. A database that fails is logged.
-
-        Recorded even where it is not the first: the carrier's own report of the dial comes after a guess of ours.
-        """
-        if is_first:
-            log.info("transfer_over", call_sid=call_sid, agent_id=agent_id, outcome=outcome.value)
-            self.observer.transfer_over(outcome.value)
-        try:
-            await self.journal.note_transfer(agent_id, call_sid, None, outcome)
-            if error:
-                await self.journal.note_failure(agent_id, call_sid, error)
-        except STORE_FAILURES as failure:
-            log.warning("transfer_not_recorded", call_sid=call_sid, agent_id=agent_id, error=type(failure).__name__)
-
-    def _orders(self, agent_id: str, order: TransferOrder, caller_id: str, attempt: int) -> str:
-        """Return the TwiML that announces and dials."""
+    def _orders(self, info: CallInfo, order: TransferOrder, attempt: int) -> str:
+        """Return what the carrier is ordered to do, as the webhook of the ended session answers it too."""
         return twiml.transfer(
-            announcement=order.announcement,
-            language=order.language,
-            voice=order.voice,
-            number=order.to,
-            caller_id=caller_id,
-            ring_seconds=order.ring_seconds,
-            action_url=self.urls.transfer_ended(agent_id, attempt, confirm=order.confirm),
-            whisper_url=self.urls.whisper(agent_id) if order.confirm else "",
+            order, caller_id=our_number(info), urls=self.urls, agent_id=info.agent_id, attempt=attempt
         )
 
 
 def _require_nothing_under_way(call: Call) -> None:
     if call.is_transferring:
         raise refusals.already_transferring()
-
-
-def our_number(call: CallInfo | IncomingCall) -> str:
-    """Return the number that the callee may be shown: the carrier takes only one of its own, or one of the call."""
-    return call.called if call.direction is Direction.INBOUND else call.caller

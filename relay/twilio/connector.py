@@ -16,10 +16,10 @@ from werkzeug.exceptions import NotFound
 
 from actors.errors import CallRefused
 from relay.agent import Agent
+from relay.known_agents import KnownAgents
 from relay.reception import IncomingCall, Reception
 from relay.speech.locales import CarrierPhrases
 from relay.twilio import twiml
-from relay.twilio.ports import AgentDirectory
 from relay.twilio.urls import NO_VOICE, CarrierUrls
 
 log = structlog.get_logger(__name__)
@@ -51,7 +51,7 @@ class Connections:
 class Connector:
     """Answer the carrier about a call."""
 
-    agents: AgentDirectory
+    agents: KnownAgents
     reception: Reception
     phrases: Callable[[str], CarrierPhrases]
     urls: CarrierUrls

@@ -20,11 +20,15 @@ from typing import Any
 
 from twilio.twiml.voice_response import Connect, Dial, Gather, VoiceResponse  # type: ignore[import-untyped]
 
+from actors.transfer import TransferOrder
 from relay.speech.voices import SAY_VOICE, SAY_VOICES_OF_ALL
+from relay.twilio.urls import CarrierUrls
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # How long the callee of a transfer may take to press a key, from the end of the whisper.
 _KEY_SECONDS = 10
+# After which the two are disconnected.
+_LONGEST_TRANSFER_SECONDS = 14_400
 
 SAY_LANGUAGES = (
     "af-ZA", "am-ET", "ar-AE", "ar-XA", "arb", "bg-BG", "bn-IN", "ca-ES", "cmn-CN", "cmn-TW", "cs-CZ",
@@ -114,37 +118,26 @@ def voice_message(*, audio_url: str = "", text: str = "", opening: str = "", lan
     return str(response)
 
 
-def transfer(
-    *,
-    announcement: str,
-    language: str,
-    number: str,
-    caller_id: str,
-    ring_seconds: int,
-    action_url: str,
-    whisper_url: str = "",
-    time_limit: int = 14400,
-    voice: str = "",
-) -> str:
-    """Order the carrier to say `announcement`, if there is one, and to connect the caller to `number` (E.164).
+def transfer(order: TransferOrder, *, caller_id: str, urls: CarrierUrls, agent_id: str, attempt: int) -> str:
+    """Order the carrier to say the announcement, if there is one, and to connect the caller, with `caller_id` shown.
 
-    It rings for `ring_seconds` (5 to 600), with `caller_id` to be seen, and the two are disconnected after `time_limit`
-    seconds at most. The carrier requests `action_url` after every outcome. With a `whisper_url` the callee first hears
-    the TwiML of that address, and the two are connected when it is over and neither has hung up.
+    The carrier requests the action URL after every outcome; `attempt` is the session from which the caller comes. With
+    `order.confirm` the callee first hears the whisper, and the two are connected when it is over and neither has hung
+    up.
     """
     response = VoiceResponse()
-    _say(response, announcement, language, voice)
+    _say(response, order.announcement, order.language, order.voice)
     dial = Dial(
-        action=action_url,
+        action=urls.transfer_ended(agent_id, attempt, confirm=order.confirm),
         method="POST",
-        timeout=ring_seconds,
+        timeout=order.ring_seconds,
         caller_id=_legal(caller_id) or None,
         # The caller hears it ring, and is connected only after the whisper.
         answer_on_bridge=True,
-        time_limit=time_limit,
+        time_limit=_LONGEST_TRANSFER_SECONDS,
     )
-    whispering = {"url": whisper_url, "method": "POST"} if whisper_url else {}
-    dial.number(_legal(number), **whispering)
+    whispering = {"url": urls.whisper(agent_id), "method": "POST"} if order.confirm else {}
+    dial.number(order.to, **whispering)
     response.append(dial)
     return str(response)
 

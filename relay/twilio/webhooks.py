@@ -4,7 +4,11 @@
     POST /webhooks/{agent}/voice-ended    the Connect action: hand over, resume, apologise, or nothing
     POST /webhooks/{agent}/call-status    ──progressed──▶ Reception
     POST /webhooks/{agent}/answered-by    ──picked_up──▶ Reception
-    POST /webhooks/{agent}/transfer-ended, /whisper, /whisper-answer: see relay/twilio/transfer_webhooks.py
+
+    A transfer is dialled by the answer to voice-ended:
+    <Number url> ──▶ /whisper ──▶ <Gather> "press 1" ──▶ /whisper-answer ──▶ connected, or hung up on
+    <Dial action> ──▶ /transfer-ended ──transfer_dialled──▶ Reception ─┬─ None: the call is done with
+                                                                      └─ a note: register, and <Connect> once more
 
 The signature is checked before anything else is said, even whether the agent exists. To the carrier a refusal is an
 empty body with a status; a caller hears it only where TwiML says it. What could not even be kept is a 503; while
@@ -14,8 +18,10 @@ A session that broke while the call is up is resumed by the same TwiML with a ne
 a relay which crashes with every socket does not make an endless, billed call. A voice that its provider refuses is left
 out, once: voices are withdrawn, and a caller who hears another one is better off than one who hears an apology.
 
-Source: the carrier's pages on the `<Connect>` action, on call status callbacks, on answering machine detection, and its
-list of error codes.
+The whisper's webhooks are about the callee's own call, which is not one of ours: they change nothing here.
+
+Source: the carrier's pages on the `<Connect>` action, on `<Dial>`, `<Number>` and `<Gather>`, on call status callbacks,
+on answering machine detection, and its list of error codes.
 """
 
 from __future__ import annotations
@@ -26,21 +32,23 @@ import attrs
 import structlog
 from quart import Blueprint, make_response, request
 from quart.typing import ResponseTypes
+from werkzeug.exceptions import NotFound
 
 from actors.call_record import CallProgress
 from actors.errors import StoreFailed
+from actors.transfer import outcome_of_dial
 from relay.agent import Agent
 from relay.errors import DatabaseError
+from relay.known_agents import KnownAgents
 from relay.logs import report
-from relay.reception import Reception
+from relay.reception import Reception, our_number
 from relay.speech.locales import CarrierPhrases
 from relay.twilio import forms as carrier_forms
 from relay.twilio import twiml
 from relay.twilio.connector import Answer, Connections, Connector, twiml_answer
 from relay.twilio.forms import Form
-from relay.twilio.ports import AgentDirectory, Transfers
+from relay.twilio.handoff_data import read_handoff_data
 from relay.twilio.signatures import SignatureChecker
-from relay.twilio.transfer_webhooks import TransferWebhooks
 from relay.twilio.urls import CarrierUrls
 
 log = structlog.get_logger(__name__)
@@ -55,15 +63,18 @@ _ONLY_REPORTED = frozenset({"call-status", "answered-by"})
 _VOICE_REFUSED = "64111"
 _HOPELESS = frozenset({"64101", "64104", "64106", "64109", "64110", _VOICE_REFUSED})
 
+_ACCEPTING_KEY = "1"
+# Of a refusal in the middle of a call: its apology must be played, and after an error the carrier plays its own.
+_PLAYED = 200
+
 
 @attrs.frozen(kw_only=True)
 class CarrierWebhooks:
     """All webhooks of an agent."""
 
     checker: SignatureChecker
-    agents: AgentDirectory
+    agents: KnownAgents
     reception: Reception
-    transfers: Transfers
     phrases: Callable[[str], CarrierPhrases]
     urls: CarrierUrls
     default_language: str = "en-US"
@@ -86,9 +97,9 @@ class CarrierWebhooks:
         routes.post("/voice-ended")(self.voice_ended)
         routes.post("/call-status")(self.call_status)
         routes.post("/answered-by")(self.answered_by)
-        TransferWebhooks(
-            checker=self.checker, connector=self._connector, reception=self.reception, transfers=self.transfers
-        ).add_to(routes)
+        routes.post("/transfer-ended")(self.transfer_ended)
+        routes.post("/whisper")(self.whisper)
+        routes.post("/whisper-answer")(self.whisper_answer)
         routes.register_error_handler(StoreFailed, _not_kept)
         routes.register_error_handler(DatabaseError, self._not_found_out)
         return routes
@@ -144,10 +155,76 @@ class CarrierWebhooks:
         await self.reception.picked_up(agent_id, call_sid, callee)
         return "", 204, {}
 
+    async def transfer_ended(self, agent_id: str) -> Answer:
+        """Answer what happens to a caller after a transfer: a new session with the agent, or the end of the call.
+
+        The end of the call is recorded even if the agent was removed meanwhile.
+        """
+        form = await carrier_forms.signed_form(self.checker)
+        carrier_forms.call_sid(form)
+        progress = carrier_forms.call_progress(form)
+        over = progress if progress is not None and progress.is_over else None
+        agent = await self._connector.agents.get(agent_id)
+        if agent is not None:
+            answer = await self._follow_up(agent, form, caller_is_there=over is None)
+        elif over is not None:
+            answer = twiml_answer(twiml.empty())
+        else:
+            raise NotFound
+        if over is not None:
+            await self.reception.progressed(agent_id, over)
+        return answer
+
+    async def whisper(self, agent_id: str) -> Answer:
+        """Whisper to the person who picked up that a caller waits, and how to take the call."""
+        form = await carrier_forms.signed_form(self.checker)
+        carrier_forms.call_sid(form)
+        agent = await self._connector.agent(agent_id)
+        text, language = self._connector.phrases_of(agent).whisper, self._connector.language_of(agent)
+        return twiml_answer(twiml.whisper(text, language, self._connector.urls.whisper_answer(agent_id)))
+
+    async def whisper_answer(self, agent_id: str) -> Answer:
+        """Connect the two if the right key was pressed, else hang up on the callee."""
+        form = await carrier_forms.signed_form(self.checker)
+        is_accepted = form.get("Digits") == _ACCEPTING_KEY
+        log.info("whisper_answered", agent_id=agent_id, call_sid=carrier_forms.call_sid(form), accepted=is_accepted)
+        return twiml_answer(twiml.accepted() if is_accepted else twiml.declined())
+
     async def _hand_off(self, agent: Agent, form: Form, connections: Connections) -> Answer:
         call = carrier_forms.incoming_call(agent, form, attempt=connections.attempt)
-        orders = await self.transfers.hand_off(call, form.get("HandoffData", ""))
-        return twiml_answer(orders or twiml.empty())
+        order = read_handoff_data(form.get("HandoffData", ""), call_sid=call.call_sid)
+        if order is None:  # the session was not ended for a transfer
+            return twiml_answer(twiml.empty())
+        self.reception.transfer_handed(agent.agent_id, call.call_sid, order)
+        orders = twiml.transfer(
+            order,
+            caller_id=our_number(call),
+            urls=self.urls,
+            agent_id=agent.agent_id,
+            attempt=call.attempt,
+        )
+        return twiml_answer(orders)
+
+    async def _follow_up(self, agent: Agent, form: Form, *, caller_is_there: bool) -> Answer:
+        confirm = request.args.get("confirm") == "1"
+        status, bridged = carrier_forms.dial_status(form), carrier_forms.is_bridged(form, confirm=confirm)
+        call_sid, error = carrier_forms.call_sid(form), carrier_forms.error_code(form)
+        log.info(
+            "transfer_over",
+            agent_id=agent.agent_id,
+            call_sid=call_sid,
+            status=status,
+            bridged=bridged,
+            caller_is_there=caller_is_there,
+            error_code=error,
+        )
+        outcome = outcome_of_dial(status, bridged=bridged, caller_is_there=caller_is_there, confirm=confirm)
+        note = await self.reception.transfer_dialled(agent.agent_id, call_sid, outcome, error)
+        if note is None or not caller_is_there:
+            return twiml_answer(twiml.empty())
+        connections = Connections.asked()
+        call = carrier_forms.incoming_call(agent, form, attempt=connections.attempt + 1, greeting="", note=note)
+        return await self._connector.connect(call, lost=connections.lost, refused_status=_PLAYED)
 
     async def _resume(self, agent: Agent, form: Form, connections: Connections) -> Answer:
         agent_id, call_sid, code = agent.agent_id, carrier_forms.call_sid(form), form.get("ErrorCode", "")
@@ -161,12 +238,11 @@ class CarrierWebhooks:
             log.warning("voice_refused", agent_id=agent_id, call_sid=call_sid, error_code=code)
             # Without a voice nothing was heard of the first session, so the next one begins as it did.
             call = attrs.evolve(call, is_unheard=connections.attempt == 0)
-        # 200 even when refused: this apology must be played, and after an error the carrier plays its own.
         return await self._connector.connect(
             call,
             lost=connections.lost + 1,
             is_voiceless=connections.is_voiceless or other_voice,
-            refused_status=200,
+            refused_status=_PLAYED,
         )
 
     async def _note_fault(self, agent: Agent, progress: CallProgress | None) -> None:

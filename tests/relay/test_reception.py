@@ -24,6 +24,7 @@ from actors.phases import Phase
 from actors.policy import Phrases, Policy
 from actors.ports import Answer
 from relay.agent import Agent, CallDefaults
+from relay.metrics import CallMeter
 from relay.reception import Admission, IncomingCall, Reception
 from relay.settings import Settings
 from relay.store.call_journal import CallJournal
@@ -133,6 +134,7 @@ def reception_of(calls: Calls, journal: CallJournal) -> Reception:
             voice=settings.default_voice_id,
             language=settings.default_voice_language,
         ),
+        observer=CallMeter(),
     )
 
 
@@ -846,8 +848,8 @@ async def test_another_agent_s_report_neither_names_nor_ends_a_call(setup: Setup
 async def test_a_withdrawn_call_gives_its_place_back(setup: Setup) -> None:
     """What was not placed is expected no more, and its ticket opens nothing."""
     ticket = expect(setup)
-    setup.reception.withdraw(ORDER)
-    setup.reception.withdraw(ORDER)
+    setup.calls.withdraw(ORDER)
+    setup.calls.withdraw(ORDER)
     assert setup.calls.occupied() == 0
     assert setup.calls.redeem("my-client", "CA7", ticket) is None
 

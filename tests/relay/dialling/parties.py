@@ -132,6 +132,11 @@ class FakeReception:
         if self.failing:
             raise StoreFailed("no database")
 
+    @property
+    def calls(self) -> FakeReception:
+        """Itself, which is all of the registry that it stands in for."""
+        return self
+
     def withdraw(self, order: str) -> None:
         self.log.append("withdrawn")
         self.expected.pop(order, None)

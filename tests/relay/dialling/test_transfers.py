@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 import attrs
 import pytest
 import trio
+from quart_trio import QuartTrio
 from sqlalchemy import text
 
 from actors.call_record import CallRecord
@@ -31,31 +32,33 @@ from relay.dialling.requests import TransferRequest
 from relay.dialling.transfers import Transfers
 from relay.dialling.verdict import GateRules
 from relay.errors import DatabaseError, OutboundRefused
+from relay.http.pages import build_app
+from relay.known_agents import KnownAgents
 from relay.metrics import CallMeter
-from relay.reception import IncomingCall
+from relay.reception import Reception
+from relay.speech.locales import locale_for
+from relay.store.agent_registry import AgentRegistry
 from relay.store.call_journal import CallJournal
 from relay.store.database import Database, open_database
 from relay.twilio.handoff_data import read_handoff_data
 from relay.twilio.rest import CarrierCalls
 from relay.twilio.rest_errors import CarrierRefused
+from relay.twilio.signatures import SignatureChecker
 from relay.twilio.urls import CarrierUrls
+from relay.twilio.webhooks import CarrierWebhooks
 from tests.fakes import MemoryLine, RecordingObserver, call_info
 from tests.fakes_store import MemoryMessageStore
 from tests.relay.dialling.parties import DEFAULTS, OURS, PERSON, PUBLIC_URL, THEIRS, FakeCarrier, FakeObserver, agent
+from tests.relay.http.asgi_driver import ORIGIN, TOKEN, post_form
+from tests.sids import sid
 
 RULES = GateRules(calling_hours=CallingHours(0, 24 * 60), allow_unassigned=True)
-UP = {"call_sid": "CA1", "caller": THEIRS, "called": OURS, "language": "de-DE", "voice": "Polly.Vicki"}
+UP = {"call_sid": sid(), "caller": THEIRS, "called": OURS, "language": "de-DE", "voice": "Polly.Vicki"}
 
 
 def wish(**changes: Any) -> TransferRequest:
     """Wish for an ordinary transfer."""
-    return TransferRequest(**({"call_sid": "CA1", "to": PERSON, "announcement": "One moment."} | changes))
-
-
-def incoming(**changes: Any) -> IncomingCall:
-    """Say of which call a session was ended by us."""
-    given: dict[str, Any] = {"agent": agent(), "call_sid": "CA1", "caller": THEIRS, "called": OURS}
-    return IncomingCall(**(given | changes))
+    return TransferRequest(**({"call_sid": sid(), "to": PERSON, "announcement": "One moment."} | changes))
 
 
 @attrs.define(eq=False)
@@ -69,7 +72,9 @@ class Exchange:
     observer: FakeObserver = attrs.field(factory=FakeObserver)
     journal: CallJournal = attrs.field(init=False)
     calls: Calls = attrs.field(init=False)
+    reception: Reception = attrs.field(init=False)
     transfers: Transfers = attrs.field(init=False)
+    webhooks: QuartTrio = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.journal = CallJournal(self.database)
@@ -78,20 +83,33 @@ class Exchange:
             messages=MemoryMessageStore(),
             journal=self.journal,
             observer=RecordingObserver(),
-            listeners=(
-                lambda news: self.transfers.on_call_news(news) if isinstance(news, CallEnded | TransferMoved) else None,
-            ),
+            listeners=(lambda news: self.transfers.notify() if isinstance(news, CallEnded | TransferMoved) else None,),
         )
         self.calls = Calls(services, Presence(grace=10), max_calls=9)
+        self.reception = Reception(
+            calls=self.calls,
+            journal=self.journal,
+            policy_for=lambda _agent, _language: Policy(),
+            defaults=DEFAULTS,
+            observer=cast("CallMeter", self.observer),
+        )
         self.transfers = Transfers(
             calls=self.calls,
+            reception=self.reception,
             journal=self.journal,
             gate=DiallingGate(self.database, self.rules),
             carrier=cast("CarrierCalls | None", self.carrier),
             urls=CarrierUrls(PUBLIC_URL),
             defaults=DEFAULTS,
-            observer=cast("CallMeter", self.observer),
         )
+        webhooks = CarrierWebhooks(
+            checker=SignatureChecker(TOKEN, ORIGIN),
+            agents=KnownAgents(AgentRegistry(self.database)),
+            reception=self.reception,
+            phrases=lambda language: locale_for(language).carrier,
+            urls=CarrierUrls(PUBLIC_URL),
+        )
+        self.webhooks = build_app([webhooks.blueprint()])
 
     async def connect(self, **changes: object) -> MemoryLine:
         """Bring a call to its line."""
@@ -106,12 +124,12 @@ class Exchange:
             pass
         return line
 
-    def call(self, call_sid: str = "CA1") -> Call:
+    def call(self, call_sid: str = sid()) -> Call:
         found = self.calls.find_call(call_sid)
         assert found is not None
         return found
 
-    async def lose(self, line: MemoryLine, call_sid: str = "CA1") -> None:
+    async def lose(self, line: MemoryLine, call_sid: str = sid()) -> None:
         """Take a call's line away."""
         line.carrier_says(CallerGone())
         await until(lambda: self.call(call_sid).session is None)
@@ -120,14 +138,30 @@ class Exchange:
         """Wait for the session to be ended, ask what comes next, and return the carrier's orders."""
         data = await handoff_data(line)
         await self.lose(line)
-        document = await self.transfers.hand_off(incoming(**changes), data)
-        assert document is not None
-        return ET.fromstring(document)
+        return ET.fromstring(await self.orders_after(data, **changes))
+
+    async def orders_after(
+        self,
+        data: str,
+        *,
+        agent_id: str = "my-client",
+        attempt: int = 0,
+        caller: str = THEIRS,
+        called: str = OURS,
+        direction: Direction = Direction.INBOUND,
+    ) -> str:
+        """Ask what comes after a session that ended with this handoff data, as the carrier does; return the TwiML."""
+        form = {"CallSid": sid(), "CallStatus": "in-progress", "From": caller, "To": called, "Direction": direction}
+        form |= {"SessionStatus": "ended", "HandoffData": data}
+        target = f"/webhooks/{agent_id}/voice-ended?attempt={attempt}&lost=0"
+        answer = await post_form(self.webhooks, target, form)
+        assert answer.status == 200
+        return answer.body.decode()
 
     async def rename(self, table: str, name: str) -> None:
         await self.database.write(lambda connection: connection.execute(text(f"ALTER TABLE {table} RENAME TO {name}")))
 
-    async def record(self, call_sid: str = "CA1") -> CallRecord:
+    async def record(self, call_sid: str = sid()) -> CallRecord:
         found = await self.journal.get(call_sid)
         assert found is not None
         return found
@@ -162,6 +196,9 @@ async def transferring(path: Path, *, is_running: bool = True, **parts: Any) -> 
     with trio.fail_after(10):
         async with open_database(f"sqlite:///{path / 'relay.db'}") as database, trio.open_nursery() as nursery:
             here = Exchange(database, nursery, **parts)
+            registry = AgentRegistry(database)
+            for agent_id in {"my-client", "another"} - {each.agent_id for each in await registry.list()}:
+                await registry.add(agent_id)
             if is_running:
                 await nursery.start(here.transfers.run)
             yield here
@@ -176,8 +213,8 @@ async def test_a_live_call_is_passed_on(tmp_path: Path) -> None:
     async with transferring(tmp_path) as here:
         line = await here.connect()
         answer = await here.transfers.transfer_call(agent(), wish(to="+1 555 123 4567"))
-        assert answer == {"callSid": "CA1", "status": "transferring", "to": PERSON}
-        order = read_handoff_data(await handoff_data(line), call_sid="CA1")
+        assert answer == {"callSid": sid(), "status": "transferring", "to": PERSON}
+        order = read_handoff_data(await handoff_data(line), call_sid=sid())
         assert order is not None
         assert (order.to, order.announcement, order.confirm, order.ring_seconds) == (PERSON, "One moment.", False, 25)
         record = await here.record()
@@ -198,7 +235,7 @@ async def test_nothing_is_learnt_of_other_agents_calls(tmp_path: Path, *, dry_ru
     """A call of another agent looks like one that never was."""
     async with transferring(tmp_path) as here:
         await here.connect(agent_id="another")
-        for call_sid in ("CA1", "CA2"):
+        for call_sid in (sid(), sid(2)):
             with pytest.raises(UnknownCall):
                 await here.transfers.transfer_call(agent(), wish(call_sid=call_sid, dry_run=dry_run))
 
@@ -217,7 +254,7 @@ async def test_the_gate_refuses_the_number(tmp_path: Path) -> None:
 async def test_of_two_calls_that_want_the_last_place_one_stays(tmp_path: Path) -> None:
     """The gate may change its mind between its first word and the one that counts; that call stays where it is."""
     async with transferring(tmp_path, rules=attrs.evolve(RULES, transfers_per_number_per_day=1)) as here:
-        lines = {call_sid: await here.connect(call_sid=call_sid) for call_sid in ("CA1", "CA2")}
+        lines = {call_sid: await here.connect(call_sid=call_sid) for call_sid in (sid(), sid(2))}
         refused = []
 
         async def ask(call_sid: str) -> None:
@@ -245,7 +282,7 @@ async def test_a_call_is_transferred_once_at_a_time(tmp_path: Path) -> None:
         await here.hand_off(line)
         with pytest.raises(OutboundRefused):
             await here.transfers.transfer_call(agent(), wish())
-        await here.transfers.dialled("my-client", "CA1", TransferOutcome.BUSY)
+        await here.reception.transfer_dialled("my-client", sid(), TransferOutcome.BUSY)
         await here.connect(attempt=1)
         await here.transfers.transfer_call(agent(), wish())
 
@@ -369,17 +406,17 @@ async def test_a_repeated_webhook_gets_the_same_orders(tmp_path: Path) -> None:
         line = await here.connect()
         await here.transfers.transfer_call(agent(), wish())
         data = await handoff_data(line)
-        first = await here.transfers.hand_off(incoming(), data)
-        assert await here.transfers.hand_off(incoming(), data) == first
+        first = await here.orders_after(data)
+        assert await here.orders_after(data) == first
     async with transferring(tmp_path) as others:
-        assert await others.transfers.hand_off(incoming(), data) == first
+        assert await others.orders_after(data) == first
 
 
 @pytest.mark.parametrize("data", ["", "{}", "null", '{"transfer": {"to": "+15551', '{"transfer": {"to": "911"}}'])
 async def test_a_session_that_ended_for_another_reason_ends_its_call(tmp_path: Path, data: str) -> None:
     """No handoff data, or some that cannot be understood, is no transfer."""
     async with transferring(tmp_path) as here:
-        assert await here.transfers.hand_off(incoming(), data) is None
+        assert list(ET.fromstring(await here.orders_after(data))) == []
 
 
 # ── how it went ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -404,7 +441,7 @@ async def test_the_outcome_is_recorded_and_told(
         line = await here.connect()
         await here.transfers.transfer_call(agent(), wish())
         await here.hand_off(line)
-        notes = [await here.transfers.dialled("my-client", "CA1", outcome, error) for _ in range(2)]
+        notes = [await here.reception.transfer_dialled("my-client", sid(), outcome, error) for _ in range(2)]
         record = await here.record()
         assert (record.transfer_to, record.transfer_outcome, record.carrier_error) == (PERSON, outcome, error or None)
     assert notes[0] == notes[1]
@@ -422,7 +459,7 @@ async def test_an_outcome_that_comes_after_a_restart_is_understood(tmp_path: Pat
     async with transferring(tmp_path) as later:
         await later.journal.recover()
         for _ in range(2):
-            note = await later.transfers.dialled("my-client", "CA1", TransferOutcome.NO_ANSWER)
+            note = await later.reception.transfer_dialled("my-client", sid(), TransferOutcome.NO_ANSWER)
             assert PERSON in (note or "")
         assert (await later.record()).transfer_outcome is TransferOutcome.NO_ANSWER
     assert later.observer.transfers == ["no_answer"]
@@ -432,7 +469,7 @@ async def test_without_a_database_the_caller_comes_back_all_the_same(tmp_path: P
     """Nobody is left in silence because the outcome cannot be written down, or the number read."""
     async with transferring(tmp_path) as here:
         await here.rename("calls", "gone")
-        note = await here.transfers.dialled("my-client", "CA1", TransferOutcome.NO_ANSWER)
+        note = await here.reception.transfer_dialled("my-client", sid(), TransferOutcome.NO_ANSWER)
     assert note == "The transfer was not answered. The caller is back on the line."
 
 
@@ -443,8 +480,8 @@ async def test_another_agents_webhook_does_not_move_a_transfer(tmp_path: Path) -
         line = await here.connect()
         await here.transfers.transfer_call(agent(), wish())
         data = await handoff_data(line)
-        await here.transfers.hand_off(incoming(agent=agent(agent_id="another")), data)
-        note = await here.transfers.dialled("another", "CA1", TransferOutcome.NO_ANSWER)
+        await here.orders_after(data, agent_id="another")
+        note = await here.reception.transfer_dialled("another", sid(), TransferOutcome.NO_ANSWER)
         assert note == "The transfer was not answered. The caller is back on the line."
         assert here.observer.transfers == []
         assert here.carrier is not None
@@ -467,9 +504,9 @@ async def test_a_call_whose_line_is_lost_is_redirected(tmp_path: Path, *, is_los
         await here.carrier.was_redirected.wait()
         ((call_sid, document),) = here.carrier.redirected
         dial = ET.fromstring(document)[1]
-        assert (call_sid, dial[0].text, dial.get("callerId")) == ("CA1", PERSON, OURS)
+        assert (call_sid, dial[0].text, dial.get("callerId")) == (sid(), PERSON, OURS)
         assert "attempt=2&" in (dial.get("action") or "")
-        assert "busy" in (await here.transfers.dialled("my-client", "CA1", TransferOutcome.BUSY) or "")
+        assert "busy" in (await here.reception.transfer_dialled("my-client", sid(), TransferOutcome.BUSY) or "")
         assert await here.outcome() is TransferOutcome.BUSY
 
 
@@ -521,18 +558,20 @@ async def test_the_webhook_may_come_while_the_carrier_is_told(tmp_path: Path) ->
         await here.transfers.transfer_call(agent(), wish())
         data = await handoff_data(line)
         await carrier.was_redirected.wait()
-        document = await here.transfers.hand_off(incoming(), data)
+        document = await here.orders_after(data)
         assert carrier.held is not None
         carrier.held.set()
         assert document == carrier.redirected[0][1]
-        await here.transfers.dialled("my-client", "CA1", TransferOutcome.ANSWERED)
+        await here.reception.transfer_dialled("my-client", sid(), TransferOutcome.ANSWERED)
         assert await here.outcome() is TransferOutcome.ANSWERED
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("is_handed", [False, True])
-async def test_a_caller_who_hangs_up_has_gone(tmp_path: Path, *, is_handed: bool) -> None:
+async def test_a_caller_who_hangs_up_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_handed: bool
+) -> None:
     """When the carrier says that the call is over, and no more, the transfer is over too; nothing is kept of it."""
+    monkeypatch.setattr("actors.transfer.OUTCOME_SECONDS", 0.05)
     async with transferring(tmp_path) as here:
         line = await here.connect()
         await here.transfers.transfer_call(agent(), wish())
@@ -541,7 +580,7 @@ async def test_a_caller_who_hangs_up_has_gone(tmp_path: Path, *, is_handed: bool
         else:
             await handoff_data(line)
             await here.lose(line)
-        here.calls.end("my-client", "CA1")
+        here.calls.end("my-client", sid())
         assert await here.outcome() is TransferOutcome.CALLER_GONE
         await until(lambda: len(here.calls) == 0)
         assert here.carrier is not None
@@ -555,8 +594,8 @@ async def test_the_end_of_the_call_may_be_told_before_that_of_the_transfer(tmp_p
         line = await here.connect()
         await here.transfers.transfer_call(agent(), wish())
         await here.hand_off(line)
-        here.calls.end("my-client", "CA1")
-        await here.transfers.dialled("my-client", "CA1", TransferOutcome.ANSWERED)
+        here.calls.end("my-client", sid())
+        await here.reception.transfer_dialled("my-client", sid(), TransferOutcome.ANSWERED)
         assert await here.outcome() is TransferOutcome.ANSWERED
         await until(lambda: len(here.calls) == 0)
     assert here.observer.transfers == ["answered"]
@@ -589,8 +628,8 @@ async def test_when_the_daemon_stops_nothing_new_is_begun(tmp_path: Path) -> Non
             await nursery.start(here.transfers.run)
             await here.connect()
             await here.transfers.transfer_call(agent(), wish())
-            await here.connect(call_sid="CA2")
+            await here.connect(call_sid=sid(2))
             nursery.cancel_scope.cancel()
         with pytest.raises(OutboundRefused) as caught:
-            await here.transfers.transfer_call(agent(), wish(call_sid="CA2"))
-        assert (caught.value.code, here.call("CA2").transfer) == ("draining", None)
+            await here.transfers.transfer_call(agent(), wish(call_sid=sid(2)))
+        assert (caught.value.code, here.call(sid(2)).transfer) == ("draining", None)

@@ -14,13 +14,13 @@ from quart_trio import QuartTrio
 from actors.call_record import CallProgress
 from actors.call_values import Callee, CallInfo
 from actors.ports import PhoneLine
-from actors.transfer import TransferOutcome
+from actors.transfer import TransferOrder, TransferOutcome
 from relay.agent import Agent
 from relay.errors import DatabaseError
 from relay.http.pages import build_app
+from relay.known_agents import KnownAgents
 from relay.reception import Admission, IncomingCall, Reception
 from relay.speech.locales import CarrierPhrases
-from relay.twilio.ports import AgentDirectory
 from relay.twilio.signatures import SignatureChecker
 from relay.twilio.urls import CarrierUrls
 from relay.twilio.webhooks import CarrierWebhooks
@@ -67,6 +67,9 @@ class FakeReception:
     connected: list[CallInfo] = attrs.field(factory=list)
     progress: list[tuple[str, CallProgress]] = attrs.field(factory=list)
     callees: list[tuple[str, str, Callee]] = attrs.field(factory=list)
+    note: str | None = None
+    handed: list[tuple[str, str, TransferOrder]] = attrs.field(factory=list)
+    results: list[tuple[str, str, TransferOutcome, str]] = attrs.field(factory=list)
     _tickets: dict[tuple[str, str, str], CallInfo] = attrs.field(factory=dict)
 
     async def register(self, call: IncomingCall) -> Admission:
@@ -109,31 +112,22 @@ class FakeReception:
             raise self.loss
         self.callees.append((agent_id, call_sid, callee))
 
-    @property
-    def over(self) -> list[str]:
-        """The calls that were said to be over, once for each time."""
-        return [progress.call_sid for _agent_id, progress in self.progress if progress.is_over]
+    def transfer_handed(self, agent_id: str, call_sid: str, order: TransferOrder) -> None:
+        """Remember whose carrier got which orders."""
+        self.handed.append((agent_id, call_sid, order))
 
-
-@attrs.define(eq=False)
-class FakeTransfers:
-    """Hands over whatever came with a word, and sends callers back with `note`."""
-
-    note: str | None = None
-    calls: list[tuple[IncomingCall, str]] = attrs.field(factory=list)
-    results: list[tuple[str, str, TransferOutcome, str]] = attrs.field(factory=list)
-
-    async def hand_off(self, call: IncomingCall, handoff_data: str) -> str | None:
-        """Say the word, if there is one."""
-        await trio.lowlevel.checkpoint()
-        self.calls.append((call, handoff_data))
-        return f"<Response><Say>{handoff_data} for {call.call_sid}</Say></Response>" if handoff_data else None
-
-    async def dialled(self, agent_id: str, call_sid: str, outcome: TransferOutcome, error: str = "") -> str | None:
+    async def transfer_dialled(
+        self, agent_id: str, call_sid: str, outcome: TransferOutcome, error: str = ""
+    ) -> str | None:
         """Remember how it went."""
         await trio.lowlevel.checkpoint()
         self.results.append((agent_id, call_sid, outcome, error))
         return self.note
+
+    @property
+    def over(self) -> list[str]:
+        """The calls that were said to be over, once for each time."""
+        return [progress.call_sid for _agent_id, progress in self.progress if progress.is_over]
 
 
 class NoAgents:
@@ -144,17 +138,14 @@ class NoAgents:
         raise DatabaseError(f"The database could not be read, nor {agent_id} found.")
 
 
-def carrier_app(
-    reception: FakeReception, transfers: FakeTransfers, agent: Agent = ANNE, *, agents: AgentDirectory | None = None
-) -> QuartTrio:
+def carrier_app(reception: FakeReception, agent: Agent = ANNE, *, agents: Agents | NoAgents | None = None) -> QuartTrio:
     """Return the web app with the carrier's routes for this agent, or for those of a directory."""
     webhooks = CarrierWebhooks(
         checker=SignatureChecker(TOKEN, ORIGIN),
-        agents=agents or Agents(agent),
+        agents=cast("KnownAgents", agents or Agents(agent)),
         reception=cast("Reception", reception),
         phrases=phrases_in,
         urls=CarrierUrls(ORIGIN),
-        transfers=transfers,
     )
     return build_app([webhooks.blueprint()])
 

@@ -7,7 +7,7 @@ import pytest
 
 from actors.errors import CallRefused
 from tests.relay.http.asgi_driver import post_form
-from tests.relay.twilio.fake_reception import ANNE, FakeReception, FakeTransfers, carrier_app, connection, spoken
+from tests.relay.twilio.fake_reception import ANNE, FakeReception, carrier_app, connection, spoken
 from tests.sids import sid
 
 ENDED = "/webhooks/anne/voice-ended"
@@ -16,7 +16,7 @@ LOST = {"CallSid": sid(), "CallStatus": "in-progress", "SessionStatus": "failed"
 
 async def next_action(query: str) -> str | None:
     """Return the action's address of the session that follows a lost one, whose address had this query."""
-    answer = await post_form(carrier_app(FakeReception(), FakeTransfers()), ENDED + query, LOST)
+    answer = await post_form(carrier_app(FakeReception()), ENDED + query, LOST)
     return connection(answer)[0].get("action")
 
 
@@ -34,6 +34,6 @@ async def test_an_address_that_counts_no_losses_has_lost_every_session() -> None
 async def test_an_agent_without_a_language_apologises_in_the_default_one() -> None:
     """What the carrier says for us is in the language that the settings name."""
     reception = FakeReception(refusal=CallRefused("full", "no place"))
-    app = carrier_app(reception, FakeTransfers(), attrs.evolve(ANNE, language=None))
+    app = carrier_app(reception, attrs.evolve(ANNE, language=None))
     answer = await post_form(app, "/webhooks/anne/voice", {"CallSid": sid()})
     assert (answer.status, spoken(answer)) == (503, [("Say", "busy in en-US"), ("Hangup", None)])

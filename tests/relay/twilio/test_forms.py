@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from actors.call_record import CallProgress
 from actors.call_values import Direction
 from tests.relay.http.asgi_driver import post_form
-from tests.relay.twilio.fake_reception import FakeReception, FakeTransfers, carrier_app
+from tests.relay.twilio.fake_reception import FakeReception, carrier_app
 from tests.sids import sid
 
 STATUS = "/webhooks/anne/call-status"
@@ -35,7 +35,7 @@ FORM = {
 async def progress_of(form: dict[str, str], query: str = "") -> CallProgress:
     """Return what the reception is told when the carrier posts this form."""
     reception = FakeReception()
-    answer = await post_form(carrier_app(reception, FakeTransfers()), STATUS + query, form)
+    answer = await post_form(carrier_app(reception), STATUS + query, form)
     assert answer.status == 204
     ((_agent_id, progress),) = reception.progress
     return progress

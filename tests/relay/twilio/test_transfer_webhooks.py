@@ -12,7 +12,7 @@ from actors.call_values import Direction
 from actors.errors import CallRefused, StoreFailed
 from actors.transfer import TransferOutcome, outcome_of_dial
 from tests.relay.http.asgi_driver import ORIGIN, ask, post_form, signature
-from tests.relay.twilio.fake_reception import ANNE, FakeReception, FakeTransfers, carrier_app, connection, spoken, verbs
+from tests.relay.twilio.fake_reception import ANNE, FakeReception, carrier_app, connection, spoken, verbs
 from tests.sids import NO_SIDS, sid
 
 ENDED = "/webhooks/anne/transfer-ended"
@@ -36,20 +36,14 @@ PICKED_UP = {"CallSid": sid(2), "ParentCallSid": sid(), "CallStatus": "in-progre
 
 @pytest.fixture
 def reception() -> FakeReception:
-    """Return a reception that admits every call."""
-    return FakeReception()
+    """Return a reception that admits every call, and to which every caller comes back from a transfer."""
+    return FakeReception(note=NOTE)
 
 
 @pytest.fixture
-def transfers() -> FakeTransfers:
-    """Return transfers from which every caller comes back."""
-    return FakeTransfers(note=NOTE)
-
-
-@pytest.fixture
-def app(reception: FakeReception, transfers: FakeTransfers) -> QuartTrio:
+def app(reception: FakeReception) -> QuartTrio:
     """Return the web app with the carrier's routes."""
-    return carrier_app(reception, transfers)
+    return carrier_app(reception)
 
 
 # ── the end of a transfer ───────────────────────────────────────────────────────────────────────────────────────────
@@ -72,7 +66,7 @@ async def test_a_caller_who_comes_back_is_connected_again(app: QuartTrio, recept
 @pytest.mark.parametrize("confirm", [True, False])
 @pytest.mark.parametrize("is_over", [True, False])
 async def test_how_it_went_is_told_as_the_form_says_it(
-    app: QuartTrio, transfers: FakeTransfers, *, status: str, bridged: bool, confirm: bool, is_over: bool
+    app: QuartTrio, reception: FakeReception, *, status: str, bridged: bool, confirm: bool, is_over: bool
 ) -> None:
     """Status, whether the two spoke, whether a key was asked for, and whether the caller is there, each on its own."""
     query = "?attempt=0&lost=0&confirm=1" if confirm else "?attempt=0&lost=0"
@@ -85,7 +79,7 @@ async def test_how_it_went_is_told_as_the_form_says_it(
     }
     await post_form(app, ENDED + query, form)
     outcome = outcome_of_dial(status, bridged=bridged, caller_is_there=not is_over, confirm=confirm)
-    assert transfers.results == [("anne", sid(), outcome, "13224")]
+    assert reception.results == [("anne", sid(), outcome, "13224")]
 
 
 @pytest.mark.parametrize(
@@ -106,13 +100,13 @@ async def test_how_it_went_is_told_as_the_form_says_it(
     ],
 )
 async def test_a_completed_leg_with_a_duration_was_connected_where_the_carrier_does_not_say(
-    app: QuartTrio, transfers: FakeTransfers, *, duration: str, status: str, query: str, bridged: bool
+    app: QuartTrio, reception: FakeReception, *, duration: str, status: str, query: str, bridged: bool
 ) -> None:
     """A carrier that sends no `DialBridged` is understood by the length of the leg."""
     form = {**DIALLED, "DialCallStatus": status, "DialCallDuration": duration, "CallStatus": "in-progress"}
     form.pop("DialBridged", None)
     await post_form(app, ENDED + query, form)
-    assert (transfers.results[-1][2] is TransferOutcome.ANSWERED) is bridged
+    assert (reception.results[-1][2] is TransferOutcome.ANSWERED) is bridged
 
 
 @pytest.mark.parametrize(
@@ -129,19 +123,17 @@ async def test_a_completed_leg_with_a_duration_was_connected_where_the_carrier_d
     ],
 )
 async def test_what_is_not_of_its_form_counts_as_absent(
-    app: QuartTrio, reception: FakeReception, transfers: FakeTransfers, fields: dict[str, str], query: str
+    app: QuartTrio, reception: FakeReception, fields: dict[str, str], query: str
 ) -> None:
     """The transfer failed then, nobody spoke, and the caller is there, to be asked."""
     connection(await post_form(app, ENDED + query, {**DIALLED, "DialCallStatus": "failed", **fields}))
-    assert transfers.results == [("anne", sid(), TransferOutcome.FAILED, "")]
+    assert reception.results == [("anne", sid(), TransferOutcome.FAILED, "")]
     assert [call.attempt for call in reception.registered] == [1]
 
 
-async def test_when_the_two_have_spoken_the_call_ends(
-    app: QuartTrio, reception: FakeReception, transfers: FakeTransfers
-) -> None:
+async def test_when_the_two_have_spoken_the_call_ends(app: QuartTrio, reception: FakeReception) -> None:
     """Without a note there is nothing to come back for; the call is over when the carrier says so."""
-    transfers.note = None
+    reception.note = None
     answer = await post_form(app, ENDED, {**DIALLED, "DialCallStatus": "completed", "DialBridged": "true"})
     assert (answer.status, verbs(answer)) == (200, [])
     assert (reception.registered, reception.progress) == ([], [])
@@ -161,13 +153,11 @@ async def test_a_caller_who_cannot_be_let_back_in_hears_an_apology(app: QuartTri
     assert (answer.status, spoken(answer)) == (200, [("Say", "busy in de-DE"), ("Hangup", None)])
 
 
-async def test_an_end_that_cannot_be_noted_is_a_503(
-    app: QuartTrio, reception: FakeReception, transfers: FakeTransfers
-) -> None:
+async def test_an_end_that_cannot_be_noted_is_a_503(app: QuartTrio, reception: FakeReception) -> None:
     """The carrier is told; how the transfer went was noted before."""
     reception.loss = StoreFailed("disk full")
     answer = await post_form(app, ENDED, {**DIALLED, "CallStatus": "completed"})
-    assert (answer.status, answer.body, len(transfers.results)) == (503, b"", 1)
+    assert (answer.status, answer.body, len(reception.results)) == (503, b"", 1)
 
 
 async def test_the_transfer_of_a_removed_agent_is_not_found(app: QuartTrio, reception: FakeReception) -> None:
@@ -176,21 +166,19 @@ async def test_the_transfer_of_a_removed_agent_is_not_found(app: QuartTrio, rece
     assert (answer.status, answer.body, reception.registered) == (404, b"", [])
 
 
-async def test_the_end_of_a_removed_agents_transferred_call_is_noted(
-    app: QuartTrio, reception: FakeReception, transfers: FakeTransfers
-) -> None:
+async def test_the_end_of_a_removed_agents_transferred_call_is_noted(app: QuartTrio, reception: FakeReception) -> None:
     """That the call is over counts still."""
     answer = await post_form(app, "/webhooks/removed/transfer-ended", {**DIALLED, "CallStatus": "completed"})
     assert (answer.status, verbs(answer)) == (200, [])
     assert [(agent_id, each.call_sid) for agent_id, each in reception.progress] == [("removed", sid())]
-    assert transfers.results == []
+    assert reception.results == []
 
 
-async def test_a_repeated_webhook_is_answered_identically(app: QuartTrio, transfers: FakeTransfers) -> None:
+async def test_a_repeated_webhook_is_answered_identically(app: QuartTrio, reception: FakeReception) -> None:
     """The carrier's retry gets the same bytes, and how it went is told again: that is for the record to decide."""
     answers = [await post_form(app, ENDED, DIALLED, I_Twilio_Idempotency_Token="once") for _ in range(3)]
     assert {answer.body for answer in answers} == {answers[0].body}
-    assert transfers.results == [transfers.results[0]] * 3
+    assert reception.results == [reception.results[0]] * 3
 
 
 # ── the whisper ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -223,13 +211,11 @@ async def test_any_other_key_declines_it(app: QuartTrio, form: dict[str, str]) -
 
 
 @pytest.mark.parametrize("path", [WHISPER, WHISPER_ANSWER])
-async def test_a_whisper_changes_nothing(
-    app: QuartTrio, reception: FakeReception, transfers: FakeTransfers, path: str
-) -> None:
+async def test_a_whisper_changes_nothing(app: QuartTrio, reception: FakeReception, path: str) -> None:
     """It is about the called side's own call, even when that is over, and can be repeated."""
     for _ in range(2):
         await post_form(app, path, {**PICKED_UP, "CallStatus": "completed", "Digits": "1"})
-    assert (reception.registered, reception.progress, transfers.results) == ([], [], [])
+    assert (reception.registered, reception.progress, reception.results) == ([], [], [])
 
 
 # ── who may ask ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -238,28 +224,28 @@ async def test_a_whisper_changes_nothing(
 @pytest.mark.parametrize("path", [ENDED, WHISPER, WHISPER_ANSWER, "/webhooks/nobody/transfer-ended"])
 @pytest.mark.parametrize("token", [None, "another-token"])
 async def test_without_the_carriers_signature_nothing_is_said(
-    app: QuartTrio, reception: FakeReception, transfers: FakeTransfers, path: str, token: str | None
+    app: QuartTrio, reception: FakeReception, path: str, token: str | None
 ) -> None:
     """An unsigned or wrongly signed webhook gets an empty 403, whether the agent exists or not."""
     answer = await post_form(app, path, {**DIALLED, "CallStatus": "completed", "Digits": "1"}, token=token)
     assert (answer.status, answer.body) == (403, b"")
-    assert (reception.registered, reception.progress, transfers.results) == ([], [], [])
+    assert (reception.registered, reception.progress, reception.results) == ([], [], [])
 
 
-async def test_the_signature_covers_what_was_confirmed(app: QuartTrio, transfers: FakeTransfers) -> None:
+async def test_the_signature_covers_what_was_confirmed(app: QuartTrio, reception: FakeReception) -> None:
     """The query cannot be changed under the carrier's signature."""
     body = urlencode(DIALLED).encode()
     headers = {"x-twilio-signature": signature(f"{ORIGIN}{ENDED}?attempt=0&lost=0&confirm=1", DIALLED)}
     answer = await ask(app, "POST", f"{ENDED}?attempt=0&lost=0", headers=headers, body=body)
-    assert (answer.status, transfers.results) == (403, [])
+    assert (answer.status, reception.results) == (403, [])
 
 
 @pytest.mark.parametrize("path", [ENDED, WHISPER, WHISPER_ANSWER])
 @pytest.mark.parametrize("call_sid", NO_SIDS)
-async def test_a_call_needs_an_id(app: QuartTrio, transfers: FakeTransfers, path: str, call_sid: str) -> None:
+async def test_a_call_needs_an_id(app: QuartTrio, reception: FakeReception, path: str, call_sid: str) -> None:
     """A form without a usable call id is an empty 400."""
     answer = await post_form(app, path, {**DIALLED, "CallSid": call_sid, "Digits": "1"})
-    assert (answer.status, answer.body, transfers.results) == (400, b"", [])
+    assert (answer.status, answer.body, reception.results) == (400, b"", [])
 
 
 async def test_the_log_holds_no_numbers_and_no_note(app: QuartTrio) -> None:

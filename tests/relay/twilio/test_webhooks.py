@@ -11,12 +11,13 @@ from quart_trio import QuartTrio
 
 from actors.call_values import Callee, Direction
 from actors.errors import CallRefused, StoreFailed
+from actors.transfer import TransferOrder
 from relay.http.pages import MAX_BODY_BYTES
+from relay.twilio.handoff_data import encode_handoff_data
 from tests.relay.http.asgi_driver import ORIGIN, ask, post_form, signature
 from tests.relay.twilio.fake_reception import (
     ANNE,
     FakeReception,
-    FakeTransfers,
     NoAgents,
     carrier_app,
     connection,
@@ -56,15 +57,9 @@ def reception() -> FakeReception:
 
 
 @pytest.fixture
-def transfers() -> FakeTransfers:
-    """Return transfers that remember what they were told."""
-    return FakeTransfers()
-
-
-@pytest.fixture
-def app(reception: FakeReception, transfers: FakeTransfers) -> QuartTrio:
+def app(reception: FakeReception) -> QuartTrio:
     """Return the web app with the carrier's routes."""
-    return carrier_app(reception, transfers)
+    return carrier_app(reception)
 
 
 async def test_a_signed_call_is_connected_with_a_ticket(app: QuartTrio) -> None:
@@ -274,14 +269,17 @@ async def test_a_session_that_we_ended_lets_the_call_end(app: QuartTrio, recepti
     assert reception.over == []
 
 
-async def test_a_hand_over_goes_on_as_it_was_arranged(app: QuartTrio, transfers: FakeTransfers) -> None:
+async def test_a_hand_over_goes_on_as_it_was_arranged(app: QuartTrio, reception: FakeReception) -> None:
     """What went out with the end of the session decides how the call goes on, and who is in the call is known."""
-    form = {**LOST, "SessionStatus": "ended", "HandoffData": "transfer", "Direction": "outbound-api"}
-    answer = await post_form(app, f"{ENDED}?attempt=2&lost=1", form)
-    assert spoken(answer) == [("Say", "transfer for CA00000000000000000000000000000001")]
-    ((session, _),) = transfers.calls
-    assert (session.agent, session.call_sid, session.attempt) == (ANNE, sid(), 2)
-    assert (session.caller, session.called, session.direction) == ("+15550001111", "+15550002222", Direction.OUTBOUND)
+    order = TransferOrder(to="+15551234567", announcement="One moment.", ring_seconds=25)
+    handoff_data = encode_handoff_data(order)
+    form = {**LOST, "SessionStatus": "ended", "HandoffData": handoff_data, "Direction": "outbound-api"}
+    say, dial = verbs(await post_form(app, f"{ENDED}?attempt=2&lost=1", form))
+    assert (say.tag, say.text, dial.tag, [number.text for number in dial]) == ("Say", "One moment.", "Dial", [order.to])
+    # We made the call, so our number is where it comes from.
+    assert dial.get("callerId") == "+15550001111"
+    assert dial.get("action") == "https://voice.example/webhooks/anne/transfer-ended?attempt=2&lost=0"
+    assert reception.handed == [("anne", sid(), order)]
 
 
 async def test_a_lost_session_is_resumed_with_a_new_ticket(app: QuartTrio, reception: FakeReception) -> None:
@@ -487,10 +485,10 @@ async def test_an_unsigned_body_is_not_waited_for(app: QuartTrio, autojump_clock
     ],
 )
 async def test_who_cannot_be_looked_up_hears_an_apology(
-    reception: FakeReception, transfers: FakeTransfers, name: str, status: int, is_heard: bool
+    reception: FakeReception, name: str, status: int, is_heard: bool
 ) -> None:
     """A caller is never left with an empty answer, and what needs no look-up works as ever."""
-    app = carrier_app(reception, transfers, agents=NoAgents())
+    app = carrier_app(reception, agents=NoAgents())
     fields = {**CALL, "SessionStatus": "failed", "DialCallStatus": "busy"}
     answer = await post_form(app, f"/webhooks/anne/{name}", fields)
     assert answer.status == status

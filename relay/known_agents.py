@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 2.0
 
 @attrs.define(eq=False)
 class KnownAgents:
-    """Find agents; implements `relay.twilio.ports.AgentDirectory`. Remembers as many as are registered."""
+    """Find agents. Remembers as many as are registered."""
 
     registry: AgentRegistry
     _known: dict[str, Agent] = attrs.field(factory=dict, init=False)
