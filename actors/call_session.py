@@ -114,10 +114,12 @@ class CallSession:
     unanswered: StoreMessage | None = attrs.field(default=None, init=False)
     _conversation: Conversation = attrs.field(init=False)
     _nursery: trio.Nursery = attrs.field(init=False)
+    # By the turn's number: how to cancel it, and whether the message that it has recorded is durable.
     _turn_scopes: dict[int, trio.CancelScope] = attrs.field(factory=dict, init=False)
-    _pending: deque[Command] = attrs.field(factory=deque, init=False)
-    _postponed: list[Command] = attrs.field(factory=list, init=False)
     _receipts: dict[int, Receipt] = attrs.field(factory=dict, init=False)
+    # Commands that are not performed yet, and those that could not be stored; the epilogue sees to both.
+    _pending: deque[Command] = attrs.field(factory=deque, init=False)
+    _unstored: list[Command] = attrs.field(factory=list, init=False)
     # Numbers of the newest message that was left, and that was stored. Each message includes all earlier ones.
     _left: int = attrs.field(default=0, init=False)
     _stored: int = attrs.field(default=0, init=False)
@@ -191,19 +193,18 @@ class CallSession:
             await self.services.journal.open_call(self.info)
         except StoreFailed as error:  # go on without a record: the caller is on the line
             self.services.observer.call_crashed(self.info, error, "store")
-        self._pending.extend(self._conversation.handle(SessionStarted(), trio.current_time()))
-        await self._perform_pending()
+        await self._handle(SessionStarted())
         while self._conversation.phase is not Phase.OVER:
             event: Event = DeadlinePassed()
             with trio.move_on_at(self._conversation.deadline):
                 event = await self.inbox.receive()
-            self._report(event)
-            self._pending.extend(self._conversation.handle(event, trio.current_time()))
-            await self._perform_pending()
+            self._observe(event)
+            await self._handle(event)
             if isinstance(event, MessageTaken) and event.turn in self._receipts:
                 self._receipts[event.turn].note_left(self._left, self._stored)
 
-    def _report(self, event: Event) -> None:
+    def _observe(self, event: Event) -> None:
+        """Pass on to the observer what is wrong with the carrier's frames."""
         match event:
             case CarrierFailed():
                 self.services.observer.carrier_failed(self.info, event.description)
@@ -214,8 +215,9 @@ class CallSession:
             case _:
                 return
 
-    async def _perform_pending(self) -> None:
-        """Perform the commands in order; a command that is cancelled stays in the list for the epilogue."""
+    async def _handle(self, event: Event) -> None:
+        """Ask the state machine and perform its commands in order; one that is cancelled stays for the epilogue."""
+        self._pending.extend(self._conversation.handle(event, trio.current_time()))
         while self._pending:
             try:
                 await self._perform(self._pending[0])
@@ -225,7 +227,7 @@ class CallSession:
             except StoreFailed as error:
                 # Nothing that was said depends on it, so the call goes on; the epilogue tries again.
                 self.services.observer.call_crashed(self.info, error, "store")
-                self._postponed.append(self._pending[0])
+                self._unstored.append(self._pending[0])
             self._pending.popleft()
 
     async def _perform(self, command: Command) -> None:
@@ -266,7 +268,7 @@ class CallSession:
                 await services.messages.leave(command.draft, on_stored)
                 # This message includes those that failed earlier; storing one of them after it would drop the later
                 # utterances.
-                self._postponed = [each for each in self._postponed if not isinstance(each, StoreMessage)]
+                self._unstored = [each for each in self._unstored if not isinstance(each, StoreMessage)]
             case StopCalling():
                 if services.opt_outs is not None:
                     await services.opt_outs.stop_calling(self.info)
@@ -301,12 +303,13 @@ class CallSession:
         self._receipts.pop(number, None)
 
     async def _epilogue(self, closing: int) -> None:
-        pending = [*self._postponed, *self._pending, *self._conversation.handle(SessionFailed(), trio.current_time())]
+        commands = [*self._unstored, *self._pending, *self._conversation.handle(SessionFailed(), trio.current_time())]
+        pending = [command for command in commands if isinstance(command, Stored)]
         # Utterances to hold are in a message by now, and each message includes the one before. Opt-outs come last: if
         # only the do-not-call list fails, it must not use up the time of everything else.
-        newest = {each.unless_back is None: each for each in pending if isinstance(each, StoreMessage)}.values()
+        newest = {command.unless_back is None: command for command in pending if isinstance(command, StoreMessage)}
         for command in pending:
-            if isinstance(command, ReleaseUtterances) or (isinstance(command, StoreMessage) and command in newest):
+            if isinstance(command, ReleaseUtterances) or command in newest.values():
                 await self._store_with_retries(command)
         try:
             await self.services.journal.close_call(self.info.call_sid, self._conversation.summary)
