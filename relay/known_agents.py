@@ -1,6 +1,6 @@
 """The agents as the carrier's webhooks look them up: in the database, and in memory while that does not answer.
 
-A caller cannot wait for a database: the carrier gives up on a webhook after 15 s, and plays an error of its own. An
+A webhook cannot wait for a database: the carrier gives up after 15 s, and plays an error message of its own. An
 agent that has been looked up before is known well enough to take a call; a change of it counts again once the database
 answers.
 """

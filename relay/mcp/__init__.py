@@ -5,7 +5,7 @@
     POST /messages ──▶ app ───────┬▶ session's inbox ──▶ the SDK's dispatcher ──▶ server ──▶ the tools
     POST /mcp ──▶ streamable ─────┘  (of 2026-07-28: stateless ──▶ server)
     a message was left ──▶ app.announce ──▶ notifications ──▶ session's outbox ──▶ sse, http_session
-    the running turn of a call ──▶ TurnQueue ◀── tools.turns: a client that comes for words, and brings answers
+    the running turn of a call ──▶ TurnQueue ◀── tools.turns: a client that fetches utterances, and brings answers
 
 Both transports are our own, made of the SDK's public parts (JSONRPCDispatcher, Connection, serve_connection), for three
 reasons that were measured: their writes never wait for a peer that does not read, a client that can sample is kept in

@@ -3,13 +3,13 @@
     GET /sse, POST /messages    HTTP+SSE (MCP 2024-11-05), here and in `sse`
     /mcp                        Streamable HTTP (MCP 2025-03-26 and later), in `streamable`
 
-Who may do what is decided where a request comes in, once: the token names the agent, and from then on only the `Agent`
-is passed on. A POST to `/messages` is authorised by the session id, which nobody can guess; a token that comes along
-must be of the same agent.
+Authorisation happens once, where a request comes in: the token names the agent, and from then on only the `Agent` is
+passed on. A POST to `/messages` is authorised by the session id, which cannot be guessed; a token, if any, must be of
+the same agent.
 
-A POST to `/messages` is answered 202 whatever becomes of it: any other status stops a Python client's writer for good,
-so there is no rate limit here and a full inbox is no error (see `session.McpSession`). What a client does too much of
-is bounded behind it: sessions for each agent, tool calls for each session, bytes not yet read.
+A POST to `/messages` is always answered 202: any other status stops a Python client's writer permanently, so there is
+no rate limit here and a full inbox is no error (see `session.McpSession`). The limits are behind it: sessions for each
+agent, tool calls for each session, bytes not yet read.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class McpApp:
             session.announce()
 
     def wake(self, call: CallInfo) -> None:
-        """Notify an agent's clients that a caller waits whom only a tool call can answer. Never waits."""
+        """Notify an agent's clients of a caller that they must fetch with a tool call. Never waits."""
         for session in self._registry.of_agent(call.agent_id):
             session.wake(call)
 
@@ -169,7 +169,7 @@ class McpApp:
         self._queues.on_call_gone(agent_id)
 
     def on_owner_changed(self, news: OwnerChanged) -> None:
-        """Pass on that a client has claimed a call. Never waits."""
+        """Report to the turn queue that a client has claimed a call. Never waits."""
         self._queues.on_owner_changed(news)
 
     def close_agent(self, agent_id: str, *, but_of: bytes | None = None) -> None:

@@ -1,8 +1,8 @@
-"""Which sessions are open: found by their id for a POST, and by their agent for everything else.
+"""The registry of open client sessions, by id (for a POST) and by agent.
 
 Presence knows those that can answer calls; this knows all of them, those without sampling and those still in their
 handshake too. The number for each agent is bounded, so that a client which reconnects in a storm drops its own oldest
-sessions instead of filling the process: first those that nobody uses, which is how dead clients leave theirs.
+sessions instead of filling the process: unused ones first, because dead clients leave such sessions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LONGEST_NAME = 100
 class ClientHere:
     """A client as its session shows it to the operator; `name` and `version` are its own words, empty before them.
 
-    `answers_by` is `sampling`, or `turn tools` for a client that has to come and wait for callers.
+    `answers_by` is `sampling`, or `turn tools` for a client that has to call a tool to wait for callers.
     """
 
     agent_id: str
@@ -69,7 +69,7 @@ class ClientSessions:
         self._by_id[session.session_id] = session
 
     def remove(self, session: McpSession) -> None:
-        """Forget a session. One that was forgotten already is no error."""
+        """Remove a session. Idempotent."""
         if self._by_id.pop(session.session_id, None) is None:
             return
         sessions = self._by_agent[session.agent_id]

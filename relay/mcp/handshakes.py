@@ -1,17 +1,17 @@
-"""Who is this that comes back without a handshake? Remember what clients said in theirs, and recognise them.
+"""Remembered handshakes: recognise clients that reconnect without a new handshake.
 
 An EventSource reconnects by itself when its stream breaks, at a restart of the relay for instance. The MCP client
 above it does not notice and never sends `initialize` again, so its new session would know no capabilities: it would
 get no calls, and its requests would be refused. Python clients do not reconnect and need none of this.
 
-Two signs tell a client that comes back, both in the head of its GET:
+Two headers of its GET identify a returning client:
 
 - `Last-Event-ID`: the id of the first event of its former stream, which we made up for this client alone. It is exact.
 - `MCP-Protocol-Version`: the version agreed on in a handshake, which a client cannot know before its first one. The
   TypeScript SDKs (1.32 and 2.4, read and tried) overwrite the headers of their EventSource with their own, so that
   this is all they send. It leads to the newest hello of a client that looks alike: same agent, User-Agent, query and
   version. Some clients send it from the start, so here a session is recognised only when it does not shake hands after
-  all. Two like clients of an agent tell themselves apart by any query parameter, such as `&client=desk`.
+  all. Two equal clients of an agent can differ by any query parameter, such as `&client=desk`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class KnownClient:
 
 @attrs.frozen
 class HandshakeCache:
-    """The remembered handshakes. A store that fails costs recognition, nothing else."""
+    """The remembered handshakes. If the store fails, clients are not recognised, and nothing else happens."""
 
     _hellos: ClientHellos
 

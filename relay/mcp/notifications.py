@@ -1,9 +1,9 @@
 """Notifications of what waits for a client: callers, and messages, when it becomes ready and whenever one is left.
 
 Notified, not delivered: neither the log messages nor the announcement of the resource marks anything as read, because
-no host is known to show them to its model. They are a nudge to fetch. Each session has one task here; whoever leaves a
-message, or wakes a client, only sets an event (see `app.McpApp.announce` and `wake`), so a client that reads slowly
-holds up nobody.
+no host is known to show them to its model. They only prompt the client to fetch. Each session has one task here; a new
+message or a waiting caller only sets an event (see `app.McpApp.announce` and `wake`), so a client that reads slowly
+delays no other.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ AT_ONCE = 50
 LOGGER = "waiting-message"
 LEVEL: LoggingLevel = "notice"
 
-# What a model reads in its conversation, where its client lets it through.
+# Shown to the model in its conversation, if its client supports channels.
 _KNOCK = "A caller waits on the telephone (call {call_sid}). Call comms_converse at once to hear and answer them."
 
 # From the least to the most severe: RFC 5424, section 6.2.1, as MCP's logging takes it.

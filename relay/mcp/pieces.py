@@ -1,4 +1,4 @@
-"""A streamed answer put back in order, and what of the final answer is still to be said. Pure: no I/O, no clock.
+"""The pieces of a streamed answer, put back in order, and the rest of the final answer. Pure.
 
 A client numbers its pieces from 1, but they arrive shuffled: the TypeScript SDKs post them concurrently, and the
 dispatcher starts a task for each. The final answer is authoritative; the pieces are only its earlier half.
@@ -51,7 +51,7 @@ class Pieces:
             self._next += 1
 
     def take(self) -> str:
-        """Hand out, as said from now on, all that can be spoken in order; empty when nothing can."""
+        """Return, and count as said, the text that can be spoken in order now; empty if there is none."""
         text = "".join(self._ready)
         self._ready.clear()
         self._waiting -= len(text)
@@ -83,8 +83,8 @@ def unsaid(final: str, said: str) -> str:
 def text_of(result: Mapping[str, Any]) -> str | None:
     """Return the text blocks of a sampling result, a line each, as far as they are read; None if it has none.
 
-    Content is one block, or a list of them (MCP 2025-11-25). Whatever stands beside a text, a tool call or a block of a
-    kind that is not known yet, is the client's own business: the caller waits for the text.
+    Content is one block, or a list of them (MCP 2025-11-25). Other blocks, such as a tool call or an unknown kind, are
+    ignored: the caller waits for the text.
     """
     content = result.get("content")
     blocks = content if isinstance(content, list) else [content]

@@ -1,13 +1,13 @@
-"""Which clients open a session for each tool call, as far as their sessions have shown it.
+"""Clients that open a session for each tool call, recognised by what their sessions did.
 
 When a stream ends without a message, a program that was killed and one that has closed its session look alike on the
-wire: over HTTP+SSE there is no other way to close one. So what the client did before decides. Its session was one of
+wire: over HTTP+SSE there is no other way to close one. So the client's earlier sessions decide. Its session was one of
 many, each for one tool call, when its first tool call went on with a call that an earlier session had begun, or when
 the session before it ended after one tool call at most with nothing in hand (that is how a client lists the tools, or
 has waited in vain). A session that was used for several tool calls was meant to stay.
 
-That a client opened one session for a single call and was killed in it is no sign by itself: else each crash of a
-program that always crashes at its first words would cost a caller the whole time limit.
+One session with a single tool call that ended early does not count: a program that always crashes in its first turn
+would cost each caller the whole time limit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import attrs
 from mcp_types import Implementation
 
 CLIENTS = 1024
-"""How many are remembered, those seen last; a client that is forgotten shows the sign again."""
+"""How many clients are remembered, the last seen ones; a forgotten client will be recognised again."""
 
 
 @attrs.define(eq=False)
@@ -43,7 +43,7 @@ class ReturningClients:
 
 @attrs.define(eq=False)
 class SessionUse:
-    """What one session was used for: how many tool calls, and whether its first went on with an earlier session's."""
+    """The use of one session: its number of tool calls, and whether the first continued an earlier session's turn."""
 
     _returning: ReturningClients
     tool_calls: int = attrs.field(default=0, init=False)
@@ -56,8 +56,8 @@ class SessionUse:
     def is_over(self, agent_id: str, info: Implementation | None, *, in_order: bool, is_engaged: bool) -> bool:
         """Record that the session has ended, and return whether its client will be back in another one.
 
-        `info` is what the client says of itself, `in_order` whether it has closed the session by a message, and
-        `is_engaged` whether it waited for words or had some in hand.
+        `info` is the client's own description, `in_order` whether it closed the session by a message, and `is_engaged`
+        whether it waited for an utterance or had one in hand.
         """
         name = "" if info is None else f"{info.name} {info.version}"
         is_one_of_many = self.tool_calls <= 1 and (self.goes_on or self._returning.knows(agent_id, name))

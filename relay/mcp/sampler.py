@@ -1,4 +1,4 @@
-"""Asking one client for answers: its turns in hand, their pieces put in order, and what it refuses."""
+"""Sampling requests to one client: its turns in hand, their pieces in order, its refusals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 Say = Callable[[str], Awaitable[None]]
 
-# What a client may take to let go of a cancelled turn. One that handles one request at a time (the 1.x Python SDK) goes
+# How long a client may take to stop a cancelled turn. One that handles one request at a time (the 1.x Python SDK) goes
 # on with it to its end and answers nothing before, so then it is asked for a sign of life.
 CANCEL_SECONDS = 1.0
 
@@ -44,7 +44,7 @@ class Turn:
         self._changed.set()
 
     def finish(self) -> None:
-        """Note that the result or the failure is there."""
+        """Mark the request as finished, by a result or an error."""
         self.over = True
         self._changed.set()
 
@@ -56,7 +56,7 @@ class Turn:
             self.finish()
 
     async def next_text(self) -> str:
-        """Wait for what can be spoken next; empty when the request is over, because the result then says the rest."""
+        """Wait for the next text to speak; empty when the request is over, because the result then has the rest."""
         while not self.over:
             if text := self.pieces.take():
                 return text
@@ -83,12 +83,12 @@ class Sampler:
 
     @property
     def is_busy(self) -> bool:
-        """Whether the client works on a turn, or has not had the time to let go of a cancelled one."""
+        """Whether the client works on a turn, or may still work on a cancelled one."""
         return bool(self._turns) or trio.current_time() < self.free_at
 
     @property
     def free_at(self) -> float:
-        """When it should have let go of a cancelled turn; minus infinity when it has answered since."""
+        """When it should have stopped a cancelled turn; `-inf` if it has answered since."""
         return -math.inf if self._abandoned_at is None else self._abandoned_at + CANCEL_SECONDS
 
     def note_answer(self) -> None:
@@ -101,7 +101,7 @@ class Sampler:
         await self._abandoned.wait()
 
     async def sample(self, params: dict[str, Any], say: Say) -> None:
-        """Ask the client for one answer and say it: pieces in their order as they come, then the rest of the result.
+        """Ask the client for one answer and speak it: the pieces in order as they come, then the rest of the result.
 
         `params` are those of `sampling/createMessage` as they go on the wire. The result is authoritative: when it does
         not continue the pieces, it is said whole. Raises `ClientLeft` when the session ends, `ClientFailed` for an

@@ -1,4 +1,4 @@
-"""A turn as the protocol words it: the parameters of a sampling request, and what a model must know of the caller."""
+"""A turn as parameters of a sampling request, with what a model must know of the caller."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def sampling_params(request: TurnRequest) -> dict[str, Any]:
     return {
         "messages": [
             {
-                # The protocol has two roles: what is there to be answered, and what the caller heard.
+                # The protocol has two roles: `user` for lines to be answered, `assistant` for lines that the caller
+                # heard.
                 "role": "user" if line.is_to_answer else "assistant",
                 "content": {"type": "text", "text": _text(line)},
             }
@@ -52,7 +53,7 @@ def system_prompt(call: CallInfo) -> str:
 
 
 def _text(line: Line) -> str:
-    """Put a note of the relay in brackets, as stage directions are: nobody said it."""
+    """Put a note of the relay in brackets, like a stage direction: neither party said it."""
     return f"({line.text.strip()})" if line.is_note else line.text
 
 
@@ -62,7 +63,7 @@ def _caution(call: CallInfo) -> str:
     elif not call.caller:
         who = "a person who calls from a withheld number and is not verified"
     elif not call.caller_number:
-        # Who dials in over the internet chooses the address, and would choose what stands in this prompt.
+        # A SIP caller chooses the address, and with it a part of this prompt.
         who = "a person who calls from an internet address and is not verified"
     elif call.verified:
         who = f"a person who calls from {call.caller}; the carrier vouches for the number, not for who speaks"

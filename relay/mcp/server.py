@@ -66,7 +66,7 @@ _RESOURCES = {
         mime_type="application/json",
     ),
 }
-# How long a client may take to sample before it comes back with what came of it.
+# How long a client may take to sample before it comes back with the answer.
 _STATE_SECONDS = 600.0
 
 
@@ -92,7 +92,7 @@ def build_server(toolbox: Toolbox, messages: AgentMessages, calls: Calls) -> Ser
     server.add_request_handler("logging/setLevel", types.SetLevelRequestParams, handlers.set_level)
     server.add_notification_handler("notifications/initialized", types.NotificationParams, handlers.initialized)
     server.middleware.clear()  # OpenTelemetry: a span for every streamed piece, and nothing here exports them
-    # What a client hands back to us is sealed for its agent, by a key of this run: nobody else can make it up.
+    # What a client hands back to us is sealed for its agent, by a key of this run, so it cannot be forged.
     security = RequestStateSecurity(
         keys=[secrets.token_bytes(32)], ttl=_STATE_SECONDS, bind_principal=lambda ctx: _agent(ctx).agent_id
     )
@@ -166,7 +166,7 @@ class _Handlers:
             raise MCPError(code=types.INTERNAL_ERROR, message="The database did not answer; try again.") from None
 
     async def subscribe(self, ctx: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
-        _check(ctx, params.uri)  # every session is told of changes, so there is nothing to note
+        _check(ctx, params.uri)  # every session is notified of changes, so there is nothing to store
         return types.EmptyResult()
 
     async def unsubscribe(self, ctx: Context, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
@@ -225,7 +225,7 @@ async def _report(ctx: Context, progress: float, message: str) -> None:
 
 
 def _stateless_key(ctx: Context) -> str:
-    """Return a key that tells clients without a session apart, as far as possible: by name and address."""
+    """Return a key for a client without a session: its name and address."""
     known = ctx.session.client_params
     name = known.client_info.name[:_LONGEST_NAME] if known is not None else ""
     request: Any = ctx.request

@@ -1,10 +1,10 @@
-"""One connection of a client: what it declared, how it can be reached, its sign of life, its end.
+"""A client session: what the client declared, how it can be reached, whether it is alive, its end.
 
 A session over SSE is begun by a stream (see `sse`) and lives as long; one over Streamable HTTP outlives its streams
 (see `http_session`). It is ready when the client said `initialized`, or when it is recognised as one that came back
-without a handshake (see `hello`); ready, with a stream to ask over, it is in presence if it can sample, or be woken.
-Its end has one door, `close`, which takes it out of presence before anything else: it may be called from anywhere, in a
-cancelled task too, and fails every turn in hand at once.
+without a handshake (see `hello`); ready, with a stream to ask over, it is in presence if it can sample, or be woken. It
+ends by `close` only, which first removes it from presence: `close` may be called from anywhere, in a cancelled task
+too, and fails every turn in hand at once.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class McpSession:
     """A client's session. `session_id` is a secret (it authorises POSTs); `name` is what logs and request ids show.
 
     `client_key` names the client beyond this session: it is the id of the stream's first event, which an EventSource
-    gives back when it reconnects. `level` is the least severe log message it wants, None when it never said.
+    gives back when it reconnects. `level` is the least severe log message that it wants, None if it never set one.
     """
 
     agent: Agent
@@ -87,7 +87,7 @@ class McpSession:
     closed: bool = attrs.field(default=False, init=False)
     opened_at: datetime = attrs.field(factory=lambda: datetime.now(UTC), init=False)
     heard_at: float = attrs.field(factory=trio.current_time, init=False)
-    # When it last answered what it was asked, and since when it owes an answer to a ping (`inf` if it does not).
+    # When it last answered a request of ours, and since when it has not answered a ping (`inf` if it has).
     answered_at: float = attrs.field(default=-math.inf, init=False)
     silent_since: float = attrs.field(default=math.inf, init=False)
     ready: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -142,7 +142,7 @@ class McpSession:
 
     @property
     def idle_since(self) -> float:
-        """Since when it is unused; never, for one that ends with its stream."""
+        """Since when it is unused; `inf` here, because it ends with its stream."""
         return math.inf
 
     @property
@@ -214,7 +214,7 @@ class McpSession:
             self.use.tool_calls += 1
         if self._candidate is not None:
             if isinstance(message, JSONRPCRequest) and message.method == "initialize":
-                self._candidate = None  # a fresh client after all: it says itself what it can do
+                self._candidate = None  # a new client after all: it declares its capabilities itself
             else:
                 self.recognise()
         return self._enqueue(message)
@@ -229,7 +229,7 @@ class McpSession:
         return True
 
     async def deliver_later(self, message: JSONRPCMessage) -> None:
-        """Wait for room and hand the message over; when none comes, the session is stuck and is closed."""
+        """Wait for room and hand the message over; if there is none in time, the session is stuck and is closed."""
         with trio.move_on_after(INBOX_PATIENCE) as patience:
             with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
                 await self._inbox.send(self._item(message))
@@ -241,11 +241,11 @@ class McpSession:
         return SessionMessage(message, ServerMessageMetadata(request_context=self))
 
     def expect(self, params: InitializeRequestParams) -> None:
-        """Note who this probably is; anything but a handshake confirms it. See `recognise`."""
+        """Store which client this probably is; any message but a handshake confirms it. See `recognise`."""
         self._candidate = params
 
     def recognise(self) -> None:
-        """Take the client for the expected one, which sends no handshake again. No-op if none is expected."""
+        """Treat the client as the expected one, which sends no new handshake. No-op if none is expected."""
         if self._candidate is None:
             return
         params, self._candidate = self._candidate, None
@@ -302,7 +302,7 @@ class McpSession:
     def close(self, why: str, *, in_order: bool = False) -> None:
         """End the session, whatever it is doing: no more turns, those in hand fail, its stream ends. Never waits.
 
-        `in_order` says that its client wanted that: see `lose_turns`.
+        `in_order` is true if its client closed it by a message: see `lose_turns`.
         """
         if self.closed:
             return
@@ -324,8 +324,9 @@ class McpSession:
     def lose_turns(self, *, in_order: bool = False) -> None:
         """Fail every turn in hand, because the stream that shows that the client is there has ended. Never waits.
 
-        Words that a tool call had taken stay with the agent when the session has ended in order, because the client may
-        answer them in its next session. That it has is known when the client said so, else seen from what it did.
+        An utterance that a tool call has taken stays taken if the session has ended in order, because the client may
+        answer it in its next session. `in_order` says that it has; else `ReturningClients` decides by what the client
+        did before.
         """
         self.sampler.lose_turns()
         hello = self.connection.client_params
@@ -347,5 +348,5 @@ class McpSession:
 
     def _request_id(self) -> str:
         # Never used twice, not by another session nor after a restart: a client that reconnects may still answer an
-        # old request, and with the SDK's numbers one caller would hear the words meant for another.
+        # old request, and with the SDK's numbers one caller would hear the answer to another.
         return f"{_BOOT}-{self.name}-{next(self._numbers)}"

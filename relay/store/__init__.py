@@ -1,4 +1,5 @@
-"""What must outlive the process: waiting messages, the journal of calls, agents, and their clients' hellos.
+"""The store, for what must outlive the process: waiting messages, the journal of calls, agents, and their clients'
+hellos.
 
     calls ───────leave, hold, release──▶ WaitingMessages, CallJournal ──┐
     MCP tools, push ──fetch, peek, acknowledge──▶ WaitingMessages ──────┼──▶ Database ──one thread──▶ SQLite
@@ -6,6 +7,6 @@
 
 `schema` says what the tables are and `migrations` how they came to be; `engine` opens a database and brings it up to
 date; `database` is the one actor through which everything is written. The stores on top of it know their tables and
-nothing of each other, except that the journal writes a waiting message for words that nobody answered. `retention`
+nothing of each other, except that the journal writes a waiting message for unanswered utterances. `retention`
 deletes what need not be kept any longer.
 """

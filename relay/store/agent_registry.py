@@ -1,6 +1,6 @@
 """The agents and their tokens.
 
-A token is 256 random bits, shown once and kept as its SHA-256 only: whoever reads the database cannot act for an agent,
+A token is 256 random bits, shown once and kept as its SHA-256 only: a reader of the database cannot act for an agent,
 and a slow password hash would add nothing against guessing that much chance. A token is looked up by its hash through
 the unique index, so the time it takes says nothing about how much of it was right.
 """
@@ -27,7 +27,7 @@ from relay.store.schema import agents, storable, utc_now
 
 @attrs.frozen(eq=False)
 class AgentRegistry:
-    """Who has a telephone here. `now` is the wall clock, with a zone.
+    """The registered agents. `now` is the wall clock, with a zone.
 
     Each method is one transaction and sees what other processes have committed: an agent that is added by a command is
     there for a running daemon at once. Those that change something raise `StoreFailed`, those that only read
@@ -191,10 +191,9 @@ class AgentRegistry:
     async def remove(self, agent_id: str, *, discard_messages: bool = False) -> None:
         """Delete an agent and all that is its own: token, messages, handshakes, and calls that have ended.
 
-        Refused with `AgentError` while messages wait for it, unless they are to be discarded: whoever registers the
-        same id later must not find what callers left for somebody else, and nothing is lost without being asked for.
-        Calls that go on are left alone, and so is what their callers say; until that is gone, by this once more, the
-        id cannot be registered.
+        Refused with `AgentError` while messages wait for it, unless they are to be discarded: a later agent of the same
+        id must not see messages for an earlier one, and nothing is deleted without a request. Calls that go on are left
+        alone, and so is what their callers say; until that is gone, by this once more, the id cannot be registered.
         """
 
         def work(connection: Connection) -> None:
@@ -249,7 +248,7 @@ def _fillers(short: Iterable[str] | None, long: str | None, *, none: bool) -> di
 
 
 def _checked_number(number: str) -> str:
-    # Whoever takes a number from a person puts it into this form first (`relay.dialling.numbers`).
+    # Callers normalise a number first (`relay.dialling.numbers`).
     if not re.fullmatch(E164, number):
         raise AgentError(
             f"{number!r} is not a telephone number in E.164 form: write a plus sign, the country code and the number, "

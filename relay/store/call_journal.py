@@ -1,4 +1,4 @@
-"""The journal: calls that are open, words that are in flight, and the record that each call leaves.
+"""The journal: open calls, utterances in flight, and the record of each call.
 
     webhook ──announce_call──▶ row ──open_call──▶ connected ──close_call──▶ outcome, duration, turns by who answered
     carrier ──note_progress, …──▶ the carrier's side of the same row, at any time and in any order
@@ -6,12 +6,12 @@
                                      ├──MessageStore.leave: became a message──▶ gone
                                      └──recover, at the next start──▶ a waiting message
 
-Words are held before a client is asked, so whatever ends the process in between, somebody still learns what was said.
-A session's turns and parts are its own: when a call is opened again, what the session before it left is sealed,
-and words that it still held become a message unless the new one has them in hand.
+Utterances are held before a client is asked, so that none is lost if the process ends. When a call is opened again, the
+message of the session before is sealed, and utterances that it still held become a message unless the new session has
+them in hand.
 
-A record is over when whoever knows it first says so: the line's end, unless the caller is being passed on, or the
-carrier. What each of the two says is kept by itself, so the record is the same whichever came first.
+A record ends with the end of the line, unless the call is being transferred, or by the carrier's report, whichever
+comes first. Both are kept, so the record is the same in either order.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class CallJournal:
     async def hold_utterance(self, call_sid: str, turn: int, text: str) -> None:
         """Store the caller's utterance of one turn; a repeat of the turn replaces it.
 
-        Refused with `StoreFailed` for a call that was never opened: nobody could be told of its words.
+        Refused with `StoreFailed` for a call that was never opened: a message from it would belong to no agent.
         """
         row = {"call_sid": call_sid, "turn": turn, "text": text, "at": self.now()}
 

@@ -2,19 +2,19 @@
 
     write(work) ──bounded queue──▶ serve: takes all that wait ──one thread hop──▶ BEGIN, work, work, …, COMMIT
          ◀──────────value or error, once committed────────────────┘
-    keep(work) ──the same queue──▶ tried until it is committed, whoever has gone meanwhile
+    keep(work) ──the same queue──▶ tried until it is committed, even if its task is gone
 
 A durable commit costs a disk flush however little is in it, so writes that arrive while one is under way share the
 next. If a batch fails, each of its writes is tried again alone: only the guilty one fails. A `work` may therefore run
 several times, and must do nothing but use its connection.
 
 A write belongs to this actor from the moment it is handed over, not to the task that asked for it. That is why `write`
-needs no shield: whoever is cancelled while waiting walks away, the transaction does not. A shield around the wait lost,
-because it would make a stuck disk outlast every time limit of the asker.
+needs no shield: a cancelled task stops waiting, and the transaction goes on. A shield around the wait lost, because a
+stuck disk would then outlast every time limit of the task.
 
 A database can be locked, full, gone, or not answer (`relay.store.trouble`). Then what is only wanted (`write`) fails,
 and what must not be lost (`keep`: words, messages, records, opt-outs) stays here, in order, and is tried again until it
-is committed. Nobody waits for that longer than a moment: a call goes on. There is room for `KEPT_WRITES`; the second
+is committed. A call waits for that only a moment, then goes on. There is room for `KEPT_WRITES`; the second
 half of it is for calls that are up, so that new ones are refused before the words of old ones are. What is kept is lost
 only with the process: at its end the database gets `FLUSH_SECONDS`, and what is still here then is counted in the log.
 
@@ -25,9 +25,9 @@ commit, which halves the flushes of a busy daemon.
     read_many(work)  ──▶ another one: lists, however long they are
 
 Reads wait for no write and hold none up, because SQLite's readers see the last commit while the next one is written
-(https://www.sqlite.org/wal.html#concurrency), and PostgreSQL's do too. Look-ups and lists are apart, so that whoever
-asks for many long lists holds up only those who ask for lists: a token or an agent is found at once. More threads lost,
-because they would share one interpreter lock with the event loop.
+(https://www.sqlite.org/wal.html#concurrency), and PostgreSQL's do too. Look-ups and lists are apart, so that long lists
+delay only other lists: a token or an agent is found at once. More threads lost, because they would share one
+interpreter lock with the event loop.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ BATCH_WRITES = 64
 LINGER_SECONDS = 0.1
 # After how long a commit counts as stuck: a disk flushes in milliseconds, and a caller waits for it.
 STALL_SECONDS = 0.5
-# How long whoever is not a call waits for a write or a read, beyond which the database does not answer.
+# How long all but calls wait for a write or a read before it fails.
 WRITE_SECONDS = 12.0
 READ_SECONDS = 5.0
 # How often a database in trouble is tried again, and an idle one is looked after.
@@ -91,7 +91,7 @@ class _Write(Generic[T]):
 
 @attrs.define(eq=False, init=False)
 class Database:
-    """The one door to the database. Everybody may read and write while one task is in `serve`."""
+    """The one access to the database. Any task may read and write while one task is in `serve`."""
 
     url: str
     _connections: Connections
@@ -144,8 +144,8 @@ class Database:
         `work` runs in a worker thread, perhaps several times, perhaps in one transaction with others; what it raises
         undoes its own changes only. Raises `StoreFailed` when the database refuses or is in trouble, or whatever `work`
         raised; after `WRITE_SECONDS` without an answer it may be written all the same. Cancelled before there was room
-        to hand the write over, nothing is written; cancelled later, it is written or refused as a whole although nobody
-        waits for it (a refusal is then logged).
+        to hand the write over, nothing is written; cancelled later, it is written or refused as a whole although no
+        task waits for it (a refusal is then logged).
         """
         with trio.move_on_after(WRITE_SECONDS):
             await self._room.acquire()
@@ -166,7 +166,7 @@ class Database:
     ) -> T | None:
         """Write what must not be lost; return its value once it is committed, or None when that takes long.
 
-        With None it is tried until it is written, whatever becomes of the asker. `on_written` gets the value once it
+        With None it is tried until it is written, even if the task is cancelled. `on_written` gets the value once it
         is; it must neither wait nor raise. Raises `StoreFailed` when there is no room to keep it (only half the room is
         `for_new_call`), or when the database refuses it as it would at any time. Cancelled before it was handed over,
         nothing is written; later it is written all the same.
@@ -217,7 +217,7 @@ class Database:
         return await self._read(self._connections.lookups, self._looking_up, work)
 
     async def read_many(self, work: Callable[[Connection], T]) -> T:
-        """Read as `read` does, in a thread of its own, where what takes long keeps nobody from looking something up."""
+        """Read as `read` does, in a thread of its own, so that a long read does not delay look-ups."""
         return await self._read(self._connections.lists, self._listing, work)
 
     async def _read(self, reader: Reader, limiter: trio.CapacityLimiter, work: Callable[[Connection], T]) -> T:
@@ -333,7 +333,7 @@ class Database:
         return trio.current_time() - self._busy_since >= seconds
 
     def _refuse_the_rest(self) -> None:
-        """Leave no asker without an answer when the flush took too long. Usually there is nothing left."""
+        """Refuse the writes that are left when the flush took too long. Usually there are none."""
         if self._kept:
             log.error("kept_writes_lost", writes=self._kept)
         while self._queue:

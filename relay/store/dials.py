@@ -1,4 +1,4 @@
-"""Who was dialled lately, and by whom: what the limits by number and by agent are counted from.
+"""Recent dials, from which the limits by number and by agent are counted.
 
 These are parts of a transaction, not a store of their own: a dial is counted in the same one in which it is allowed.
 """
@@ -52,7 +52,7 @@ def of_agent(connection: Connection, agent_id: str, limit: int, span: Span) -> T
 
 
 def forget_outside(connection: Connection, span: Span) -> None:
-    """Delete the dials that no limit looks at any more: whom an agent called is kept no longer than needed."""
+    """Delete the dials that no limit needs any more, because they are personal data."""
     connection.execute(delete(dials).where(~dials.c.at.between(*span)))
 
 

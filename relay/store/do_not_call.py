@@ -1,6 +1,6 @@
-"""The do-not-call list: numbers whose people do not want to be called, by one agent or by any.
+"""The do-not-call list: numbers that must not be called, by one agent or by any.
 
-Who asked for it once stays on the list until an operator takes the number off. A repeat changes nothing: the day and
+A number stays on the list until an operator removes it. A repeat changes nothing: the day and
 the reason of the first opt-out are kept. Numbers come in here in E.164 form; another form is not found again.
 """
 

@@ -1,7 +1,7 @@
 """Opening a database: check the URL, set SQLite up for durability, bring the tables up to date.
 
 Everything here blocks and belongs into a worker thread. All that can go wrong with a file, a server or a URL becomes a
-`DatabaseError` that says what to do, because whoever starts the daemon or a command has to fix it.
+`DatabaseError` that says what to do, because the operator has to fix it.
 
 SQLite runs in WAL mode with `synchronous=FULL`: a commit that returned survives the loss of power, and the command line
 reads while the daemon writes (https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_synchronous).
@@ -41,7 +41,7 @@ _POSTGRESQL = {
     "keepalives_count": 3,
     "options": "-c lock_timeout=5000 -c statement_timeout=20000",
 }
-# Both locks are in PostgreSQL's own space of numbers, by database. Any number will do that nobody else takes.
+# Both locks are in PostgreSQL's own number space, by database. Any number works that no other program uses.
 SOLE_LOCK, _MIGRATION_LOCK = 7_352_901, 7_352_902
 # Alembic hands a migration its context through module globals, so one process migrates one database at a time.
 _MIGRATING = threading.Lock()

@@ -1,4 +1,4 @@
-"""Where the files live that belong to a database: beside it, which is this user's own place, and who may read them."""
+"""The files beside a database, and their permissions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError
 
 from relay.errors import SettingsError
 
-# Who may look into a file of ours besides its owner: nobody.
+# Only the owner may read our files.
 _FOREIGN = 0o077
 
 

@@ -1,10 +1,10 @@
-"""What an agent leaves here when it is removed, and when its id may be given out again: parts of the registry's work.
+"""What remains of a removed agent, and when its id may be used again: parts of the registry's work.
 
     remove ──▶ messages, calls that are over: gone        what a call that goes on still leaves: kept, for the operator
     add ─────▶ refused while any of that is here
 
 Messages and calls say whose they are by the agent's id alone. A number of the registration beside it lost: every write
-of a live call and every read would have to know it, and one that forgot would show a caller's words to a stranger.
+of a live call and every read would have to know it, and one that forgot would show an utterance to another agent.
 """
 
 from __future__ import annotations

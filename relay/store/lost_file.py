@@ -1,11 +1,11 @@
-"""A SQLite file that somebody deleted, moved away or replaced while the daemon has it open.
+"""Recovery of a SQLite file that was deleted, moved or replaced while the daemon has it open.
 
     path ──other inode, or none──▶ save: the whole database, out of the connection that is still open
                                      ├─ nothing is there, or a database without contents ──▶ put back under its name
-                                     └─ another database ──▶ carry over what nobody has yet; the saved file stays
+                                     └─ another database ──▶ carry over what is missing there; the saved file stays
 
 The system keeps a deleted file for as long as it is open, so nothing is lost yet; it would be when the daemon ends.
-Whoever wants to begin anew stops the daemon first. Everything here blocks and belongs into the writer's thread.
+To start with an empty database, stop the daemon first. Everything here blocks and belongs into the writer's thread.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Identity: TypeAlias = tuple[int, int]
 
 
 def identity(path: Path) -> Identity | None:
-    """Return what tells a file from another one of the same name; None where there is none."""
+    """Return the identity of a file, other than its name; None if there is none."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -88,8 +88,8 @@ def put_back(saved: Path, path: Path) -> None:
 def carry_over(saved: Path, connection: SqliteConnection) -> None:
     """Insert into the database of `connection` what only a saved one holds.
 
-    That is: messages that nobody has confirmed, words in flight, calls that are up or that these are of, and the
-    do-not-call list. Agents are not: whoever puts another database in place says who has a telephone there.
+    That is: unconfirmed messages, held utterances, live calls and the calls of those, and the do-not-call list. Agents
+    are not carried over: the operator who put another database in place chose its agents.
     """
     try:
         connection.execute("ATTACH DATABASE ? AS saved", (str(saved),))

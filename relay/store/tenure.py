@@ -1,8 +1,8 @@
-"""One daemon a database: what keeps a second one, started by mistake, from ending the first one's calls.
+"""The lock that allows one daemon a database, so that a second one does not end the first one's calls.
 
-A daemon that starts takes calls which an earlier run left open for lost, and turns the words that clients had in hand
-into messages. That is right only when the earlier run is over. For SQLite a lock beside the file says so: the system
-lets go of it when its holder ends, however it ends. Commands do not take it; they work beside a running daemon.
+A daemon that starts closes the calls that an earlier run left open, and turns held utterances into messages. That is
+right only if the earlier run is over. For SQLite a lock file beside the database ensures it: the system releases the
+lock when the process ends, in any way. Commands do not take it; they work beside a running daemon.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from relay.errors import DatabaseError
 
 @contextmanager
 def hold_database_lock(url: str) -> Iterator[None]:
-    """Hold the lock of this database's one daemon for as long as the block lasts.
+    """Hold the daemon's lock of a database for the block.
 
-    Raises `DatabaseError` when another one is, or the lock cannot be made. Databases that are no file are not guarded.
+    Raises `DatabaseError` if another daemon holds it, or if the file cannot be made. No-op for other databases.
     """
     address = make_url(url)
     path = address.database

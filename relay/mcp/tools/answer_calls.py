@@ -1,7 +1,7 @@
 """The tool for clients of the 2026-07-28 revision that sample: a call of it is a conversation of up to eight turns.
 
-    tools/call ──▶ wait for words ──▶ InputRequiredResult: one sampling request, and where we are (sealed)
-    the client samples, and calls again with the answer ──▶ say it, wait for the next words ──▶ …
+    tools/call ──▶ wait for a turn ──▶ InputRequiredResult: one sampling request, and where we are (sealed)
+    the client samples, and calls again with the answer ──▶ say it, wait for the next turn ──▶ …
 
 In that revision a server cannot ask its client anything by itself, only in answer to a request. The stock SDKs fulfil
 such questions by their ordinary sampling handler and call again by themselves, but at most ten times, so this ends
@@ -115,7 +115,7 @@ def _require_questions(call: ToolCall) -> None:
 
 
 async def _say(waiting: WaitingTools, call: ToolCall, so_far: _Progress) -> _Progress:
-    """Speak what the client has answered, if it is still wanted. What is not, the call has done without."""
+    """Speak the client's answer if its turn is still open; a late answer is dropped."""
     given = call.answers.get(_QUESTION)
     final = None if given is None else text_of(given.model_dump(by_alias=True, mode="json"))
     if final is None or not is_audible(final):

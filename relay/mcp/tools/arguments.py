@@ -1,6 +1,6 @@
-"""What tools can be told: the base of their arguments, which takes them as hosts send them, and what is said of faults.
+"""The base of tool arguments, tolerant of what hosts send, and the texts about invalid ones.
 
-Whatever a client sends, what is said about it is short: the first faults, and nothing of the values.
+Those texts are short for any input: the first faults, without the values.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _known_form(given: str) -> str:
     return given
 
 
-# Turned away here and not as an unknown call: a model that has shortened the id then learns that it did.
+# Refused here and not as an unknown call, so that a model that has shortened the id learns that it did.
 CallSid = Annotated[str, Field(max_length=64), AfterValidator(_known_form)]
 
 
@@ -81,7 +81,7 @@ ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
 
 
 class _Form(Enum):
-    """What a text that is sent for an argument means: itself, a list, or another value such as a number."""
+    """The meaning of a text argument: itself, a list, or another value such as a number."""
 
     TEXT = auto()
     LIST = auto()
@@ -118,7 +118,7 @@ def _list_in(text: str) -> object:
 
 
 def explain(error: ValidationError) -> str:
-    """Name the first faults; of what was sent nothing is repeated."""
+    """Describe the first faults, without repeating the input."""
     problems = []
     for each in error.errors(include_url=False, include_context=False, include_input=False)[:_MOST_FAULTS]:
         field = ".".join(str(part) for part in each["loc"]) or "arguments"

@@ -1,4 +1,4 @@
-"""What the relay tells a model about itself: the handshake's instructions, and the prompt that staffs the phone."""
+"""Texts for the model: the handshake's instructions, and the prompt that staffs the phone."""
 
 from __future__ import annotations
 

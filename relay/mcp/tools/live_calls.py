@@ -1,4 +1,4 @@
-"""The tools for calls that are there: list them, end one. Those that make or pass on calls are in `outbound`.
+"""The tools for existing calls: list them, end one. Those that make or transfer calls are in `outbound`.
 
 comms_list_calls ─▶ journal
 comms_end_call ──┬▶ the call's session: its line is up, and last words can be said
@@ -31,7 +31,7 @@ from relay.twilio.rest_errors import CarrierRefused
 # More than a daemon carries at once by default, so that no live call is missing from a list of them.
 MOST_LISTED = 1000
 USUALLY_LISTED = 50
-# Records that are encoded before others have their turn: a millisecond or two.
+# Records that are encoded before yielding to other tasks: a millisecond or two.
 AT_A_TIME = 100
 
 
@@ -59,7 +59,7 @@ class EndCall(Arguments):
 
 
 class Transfer(Result):
-    """The last attempt to pass a call on."""
+    """The last transfer of a call."""
 
     to: str | None = Field(description="The number it was to be passed on to.")
     outcome: str | None = Field(
@@ -131,7 +131,7 @@ class AgentCalls:
         """Return up to `limit` of an agent's call records, newest first. Raises the store's errors."""
         shown = []
         for number, record in enumerate(await self.journal.list_calls(agent_id, state, limit)):
-            if number % AT_A_TIME == 0:  # a thousand of them in one go would keep every call waiting
+            if number % AT_A_TIME == 0:  # a thousand of them at once would block every call
                 await trio.lowlevel.checkpoint()
             shown.append(Call.model_validate(record_as_json(record)))
         return shown
@@ -140,7 +140,7 @@ class AgentCalls:
         """End a call of this agent: by its session, after saying `say`, or by the carrier where it has none.
 
         It has none while it rings, is being passed on, or has lost its line; then nothing is said. Raises
-        `UnknownCall`, `OutboundRefused` where the carrier would not end it, and the store's errors.
+        `UnknownCall`, `OutboundRefused` if the carrier refuses to end it, and the store's errors.
         """
         live = self.live.find_session(call_sid, agent_id)
         if live is not None:

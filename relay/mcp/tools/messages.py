@@ -39,7 +39,7 @@ class AcknowledgeMessages(Arguments):
 
 
 class MessageLine(Result):
-    """A line of what was said in the call of a message."""
+    """A line of the transcript of a message's call."""
 
     speaker: str = Field(description="caller, agent (you) or machine (the answering machine).")
     text: str = Field(description="What was said.")

@@ -1,4 +1,4 @@
-"""The tools for using the telephone: call somebody, send a spoken message, pass a call on, stop calling a number.
+"""The outbound tools: make a call, send a voice message, transfer a call, stop calling a number.
 
     comms_make_call ──────────▶ CallRequest ─────────▶ Conversations ───┐
     comms_send_voice_message ─▶ VoiceMessageRequest ─▶ VoiceMessages ───┴──▶ dialler: gate, carrier
@@ -8,7 +8,7 @@
 Each answers with what was placed; a dry run with the gate's verdict; `OutboundRefused` becomes an error result, and
 then nothing was dialled unless it says so.
 
-What they take is in `outbound_arguments`. Here is what they give back, and what a model must know to use them well.
+What they take is in `outbound_arguments`. This module has their results, and what a model must know to use them well.
 """
 
 from __future__ import annotations
@@ -169,9 +169,9 @@ STOP_CALLING = (
     "withheld it; unknown_call: no call has that callSid, so give the number."
 )
 
-# A telephone that rang has rung: hosts should ask their user first where they ask at all.
+# A call cannot be undone: hosts that ask their user should do so before these tools.
 _DIALS = types.ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=True)
-# Nobody who does not want to be called should wait for a host to ask its user.
+# An opt-out must not wait until a host has asked its user.
 _ONLY_ADDS = types.ToolAnnotations(
     read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
 )

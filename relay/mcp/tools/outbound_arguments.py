@@ -1,4 +1,4 @@
-"""What the tools for using the telephone can be told: the form and the bounds of every argument, and what it means.
+"""The arguments of the outbound tools: form, bounds and meaning of each.
 
 Whether a number may be dialled is for the gate alone, so a number is taken as it was written: the gate's refusals say
 more than a pattern could.
@@ -62,7 +62,7 @@ _VOICE = (
 
 
 class Dial(Arguments):
-    """What every tool that dials can be told."""
+    """The arguments that every tool that dials has."""
 
     to: Number = Field(min_length=1, description=_TO)
     ring_seconds: int | None = Field(

@@ -1,4 +1,4 @@
-"""What tools return: the base of their results, and the one way in which arguments and results become JSON schemas.
+"""The base of tool results, and how arguments and results become JSON schemas.
 
 A result is a model, and its schema is made of it, so what a tool says it returns and what it returns cannot differ.
 """
@@ -75,7 +75,7 @@ def _written_out(schema: Any, models: dict[str, Schema]) -> Any:
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
-        # What the model is used for is said where it is used; its docstring is for readers of the code.
+        # The field that uses the model describes it; its docstring is for readers of the code.
         model = models[schema["$ref"].rpartition("/")[2]]
         schema = {name: value for name, value in model.items() if name != "description"} | schema
     # A later release may add fields.

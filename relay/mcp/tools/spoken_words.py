@@ -1,7 +1,7 @@
-"""What tools tell of a call that is going on: the words that a caller wants answered, and what went before. Pure.
+"""A live call as tools show it: the utterance to be answered, and the lines before it. Pure.
 
-A client that follows a conversation over tools keeps it in its own memory, so with each turn it is given only what is
-new: what the caller has said since the client spoke last. One that has not followed the call gets the rest with it.
+A client that follows a conversation over tools keeps it in its own memory, so with each turn it gets only what is new:
+what the caller has said since the client spoke last. A client that does not know the call gets the earlier lines too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class SpokenLine(Result):
 
 
 class Heard(Result, json_schema_extra={"required": ["callSid", "turn", "caller"]}):
-    """A turn that a client is given to answer."""
+    """A turn for a client to answer."""
 
     call_sid: str = Field(description="The call. Give it back with your answer.")
     turn: int = Field(description="Names what you answer. Give it back with your answer.")
@@ -63,7 +63,7 @@ class Heard(Result, json_schema_extra={"required": ["callSid", "turn", "caller"]
 
 
 def heard(words: Utterance) -> Heard:
-    """Return what a client is given for a turn."""
+    """Return a turn as a client gets it."""
     request = words.request
     call = request.call
     before, new = _since_the_client_spoke(request.history)
@@ -90,7 +90,7 @@ def heard(words: Utterance) -> Heard:
 def _since_the_client_spoke(history: Sequence[Line]) -> tuple[Sequence[Line], Sequence[Line]]:
     """Divide a history: what is new to answer comes after the client's own last words, or begins with a note.
 
-    What the relay or its answering machine says in between (a filler, "are you still there") divides nothing.
+    What the relay or its answering machine says in between (a filler, "are you still there") does not divide.
     """
     for number in range(len(history), 0, -1):
         line = history[number - 1]
@@ -107,7 +107,7 @@ def spoken_lines(transcript: Sequence[Line]) -> list[dict[str, str]]:
 
 
 def live_call_json(call: CallSession) -> dict[str, Any]:
-    """Return a call that is going on as the resource of live calls shows it."""
+    """Return a live call as the resource `comms://live-calls` shows it."""
     info = call.info
     return {
         "callSid": info.call_sid,

@@ -1,8 +1,8 @@
-"""What a tool is: its description for a language model, its checked arguments, its result in two forms.
+"""Tools: the description for a model, checked arguments, the result in two forms.
 
 A tool acts for the agent of the session that called it, and for no other: `agentId` among the arguments may only repeat
-what the token says. Whatever goes wrong comes back as a result that a model can read and act on, never as a protocol
-error, because hosts do not show those to their models.
+what the token says. Every error is returned as a result that a model can read and act on, never as a protocol error,
+because hosts do not show those to their models.
 
 Most tools need to know no more than their agent. Those of a call's turns, which wait for a caller, also need to know
 which of the agent's clients asks, and how to tell it that the wait goes on: see `ToolCall` and `TurnTool`.
@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 # More than all hosts of an agent have in flight; each waits for the database or for the client to read.
 TOOL_CALLS_AT_ONCE = 32
 
-# Made once: `json.dumps` makes an encoder for each call that asks for anything but its defaults.
+# Made once: `json.dumps` makes an encoder in each call with other than default arguments.
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -82,10 +82,10 @@ class ToolCall:
 
 @attrs.frozen(kw_only=True)
 class ToolBase(ABC, Generic[ArgumentsT]):
-    """What is known of any tool.
+    """The base of all tools.
 
-    It returns one of `results`, or an error that is described by `failure`. One that `lists` may have much to tell: an
-    agent gets one such result at a time. One that `waits` for a caller bounds itself how many of its calls do.
+    It returns one of `results`, or an error that is described by `failure`. One that `lists` may return a long result:
+    an agent gets one of them at a time. One that `waits` for a caller limits its calls itself.
     """
 
     name: str
@@ -116,7 +116,7 @@ class ToolBase(ABC, Generic[ArgumentsT]):
 
 @attrs.frozen(kw_only=True)
 class Tool(ToolBase[ArgumentsT]):
-    """A tool that needs to know no more than the agent it acts for."""
+    """A tool that needs to know only its agent."""
 
     run: Callable[[Agent, ArgumentsT], Awaitable[Result]]
 
@@ -139,7 +139,7 @@ class TurnTool(ToolBase[ArgumentsT]):
 
 @attrs.define(eq=False)
 class UnderWay:
-    """What the clients of an agent have under way together: `most` requests at once, and of those that list, one.
+    """The requests of an agent's clients under way: at most `most` at once, and one of those that list.
 
     Counted by agent, not by session: a client may open many of those. One list after the other, because a long one
     keeps the database, and the event loop that encodes it, busy for some time: others get their turn in between.
@@ -249,7 +249,7 @@ def _result(content: dict[str, Any], *, is_error: bool = False) -> types.CallToo
 
 
 def _checked(tool: ToolBase[ArgumentsT], agent: Agent, arguments: Mapping[str, Any]) -> ArgumentsT:
-    # Before anything else is looked at: thousands of names that are none would each be complained about.
+    # Before validation, which would report each of thousands of unknown names.
     unknown = tool.arguments.first_unknown(arguments)
     if unknown is not None:
         known = ", ".join(str(field.alias) for field in tool.arguments.model_fields.values())

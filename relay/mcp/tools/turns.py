@@ -1,8 +1,8 @@
 """The tools by which a client without sampling staffs the phone, and by which any client takes a call back.
 
-comms_converse      say something, then wait for a caller's next words
+comms_converse      say something, then wait for a caller's next utterance
 comms_answer_calls  the same for clients of the 2026-07-28 revision that sample; in `answer_calls`
-comms_take_call     have a call that the answering machine holds, or that another client has
+comms_take_call     claim a call that the answering machine holds, or that another client has
 """
 
 from __future__ import annotations
@@ -82,14 +82,14 @@ class Said(Result, json_schema_extra={"required": ["said"]}):
 
 
 class Over(Result, json_schema_extra={"required": ["over"]}):
-    """The one call that was waited for is over."""
+    """The named call is over."""
 
     call_sid: str = Field(description="The call. Give it back with your answer.")
     over: bool = Field(description="With onlyThisCall: true when the call is over.")
 
 
 class Waiting(Result, json_schema_extra={"required": ["waiting"]}):
-    """The wait has ended without words."""
+    """The wait has ended without an utterance."""
 
     waiting: bool = Field(description="true when nobody has said anything: call it again.")
     live_calls: int = Field(description="With waiting: how many calls are going on.")

@@ -1,4 +1,4 @@
-"""What every stream of events does, whichever transport opened it: write, show signs of life, notice a hang-up, ping.
+"""Event streams of both transports: write events, send comments, notice a hang-up, ping.
 
 outbox ──▶ write_events ──▶ the response      idle for a while: a comment line, so that dead paths show themselves
 receive ──▶ hang_up ──▶ ends                  the client hung up
@@ -35,7 +35,7 @@ class Timing:
     `silence_timeout` from then on ends its session. A session must be ready `handshake_timeout` after it began.
     A client that looks like a known one is given `reconnect_patience` to shake hands before it is taken for that one.
 
-    Over Streamable HTTP only: a session that nobody has used for `idle_timeout` is over; one that could be asked to
+    Over Streamable HTTP only: a session that was not used for `idle_timeout` is over; one that could be asked to
     sample, but has lost its stream, after `stream_patience` already. `body_patience` is for the body of a POST.
     """
 
@@ -43,11 +43,12 @@ class Timing:
     # `relay.http.listener`): with 10 seconds a comment had it begin anew, and a cut network was noticed after 13.
     comment_interval: float = attrs.field(default=2.5, validator=gt(0))
     ping_interval: float = attrs.field(default=20.0, validator=gt(0))
-    # Well below what a caller waits for an answer: a client that needs longer for a ping would answer nobody in time.
+    # Well below the time limit of an answer: a client that needs longer for a ping would answer no turn in time.
     ping_timeout: float = attrs.field(default=3.0, validator=gt(0))
     # A client whose connection lives is slow, not dead: the 1.x Python SDK reads nothing while its model thinks, and
     # most programs on it do not come back once their session is gone. The kernel finds dead peers, see `listener`; this
-    # bounds what is neither: a client that has lost its voice, or one that died behind a proxy which has not noticed.
+    # bounds what is neither: a client that is connected but does not respond, or one that died behind a proxy that has
+    # not noticed.
     silence_timeout: float = attrs.field(default=300.0, validator=gt(0))
     handshake_timeout: float = attrs.field(default=30.0, validator=gt(0))
     reconnect_patience: float = attrs.field(default=1.0, validator=gt(0))
@@ -60,7 +61,7 @@ class Timing:
 
 
 class Source(Protocol):
-    """Where the bytes of a stream come from: the `Outbox` of a session, or the `Exchange` of a request."""
+    """The source of a stream's bytes: the `Outbox` of a session, or the `Exchange` of a request."""
 
     @property
     def closed(self) -> bool:
@@ -73,7 +74,7 @@ class Source(Protocol):
 
 
 async def write_events(source: Source, send: Send, comment_interval: float) -> None:
-    """Put on the wire what the source gives, until it is closed; a comment after each interval of silence."""
+    """Send what the source yields until it is closed, and a comment after each interval of silence."""
     while not source.closed:
         chunk = COMMENT
         with trio.move_on_after(comment_interval):

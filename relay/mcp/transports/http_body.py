@@ -2,8 +2,8 @@
 
     receive ──how many bytes?──▶ bytes ──how many values?──▶ JSON ──how many messages?──▶ each one's form ──▶ messages
 
-A body is kept in memory until its last byte is there, and a peer decides when that is. Its own length is bounded, the
-number of connections is not one agent's, so the sum is bounded as well, for all of an agent's clients.
+A body is kept in memory until its last byte has arrived, and the peer decides when. The length of one body is bounded,
+and so is the sum of all bodies of an agent's clients.
 
 Bounds come before work. The reading runs in the event loop, which every call shares, and some bytes cost a thousand
 times what others do: a megabyte of `[],` is a third of a million lists, each of which the garbage collector then visits

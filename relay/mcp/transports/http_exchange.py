@@ -1,4 +1,4 @@
-"""One POST that asks something: its answers are collected, and sent as the response when they are there.
+"""A POST with requests: their answers are collected and sent as its response.
 
 As plain JSON, if nothing else is to be said and it does not take long. A tool that reports progress, or takes longer
 than a proxy may wait for the first byte, gets a stream of events, whose last one is the answer (MCP 2025-11-25,
@@ -17,8 +17,8 @@ from relay.mcp.transports.event_stream import HEADERS, end_response, hang_up, wr
 from relay.mcp.transports.outbox import LIMIT, encode, message_event
 from relay.mcp.transports.refusals import jsonrpc_error, refuse_message
 
-# The code of the SDKs for it; the specification has none, because it ends such a request without an answer, which a
-# response that somebody waits for cannot do.
+# The code of the SDKs for it; the specification has none, because it ends such a request without an answer, which an
+# HTTP response cannot do.
 REQUEST_CANCELLED = -32800
 
 
@@ -26,8 +26,8 @@ REQUEST_CANCELLED = -32800
 class Exchange:
     """The requests of one POST, by the ids under which the dispatcher knows them, and what is to be sent in return.
 
-    `answer`, `tell`, `give_up` and `end` never wait. What is told beyond a limit that the client has not read is
-    dropped; answers are always kept.
+    `answer`, `notify`, `give_up` and `end` never wait. Beyond a limit of unread bytes `notify` drops messages, `answer`
+    never.
     """
 
     unanswered: set[RequestId]
@@ -41,14 +41,14 @@ class Exchange:
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def answer(self, message: JSONRPCResponse | JSONRPCError) -> None:
-        """Take the answer to one of the requests; a second one is ignored, and so is any after the end."""
+        """Queue the answer to one of the requests. No-op for a second one, and after the end."""
         key = None if message.id is None else coerce_request_id(message.id)
         if key in self.unanswered and not self._ended:
             self.unanswered.discard(key)
             self._add(encode(message))
 
-    def tell(self, message: JSONRPCMessage) -> None:
-        """Take something that is to be said before the answers."""
+    def notify(self, message: JSONRPCMessage) -> None:
+        """Queue a message that is sent before the answers."""
         self._streams = True
         if self._size <= LIMIT:
             self._add(encode(message))
@@ -59,7 +59,7 @@ class Exchange:
         self.answer(jsonrpc_error(REQUEST_CANCELLED, "Request cancelled", request_id))
 
     def end(self) -> None:
-        """Note that no more answers will come: the session is over."""
+        """Record that no more answers will come: the session is over."""
         self._ended = True
         self._wake()
 
@@ -82,7 +82,8 @@ class Exchange:
                 await write_events(self, send, comment_interval)
             here = True
             nursery.cancel_scope.cancel("answered")
-        # What ends the response is sent out of reach of the watch, which the server wakes when it is sent.
+        # The end of the response is sent outside the watch's scope, because sending it makes the server report a
+        # hang-up.
         if streamed:
             await end_response(send)
         elif here and self.unanswered:
@@ -98,11 +99,11 @@ class Exchange:
 
     @property
     def closed(self) -> bool:
-        """Whether all was sent that there will be."""
+        """Whether everything was sent."""
         return not self._unsent and (self._ended or not self.unanswered)
 
     async def take(self) -> bytes:
-        """Wait for something to be said and return it as events, or nothing when that is all."""
+        """Wait for messages and return them as events, or nothing at the end."""
         while not self._unsent and not self.closed:
             await self._change()
         chunk = b"".join(message_event(each) for each in self._unsent)

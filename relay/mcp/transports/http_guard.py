@@ -1,4 +1,4 @@
-"""Protection against DNS rebinding: which names `/mcp` may be reached by, and which web pages may reach it.
+"""Protection against DNS rebinding: the allowed `Host` and `Origin` headers of `/mcp`.
 
 A page of an attacker can have its own name resolve to this machine, and its scripts then talk to us as if they were of
 the same origin. The name gives them away: it is in the Host header, and the page's origin in the Origin header (MCP
@@ -19,7 +19,7 @@ from relay.http.asgi import Head
 
 @attrs.frozen
 class Refusal:
-    """Why a request may not come in: an HTTP status, a code for programs, and what to do."""
+    """Why a request is refused: an HTTP status, a code for programs, and what to do."""
 
     status: int
     code: str
@@ -70,7 +70,7 @@ class RebindingGuard:
 
 
 def _split(url: str) -> SplitResult:
-    """Take a URL apart; what is none has no host, which nothing allows."""
+    """Parse a URL; an invalid one has no host, which is never allowed."""
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018 - reading it raises for a port that is no number

@@ -1,7 +1,7 @@
 """A session over Streamable HTTP: it outlives its streams, and each answer goes to the POST that asked for it.
 
     POST ──▶ deliver ──▶ dispatcher ──▶ _Router ─┬─▶ the exchange of the request that this belongs to   (http_exchange)
-                                                 └─▶ the standing stream: what we ask, and what we tell
+                                                 └─▶ the standing stream: our requests and notifications
 
 It takes turns only while its standing stream, the client's GET, is open: what would be sent before that is lost, and
 what is in hand when the stream ends is given up, because a client that died cannot be told from one that reconnects.
@@ -90,7 +90,7 @@ class HttpSession(McpSession):
     def detach(self, outbox: Outbox) -> None:
         """End the standing stream, unless another one has taken its place: turns in hand fail. Never waits."""
         outbox.close()
-        if outbox is self.outbox and not self.closed:  # else its end has been dealt with, and was perhaps in order
+        if outbox is self.outbox and not self.closed:  # else its end was handled already, perhaps in order
             self.show_presence()
             self.lose_turns()
 
@@ -143,11 +143,11 @@ class HttpSession(McpSession):
         return exchange
 
     def end_exchange(self, exchange: Exchange) -> None:
-        """Forget an exchange, and withdraw what nobody waits for any more: its connection is gone.
+        """Remove an exchange whose connection is gone, and cancel its requests.
 
         The specification says that a disconnection should not be taken for a cancellation, for the sake of streams that
-        are resumed. Ours are not, so nobody could be told the result; and a tool that waits for a caller's words must
-        not take them for a client that has died.
+        are resumed. Ours are not resumed, so the result could not be delivered; and a waiting tool call must not take
+        an utterance for a client that has died.
         """
         for key in [key for key, each in self._exchanges.items() if each is exchange]:
             del self._exchanges[key]
@@ -188,7 +188,7 @@ class HttpSession(McpSession):
 
     @property
     def idle_since(self) -> float:
-        """When its last request or stream ended; never, while there is one."""
+        """When its last request or stream ended; `inf` while there is one."""
         return super().idle_since if self._uses else self._used_at
 
     def expired(self, timing: Timing) -> str | None:
@@ -218,7 +218,7 @@ class _Router:
         if related is None:
             await self.session.outbox.send(item)
         elif (exchange := self.session.exchange_of(related)) is not None:
-            exchange.tell(message)
+            exchange.notify(message)
         elif isinstance(message, JSONRPCRequest):
             raise anyio.ClosedResourceError
 

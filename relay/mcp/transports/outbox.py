@@ -1,11 +1,11 @@
-"""What a session sends, between the SDK that writes it and the one task that puts it on the wire.
+"""The outgoing messages of a session, from the SDK to the one task that sends them.
 
     dispatcher, push ──send()/put()──▶ [ frames, 1 MiB ] ──take()──▶ the writer of the SSE response
 
 `send` never waits. With a stream that does (the SDK's own has no buffer) a peer that stopped reading holds up every
 turn that is asked of it, and cancelling such a turn takes five seconds more. So a peer that does not read loses its
 session instead: a frame that finds more than the limit unread closes it. The frame that goes over the limit is still
-taken, so that one large tool result costs nobody a session; those who send much by choice wait for `room` first.
+taken, so that one large tool result ends no session; code that sends much waits for `room` first.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class MessageSink(Protocol):
     """
 
     async def send(self, item: SessionMessage, /) -> None:
-        """Take a message on its way to the client. Raises the two errors that `Outbox.send` names."""
+        """Queue a message for the client. Raises the two errors that `Outbox.send` names."""
         ...
 
     async def aclose(self) -> None:
-        """Take no more."""
+        """Stop accepting messages."""
         ...
 
     async def __aenter__(self) -> Self: ...
@@ -95,7 +95,7 @@ class Outbox:
             await self._change()
 
     async def _change(self) -> None:
-        if self._changed.is_set():  # else somebody waits on it already and would miss a new one
+        if self._changed.is_set():  # else a task waits on it already and would miss a new one
             self._changed = trio.Event()
         await self._changed.wait()
 
@@ -121,7 +121,7 @@ class Outbox:
 
 def encode(message: JSONRPCMessage) -> bytes:
     """Encode a JSON-RPC message on one line of ASCII."""
-    # ASCII only: clients split the stream at every line end that Unicode knows, U+2028 in a caller's words included
+    # ASCII only: clients split the stream at every line end that Unicode knows, U+2028 in an utterance included
     # (Python ones up to httpx-sse 0.4.0).
     return message.model_dump_json(by_alias=True, exclude_unset=True, ensure_ascii=True).encode("ascii")
 

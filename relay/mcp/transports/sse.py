@@ -1,10 +1,10 @@
-"""One stream of the HTTP+SSE transport, which is its session: from its GET to its end, and who may stay.
+"""One stream of the HTTP+SSE transport, which is its session: from its GET to its end.
 
     outbox ──▶ write_events ──▶ the response   see `event_stream`
     receive ──▶ _watch ──▶ session.close       the client hung up
     _tend: no handshake in time, or no answer to a ping ──▶ session.close
 
-All tasks of a session live in one nursery inside the handler of its GET. Whoever wants it gone calls `session.close`.
+All tasks of a session live in one nursery inside the handler of its GET. To end it, call `session.close`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from relay.mcp.tools.messages import AgentMessages
 from relay.mcp.transports.event_stream import HEADERS, Timing, end_response, hang_up, ping_while_quiet, write_events
 from relay.mcp.transports.outbox import event
 
-# EventSources wait three seconds by default; a caller whose client was just lost is kept waiting for ten.
+# EventSources wait three seconds by default; a caller whose client was just lost waits ten.
 _RETRY_MS = 1000
 
 
@@ -113,5 +113,5 @@ class SseStream:
 
 
 async def come_back_later(send: Send) -> None:
-    """Turn a client away for now, by an empty stream: at any status but 200 an EventSource gives up for good."""
+    """Refuse a client for now with an empty stream: at any status but 200 an EventSource stops reconnecting."""
     await answer(send, 200, f"retry: {_RETRY_MS}\n\n".encode(), *HEADERS)

@@ -1,10 +1,10 @@
 """The 2026-07-28 revision of MCP: each POST is complete in itself, and the server can ask its client nothing.
 
-The SDK serves it; here it is decided who should use it. A client that can sample is of far more use to a caller when it
-is asked over a standing stream than when it must come and fetch, and only the revisions with a handshake have one. So
-its `server/discover`, the first thing such a client sends, is answered as by a server that does not speak 2026-07-28
-yet: the client falls back to the handshake by itself (seen of the Python SDK 2.3 and the TypeScript SDK 2.4). A client
-that cannot sample, or that was told to use nothing else and never asks, is served.
+The SDK serves it; this module decides which clients use it. A client that can sample answers faster when it is asked
+over a standing stream than when it has to call a tool, and only the revisions with a handshake have one. So its
+`server/discover`, the first thing such a client sends, is answered as by a server that does not speak 2026-07-28 yet:
+the client falls back to the handshake by itself (seen of the Python SDK 2.3 and the TypeScript SDK 2.4). A client that
+cannot sample, or that is fixed to this revision and never asks, is served.
 """
 
 from __future__ import annotations
@@ -132,6 +132,6 @@ def _unbroken(send: Send) -> Send:
 
 
 def is_stateless(head: Head) -> bool:
-    """Whether a request names a revision without handshake, or one that nobody knows (which the SDK then answers)."""
+    """Return whether a request names a revision without handshake, or an unknown one (which the SDK then answers)."""
     version = head.headers.get(MCP_PROTOCOL_VERSION_HEADER)
     return version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS

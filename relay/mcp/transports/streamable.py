@@ -1,4 +1,4 @@
-"""Streamable HTTP, the transport at `/mcp`: who may come in, and what becomes of a POST, a GET and a DELETE.
+"""Streamable HTTP, the transport at `/mcp`: authorisation, and the handling of POST, GET and DELETE.
 
     a version with handshake ─┬─ POST initialize ──▶ a new HttpSession, with a task of its own in `run`
     (2025-03-26 … 2025-11-25) ├─ POST            ──▶ its dispatcher; with requests in it, an Exchange answers
@@ -136,7 +136,7 @@ class StreamableHttp:
                 await self._serve_session(session, head, receive, send)
 
     async def _authorize(self, head: Head, session: McpSession | None, send: Send) -> Agent | None:
-        """Find out whose the request is; None when it was refused."""
+        """Return the agent of the request; None if it was refused."""
         token = head.bearer
         if token is None:
             await refuse_request(head, send, 401, "unauthorized", CREDENTIALS_NEEDED, CHALLENGE)

@@ -76,7 +76,7 @@ async def test_what_a_tool_tells_while_it_works_comes_before_its_answer() -> Non
         assert isinstance(session, HttpSession)
         exchange = session.exchange_of("w")
         assert exchange is not None
-        exchange.tell(NOTE)
+        exchange.notify(NOTE)
         tool.finish.set()
     told, answer = messages_in(responses[0])
     assert told["method"] == "notifications/progress"
@@ -171,7 +171,7 @@ async def test_what_is_told_is_bounded_and_answers_are_kept() -> None:
     exchange = Exchange(unanswered={1}, is_batch=False)
     big = JSONRPCNotification(jsonrpc="2.0", method="x", params={"x": "x" * LIMIT})
     for note in (big, NOTE, NOTE):
-        exchange.tell(note)
+        exchange.notify(note)
     for _ in range(2):
         exchange.answer(JSONRPCResponse(jsonrpc="2.0", id=1, result={}))
     taken = await exchange.take()
