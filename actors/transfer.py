@@ -77,7 +77,7 @@ class Stage(StrEnum):
     SETTLED = "settled"
 
 
-# From where, to where, and on what occasion.
+# From where, to where, and on what occasion. `scripts/state_diagram.py` draws it.
 MOVES: Mapping[Stage, Mapping[Stage, str]] = MappingProxyType(
     {
         Stage.CHECKING: {Stage.ASKED: "the number may be dialled"},
@@ -85,12 +85,12 @@ MOVES: Mapping[Stage, Mapping[Stage, str]] = MappingProxyType(
             Stage.DIALLING: "the session ended, and the carrier has its orders",
             Stage.REDIRECTING: "the line is lost, or the session does not end",
             Stage.CALL_OVER: "caller hung up",
-            Stage.SETTLED: "the dial is over",
+            Stage.SETTLED: "the dial is over, or the relay failed",
         },
         Stage.REDIRECTING: {
             Stage.DIALLING: "the carrier has its orders",
             Stage.CALL_OVER: "caller hung up",
-            Stage.SETTLED: "the carrier refuses, or the dial is over",
+            Stage.SETTLED: "the carrier refuses, the dial is over, or the relay failed",
         },
         Stage.DIALLING: {
             Stage.TALKING: "it has rung enough",

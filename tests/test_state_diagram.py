@@ -1,4 +1,4 @@
-"""The diagram of the states: it shows the table of moves, and the page shows the diagram."""
+"""The diagrams of the states: they show the tables of moves, and the page shows the diagrams."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from actors.call_values import Availability
 from actors.conversation import Conversation
 from actors.phases import TRANSITIONS, Phase
 from actors.policy import Policy
-from scripts.state_diagram import BEGIN, END, PAGE, STARTS, arrows, diagram, main
+from actors.transfer import MOVES, Stage, Transfer, TransferOrder
+from scripts.state_diagram import PAGE, STARTS, STARTS_OF_TRANSFER, arrows, diagrams, main, markers
 from tests.fakes import call_info
 
-EMPTY_PAGE = f"# States\n\n{BEGIN}\n{END}\n\nMore.\n"
+CALL, TRANSFER = diagrams().values()
+EMPTY_PAGE = "# States\n\n" + "".join("{}\n{}\n\nMore.\n".format(*markers(name)) for name in diagrams())
 
 
 @pytest.fixture
@@ -43,13 +45,26 @@ def test_the_page_tells_of_every_phase() -> None:
 
 def test_every_move_is_an_arrow() -> None:
     """Each move of the table is in the diagram with the events that may cause it, and no other is."""
-    lines = {line.strip() for line in diagram().splitlines() if "-->" in line}
+    lines = {line.strip() for line in CALL.splitlines() if "-->" in line}
     rows = [(phase, event, to) for phase, row in TRANSITIONS.items() for event, tos in row.items() for to in tos or ()]
     assert {(phase, to) for phase, _event, to in rows} == arrows().keys()
     moves = {f"{phase.name} --> {to.name}: {events}" for (phase, to), events in arrows().items()}
     starts = {f"[*] --> {phase.name}: {why}" for phase, why in STARTS.items()}
     assert lines == moves | starts | {"OVER --> [*]"}
     assert arrows()[Phase.ANSWERING_MACHINE_LISTENING, Phase.CLIENT_ANSWERING] == "call claimed"
+
+
+def test_every_move_of_a_transfer_is_an_arrow() -> None:
+    """Each move that `Transfer` allows is in its diagram with its occasion, and no other is."""
+    lines = {line.strip() for line in TRANSFER.splitlines() if "-->" in line}
+    moves = {f"{stage.name} --> {to.name}: {why}" for stage, row in MOVES.items() for to, why in row.items()}
+    starts = {f"[*] --> {stage.name}: {why}" for stage, why in STARTS_OF_TRANSFER.items()}
+    assert lines == moves | starts | {"SETTLED --> [*]"}
+
+
+def test_transfers_begin_where_their_diagram_begins() -> None:
+    """The first arrow leads to the stage of a transfer that was just made."""
+    assert {Transfer(TransferOrder(to="+15551234567", ring_seconds=25)).stage} == STARTS_OF_TRANSFER.keys()
 
 
 def test_calls_begin_where_the_diagram_begins() -> None:
@@ -61,19 +76,24 @@ def test_calls_begin_where_the_diagram_begins() -> None:
 
 def test_every_phase_is_a_state_by_its_name() -> None:
     """States are shown with the words that logs and tests use."""
-    assert all(f'state "{phase}" as {phase.name}\n' in diagram() for phase in Phase)
+    assert all(f'state "{phase}" as {phase.name}\n' in CALL for phase in Phase)
+    assert all(f'state "{stage}" as {stage.name}\n' in TRANSFER for stage in Stage)
 
 
-def test_the_diagram_is_printed() -> None:
-    """Without an option it goes to standard output."""
-    assert run().stdout == f"{diagram()}\n"
+def test_the_diagrams_are_printed() -> None:
+    """Without an option they go to standard output."""
+    assert run().stdout == f"{CALL}\n\n{TRANSFER}\n"
 
 
 def test_writing_changes_only_what_is_between_the_markers(page: Path) -> None:
     """The text around the markers stays as it was written, and writing again changes nothing."""
     assert run("--write", "--page", page).exit_code == 0
     written = page.read_text()
-    assert written == EMPTY_PAGE.replace(END, f"```mermaid\n{diagram()}\n```\n{END}")
+    expected = EMPTY_PAGE
+    for name, diagram in diagrams().items():
+        _begin, end = markers(name)
+        expected = expected.replace(end, f"```mermaid\n{diagram}\n```\n{end}")
+    assert written == expected
     run("--write", "--page", page)
     assert page.read_text() == written
 
