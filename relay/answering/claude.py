@@ -5,11 +5,11 @@
                       └──── tool results ◀───────────┘ └────▶ answer.say_goodbye   when the round is complete
 
 A round is one request. A turn takes as many rounds as Claude calls tools, at most `ROUNDS`. A message is recorded the
-moment its block is complete and not when the round is, because what is recorded outlives a stream that breaks off;
-hanging up waits for the end of the round, because a call that ends cannot be fixed.
+moment its block is complete and not when the round is, because a recorded message is kept even if the stream breaks
+off; hanging up waits for the end of the round, because it cannot be undone.
 
 The machine keeps nothing between turns: what was recorded comes back with the next request, so that a daemon restarted
-in between, or another node, goes on where this one stopped.
+in between, or another node, continues where this one stopped.
 """
 
 from __future__ import annotations
@@ -38,21 +38,20 @@ from relay.speech.spoken import SpokenAnswer
 log = structlog.get_logger(__name__)
 
 ROUNDS = 4
-"""Record, fix what was refused, record again, say goodbye. More would be a machine talking to itself."""
+"""Record, fix what was refused, record again, say goodbye. More rounds would be a loop."""
 
 # Spoken sentences need a tenth of it; the rest is for a long message, which is recorded as a whole each time.
 MAX_TOKENS = 1024
 
-# The call cancels a turn that takes too long (`Policy.answering_machine_timeout`); these only end what nobody waits
-# for any more.
-# One retry, because a second one comes too late for somebody on the telephone.
+# The call cancels a turn that takes too long (`Policy.answering_machine_timeout`); these only end requests that are not
+# needed any more. One retry, because a second one would be too late for the caller.
 _TIMEOUT = httpx2.Timeout(connect=3.0, read=15.0, write=5.0, pool=3.0)
 _MAX_RETRIES = 1
 
 # An event holds a token at least; a handful frame each block. A service that sends more than it was asked for fails.
 _MOST_EVENTS = 2 * MAX_TOKENS
 
-# Not an error: it is kept and will be recorded, and a model that is told of an error records again and again.
+# Not an error: the message is kept and will be recorded; after an error the model would record it again and again.
 _NOT_YET_RECORDED = (
     "It could not be written down for certain yet; the relay keeps trying. Do not say that it is recorded. Say in one "
     "sentence that you have heard it and will try to pass it on, and that the caller may also call again later."
@@ -175,7 +174,7 @@ async def _reading(asked: AsyncMessageStreamManager[None]) -> AsyncIterator[trio
             with writer:
                 async with asked as stream:
                     async for event in stream:
-                        if event.type != "content_block_delta":  # comes again as `text` or `input_json`
+                        if event.type != "content_block_delta":  # repeated as `text` or `input_json`
                             writer.send_nowait(event)
         except (*_SERVICE_ERRORS, trio.WouldBlock) as error:
             failure = error
@@ -189,7 +188,7 @@ async def _reading(asked: AsyncMessageStreamManager[None]) -> AsyncIterator[trio
 
 @attrs.define
 class _Turn:
-    """What was said and done in one turn, over all its rounds."""
+    """The state of one turn, over all its rounds."""
 
     answer: SpokenAnswer
     has_recorded: bool = attrs.field(default=False, init=False)
@@ -197,7 +196,7 @@ class _Turn:
     _gap_due: bool = attrs.field(default=False, init=False)
 
     def begin_block(self) -> None:
-        """Note that what is said next is a block of its own: the model leaves no space between two."""
+        """Begin a new block of text: the model leaves no space between two."""
         self._gap_due = self.answer.has_spoken
 
     async def say(self, text: str) -> None:
@@ -213,12 +212,12 @@ class _Turn:
             raise AnsweringMachineFailed("the model said nothing")
 
     async def perform(self, call: ToolUseBlock, arguments: str) -> ToolResultBlockParam:
-        """Do what the model asks for. What it got wrong goes back to it as an error that it can fix."""
+        """Perform a tool call of the model. Invalid input is returned as an error that the model can fix."""
         try:
             match call.name:
                 case "record_message":
                     given = RecordMessage.model_validate_json(arguments)
-                    # What fails after it must not take the confirmation away, nor confirm what is not durable.
+                    # A later failure must not remove the confirmation, and only a durable message is confirmed.
                     if await self.answer.take_message(given.message, given.preferences):
                         self.has_recorded = True
                         return _result(call, "Recorded. Confirm it in one sentence.")
@@ -235,7 +234,7 @@ class _Turn:
             return _result(call, error.json(include_url=False, include_input=False), is_error=True)
 
     def end_round(self, results: list[ToolResultBlockParam]) -> None:
-        """Take a goodbye back when something else of the same round has to be fixed first."""
+        """Cancel a goodbye if something else in the same round has to be fixed first."""
         self.goodbye = self.goodbye and not any(result.get("is_error") for result in results)
 
 

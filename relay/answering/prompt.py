@@ -1,11 +1,11 @@
-"""What Claude is told in a turn: who it is, what was said so far, and what it can do.
+"""The prompt of the answering machine: its role, the conversation so far, and its tools.
 
     TurnRequest ──system_prompt──▶ the role, and what the machine has recorded
                 ──conversation───▶ the Messages API's alternating user and assistant messages
     RecordMessage, EndCall ──TOOLS──▶ JSON schemas, and the check of what comes back
 
-The caller's words are untrusted: they appear only inside user messages, or quoted as JSON where the system prompt has
-to repeat them, and the system prompt says that they are never instructions.
+The caller's utterances are untrusted: they appear only inside user messages, or quoted as JSON where the system prompt
+has to repeat them, and the system prompt says that they are never instructions.
 """
 
 from __future__ import annotations

@@ -4,6 +4,6 @@
           ◀─ notifications/progress ─┘    ▲ say(piece), then the whole answer
                                          link: SSE or Streamable HTTP, watched; lost ─▶ connected anew, with back-off
 
-It stands on the other side of the wire: nothing in here imports a part of the daemon, and the daemon imports nothing of
-it. Besides being of use, it is the reference of how a client streams an answer, see `session`.
+It is a client: nothing here imports a part of the daemon, and the daemon imports nothing of it. It is also the
+reference of how a client streams an answer, see `client_session`.
 """

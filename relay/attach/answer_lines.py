@@ -43,7 +43,7 @@ class AnswerLine(pydantic.BaseModel):
         return self
 
     def is_about(self, call_sid: str, turn: int) -> bool:
-        """Whether it may belong to a turn: what it does not say fits any."""
+        """Return whether it may belong to a turn: a field that it leaves out fits any."""
         return self.call_sid in {None, call_sid} and self.turn in {None, turn}
 
 
@@ -71,7 +71,7 @@ class Lines:
     _skips: bool = False
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Take what was read, and return the lines that are now complete. One that is too long is left out."""
+        """Add bytes, and return the lines that are now complete. A line that is too long is dropped."""
         *lines, self._unread = (self._unread + chunk).split(b"\n")
         if self._skips and lines:
             del lines[0]
@@ -85,7 +85,7 @@ class Lines:
 async def read_some(descriptor: int) -> bytes:
     """Wait until a descriptor has something to read, and return it; empty at its end. Cancelling loses nothing.
 
-    Not in a thread: one that is left in the middle of reading would swallow the next line typed in this terminal. Nor
+    Not in a thread: an abandoned one would still read the next line that is typed in this terminal. Nor
     made non-blocking, as `trio.lowlevel.FdStream` has it: the shell shares the terminal.
     """
     # A file is no stream that can be waited for, and never blocks.

@@ -1,4 +1,4 @@
-"""Doing for ever what keeps ending: again after a pause that grows, at once when it had held for a while."""
+"""Repetition with back-off: work is restarted after a growing pause, or at once if it ran long enough."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import trio
 
 
 class Ended(Exception):
-    """Why something that should go on has ended. It will be begun again."""
+    """The work has ended, and why. It will be restarted."""
 
 
 @attrs.frozen(kw_only=True)
 class Pauses:
-    """How long to wait before beginning again, in seconds.
+    """How long to wait before a restart, in seconds.
 
     The first pause is at most `first`, each further one at most twice that, none more than `most`; each is drawn at
-    random below its limit, so that many clients of a relay that restarts do not come back in step. What held for
-    `steady` seconds is begun again at once, and the pauses start anew.
+    random below its limit, so that many clients of a relay that restarts do not come back in step. Work that ran for
+    `steady` seconds is restarted at once, and the pauses begin with `first` again.
     """
 
     first: float
@@ -30,7 +30,8 @@ class Pauses:
 async def repeat_with_pauses(
     work: Callable[[], Awaitable[None]], pauses: Pauses, tell: Callable[[str, float], None]
 ) -> None:
-    """Do `work` for ever; it ends by raising `Ended`. Raises anything else that it raises. `tell` gets why and pause.
+    """Run `work` again and again; it ends by raising `Ended`. Any other exception is raised. `tell` gets reason and
+    pause.
 
     Cancelling ends it.
     """
@@ -50,7 +51,7 @@ async def repeat_with_pauses(
         tell(str(state.outcome.exception()), state.next_action.sleep)
 
     while True:
-        # Made anew each time that `once` returns: that is how tenacity forgets the failures before.
+        # A new object after each return of `once`, so that tenacity forgets the failures before.
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(Ended),
             wait=tenacity.wait_random_exponential(multiplier=pauses.first, max=pauses.most),

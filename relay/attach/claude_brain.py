@@ -22,7 +22,7 @@ from relay.attach.turn import BrainFailed, Say, Turn
 CALL_CONNECTED = "(the call is connected)"
 """The API's conversations begin with the user; a call begins with our greeting."""
 
-# The relay withdraws a turn that takes too long; these end what nobody waits for any more.
+# The relay withdraws a turn that takes too long; these only end requests that are not needed any more.
 _TIMEOUT = httpx2.Timeout(connect=3.0, read=15.0, write=5.0, pool=3.0)
 _MAX_RETRIES = 1
 
@@ -33,10 +33,10 @@ _PIECES = 4096
 _SERVICE_ERRORS = (anthropic.AnthropicError, httpx2.HTTPError, ValueError, LookupError, RuntimeError)
 
 # An end is known to be one only by what follows: "3.14" and "relay.db" go on. Chinese and Japanese leave no space.
-# "Dr. Who" is cut in two, which nobody hears: pieces are put together before they are spoken.
+# "Dr. Who" is cut in two, which is not audible: pieces are joined before they are spoken.
 _END = re.compile(r"[.!?…:;][\"'”’»)\]]{0,30}\s+|[。！？]|\n+")
 
-# Quotation marks and brackets after a full stop; whoever writes more of them has not ended a sentence.
+# Quotation marks and brackets after a full stop; more than these do not end a sentence.
 _LONGEST_END = 40
 
 
@@ -88,7 +88,7 @@ class ClaudeBrain:
         return sentences.text
 
     async def take_message(self, record: Mapping[str, Any]) -> None:
-        """Do nothing with it: it was shown, and Claude keeps nothing between calls."""
+        """Do nothing: the message was shown, and Claude has no memory between calls."""
 
     async def _stream(self, turn: Turn, writer: trio.MemorySendChannel[str]) -> None:
         asked = self._client.messages.stream(
@@ -144,7 +144,6 @@ class Sentences:
         end = max((match.end() for match in _END.finditer(self.text, self._looked_at)), default=self._taken)
         complete = self.text[self._taken : end]
         self._taken = end
-        # An end that has begun is looked at again, and nothing before it: a long answer must not be searched anew each
-        # time.
+        # Search again only from a possible end: a long answer must not be searched from its start each time.
         self._looked_at = max(end, len(self.text) - _LONGEST_END)
         return complete if complete.strip() else ""

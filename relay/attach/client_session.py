@@ -1,8 +1,8 @@
-"""One session with the relay, from handshake to loss: turns are answered, messages fetched, the line is kept warm.
+"""One session with the relay, from handshake to loss: answers turns, fetches messages, checks the connection.
 
 `attach` holds a brain at an agent's telephone through every loss of the connection, one session after the other.
 
-How to stream an answer, for whoever writes a client of their own:
+How to stream an answer, for authors of other clients:
 
 1. Declare the sampling capability (here: give the SDK a sampling callback) and shake hands in a revision that has
    requests from the server, 2025-11-25 or earlier (here: `mode="legacy"`).
@@ -10,7 +10,7 @@ How to stream an answer, for whoever writes a client of their own:
    known, as `notifications/progress` with that token, `progress` counting 1, 2, 3 …, and the piece as `message`. The
    pieces are spoken as put together, so the space between two sentences belongs to one of them.
 3. Return the whole answer as the result, pieces included. It is what counts if a piece was lost.
-4. When the request is cancelled, stop: nobody hears the rest.
+4. When the request is cancelled, stop: the rest is not spoken.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ PAUSES = Pauses(first=0.5, most=15.0, steady=5.0)
 """Between attempts to connect. A relay that was restarted is back within a few seconds."""
 
 OpenBrain = Callable[[Callable[[], None]], AbstractAsyncContextManager[Brain]]
-"""Opens the brain; it gets a function with which to end it all."""
+"""Opens the brain; it gets a function that ends the program."""
 
 # What the SDK raises when the relay cannot be reached or does not speak MCP; RuntimeError when its reader ended before
 # the first event, as where the relay is being stopped.
@@ -73,12 +73,12 @@ _CONNECTION_ERRORS = (
 
 
 class TokenRefused(RelayError):
-    """The relay does not take the token: trying again would change nothing."""
+    """The relay refuses the token: trying again would change nothing."""
 
 
 @attrs.frozen(kw_only=True)
 class Session:
-    """How to hold sessions: who answers, who is told, and whether waiting messages are fetched."""
+    """How to run sessions: the brain, the report, and whether waiting messages are fetched."""
 
     brain: Brain
     report: Report
@@ -119,7 +119,7 @@ class Session:
         )
         with trio.fail_after(HANDSHAKE) as patience:
             async with client as connected, trio.open_nursery() as nursery:
-                await connected.session.send_ping()  # its answer shows that the relay has taken note of the handshake
+                await connected.session.send_ping()  # its answer shows that the relay has handled the handshake
                 await link.answered.wait()
                 patience.deadline = math.inf
                 if not link.lost.is_set():
@@ -131,7 +131,7 @@ class Session:
                 nursery.cancel_scope.cancel("the connection is lost")
 
     async def _keep_warm(self, client: Client, link: Link) -> None:
-        """Ask for signs of life: a failed POST can leave the SDK connected and mute, and only this shows it."""
+        """Ping the relay: after a failed POST the SDK may stay connected but unable to send, and only this shows it."""
         while True:
             await trio.sleep(self.ping_interval)
             with trio.move_on_after(PING_TIMEOUT) as patience:
@@ -190,7 +190,7 @@ def _reasons(group: BaseExceptionGroup[BaseException]) -> Iterable[str]:
 
 
 async def stay_attached(session: Session, url: str, token: str, transport: Transport, pauses: Pauses = PAUSES) -> None:
-    """Hold one session after the other, for ever. Raises `TokenRefused`; cancelling ends the session."""
+    """Run one session after the other until cancelled. Raises `TokenRefused`."""
 
     async def once() -> None:
         await session.run(Link(url, token, transport))

@@ -1,4 +1,4 @@
-"""Any program as the brain: kept running, asked turns over its pipes, begun again when it ends."""
+"""Any program as the brain: it gets turns over its pipes, and is restarted when it ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from relay.errors import RelayError
 
 PAUSES = Pauses(first=0.5, most=15.0, steady=10.0)
 
-# A caller is kept waiting for as long as a program takes to start that died a moment ago, and no longer.
+# A caller waits only as long as a program takes to start that ended a moment ago.
 _PATIENCE = 2.0
 
 
@@ -39,7 +39,7 @@ async def open_command_brain(
             failure = error
         else:
             yield brain
-        nursery.cancel_scope.cancel("nobody is asked any more")
+        nursery.cancel_scope.cancel("the brain is closed")
     if failure is not None:
         raise failure
 
@@ -67,7 +67,7 @@ class CommandBrain:
     _started: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run the program for ever; started when it runs for the first time, and raises `RelayError` when it cannot."""
+        """Run the program until cancelled; `started` at its first start. Raises `RelayError` if that start fails."""
         has_run = False
 
         async def live() -> None:
@@ -105,7 +105,7 @@ class CommandBrain:
         return await self._program.answer(turn, say)
 
     async def take_message(self, record: Mapping[str, Any]) -> None:
-        """Write a message to the program; one that ends before it was written gets it again in its next life."""
+        """Write a message to the program; if it ends before that, it gets the message after its restart."""
         while True:
             program = await self._running()
             if await program.hand_over(record):

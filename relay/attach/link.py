@@ -1,10 +1,10 @@
-"""The wire to the relay: the SDK's transports, with an eye on the one stream that everything depends on.
+"""The connection to the relay: the SDK's transports, and a watch on the one stream that all depends on.
 
     GET /sse or /mcp ──▶ events ──▶ read stream          its headers: `answered`; 400 and above: `error_status`
                            └ ends, for whatever reason ──▶ `lost`
     POST /messages or /mcp ◀── write stream
 
-The SDK tells nobody when its stream ends: over SSE it goes quiet, over Streamable HTTP it tries twice more and then
+The SDK does not report the end of its stream: over SSE it goes quiet, over Streamable HTTP it retries twice and then
 goes quiet. Responses pass a hook of the HTTP library on their way to it, which sees all that has to be known.
 """
 
@@ -122,7 +122,7 @@ class _Watched(httpx2.AsyncByteStream):
         self._over = over
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        # No generator of ours: one that is cancelled in mid-air would be left to the garbage collector.
+        # Not an async generator: a cancelled one would be left to the garbage collector.
         return self._body.__aiter__()
 
     async def aclose(self) -> None:

@@ -29,14 +29,14 @@ _LOGGER = "waiting-message"
 
 @attrs.define(eq=False)
 class Mailbox:
-    """What waits for the agent, for the length of one session."""
+    """The waiting messages of the agent, for one session."""
 
     _brain: Brain
     _report: Report
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def note(self, message: IncomingMessage) -> None:
-        """Take notice if the relay says that something waits."""
+        """Record that messages wait, if the notification says so."""
         match message:
             case ResourceUpdatedNotification() if str(message.params.uri) == _RESOURCE:
                 self._news.set()
@@ -48,7 +48,8 @@ class Mailbox:
     async def empty(self, client: Client) -> None:
         """Fetch and hand over what waits, now and whenever there is news. Runs until cancelled.
 
-        Each message is confirmed by itself once the brain has taken it, so that one cut off is one offered again.
+        Each message is confirmed by itself once the brain has taken it, so that after an interruption it is offered
+        again.
         """
         while True:
             self._news = trio.Event()
@@ -57,12 +58,12 @@ class Mailbox:
             except _ToolFailed as failure:
                 self._report.tell("unfetched", why=str(failure))
                 left = True
-            # What is left is held by the relay, for a session that was lost before it confirmed.
+            # The relay still holds the rest, for a session that was lost before it confirmed them.
             with trio.move_on_after(HELD if left else math.inf):
                 await self._news.wait()
 
     async def _hand_over(self, client: Client) -> bool:
-        """Hand over all that can be had; return whether more is left."""
+        """Hand over all that can be fetched; return whether more is left."""
         while True:
             batch = await _call(client, "comms_get_waiting_messages", limit=AT_ONCE)
             if not batch["messages"]:

@@ -14,7 +14,7 @@ from relay.attach.answer_lines import Lines, read_some
 from relay.attach.report import Report
 from relay.attach.turn import BrainFailed, Say, Turn
 
-# Seconds before the time is over at which the person is told; more often would be noise over what is typed.
+# Seconds before the time is over at which a line says so; more lines would disturb the typing.
 _COUNTDOWN = (5, 3, 2, 1)
 
 
@@ -25,7 +25,7 @@ async def open_person_brain(keyboard: int, report: Report, leave: Callable[[], N
         person = PersonBrain(keyboard, report, leave)
         nursery.start_soon(person.listen)
         yield person
-        nursery.cancel_scope.cancel("nobody is asked any more")
+        nursery.cancel_scope.cancel("the brain is closed")
 
 
 @attrs.define(eq=False)
@@ -56,10 +56,10 @@ class PersonBrain:
             return self._typed
 
     async def _wait_for_line(self, typed: trio.Event, turn: Turn) -> None:
-        """Wait until a line was typed; say at a few points how much time is left, as far as the relay tells."""
+        """Wait until a line was typed; print a few times how many seconds are left, if the relay gave a limit."""
         due = math.inf if turn.seconds is None else trio.current_time() + turn.seconds
         for left in _COUNTDOWN:
-            if left >= due - trio.current_time():  # a later point is told in place of one that has passed
+            if left >= due - trio.current_time():  # skip the points that have passed already
                 continue
             with trio.move_on_at(due - left):
                 await typed.wait()
@@ -68,7 +68,7 @@ class PersonBrain:
         await typed.wait()
 
     async def take_message(self, record: Mapping[str, Any]) -> None:
-        """Do nothing with it: it was shown."""
+        """Do nothing: the message was shown."""
 
     async def listen(self) -> None:
         """Take what is typed until the end of input, or until cancelled."""

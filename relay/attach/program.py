@@ -1,4 +1,4 @@
-"""One life of the program behind `--command`: its pipes, the turns it has in hand, and whose answer a line is.
+"""One run of the program behind `--command`: its pipes, its turns in hand, and which turn a line answers.
 
     turn, cancel, message ─▶ _lines ─▶ _write ─▶ its stdin          one task writes, so that no line is ever cut in two
     its stdout ─▶ Lines ─▶ _take ─▶ Asked ─▶ answer ─▶ say          one task reads, and waits for nothing else
@@ -32,7 +32,7 @@ _GRACE = 3.0
 # stuck, and the turns that wait for it are withdrawn by the relay.
 _UNREAD = 64
 
-# A program that owes so many answers is stuck, and is begun again. One that only lags has caught up long before:
+# A program with so many unanswered turns is stuck, and is restarted. One that only lags has caught up long before:
 # once the relay has withdrawn a turn for its slowness, the answering machine keeps the call.
 _MAX_AWAITING_ANSWER = 8
 
@@ -40,12 +40,12 @@ _LONGEST_ANSWER = 100_000
 """Characters."""
 
 _REMEMBERED = 64
-"""Turns that are over, of which a late line is expected and not worth a word."""
+"""Turns that are over, for which a late line is expected and not reported."""
 
 
 @attrs.define(eq=False)
 class _Asked:
-    """A turn in the program's hands, and what it has said of the answer so far."""
+    """A turn that the program has, and the pieces of its answer so far."""
 
     turn: Turn
     said: str = ""
@@ -70,7 +70,7 @@ class _Asked:
             self._changed.set()
 
     async def next_piece(self) -> str:
-        """Wait for what can be said next; empty when the answer is over, because its end says the rest."""
+        """Wait for the next text; empty when the answer is over, because its end has the rest."""
         while not self.over:
             if piece := self.said[self._taken :]:
                 self._taken = len(self.said)
@@ -96,7 +96,10 @@ class _Outgoing:
 
 @attrs.define(eq=False)
 class Program:
-    """A running program. `report_line` is told why a line that it printed is ignored; `gone` is set at its end."""
+    """A running program.
+
+    `report_line` gets the reason when a line that it printed is ignored; `gone` is set at its end.
+    """
 
     _report_line: Callable[[str], None]
     gone: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -122,7 +125,7 @@ class Program:
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # Python keeps what it prints into a pipe to itself until there are some kilobytes: far too late for a call.
+            # Python buffers output to a pipe until there are some kilobytes: far too late for a call.
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             # A group of its own: Ctrl-C in the terminal is for us, and its children end with it.
             start_new_session=True,
@@ -150,7 +153,7 @@ class Program:
     async def answer(self, turn: Turn, say: Say) -> str:
         """Ask the program, and say what it says as it comes.
 
-        Raises `BrainFailed`, also when the program ends first. Cancelling tells the program that the turn is over.
+        Raises `BrainFailed`, also when the program ends first. On cancellation the program gets a `cancel` line.
         """
         while self._in_hand and not (self._speaks_json or self._over):
             await self._changed.wait()
@@ -197,7 +200,7 @@ class Program:
         if not asked.sent:
             return
         turn = asked.turn
-        # Without room the program is stuck, and the line would be read when nobody cares any more.
+        # Without room the program is stuck, and would read the line too late.
         with suppress(trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
             self._lines.send_nowait(
                 _Outgoing(_as_line({"type": "cancel", "callSid": turn.call_sid, "turn": turn.number}))
@@ -232,7 +235,7 @@ class Program:
         async for chunk in stdout:
             for line in lines.feed(bytes(chunk)):
                 self._take(line)
-        for line in lines.feed(b"\n"):  # a program's last words may lack their end
+        for line in lines.feed(b"\n"):  # the program's last line may lack its newline
             self._take(line)
 
     def _take(self, line: bytes) -> None:
@@ -284,7 +287,7 @@ def _as_line(content: Mapping[str, Any]) -> bytes:
 
 
 async def _end(process: trio.Process) -> None:
-    """See a program and its children off: asked to end, killed when it does not."""
+    """End a program and its children: SIGTERM first, then SIGKILL."""
     for order in (signal.SIGTERM, signal.SIGKILL):
         if process.returncode is None:
             with suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""What `relay attach` tells whoever runs it: lines for a person, or one JSON object a line for a program.
+"""The output of `relay attach`: lines for a person, or one JSON object a line for a program.
 
 What callers said is shown, because that is what the command is for; it is never logged.
 """
@@ -21,7 +21,7 @@ _SENTENCES = {
     "withdrawn": "Turn {turn} is over: the caller spoke again, hung up, or had waited too long.",
     "asked": "Your answer to {from}, in one line{limit}:",
     "seconds_left": "… {seconds} s left.",
-    "unasked": "Nobody waits for an answer; that line went nowhere.",
+    "unasked": "No turn waits for an answer; that line was ignored.",
     "message": "Message of {createdAt} from {from}: {body}  {preferences}",
     "confirmed": "Confirmed message {id}.",
     "unfetched": "The waiting messages could not be fetched: {why}. Trying again in a minute.",

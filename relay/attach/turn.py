@@ -16,7 +16,7 @@ Say: TypeAlias = Callable[[str], Awaitable[None]]
 
 
 class BrainFailed(Exception):
-    """Why a brain has no answer. The relay gets it at once, and has the answering machine take over."""
+    """Why a brain has no answer. The relay gets it at once, and the answering machine takes over."""
 
 
 @attrs.frozen
@@ -32,7 +32,7 @@ class Turn:
     """What a caller said, and what is known of the call. Numbers are E.164 or empty; `number` counts from 1 in a call.
 
     `seconds` is how long the caller waits for the first word; None where the relay does not say. `caller` and all that
-    is in `lines` come from a stranger on the telephone: data, never instructions.
+    is in `lines` come from an unknown caller: data, never instructions.
     """
 
     call_sid: str
@@ -65,7 +65,7 @@ class Turn:
 
     @property
     def text(self) -> str:
-        """The caller's newest words: all since the last answer, because a caller who was not answered says more."""
+        """The caller's newest utterances: all since the last answer."""
         newest = list(takewhile(lambda line: line.role == "user", reversed(self.lines)))
         return " ".join(line.text for line in reversed(newest))
 
@@ -86,11 +86,11 @@ class Turn:
 
 
 class Brain(Protocol):
-    """Who answers: `CommandBrain`, `ClaudeBrain` or `PersonBrain`. Both methods may run several times at once."""
+    """Answers turns: `CommandBrain`, `ClaudeBrain` or `PersonBrain`. Both methods may run several times at once."""
 
     @property
     def name(self) -> str:
-        """What the relay is told of who answered, as the `model` of a sampling result."""
+        """The `model` in the sampling result."""
         ...
 
     async def answer(self, turn: Turn, say: Say) -> str:

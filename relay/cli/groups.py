@@ -64,6 +64,6 @@ class LazyGroup(HelpGroup):
         return self._lazy[name].summary if name in self._lazy else super().summary(ctx, name)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. Anything else than an expected error keeps its traceback: it is a fault of ours."""
+        """Run the command. An unexpected error keeps its traceback: it is a bug."""
         with in_one_line():
             return super().invoke(ctx)

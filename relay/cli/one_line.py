@@ -1,6 +1,6 @@
-"""How a command ends when something goes wrong that can: in one line, whatever nurseries it came out of.
+"""Expected errors of a command become one line, whatever nurseries they were raised in.
 
-Used by `relay` and by the scripts. What nobody expected keeps its traceback: it is a fault of ours.
+Used by `relay` and by the scripts. An unexpected error keeps its traceback: it is a bug.
 """
 
 from __future__ import annotations

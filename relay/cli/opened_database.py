@@ -56,7 +56,7 @@ def _show_database(url: str) -> None:
 
 
 async def require_agent(database: Database, agent_id: str | None) -> None:
-    """Raise `AgentError` for a name that is nobody's; None is anybody.
+    """Raise `AgentError` if no agent has this id; None stands for all agents.
 
     Asked only when nothing was found: what a removed agent left is still listed.
     """

@@ -30,7 +30,7 @@ def print_json(value: object) -> None:
 def print_beside(console: Console, head: Text, body: Text) -> None:
     """Print a body beside its head. On a terminal a long one goes on below its own beginning, and breaks between words.
 
-    Where nobody looks it is one line, for grep.
+    Elsewhere it is one line, for grep.
     """
     from rich.text import Text
 
@@ -95,7 +95,7 @@ def print_table(
         return
     console = Console(markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
-        # Nobody looks: a row stays one line for grep and cut, however long.
+        # Not a terminal: a row stays one line for grep and cut, however long.
         console.width = 10_000
     shown = narrow if narrow and console.width < WIDE else columns
     table = Table(box=None, pad_edge=False)

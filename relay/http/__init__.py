@@ -1,1 +1,1 @@
-"""The one port: the listener, its connections, the gateway that finds who answers a request, and the plain pages."""
+"""The one port: the listener, its connections, the gateway that dispatches by path, and the plain pages."""

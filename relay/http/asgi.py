@@ -1,4 +1,4 @@
-"""ASGI 3 for the raw handlers in the house: its types, a request read, a short answer sent, an upgrade refused.
+"""ASGI 3 for our raw handlers: its types, a request read, a short answer sent, an upgrade refused.
 
 Raw, because a web framework would sit between the handler and the connection: its response time limits cut streams, and
 it tells a handler of a hang-up only by cancelling it. Frameworks disagree about the types of the three arguments of an
@@ -94,7 +94,7 @@ async def answer(send: Send, status: int, body: bytes = b"", *headers: Header) -
 
 
 async def refuse(send: Send, status: int, code: str, message: str, *headers: Header) -> None:
-    """Send an error in the contract's words: `code` for programs, `message` says what is wrong and what to do."""
+    """Send an error document: `code` for programs, `message` says what is wrong and what to do."""
     body = error_document(code, message)
     await answer(send, status, body, (b"content-type", b"application/json"), *headers)
 

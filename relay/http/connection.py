@@ -8,7 +8,7 @@
 Hypercorn's own connection was the alternative, and was used for long. It finishes an answer inside the app's task,
 which a framework cancels just then: the connection was neither closed nor read any further. It closes or forgets a
 connection that was answered before its request was complete, and a reader that waits for an app which has answered
-already waits for ever. And it offers HTTP/2 and compression, which nobody needs here, to everybody.
+already waits for ever. And it offers HTTP/2 and compression to every peer, which is not needed here.
 
 Whose turn it is decides how long the connection may stay:
 
@@ -19,7 +19,7 @@ Whose turn it is decides how long the connection may stay:
   unread, costs a proxy which pools connections the next request, and that may be a caller. What is known to be longer
   is answered with `Connection: close`;
 * ours: no limit, unless the peer has left; then `handler_patience`;
-* nobody's: we have sent our last byte. What still comes is dropped for `linger` seconds, because closing with bytes
+* neither's: we have sent our last byte. What still comes is dropped for `linger` seconds, because closing with bytes
   unread would reset the connection and could take the answer along (RFC 9112, 9.6).
 
 The stream classes are Hypercorn's internals: the version is pinned, and the tests which throw hostile inputs at the
@@ -94,7 +94,7 @@ class ListenerOptions:
 
 
 def hypercorn_config(options: ListenerOptions) -> Config:
-    """Return what Hypercorn's stream classes read of our limits."""
+    """Return our limits in the form that Hypercorn's stream classes read."""
     config = Config()
     config.accesslog = None
     config.errorlog = None  # standard error carries our JSON lines only
@@ -110,8 +110,8 @@ class IdleConnections:
 
     A connection waits for its peer while nothing has come, while a request is incomplete, and between two requests. It
     may be closed then: nothing is being worked on. Strangers give way first. A peer that has shown a good token or
-    signature keeps its place as long as a stranger's can be had: so who only holds connections open costs others of
-    that kind their places, and the carrier and the clients keep theirs.
+    signature keeps its place as long as a stranger's can be had: so a peer that only holds connections open displaces
+    other strangers, and the carrier and the clients keep their places.
     """
 
     _strangers: dict[Connection, None] = attrs.field(factory=dict, init=False)
@@ -151,7 +151,7 @@ class Connection:
         idle: IdleConnections,
         stopping: trio.Event,
     ) -> None:
-        """Take over an accepted socket. `idle` is told whenever it becomes, or ceases to be, the peer's turn."""
+        """Take over an accepted socket. `idle` is notified when the peer's turn begins and ends."""
         self.is_known = False
         self._app = app
         self._options = options
@@ -164,7 +164,7 @@ class Connection:
         self._exchange: _Exchange | None = None
         self._handlers = 0
         self._head_begun = True  # the time for the first head runs from the beginning
-        self._unread: float = 0  # bytes of the request that are still to come; infinite where nobody can know
+        self._unread: float = 0  # bytes of the request that are still to come; `inf` if that is not known
         self._droppable = options.drain_bytes
         self._peer_left = False
         self._leaving = False
@@ -175,7 +175,7 @@ class Connection:
         self._nursery: trio.Nursery
 
     async def run(self) -> None:
-        """Serve the connection until it is closed. Raises what Hypercorn stumbles over, and `OSError`."""
+        """Serve the connection until it is closed. Raises what Hypercorn raises, and `OSError`."""
         self._idle.add(self)
         try:
             socket = self._stream.socket
@@ -368,7 +368,7 @@ class Connection:
             await self._end_exchange(exchange)
 
     def _drop(self, size: int) -> bool:
-        """Count what nobody reads; return whether more of it may come."""
+        """Count dropped bytes; return whether more may come."""
         self._droppable -= size
         return self._droppable >= 0
 
@@ -459,7 +459,7 @@ class Connection:
                     await self._abandon_exchange()
 
     async def _reject(self, status: int, message: str) -> None:
-        """Answer what cannot be served, if nothing was answered yet, and take no more."""
+        """Refuse a request that cannot be served, if nothing was answered yet, and read no more."""
         await self._abandon_exchange()  # first, so that its app says nothing in between
         if self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             body = error_document("bad_request", message)
@@ -542,11 +542,11 @@ class _Exchange:
             self._last = event
             self.end()
             return
-        with suppress(trio.ClosedResourceError):  # the answer is out: nobody wants the rest
+        with suppress(trio.ClosedResourceError):  # the answer is out: the rest is not needed
             await self._arriving.send(event)
 
     def end(self) -> None:
-        """Take nothing more, and release who waits to hand over more. Idempotent, never waits."""
+        """Accept no more events, and release a task that waits in `put`. Idempotent, never waits."""
         self._arriving.close()
 
     async def receive(self) -> Any:
@@ -559,7 +559,7 @@ class _Exchange:
 
 @attrs.frozen(eq=False)
 class _Tasks:
-    """What Hypercorn's streams call a task group: the connection's nursery."""
+    """The connection's nursery, in the form of Hypercorn's task group."""
 
     _nursery: trio.Nursery
     _handle: Callable[[Any, Any], Awaitable[None]]
@@ -577,7 +577,7 @@ class _Tasks:
 
 
 class GuardedStream(trio.abc.HalfCloseableStream):
-    """A socket that says when its peer has left, and that counts a peer which does not read as one that left."""
+    """A socket that reports when its peer has left; a peer that does not read counts as left."""
 
     def __init__(self, inner: trio.SocketStream, patience: float, note_peer_left: Callable[[], None]) -> None:
         self._inner = inner

@@ -1,8 +1,9 @@
-"""Which web pages may use the MCP paths from a browser: the CORS headers of their answers (WHATWG Fetch, 3.2).
+"""CORS: which web pages may use the MCP paths from a browser: the CORS headers of their answers (WHATWG Fetch, 3.2).
 
-A browser asks for leave first, with OPTIONS and without a token, and shows a page only answers that allow its origin.
-So does every answer to an allowed origin, the errors included; a page could not tell what is wrong otherwise. A foreign
-origin gets no such header, which is all it takes to keep its pages out. Programs send no Origin, and see no difference.
+A browser sends a preflight first, with OPTIONS and without a token, and shows a page only answers that allow its
+origin. So does every answer to an allowed origin, the errors included; a page could not tell what is wrong otherwise.
+Another origin gets no such header, which is enough to keep its pages out. Programs send no Origin, and see no
+difference.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ _VARY = (b"vary", b"Origin")
 
 @attrs.frozen
 class Cors:
-    """Answer the questions of browsers. `allows` says whether pages of an origin may use the relay."""
+    """Answer preflights. `allows` says whether pages of an origin may use the relay."""
 
     allows: Callable[[str], bool]
 
     def preflight(self, scope: Scope) -> list[tuple[bytes, bytes]] | None:
-        """Return the headers that answer a request for leave of an allowed origin; None for any other request.
+        """Return the headers that answer a preflight of an allowed origin; None for any other request.
 
         They come beside those of `answering`.
         """

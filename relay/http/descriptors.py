@@ -1,8 +1,8 @@
-"""How many file descriptors this process may have, and how many of them connections may take.
+"""The limit of file descriptors, and how many of them connections may use.
 
 Each connection is one, and so is each file, each socket to the carrier or to a vendor, and each pipe to espeak-ng. When
-none is left, nothing can be opened any more, so connections leave some to the rest. Common defaults are 256 (macOS) and
-1,024 (Linux), of which the soft limit may be raised up to the hard one without any right.
+none is left, nothing can be opened any more, so connections leave some for the others. Common defaults are 256 (macOS)
+and 1,024 (Linux), and the soft limit may be raised up to the hard one without privileges.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ except ImportError:  # not a Unix: sockets are not limited by descriptors
     resource = None  # type: ignore[assignment]
 
 ENOUGH = 65_536
-"""More helps nobody; what must look at every possible descriptor, as some child processes do, is slow with millions."""
+"""More is of no use, and child processes that loop over all possible descriptors are slow with millions."""
 MOST_CONNECTIONS = 10_000
 _FEWEST_FOR_THE_REST = 64
 # Files, and one connection to a vendor for each fourth call that the answering machine has.
@@ -56,5 +56,5 @@ def connections_for(descriptors: int) -> int:
 
 
 def needed_for(calls: int) -> int:
-    """Return how many descriptors so many calls at once need: a socket each, one to whoever answers, and the rest."""
+    """Return how many descriptors so many calls at once need: a socket each, one to the responder, and the rest."""
     return calls * _PER_CALL + 4 * _FEWEST_FOR_THE_REST

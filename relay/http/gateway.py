@@ -54,7 +54,7 @@ _NO_OAUTH = (
 
 @attrs.frozen(kw_only=True)
 class Gateway:
-    """Dispatch by path. Without an `mcp` app its paths are not found, as any other path that nobody serves.
+    """Dispatch by path. Without an `mcp` app its paths are not found.
 
     `voice` gets an agent's id beside what ASGI hands over. `loggable` returns a path without what must not be logged.
     """
@@ -106,7 +106,7 @@ class Gateway:
 
 @attrs.define(eq=False)
 class _Answer:
-    """The way out of one connection, which knows whether anything went out, and whose a well-answered request is."""
+    """The send side of one connection: whether anything was sent, and whether the peer has shown who it is."""
 
     _scope: Scope
     _send: Send
@@ -125,7 +125,7 @@ class _Answer:
 
 
 def _ignore() -> None:
-    """Do nothing: other servers than ours keep no connection for anybody."""
+    """Do nothing: other servers than ours have no such extension."""
 
 
 async def _fail(send: Send) -> None:
@@ -135,7 +135,7 @@ async def _fail(send: Send) -> None:
 
 
 async def _live(receive: Receive, send: Send) -> None:
-    """Agree to start and to stop: what lives as long as the daemon is in the daemon's own nursery."""
+    """Accept startup and shutdown: what lives as long as the daemon is in the daemon's own nursery."""
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})

@@ -11,8 +11,8 @@ read keeps it from ever stopping. Running it and restarting it after a crash was
 call each time. So the accept loop, the nurseries and the time limits are ours, and each connection is its own
 compartment: an error in it is logged and ends it, nothing else.
 
-When places or file descriptors are short, a connection that waits for its peer is closed for the next one. So who
-only holds connections open keeps nobody out.
+When places or file descriptors are short, a connection that waits for its peer is closed for the next one. So a peer
+that only holds connections open keeps no other out.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _LOOKS = 50
 
 
 class ListenError(RelayError):
-    """Why the address cannot be listened on, and what to do."""
+    """The address cannot be used; the text says why and what to do."""
 
 
 async def serve(  # noqa: ASYNC128 - started in serve_on
@@ -73,7 +73,7 @@ async def serve_on(
 ) -> None:
     """Serve an ASGI app on bound sockets (see `bind`) until `stop` is set; meant for `nursery.start`.
 
-    After `stop` nobody new is let in, idle connections are closed, and the others are cancelled after `options.grace`.
+    After `stop` no connection is accepted, idle ones are closed, and the others are cancelled after `options.grace`.
     On cancellation every handler is cancelled at once and waited for. The app's lifespan is not driven: what outlives a
     request belongs into the caller's nursery.
     """
@@ -98,7 +98,7 @@ async def serve_on(
 
 @attrs.define(eq=False)
 class _Acceptor:
-    """Takes connections in: counts them, has one give way to the next, and keeps each one's errors inside it."""
+    """Accepts connections: counts them, closes one for the next if needed, and contains the errors of each."""
 
     _app: AsgiApp
     _options: ListenerOptions
@@ -114,7 +114,7 @@ class _Acceptor:
         """Serve one connection from accept to close; nothing but cancellation comes out of here."""
         self.arriving -= 1
         if len(self._connections) >= self._options.max_connections:
-            return  # nobody could give way
+            return  # no connection could give way
         connection = Connection(
             self._app, self._options, self._config, stream, idle=self._idle, stopping=self._stopping
         )
@@ -159,7 +159,7 @@ class _Acceptor:
             each.stop()
 
     def note_refusal(self) -> None:
-        """Note that there was no place for somebody."""
+        """Record that a connection was refused for want of a place."""
         if not self._refused:  # one line when it begins and one when it is over: a flood must not fill the log too
             log.error("listener_full", connections=len(self._connections))
         self._refused += 1
@@ -174,7 +174,8 @@ class _Acceptor:
 class _YieldingListener(trio.abc.Listener[trio.SocketStream]):
     """A listening socket that has a connection give way when there is no place or descriptor for the next one.
 
-    Without a descriptor Trio's own loop waits and reports it ten times a second, and lets nobody in until one leaves.
+    Without a descriptor Trio's own loop waits and reports it ten times a second, and accepts no connection until one
+    leaves.
     """
 
     _inner: trio.SocketListener

@@ -1,8 +1,8 @@
-"""What is asked and answered in one go: the Quart-Trio app with its errors, and the pages about the daemon itself.
+"""Short requests: the Quart-Trio app with its errors, and the pages about the daemon itself.
 
     build_app ◀── blueprints: the carrier's webhooks, audio, HealthPages, OperatorPages
 
-Nothing lives in here: no background task, no hook of the server's lifespan. A crash in the framework's nursery would
+No background task and no lifespan hook here. A crash in the framework's nursery would
 leave a daemon that takes calls and does nothing else.
 """
 
@@ -85,9 +85,9 @@ async def _error(status: int, document: bytes) -> ResponseTypes:
 
 @attrs.frozen(kw_only=True)
 class HealthPages:
-    """`GET /health`, `/health/ready` and `/metrics`, for whoever watches the daemon.
+    """`GET /health`, `/health/ready` and `/metrics`, for monitoring.
 
-    `checks` returns each condition for taking calls by name, with None or what is wrong; anybody may read the texts.
+    `checks` returns each condition for taking calls by name, with None or what is wrong; the texts are public.
     """
 
     checks: Callable[[], Awaitable[Mapping[str, str | None]]]

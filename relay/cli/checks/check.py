@@ -13,7 +13,7 @@ from relay.settings import Settings
 
 
 class Verdict(enum.Enum):
-    """How a check came out. `UNKNOWN`: whoever could tell did not."""
+    """The result of a check. `UNKNOWN`: it could not be determined."""
 
     OK = "ok"
     FAILED = "failed"
@@ -41,7 +41,7 @@ class Finding:
 
 
 class CheckFailed(Exception):
-    """What is wrong and what to do."""
+    """The check failed: what is wrong, and what to do."""
 
     verdict = Verdict.FAILED
 
@@ -52,13 +52,13 @@ class CheckFailed(Exception):
 
 
 class Undetermined(CheckFailed):
-    """Why it could not be found out, which is no fault of this relay's."""
+    """The check could not be carried out, which is no fault of this relay."""
 
     verdict = Verdict.UNKNOWN
 
 
 class NotApplicable(CheckFailed):
-    """Why there is nothing to look at, and what that means to callers."""
+    """There is nothing to check; the text says what that means for callers."""
 
     verdict = Verdict.SKIPPED
 

@@ -106,7 +106,7 @@ async def _settings(settings: Settings) -> str:
 async def _files(settings: Settings) -> str:
     """Check whether others on this machine can read what callers said, or the secrets that are kept beside it.
 
-    Before the database is opened: that closes its own files, and then nobody would hear that they had been open.
+    Before the database is opened: that restricts the permissions, and then the finding would be lost.
     """
     if found := await trio.to_thread.run_sync(_exposed, settings.database_url):
         names = " ".join(shlex.quote(str(each)) for each in found)

@@ -1,4 +1,4 @@
-"""Where the agents' numbers lead at the carrier: to the webhook of the agent, or to where nobody answers for it."""
+"""Whether the agents' numbers have the right webhook at the carrier."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the carrier meets at the public address: the daemon, its check of signatures, its voice socket."""
+"""The public URL as the carrier sees it: the daemon, its check of signatures, its voice socket."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from relay.settings import Settings
 _WEBHOOKS = "/webhooks/doctor"
 _NO_CALL = "CA" + "0" * 32
 _POLICY_VIOLATION = 1008
-# The library lets out what the two below it raise when they are answered nonsense.
+# After an invalid answer the library raises what the two libraries below it raise.
 _NONSENSE = (wsproto.utilities.ProtocolError, h11.ProtocolError)
 
 FORWARD_UPGRADES = (
