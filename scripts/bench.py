@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Measure what the parts of the relay cost, from one frame to a whole daemon, and print a table.
 
-    scripts/bench.py [--quick | --seconds S] [--only NAME] [--json]
+    scripts/bench [--quick | --seconds S] [--only NAME] [--json]
+    scripts/bench turns [--against REV] …      a turn through a whole daemon; see `bench_commands`
 
 *CPU* is processor time for each unit, of all threads of the process in which the part runs: waiting for a disk or a
 peer is not in it. *Wall* is what one unit takes while the row's work goes on around it. The median of the rounds is
@@ -17,7 +18,7 @@ both ends of a connection are in this process the row says so, and its CPU is th
 about that process alone, by its own metrics; these count in clock ticks of mostly 10 ms, too coarse for `--quick`.
 Rows without CPU are about what a caller waits for, from end to end, with the relay in a process of its own.
 
-Run it with the project's environment (`scripts/environment` makes it): .venv/bin/python scripts/bench.py
+`scripts/bench` makes the environment that it needs; with one at hand this is .venv/bin/python scripts/bench.py
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ from relay.store.client_hellos import ClientHellos
 from relay.store.database import Database, open_database
 from relay.store.waiting_messages import WaitingMessages
 from relay.twilio import frames
+from scripts.bench_commands import turns
 
 SECONDS, QUICK_SECONDS = 2.0, 0.2
 SPAN = click.FloatRange(min=0, min_open=True, max=60)
@@ -651,13 +653,16 @@ def causes(group: BaseExceptionGroup[Exception]) -> str:
     return "; ".join(inner)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--only", multiple=True, metavar="NAME", type=click.Choice(list(ROWS)), help="Only this row; repeatable.")
 @click.option("--seconds", default=SECONDS, show_default=True, type=SPAN, help="Measure each row for so long.")
 @click.option("--quick", is_flag=True, help=f"The same as --seconds {QUICK_SECONDS}.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
-def main(only: tuple[str, ...], seconds: float, quick: bool, as_json: bool) -> None:
-    """Measure what the relay's parts cost, and print a table."""
+@click.pass_context
+def main(context: click.Context, only: tuple[str, ...], seconds: float, quick: bool, as_json: bool) -> None:
+    """Measure what the relay's parts cost, and print a table; or, with a command, what a whole daemon does."""
+    if context.invoked_subcommand is not None:
+        return
     logs.configure(logging.WARNING)
     progress = Console(stderr=True, highlight=False)
     results = []
@@ -674,6 +679,8 @@ def main(only: tuple[str, ...], seconds: float, quick: bool, as_json: bool) -> N
     else:
         Console().print(table_of(results))
 
+
+main.add_command(turns)
 
 if __name__ == "__main__":
     main()

@@ -17,7 +17,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +31,9 @@ from relay.simulator.carrier.rest_service import RestApi, open_rest
 
 ACCOUNT = "AC" + "0" * 32
 """The carrier's account in local runs: any will do."""
+
+PROGRAM = (sys.executable, "-m", "relay")
+"""The `relay` command of this process's own environment."""
 
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
@@ -55,6 +58,7 @@ class LocalDaemon:
     url: str
     token: str = attrs.field(repr=False)
     _settings: Mapping[str, str]
+    _program: Sequence[str] = PROGRAM
 
     async def register(self, agent_id: str, *options: str) -> dict[str, str]:
         """Register an agent by the command line; return what `relay agents add --json` prints."""
@@ -66,7 +70,7 @@ class LocalDaemon:
         Raises `subprocess.CalledProcessError` when it fails.
         """
         done = await trio.run_process(
-            [sys.executable, "-m", "relay", *words],
+            [*self._program, *words],
             cwd=self.directory,
             env=_environment({**self._settings, "PUBLIC_URL": self.url}),
             capture_stdout=True,
@@ -77,7 +81,7 @@ class LocalDaemon:
     async def interact(self, *words: str) -> int:
         """Run a `relay` command on this daemon at the terminal of this process; return its exit status."""
         done = await trio.run_process(
-            [sys.executable, "-m", "relay", *words],
+            [*self._program, *words],
             stdin=sys.stdin.fileno(),
             cwd=self.directory,
             env=_environment(self._settings),
@@ -107,18 +111,25 @@ class LocalDaemon:
 
 @asynccontextmanager
 async def run_local_daemon(
-    directory: Path, settings: Mapping[str, str] | None = None, *, port: int = 0, descriptors: int | None = None
+    directory: Path,
+    settings: Mapping[str, str] | None = None,
+    *,
+    port: int = 0,
+    descriptors: int | None = None,
+    program: Sequence[str] = PROGRAM,
+    wrapper: Sequence[str] = (),
 ) -> AsyncIterator[LocalDaemon]:
     """Run a daemon in `directory` for the length of the block, then stop it.
 
-    `descriptors` is how many files and sockets it may have open at most. A second daemon in the same directory finds
-    the database of the first. Raises `DaemonFailed` when it does not get ready, or stops with an error that nobody
+    `descriptors` is how many files and sockets it may have open at most. `program` is another revision's `relay`
+    command; the daemon's is given to `wrapper`, where there is one. A second daemon in the same directory finds the
+    database of the first. Raises `DaemonFailed` when it does not get ready, or stops with an error that nobody
     asked for; on cancellation it is killed.
     """
     given = settings or {}
     log = trio.Path(directory / "daemon.log")
     began = len(await log.read_bytes()) if await log.exists() else 0
-    command = [sys.executable, "-m", "relay", "serve", "--local", "--port", str(port)]
+    command = [*wrapper, *program, "serve", "--local", "--port", str(port)]
     if descriptors is not None:
         command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
     async with await log.open("ab") as errors:
@@ -126,10 +137,10 @@ async def run_local_daemon(
             command, cwd=directory, env=_environment(given), stdin=subprocess.DEVNULL, stderr=errors.fileno()
         )
     try:
-        with trio.fail_after(START_SECONDS):
+        with trio.fail_after(START_SECONDS * 10 if wrapper else START_SECONDS):
             url = await _ready_url(process, log, began)
         token = given.get("TWILIO_AUTH_TOKEN") or await trio.Path(directory / "relay.db.token").read_text()
-        daemon = LocalDaemon(directory, process, url, token, given)
+        daemon = LocalDaemon(directory, process, url, token, given, program)
         yield daemon
         status = await daemon.stop()
         if status not in {0, -signal.SIGKILL}:

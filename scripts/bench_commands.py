@@ -1,0 +1,122 @@
+"""The commands of `scripts/bench` that measure whole daemons, with their options, progress and tables."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
+
+import click
+import trio
+from rich.console import Console
+from rich.table import Table
+
+from relay import logs
+from relay.cli.one_line import leaves_of
+from relay.simulator.load.local_daemon import DaemonFailed
+from scripts.bench_daemon import BenchFailed, Contender, prepare
+from scripts.bench_tables import counts_table, turns_table
+from scripts.bench_turns import Tell, measure_turns, plan_of
+
+_Result = TypeVar("_Result")
+
+WAYS = ("sse", "mcp", "converse")
+CALLS, QUICK_CALLS = (1, 50, 200, 500), (50,)
+SECONDS, QUICK_SECONDS = 10.0, 3.0
+
+against_option = click.option(
+    "--against", metavar="REV", help="Also run this revision of the project, in turn with this tree, and compare."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
+way_option = click.option(
+    "--way",
+    "ways",
+    multiple=True,
+    type=click.Choice(WAYS),
+    help="How clients are asked: sampling over SSE, sampling over Streamable HTTP, comms_converse over the latter. "
+    "Repeatable; all by default.",
+)
+
+
+def run(
+    work: Callable[[Tell], Awaitable[_Result]], *, as_json: bool, tables: Callable[[_Result], Iterable[Table]]
+) -> None:
+    """Carry out a measurement, with its progress on standard error, and print what came of it.
+
+    What it needs and cannot have is one line, and exit code 1.
+    """
+    logs.configure(logging.WARNING)
+    progress = Console(stderr=True, highlight=False)
+    try:
+        with progress.status("starting") as status:
+            tell: Tell = status.update if progress.is_terminal else progress.print
+            result = trio.run(work, tell)
+    except* (BenchFailed, DaemonFailed, OSError, trio.TooSlowError) as group:
+        raise click.ClickException("; ".join(str(each) or type(each).__name__ for each in leaves_of(group))) from group
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+        return
+    console = Console()
+    # In a pipe there is no width to keep to, and a table that is folded cannot be read.
+    console.width = console.width if console.is_terminal else 160
+    for table in tables(result):
+        if table.row_count:
+            console.print(table)
+
+
+async def contender_of(revision: str | None, tell: Tell) -> Contender | None:
+    """Return what to compare with, if anything. Raises `BenchFailed`."""
+    return None if revision is None else await prepare(revision, tell)
+
+
+@click.command()
+@way_option
+@click.option(
+    "--calls", multiple=True, type=click.IntRange(1, 5000), help="Calls at once; repeatable.", show_default=True
+)
+@click.option("--saturated/--no-saturated", default=True, help="Also 50 calls that speak as soon as they are answered.")
+@click.option("--seconds", type=click.FloatRange(min=1), help=f"Measure each for so long. [default: {SECONDS:g}]")
+@click.option("--rounds", type=click.IntRange(min=1), help="Measure each so often. [default: 1, with --against 3]")
+@click.option(
+    "--counts/--no-counts", default=True, help="Also count steps, tasks, scopes, system calls, in a run of its own."
+)
+@click.option(
+    "--instructions", "by_callgrind", is_flag=True, help="Also count instructions a turn; needs valgrind, and minutes."
+)
+@click.option(
+    "--quick",
+    is_flag=True,
+    help=f"Over SSE only, {QUICK_CALLS[0]} calls, {QUICK_SECONDS:g} seconds each, with no counts.",
+)
+@against_option
+@json_option
+def turns(
+    *,
+    ways: tuple[Any, ...],
+    calls: tuple[int, ...],
+    saturated: bool,
+    seconds: float | None,
+    rounds: int | None,
+    counts: bool,
+    by_callgrind: bool,
+    quick: bool,
+    against: str | None,
+    as_json: bool,
+) -> None:
+    """Measure what a turn costs and makes wait, at 1, 50, 200 and 500 calls with a turn a second, and saturated."""
+
+    async def work(tell: Tell) -> list[dict[str, Any]]:
+        plan = plan_of(
+            ways=ways or (WAYS[:1] if quick else WAYS),
+            calls=calls or (QUICK_CALLS if quick else CALLS),
+            saturated=saturated,
+            seconds=seconds or (QUICK_SECONDS if quick else SECONDS),
+            rounds=rounds,
+            counts=counts and not quick,
+            by_callgrind=by_callgrind,
+            against=await contender_of(against, tell),
+        )
+        return await measure_turns(plan, tell)
+
+    run(work, as_json=as_json, tables=lambda rows: (turns_table(rows), counts_table(rows)))

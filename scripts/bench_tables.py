@@ -1,0 +1,67 @@
+"""What the measurements of whole daemons come to, as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from scripts.bench_turns import COUNTS
+
+BUSY = 0.8
+"""The share of a core from which on the generator's own work is in the waiting times."""
+
+
+def turns_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the figures of a run as a table for people."""
+    table = Table(
+        box=SIMPLE_HEAD,
+        title="What a turn costs, and makes wait (ms)",
+        caption="First word: from the client's first piece on. Generator: share of a core; from "
+        f"{BUSY:.0%} on it is saturated (!), and the waiting times are its own as well.",
+    )
+    table.add_column("way")
+    table.add_column("load")
+    table.add_column("who")
+    for title in ("turns/s", "CPU", "p50", "p95", "p99", "word p50", "p99", "lost", "crossed", "twice", "generator"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        turn, word, generator = row["turnMs"], row["firstWordMs"], row["generator"]
+        table.add_row(
+            *(row["way"], row["load"], row["who"], f"{row['turnsPerSecond']:,.0f}"),
+            "–" if row["cpuMs"] is None else f"{row['cpuMs']:.2f}",
+            *(f"{turn[share]:.1f}" for share in ("p50", "p95", "p99")),
+            *(f"{word[share]:.1f}" for share in ("p50", "p99")),
+            *(str(row[key]) for key in ("lost", "crossed", "duplicated")),
+            f"{generator:.0%}{' !' if generator >= BUSY else ''}",
+        )
+        for key, (least, middle, most) in row.get("ratios", {}).items():
+            what = "CPU" if key == "cpuMs" else "turns/s"
+            table.add_row("", "", f"here / {row['who']}", f"{what} ×{middle:.2f} ({least:.2f}–{most:.2f})")
+    return table
+
+
+def counts_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return what was counted as a table for people."""
+    table = Table(
+        box=SIMPLE_HEAD, title="What a turn is made of", caption="Counted in a run of its own, set-up left out."
+    )
+    for title in ("way", "load", "who"):
+        table.add_column(title)
+    for title in (*COUNTS.values(), "Minstr.", "collections", "longest (ms)"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        counts = row.get("counts", {})
+        if not counts and "instructions" not in row:
+            continue
+        per_turn = counts.get("perTurn", {})
+        table.add_row(
+            *(row["way"], row["load"], row["who"]),
+            *(f"{per_turn[key]:.2f}" if key in per_turn else "–" for key in COUNTS),
+            f"{row['instructions'] / 1e6:.2f}" if "instructions" in row else "–",
+            "/".join(str(each) for each in counts.get("collections", ())) or "–",
+            f"{counts['longestPauseMs']:.1f}" if counts else "–",
+        )
+    return table

@@ -1,0 +1,127 @@
+"""A turn through a whole daemon is measured, counted, and compared, and nothing is lost on the way."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from click.testing import CliRunner
+
+from scripts.bench import main
+from scripts.bench_daemon import BenchFailed, prepare
+from scripts.bench_frames import CLOSE, TEXT, FrameReader, frame
+from scripts.bench_http import EventReader, HttpReader
+from scripts.bench_tally import percentiles
+from scripts.bench_target import marked_words, read_marker
+
+BENCH = Path(__file__).parents[1] / "scripts" / "bench.py"
+
+
+async def rows_of(*options: str) -> list[dict[str, Any]]:
+    """Run the command as people do, for as short as it goes, and return its rows."""
+    with trio.fail_after(240):
+        done = await trio.run_process(
+            [sys.executable, str(BENCH), "turns", "--json", "--seconds", "1", *options],
+            capture_stdout=True,
+            stderr=subprocess.DEVNULL,
+        )
+    return list(json.loads(done.stdout))
+
+
+@pytest.mark.slow
+async def test_a_turn_is_measured_over_each_way() -> None:
+    """Every way to a client, paced and saturated, has its CPU and its waiting times, and every turn its own answer."""
+    rows = await rows_of("--calls", "2", "--no-counts")
+    assert {(row["way"], row["load"]) for row in rows} == {
+        (way, load) for way in ("sse", "mcp", "converse") for load in ("2 calls", "50 saturated")
+    }
+    for row in rows:
+        assert row["asked"] == row["answered"] > 0
+        assert row["lost"] == row["crossed"] == row["duplicated"] == row["other"] == 0
+        assert row["cpuMs"] > 0
+        assert 0 < row["turnMs"]["p50"] <= row["turnMs"]["p99"]
+        assert 0 < row["firstWordMs"]["p50"] <= row["turnMs"]["p99"]
+
+
+@pytest.mark.slow
+async def test_what_a_turn_is_made_of_is_counted() -> None:
+    """A probe in a daemon of its own counts what Trio does in a turn; the daemon that is timed has none."""
+    (row,) = await rows_of("--calls", "5", "--no-saturated", "--way", "sse")
+    assert row["counts"]["perTurn"].keys() >= {"steps", "tasks", "scopes", "handOvers", "rounds"}
+    assert row["counts"]["perTurn"]["steps"] > 1
+
+
+async def test_a_revision_that_is_not_there_is_named() -> None:
+    """Nothing is made for a revision that nobody knows."""
+    with pytest.raises(BenchFailed, match="there is no revision no-such-thing"):
+        await prepare("no-such-thing", print)
+
+
+def test_a_command_says_in_one_line_what_it_lacks() -> None:
+    """The command ends with 1 and says which revision is not there."""
+    result = CliRunner().invoke(main, ["turns", "--quick", "--against", "no-such-thing"])
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith("Error: there is no revision no-such-thing")
+
+
+def test_words_say_whose_they_are() -> None:
+    """The last marker in a text is what it answers, whatever stands around it."""
+    assert read_marker(f"You said: {marked_words(3, 4)} {marked_words(5, 6)}") == (5, 6)
+    assert read_marker("Sorry?") is None
+
+
+def test_percentiles_are_by_nearest_rank() -> None:
+    """Times in seconds become milliseconds; of nothing there is nothing."""
+    assert percentiles([0.1, 0.2, 0.3, 0.4]) == {"p50": 200, "p95": 400, "p99": 400, "max": 400}
+    assert percentiles([]) == {}
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_responses_are_read_however_they_are_cut(size: int) -> None:
+    """Responses by length, in chunks and without a body follow each other on a connection."""
+    stream = (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+        b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+        b"HTTP/1.1 204 No Content\r\n\r\n"
+    )
+    seen: list[tuple[int, bytes]] = []
+    statuses: list[int] = []
+    bodies = [b""]
+
+    def end() -> None:
+        seen.append((statuses[-1], bodies.pop()))
+        bodies.append(b"")
+
+    def add(body: bytes) -> None:
+        bodies[-1] += body
+
+    reader = HttpReader(lambda status, _head: statuses.append(status), add, end)
+    for start in range(0, len(stream), size):
+        reader.feed(stream[start : start + size])
+    assert seen == [(200, b"hello"), (202, b""), (200, b"abcde"), (204, b"")]
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_events_and_frames_are_read_however_they_are_cut(size: int) -> None:
+    """An event is handed over when its blank line is there, a frame when its last byte is."""
+    events: list[tuple[bytes, bytes]] = []
+    reader = EventReader(lambda name, data: events.append((name, data)))
+    stream = b": ping\n\nevent: endpoint\ndata: /messages\n\ndata: {}\r\n\r\n"
+    for start in range(0, len(stream), size):
+        reader.feed(stream[start : start + size])
+    assert events == [(b"endpoint", b"/messages"), (b"message", b"{}")]
+
+    frames: list[tuple[int, bytes]] = []
+    parts = FrameReader(lambda opcode, payload: frames.append((opcode, payload)))
+    stream = b"\x81\x02hi" + b"\x81\x7e\x01\x00" + b"x" * 256 + b"\x88\x02\x03\xe8"
+    for start in range(0, len(stream), size):
+        parts.feed(stream[start : start + size])
+    assert frames == [(TEXT, b"hi"), (TEXT, b"x" * 256), (CLOSE, b"\x03\xe8")]
+    assert frame(b"hi") == b"\x81\x82\0\0\0\0hi"
+    assert len(frame(b"x" * 300)) == 2 + 2 + 4 + 300
