@@ -93,3 +93,15 @@ def test_the_window_is_bounded_and_keeps_the_newest(texts: list[str]) -> None:
     assert lines == kept[len(kept) - len(lines) :]
     assert len(lines) <= 5
     assert sum(map(len, lines)) <= 500 or len(lines) == 1
+
+
+def test_a_note_is_pending_until_either_party_speaks() -> None:
+    """What the relay says after it answers nothing; what the caller or the agent says does."""
+    transcript = Transcript(10, 1000)
+    assert not transcript.ends_with_note
+    transcript.add(Speaker.CALLER, "Hello?", STARTED)
+    transcript.add_note("The transfer failed.", STARTED)
+    transcript.add(Speaker.RELAY, "One moment, please.", STARTED)
+    assert transcript.ends_with_note
+    transcript.add(Speaker.AGENT, "I am sorry.", STARTED)
+    assert not transcript.ends_with_note

@@ -155,6 +155,17 @@ def test_an_empty_understanding_takes_nothing_away(nothing: str) -> None:
     assert (draft.body, draft.preferences) == ("Call me back.", "after 8")
 
 
+def test_a_message_is_confirmed_once_and_only_when_it_is_durable() -> None:
+    """A caller hears that the message was taken when that is true, and does not hear it twice."""
+    account = account_of()
+    assert not account.confirm()
+    account.take("Call me back.", "")
+    assert not account.confirm()
+    account.take("Call me back tomorrow.", "")
+    account.is_stored = True
+    assert [account.confirm(), account.confirm()] == [True, False]
+
+
 def test_there_is_no_message_before_something_was_left() -> None:
     """A draft of nothing cannot be built."""
     account = account_of()

@@ -1,4 +1,4 @@
-"""`--local`: loopback only, and one secret that the daemon and the simulated carrier share."""
+"""The daemon's credentials: the settings', or with `--local` a secret that the simulated carrier shares."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from relay.daemon.credentials import carrier_token, require_loopback, token_path
+from relay.daemon.credentials import (
+    LOCAL_ACCOUNT,
+    Credentials,
+    carrier_credentials,
+    carrier_token,
+    require_loopback,
+    token_path,
+)
 from relay.errors import SettingsError
 from relay.settings import Settings
 
@@ -93,3 +100,21 @@ def test_a_file_that_holds_no_secret_is_not_used(tmp_path: Path, content: bytes,
     with pytest.raises(SettingsError, match=words):
         carrier_token(settings)
     assert token_path(settings).read_bytes() == content
+
+
+def test_without_local_all_that_the_carrier_needs_must_be_set() -> None:
+    """Everything that is missing is named at once; what is set is used as it is."""
+    with pytest.raises(SettingsError, match=r"TWILIO_AUTH_TOKEN, PUBLIC_URL must be set .*relay serve --local"):
+        carrier_credentials(Settings(twilio_account_sid="AC1"), local=False)
+    settings = Settings(twilio_account_sid="AC1", twilio_auth_token="given", public_url="https://voice.example.com")
+    assert carrier_credentials(settings, local=False) == Credentials("AC1", "given", "AC1")
+
+
+def test_a_local_daemon_orders_calls_of_a_stand_in_alone(tmp_path: Path) -> None:
+    """Without another origin for the carrier's API no call is ordered, whatever account is set: somebody would pay."""
+    settings = settings_at(tmp_path)
+    assert carrier_credentials(settings, local=True).orders_as is None
+    paid = settings.model_copy(update={"twilio_account_sid": "AC1"})
+    assert carrier_credentials(paid, local=True).orders_as is None
+    stand_in = settings.model_copy(update={"twilio_api_base_url": "http://127.0.0.1:9000"})
+    assert carrier_credentials(stand_in, local=True).orders_as == LOCAL_ACCOUNT
