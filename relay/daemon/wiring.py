@@ -22,12 +22,11 @@ from relay.daemon.address import STATUS_PATH, RunningDaemon
 from relay.daemon.credentials import Credentials
 from relay.daemon.status import DaemonStatus
 from relay.daemon.vendors import Vendors
-from relay.dialling.defaults import Defaults
 from relay.dialling.dial_check import DiallingGate
 from relay.dialling.dialler import Dialler
-from relay.dialling.opt_out import opt_out_listener
-from relay.dialling.opt_out_requests import HeardOptOuts, OptOutRequests
+from relay.dialling.opt_out import HeardOptOuts, OptOutRequests, opt_out_listener
 from relay.dialling.outbound_calls import Conversations
+from relay.dialling.requests import Defaults
 from relay.dialling.transfers import Transfers
 from relay.dialling.voice_messages import VoiceMessages
 from relay.http.cors import Cors

@@ -19,14 +19,13 @@ import trio
 
 from actors.errors import StoreFailed
 from relay.agent import Agent
-from relay.dialling import refusals
 from relay.dialling.dial_check import DiallingGate
 from relay.dialling.orphaned_calls import Reconciliation
 from relay.dialling.requests import CallRequest, VoiceMessageRequest
 from relay.dialling.verdict import DialKind, Verdict
 from relay.errors import STORE_FAILURES, OutboundRefused
 from relay.metrics import CallMeter
-from relay.twilio.call_orders import PlaceCall, PlacedCall
+from relay.twilio.call_orders import MAX_TWIML, PlaceCall, PlacedCall
 from relay.twilio.rest import CarrierCalls
 from relay.twilio.rest_errors import CarrierRefused
 
@@ -71,12 +70,9 @@ class Dialler:
         Raises as `admitted`.
         """
         if self.carrier is None:
-            raise refusals.no_carrier()
+            raise _no_carrier()
         verdict = await self.gate.check(agent, request.to, kind=kind, zone=request.zone, purpose=request.purpose)
-        if not verdict.allowed:
-            raise refusals.by_gate(verdict)
-        assert verdict.normalised is not None
-        counted = Counted(verdict.normalised)
+        counted = Counted(verdict.require_allowed())
         try:
             yield counted
         finally:
@@ -102,12 +98,8 @@ class Dialler:
         Raises `OutboundRefused`, also where there is no carrier to dial it, and what `explain` raises.
         """
         if self.carrier is None:
-            raise refusals.no_carrier()
-        verdict = await self.explain(agent, request, kind)
-        if not verdict.allowed:
-            raise refusals.by_gate(verdict)
-        assert verdict.normalised is not None
-        return verdict.normalised
+            raise _no_carrier()
+        return (await self.explain(agent, request, kind)).require_allowed()
 
     async def place(
         self, agent: Agent, request: CallRequest | VoiceMessageRequest, kind: DialKind, order: PlaceCall
@@ -118,20 +110,19 @@ class Dialler:
         not known. Cancelled, what may have been placed is ended by the `Reconciliation`.
         """
         if self.carrier is None:
-            raise refusals.no_carrier()
+            raise _no_carrier()
         verdict = await self.gate.check(agent, order.to, kind=kind, zone=request.zone, purpose=request.purpose)
-        if not verdict.allowed:
-            raise refusals.by_gate(verdict)
+        verdict.require_allowed()
         return await self._create(agent, kind, order)
 
     async def _create(self, agent: Agent, kind: DialKind, order: PlaceCall) -> PlacedCall:
         if self.carrier is None:
-            raise refusals.no_carrier()
+            raise _no_carrier()
         try:
             placed = await self.carrier.create(order)
         except CarrierRefused as refusal:
             log.warning("call_not_placed", agent_id=agent.agent_id, kind=kind.value, code=refusal.code)
-            raise refusals.by_carrier(refusal) from refusal
+            raise _by_carrier(refusal) from refusal
         self.reconciliation.claim(placed.sid)
         log.info(
             "call_placed",
@@ -154,3 +145,39 @@ class Dialler:
             self.observer.dialled(kind.value, "store_failed")
             raise
         self.observer.dialled(kind.value, "placed")
+
+
+def outcome_unknown() -> OutboundRefused:
+    """Return the error for a call that may have been placed."""
+    return OutboundRefused(
+        "outcome_unknown",
+        "The carrier did not answer, so it is not known whether the call was placed: the telephone may ring. Do not "
+        "dial again. comms_list_calls shows the call once the carrier reports it; if it is not there in a minute, "
+        "there is none.",
+    )
+
+
+def too_long(argument: str) -> OutboundRefused:
+    """Return the refusal of a text that does not fit into an order for the carrier."""
+    return OutboundRefused(
+        "too_long",
+        f"The {argument} is too long: the carrier takes orders of {MAX_TWIML} characters, and this one does not fit. "
+        "Shorten it.",
+    )
+
+
+def _no_carrier() -> OutboundRefused:
+    """Return the refusal if the relay has no access to the carrier's REST API."""
+    return OutboundRefused(
+        "no_carrier",
+        "This relay cannot place calls. The operator must set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN, or with "
+        "--local TWILIO_API_BASE_URL to a simulated carrier.",
+    )
+
+
+def _by_carrier(refusal: CarrierRefused) -> OutboundRefused:
+    """Return the carrier's refusal, and whether a repeat may succeed later."""
+    later = "A retry may succeed later." if refusal.retryable else "A retry would be refused again."
+    return OutboundRefused(
+        refusal.code, f"The carrier placed no call. {refusal} {later}", {"retryable": refusal.retryable}
+    )

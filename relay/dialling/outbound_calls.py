@@ -20,11 +20,10 @@ import structlog
 from actors.call_values import CallInfo, Direction
 from actors.errors import CallRefused, StoreFailed
 from relay.agent import Agent
-from relay.dialling import refusals
-from relay.dialling.defaults import Defaults
-from relay.dialling.dialler import Dialler
-from relay.dialling.requests import CallRequest
+from relay.dialling.dialler import Dialler, outcome_unknown, too_long
+from relay.dialling.requests import CallRequest, Defaults
 from relay.dialling.verdict import DialKind
+from relay.errors import OutboundRefused
 from relay.reception import Reception
 from relay.speech.hygiene import clean
 from relay.speech.locales import locale_for
@@ -58,7 +57,7 @@ class Conversations:
         code `outcome_unknown` the telephone may ring all the same. Cancelled, the call is taken back as far as it got.
         """
         if request.dry_run:
-            return refusals.dry_run(await self.dialler.explain(agent, request, DialKind.CALL))
+            return (await self.dialler.explain(agent, request, DialKind.CALL)).as_dry_run()
         with self.dialler.counted(DialKind.CALL):
             return await self._make(agent, request)
 
@@ -67,7 +66,7 @@ class Conversations:
         try:
             ticket = self.reception.expect(agent, call, seconds=_EXPECTED_SECONDS + ring_seconds)
         except CallRefused as refusal:
-            raise refusals.not_admitted(refusal) from refusal
+            raise OutboundRefused(refusal.code, f"Nothing was dialled: {refusal}. Try again later.") from refusal
         may_ring = False
         try:
             order = self._order(agent, call, ticket, ring_seconds)
@@ -76,7 +75,7 @@ class Conversations:
         except CallOutcomeUnknown as unknown:
             may_ring = True
             log.warning("call_outcome_unknown", agent_id=agent.agent_id)
-            raise refusals.outcome_unknown() from unknown
+            raise outcome_unknown() from unknown
         finally:
             if not may_ring:
                 self.reception.calls.withdraw(call.call_sid)
@@ -120,7 +119,7 @@ class Conversations:
             opening=locale_for(call.language).disclosure.on_behalf_of(agent.name or "") if agent.discloses else "",
         )
         if len(orders) > MAX_TWIML:
-            raise refusals.too_long("greeting")
+            raise too_long("greeting")
         return PlaceCall(
             to=call.called,
             from_=call.caller,

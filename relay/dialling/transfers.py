@@ -25,11 +25,11 @@ from actors.calls import Call, Calls
 from actors.errors import UnknownCall
 from actors.transfer import Todo, Transfer, TransferOrder, TransferOutcome
 from relay.agent import Agent
-from relay.dialling import refusals
-from relay.dialling.defaults import Defaults
 from relay.dialling.dial_check import DiallingGate
-from relay.dialling.requests import TransferRequest
+from relay.dialling.dialler import too_long
+from relay.dialling.requests import Defaults, TransferRequest
 from relay.dialling.verdict import DialKind, Verdict
+from relay.errors import OutboundRefused
 from relay.logs import report
 from relay.reception import Reception, our_number
 from relay.speech.hygiene import clean
@@ -86,22 +86,19 @@ class Transfers:
         call = self._own(agent, request.call_sid)
         caller_id = our_number(call.info)
         if request.dry_run:
-            return refusals.dry_run(await self._verdict(agent, request, caller_id, dry_run=True))
+            return (await self._verdict(agent, request, caller_id, dry_run=True)).as_dry_run()
         _require_nothing_under_way(call)
         verdict = await self._verdict(agent, request, caller_id, dry_run=True)
         transfer = self._prepared(call, request, verdict)
         # Of two requests at once, one finds the other here.
         _require_nothing_under_way(call)
         with self.calls.transferring(call, transfer):
-            verdict = await self._verdict(agent, request, caller_id, dry_run=False)
-            if not verdict.allowed:
-                raise refusals.by_gate(verdict)
+            to = (await self._verdict(agent, request, caller_id, dry_run=False)).require_allowed()
             # It may have ended while the database was asked.
             self._own(agent, request.call_sid)
-            to = transfer.order.to
             await self.journal.note_transfer(agent.agent_id, call.call_sid, to, TransferOutcome.DIALLING)
             if (nursery := self._nursery) is None:
-                raise refusals.stopping()
+                raise OutboundRefused("draining", "The relay is shutting down and starts no more transfers.")
         nursery.start_soon(self._see_through, call, transfer)
         log.info("transfer_asked", call_sid=call.call_sid, agent_id=agent.agent_id, confirm=request.confirm)
         return {"callSid": call.call_sid, "status": "transferring", "to": to}
@@ -126,12 +123,9 @@ class Transfers:
 
     def _prepared(self, call: Call, request: TransferRequest, verdict: Verdict) -> Transfer:
         """Return the transfer, if it may be; nothing is counted yet."""
-        if not verdict.allowed:
-            raise refusals.by_gate(verdict)
-        assert verdict.normalised is not None
         info = call.info
         order = TransferOrder(
-            to=verdict.normalised,
+            to=verdict.require_allowed(),
             announcement=clean(request.announcement, info.language),
             confirm=request.confirm,
             ring_seconds=self.defaults.ring_time(request),
@@ -140,7 +134,7 @@ class Transfers:
         )
         transfer = Transfer(order, attempt=info.attempt, handoff_data=encode_handoff_data(order))
         if len(self._orders(info, order, transfer.attempt)) > MAX_TWIML:
-            raise refusals.too_long("announcementText")
+            raise too_long("announcementText")
         return transfer
 
     # ── seeing one through ──────────────────────────────────────────────────────────────────────────────────────────
@@ -196,4 +190,7 @@ class Transfers:
 
 def _require_nothing_under_way(call: Call) -> None:
     if call.is_transferring:
-        raise refusals.already_transferring()
+        raise OutboundRefused(
+            "already_transferring",
+            "This call is already being transferred. The outcome comes as the next turn, or as the end of the call.",
+        )

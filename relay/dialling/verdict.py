@@ -12,6 +12,7 @@ from attrs.validators import ge
 
 from relay.dialling.calling_hours import CallingHours
 from relay.dialling.numbers import NO_COUNTRY, REGIONS
+from relay.errors import OutboundRefused
 
 
 class DialKind(StrEnum):
@@ -174,6 +175,20 @@ class Verdict:
     def allowed(self) -> bool:
         """Whether the number may be dialled now."""
         return not self.refusals
+
+    def require_allowed(self) -> str:
+        """Return the number to dial. Raises `OutboundRefused` with all refusals, and the code of the first."""
+        if self.refusals:
+            reasons = " ".join(f"{each.sentence} What lifts it: {each.lifted_by}" for each in self.refusals)
+            facts = self.as_json()
+            details = {"refusals": facts["refusals"], "nextAllowed": facts["nextAllowed"]}
+            raise OutboundRefused(self.refusals[0].name.value, f"Nothing was dialled. {reasons}", details)
+        assert self.normalised is not None
+        return self.normalised
+
+    def as_dry_run(self) -> dict[str, Any]:
+        """Return the verdict as the result of a tool that was asked not to dial."""
+        return {"dryRun": True, **self.as_json()}
 
     def as_json(self) -> dict[str, Any]:
         """Return the verdict for a client or a program."""

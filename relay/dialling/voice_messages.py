@@ -23,10 +23,8 @@ from actors.call_record import CallKind
 from actors.call_values import Direction
 from actors.errors import StoreFailed
 from relay.agent import Agent
-from relay.dialling import refusals
-from relay.dialling.defaults import Defaults
-from relay.dialling.dialler import Dialler
-from relay.dialling.requests import VoiceMessageRequest
+from relay.dialling.dialler import Dialler, outcome_unknown, too_long
+from relay.dialling.requests import Defaults, VoiceMessageRequest
 from relay.dialling.verdict import DialKind
 from relay.errors import OutboundRefused
 from relay.speech.audio_store import AudioStore
@@ -82,7 +80,7 @@ class VoiceMessages:
         the code `outcome_unknown` the telephone may ring all the same. Cancelled, it is taken back as far as it got.
         """
         if request.dry_run:
-            return refusals.dry_run(await self.dialler.explain(agent, request, DialKind.VOICE_MESSAGE))
+            return (await self.dialler.explain(agent, request, DialKind.VOICE_MESSAGE)).as_dry_run()
         with self.dialler.counted(DialKind.VOICE_MESSAGE):
             return await self._send(agent, request)
 
@@ -135,7 +133,7 @@ class VoiceMessages:
         except CallOutcomeUnknown as unknown:
             may_ring = True
             log.warning("call_outcome_unknown")
-            raise refusals.outcome_unknown() from unknown
+            raise outcome_unknown() from unknown
         finally:
             if not may_ring and speech.name is not None:
                 with trio.move_on_after(_CLEARING_SECONDS, shield=True):
@@ -151,7 +149,7 @@ class VoiceMessages:
             voice=voice,
         )
         if len(orders) > MAX_TWIML:
-            raise refusals.too_long("text")
+            raise too_long("text")
         return orders
 
     def _time_limit(self, speech: _Speech) -> int:

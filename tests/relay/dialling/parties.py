@@ -13,11 +13,11 @@ from actors.call_record import CallKind
 from actors.call_values import CallInfo, Direction
 from actors.errors import CallRefused, StoreFailed
 from relay.agent import Agent
-from relay.dialling.defaults import Defaults
 from relay.dialling.dial_check import DiallingGate
 from relay.dialling.dialler import Dialler
 from relay.dialling.numbers import normalise, read_number
 from relay.dialling.orphaned_calls import Reconciliation
+from relay.dialling.requests import Defaults
 from relay.dialling.verdict import DialKind, Refusal, Rule, Verdict
 from relay.errors import DatabaseError
 from relay.metrics import CallMeter

@@ -8,7 +8,7 @@ from actors.call_values import Direction
 from actors.calls import Calls
 from actors.errors import StoreFailed, UnknownCall
 from relay.dialling.dial_check import DiallingGate
-from relay.dialling.opt_out_requests import HeardOptOuts, OptOutRequests
+from relay.dialling.opt_out import HeardOptOuts, OptOutRequests
 from relay.errors import OutboundRefused
 from relay.store.call_journal import CallJournal
 from tests.fakes import call_info

@@ -10,9 +10,8 @@ import trio.testing
 
 from actors.call_values import Voicemail
 from actors.errors import CallRefused, StoreFailed
-from relay.dialling.defaults import Defaults
 from relay.dialling.outbound_calls import Conversations
-from relay.dialling.requests import CallRequest
+from relay.dialling.requests import CallRequest, Defaults
 from relay.dialling.verdict import DialKind
 from relay.errors import DatabaseError, OutboundRefused
 from relay.reception import Reception

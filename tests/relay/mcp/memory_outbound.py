@@ -9,7 +9,7 @@ import trio
 
 from actors.errors import UnknownCall
 from relay.agent import Agent
-from relay.dialling.opt_out_requests import OptOutRequests
+from relay.dialling.opt_out import OptOutRequests
 from relay.dialling.outbound_calls import Conversations
 from relay.dialling.requests import CallRequest, TransferRequest, VoiceMessageRequest
 from relay.dialling.transfers import Transfers
