@@ -30,18 +30,26 @@ FAREWELL = 1.0
 class Timing:
     """How long sessions and their streams wait for what, in seconds.
 
-    `comment_interval` of silence puts a comment on the wire. `ping_interval` after it was last heard a client is asked
-    for a sign of life; when it has not given one after `ping_timeout` it gets no turns until it does. Nothing heard for
-    `silence_timeout` from then on ends its session. A session must be ready `handshake_timeout` after it began.
+    `comment_interval` of silence on a stream puts a comment on the wire. `ping_interval` after it was last heard a
+    client is asked for a sign of life; when it has not given one after `ping_timeout` it gets no turns until it does.
+    Nothing heard for `silence_timeout` from then on ends its session. A session must be ready `handshake_timeout` after
+    it began.
     A client that looks like a known one is given `reconnect_patience` to shake hands before it is taken for that one.
 
     Over Streamable HTTP only: a session that was not used for `idle_timeout` is over; one that could be asked to
-    sample, but has lost its stream, after `stream_patience` already. `body_patience` is for the body of a POST.
+    sample, but has lost its stream, after `stream_patience` already. `body_patience` is for the body of a POST. A POST
+    that is not answered after `stream_after` is answered by a stream.
     """
 
     # Less than half of the time after which the kernel takes a peer that acknowledges nothing for lost (see
     # `relay.http.listener`): with 10 seconds a comment had it begin anew, and a cut network was noticed after 13.
     comment_interval: float = attrs.field(default=2.5, validator=gt(0))
+    # Below 3, when the kernel begins to probe a quiet connection: what is written while a probe is out restarts its
+    # count, as above, and meanwhile a tool call waits for callers on behalf of a client that is cut off. Proxies wait
+    # for a first byte for half a minute and more, programs on a plain HTTP library for as little as 5 seconds (httpx).
+    # Not lower, because most tools answer within a second or two, and until its stream begins a response can still say
+    # that the session is over.
+    stream_after: float = attrs.field(default=2.5, validator=gt(0))
     ping_interval: float = attrs.field(default=20.0, validator=gt(0))
     # Well below the time limit of an answer: a client that needs longer for a ping would answer no turn in time.
     ping_timeout: float = attrs.field(default=3.0, validator=gt(0))

@@ -13,7 +13,7 @@ from mcp.shared.dispatcher import coerce_request_id
 from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCResponse, RequestId
 
 from relay.http.asgi import Header, Receive, Send, answer
-from relay.mcp.transports.event_stream import HEADERS, end_response, hang_up, write_events
+from relay.mcp.transports.event_stream import HEADERS, Timing, end_response, hang_up, write_events
 from relay.mcp.transports.outbox import LIMIT, encode, message_event
 from relay.mcp.transports.refusals import jsonrpc_error, refuse_message
 
@@ -65,7 +65,7 @@ class Exchange:
 
     # ── the response ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def respond(self, receive: Receive, send: Send, comment_interval: float, *headers: Header) -> None:
+    async def respond(self, receive: Receive, send: Send, timing: Timing, *headers: Header) -> None:
         """Send the response as its parts come, until all requests are answered, or the client hangs up.
 
         When the session ends before anything was sent, the response is 404, as for every request to it from then on.
@@ -73,13 +73,13 @@ class Exchange:
         streamed = here = False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, receive, nursery.cancel_scope)
-            with trio.move_on_after(comment_interval):
+            with trio.move_on_after(timing.stream_after):
                 while self.unanswered and not self._streams and not self._ended:
                     await self._change()
             if self._streams or (self.unanswered and not self._ended):
                 streamed = True
                 await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *headers]})
-                await write_events(self, send, comment_interval)
+                await write_events(self, send, timing.comment_interval)
             here = True
             nursery.cancel_scope.cancel("answered")
         # The end of the response is sent outside the watch's scope, because sending it makes the server report a

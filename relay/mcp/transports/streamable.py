@@ -277,7 +277,7 @@ class StreamableHttp:
             for each in messages:
                 if not session.deliver_now(each):
                     await session.deliver_later(each)
-            await exchange.respond(receive, send, self._timing.comment_interval, *headers)
+            await exchange.respond(receive, send, self._timing, *headers)
         finally:
             session.end_exchange(exchange)
 

@@ -19,6 +19,7 @@ from tests.relay.mcp.http_client import HttpClient, client_of_patient_listener, 
 from tests.relay.mcp.mcp_relay import RunningRelay, WaitingTool, eventually, running_relay
 
 WAIT = {"jsonrpc": "2.0", "id": "w", "method": "tools/call", "params": {"name": "wait", "arguments": {}}}
+QUICK = Timing(comment_interval=0.02, stream_after=0.02)
 NOTE = JSONRPCNotification(jsonrpc="2.0", method="notifications/progress", params={"progress": 1})
 
 
@@ -57,7 +58,7 @@ async def test_quick_answer_is_json(relay: RunningRelay) -> None:
 
 async def test_slow_answer_is_a_stream_that_shows_life() -> None:
     """An answer that takes long comes as the last event of a stream, with comments before it."""
-    async with waiting(timing=Timing(comment_interval=0.02)) as (_relay, client, tool), posted(client) as responses:
+    async with waiting(timing=QUICK) as (_relay, client, tool), posted(client) as responses:
         await eventually(lambda: tool.begun == 1)
         await trio.sleep(0.1)
         tool.finish.set()
@@ -100,7 +101,7 @@ async def test_two_calls_of_one_session_run_side_by_side() -> None:
 @pytest.mark.parametrize("interval", [10, 0.02])
 async def test_tool_is_cancelled_when_its_client_hangs_up(interval: float) -> None:
     """Nobody could be told the result, so a tool that waits is not left waiting for a client that has died."""
-    async with waiting(timing=Timing(comment_interval=interval)) as (_relay, client, tool):
+    async with waiting(timing=Timing(comment_interval=interval, stream_after=interval)) as (_relay, client, tool):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.post, WAIT)
             await eventually(lambda: tool.begun == 1)
@@ -143,7 +144,7 @@ async def test_session_that_ends_answers_what_waits_with_not_found() -> None:
 
 async def test_session_that_ends_ends_the_streams_of_its_requests() -> None:
     """A response that was begun cannot become an error; it ends without an answer."""
-    async with waiting(timing=Timing(comment_interval=0.02)) as (_relay, client, tool), posted(client) as responses:
+    async with waiting(timing=QUICK) as (_relay, client, tool), posted(client) as responses:
         await eventually(lambda: tool.begun == 1)
         await trio.sleep(0.1)
         await client.send("DELETE")
