@@ -46,7 +46,6 @@ from actors.turn_queue import TurnQueues
 from relay.agent import Agent, digest_of
 from relay.mcp.returning_clients import ReturningClients, SessionUse
 from relay.mcp.sampler import Sampler
-from relay.mcp.sampling_params import sampling_params
 from relay.mcp.transports.outbox import MessageSink, Outbox
 
 log = structlog.get_logger(__name__)
@@ -193,10 +192,11 @@ class McpSession:
     async def messages_announced(self) -> None:
         """Wait, for `ANNOUNCE_SECONDS` at most, until the client was notified of the messages that waited.
 
-        No-op if no stream is open to notify it over. A client that opens a session for each request closes it at the
-        result, and the SSE client of a 1.x Python SDK raises when anything arrives after that.
+        No-op if no stream is open to notify it over, or before its handshake, when its request is refused anyway. A
+        client that opens a session for each request closes it at the result, and the SSE client of a 1.x Python SDK
+        raises when anything arrives after that.
         """
-        if self.reachable and not self.is_notified.is_set():
+        if self.reachable and self.connection.initialize_accepted and not self.is_notified.is_set():
             with trio.move_on_after(ANNOUNCE_SECONDS):
                 await self.is_notified.wait()
 
@@ -319,7 +319,7 @@ class McpSession:
 
     async def respond(self, request: TurnRequest, answer: Answer) -> None:
         """Ask the client to answer a turn of a call; see `Sampler.sample`."""
-        await self.sampler.sample(sampling_params(request), answer.say)
+        await self.sampler.sample(request, answer.say)
 
     def lose_turns(self, *, in_order: bool = False) -> None:
         """Fail every turn in hand, because the stream that shows that the client is there has ended. Never waits.

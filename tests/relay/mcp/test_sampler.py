@@ -7,7 +7,7 @@ import pytest
 from mcp_types import CreateMessageRequestParams, TextContent
 
 from actors.call_values import Callee, CallInfo, Direction, Line, Speaker, TurnRequest
-from relay.mcp.sampling_params import sampling_params
+from relay.mcp.sampler import sampling_params
 from tests.relay.mcp.mcp_relay import NOW
 
 

@@ -12,6 +12,7 @@ from actors.call_values import TurnRequest
 from actors.events import UtteranceHeard
 from actors.phases import Phase
 from actors.ports import Answer
+from relay.mcp.session import ANNOUNCE_SECONDS
 from relay.mcp.tools.toolbox import TOOL_CALLS_AT_ONCE
 from tests.relay.mcp.mcp_relay import RawClient, RunningRelay, WaitingTool, eventually, raw_client, running_relay
 from tests.sids import sid
@@ -39,9 +40,10 @@ async def test_client_that_offers_the_modern_era_gets_the_handshake(relay: Runni
 
 
 async def test_requests_before_the_handshake_are_refused(relay: RunningRelay) -> None:
-    """Nothing but a ping is answered before the client has said who it is."""
+    """Nothing but a ping is answered before the client has said who it is, and what is refused is so at once."""
     async with raw_client(relay) as client:
-        assert "error" in await client.request("tools/list")
+        with trio.fail_after(ANNOUNCE_SECONDS / 2):
+            assert "error" in await client.request("tools/list")
         assert "result" in await client.request("ping")
 
 

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from mcp_types import CreateMessageRequestParams, JSONRPCNotification, SamplingMessage, TextContent
+from mcp_types import JSONRPCNotification
 
 from actors.clients import Presence
 from actors.errors import ClientAbsent, ClientFailed, ClientLeft
 from actors.turn_queue import TurnQueues
 from relay.agent import Agent
 from relay.mcp.session import INBOX_CAPACITY, McpSession
-from tests.relay.mcp.mcp_relay import NOW, RawClient, RunningRelay, Speech, no_calls, raw_client
+from tests.relay.mcp.mcp_relay import NOW, RawClient, RunningRelay, Speech, no_calls, raw_client, turn
 
 
 async def answer(relay: RunningRelay, client: RawClient, *pieces: tuple[int, str], content: Any) -> Speech:
@@ -32,12 +32,6 @@ async def answer(relay: RunningRelay, client: RawClient, *pieces: tuple[int, str
             await client.notify("notifications/progress", progressToken=token, progress=number, message=text)
         await client.reply(request, {"role": "assistant", "model": "by hand", "content": content})
     return speech[0]
-
-
-def params() -> dict[str, Any]:
-    """The least a session can be asked."""
-    message = SamplingMessage(role="user", content=TextContent(type="text", text="Hello?"))
-    return CreateMessageRequestParams(messages=[message], max_tokens=300).model_dump(by_alias=True, exclude_none=True)
 
 
 def text(words: str) -> dict[str, str]:
@@ -88,7 +82,7 @@ async def test_client_that_said_all_in_pieces_may_end_with_nothing(relay: Runnin
         session = await relay.arrival()
         speech = Listening()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(session.sampler.sample, params(), speech.say)
+            nursery.start_soon(session.sampler.sample, turn("anna", "Hello?"), speech.say)
             request = await client.next_message("sampling/createMessage")
             token = request["params"]["_meta"]["progressToken"]
             await client.notify("notifications/progress", progressToken=token, progress=1, message="That is all.")
@@ -220,7 +214,7 @@ async def test_error_of_the_speaker_ends_the_turn(relay: RunningRelay) -> None:
         session = await relay.arrival()
         with pytest.RaisesGroup(trio.BrokenResourceError, flatten_subgroups=True):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(session.sampler.sample, params(), broken)
+                nursery.start_soon(session.sampler.sample, turn("anna", "Hello?"), broken)
                 request = await client.next_message("sampling/createMessage")
                 token = request["params"]["_meta"]["progressToken"]
                 await client.notify("notifications/progress", progressToken=token, progress=1, message="Hi")
