@@ -31,15 +31,18 @@ from relay.store import recovery, transcripts
 from relay.store.call_record import record_of, row_of
 from relay.store.database import Database
 from relay.store.recovery import Recovery
+from relay.store.rows import Row, RowStatement
 from relay.store.schema import calls, held_words, upsert, utc_now
 from relay.store.waiting_messages import insert_message, new_message_id
 
 log = structlog.get_logger(__name__)
 
-# The two that every turn of every call runs are built once.
-_HOLD = upsert(held_words, ["text", "at"])
-_RELEASE = delete(held_words).where(
-    held_words.c.call_sid == bindparam("released_sid"), held_words.c.turn <= bindparam("through_turn")
+# The two that every turn of every call runs. A row's subject is its call: those of one are in order.
+_HOLD = RowStatement(upsert(held_words, ["text", "at"]))
+_RELEASE = RowStatement.standard(
+    delete(held_words).where(
+        held_words.c.call_sid == bindparam("released_sid"), held_words.c.turn <= bindparam("through_turn")
+    )
 )
 
 
@@ -126,12 +129,8 @@ class CallJournal:
 
         Refused with `StoreFailed` for a call that was never opened: a message from it would belong to no agent.
         """
-        row = {"call_sid": call_sid, "turn": turn, "text": text, "at": self.now()}
-
-        def work(connection: Connection) -> None:
-            connection.execute(_HOLD[connection.dialect.name], row)
-
-        await self.database.keep(work)
+        values = {"call_sid": call_sid, "turn": turn, "text": text, "at": self.now()}
+        await self.database.keep(Row(_HOLD, call_sid, values))
 
     async def release_utterances(self, call_sid: str, through_turn: int) -> None:
         """Release a call's utterances, up to and with a turn.
@@ -139,12 +138,8 @@ class CallJournal:
         Returns before that is durable: a crash in the next tenth of a second brings the words back as a message, which
         at least once allows, and a turn then costs one flush of the disk instead of two.
         """
-        row = {"released_sid": call_sid, "through_turn": through_turn}
-
-        def work(connection: Connection) -> None:
-            connection.execute(_RELEASE, row)
-
-        await self.database.keep_later(work)
+        values = {"released_sid": call_sid, "through_turn": through_turn}
+        await self.database.keep_later(Row(_RELEASE, call_sid, values))
 
     async def close_call(self, call_sid: str, summary: CallSummary) -> None:
         """Record the end of a session, which ends the call too unless its outcome is `transferred`.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import attrs
 import structlog
@@ -26,6 +26,7 @@ from actors.errors import StoreFailed
 from relay.errors import DatabaseError
 from relay.store import lost_file
 from relay.store.engine import SOLE_LOCK, file_of, open_engine, read_only
+from relay.store.rows import Row, execute_all
 from relay.store.trouble import DatabaseInTrouble, cause, trouble_of
 
 T = TypeVar("T")
@@ -35,7 +36,7 @@ log = structlog.get_logger(__name__)
 _READ_ENDS_SECONDS = 2.0
 
 
-Work = Callable[[Connection], Any]
+Work: TypeAlias = Callable[[Connection], Any] | Row
 """Something to be written; it may run several times."""
 
 
@@ -249,7 +250,7 @@ class Connections:
         try:
             with self._writer.begin():
                 begun = True
-                values = [write(self._writer) for write in writes]
+                values = _perform(self._writer, writes)
         except Exception as error:  # noqa: BLE001 - each asker gets its own; this thread serves all of them
             trouble = trouble_of(error)
             if trouble is not None:
@@ -268,6 +269,22 @@ class Connections:
                 return outcomes + [None] * (len(writes) - len(outcomes)), trouble
             outcomes.append(outcome)
         return outcomes, None
+
+
+def _perform(connection: Connection, writes: Sequence[Work]) -> list[Any]:
+    """Make the writes and return their values. Rows change places only between two that are none."""
+    values: list[Any] = []
+    rows: list[Row] = []
+    for write in writes:
+        if isinstance(write, Row):
+            rows.append(write)
+            values.append(None)
+        else:
+            execute_all(connection, rows)
+            rows = []
+            values.append(write(connection))
+    execute_all(connection, rows)
+    return values
 
 
 def _refusal(error: Exception) -> Exception:

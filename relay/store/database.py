@@ -46,7 +46,8 @@ from sqlalchemy import Connection
 
 from actors.errors import StoreFailed
 from relay.errors import DatabaseError
-from relay.store.connections import Connections, Outcome, Reader
+from relay.store.connections import Connections, Outcome, Reader, Work
+from relay.store.rows import Row
 from relay.store.trouble import DatabaseInTrouble
 
 T = TypeVar("T")
@@ -79,7 +80,7 @@ CLOSE_SECONDS = 5.0
 class _Write(Generic[T]):
     """One write on its way: what to do, and how it went once `settled` is set."""
 
-    work: Callable[[Connection], T]
+    work: Callable[[Connection], T] | Row
     kept: bool = False
     may_wait: bool = False
     on_written: Callable[[T], None] | None = None
@@ -159,7 +160,7 @@ class Database:
 
     async def keep(
         self,
-        work: Callable[[Connection], T],
+        work: Callable[[Connection], T] | Row,
         *,
         on_written: Callable[[T], None] | None = None,
         for_new_call: bool = False,
@@ -178,7 +179,7 @@ class Database:
         self._note_stall()
         return None
 
-    async def keep_later(self, work: Callable[[Connection], object]) -> None:
+    async def keep_later(self, work: Work) -> None:
         """Hand `work` over as `keep` does, but wait for nothing: it is committed with the next write, or soon.
 
         That is `LINGER_SECONDS` later. In order with all other writes. A crash until then undoes it, and a refusal is
