@@ -38,7 +38,7 @@ from relay.speech.voices import NO_VOICE, VoiceError, read_voice
 if TYPE_CHECKING:
     from relay.dialling.verdict import GateRules
 
-# What is different where no real telephone rings: the numbers of demos and tests belong to nobody, are called at any
+# What is different where no real telephone rings: the numbers of demos and tests are not assigned, are called at any
 # hour, and again and again.
 LOCAL_DEFAULTS: dict[str, str] = {
     "TWILIO_PHONE_NUMBER": "+15005550006",
@@ -59,7 +59,7 @@ OF_ATTACH = ("COMMS_TOKEN", "COMMS_URL")
 # An empty one of these is a choice, and not as good as none.
 _MAY_BE_EMPTY = frozenset({"DEFAULT_VOICE_ID"})
 _USER = re.compile(r"(?<=//)[^/@\s]*@")
-# What somebody pasted into the wrong line: a key of a vendor, or anything else that long and without a gap.
+# A secret that was pasted into the wrong line: a vendor's key, or any other long text without a gap.
 _LIKE_A_SECRET = re.compile(r"\b(sk|sk-ant|xi)[-_]|[A-Za-z0-9+/=_-]{24,}", re.ASCII)
 _SERVER = re.compile(r"[A-Za-z0-9._-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?", re.ASCII)
 _NO_SERVER = "It must begin with https:// (or http://) and the name of a server."
@@ -160,7 +160,7 @@ LogFormat = Annotated[Literal["auto", "json", "console"], BeforeValidator(str.lo
 
 
 class Settings(BaseModel):
-    """What the daemon was told. Times in seconds; secrets do not show in the repr."""
+    """The settings of the daemon. Times in seconds; secrets do not show in the repr."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -2,8 +2,8 @@
 
     constraints.txt ──pip-audit, a minute at most──▶ JSON ──read──▶ Findings ──verdict──▶ sentences, exit status
 
-Exit status 1 where an advisory is known. Where nobody could be asked it is 0, with a sentence that says so: an index of
-advisories is not what is tested, and whoever works without a network would never see the tests.
+Exit status 1 where an advisory is known. If the index could not be reached it is 0, with a sentence that says so: an
+index of advisories is not what is tested, and a machine without a network must be able to run the tests.
 """
 
 from __future__ import annotations

@@ -513,7 +513,7 @@ async def webhooks(directory: Path) -> AsyncIterator[Round]:
 
 @asynccontextmanager
 async def whole_turn(directory: Path) -> AsyncIterator[Round]:
-    """Open calls in which nobody speaks, for their memory; then make calls of many turns, through the client and back.
+    """Open silent calls, for their memory; then make calls of many turns, through the client and back.
 
     The CPU of a turn has its share of its call's beginning and end in it, the p99 the calls that all begin at once.
     """

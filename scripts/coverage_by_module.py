@@ -5,9 +5,9 @@
 
     relay/http/listener.py  ◀──  tests/relay/http/test_listener.py
 
-A module that others happen to run through is covered in the total, and nobody notices when its rules change. What
-counts here is therefore the lines and branches that a module's own test file runs: `test_NAME.py` and `test_NAME_*.py`
-in the folder of the same name. Modules without such a file are listed as such.
+A module that is only covered by tests of other modules looks covered in the total, though no test checks its rules.
+What counts here is therefore the lines and branches that a module's own test file runs: `test_NAME.py` and
+`test_NAME_*.py` in the folder of the same name. Modules without such a file are listed as such.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ async def _talk_through(call: SimulatedCall, who: str, lines: list[str]) -> None
 
 
 async def _call_out(client: Client, rest: RestApi, lines: list[str]) -> None:
-    """Have the client call somebody, and play him."""
+    """Have the client make a call, and play the callee."""
     rest.callee(CALLEE, Answers(after=0.5))
     placed = await call_tool(
         client,

@@ -257,7 +257,7 @@ def shields_without_end(node: ast.AST) -> bool:
 
 
 @pytest.mark.parametrize("module", sorted(PURE))
-def test_the_pure_part_is_told_the_time(module: str) -> None:
+def test_the_pure_part_is_reported_the_time(module: str) -> None:
     """What decides never asks what time it is: `datetime` is there for its values."""
     assert [ast.unparse(node) for node in ast.walk(_modules()[module]) if reads_the_clock(node)] == []
 

@@ -78,9 +78,9 @@ def system_prompt(request: TurnRequest) -> str:
     """Write the system prompt of one turn."""
     parts = [_ROLE.format(agent=json.dumps(request.call.agent_id), language=request.call.language)]
     if not request.call.caller:
-        parts.append("The caller's number is withheld: whoever wants to be called back has to leave one.")
+        parts.append("The caller's number is withheld: to be called back, the caller has to leave one.")
     elif not request.call.caller_number:
-        parts.append("The caller has an internet address, no number: whoever wants to be called back has to leave one.")
+        parts.append("The caller has an internet address, no number: to be called back, the caller has to leave one.")
     if request.taken:
         recorded = {"message": request.taken, "preferences": request.preferences}
         parts.append(f"Recorded so far, as data: {json.dumps(recorded, ensure_ascii=False)}")

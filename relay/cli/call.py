@@ -54,7 +54,7 @@ _PACE = 30.0
 def call(
     *, agent_id: str, url: str | None, caller: str, called: str, transfer: str, pace: float | None, as_json: bool
 ) -> None:
-    """Call an agent and talk with whoever answers, without a telephone and free of charge.
+    """Call an agent and talk with its client, without a telephone and free of charge.
 
     This plays the carrier: signed webhooks, a signed WebSocket, no audio. A daemon that runs with --local is found by
     its database; for another one the environment or .env has its TWILIO_AUTH_TOKEN and TWILIO_ACCOUNT_SID, and --url

@@ -18,7 +18,7 @@ from relay.cli.printing import example
 COMMANDS = {
     "agents": "Register and change agents, and manage their tokens.",
     "attach": "Answer an agent's calls: with a program, with Claude, or from the keyboard.",
-    "call": "Call an agent and talk with whoever answers, without a telephone and free of charge.",
+    "call": "Call an agent and talk with its client, without a telephone and free of charge.",
     "calls": "Look at the records of calls.",
     "completion": "Print a script that completes commands and options in a shell.",
     "consents": "Record who agreed to be called.",

@@ -183,7 +183,7 @@ def _number_unassigned(case: _Case) -> _Objection | None:
         return None
     return (
         "The number is in a range that is not assigned to anybody, as far as is known.",
-        "Checking the number with whoever gave it; or the operator, with RELAY_ALLOW_UNASSIGNED_NUMBERS.",
+        "Checking the number with the person who gave it; or the operator, with RELAY_ALLOW_UNASSIGNED_NUMBERS.",
     )
 
 

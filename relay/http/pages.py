@@ -129,7 +129,7 @@ class HealthPages:
 class OperatorPages:
     """`GET` of `path`: what the daemon knows and no database does, for `relay status` on the same machine.
 
-    Whoever asks needs the secret of `relay.db.daemon`, which only the daemon's own user can read, and must be on this
+    A request needs the secret of `relay.db.daemon`, which only the daemon's own user can read, and must be on this
     machine. The second is no more than a fence: behind a proxy all requests come from here. `status` is asked for each
     request and must not wait.
     """

@@ -35,7 +35,7 @@ _SURE = 3
 """Letters of a private tag's name after which an answer that ends there is taken to have been cut off in it."""
 
 _DEEPEST = 50
-"""Tags inside each other; whoever nests deeper is hidden to the end."""
+"""The depth of nested tags; deeper text is hidden to the end."""
 
 _THOUGHTS = frozenset({
     "think", "thinking", "thinks", "thought", "thoughts", "thought_process", "thinking_process", "reasoning",

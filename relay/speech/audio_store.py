@@ -106,7 +106,7 @@ class AudioStore:
     async def read(self, audio: StoredAudio, first: int, size: int) -> bytes:
         """Read a piece of audio that was found. Raises `OSError`; fewer bytes than `size` are the last ones.
 
-        Nothing stays open between two pieces, so whoever stops reading leaves nothing to be closed.
+        Nothing stays open between two pieces, so a reader that stops leaves nothing to be closed.
         """
         return await self._in_thread(_read, audio.path, first, size)
 
@@ -181,7 +181,7 @@ class AudioStore:
         return found if found.expires_at > self.now() else None
 
     def _delete_expired(self) -> int:
-        """Delete what nobody can be reading any more, and say how many. What a crash left unfinished is among it."""
+        """Delete files that expired and cannot be in use, and those that a crash left unfinished; return how many."""
         gone_since = self.now() - LINGER_SECONDS
         expired = [each for each in self._files() if each.expires_at <= gone_since]
         for each in expired:

@@ -1,4 +1,4 @@
-"""What must not be read aloud, and what is read instead: the one filter that everything spoken passes.
+"""The one filter for all speech: what must not be read aloud, and what is read instead.
 
     pieces of an answer ──▶ asides ──▶ sources ──▶ layout ──▶ what can be spoken
                             not meant    marks of    markdown, formulas,

@@ -5,7 +5,7 @@
 
 Whether a tag exists is known for certain (the registry of RFC 5646, by langcodes). Which languages the carrier's two
 services have is known only as of the day that their pages were read, and grows: so a tag that exists is never refused
-for being on none of these lists, but whoever sets it is told.
+for being on none of these lists, but the operator gets a warning.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import difflib
 import re
 
 LONGEST_TAG = 35
-"""Characters of the longest tag that anybody needs (RFC 5646, section 4.4.1)."""
+"""The most characters of a tag (RFC 5646, section 4.4.1)."""
 
 MULTILINGUAL = "multi"
 """No tag: the carrier's own word for "whatever is spoken" (its page on `<ConversationRelay>`)."""

@@ -1,4 +1,4 @@
-"""A responder whose answers are fit to be heard: whoever answers, nothing that belongs on a screen is spoken.
+"""A responder that removes from every answer what belongs on a screen and cannot be spoken.
 
     inner responder ──say──▶ SpeechFilter ──say──▶ the call's Answer
 
@@ -29,7 +29,7 @@ class SpokenResponder:
     async def respond(self, request: TurnRequest, answer: Answer) -> None:
         """Answer one turn. Raises what `inner` raises, after the words it left in the filter were said.
 
-        On cancellation what the filter held back is dropped: whoever cancels does not want to hear it.
+        On cancellation what the filter held back is dropped: it is not wanted any more.
         """
         spoken = SpokenAnswer(answer, SpeechFilter(request.call.language))
         failure: ResponderError | None = None
@@ -47,7 +47,7 @@ class SpokenAnswer:
     """Hand an answer on to `answer`, cleaned.
 
     Nothing is handed on before there is a word: a voice is silent at dots and dashes, so by themselves they are no
-    answer, and whoever waits for one need not be told of them.
+    answer, and are not passed on.
     """
 
     answer: Answer

@@ -27,7 +27,7 @@ SAY_VOICE = re.compile(r"(Polly|Google)\.[A-Za-z0-9][A-Za-z0-9-]*")
 """A voice of `<Say>` with the prefix of its maker: it has a language, and is refused together with another one."""
 
 SAY_VOICES_OF_ALL = frozenset({"alice", "man", "woman"})
-"""Voices of `<Say>` that speak whatever language they are told to."""
+"""Voices of `<Say>` that speak any language."""
 
 # The two that documents name: ElevenLabs' "Sarah", our default, and "Mark", the carrier's.
 _IDS = {"sarah": "EXAVITQu4vr4xnSDxMaL", "mark": "UgBBYS2sOqTuMpoF3BR0"}

@@ -220,7 +220,7 @@ class Connections:
 
     def _hold(self) -> None:
         assert self._writer is not None
-        # On the connection that writes, so that whoever has lost the lock cannot write either.
+        # On the connection that writes, so that a daemon that has lost the lock cannot write either.
         with self._writer.begin():
             mine = self._writer.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": SOLE_LOCK}).scalar_one()
         if not mine:

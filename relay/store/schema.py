@@ -243,7 +243,7 @@ do_not_call = Table(
     Column("added_by", Words, nullable=False),
 )
 
-# Consents and switches do have a foreign key: whoever registers the same id later has been given no consent.
+# Consents and switches do have a foreign key: a consent does not hold for a later agent of the same id.
 consents = Table(
     "consents",
     metadata,

@@ -135,7 +135,7 @@ def test_a_webhook_that_comes_too_late_is_known(
     assert kept.is_over(attempt) is is_over
 
 
-def test_a_status_that_is_none_cannot_be_told() -> None:
+def test_an_unknown_status_cannot_be_built() -> None:
     """A word that the carrier does not have is no progress."""
     with pytest.raises(ValueError, match="next year"):
         CallProgress(call_sid="CA1", status="a status of next year")

@@ -114,7 +114,7 @@ def harness(client: Script = silent, machine: Script | None = None, **knobs: obj
     return Harness(ScriptedResponder(client), ScriptedResponder(machine or saying("May I take a message?")), policy)
 
 
-async def test_a_turn_from_the_caller_s_words_to_speech(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_turn_from_the_utterance_to_speech(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """The words go to the client, the pieces to the line, and the words are settled in the journal."""
     here = harness(saying("Good ", "morning."))
     call = here.call()
@@ -237,7 +237,7 @@ async def test_what_is_left_is_durable_before_it_is_spoken_about(
     nursery.cancel_scope.cancel()
 
 
-async def test_hanging_up_cancels_the_turn_and_leaves_the_words(
+async def test_hanging_up_cancels_the_turn_and_leaves_the_utterance(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """The client is told to stop, and the unanswered words wait for it."""
@@ -389,7 +389,7 @@ async def test_the_client_s_tool_ends_the_call(nursery: trio.Nursery, autojump_c
     nursery.cancel_scope.cancel()
 
 
-async def test_a_client_that_can_only_be_woken_is_told_of_the_call(
+async def test_a_client_that_can_only_be_woken_is_notified_of_the_call(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """It is woken as soon as words wait for it, once, and answers when it comes."""
@@ -484,7 +484,7 @@ async def test_a_list_that_never_works_takes_nothing_else_down(autojump_clock: M
     assert trio.current_time() - began == pytest.approx(EPILOGUE_SECONDS)
 
 
-async def test_cancelling_while_the_wish_is_stored_stores_it_in_the_epilogue(autojump_clock: MockClock) -> None:
+async def test_cancelling_while_the_opt_out_is_stored_stores_it_in_the_epilogue(autojump_clock: MockClock) -> None:
     """A daemon that stops in that moment does not lose it."""
     here = harness(silent, asks_not_to_be_called=asks)
     stop_calling = here.opt_outs.stop_calling
@@ -653,7 +653,7 @@ async def test_a_store_that_never_answers_holds_the_end_for_a_bounded_time(autoj
     assert isinstance(here.observer.crashes[-1][1], StoreFailed)
 
 
-async def test_cancelling_the_call_stores_what_is_owed(autojump_clock: MockClock) -> None:
+async def test_cancelling_the_call_stores_unanswered_utterances(autojump_clock: MockClock) -> None:
     """A daemon that is stopped at once around a live call still keeps the caller's words."""
     here = harness(silent)
     async with trio.open_nursery() as around:

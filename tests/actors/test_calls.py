@@ -202,7 +202,7 @@ async def test_a_client_takes_a_call_back_from_the_machine(nursery: trio.Nursery
     nursery.cancel_scope.cancel()
 
 
-async def test_who_picked_up_is_told_to_a_call_of_the_agent_alone(nursery: trio.Nursery) -> None:
+async def test_who_picked_up_is_reported_to_a_call_of_the_agent_alone(nursery: trio.Nursery) -> None:
     """A verdict reaches the live call of its agent, waits for one that is promised, and is nothing to any other."""
     board, line = registry(), MemoryLine()
     info = call_info(direction=Direction.OUTBOUND, screened=True, greeting="Hello, Ada.")

@@ -127,14 +127,14 @@ def kinds(commands: list[Command]) -> list[type]:
 # ── the client path ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_words_are_durable_before_the_client_gets_them() -> None:
+def test_utterances_are_durable_before_the_client_gets_them() -> None:
     """An utterance is held in the journal first and given to the client second."""
     talk = Talk()
     assert kinds(talk.caller("Hello?")) == [HoldUtterance, StartTurn]
     assert talk.of(StartTurn)[0].by is By.CLIENT
 
 
-def test_an_answer_is_spoken_as_it_comes_and_settles_the_words() -> None:
+def test_an_answer_is_spoken_as_it_comes_and_settles_the_utterance() -> None:
     """Pieces go out one by one, the last frame closes the talk cycle, and the words are let go of."""
     talk = Talk()
     talk.caller("What time is it?", at=1.0)
@@ -179,14 +179,14 @@ def test_partial_words_never_start_a_turn() -> None:
     assert talk.call.phase is Phase.CLIENT_LISTENING
 
 
-def test_blank_words_are_no_utterance() -> None:
+def test_blank_utterances_are_no_utterance() -> None:
     """A prompt of blanks neither starts a turn nor enters the history."""
     talk = Talk()
     assert talk.caller("   ") == []
     assert talk.history == []
 
 
-def test_newer_words_supersede_the_running_turn_and_join_it() -> None:
+def test_newer_utterances_supersede_the_running_turn_and_join_it() -> None:
     """The running turn is cancelled, and the next one carries both utterances, with a limit of its own."""
     talk = Talk()
     talk.caller("I want a table", at=1.0)
@@ -198,7 +198,7 @@ def test_newer_words_supersede_the_running_turn_and_join_it() -> None:
     assert talk.of(ReleaseUtterances) == [ReleaseUtterances(2)]
 
 
-def test_words_over_a_half_spoken_answer_close_its_talk_cycle() -> None:
+def test_utterances_over_a_half_spoken_answer_close_its_talk_cycle() -> None:
     """Where the carrier reports no interruption, the cut answer is closed before the next one begins."""
     talk = Talk()
     talk.caller("One?")
@@ -310,7 +310,7 @@ def test_a_silent_client_has_eight_seconds() -> None:
     assert talk.of(StartTurn)[-1].request.said_already == talk.policy.phrases.apology
 
 
-def test_a_client_is_told_how_long_it_has() -> None:
+def test_a_client_learns_how_long_it_has() -> None:
     """Eight seconds from the caller's newest words, and for another session of the agent only what is left of them."""
     talk = Talk()
     talk.caller("Are you there?", at=1.0)
@@ -448,7 +448,7 @@ def test_a_caller_who_waits_for_a_lost_client_hears_fillers_too() -> None:
     assert talk.call.deadline == 5.0
 
 
-def test_new_words_begin_the_ladder_anew() -> None:
+def test_new_utterances_begin_the_ladder_anew() -> None:
     """The time is counted from the newest words."""
     talk = Talk(policy=LADDER)
     talk.caller("One?", at=0.0)
@@ -511,7 +511,7 @@ def test_a_filler_is_no_answer() -> None:
         assert (talk.message.body, talk.message.reason) == ("Call me back.", reason)
 
 
-def test_an_interruption_before_anything_but_the_filler_was_heard_leaves_the_words_owed() -> None:
+def test_an_interruption_before_anything_but_the_filler_was_heard_leaves_the_utterance_unanswered() -> None:
     """The answer had begun, but only the filler was heard: after the false barge-in the question is asked again."""
     talk = Talk(policy=LADDER)
     talk.caller("What time is it?", at=0.0)
@@ -710,7 +710,7 @@ def test_an_answering_machine_that_is_silent_after_recording_has_the_relay_confi
 
 
 @pytest.mark.parametrize("end", [TurnFinished, lambda turn: TurnFailed(turn, Reason.CLIENT_FAILED)])
-def test_nobody_is_told_of_a_message_that_is_not_durable(end: Callable[[int], Event]) -> None:
+def test_the_caller_hears_nothing_of_a_message_that_is_not_durable(end: Callable[[int], Event]) -> None:
     """While the database is in trouble the relay confirms nothing."""
     talk = recorded(stores=False)
     talk(end(talk.turn))
@@ -818,7 +818,7 @@ def test_a_client_takes_a_call_from_a_listening_answering_machine_at_once() -> N
     ]
 
 
-def test_words_go_to_the_client_that_took_the_call() -> None:
+def test_utterances_go_to_the_client_that_took_the_call() -> None:
     """Its answers settle them, and what was left before stays a message as it was."""
     talk = with_the_answering_machine()
     talk(TAKEN)
@@ -852,7 +852,7 @@ def test_what_the_relieved_answering_machine_still_says_is_dropped() -> None:
     assert talk(MessageTaken(machine, "late", "")) == []
 
 
-def test_words_said_to_an_answering_machine_that_is_about_to_be_relieved_go_to_the_client() -> None:
+def test_utterances_said_to_an_answering_machine_that_is_about_to_be_relieved_go_to_the_client() -> None:
     """They end the answering machine's turn; the note stands before them."""
     talk = with_the_answering_machine(listening=False)
     talk(TAKEN)
@@ -949,7 +949,7 @@ def test_a_call_that_is_ending_cannot_be_taken() -> None:
     assert talk.call.phase is Phase.UNAVAILABLE
 
 
-def test_unfinished_words_follow_those_in_hand_of_a_client_that_took_the_call() -> None:
+def test_unfinished_utterances_follow_those_in_hand_of_a_client_that_took_the_call() -> None:
     """When the line breaks, the message has all in the order in which it was said."""
     talk = with_the_answering_machine()
     talk(TAKEN)
@@ -973,7 +973,7 @@ def test_without_client_and_answering_machine_a_fixed_sentence_is_said_and_the_c
     assert talk.call.summary.outcome == "unavailable"
 
 
-def test_words_said_over_the_last_sentence_are_kept() -> None:
+def test_utterances_said_over_the_last_sentence_are_kept() -> None:
     """Nobody answers them any more, but they reach the client."""
     talk = Talk(AWAY, answering_machine=False)
     talk.caller("Hello?")
@@ -1000,7 +1000,7 @@ def test_a_callee_who_says_nothing_leaves_no_message() -> None:
 # ── hanging up ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_hanging_up_on_a_silent_client_leaves_the_words() -> None:
+def test_hanging_up_on_a_silent_client_leaves_the_utterance() -> None:
     """The utterance that nobody answered becomes a message, and the client is told to stop."""
     talk = Talk()
     talk.caller("Call me back.")
@@ -1017,7 +1017,7 @@ def test_hanging_up_after_an_answer_leaves_nothing() -> None:
     assert talk(CallerGone(1000)) == []
 
 
-def test_unfinished_words_are_kept_when_the_line_breaks() -> None:
+def test_unfinished_utterances_are_kept_when_the_line_breaks() -> None:
     """Partial words and keys in hand count as said when no final ones can come any more."""
     talk = Talk()
     talk(PartialPromptHeard("Please tell her"))
@@ -1144,7 +1144,7 @@ def test_a_call_has_a_time_limit() -> None:
     assert talk.message.reason is Reason.UNANSWERED
 
 
-def test_a_drain_says_farewell_and_stores_what_is_owed() -> None:
+def test_a_drain_says_farewell_and_stores_unanswered_utterances() -> None:
     """Words in a client's hand when the daemon stops are left with the reason relay_restarted."""
     talk = Talk()
     talk.caller("Hello?")
@@ -1189,7 +1189,7 @@ def test_a_callee_is_not_offered_an_answering_machine() -> None:
     assert (talk.message.body, talk.message.reason) == ("Who is this?", Reason.CLIENT_ABSENT)
 
 
-def test_nothing_is_said_before_somebody_is_known_to_be_there() -> None:
+def test_nothing_is_said_before_a_person_is_known_to_be_there() -> None:
     """A screened call keeps its greeting back; what is heard meanwhile is context for the first turn, not a turn."""
     talk = Talk(screened=True, greeting="Hi, your results are here.", direction=OUTBOUND)
     assert talk.caller("Hello?", at=1.0) == []
@@ -1208,7 +1208,7 @@ def test_a_verdict_that_never_comes_is_not_waited_for() -> None:
     assert talk.of(StartTurn)[-1].request.callee is None
 
 
-def test_the_client_is_told_who_picked_up() -> None:
+def test_the_client_learns_who_picked_up() -> None:
     """The verdict so far goes with each turn, and is left out while there is none."""
     talk = Talk(direction=OUTBOUND)
     talk.caller("Hello?")
@@ -1366,7 +1366,7 @@ def test_a_lost_client_is_waited_for_with_a_note() -> None:
     assert kinds(talk(AvailabilityChanged(HERE), at=2.0)) == [StartTurn]
 
 
-def test_a_note_cut_short_by_a_false_barge_in_is_told_again() -> None:
+def test_a_note_cut_short_by_a_false_barge_in_is_repeated() -> None:
     """An interruption without words does not leave the returned caller in silence."""
     talk = back()
     talk(CallerBargedIn(""), at=1.0)
@@ -1394,7 +1394,7 @@ def test_a_callee_who_comes_back_to_nobody_leaves_no_message() -> None:
     assert talk.commands == [Speak(talk.policy.phrases.callee_unavailable, last=True)]
 
 
-def test_a_note_of_a_screened_call_waits_for_somebody_to_be_there() -> None:
+def test_a_note_of_a_screened_call_waits_for_a_person_to_be_there() -> None:
     """It is context for the first turn."""
     talk = back(screened=True, direction=OUTBOUND)
     assert talk.commands == []

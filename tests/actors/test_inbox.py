@@ -64,7 +64,7 @@ async def test_a_waiting_owner_is_woken_by_either_lane(nursery: trio.Nursery) ->
     nursery.cancel_scope.cancel()
 
 
-async def test_overflow_is_told_to_the_owner_alone() -> None:
+async def test_overflow_is_reported_to_the_owner_alone() -> None:
     """The poster is never made to wait or to fail; the owner's next receive raises."""
     inbox = Inbox[int](capacity=2)
     for number in range(3):

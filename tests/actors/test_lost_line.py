@@ -79,7 +79,7 @@ def test_an_answer_that_had_begun_is_asked_for_again_with_what_was_heard() -> No
     assert [line.text for line in history] == ["On Tuesday,", "Which day is the delivery?"]
 
 
-def test_unfinished_words_are_durable_while_their_caller_is_gone() -> None:
+def test_unfinished_utterances_are_durable_while_their_caller_is_gone() -> None:
     """They are no message yet, so they are held like any other utterance."""
     talk = Talk()
     talk(PartialPromptHeard("Please tell her"))
@@ -97,7 +97,7 @@ def test_a_caller_who_is_back_and_finds_the_client_away_leaves_the_question() ->
     assert back.message.body == "Which day is the delivery?"
 
 
-def test_a_note_that_nobody_took_up_is_told_again() -> None:
+def test_a_note_that_nobody_took_up_is_repeated() -> None:
     """A line that breaks after a transfer came back does not make the client forget the transfer."""
     talk = Talk(note="The transfer was not answered.", attempt=1)
     talk.commands += talk.call.handle(SessionStarted(), 0.0)

@@ -161,7 +161,7 @@ def test_a_session_that_does_not_end_is_overtaken() -> None:
     assert transfer.on_deadline(transfer.deadline) is Todo.REDIRECT
 
 
-def test_a_line_that_was_lost_before_the_wish_is_waited_for_a_moment() -> None:
+def test_a_line_that_was_lost_before_the_request_is_waited_for_a_moment() -> None:
     """A successor may be on its way; without one the carrier is told directly."""
     transfer = checking()
     transfer.on_allowed(100.0)
@@ -178,7 +178,7 @@ def test_nothing_moves_a_transfer_that_is_at_the_gate(
     assert (transfer.stage, transfer.deadline) == (Stage.CHECKING, math.inf)
 
 
-def test_the_webhook_counts_although_the_carrier_is_being_told() -> None:
+def test_the_webhook_counts_although_the_carrier_is_being_notified() -> None:
     """It dials by whichever orders it heard last, once; a refusal of the redirection then changes nothing."""
     transfer = redirecting()
     transfer.on_orders_taken(130.0)
@@ -189,7 +189,7 @@ def test_the_webhook_counts_although_the_carrier_is_being_told() -> None:
 
 
 @pytest.mark.parametrize("begin", [asked, redirecting, dialling])
-def test_a_caller_who_hung_up_is_gone_when_nothing_else_is_told(begin: Callable[[], Transfer]) -> None:
+def test_a_caller_who_hung_up_is_gone_when_nothing_else_is_reported(begin: Callable[[], Transfer]) -> None:
     """The end of the call may be told before that of the dial, and so the outcome is waited for a moment."""
     first, second = begin(), begin()
     for transfer in (first, second):

@@ -116,7 +116,7 @@ async def take(room: Room, client: str, call_sid: str = "") -> Utterance:
     return given
 
 
-async def test_waiting_for_words_is_presence(autojump_clock: MockClock) -> None:
+async def test_waiting_for_an_utterance_is_presence(autojump_clock: MockClock) -> None:
     """The agent is here while a tool call waits; when it ends without words, it counts as just lost, then as away."""
     async with open_room() as room, trio.open_nursery() as nursery:
         seen: list[Availability] = []
@@ -144,7 +144,7 @@ async def test_a_wait_that_is_cut_off_is_no_presence(nursery: trio.Nursery) -> N
         assert room.availability is Availability.AWAY
 
 
-async def test_a_wait_that_is_cut_off_leaves_words_in_hand(nursery: trio.Nursery) -> None:
+async def test_a_wait_that_is_cut_off_leaves_utterances_in_hand(nursery: trio.Nursery) -> None:
     """Another client of the same key may be thinking about them: it is here for its grace, and can answer."""
     async with open_room() as room:
         ear = Ear()
@@ -178,7 +178,7 @@ async def test_one_of_several_waits_that_is_cut_off_changes_nothing(nursery: tri
         nursery.cancel_scope.cancel()
 
 
-async def test_words_that_are_answered_are_not_given_again(nursery: trio.Nursery) -> None:
+async def test_utterances_that_are_answered_are_not_handed_out_again(nursery: trio.Nursery) -> None:
     """Also not while the answer is still being spoken."""
     async with open_room() as room:
         ear = Ear(deaf=trio.Event())
@@ -324,7 +324,7 @@ async def test_a_named_call_is_waited_for_alone(nursery: trio.Nursery, autojump_
         nursery.cancel_scope.cancel()
 
 
-async def test_unanswered_words_are_given_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_unanswered_utterances_are_handed_out_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A client whose tool result was lost gets the same turn again, at once if it names the call, else in a while."""
     async with open_room() as room:
         nursery.start_soon(room.queue.respond, words("Hello?"), Ear())

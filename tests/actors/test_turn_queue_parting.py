@@ -20,7 +20,7 @@ async def take_and_part(room: Room, client: str, call_sid: str = "") -> Utteranc
 
 
 @pytest.mark.parametrize("thinks", [0, 0.5, 3, 7.9])
-async def test_words_are_answered_under_another_key(
+async def test_utterances_are_answered_under_another_key(
     thinks: float, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     """However long the client thinks, up to what a caller waits: the agent is here, and the answer is heard."""
@@ -51,7 +51,7 @@ async def test_the_agent_is_away_when_nobody_came_back(autojump_clock: MockClock
 
 
 @pytest.mark.parametrize(("named", "after"), [("", OPTIONS.again), ("CA1", 0.0)])
-async def test_words_that_are_not_answered_are_given_again(
+async def test_utterances_that_are_not_answered_are_handed_out_again(
     named: str, after: float, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     """To whoever waits, as they are to a client that has not parted: at once if the call is named, else in a while."""
@@ -79,7 +79,7 @@ async def test_an_answer_that_is_repeated_under_another_key_is_harmless(nursery:
         assert ear.heard == ["Good morning."]
 
 
-async def test_the_next_words_are_free_at_once(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+async def test_the_next_utterances_are_free_at_once(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     """Who led the call comes under another key, so nobody is waited for with patience."""
     async with open_room() as room:
         nursery.start_soon(room.queue.respond, words("First."), Ear())

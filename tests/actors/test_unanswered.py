@@ -21,7 +21,7 @@ def test_nothing_is_unanswered_at_first() -> None:
     assert (account.in_hand, account.is_left, account.reason) == (False, False, None)
 
 
-def test_words_are_in_hand_until_they_are_answered() -> None:
+def test_utterances_are_in_hand_until_they_are_answered() -> None:
     """An answer lets go of all words up to the newest turn, whichever turn they came in."""
     account = account_of()
     account.hold(1, "Hello?")
@@ -36,7 +36,7 @@ def test_an_answer_to_nothing_lets_go_of_nothing() -> None:
     assert account_of().answered() is None
 
 
-def test_words_that_nobody_will_answer_are_left() -> None:
+def test_utterances_that_will_not_be_answered_are_left() -> None:
     """All words in hand become the body, in order, and the journal may let go of them with the message."""
     account = account_of()
     account.hold(1, "Hello?")
@@ -47,7 +47,7 @@ def test_words_that_nobody_will_answer_are_left() -> None:
     assert (draft.body, draft.through_turn) == ("Hello?\nAre you there?", 3)
 
 
-def test_answered_words_are_not_left() -> None:
+def test_answered_utterances_are_not_left() -> None:
     """What a client answered is no part of the message."""
     account = account_of()
     account.hold(1, "What time is it?")
@@ -114,7 +114,7 @@ def test_a_message_grows() -> None:
     assert account.draft(()).body == "Call me back.\nAfter eight."
 
 
-def test_what_the_answering_machine_understood_replaces_the_words() -> None:
+def test_what_the_answering_machine_understood_replaces_the_utterances() -> None:
     """The body becomes the answering machine's wording, without the blanks around it; wishes are kept beside it."""
     account = account_of()
     account.hold(1, "Er, hello, well, call me back, after eight.")
@@ -124,7 +124,7 @@ def test_what_the_answering_machine_understood_replaces_the_words() -> None:
     assert (draft.body, draft.preferences) == ("Please call back.", "after 8")
 
 
-def test_words_after_it_are_added_to_what_the_answering_machine_understood() -> None:
+def test_utterances_after_it_are_added_to_what_the_answering_machine_understood() -> None:
     """Until the answering machine takes them up, newer words stand below its wording."""
     account = account_of()
     account.leave(Reason.CLIENT_ABSENT)

@@ -58,7 +58,7 @@ async def test_killed_before_the_machine_answered(
 
 
 @pytest.mark.slow
-async def test_killed_while_a_client_had_the_words(tmp_path: Path) -> None:
+async def test_killed_while_a_client_had_the_utterance(tmp_path: Path) -> None:
     """Killed while a client was thinking, the daemon makes a message of these words, not of those answered before."""
     both_asked = trio.Event()
 

@@ -57,7 +57,7 @@ async def crashes(daemon: LocalDaemon) -> list[str]:
     return [each["event"] for each in await daemon.events() if each["event"] in CRASHES]
 
 
-async def test_raw_inputs_harm_nobody(daemon: LocalDaemon, agent: Access, bystander: Bystander) -> None:
+async def test_raw_inputs_do_no_harm(daemon: LocalDaemon, agent: Access, bystander: Bystander) -> None:
     """While a stranger sends each of the raw inputs to the voice socket, signed, another call goes on unharmed."""
     host, _, port = daemon.url.removeprefix("http://").partition(":")
     path = f"/webhooks/{agent.agent_id}/voice-ws"
@@ -71,7 +71,7 @@ async def test_raw_inputs_harm_nobody(daemon: LocalDaemon, agent: Access, bystan
     assert await crashes(daemon) == before
 
 
-async def test_raw_inputs_to_the_clients_door_harm_nobody(daemon: LocalDaemon, bystander: Bystander) -> None:
+async def test_raw_inputs_to_the_clients_door_do_no_harm(daemon: LocalDaemon, bystander: Bystander) -> None:
     """The raw inputs at the path of the MCP clients, all connected at once, do not touch a call either."""
     host, _, port = daemon.url.removeprefix("http://").partition(":")
     async with trio.open_nursery() as nursery:

@@ -69,7 +69,7 @@ async def test_what_is_chosen_for_one_call_goes_before_agent_and_settings(outsid
     assert (chosen_turn.params.system_prompt or "").startswith("Speak German.\n\n")
 
 
-async def test_without_the_client_the_callee_is_told_so(outside: Outside, dialling_agent: Access) -> None:
+async def test_without_the_client_the_callee_hears_so(outside: Outside, dialling_agent: Access) -> None:
     """A callee whom nobody answers hears an honest sentence, no answering machine, and what he said is kept."""
     outside.rest.callee(CALLEE, Answers(after=0.2, says=("Who is there, please?",)))
     async with connected(dialling_agent) as client:
@@ -161,7 +161,7 @@ async def test_a_refused_number_is_an_error_to_act_on(outside: Outside, dialling
     assert outside.rest.calls == []
 
 
-async def test_whoever_says_so_is_not_called_again(outside: Outside, dialling_agent: Access) -> None:
+async def test_a_party_that_says_so_is_not_called_again(outside: Outside, dialling_agent: Access) -> None:
     """ "Stop calling me" holds from the next dial on, whatever the client makes of it."""
     number = "+15559876599"
     outside.rest.callee(number, Answers(says=("Stop calling me!",)))
@@ -232,7 +232,7 @@ async def test_a_message_is_spoken_to_whoever_answers(outside: Outside, dialling
     assert (record["kind"], record["outcome"], record["carrierStatus"]) == ("voice_message", "completed", "completed")
 
 
-async def test_a_message_that_reaches_nobody_is_told_of(outside: Outside, dialling_agent: Access) -> None:
+async def test_a_message_that_reaches_nobody_is_reported(outside: Outside, dialling_agent: Access) -> None:
     """When nobody picks up, the client finds a waiting message that says so, once."""
     outside.rest.callee(CALLEE, Unanswered("no-answer"))
     async with connected(dialling_agent) as client:

@@ -31,7 +31,7 @@ async def test_the_clients_answer_is_heard(daemon: LocalDaemon, agent: Access) -
     assert await messages_of(daemon, agent) == ()
 
 
-async def test_a_turn_says_whose_words_they_are(daemon: LocalDaemon, agent: Access) -> None:
+async def test_a_turn_says_whose_call_it_is(daemon: LocalDaemon, agent: Access) -> None:
     """A turn carries what is known of the call, and how far the caller's number can be trusted."""
     async with connected(agent) as client, calling(daemon, agent, caller="+15550111222", called="+15550333444") as call:
         await ask(call, "Hello.")
@@ -124,7 +124,7 @@ async def test_the_client_ends_the_call_after_its_last_words(daemon: LocalDaemon
     assert call.heard[-1] == "Then have a good day."
 
 
-async def test_hanging_up_on_a_silent_client_leaves_the_words(daemon: LocalDaemon, agent: Access) -> None:
+async def test_hanging_up_on_a_silent_client_leaves_the_utterance(daemon: LocalDaemon, agent: Access) -> None:
     """What a caller said who did not wait for the answer is kept, and the client is told to stop."""
     async with connected(agent, stay_silent) as client:
         async with calling(daemon, agent) as call:
@@ -173,7 +173,7 @@ async def test_without_a_client_the_machine_takes_a_message(daemon: LocalDaemon,
     assert message.preferences == "Please call me back after 8."
 
 
-async def test_a_client_that_comes_back_is_told_at_once(daemon: LocalDaemon, agent: Access) -> None:
+async def test_a_client_that_comes_back_is_notified_at_once(daemon: LocalDaemon, agent: Access) -> None:
     """A client that connects learns of the message before it asks, and gets it when it asks."""
     async with calling(daemon, agent) as call:
         await ask(call, "It is Ada, the parcel is here.")

@@ -172,7 +172,7 @@ def recording_then(second: Reply) -> Callable[[MessagesRequest], Reply]:
     ],
     ids=["empty", "dots", "no tokens left", "only tools", "refusal", "cut", "early end", "error", "time limit"],
 )
-async def test_a_caller_whose_message_is_recorded_is_told_so(
+async def test_a_caller_whose_message_is_recorded_hears_so(
     behaviour: Behaviour, heard: str, daemon: LocalDaemon, agent: Access, claude: ClaudeStandIn
 ) -> None:
     """However the answering machine goes silent after it has recorded, the caller hears that the message is kept."""

@@ -136,7 +136,7 @@ async def test_a_client_that_is_gone_is_not_waited_for(daemon: LocalDaemon, agen
         assert (await message_left(daemon, agent)).reason is Reason.CLIENT_LEFT
 
 
-async def test_words_of_a_session_that_was_closed_stay_with_the_agent(daemon: LocalDaemon, agent: Access) -> None:
+async def test_utterances_of_a_session_that_was_closed_stay_with_the_agent(daemon: LocalDaemon, agent: Access) -> None:
     """A client may answer in another session what it was told in one that it has closed with a message."""
     async with calling(daemon, agent) as call:
         async with staffing(daemon, agent) as client:

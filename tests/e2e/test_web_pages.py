@@ -160,7 +160,7 @@ async def test_pages_get_no_leave_elsewhere(agent: Access, http: httpx2.AsyncCli
         assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
-async def test_broken_wishes_of_a_preflight_are_not_repeated(http: httpx2.AsyncClient) -> None:
+async def test_invalid_headers_of_a_preflight_are_not_repeated(http: httpx2.AsyncClient) -> None:
     """Header names that are none are not given back."""
     answer = await http.options("/mcp", headers=ask_leave(ALLOWED_ORIGIN, fields="authorization; <script>"))
     assert "access-control-allow-headers" not in answer.headers

@@ -634,7 +634,7 @@ async def test_a_message_that_cannot_be_stored_is_tried_again(slow: Setup, autoj
     assert messages_at(slow) == [QUESTION]
 
 
-async def test_what_is_owed_is_left_when_the_daemon_stops(slow: Setup) -> None:
+async def test_unanswered_utterances_are_left_when_the_daemon_stops(slow: Setup) -> None:
     """Who is not back by then comes back to a relay that knows nothing of the call."""
     line = await slow.bring(await slow.announce())
     await slow.ask(line, QUESTION)
@@ -810,7 +810,7 @@ async def test_a_call_that_we_make_has_its_own_settings(setup: Setup) -> None:
 
 
 @pytest.mark.parametrize("first", ["answer", "report", "line"])
-async def test_whoever_comes_first_names_the_call(setup: Setup, first: str) -> None:
+async def test_the_first_report_names_the_call(setup: Setup, first: str) -> None:
     """The carrier's answer, its first report and the line itself may come in any order: it is one call in one place."""
     ticket = expect(setup)
     assert setup.calls.occupied() == 1
@@ -877,7 +877,7 @@ async def test_no_call_is_made_without_a_place(nursery: trio.Nursery) -> None:
     assert refusal.value.code == "full"
 
 
-async def test_who_picked_up_is_told_to_the_call_even_before_its_line(setup: Setup) -> None:
+async def test_who_picked_up_is_reported_to_the_call_even_before_its_line(setup: Setup) -> None:
     """A verdict that comes before the socket waits for it, and is on record at once."""
     ticket = expect(setup, screened=True)
     await setup.reception.placed(ORDER, "CA7")
@@ -929,7 +929,7 @@ async def test_what_was_chosen_for_a_call_holds_after_a_lost_line(setup: Setup) 
     assert (resumed.greeting, resumed.screened, resumed.attempt) == ("We were cut off.", False, 1)
 
 
-async def test_others_are_told_that_a_call_is_over(setup: Setup) -> None:
+async def test_others_are_reported_that_a_call_is_over(setup: Setup) -> None:
     """Whoever asked for it hears of the end of each call once the carrier has said so."""
     await setup.announce()
     await setup.reception.progressed("my-client", over("CA1"))

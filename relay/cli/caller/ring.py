@@ -14,7 +14,7 @@ RING_SECONDS = 2.0
 """How long a transfer rings."""
 
 TALK_SECONDS = 10.0
-"""How long whoever picked up a transfer stays."""
+"""How long the callee of a transfer stays."""
 
 
 class TransferEnd(enum.Enum):
@@ -29,7 +29,7 @@ class TransferEnd(enum.Enum):
     def callee(self) -> Callee:
         """Return who is at every number that is dialled."""
         if self is TransferEnd.ANSWERED:
-            # Where the relay asks whoever picks up to take the call, it is with the key 1.
+            # With `confirm` the relay asks the callee to press 1.
             return Answers(after=RING_SECONDS, presses="1", talks=TALK_SECONDS)
         return Unanswered(self.value, after=RING_SECONDS)
 

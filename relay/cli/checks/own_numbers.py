@@ -75,9 +75,7 @@ async def _stray(carrier: CarrierCalls, settings: Settings, registered: Iterable
     if found is None or found.is_led_elsewhere:
         return ""
     ours = {_voice_webhook(settings, each) for each in registered}
-    return (
-        "" if found.voice_url.rstrip("/") in ours else "Whoever calls TWILIO_PHONE_NUMBER back reaches no agent here."
-    )
+    return "" if found.voice_url.rstrip("/") in ours else "Who calls TWILIO_PHONE_NUMBER back reaches no agent here."
 
 
 def _voice_webhook(settings: Settings, agent: Agent) -> str:

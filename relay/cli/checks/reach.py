@@ -68,7 +68,7 @@ async def public_url(settings: Settings) -> str:
 
 
 async def signature(settings: Settings) -> str:
-    """Post a signed status report, which is answered with 204 whoever the agent is. Raises `CheckFailed`.
+    """Post a signed status report, which is answered with 204 for any agent id. Raises `CheckFailed`.
 
     The status is none of the carrier's, so the daemon takes no note of it.
     """

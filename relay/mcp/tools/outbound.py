@@ -147,10 +147,10 @@ MAKE_CALL = (
     f"comms_send_voice_message. {_WHEN_REFUSED}"
 )
 SEND_VOICE_MESSAGE = (
-    "Tell somebody something by telephone: your text is made into speech, the number is called, and whoever picks up, "
-    "a voicemail too, hears it once; then the call ends. Nobody can answer you: to talk, use comms_make_call. Returns "
-    "as soon as the call is placed; comms_list_calls tells later whether it was answered. Dials once, and does not try "
-    "again. nothing_to_say, text_too_long and speech_failed: word the text differently; speech_timeout and "
+    "Tell somebody something by telephone: your text is made into speech, the number is called, and the person who "
+    "picks up, or a voicemail, hears it once; then the call ends. They cannot answer: to talk, use comms_make_call. "
+    "Returns as soon as the call is placed; comms_list_calls tells later whether it was answered. Dials once, and does "
+    "not try again. nothing_to_say, text_too_long and speech_failed: word the text differently; speech_timeout and "
     f"speech_unavailable: try later. {_WHEN_REFUSED}"
 )
 TRANSFER_CALL = (

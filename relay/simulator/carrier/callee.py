@@ -6,10 +6,10 @@ import attrs
 from attrs.validators import ge, in_, optional
 
 PEOPLE = frozenset({"human", "unknown", ""})
-"""Verdicts of the machine detection with which somebody may listen."""
+"""Verdicts of the machine detection with which a person may listen."""
 
 MACHINES = frozenset({"machine_start", "machine_end_beep", "machine_end_silence", "machine_end_other", "fax"})
-"""Verdicts with which nobody does."""
+"""Verdicts with which no person does."""
 
 
 @attrs.frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""`<Dial>`: calls somebody else for the caller, and connects the two.
+"""`<Dial>`: calls another number for the caller, and connects the two.
 
     ring ─▶ answered ─▶ whisper, where <Number url> asks for one ─▶ connected ─▶ over
               │                      └─ hangs up: never connected
@@ -48,7 +48,7 @@ class Leg:
     _answered: float = math.inf
 
     def answer(self) -> None:
-        """Note that somebody picked up."""
+        """Record that the callee picked up."""
         self.status = "completed"
         self._answered = trio.current_time()
 
@@ -64,10 +64,10 @@ class Leg:
 
 
 async def dial(account: Account, facts: CallFacts, verb: Verb, on_leg: Callable[[Leg], None]) -> None:
-    """Perform a `<Dial>` of the call with these facts; `on_leg` is told of each leg that rings, answers, is connected.
+    """Perform a `<Dial>` of the call with these facts; `on_leg` gets each leg that rings, answers, is connected.
 
     The last leg is the one that picked up, if any did. Cancelled, it says how far it got. Raises `TwimlRefused` where
-    there is nobody to call or a number is none, and with `WebhookFailed` and `EndlessCall` for what is wrong with a
+    there is no number to call or an invalid one, and with `WebhookFailed` and `EndlessCall` for what is wrong with a
     whisper.
     """
     caller = verb.attributes.get("callerId", facts.caller)
@@ -100,7 +100,7 @@ class _Dialler:
     _on_leg: Callable[[Leg], None]
 
     async def ring(self, leg: Leg, whisper: str | None) -> None:
-        """Call somebody, and stay until he has gone."""
+        """Call a number, and return when the callee is gone."""
         self._on_leg(leg)
         match self._account.callee(leg.number):
             case Answers() as callee if callee.after <= self._patience:
@@ -141,7 +141,7 @@ class _Dialler:
                         if callee.hangs_up_after is not None:
                             await trio.sleep(callee.hangs_up_after)
                             return False
-                        # Nobody pressed anything: the verbs after <Gather> follow.
+                        # No key was pressed: the verbs after <Gather> follow.
                         await self._pass_time(float(verb.attributes.get("timeout", _KEY_SECONDS)))
                     case "Redirect":
                         document = await self._fetch(leg, verb.text)

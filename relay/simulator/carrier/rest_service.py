@@ -116,7 +116,7 @@ class RestApi:
     # ── what a test or a demo sees ──────────────────────────────────────────────────────────────────────────────────
 
     def callee(self, number: str, callee: Callee) -> None:
-        """Set who is at the other end of a number, for orders and for `<Dial>`. Without a script somebody answers."""
+        """Set the callee of a number, for orders and for `<Dial>`. Without a script a callee answers."""
         self._carrier.callees[number] = callee
 
     @property
@@ -125,7 +125,7 @@ class RestApi:
         return [call for call in self._carrier.calls.values() if call.facts.direction == "outbound-api"]
 
     def has(self, sid: str) -> bool:
-        """Return whether there is a call of this id, whoever made it."""
+        """Return whether there is a call of this id, inbound or outbound."""
         return sid in self._carrier.calls
 
     async def call(self, sid: str) -> SimulatedCall:

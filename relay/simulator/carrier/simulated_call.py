@@ -144,7 +144,7 @@ class SimulatedCall:
 
     @property
     def is_connected(self) -> bool:
-        """Whether a session is live: somebody hears what the caller says."""
+        """Whether a session is live, so that the relay hears the caller."""
         return self._live
 
     @property
@@ -233,7 +233,7 @@ class SimulatedCall:
         (await self._session()).freeze()
 
     async def hang_up(self) -> None:
-        """Put the phone down. Harmless when the call is over."""
+        """Hang up. No-op if the call is over."""
         self._hung_up = True
         self._talking.cancel()
         if self._live:
@@ -341,14 +341,14 @@ class SimulatedCall:
         return not (self._talking.cancelled_caught or self._hung_up)
 
     def answer(self) -> None:
-        """Note that somebody picked up."""
+        """Record that the callee picked up."""
         self.status = "in-progress"
         self.answered_at = datetime.now(UTC)
         self._began = trio.current_time()
         self._note_change()
 
     def note_verdict(self, answered_by: str) -> None:
-        """Note what the machine detection made of whoever picked up."""
+        """Record the verdict of the machine detection."""
         self.answered_by = answered_by
         self._note_change()
 
@@ -437,7 +437,7 @@ class SimulatedCall:
         began = trio.current_time()
         outcome = await self._serve(noun, session_id)
         reconnects = MAX_RECONNECTS if noun.attributes.get("applicationReconnect") == "true" else 0
-        # A socket that the relay has closed itself was not lost; 1006 is no code that anybody sends (RFC 6455, 7.4.1).
+        # A socket that the relay has closed itself was not lost; 1006 is never sent on the wire (RFC 6455, 7.4.1).
         while reconnects and outcome.status == "failed" and outcome.close_code in {None, 1006} and not self._hung_up:
             reconnects -= 1
             outcome = await self._serve(noun, session_id)

@@ -167,7 +167,7 @@ class Session:
         await self._close(1000, "Closing websocket session")
 
     async def break_off(self) -> None:
-        """Lose the connection to the relay without a word."""
+        """Lose the connection to the relay without a Close frame."""
         self._end_freeze()
         await self._socket.break_off()
 

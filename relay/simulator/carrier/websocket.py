@@ -100,7 +100,7 @@ class WebSocket:
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Send a Close frame and wait for the peer's, which comes out of `receive` as `WebSocketClosed`.
 
-        Messages that were not received by then are dropped. Harmless when closed; cancelling cuts the connection.
+        Messages that were not received by then are dropped. No-op if closed; cancelling cuts the connection.
         """
         if self._connection.closed:
             return
@@ -109,7 +109,7 @@ class WebSocket:
             await self._connection.aclose(code, reason)
 
     async def break_off(self) -> None:
-        """Reset the connection under the WebSocket, as a network that fails does. Harmless when closed."""
+        """Reset the connection under the WebSocket, like a network failure. No-op if closed."""
         transport = self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else self._stream
         with suppress(OSError):
             transport.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

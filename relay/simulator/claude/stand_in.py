@@ -438,7 +438,7 @@ def _check_conversation(request: MessagesRequest) -> None:
 
 
 def _tokens(text: str) -> int:
-    """Estimate a number of tokens: the service counts its own, nobody here bills them."""
+    """Estimate a number of tokens: the service counts differently, and here they cost nothing."""
     return max(1, len(text) // 4)
 
 

@@ -119,7 +119,7 @@ async def _memory_of_idle_call(plan: LoadPlan, meter: DaemonMeter, rest: float) 
 
 @asynccontextmanager
 async def _idle_calls(carrier: Carrier, agent_id: str, calls: int) -> AsyncIterator[None]:
-    """Keep so many calls open during the block, in which nobody says a word."""
+    """Keep so many silent calls open during the block."""
     over = trio.Event()
 
     async def rest(number: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -5,7 +5,7 @@
 
 A published SDK spends several milliseconds of a core on each turn, so a load run through one measures the SDK. This
 one speaks just enough of the protocol (initialize, sampling, progress, tools, ping; revision 2025-11-25). It can be
-told to answer otherwise, or not to sample at all: then whoever has it answers calls with its tools.
+set to answer otherwise, or not to sample at all: then its owner answers calls with its tools.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ async def run_load(
 
 
 def number_of(call: int) -> str:
-    """Return, for the party of a plan's call, a number that no other has; none of them is assigned to anybody."""
+    """Return, for the party of a plan's call, a number that no other has; none of them is assigned."""
     return f"+1555{call:07d}"
 
 
@@ -141,7 +141,7 @@ class Tally:
         self.seconds = trio.current_time() - began
 
     async def converse(self, call: SimulatedCall, number: int) -> None:
-        """Be the caller, or whoever was called, for all turns of one call. Raises `CallOver` when it ends earlier."""
+        """Be the caller or the callee for all turns of one call. Raises `CallOver` when it ends earlier."""
         conversation = trio.CancelScope()
         self._conversations.add(conversation)
         if self._is_stopped:

@@ -102,7 +102,7 @@ class LocalDaemon:
         await self.process.wait()
 
     async def stop(self) -> int:
-        """Stop it as an operator does; return its exit status. Harmless when it is over."""
+        """Stop it as an operator does; return its exit status. Idempotent."""
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
         with trio.fail_after(STOP_SECONDS):
@@ -123,8 +123,8 @@ async def run_local_daemon(
 
     `descriptors` is how many files and sockets it may have open at most. `program` is another revision's `relay`
     command; the daemon's is given to `wrapper`, where there is one. A second daemon in the same directory finds the
-    database of the first. Raises `DaemonFailed` when it does not get ready, or stops with an error that nobody
-    asked for; on cancellation it is killed.
+    database of the first. Raises `DaemonFailed` when it does not get ready, or stops with an unexpected error; on
+    cancellation it is killed.
     """
     given = settings or {}
     log = trio.Path(directory / "daemon.log")

@@ -1,4 +1,4 @@
-"""Load on the side that calls out: a client asks for many calls at once, and whoever is called talks with it.
+"""Outbound load: a client orders many calls at once, and their callees talk with it.
 
     comms_make_call ─▶ relay ─▶ the carrier's REST API ─▶ a callee of its own number ─▶ turns, as in `load`
          └──────────── until the callee can speak: the time to reach him ──────────────┘
@@ -36,7 +36,7 @@ LIMITS = {
     "carrier_unreachable": "TWILIO_API_BASE_URL=http://127.0.0.1:PORT of --rest-port",
     "no_carrier": "TWILIO_API_BASE_URL=http://127.0.0.1:PORT of --rest-port",
 }
-"""What a relay must be told so that a run is not refused, by the code of the refusal."""
+"""The settings that a run needs so that the relay does not refuse it, by the code of the refusal."""
 
 
 TOOL_CALLS_AT_ONCE = 16

@@ -1,7 +1,7 @@
 """A client in a process of its own that takes a turn and never answers it, to be killed with the turn in hand.
 
     async with run_silent_client(f"{origin}/mcp", token, by="converse") as client:
-        ...                       somebody calls
+        ...                       a caller calls
         await client.asked()
         await client.kill()
 
@@ -28,7 +28,7 @@ Reachability = Literal["sampling", "converse", "waiting"]
 
 It is asked, or has the words from `comms_converse`, and its standing stream ends. Or it has no stream, like clients of
 the revisions without sessions: then only a call of `comms_converse` that waits can tell, and it should be killed before
-anybody speaks.
+the first utterance.
 """
 
 READY, ASKED = "ready", "asked"
@@ -55,7 +55,7 @@ class SilentClient:
             said += chunk
 
     async def kill(self) -> None:
-        """Kill it, without a word to the relay; when this returns it has no connections any more."""
+        """Kill it without notice to the relay; when this returns its connections are closed."""
         self._process.send_signal(signal.SIGKILL)
         await self._process.wait()
 

@@ -23,7 +23,7 @@ _Key: TypeAlias = tuple[str, str, str]
 
 @attrs.define(eq=False)
 class _Flight:
-    """A synthesis under way. Over without audio and failure: whoever did it was cancelled."""
+    """A synthesis under way. If it ends without audio and failure, its task was cancelled."""
 
     over: trio.Event = attrs.field(factory=trio.Event)
     audio: Audio | None = None

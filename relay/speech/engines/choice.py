@@ -18,7 +18,7 @@ from relay.speech.engines.port import SpeechEngine
 
 
 class EngineKind(Enum):
-    """Who speaks voice messages. With `CARRIER` no audio is made: the call is told to `<Say>` the text."""
+    """The engine that speaks voice messages. With `CARRIER` no audio is made: the call is told to `<Say>` the text."""
 
     ESPEAK = "espeak"
     ELEVENLABS = "elevenlabs"

@@ -23,7 +23,10 @@ _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
 
 
 def confine() -> None:
-    """Drop the right to much memory, CPU time, writing files, and on Linux the network and new privileges, for good."""
+    """Drop the right to much memory, CPU time, writing files, and on Linux the network and new privileges.
+
+    It cannot be undone.
+    """
     limits = {
         resource.RLIMIT_AS: MOST_MEMORY,
         resource.RLIMIT_CPU: MOST_CPU,

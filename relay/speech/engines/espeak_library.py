@@ -114,7 +114,7 @@ class _Library:
             raise _unusable(f"does not find its data in {data}")
         self._pieces: list[bytes] = []
         self._room = 0
-        # Kept for as long as the library may call it: ctypes frees a callback that nobody holds.
+        # Kept for as long as the library may call it: ctypes frees a callback without a reference.
         self._callback = _Callback(self._take)
         self._calls.espeak_SetSynthCallback(self._callback)
 
@@ -140,7 +140,7 @@ class _Library:
         return Recording(b"".join(pieces), self._rate)
 
     def _take(self, samples: int | None, count: int, _events: int | None) -> int:
-        """Take the next piece; a true result ends the synthesis. Must not raise: there is nobody to raise to."""
+        """Take the next piece; a true result ends the synthesis. Must not raise: it is called from C."""
         if samples is not None and count > 0:
             self._room -= count
             self._pieces.append(ctypes.string_at(samples, count * ctypes.sizeof(ctypes.c_short)))

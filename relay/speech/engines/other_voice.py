@@ -35,7 +35,7 @@ class OtherVoiceEngine:
             return await self.inner.synthesise(text, voice, language)
         except SpeechFailed as failure:
             parts = ELEVENLABS_VOICE.fullmatch(voice)
-            # What has not the form of a voice is a slip, which whoever made it can put right.
+            # An invalid voice id is a typing mistake, which the client can correct.
             if failure.code != "voice_unknown" or (voice and parts is None):
                 raise
             first = await self._first(failure)

@@ -25,7 +25,7 @@ SAMPLE_BYTES = 2
 """Bytes of a sample: 16 bit, signed, little-endian, one channel."""
 
 MAX_CHARACTERS = 3000
-"""The longest text that is spoken: three to four minutes, which nobody listens to, and no engine's own limit."""
+"""The longest text that is spoken: three to four minutes, and below each engine's own limit."""
 
 MAX_SECONDS = 600.0
 """The longest audio that is kept (9.6 MB). A text of symbols, each read out by its name, gets longer than it looks."""
@@ -84,7 +84,7 @@ def checked_text(text: str) -> str:
 def audio_of(samples: bytes) -> Audio:
     """Wrap samples, in the form that `SAMPLE_RATE` and `SAMPLE_BYTES` name, into a WAV file.
 
-    Raises `SpeechFailed` when they are nothing but silence: whoever answers the telephone would hear nobody.
+    Raises `SpeechFailed` when they are nothing but silence: the callee would hear nothing.
     """
     if not samples.strip(b"\0"):
         raise SpeechFailed("nothing_to_say", "Nothing in the text can be spoken in this language; word it differently.")

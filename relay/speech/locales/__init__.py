@@ -2,8 +2,8 @@
 
     de.toml ──read_locale──▶ Locale: phrases, carrier's phrases, disclosure, words, rules of opt-outs
 
-One file a language beside this one, for somebody who speaks it to read and correct; en.toml says what each sentence is
-for. A file is read when its language is first spoken, once, and checked then: it has every sentence and no other.
+One file a language beside this one, for a speaker of the language to read and correct; en.toml says what each sentence
+is for. A file is read when its language is first spoken, once, and checked then: it has every sentence and no other.
 
 A locale is chosen by the primary tag of a BCP 47 language (RFC 5646, 2.2.1); a region has its own only where people
 would notice (Portuguese in Portugal). A language that is not here, and `multi`, gets English: a caller who hears a
@@ -38,7 +38,7 @@ _LONGEST_NAME = 100
 class CarrierPhrases:
     """What is said through TwiML, where no session is up.
 
-    `busy` when nobody can be let in, `cut_off` on reconnecting, `whisper` to the person who picks up a transfer.
+    `busy` when no call can be admitted, `cut_off` on reconnecting, `whisper` to the person who picks up a transfer.
     """
 
     busy: str
@@ -50,9 +50,9 @@ class CarrierPhrases:
 class Disclosure:
     """The sentence with which an outbound call opens: that a machine speaks, and for whom.
 
-    Whoever is called has not asked for it, so who is calling comes first. In the United States an artificial voice
-    must name the party that is responsible for the call at its beginning (47 CFR 64.1200(b)(1)), and the regulator
-    counts generated voices among them (FCC 24-17).
+    The callee has not asked for it, so the name of the party that calls comes first. In the United States an artificial
+    voice must name the party that is responsible for the call at its beginning (47 CFR 64.1200(b)(1)), and the
+    regulator counts generated voices among them (FCC 24-17).
     """
 
     named: str
@@ -61,7 +61,7 @@ class Disclosure:
     def on_behalf_of(self, name: str) -> str:
         """Return the sentence with a name, on one line and shortened to what a person would listen to.
 
-        An empty name names nobody.
+        An empty name counts as none.
         """
         name = re.sub(r"[\s\x00-\x1f\x7f]+", " ", name).strip()[:_LONGEST_NAME]
         return self.named.format(name=name) if name else self.nameless

@@ -43,7 +43,7 @@ async def test_each_sentence_is_said_once_it_is_complete() -> None:
     assert said.pieces == ["It is Tuesday. ", "The sun shines. "]
 
 
-async def test_claude_is_told_what_the_relay_says() -> None:
+async def test_claude_gets_what_the_relay_says() -> None:
     """The system prompt, the conversation and the limit of the turn are those of the request."""
     async with a_brain(saying("Yes.")) as (brain, stand_in):
         await brain.answer(a_turn("Is it raining?"), Said().say)

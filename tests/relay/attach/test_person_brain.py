@@ -76,7 +76,7 @@ async def test_calls_come_one_after_the_other() -> None:
     assert answers == {"CA1": "To CA1", "CA2": "To CA2"}
 
 
-async def test_a_line_for_nobody_is_told() -> None:
+async def test_a_line_for_nobody_is_reported() -> None:
     """What is typed while nobody waits is not kept for the next caller."""
     async with typing_person() as person:
         person.type("Too late\n")

@@ -117,7 +117,7 @@ async def test_the_line_of_a_withdrawn_turn_is_dropped() -> None:
         assert await here.answer("Two", number=2) == "for Two"
 
 
-async def test_text_that_nobody_asked_for_is_told_and_ignored() -> None:
+async def test_text_that_nobody_asked_for_is_reported_and_ignored() -> None:
     """A banner before the first turn is nobody's answer."""
     code = "print('Loading the model …')" + ANSWER_IN_TEXT
     async with running(python(code)) as here:
@@ -126,7 +126,7 @@ async def test_text_that_nobody_asked_for_is_told_and_ignored() -> None:
     assert here.bad_lines == ["plain text that is an answer to nothing"]
 
 
-async def test_a_program_that_owes_too_many_answers_is_stuck() -> None:
+async def test_a_program_that_has_too_many_unanswered_turns_is_stuck() -> None:
     """One that reads turns and never answers is ended, so that it can be begun again."""
     async with running(python("import sys\nfor line in sys.stdin: pass")) as here:
         for number in range(8):
@@ -212,7 +212,7 @@ async def test_a_program_may_refuse_a_turn() -> None:
             await here.answer("Hello?")
 
 
-async def test_bad_lines_are_told_and_ignored() -> None:
+async def test_bad_lines_are_reported_and_ignored() -> None:
     """What is no answer, or none to a turn that there is, changes nothing."""
     command = scripted(
         ("", '{"partial": "One"}'),
@@ -242,7 +242,7 @@ async def test_an_answer_without_end_is_refused() -> None:
 # ── turns that are withdrawn, programs that end ─────────────────────────────────────────────────────────────────────
 
 
-async def test_a_withdrawn_turn_is_told_to_the_program(tmp_path: Path) -> None:
+async def test_a_withdrawn_turn_is_reported_to_the_program(tmp_path: Path) -> None:
     """Cancelling a turn writes a line that names it, and waits for nothing."""
     record = tmp_path / "record"
     async with running(python(RECORDING, str(record))) as here:

@@ -28,7 +28,7 @@ def test_a_caller_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out.rstrip() == "+1555 (not verified):  ]0;mine [red]Hi[/red]"
 
 
-def test_trouble_is_told_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_trouble_is_reported_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     """What went wrong does not stand between the lines of the conversation."""
     PersonReport().tell("program", why="ended with status 1", pause=0.25)
     captured = capsys.readouterr()

@@ -43,7 +43,7 @@ def test_a_turn_says_all_that_the_relay_says() -> None:
     }
 
 
-def test_the_newest_words_are_all_since_the_last_answer() -> None:
+def test_the_newest_utterances_are_all_since_the_last_answer() -> None:
     """A caller who was not answered said more than the last line."""
     turn = Turn.of(asked(("user", "Zero."), ("assistant", "Hello."), ("user", "One."), ("user", "Two.")))
     assert turn.text == "One. Two."

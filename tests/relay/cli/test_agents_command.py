@@ -144,7 +144,7 @@ def test_fillers_are_changed(run: Run, change: list[str], expected: tuple[list[s
     assert fillers(listed(run)) == expected
 
 
-def test_an_agent_without_fillers_is_told_from_one_with_the_languages(run: Run) -> None:
+def test_an_agent_without_fillers_is_distinguished_from_one_with_the_languages(run: Run) -> None:
     """People read `none` where nothing is said, and nothing where the language's own words are."""
     run("agents", "add", "my-client")
     assert "none" not in run("agents", "set", "my-client", "--voice", VOICE).stdout

@@ -100,7 +100,7 @@ def test_consents_are_kept_from_the_command_line(run: Run) -> None:
     assert consent["withdrawnAt"] is not None
 
 
-def test_consents_are_told_to_people(run: Run) -> None:
+def test_consents_are_reported_to_people(run: Run) -> None:
     """Without `--json` a sentence says what was done, and the register is a table."""
     assert run("consents", "list").stdout == "No consents.\n"
     assert "may be called" in run("consents", "add", BERLIN, "--agent", "my-client", "--source", "form").stdout

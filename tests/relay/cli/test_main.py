@@ -73,7 +73,7 @@ def with_database(work: Callable[[Database], Any]) -> Any:
     return trio.run(run)
 
 
-def test_the_version_is_told(run: Run) -> None:
+def test_the_version_is_reported(run: Run) -> None:
     """`--version` names the program and its version."""
     assert run("--version").stdout == f"relay, version {__version__}\n"
 

@@ -135,7 +135,7 @@ def test_a_place_that_cannot_be_written_is_no_reason_to_fail(tmp_path: Path) -> 
 
 
 @pytest.mark.e2e
-async def test_only_the_operator_is_told(tmp_path: Path) -> None:
+async def test_only_the_operator_learns_it(tmp_path: Path) -> None:
     """Without the secret of the file nothing is said."""
     with trio.fail_after(SECONDS):
         async with run_local_daemon(tmp_path) as daemon, httpx2.AsyncClient() as http:

@@ -80,7 +80,7 @@ async def test_a_call_rings_and_comes_to_the_socket() -> None:
     assert here.bench.relay.setups[0]["customParameters"] == {"ticket": "the-ticket"}
 
 
-async def test_every_step_is_told_under_the_order() -> None:
+async def test_every_step_is_reported_under_the_order() -> None:
     """The status callbacks name the order, so that the first is understood before the order's answer is there."""
     async with exchange() as here:
         here.bench.rest.callee(THEIRS, Unanswered("busy"))

@@ -54,7 +54,7 @@ def test_other_hours_are_refused(text: str) -> None:
         CallingHours.parse(text)
 
 
-def test_hours_are_told() -> None:
+def test_hours_are_reported() -> None:
     """A window is told as in a sentence."""
     assert str(CallingHours()) == "08:00 to 21:00"
     assert (CallingHours().is_all_day, NIGHT_AND_DAY.is_all_day) == (False, True)

@@ -133,7 +133,7 @@ def test_consent_counts_where_it_is_required() -> None:
     assert ask(require_consent=True, facts=Facts(has_consent=True)).allowed
 
 
-def test_the_purpose_of_a_consent_is_told() -> None:
+def test_the_purpose_of_a_consent_is_reported() -> None:
     """A refusal for lack of consent says when it is about a purpose."""
     dial = Dial(number=BERLIN, agent_id="my-client", purpose="reminders")
     verdict = decide(dial, Facts(), GateRules(countries=["all"], require_consent=True), NOW)
@@ -234,7 +234,7 @@ def test_an_agent_dials_so_often_a_minute() -> None:
     assert ask(facts=Facts(dials_of_agent=dials), calls_per_agent_per_minute=4).allowed
 
 
-def test_a_time_is_told_rounded_up() -> None:
+def test_a_time_is_reported_rounded_up() -> None:
     """Who comes back at the time that was told finds the place free."""
     dials = [NOW - timedelta(seconds=20.5)]
     verdict = ask(facts=Facts(dials_of_agent=dials), calls_per_agent_per_minute=1)
@@ -255,7 +255,7 @@ def test_a_limit_of_zero_is_none() -> None:
     assert ask(facts=facts, calls_per_agent_per_minute=0, calls_per_number_per_day=0, calls_per_agent_per_day=0).allowed
 
 
-def test_all_that_stands_in_the_way_is_told_at_once() -> None:
+def test_all_that_stands_in_the_way_is_reported_at_once() -> None:
     """Every reason is listed, in the order of the rules, and waiting is only offered where it would be enough."""
     facts = Facts(
         outbound_disabled=True,
@@ -290,7 +290,7 @@ def test_without_an_agent_its_rules_are_left_out() -> None:
     }
 
 
-def test_a_verdict_is_told_to_a_client() -> None:
+def test_a_verdict_is_reported_to_a_client() -> None:
     """A verdict is plain JSON, with names for programs and sentences for models."""
     verdict = ask(now=datetime(2026, 11, 22, 20, 15, tzinfo=UTC))
     assert json.loads(json.dumps(verdict.as_json())) == {

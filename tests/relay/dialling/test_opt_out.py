@@ -279,7 +279,7 @@ def each_of(table: dict[str, list[str]]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("language", "words"), each_of(ASKS))
-def test_a_plain_wish_is_heard(language: str, words: str) -> None:
+def test_a_plain_opt_out_is_heard(language: str, words: str) -> None:
     """Whoever says plainly not to be called is heard: in the language of the call, and where none is known."""
     assert spoken_opt_out(words, language)
     assert spoken_opt_out(words, "multi")
@@ -311,12 +311,12 @@ def test_writing_does_not_matter(words: str) -> None:
     assert spoken_opt_out(words, "en-US")
 
 
-def test_a_wish_is_heard_among_other_words() -> None:
+def test_an_opt_out_is_heard_among_other_words() -> None:
     """One sentence of many is enough, and what another one says does not weaken it."""
     assert spoken_opt_out("No, I don't. Who is this? I told you people before: stop calling me. Goodbye.", "en")
 
 
-def test_all_languages_are_told_apart_by_tests() -> None:
+def test_all_languages_are_distinguished_by_tests() -> None:
     """Each language that is listened to has wishes and remarks here."""
     assert ASKS.keys() == DOES_NOT_ASK.keys() == set(LANGUAGES)
 
@@ -326,7 +326,7 @@ def set_name(sentences: SentenceSet) -> str:
 
 
 @pytest.mark.parametrize("sentences", read_sets(SETS), ids=set_name)
-def test_nearly_all_wishes_of_the_sets_are_heard(sentences: SentenceSet) -> None:
+def test_nearly_all_opt_outs_of_the_sets_are_heard(sentences: SentenceSet) -> None:
     """Of what people say on the telephone, 95 wishes of 100 are heard, and nothing that is none."""
     result = measure(sentences)
     assert result.false == ()
@@ -334,7 +334,7 @@ def test_nearly_all_wishes_of_the_sets_are_heard(sentences: SentenceSet) -> None
 
 
 @pytest.mark.parametrize("sentences", read_sets(SETS), ids=set_name)
-def test_what_is_no_wish_is_none_where_the_language_is_unknown(sentences: SentenceSet) -> None:
+def test_what_is_no_opt_out_is_none_where_the_language_is_unknown(sentences: SentenceSet) -> None:
     """Listening in all languages at once finds nothing that listening in the right one does not."""
     assert [each for each in sentences.guards if spoken_opt_out(each, "multi")] == []
 
@@ -382,7 +382,7 @@ def dressed(draw: st.DrawFn, sentences: Callable[[], list[tuple[str, str]]]) -> 
 
 @settings(deadline=None, max_examples=300)
 @given(dressed(heard_wishes))
-def test_a_wish_stays_one_however_it_is_dressed(heard: tuple[str, str]) -> None:
+def test_an_opt_out_stays_one_however_it_is_dressed(heard: tuple[str, str]) -> None:
     """Politeness, curses, fillers, case and punctuation around a wish change nothing."""
     language, words = heard
     assert spoken_opt_out(words, language)
@@ -401,14 +401,14 @@ HESITATION = {"en": "um", "de": "äh", "fr": "euh", "es": "eh", "it": "ehm", "pt
 
 @settings(deadline=None, max_examples=300)
 @given(st.deferred(lambda: st.sampled_from(heard_wishes())), st.integers(0, 30))
-def test_hesitation_within_a_wish_changes_nothing(heard: tuple[str, str], place: int) -> None:
+def test_hesitation_within_an_opt_out_changes_nothing(heard: tuple[str, str], place: int) -> None:
     """ "Stop um calling me" is "stop calling me": a hesitation may stand between any two words."""
     language, wish = heard
     words = wish.split(" ")
     assert spoken_opt_out(" ".join([*words[:place], HESITATION[language], *words[place:]]), language)
 
 
-def test_a_wish_is_heard_within_a_long_speech() -> None:
+def test_an_opt_out_is_heard_within_a_long_speech() -> None:
     """Speech recognition may write no full stops: a wish has other words before and after it."""
     before = "yeah hello look i am in the middle of something at work and i have no idea who you are so"
     after = "because this is the third time this week and i am getting really annoyed with all of this"

@@ -141,7 +141,7 @@ async def test_who_says_so_and_withholds_the_number_is_no_error() -> None:
     assert parties.gate.listed == []
 
 
-async def test_a_wish_that_was_not_kept_is_told() -> None:
+async def test_an_opt_out_that_was_not_kept_is_reported() -> None:
     """When the database cannot be used the call learns it, and can try again."""
     parties = Parties()
     parties.gate.failing = True

@@ -122,7 +122,7 @@ async def test_a_carrier_that_refuses_does_not_end_the_work(autojump_clock: Mock
     assert carrier.hung_up == ["CA2"]
 
 
-async def test_telling_it_never_waits(autojump_clock: MockClock) -> None:
+async def test_reporting_it_never_waits(autojump_clock: MockClock) -> None:
     """It is called in a task that is being cancelled: when there are too many, the rest are left, without an error."""
     carrier = FakeCarrier([])
     reconciliation = Reconciliation()

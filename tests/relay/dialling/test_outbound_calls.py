@@ -133,7 +133,7 @@ OF_WISH = {"greeting": "Wished.", "voice": "wished-voice", "language": "fr-FR", 
     ],
     ids=["settings", "agent", "wish"],
 )
-async def test_the_wish_goes_before_the_agent_and_that_before_the_settings(
+async def test_the_request_goes_before_the_agent_and_that_before_the_settings(
     of_agent: dict[str, str], of_wish: dict[str, str], expected: tuple[str, ...]
 ) -> None:
     """Greeting, voice, language and prompt are each chosen so, for the carrier and for the reception alike."""
@@ -176,7 +176,7 @@ async def test_an_agent_may_do_without_the_disclosure() -> None:
     assert [each.tag for each in ET.fromstring(parties.carrier.requests[0].twiml)] == ["Connect"]
 
 
-async def test_a_screened_call_says_nothing_before_somebody_is_there() -> None:
+async def test_a_screened_call_says_nothing_before_a_person_is_there() -> None:
     """The carrier has no greeting to say; the reception has it for the relay."""
     parties = Parties()
     await conversations(parties).make_call(agent(), wish(wait_for_human=True, greeting="Your results are here."))

@@ -287,7 +287,7 @@ async def test_a_call_is_transferred_once_at_a_time(tmp_path: Path) -> None:
         await here.transfers.transfer_call(agent(), wish())
 
 
-async def test_of_two_wishes_at_once_one_is_refused(tmp_path: Path) -> None:
+async def test_of_two_requests_at_once_one_is_refused(tmp_path: Path) -> None:
     """Also while the first is still being looked at."""
     async with transferring(tmp_path) as here:
         await here.connect()
@@ -318,7 +318,7 @@ async def test_without_a_database_the_call_stays_where_it_is(tmp_path: Path, tab
         await here.transfers.transfer_call(agent(), wish())
 
 
-async def test_a_cancelled_wish_leaves_the_call_where_it_is(tmp_path: Path) -> None:
+async def test_a_cancelled_request_leaves_the_call_where_it_is(tmp_path: Path) -> None:
     """Nobody is connected to anybody, and the next wish is free to try."""
     async with transferring(tmp_path) as here:
         line = await here.connect()
@@ -549,7 +549,7 @@ async def test_a_call_that_cannot_be_redirected_is_lost(
 
 
 @pytest.mark.usefixtures("quick")
-async def test_the_webhook_may_come_while_the_carrier_is_told(tmp_path: Path) -> None:
+async def test_the_webhook_may_come_while_the_carrier_is_being_asked(tmp_path: Path) -> None:
     """The orders are the same both ways, so a refusal of the second way changes nothing."""
     failure = CarrierRefused("carrier_silent", None, "No.", False)
     carrier = FakeCarrier([], held=trio.Event(), redirect_failure=failure)
@@ -588,7 +588,7 @@ async def test_a_caller_who_hangs_up_has_gone(
     assert here.observer.transfers == ["caller_gone"]
 
 
-async def test_the_end_of_the_call_may_be_told_before_that_of_the_transfer(tmp_path: Path) -> None:
+async def test_the_end_of_the_call_may_be_reported_before_that_of_the_transfer(tmp_path: Path) -> None:
     """Of two who have spoken the outcome is `answered`, whichever webhook comes first."""
     async with transferring(tmp_path) as here:
         line = await here.connect()

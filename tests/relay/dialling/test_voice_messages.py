@@ -140,7 +140,7 @@ async def test_a_message_has_limits(engine: ScriptedEngine, audio: AudioStore) -
     assert (request.ring_seconds, request.detect_machine, request.time_limit) == (40, None, 62)
 
 
-async def test_a_replaced_voice_is_told(engine: ScriptedEngine, audio: AudioStore) -> None:
+async def test_a_replaced_voice_is_reported(engine: ScriptedEngine, audio: AudioStore) -> None:
     """The client learns that another voice spoke, and which."""
     parties = Parties()
     engine.other_voice = "b-voice"

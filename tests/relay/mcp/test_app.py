@@ -87,7 +87,7 @@ async def test_session_ids_are_never_alike(relay: RunningRelay) -> None:
     ],
     ids=lambda body: body[:24].decode("latin-1"),
 )
-async def test_malformed_message_is_refused_and_harms_nobody(relay: RunningRelay, body: bytes) -> None:
+async def test_malformed_message_is_refused_and_does_no_harm(relay: RunningRelay, body: bytes) -> None:
     """What is no JSON-RPC message gets 400, and the session goes on."""
     async with raw_client(relay) as client:
         refused = await client.post(body)
@@ -109,7 +109,7 @@ async def test_malformed_message_is_refused_and_harms_nobody(relay: RunningRelay
         {"jsonrpc": "2.0", "id": "never asked", "error": {"code": 1, "message": "no"}},
     ],
 )
-async def test_senseless_message_harms_nobody(relay: RunningRelay, message: dict[str, Any]) -> None:
+async def test_senseless_message_does_no_harm(relay: RunningRelay, message: dict[str, Any]) -> None:
     """A message of the right form that makes no sense is taken, and the session goes on."""
     async with raw_client(relay) as client:
         await client.shake_hands()
@@ -123,7 +123,7 @@ async def test_message_too_large_is_refused(relay: RunningRelay) -> None:
         assert (await client.post(b" " * (LONGEST_MESSAGE + 1))).status_code == 413
 
 
-async def test_message_that_breaks_off_harms_nobody(relay: RunningRelay) -> None:
+async def test_message_that_breaks_off_does_no_harm(relay: RunningRelay) -> None:
     """A client whose connection breaks in the middle of a POST keeps its session."""
     async with raw_client(relay) as client:
         host, port = relay.origin.removeprefix("http://").split(":")

@@ -111,7 +111,7 @@ async def test_event_of_another_agent_is_no_sign(tmp_path: Path) -> None:
         await client.ended.wait()
 
 
-async def test_like_clients_are_told_apart_by_their_query(tmp_path: Path) -> None:
+async def test_like_clients_are_distinguished_by_their_query(tmp_path: Path) -> None:
     """Two clients of an agent, one without sampling, keep their own hellos under their own addresses."""
     file = DatabaseFile.made_in(tmp_path)
     async with (

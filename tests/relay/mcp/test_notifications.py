@@ -24,7 +24,7 @@ async def told(client: RawClient) -> str:
     return body
 
 
-async def test_client_is_told_when_it_becomes_ready(relay: RunningRelay) -> None:
+async def test_client_is_notified_when_it_becomes_ready(relay: RunningRelay) -> None:
     """What waits is announced as an updated resource and told message by message, oldest first."""
     await relay.leave("anna", "first")
     await relay.leave("bert", "not hers")
@@ -37,7 +37,7 @@ async def test_client_is_told_when_it_becomes_ready(relay: RunningRelay) -> None
     assert relay.file.confirmed() == set()
 
 
-async def test_client_without_sampling_is_told_as_well(relay: RunningRelay) -> None:
+async def test_client_without_sampling_is_notified_as_well(relay: RunningRelay) -> None:
     """Who cannot answer calls can still deal with what was left."""
     await relay.leave("anna", "first")
     async with raw_client(relay) as client:
@@ -48,7 +48,7 @@ async def test_client_without_sampling_is_told_as_well(relay: RunningRelay) -> N
 @pytest.mark.parametrize(
     ("method", "params"), [("tools/call", {"name": "comms_list_calls", "arguments": {}}), ("tools/list", {})]
 )
-async def test_client_is_told_before_its_first_request_is_answered(
+async def test_client_is_notified_before_its_first_request_is_answered(
     method: str, params: dict[str, Any], relay: RunningRelay
 ) -> None:
     """A client that opens a session for one request and closes it at the result finds nothing behind the result."""
@@ -61,7 +61,7 @@ async def test_client_is_told_before_its_first_request_is_answered(
         assert ["waiting-message" in each for each in heard] == [False, True, True, False]
 
 
-async def test_message_left_later_is_told_alone(relay: RunningRelay) -> None:
+async def test_message_left_later_is_announced_alone(relay: RunningRelay) -> None:
     """A new message is told once to each session of its agent; what was told before is not repeated."""
     await relay.leave("anna", "first")
     async with raw_client(relay) as one, raw_client(relay) as two:
@@ -138,7 +138,7 @@ async def test_store_that_fails_is_asked_again_at_the_next_message(relay: Runnin
 CHANNEL: dict[str, Any] = {"experimental": {"claude/channel": {}}}
 
 
-async def test_client_that_can_only_be_woken_is_told_of_a_caller(relay: RunningRelay) -> None:
+async def test_client_that_can_only_be_woken_is_notified_of_a_caller(relay: RunningRelay) -> None:
     """It is no presence, but worth waiting for; what it is told reaches its model and names the call."""
     async with raw_client(relay) as client:
         hello = await client.shake_hands(sampling=False, capabilities=CHANNEL)
@@ -170,7 +170,7 @@ async def _fail_to_ask(relay: RunningRelay) -> None:
         await relay.ask("Hello?")
 
 
-async def test_other_clients_are_told_of_the_resource_alone(relay: RunningRelay) -> None:
+async def test_other_clients_are_notified_of_the_resource_alone(relay: RunningRelay) -> None:
     """Each of the agent's sessions is, nobody else's, and none of them counts as there to be woken."""
     async with raw_client(relay) as mine, raw_client(relay, "bert") as other:
         for client in (mine, other):

@@ -124,7 +124,7 @@ def test_an_address_does_not_get_into_the_prompt(address: str) -> None:
     assert (params.metadata or {})["from"] == address
 
 
-def test_a_withheld_number_is_told_as_such() -> None:
+def test_a_withheld_number_is_reported_as_such() -> None:
     """Nobody knows who calls."""
     params = encode(request(caller=""))
     assert "a withheld number" in (params.system_prompt or "")

@@ -62,7 +62,7 @@ async def test_who_answers_no_ping_gets_no_turn_until_it_does(way: str) -> None:
 
 
 @EACH_PATH
-async def test_who_is_back_is_told_what_was_left_meanwhile(way: str) -> None:
+async def test_a_returning_client_is_notified_of_what_was_left_meanwhile(way: str) -> None:
     """What a caller left while it was silent is announced to it once more when it is back."""
     async with running_relay(timing=QUICK) as relay, client_by_hand(relay, way) as (client, stream):
         session = await relay.arrival()

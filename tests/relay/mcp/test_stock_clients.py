@@ -151,7 +151,7 @@ async def test_newest_session_answers_and_its_end_leaves_the_other(
 
 @over_both
 @each_client(PYTHON_1, PYTHON_2, TYPESCRIPT_1, TYPESCRIPT_2)
-async def test_client_is_told_of_a_message_left_while_it_is_here(
+async def test_client_is_notified_of_a_message_left_while_it_is_here(
     stock: StockClient, way: str, relay: RunningRelay
 ) -> None:
     """A message that is left while the client is connected is announced at once, unless its log level forbids."""

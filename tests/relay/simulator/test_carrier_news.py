@@ -36,7 +36,7 @@ async def test_a_socket_that_the_relay_closes_is_not_opened_again() -> None:
 
 
 @pytest.mark.parametrize("events", ["speaker-events config-updated", "speaker-events"])
-async def test_a_switch_of_providers_is_told_to_those_who_ask(events: str) -> None:
+async def test_a_switch_of_providers_is_reported_to_those_who_ask(events: str) -> None:
     """It comes as an info frame, whose value may be anything."""
     frames: list[dict[str, Any]] = []
 

@@ -97,7 +97,7 @@ async def test_the_caller_hangs_up_meanwhile(callee: Callee, bridged: str) -> No
         (Answers(hangs_up_after=0), [], "false"),
     ],
 )
-async def test_whoever_does_not_accept_is_not_connected(callee: Callee, pressed: list[str], bridged: str) -> None:
+async def test_a_callee_that_does_not_accept_is_not_connected(callee: Callee, pressed: list[str], bridged: str) -> None:
     """Another key, no key, a machine or hanging up: the leg was answered, but the two were never connected."""
     async with ordering(transfer) as bench:
         gather = '<Gather action="/pressed" numDigits="1"><Say>Press 1 to accept.</Say></Gather>'

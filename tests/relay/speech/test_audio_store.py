@@ -162,7 +162,7 @@ async def test_deleting_goes_on(store: AudioStore, clock: TurnedClock, autojump_
         nursery.cancel_scope.cancel()
 
 
-async def test_a_directory_that_cannot_be_read_is_told_and_tried_again(store: AudioStore) -> None:
+async def test_a_directory_that_cannot_be_read_is_reported_and_tried_again(store: AudioStore) -> None:
     """A fault of the disk ends no task."""
     store.options.directory.write_text("a file")
     with capture_logs() as logs, trio.fail_after(10):

@@ -132,7 +132,7 @@ async def test_an_agent_with_waiting_messages_is_not_removed(registry: AgentRegi
     assert await waiting.list_all() == ()
 
 
-async def test_an_agent_with_words_in_the_journal_is_not_removed(registry: AgentRegistry, journal: CallJournal) -> None:
+async def test_an_agent_with_held_utterances_is_not_removed(registry: AgentRegistry, journal: CallJournal) -> None:
     """Words that the next start would make a message of count as one."""
     await registry.add("my-client")
     await journal.open_call(call())

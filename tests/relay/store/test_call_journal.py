@@ -187,7 +187,7 @@ async def test_a_resumed_call_overwrites_nothing(journal: CallJournal, waiting: 
     ]
 
 
-async def test_words_in_the_next_session_s_hand_stay_held(journal: CallJournal, waiting: WaitingMessages) -> None:
+async def test_utterances_in_the_next_session_s_hand_stay_held(journal: CallJournal, waiting: WaitingMessages) -> None:
     """A call that is resumed with its question makes no message of it; what it answers lets go of the old turn."""
     await journal.open_call(call())
     await journal.hold_utterance("CA1", 1, "Which day?")
@@ -198,7 +198,7 @@ async def test_words_in_the_next_session_s_hand_stay_held(journal: CallJournal, 
     assert await waiting.list_all() == ()
 
 
-async def test_words_in_the_next_session_s_hand_survive_a_crash(
+async def test_utterances_in_the_next_session_s_hand_survive_a_crash(
     journal: CallJournal, database: Database, waiting: WaitingMessages
 ) -> None:
     """A daemon that dies then leaves them as a message at its next start."""

@@ -55,7 +55,7 @@ async def test_the_first_entry_stays(numbers: DoNotCallList, clock: WallClock) -
     assert (entry.reason, entry.added_at) == ("first", datetime(2026, 11, 22, 9, 0, tzinfo=UTC))
 
 
-async def test_a_certain_wish_replaces_an_unverified_one(numbers: DoNotCallList) -> None:
+async def test_a_certain_opt_out_replaces_an_unverified_one(numbers: DoNotCallList) -> None:
     """What may have been forged is listed at once, told apart, and gives way to what is certain; not the other way."""
     wishes = ((UNVERIFIED_CALLER, True, False), ("caller", False, True), (UNVERIFIED_CALLER, False, True))
     for by, added, is_verified in wishes:
@@ -101,7 +101,7 @@ async def test_an_entry_outlives_its_agent(numbers: DoNotCallList, registry: Age
     assert await find(numbers, ADA, "my-client") is not None
 
 
-async def test_an_entry_is_told(numbers: DoNotCallList) -> None:
+async def test_an_entry_is_reported(numbers: DoNotCallList) -> None:
     """An entry is printed with all that is known of it; no agent means all."""
     await add(numbers, ADA, None)
     (entry,) = await numbers.list_all()

@@ -27,7 +27,7 @@ async def record(journal: CallJournal, call_sid: str = "CA1") -> CallRecord:
     return found
 
 
-async def test_a_start_turns_held_words_into_messages(
+async def test_a_start_turns_held_utterances_into_messages(
     journal: CallJournal, waiting: WaitingMessages, clock: WallClock
 ) -> None:
     """What was said to a daemon that died waits for the client, in order, with the numbers and the transcript."""
@@ -57,7 +57,7 @@ async def test_a_start_closes_calls_that_were_left_open(journal: CallJournal) ->
     assert outcomes == {"CA1": "relay_restarted", "CA2": "completed", "CA3": "relay_restarted"}
 
 
-async def test_words_of_a_closed_call_are_found_too(journal: CallJournal, waiting: WaitingMessages) -> None:
+async def test_utterances_of_a_closed_call_are_found_too(journal: CallJournal, waiting: WaitingMessages) -> None:
     """Words that could not be stored as a message when their call ended become one at the next start."""
     await journal.open_call(call())
     await journal.hold_utterance("CA1", 1, "hello?")
@@ -97,7 +97,7 @@ async def test_a_recovered_message_is_not_replaced(journal: CallJournal, waiting
     assert [each.body for each in await waiting.list_all()] == ["before", "after"]
 
 
-async def test_held_words_are_in_the_words_of_the_caller(journal: CallJournal, waiting: WaitingMessages) -> None:
+async def test_held_utterances_are_in_the_words_of_the_caller(journal: CallJournal, waiting: WaitingMessages) -> None:
     """Any script and any length comes back as it was said."""
     said = "Přijďte prosím, 请尽快回电 ☎️ " * 200
     await journal.open_call(call())

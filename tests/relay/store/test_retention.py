@@ -73,7 +73,7 @@ async def test_only_confirmed_messages_go(retention: Retention, waiting: Waiting
     assert [each.id for each in await waiting.list_all()] == ids[2:]
 
 
-async def test_held_words_keep_their_call(
+async def test_held_utterances_keep_their_call(
     retention: Retention, journal: CallJournal, waiting: WaitingMessages, clock: WallClock
 ) -> None:
     """Words that the next start makes a message of are not deleted, and neither is what is known of their caller."""
@@ -215,7 +215,7 @@ async def test_no_days_and_more_than_there_are_delete_nothing(
     assert await sids(journal) == {"CA1"}
 
 
-async def test_the_words_of_no_call_are_ever_deleted(
+async def test_the_utterances_of_no_call_are_ever_deleted(
     retention: Retention, journal: CallJournal, clock: WallClock
 ) -> None:
     """Beside old calls, a call's words stay word for word."""

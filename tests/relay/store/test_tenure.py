@@ -12,7 +12,7 @@ from relay.errors import DatabaseError
 from relay.store.tenure import hold_database_lock
 
 
-def test_a_second_daemon_is_told_of_the_first(tmp_path: Path) -> None:
+def test_a_second_daemon_is_notified_of_the_first(tmp_path: Path) -> None:
     """While one holds the database another is refused, with a word on what to do; afterwards it may."""
     url = f"sqlite:///{tmp_path / 'relay.db'}"
     with (

@@ -49,7 +49,7 @@ async def sent(tmp_path: Path) -> AsyncIterator[Sent]:
     ("status", "why"),
     [("busy", "busy"), ("no-answer", "nobody answered"), ("failed", "not be reached"), ("canceled", "was ended")],
 )
-async def test_a_message_that_was_not_heard_is_told_of(sent: Sent, status: str, why: str) -> None:
+async def test_a_message_that_was_not_heard_is_notified_of(sent: Sent, status: str, why: str) -> None:
     """The client that sent it finds a message with the reason, and is told that one waits."""
     await sent.rings()
     await sent.ends(status)

@@ -69,7 +69,7 @@ def test_the_address_is_ours() -> None:
     assert CarrierUrls("https://voice.example.com").audio("abc") == "https://voice.example.com/audio/abc.wav"
 
 
-async def test_what_is_left_of_its_time_is_told(served: Served) -> None:
+async def test_what_is_left_of_its_time_is_reported(served: Served) -> None:
     """A cache keeps it no longer than we do."""
     served.seconds += 599.5
     assert (await ask(served.app, "GET", served.path)).headers["cache-control"] == "private, max-age=0"
@@ -128,7 +128,7 @@ async def test_other_ranges_get_the_whole(served: Served, asked: str) -> None:
     assert "content-range" not in answer.headers
 
 
-async def test_who_has_it_is_told_so(served: Served) -> None:
+async def test_who_has_it_gets_an_error(served: Served) -> None:
     """The tag of an earlier answer gets a 304 without a body, another one the whole."""
     tag = (await ask(served.app, "GET", served.path)).headers["etag"]
     same = await ask(served.app, "GET", served.path, headers={"if-none-match": f'"other", {tag}'})

@@ -180,7 +180,7 @@ def test_a_field_that_nothing_depends_on_spoils_no_frame(frame: str, event: Setu
         ('{"type":"' + "a" * 41 + '"}', ""),
     ],
 )
-def test_a_type_that_is_not_known_is_told_apart_from_a_fault(frame: str, kind: str) -> None:
+def test_a_type_that_is_not_known_is_distinguished_from_a_fault(frame: str, kind: str) -> None:
     """The carrier adds types; only a name of a usual form is repeated."""
     assert parse(frame) == FrameUnknown(kind)
 

@@ -74,7 +74,7 @@ def test_a_withheld_number_is_none(given_as: str) -> None:
         "1" * MAX_PARTY,
     ],
 )
-def test_whoever_is_named_is_named(given_as: str) -> None:
+def test_a_named_party_is_named(given_as: str) -> None:
     """A number or an address stays as the carrier gives it."""
     assert read_party(given_as) == given_as
 

@@ -154,7 +154,7 @@ async def test_a_carrier_that_is_not_there() -> None:
         (FaultPlan(lost=1, how="garbage"), Answers()),
     ],
 )
-async def test_no_number_is_told_in_an_error(fault_plan: FaultPlan, callee: Refused | Answers) -> None:
+async def test_no_number_is_reported_in_an_error(fault_plan: FaultPlan, callee: Refused | Answers) -> None:
     """Neither the message of an error nor its traceback holds a telephone number."""
     async with ordering() as bench:
         bench.rest.fault_plan = fault_plan

@@ -65,7 +65,7 @@ async def test_a_caller_who_comes_back_is_connected_again(app: QuartTrio, recept
 @pytest.mark.parametrize("bridged", [True, False])
 @pytest.mark.parametrize("confirm", [True, False])
 @pytest.mark.parametrize("is_over", [True, False])
-async def test_how_it_went_is_told_as_the_form_says_it(
+async def test_how_it_went_is_reported_as_the_form_says_it(
     app: QuartTrio, reception: FakeReception, *, status: str, bridged: bool, confirm: bool, is_over: bool
 ) -> None:
     """Status, whether the two spoke, whether a key was asked for, and whether the caller is there, each on its own."""
@@ -184,7 +184,7 @@ async def test_a_repeated_webhook_is_answered_identically(app: QuartTrio, recept
 # ── the whisper ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_whoever_picks_up_is_told_of_the_caller(app: QuartTrio) -> None:
+async def test_the_callee_hears_of_the_caller(app: QuartTrio) -> None:
     """In the agent's language, with a key to press; without one the carrier hangs up."""
     gather, hang_up = verbs(await post_form(app, WHISPER, PICKED_UP))
     assert (gather.tag, hang_up.tag) == ("Gather", "Hangup")

@@ -69,7 +69,7 @@ async def test_a_daemon_with_all_it_needs_is_well(tmp_path: Path) -> None:
     assert {name: finding.verdict for name, finding in found.items()} == dict.fromkeys(NAMES, Verdict.OK)
 
 
-async def test_findings_are_told_as_they_come(settings: Settings) -> None:
+async def test_findings_are_reported_as_they_come(settings: Settings) -> None:
     """Each finding is told once, in the order of the checks, and returned."""
     told: list[Finding] = []
     findings = await examine(lambda: settings, told.append)
@@ -151,7 +151,7 @@ async def test_an_agent_is_asked_for(settings: Settings) -> None:
     assert (await findings_for(settings))["agents"].verdict is Verdict.OK
 
 
-async def test_a_database_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+async def test_a_database_that_cannot_be_opened_is_reported(tmp_path: Path) -> None:
     """A directory that is not there is named, and agents cannot be looked for."""
     found = await findings_for(Settings(database_url=f"sqlite:///{tmp_path / 'none' / 'relay.db'}"))
     assert found["database"].verdict is Verdict.FAILED
@@ -159,7 +159,7 @@ async def test_a_database_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     assert found["agents"].verdict is Verdict.SKIPPED
 
 
-async def test_a_database_of_a_newer_relay_is_told(settings: Settings, tmp_path: Path) -> None:
+async def test_a_database_of_a_newer_relay_is_reported(settings: Settings, tmp_path: Path) -> None:
     """A database that this relay is too old for is left alone."""
     await findings_for(settings)
     connection = sqlite3.connect(tmp_path / "relay.db")
@@ -171,7 +171,7 @@ async def test_a_database_of_a_newer_relay_is_told(settings: Settings, tmp_path:
     assert "newer relay" in found.text
 
 
-async def test_a_database_that_takes_no_writes_is_told(settings: Settings, tmp_path: Path) -> None:
+async def test_a_database_that_takes_no_writes_is_reported(settings: Settings, tmp_path: Path) -> None:
     """A database that can only be read is a failure."""
     await findings_for(settings)
     reading = f"sqlite:///file:{tmp_path / 'relay.db'}?mode=ro&uri=true"
@@ -204,7 +204,7 @@ async def test_a_local_daemon_is_checked_as_such(tmp_path: Path) -> None:
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("is_on", [True, False])
-async def test_a_key_that_daemon_and_operator_do_not_share_is_told(tmp_path: Path, *, is_on: bool) -> None:
+async def test_a_key_that_daemon_and_operator_do_not_share_is_reported(tmp_path: Path, *, is_on: bool) -> None:
     """The doctor does not say that there is no answering machine while the daemon has one, nor the other way round."""
     model = {
         "/v1/models/claude-haiku-4-5": Reply(200, b'{"id": "claude-haiku-4-5"}', {"content-type": "application/json"})
@@ -262,7 +262,7 @@ async def test_warnings_about_the_settings_are_in_the_report(settings: Settings)
         *(("relay.db.token", mode) for mode in (0o604, 0o640, 0o620, 0o660, 0o755)),
     ],
 )
-async def test_files_that_others_may_read_are_told(settings: Settings, tmp_path: Path, name: str, mode: int) -> None:
+async def test_files_others_may_read_are_reported(settings: Settings, tmp_path: Path, name: str, mode: int) -> None:
     """Each is named with the command that closes it; closed, all is well."""
     path = tmp_path / name
     path.touch()
@@ -274,7 +274,7 @@ async def test_files_that_others_may_read_are_told(settings: Settings, tmp_path:
     assert (await findings_for(settings))["files"].verdict is Verdict.OK
 
 
-async def test_a_folder_of_audio_that_others_may_read_is_told(tmp_path: Path) -> None:
+async def test_a_folder_of_audio_that_others_may_read_is_reported(tmp_path: Path) -> None:
     """Where the folder of the database has a blank in its name, too."""
     (tmp_path / "my relay").mkdir()
     settings = Settings(database_url=f"sqlite:///{tmp_path / 'my relay' / 'relay.db'}")
@@ -286,7 +286,7 @@ async def test_a_folder_of_audio_that_others_may_read_is_told(tmp_path: Path) ->
     assert (await findings_for(settings))["files"].verdict is Verdict.OK
 
 
-async def test_calls_that_need_more_descriptors_than_there_are_is_told(settings: Settings) -> None:
+async def test_calls_that_need_more_descriptors_than_there_are_is_reported(settings: Settings) -> None:
     """Where no process may have as many open sockets as the calls need, the doctor says how to raise that."""
     found = (await findings_for(settings.model_copy(update={"relay_max_calls": 10_000_000})))["descriptors"]
     assert found.verdict is Verdict.FAILED

@@ -41,7 +41,7 @@ def test_the_cause_is_named(cause: BaseException, words: str) -> None:
     assert reason(caused_by(cause)) == words
 
 
-def test_tls_is_told_from_the_network() -> None:
+def test_tls_is_distinguished_from_the_network() -> None:
     """A server that was found and whose TLS failed is another matter than one that was not found."""
     assert failed_in_tls(caused_by(untrusted()))
     assert not failed_in_tls(caused_by(socket.gaierror(-2, "")))

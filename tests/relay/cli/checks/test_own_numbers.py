@@ -84,7 +84,7 @@ async def test_a_number_that_leads_to_its_agent_is_well(tmp_path: Path, found: d
         ({"phone_number": "+141555501239"}, "none of the account's"),
     ],
 )
-async def test_a_number_that_leads_elsewhere_is_told(tmp_path: Path, found: dict[str, Any], told: str) -> None:
+async def test_a_number_that_leads_elsewhere_is_reported(tmp_path: Path, found: dict[str, Any], told: str) -> None:
     """The agent is named, and what to do; neither the number nor a foreign address is repeated."""
     async with asked(tmp_path, numbers(found)) as (settings, _server):
         with pytest.raises(CheckFailed, match=told) as ill:
@@ -97,7 +97,7 @@ async def test_a_number_that_leads_elsewhere_is_told(tmp_path: Path, found: dict
     assert "relay agents set" in text or RIGHT in text
 
 
-async def test_an_account_without_the_number_is_told(tmp_path: Path) -> None:
+async def test_an_account_without_the_number_is_reported(tmp_path: Path) -> None:
     """Nobody who calls it comes here."""
     async with asked(tmp_path, numbers()) as (settings, _server):
         with pytest.raises(CheckFailed, match="none of the account's"):

@@ -88,14 +88,14 @@ async def test_a_relay_of_another_version_is_well() -> None:
     [Reply(200, b"<html>"), Reply(200, b"[]"), Reply(200, b'{"status": "ok"}'), Reply(502, HEALTH.body), Reply(404)],
     ids=["a page", "a list", "no version", "bad gateway", "nothing"],
 )
-async def test_something_else_at_the_public_url_is_told(reply: Reply) -> None:
+async def test_something_else_at_the_public_url_is_reported(reply: Reply) -> None:
     """What does not answer as the relay does is not the relay."""
     async with small_server({"/health": reply}) as server:
         with pytest.raises(CheckFailed, match=f"Something else than the relay answers at .* {reply.status}"):
             await public_url(settings_for(server.url))
 
 
-async def test_a_redirect_is_told() -> None:
+async def test_a_redirect_is_reported() -> None:
     """An origin that redirects would lose the carrier's forms."""
     async with small_server(
         {"/health": Reply(301, headers={"location": "https://voice.example.com/health"})}
@@ -104,7 +104,7 @@ async def test_a_redirect_is_told() -> None:
             await public_url(settings_for(server.url))
 
 
-async def test_nobody_at_the_public_url_is_told() -> None:
+async def test_no_answer_at_the_public_url_is_reported() -> None:
     """A closed port is named with the system's own words."""
     async with small_server({}) as server:
         pass
@@ -113,7 +113,7 @@ async def test_nobody_at_the_public_url_is_told() -> None:
     assert "Start the daemon" in found.value.fix
 
 
-async def test_a_name_that_nobody_knows_is_told() -> None:
+async def test_a_name_that_nobody_knows_is_reported() -> None:
     """A host that does not exist is a matter of PUBLIC_URL, not of the daemon: it may well be running."""
     with pytest.raises(CheckFailed, match="there is no such host") as found:
         await public_url(settings_for("https://voice.invalid"))
@@ -121,7 +121,7 @@ async def test_a_name_that_nobody_knows_is_told() -> None:
     assert "Start the daemon" not in found.value.fix
 
 
-async def test_a_server_without_tls_is_told() -> None:
+async def test_a_server_without_tls_is_reported() -> None:
     """An https origin behind which plain HTTP is spoken is a matter of certificates, not of the daemon."""
     async with small_server({"/health": HEALTH}) as server:
         with pytest.raises(CheckFailed, match="TLS") as found:
@@ -136,7 +136,7 @@ async def test_plain_http_is_for_loopback() -> None:
 
 
 @pytest.mark.parametrize("reply", [Reply(404), Reply(403, b"blocked"), Reply(200), Reply(502)], ids=str)
-async def test_a_webhook_that_goes_elsewhere_is_told(reply: Reply) -> None:
+async def test_a_webhook_that_goes_elsewhere_is_reported(reply: Reply) -> None:
     """Any other answer than the relay's is somebody else's, a firewall's 403 among them."""
     async with small_server({STATUS: reply}) as server:
         with pytest.raises(CheckFailed, match=f"answered with {reply.status}, and not by the relay"):
@@ -144,7 +144,7 @@ async def test_a_webhook_that_goes_elsewhere_is_told(reply: Reply) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 400, 404, 426, 502])
-async def test_an_upgrade_that_is_not_forwarded_is_told(status: int) -> None:
+async def test_an_upgrade_that_is_not_forwarded_is_reported(status: int) -> None:
     """A proxy that does not know WebSockets answers the upgrade as any request."""
     async with small_server({SOCKET: Reply(status, b"no")}) as server:
         with pytest.raises(CheckFailed, match=f"answered with {status}") as found:
@@ -152,14 +152,14 @@ async def test_an_upgrade_that_is_not_forwarded_is_told(status: int) -> None:
     assert "forward WebSocket upgrades" in found.value.fix
 
 
-async def test_a_socket_of_somebody_else_is_told() -> None:
+async def test_a_socket_of_another_program_is_reported() -> None:
     """A socket that is closed with another code than the relay's is not the relay's."""
     async with small_server({SOCKET: Reply(101, close_code=1000)}) as server:
         with pytest.raises(CheckFailed, match="not as the relay does"):
             await upgrade(settings_for(server.url))
 
 
-async def test_an_upgrade_answered_with_nonsense_is_told() -> None:
+async def test_an_upgrade_answered_with_nonsense_is_reported() -> None:
     """What does not speak HTTP is no relay."""
 
     async def babble(stream: trio.SocketStream) -> None:

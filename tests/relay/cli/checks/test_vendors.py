@@ -45,14 +45,14 @@ async def test_good_credentials_are_well() -> None:
     assert base64.b64decode(headers["authorization"].removeprefix("Basic ")).decode() == f"AC1:{TOKEN}"
 
 
-async def test_a_trial_account_is_told() -> None:
+async def test_a_trial_account_is_reported() -> None:
     """A trial account is good credentials, and may not be enough for a call."""
     async with small_server({ACCOUNT: as_json(200, status="active", type="Trial")}) as server:
         assert "trial account" in await carrier(settings_for(server.url))
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-async def test_wrong_credentials_are_told(status: int) -> None:
+async def test_wrong_credentials_are_reported(status: int) -> None:
     """What the carrier refuses is wrong; the secret is not shown."""
     async with small_server({ACCOUNT: as_json(status, message=TOKEN)}) as server:
         with pytest.raises(CheckFailed, match=str(status)) as found:
@@ -71,7 +71,7 @@ async def test_wrong_credentials_are_told(status: int) -> None:
     ],
     ids=["suspended", "closed", "10001", "20005"],
 )
-async def test_a_suspended_account_is_told(reply: Reply) -> None:
+async def test_a_suspended_account_is_reported(reply: Reply) -> None:
     """The token of a suspended account is good for nothing, and no other token would be better."""
     async with small_server({ACCOUNT: reply}) as server:
         with pytest.raises(CheckFailed, match="suspended") as found:
@@ -105,7 +105,7 @@ async def test_a_good_key_is_well() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_a_wrong_key_is_told(status: int) -> None:
+async def test_a_wrong_key_is_reported(status: int) -> None:
     """What Anthropic refuses is wrong; the secret is not shown."""
     async with small_server({MODEL: as_json(status, message=KEY)}) as server:
         with pytest.raises(CheckFailed, match=str(status)) as found:
@@ -114,7 +114,7 @@ async def test_a_wrong_key_is_told(status: int) -> None:
     assert KEY not in found.value.detail + found.value.fix
 
 
-async def test_a_model_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_model_that_is_not_there_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """At Anthropic's own address an unknown model is a wrong ANSWERING_MACHINE_MODEL."""
     async with small_server({}) as server:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
@@ -185,7 +185,7 @@ async def test_the_carriers_own_voice_is_not_asked_for(tmp_path: Path) -> None:
         ({SUBSCRIPTION: Reply(200, b'{"character_count": 10001, "character_limit": 10000}')}, "no credit"),
     ],
 )
-async def test_what_keeps_elevenlabs_from_speaking_is_told(
+async def test_what_keeps_elevenlabs_from_speaking_is_reported(
     tmp_path: Path, changes: dict[str, Reply], told: str
 ) -> None:
     """A key that is no good, a voice that is gone, an account without credit: each with what to do."""

@@ -53,7 +53,7 @@ async def test_sdk_answers_a_call_by_sampling(relay: RunningRelay) -> None:
     assert results == [{"again": True, "answered": MOST_ROUNDS}]
 
 
-async def test_wait_without_words_ends(relay: RunningRelay) -> None:
+async def test_wait_without_an_utterance_ends(relay: RunningRelay) -> None:
     """The tool says that nobody has said anything, and how many turns were answered."""
     async with sampling_client(relay) as client, trio.open_nursery() as nursery:
         nursery.start_soon(Caller(relay).say, "Hello?")
@@ -62,7 +62,7 @@ async def test_wait_without_words_ends(relay: RunningRelay) -> None:
 
 
 @EACH_WAY
-async def test_client_that_cannot_be_asked_is_told_what_to_do(way: str, relay: RunningRelay) -> None:
+async def test_client_that_cannot_be_asked_learns_what_to_do(way: str, relay: RunningRelay) -> None:
     """Who does not sample is sent to the other tool."""
     async with staffing(relay, way) as client:
         assert code_of(await client.tool("comms_answer_calls")) == "use_comms_converse"
@@ -148,7 +148,7 @@ async def test_text_is_spoken_whatever_stands_beside_it(beside: dict[str, Any], 
 @pytest.mark.parametrize(
     "nothing", [" ", "...", [{"type": "thinking", "thinking": "hidden"}], {"type": "tool_use"}, [], "🙂"], ids=repr
 )
-async def test_round_without_an_answer_leaves_the_words_pending(nothing: Any) -> None:
+async def test_round_without_an_answer_leaves_the_utterance_pending(nothing: Any) -> None:
     """A client that brings nothing that can be spoken is asked the same again."""
     options = TurnQueueOptions(again=0.05)
     async with running_relay(turn_queue_options=options) as relay, asked(relay) as (client, caller, question):

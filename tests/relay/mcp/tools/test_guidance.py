@@ -49,7 +49,7 @@ async def test_prompt_says_all_that_is_needed(named: str, relay: RunningRelay) -
     assert named in await prompt(relay)
 
 
-async def test_wishes_of_the_user_come_last(relay: RunningRelay) -> None:
+async def test_preferences_of_the_user_come_last(relay: RunningRelay) -> None:
     """Who says how the phone is to be answered is heard."""
     assert (await prompt(relay, wishes="You are the night porter.")).endswith("You are the night porter.")
     assert await prompt(relay, wishes=" ") == await prompt(relay)

@@ -41,7 +41,7 @@ async def test_another_agents_messages_are_not_seen(relay: RunningRelay) -> None
     assert await call(relay, "comms_get_waiting_messages") == {"messages": [], "remaining": 0}
 
 
-async def test_fetching_confirms_what_it_is_told_to(relay: RunningRelay) -> None:
+async def test_fetching_confirms_the_given_messages(relay: RunningRelay) -> None:
     """A client can confirm the last batch and get the next one in one call."""
     first, second = await relay.leave("anna"), await relay.leave("anna")
     batch = await call(relay, "comms_get_waiting_messages", acknowledge=[first.id])

@@ -65,7 +65,7 @@ async def error(outbound: MemoryOutbound, name: str, **arguments: Any) -> dict[s
 # ── wishes ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_call_is_wished_for_as_it_was_asked() -> None:
+async def test_call_is_requested_with_the_given_arguments() -> None:
     """Every argument of a call reaches whoever places it, for the token's agent."""
     outbound = a_telephone()
     placed = await content(
@@ -100,7 +100,7 @@ async def test_call_is_wished_for_as_it_was_asked() -> None:
     assert outbound.wishes == [("anna", wish)]
 
 
-async def test_voice_message_is_wished_for_as_it_was_asked() -> None:
+async def test_voice_message_is_requested_with_the_given_arguments() -> None:
     """Every argument of a voice message reaches whoever sends it."""
     outbound = a_telephone()
     sent = await content(
@@ -126,7 +126,7 @@ async def test_voice_message_is_wished_for_as_it_was_asked() -> None:
     assert outbound.wishes == [("anna", wish)]
 
 
-async def test_transfer_is_wished_for_as_it_was_asked() -> None:
+async def test_transfer_is_requested_with_the_given_arguments() -> None:
     """Every argument of a transfer reaches whoever carries it out."""
     outbound = a_telephone()
     arguments = {"ringSeconds": 120, "timeZone": "Europe/Berlin", "purpose": "support"}
@@ -289,7 +289,7 @@ async def test_language_tags_of_all_forms_are_accepted(given: str, tag: str) -> 
         ("{why}", "such as en-US or de-DE"),
     ],
 )
-async def test_a_language_that_is_none_is_told_with_the_nearest(name: str, given: str, meant: str) -> None:
+async def test_a_language_that_is_none_is_reported_with_the_nearest(name: str, given: str, meant: str) -> None:
     """A model learns which tag it should have given, before anybody's telephone rings."""
     outbound = a_telephone()
     arguments = MESSAGE if "voice" in name else CALL
@@ -333,7 +333,7 @@ async def test_the_voice_of_a_call_is_an_id_or_none(given: str, kept: str) -> No
         (f"{VOICE} ", "20 letters and digits"),
     ],
 )
-async def test_a_voice_that_is_none_is_told_with_a_hint(given: str, hint: str) -> None:
+async def test_a_voice_that_is_none_is_reported_with_a_hint(given: str, hint: str) -> None:
     """A voice that would drop the call at once is refused before it is placed."""
     outbound = a_telephone()
     assert hint in (await error(outbound, "comms_make_call", **CALL, voice=given))["message"]
@@ -404,7 +404,7 @@ async def test_refusal_of_the_carrier_says_whether_later_is_better() -> None:
 
 
 @pytest.mark.parametrize(("name", "arguments"), DIALLING)
-async def test_database_that_fails_is_told(name: str, arguments: dict[str, Any]) -> None:
+async def test_database_that_fails_is_reported(name: str, arguments: dict[str, Any]) -> None:
     """Without its record nothing is dialled, and the model may try again."""
     assert (await error(a_telephone(StoreFailed("disk full")), name, **arguments))["code"] == "try_again"
 
@@ -448,7 +448,7 @@ async def test_unknown_call_names_no_number() -> None:
 # ── what hosts see ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_hosts_are_told_what_a_tool_does_to_the_world() -> None:
+def test_hosts_learn_what_a_tool_does_to_the_world() -> None:
     """What makes a telephone ring is marked so that hosts ask first; stopping calls is not, and may be repeated."""
     hints = {each.name: each.annotations for each in Toolbox(MemoryOutbound().tools()).definitions}
     for name, _ in DIALLING:

@@ -41,7 +41,7 @@ def utterance(*history: tuple[Speaker, str], is_new: bool = True) -> Utterance:
         ([], [], "", None),
     ],
 )
-def test_words_are_those_since_the_client_spoke(
+def test_utterances_are_those_since_the_client_spoke(
     history: Sequence[tuple[Speaker, str]], before: list[str], caller: str, note: str | None
 ) -> None:
     """What the relay says in between divides nothing, but a note begins what is new."""
@@ -50,13 +50,13 @@ def test_words_are_those_since_the_client_spoke(
     assert [each["text"] for each in told["history"]] == before
 
 
-def test_who_has_followed_the_call_is_told_only_what_is_new() -> None:
+def test_a_client_that_knows_the_call_gets_only_what_is_new() -> None:
     """The rest costs a model its memory for nothing."""
     told = heard(utterance((CALLER, "Hello?"), is_new=False)).as_json()
     assert not {"history", "systemPrompt"} & told.keys()
 
 
-def test_who_picked_up_is_told_once_it_is_known() -> None:
+def test_who_picked_up_is_reported_once_it_is_known() -> None:
     """As far as the carrier can tell."""
     words = utterance((CALLER, "Hello?"))
     known = attrs.evolve(words, request=attrs.evolve(words.request, callee=Callee.HUMAN))

@@ -123,7 +123,7 @@ async def test_pieces_are_spoken_as_they_come(relay: RunningRelay) -> None:
         await eventually(lambda: caller.heard == ["Let me look. It is."])
 
 
-async def test_words_whose_result_was_lost_are_given_again(relay: RunningRelay) -> None:
+async def test_utterances_whose_result_was_lost_are_handed_out_again(relay: RunningRelay) -> None:
     """Until they are answered; and an answer that is repeated is spoken once."""
     async with staffing(relay) as client, trio.open_nursery() as nursery:
         caller = Caller(relay)
@@ -135,7 +135,7 @@ async def test_words_whose_result_was_lost_are_given_again(relay: RunningRelay) 
         await eventually(lambda: caller.heard == ["Good morning."])
 
 
-async def test_late_answer_is_told_so(relay: RunningRelay) -> None:
+async def test_late_answer_gets_an_error(relay: RunningRelay) -> None:
     """What a caller does not wait for any more is spoken to nobody, and the error says what to do."""
     async with staffing(relay) as client:
         caller = await Caller(relay).dial()
@@ -150,7 +150,7 @@ async def test_late_answer_is_told_so(relay: RunningRelay) -> None:
     assert caller.line.speech == ""
 
 
-async def test_wait_ends_without_words(relay: RunningRelay) -> None:
+async def test_wait_ends_without_an_utterance(relay: RunningRelay) -> None:
     """The tool says that nobody has said anything; its client is expected back, so a caller may wait for it."""
     async with staffing(relay) as client:
         await relay.begin()

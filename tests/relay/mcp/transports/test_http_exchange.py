@@ -167,7 +167,7 @@ async def test_connection_that_was_answered_is_not_waited_for(relay: RunningRela
         await client.request("tools/list")
 
 
-async def test_what_is_told_is_bounded_and_answers_are_kept() -> None:
+async def test_what_is_reported_is_bounded_and_answers_are_kept() -> None:
     """A client that does not read loses notes, never an answer; a second answer is ignored."""
     exchange = Exchange(unanswered={1}, is_batch=False)
     big = JSONRPCNotification(jsonrpc="2.0", method="x", params={"x": "x" * LIMIT})

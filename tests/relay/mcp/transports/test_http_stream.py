@@ -116,7 +116,7 @@ async def listen_and_answer(relay: RunningRelay, client: HttpClient) -> None:
             await client.say(await stream.next_message("sampling/createMessage"), "Yes.")
 
 
-async def test_client_without_sampling_is_told_but_never_asked(relay: RunningRelay) -> None:
+async def test_client_without_sampling_is_notified_but_never_asked(relay: RunningRelay) -> None:
     """An open stream alone makes nobody present."""
     async with standing_client(relay, sampling=False) as (_client, stream):
         await relay.leave("anna")

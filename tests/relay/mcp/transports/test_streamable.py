@@ -195,7 +195,7 @@ async def test_headers_of_a_post_are_checked(relay: RunningRelay, headers: dict[
         assert "result" in await client.request("ping")
 
 
-async def test_unknown_revision_is_told_which_are_known(relay: RunningRelay) -> None:
+async def test_unknown_revision_gets_the_known_ones(relay: RunningRelay) -> None:
     """The refusal of a version that nobody speaks is a JSON-RPC error."""
     async with http_client(relay) as client:
         refused = await client.post(PING, mcp_protocol_version="1999-01-01", mcp_method="ping")
@@ -226,7 +226,7 @@ async def test_stream_must_be_accepted(relay: RunningRelay) -> None:
     ],
     ids=lambda value: value[:24].decode("latin-1") if isinstance(value, bytes) else "",
 )
-async def test_malformed_message_is_refused_and_harms_nobody(relay: RunningRelay, body: bytes, code: int) -> None:
+async def test_malformed_message_is_refused_and_does_no_harm(relay: RunningRelay, body: bytes, code: int) -> None:
     """What is no JSON-RPC message gets 400 with a JSON-RPC error, and the session goes on."""
     async with http_client(relay) as client:
         await client.shake_hands()
@@ -294,7 +294,7 @@ async def test_refusal_of_what_was_posted_is_an_answer_to_it(relay: RunningRelay
         {"jsonrpc": "2.0", "id": None, "error": {"code": 1, "message": "no"}},
     ],
 )
-async def test_senseless_message_harms_nobody(relay: RunningRelay, message: dict[str, Any]) -> None:
+async def test_senseless_message_does_no_harm(relay: RunningRelay, message: dict[str, Any]) -> None:
     """A message of the right form that makes no sense is taken, and the session goes on."""
     async with http_client(relay) as client:
         await client.shake_hands()

@@ -20,7 +20,7 @@ async def detected(bench: Bench, callee: Answers) -> list[str]:
 
 
 @pytest.mark.parametrize("verdict", ["human", "machine_start", "unknown"])
-async def test_the_verdict_is_told(verdict: str) -> None:
+async def test_the_verdict_is_reported(verdict: str) -> None:
     """It goes to its own callback, signed, with how long it took, beside the reports of the call's progress."""
     async with ordering() as bench:
         told = await detected(bench, Answers(answered_by=verdict, verdict_after=0.02, hangs_up_after=0.1))

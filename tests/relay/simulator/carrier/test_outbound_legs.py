@@ -83,7 +83,7 @@ async def test_ringing_has_an_end(autojump_clock: trio.testing.MockClock) -> Non
     assert await placed(Answers(after=60)) == [("initiated", 0), ("ringing", 0), ("no-answer", 25)]
 
 
-async def test_whoever_picks_up_in_time_has_answered(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_callee_that_picks_up_in_time_has_answered(autojump_clock: trio.testing.MockClock) -> None:
     """At the very end of the ring time is in time."""
     told = await placed(Answers(after=25))
     assert told[2:] == [("in-progress", 25), ("completed", 25)]

@@ -341,7 +341,7 @@ async def test_a_dialled_number_has_its_script(callee: Answers | Unanswered, sta
 
 
 @pytest.mark.parametrize(("presses", "bridged"), [("1", "true"), ("", "false"), ("2", "false")])
-async def test_a_whisper_asks_whoever_was_dialled(presses: str, bridged: str) -> None:
+async def test_a_whisper_asks_the_callee(presses: str, bridged: str) -> None:
     """The dialled side hears the whisper and is connected only if it presses the key that is asked for."""
     async with ordering() as bench:
         bench.rest.callee(COLLEAGUE, Answers(presses=presses))

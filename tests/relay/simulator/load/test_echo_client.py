@@ -132,7 +132,7 @@ async def test_a_tool_that_does_not_exist_is_an_error(relay: RunningRelay) -> No
         assert (await client.call_tool("comms_teleport", {}))["error"]["code"] == "-32602"
 
 
-async def test_a_stream_that_ends_leaves_nobody_waiting(relay: RunningRelay) -> None:
+async def test_a_stream_that_ends_ends_the_wait(relay: RunningRelay) -> None:
     """Whoever asks for a tool until the relay ends the stream, and whoever asks after that, is told."""
 
     async def call_until_lost() -> None:
@@ -156,7 +156,7 @@ async def test_long_words_of_many_alphabets_are_repeated_whole(relay: RunningRel
             assert (await relay.ask(words)).text == f"You said: {words}"
 
 
-async def test_an_answer_that_breaks_off_leaves_nobody_waiting(relay: RunningRelay) -> None:
+async def test_an_answer_that_breaks_off_ends_the_wait(relay: RunningRelay) -> None:
     """Without a standing stream, too, whoever waits for a tool is told when the relay goes away."""
     async with open_echo_client(f"{relay.origin}/mcp", token="token-anna", answer=None, stands=False) as client:
 
@@ -211,7 +211,7 @@ async def test_something_else_on_the_port_is_said_to_be(nursery: trio.Nursery) -
 
 
 @over_both
-async def test_nobody_there_is_an_operating_system_error(unused_port: int, path: str) -> None:
+async def test_no_listener_is_an_operating_system_error(unused_port: int, path: str) -> None:
     """A port that nobody listens on is the operating system's own error."""
     with pytest.raises(OSError, match="connect"):
         async with open_echo_client(f"http://127.0.0.1:{unused_port}/{path}", token="t"):

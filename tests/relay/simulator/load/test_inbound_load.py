@@ -185,7 +185,7 @@ async def test_a_run_that_takes_too_long_is_cut_off(monkeypatch: pytest.MonkeyPa
     assert report.answered == {"client": 3}
 
 
-async def test_progress_is_told() -> None:
+async def test_progress_is_reported() -> None:
     """Whoever runs the plan is told how far it is."""
     told: list[Progress] = []
     async with scripted() as (relay, _carrier):

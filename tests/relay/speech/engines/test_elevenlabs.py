@@ -130,7 +130,7 @@ async def test_a_wrong_key_is_the_operators_business() -> None:
     assert "sk_wrong" not in str(refusal.value)
 
 
-async def test_an_unknown_voice_of_the_right_form_is_told() -> None:
+async def test_an_unknown_voice_of_the_right_form_is_reported() -> None:
     """The service knows its voices; its answer is passed on by name."""
     async with an_engine() as (engine, _service):
         with pytest.raises(SpeechFailed) as refusal:
@@ -147,7 +147,7 @@ async def test_a_service_that_does_not_answer_is_given_up() -> None:
     assert (refusal.value.code, len(service.asked)) == ("speech_timeout", 1)
 
 
-async def test_a_service_that_is_not_there_is_told() -> None:
+async def test_a_service_that_is_not_there_is_reported() -> None:
     """No connection is a fault of the service, not of the text."""
     async with open_elevenlabs(ElevenLabsOptions(api_key=KEY, base_url="http://127.0.0.1:1")) as engine:
         with trio.fail_after(10), pytest.raises(SpeechFailed) as refusal:
