@@ -51,8 +51,6 @@ from relay.store.waiting_messages import WaitingMessages
 
 log = structlog.get_logger(__name__)
 
-SESSIONS_PER_AGENT = 32
-
 
 class McpApp:
     """Serve MCP clients. An ASGI app for `/sse`, `/messages` and `/mcp`; the last one needs `run`."""
@@ -67,7 +65,7 @@ class McpApp:
         presence: Presence,
         turn_queue_options: TurnQueueOptions | None = None,
         timing: Timing | None = None,
-        sessions_per_agent: int = SESSIONS_PER_AGENT,
+        sessions: ClientSessions | None = None,
         more_tools: Iterable[Tool[Any]] = (),
         guard: RebindingGuard | None = None,
     ) -> None:
@@ -82,7 +80,7 @@ class McpApp:
         self._timing = timing or Timing()
         self._bodies = Bodies(self._timing.body_patience)
         self._returning = ReturningClients()
-        self._registry = ClientSessions(sessions_per_agent)
+        self._registry = ClientSessions() if sessions is None else sessions
         self._waiting = WaitingTools(self._queues)
         tools = Toolbox(
             [
@@ -133,10 +131,6 @@ class McpApp:
                 await refuse(send, 404, "not_found", "MCP clients connect to /mcp or /sse.")
 
     # ── for the rest of the relay ───────────────────────────────────────────────────────────────────────────────────
-
-    def sessions_of(self, agent_id: str) -> tuple[McpSession, ...]:
-        """Return the open sessions of an agent, oldest first, ready or not."""
-        return self._registry.of_agent(agent_id)
 
     def here(self) -> list[ClientHere]:
         """Describe the clients that have a session, ready or not, oldest first."""

@@ -14,6 +14,7 @@ import attrs
 from relay.mcp.session import McpSession
 from relay.mcp.transports.http_session import HttpSession
 
+SESSIONS_PER_AGENT = 32
 _LONGEST_NAME = 100
 
 
@@ -51,7 +52,7 @@ class ClientHere:
 class ClientSessions:
     """The open sessions, oldest first."""
 
-    per_agent: int
+    per_agent: int = SESSIONS_PER_AGENT
     _by_id: dict[str, McpSession] = attrs.field(factory=dict, init=False)
     _by_agent: dict[str, list[McpSession]] = attrs.field(factory=dict, init=False)
 

@@ -36,6 +36,7 @@ from actors.turn_queue import TurnQueueOptions
 from relay.agent import Agent
 from relay.http.listener import ListenerOptions, serve
 from relay.mcp.app import McpApp
+from relay.mcp.client_sessions import ClientSessions
 from relay.mcp.session import McpSession
 from relay.mcp.tools.arguments import Arguments
 from relay.mcp.tools.live_calls import AgentCalls
@@ -211,6 +212,7 @@ class RunningRelay:
     """The served app, with its parts in reach."""
 
     app: McpApp
+    sessions: ClientSessions
     origin: str
     presence: Presence
     file: DatabaseFile
@@ -280,18 +282,18 @@ class RunningRelay:
 
     async def arrival(self, sessions: int = 1, agent_id: str = "anna") -> McpSession:
         """Wait until so many sessions of the agent can sample, and return the newest."""
-        await eventually(lambda: sum(each.can_sample for each in self.app.sessions_of(agent_id)) == sessions)
+        await eventually(lambda: sum(each.can_sample for each in self.sessions.of_agent(agent_id)) == sessions)
         newest = self.presence.newest(agent_id)
         assert isinstance(newest, McpSession)
         return newest
 
     async def loss(self, sessions: int = 0, agent_id: str = "anna") -> None:
         """Wait until no more than so many sessions of the agent can be asked."""
-        await eventually(lambda: sum(each.can_sample for each in self.app.sessions_of(agent_id)) <= sessions)
+        await eventually(lambda: sum(each.can_sample for each in self.sessions.of_agent(agent_id)) <= sessions)
 
     async def departure(self, sessions: int = 0, agent_id: str = "anna") -> None:
         """Wait until no more than so many sessions of the agent are open."""
-        await eventually(lambda: len(self.app.sessions_of(agent_id)) <= sessions)
+        await eventually(lambda: len(self.sessions.of_agent(agent_id)) <= sessions)
 
 
 @asynccontextmanager
@@ -335,6 +337,7 @@ async def running_relay(
             listeners=(lambda news: _tell(app, news),),
         )
         calls = Calls(services, presence, max_calls=100)
+        sessions = ClientSessions(sessions_per_agent)
         app = McpApp(
             agents=AgentRegistry(database),
             hellos=ClientHellos(database),
@@ -343,7 +346,7 @@ async def running_relay(
             presence=presence,
             turn_queue_options=turn_queue_options,
             timing=timing,
-            sessions_per_agent=sessions_per_agent,
+            sessions=sessions,
             more_tools=[*outbound.tools(), *more_tools],
             guard=RebindingGuard(public_url),
         )
@@ -357,6 +360,7 @@ async def running_relay(
                 running=tasks,
                 policy=Policy(has_answering_machine=answering_machine is not None),
                 app=app,
+                sessions=sessions,
                 origin=f"http://{host}:{port}",
                 presence=presence,
                 file=file,

@@ -57,7 +57,7 @@ async def test_stream_is_opened_only_by_get(relay: RunningRelay) -> None:
 async def test_agent_may_be_named(relay: RunningRelay) -> None:
     """Naming the token's own agent is no error."""
     async with raw_client(relay, query="&agentId=anna"):
-        assert len(relay.app.sessions_of("anna")) == 1
+        assert len(relay.sessions.of_agent("anna")) == 1
 
 
 async def test_session_ids_are_never_alike(relay: RunningRelay) -> None:

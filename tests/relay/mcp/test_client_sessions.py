@@ -13,7 +13,7 @@ from tests.relay.mcp.mcp_relay import RunningRelay, raw_client, running_relay
 async def test_sessions_of_an_agent_are_known_while_they_are_open(relay: RunningRelay) -> None:
     """Each agent has its own sessions, from their first event to their end."""
     async with raw_client(relay, "anna"), raw_client(relay, "bert"):
-        assert len(relay.app.sessions_of("anna")) == len(relay.app.sessions_of("bert")) == 1
+        assert len(relay.sessions.of_agent("anna")) == len(relay.sessions.of_agent("bert")) == 1
         assert len(relay.app) == 2
     await relay.departure(0, "anna")
     await relay.departure(0, "bert")

@@ -70,7 +70,7 @@ async def test_fresh_client_that_looks_alike_speaks_for_itself(tmp_path: Path) -
     await remembered(file)
     async with running_relay(file=file, timing=QUICK) as relay, raw_client(relay, headers=VERSION) as client:
         await client.shake_hands(sampling=False)
-        await eventually(relay.app.sessions_of("anna")[0].ready.is_set)
+        await eventually(relay.sessions.of_agent("anna")[0].ready.is_set)
         with pytest.raises(ClientAbsent):
             await relay.ask("Hello?")
 
@@ -95,7 +95,7 @@ async def test_stranger_is_not_recognised(agent_id: str, query: str, headers: di
         running_relay(file=file, timing=STRICT) as relay,
         raw_client(relay, agent_id, query=query, headers=headers) as client,
     ):
-        session = relay.app.sessions_of(agent_id)[0]
+        session = relay.sessions.of_agent(agent_id)[0]
         await client.ended.wait()
         assert not session.ready.is_set()
 
@@ -127,7 +127,7 @@ async def test_like_clients_are_distinguished_by_their_query(tmp_path: Path) -> 
         raw_client(relay, query="&client=desk", headers=VERSION) as desk,
         raw_client(relay, query="&client=shelf", headers=VERSION),
     ):
-        await eventually(lambda: all(each.ready.is_set() for each in relay.app.sessions_of("anna")))
+        await eventually(lambda: all(each.ready.is_set() for each in relay.sessions.of_agent("anna")))
         await asked(relay, desk)
 
 

@@ -175,7 +175,7 @@ async def test_other_clients_are_notified_of_the_resource_alone(relay: RunningRe
     async with raw_client(relay) as mine, raw_client(relay, "bert") as other:
         for client in (mine, other):
             await client.shake_hands(sampling=False)
-        await eventually(lambda: all(each.ready.is_set() for each in relay.app.sessions_of("anna")))
+        await eventually(lambda: all(each.ready.is_set() for each in relay.sessions.of_agent("anna")))
         assert relay.presence.availability("anna") is Availability.AWAY
         relay.app.wake(call_info())
         assert (await mine.next_message("notifications/resources/updated"))["params"]["uri"] == "comms://live-calls"
@@ -188,7 +188,7 @@ async def test_other_clients_are_notified_of_the_resource_alone(relay: RunningRe
 async def test_call_is_named_once_to_a_client_that_was_not_ready(relay: RunningRelay) -> None:
     """What was noted for it meanwhile is told when it is, of the newest calls only."""
     async with raw_client(relay) as client:
-        (session,) = relay.app.sessions_of("anna")
+        (session,) = relay.sessions.of_agent("anna")
         for number in range(CALLS_TO_WAKE_FOR + 1):
             relay.app.wake(call_info(call_sid=f"CA{number}"))
         await client.shake_hands(sampling=False, capabilities=CHANNEL)

@@ -79,7 +79,7 @@ async def test_a_stream_that_ends_is_no_loss(begins: str, relay: RunningRelay) -
     async with trio.open_nursery() as nursery:
         nursery.start_soon(caller.say, "Hello?")
         heard = await client.converse()
-        await eventually(lambda: not relay.app.sessions_of("anna"))
+        await eventually(lambda: not relay.sessions.of_agent("anna"))
         assert relay.presence.availability("anna") is Availability.HERE
         await client.answer(heard, "Good morning.", waitSeconds=0)
         await eventually(lambda: caller.heard == ["Good morning."])

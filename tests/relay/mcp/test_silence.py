@@ -58,7 +58,7 @@ async def test_who_answers_no_ping_gets_no_turn_until_it_does(way: str) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(relay.ask, "And now?")
             await client.say(await stream.next_message("sampling/createMessage"), "Here I am.")
-        assert relay.app.sessions_of("anna") == (session,)
+        assert relay.sessions.of_agent("anna") == (session,)
 
 
 @EACH_PATH
@@ -159,7 +159,7 @@ async def test_a_stock_client_whose_model_takes_long(way: str, stock: StockClien
         await client.call("comms_get_waiting_messages")
         fetched = (await client.next("tool"))["result"]["messages"]
         assert [each["id"] for each in fetched] == [left.id]
-        assert relay.app.sessions_of("anna") == (session,)
+        assert relay.sessions.of_agent("anna") == (session,)
 
 
 @EACH_PATH

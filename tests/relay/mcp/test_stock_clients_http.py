@@ -32,7 +32,7 @@ async def test_client_whose_stream_was_cut_comes_back_to_its_session(stock: Stoc
         await relay.loss()
         await relay.arrival()
         assert (await relay.ask("Are you back?")).text == "You said: Are you back?"
-        assert relay.app.sessions_of("anna") == (session,)
+        assert relay.sessions.of_agent("anna") == (session,)
 
 
 @each_client(PYTHON_1, PYTHON_2, TYPESCRIPT_1, TYPESCRIPT_2)

@@ -73,7 +73,7 @@ async def test_what_a_tool_tells_while_it_works_comes_before_its_answer() -> Non
     """Progress is streamed as it is reported, in the response of its own request."""
     async with waiting() as (relay, client, tool), posted(client) as responses:
         await eventually(lambda: tool.begun == 1)
-        session = relay.app.sessions_of("anna")[0]
+        session = relay.sessions.of_agent("anna")[0]
         assert isinstance(session, HttpSession)
         exchange = session.exchange_of("w")
         assert exchange is not None

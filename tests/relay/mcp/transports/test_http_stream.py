@@ -32,7 +32,7 @@ async def test_stream_may_be_open_before_the_client_is_ready(relay: RunningRelay
     """A GET that overtakes the notification that the client is ready is no error, and no reason to ask too early."""
     async with http_client(relay) as client:
         await client.shake_hands()
-        session = relay.app.sessions_of("anna")[0]
+        session = relay.sessions.of_agent("anna")[0]
         session.ready = trio.Event()
         async with client.listening():
             with pytest.raises(ClientAbsent):

@@ -117,8 +117,8 @@ async def test_reader_that_stops_is_dropped_and_others_are_served() -> None:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             await deaf.connect((host, int(port)))
             await deaf.send(b"GET /sse?token=token-anna HTTP/1.1\r\nhost: x\r\n\r\n")
-            await eventually(lambda: len(relay.app.sessions_of("anna")) == 1)
-            session = relay.app.sessions_of("anna")[0]
+            await eventually(lambda: len(relay.sessions.of_agent("anna")) == 1)
+            session = relay.sessions.of_agent("anna")[0]
             for _ in range(100):
                 if session.closed:
                     break

@@ -143,7 +143,7 @@ async def test_handshake_begins_a_session(relay: RunningRelay, version: str) -> 
         client.headers.pop("mcp-protocol-version")  # older clients do not send it
         assert await client.request("tools/list") == tools
     assert "comms_list_calls" in {each["name"] for each in tools["result"]["tools"]}
-    (session,) = relay.app.sessions_of("anna")
+    (session,) = relay.sessions.of_agent("anna")
     assert session.ready.is_set()
 
 

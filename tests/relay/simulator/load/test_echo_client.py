@@ -102,7 +102,7 @@ async def test_it_may_have_no_standing_stream(relay: RunningRelay) -> None:
     """As a client of later revisions has none; its tools work."""
     async with open_echo_client(f"{relay.origin}/mcp", token="token-anna", answer=None, stands=False) as client:
         assert "calls" in await client.call_tool("comms_list_calls", {})
-        (session,) = relay.app.sessions_of("anna")
+        (session,) = relay.sessions.of_agent("anna")
         assert session.outbox.closed
 
 
