@@ -208,11 +208,11 @@ async def attach(
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
 
-            async def until_told_to_stop() -> None:
+            async def run_until_stopped() -> None:
                 async for _signal in signals:
                     nursery.cancel_scope.cancel("told to stop")
 
-            nursery.start_soon(until_told_to_stop)
+            nursery.start_soon(run_until_stopped)
             async with open_brain(nursery.cancel_scope.cancel) as brain:
                 session = Session(brain=brain, report=report, fetches=fetches)
                 await stay_attached(session, url, token, transport)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from relay.settings import Settings
     from relay.store.database import Database
 
-_NOBODY = {"name": "", "version": "", "transport": "", "answersBy": "", "since": ""}
+_ABSENT = {"name": "", "version": "", "transport": "", "answersBy": "", "since": ""}
 
 
 @click.command(epilog=example("relay status"))
@@ -134,5 +134,9 @@ def _unconnected(agent: dict[str, Any]) -> dict[str, str]:
     """Describe who answers for an agent without a session: clients of the newest protocol have none."""
     waiting = agent["waitingToolCalls"]
     if not waiting:
-        return _NOBODY
-    return _NOBODY | {"name": "a client without a session", "transport": "Streamable HTTP", "answersBy": "turn tools"}
+        return _ABSENT
+    return _ABSENT | {
+        "name": "a client without a session",
+        "transport": "Streamable HTTP",
+        "answersBy": "turn tools",
+    }

@@ -27,7 +27,7 @@ LOGGER = "waiting-message"
 LEVEL: LoggingLevel = "notice"
 
 # Shown to the model in its conversation, if its client supports channels.
-_KNOCK = "A caller waits on the telephone (call {call_sid}). Call comms_converse at once to hear and answer them."
+_PROMPT = "A caller waits on the telephone (call {call_sid}). Call comms_converse at once to hear and answer them."
 
 # From the least to the most severe: RFC 5424, section 6.2.1, as MCP's logging takes it.
 _SEVERITY: tuple[LoggingLevel, ...] = (
@@ -63,7 +63,7 @@ async def _notify_of_callers(session: McpSession) -> None:
     while session.unheard:
         call = session.unheard.popleft()
         if session.takes_channel:
-            params = {"content": _KNOCK.format(call_sid=call.call_sid), "meta": {"callSid": call.call_sid}}
+            params = {"content": _PROMPT.format(call_sid=call.call_sid), "meta": {"callSid": call.call_sid}}
             await session.connection.notify("notifications/claude/channel", params)
 
 

@@ -50,8 +50,8 @@ def _seconds(row: RowMapping, now: datetime) -> float:
     if row["direction"] != Direction.OUTBOUND.value:
         return _between(row["line_ended_at"], row["ended_at"], now)
     if row["ended_at"] is not None:
-        told = row["carrier_seconds"]
-        return float(told if told is not None else row["duration_seconds"] or 0.0)
+        counted = row["carrier_seconds"]
+        return float(counted if counted is not None else row["duration_seconds"] or 0.0)
     return _between(row["connected_at"], None, now)
 
 

@@ -35,11 +35,11 @@ class Caller:
     _call: SimulatedCall | None = attrs.field(default=None, init=False)
     _hung_up: bool = attrs.field(default=False, init=False)
     _gave_up: bool = attrs.field(default=False, init=False)
-    # What has been told of the call so far.
-    _told_lines: int = attrs.field(default=0, init=False)
-    _told_sessions: int = attrs.field(default=0, init=False)
-    _told_played: int = attrs.field(default=0, init=False)
-    _told_legs: dict[int, str] = attrs.field(factory=dict, init=False)
+    # What has been reported of the call so far.
+    _reported_lines: int = attrs.field(default=0, init=False)
+    _reported_sessions: int = attrs.field(default=0, init=False)
+    _reported_played: int = attrs.field(default=0, init=False)
+    _reported_legs: dict[int, str] = attrs.field(factory=dict, init=False)
     _interrupted: set[int] = attrs.field(factory=set, init=False)
     _is_cutting: bool = attrs.field(default=False, init=False)
     _fillers: list[str] = attrs.field(factory=list, init=False)
@@ -82,7 +82,7 @@ class Caller:
             except (WebhookFailed, TwimlRefused, EndlessCall) as failure:
                 return Ended(
                     "failure",
-                    answered=self._told_sessions > 0,
+                    answered=self._reported_sessions > 0,
                     why=explain(failure, dialled.agent_id, dialled.via or dialled.url),
                 )
             return self._ending(call)
@@ -204,40 +204,40 @@ class Caller:
     def _tell_news(self, call: SimulatedCall) -> None:
         if self._is_cutting:
             return  # how much was heard is not known yet
-        for session in call.sessions[self._told_sessions :]:
-            self._told_sessions += 1
+        for session in call.sessions[self._reported_sessions :]:
+            self._reported_sessions += 1
             self._ended_on_leg = False
-            if self._told_sessions == 1:
+            if self._reported_sessions == 1:
                 self.report.tell("connected", callSid=call.call_sid)
             if greeting := session.attributes.get("welcomeGreeting", ""):
                 self.report.tell("greeting", text=greeting)
                 self._answered.set()
-        for line in call.transcript[self._told_lines :]:
-            self._told_lines += 1
+        for line in call.transcript[self._reported_lines :]:
+            self._reported_lines += 1
             if line.speaker == "caller":
                 self.report.tell("said", text=line.text)
             else:
-                is_cut = self._told_lines - 1 in self._interrupted
+                is_cut = self._reported_lines - 1 in self._interrupted
                 self.report.tell("heard", text=line.text, by=self._who_said(call, line.text), interrupted=is_cut)
-        for url in call.played[self._told_played :]:
-            self._told_played += 1
+        for url in call.played[self._reported_played :]:
+            self._reported_played += 1
             self.report.tell("played", url=url)
         for place, leg in enumerate(call.legs):
             self._tell_leg(place, leg)
 
     def _tell_leg(self, place: int, leg: Leg) -> None:
-        told = self._told_legs.setdefault(place, "")
-        if not told:
+        reported = self._reported_legs.setdefault(place, "")
+        if not reported:
             self.report.tell("dialling", to=leg.number)
-            self._told_legs[place] = "dialling"
-        if leg.bridged and told != "transferred":
+            self._reported_legs[place] = "dialling"
+        if leg.bridged and reported != "transferred":
             outlook = f"it hangs up after {TALK_SECONDS:g} seconds, or you do."
             self.report.tell("transferred", to=leg.number, outlook=outlook)
-            self._told_legs[place] = "transferred"
+            self._reported_legs[place] = "transferred"
             self._ended_on_leg = True
-        elif told == "dialling" and not leg.bridged and leg.status not in {"canceled", "completed"}:
+        elif reported == "dialling" and not leg.bridged and leg.status not in {"canceled", "completed"}:
             self.report.tell("transfer_over", to=leg.number, status=leg.status)
-            self._told_legs[place] = "over"
+            self._reported_legs[place] = "over"
 
     def _who_said(self, call: SimulatedCall, text: str) -> str:
         phrases = locale_for(call.attributes.get("language", "en-US")).phrases
@@ -249,7 +249,7 @@ class Caller:
         return "machine" if text.startswith(phrases.apology) else "relay"
 
     def _ending(self, call: SimulatedCall) -> Ended:
-        if not self._told_sessions:
+        if not self._reported_sessions:
             said = " ".join(line.text for line in call.transcript)
             why = f"The relay did not take the call{f', and said: {said}' if said else ''}."
             return Ended("relay", answered=False, why=why)

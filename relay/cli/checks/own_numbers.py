@@ -34,8 +34,8 @@ async def webhooks(settings: Settings) -> str:
     if stray:
         raise Undetermined(stray)
     without = len(registered) - len(numbered)
-    told = f" Agents without a number, of which only a call can show it: {without}." if without else ""
-    return f"Numbers that lead to their agent's webhook: {len(numbered)}.{told}"
+    unnumbered = f" Agents without a number, of which only a call can show it: {without}." if without else ""
+    return f"Numbers that lead to their agent's webhook: {len(numbered)}.{unnumbered}"
 
 
 async def _wrong(carrier: CarrierCalls, settings: Settings, agent: Agent, number: str) -> tuple[str, str] | None:

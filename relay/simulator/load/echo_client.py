@@ -130,8 +130,8 @@ class EchoClient:
         token = params.get("_meta", {}).get("progressToken")
 
         async def progress(number: int, piece: str) -> None:
-            told = {"progressToken": token, "progress": number, "message": piece}
-            await self._link.post({"jsonrpc": "2.0", "method": "notifications/progress", "params": told}, self)
+            params = {"progressToken": token, "progress": number, "message": piece}
+            await self._link.post({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}, self)
 
         return Question(params["messages"][-1]["content"]["text"], progress)
 

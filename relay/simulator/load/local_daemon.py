@@ -179,9 +179,9 @@ async def run_local_world(
         for listener in listeners:
             await stack.enter_async_context(listener)
         host, port = address_of(listeners)
-        told = {"TWILIO_API_BASE_URL": f"http://{host}:{port}", **(settings or {})}
-        daemon = await stack.enter_async_context(run_local_daemon(directory, told))
-        account = told.get("TWILIO_ACCOUNT_SID", ACCOUNT)
+        given = {"TWILIO_API_BASE_URL": f"http://{host}:{port}", **(settings or {})}
+        daemon = await stack.enter_async_context(run_local_daemon(directory, given))
+        account = given.get("TWILIO_ACCOUNT_SID", ACCOUNT)
         connected = open_carrier(account, daemon.token, daemon.url, speech_rate=speech_rate)
         carrier = await stack.enter_async_context(connected)
         api = open_rest(carrier, calls_per_second=calls_per_second, listeners=listeners)

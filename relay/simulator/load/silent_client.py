@@ -42,9 +42,9 @@ class SilentClient:
 
     async def asked(self) -> None:
         """Wait until it has got a turn. Raises `EchoFailed` when it ends first."""
-        await self.told(ASKED)
+        await self.wait_for_line(ASKED)
 
-    async def told(self, what: str) -> None:
+    async def wait_for_line(self, what: str) -> None:
         """Wait until it prints something. Raises `EchoFailed` when it ends first."""
         assert self._process.stdout is not None
         said = b""
@@ -70,7 +70,7 @@ async def run_silent_client(url: str, token: str, *, by: Reachability) -> AsyncI
     process = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     client = SilentClient(process)
     try:
-        await client.told(READY)
+        await client.wait_for_line(READY)
         yield client
     finally:
         process.kill()

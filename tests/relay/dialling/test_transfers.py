@@ -379,7 +379,7 @@ async def test_a_caller_whom_we_called_is_shown_our_number_too(tmp_path: Path) -
     ],
 )
 async def test_the_callee_may_be_asked_first(tmp_path: Path, *, confirm: bool, query: str, whisper: str | None) -> None:
-    """With `confirm` whoever picks up hears a whisper; the address that hears how it went carries what it must know."""
+    """With `confirm` the callee hears a whisper; the address that hears how it went carries what it must know."""
     async with transferring(tmp_path) as here:
         line = await here.connect()
         await here.transfers.transfer_call(agent(), wish(confirm=confirm))

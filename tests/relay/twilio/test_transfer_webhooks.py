@@ -1,4 +1,4 @@
-"""The webhooks of a transfer: what the caller, and whoever picks up, gets to hear next."""
+"""The webhooks of a transfer: what the caller and the callee hear next."""
 
 from __future__ import annotations
 
