@@ -37,6 +37,7 @@ class Caller:
         self.sent_at = self.posted_at = self.first_at = self.due = 0.0
         self.is_waiting = False
         self.answered: set[int] = set()
+        self.superseded: set[int] = set()
         self._on_answer, self._on_over = on_answer, on_over
         self._on_live: Callable[[], None] = lambda: None
         self._facts = CallFacts(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
@@ -15,15 +16,21 @@ from rich.table import Table
 from relay import logs
 from relay.cli.one_line import leaves_of
 from relay.simulator.load.local_daemon import DaemonFailed
-from scripts.bench_daemon import BenchFailed, Contender, prepare
-from scripts.bench_tables import counts_table, turns_table
-from scripts.bench_turns import Tell, measure_turns, plan_of
+from scripts.bench_daemon import HERE, BenchFailed, Contender, prepare
+from scripts.bench_generator import Way
+from scripts.bench_history import measure_history
+from scripts.bench_memory import measure_memory
+from scripts.bench_profile import profile as measure_profile
+from scripts.bench_soak import soak as measure_soak
+from scripts.bench_tables import counts_table, history_table, memory_table, plain_table, profile_table, turns_table
+from scripts.bench_turns import Load, Tell, measure_turns, plan_of
 
 _Result = TypeVar("_Result")
 
 WAYS = ("sse", "mcp", "converse")
 CALLS, QUICK_CALLS = (1, 50, 200, 500), (50,)
 SECONDS, QUICK_SECONDS = 10.0, 3.0
+LINES = (10, 50, 200)
 
 against_option = click.option(
     "--against", metavar="REV", help="Also run this revision of the project, in turn with this tree, and compare."
@@ -37,6 +44,7 @@ way_option = click.option(
     help="How clients are asked: sampling over SSE, sampling over Streamable HTTP, comms_converse over the latter. "
     "Repeatable; all by default.",
 )
+one_way_option = click.option("--way", default="sse", show_default=True, type=click.Choice(WAYS), help="As for turns.")
 
 
 def run(
@@ -120,3 +128,67 @@ def turns(
         return await measure_turns(plan, tell)
 
     run(work, as_json=as_json, tables=lambda rows: (turns_table(rows), counts_table(rows)))
+
+
+@click.command()
+@click.option("--calls", default=200, show_default=True, type=click.IntRange(1, 15_000), help="Idle calls; 10000, say.")
+@against_option
+@json_option
+def memory(*, calls: int, against: str | None, as_json: bool) -> None:
+    """Measure what an idle call and a client session keep, and how long so many calls take to arrive."""
+
+    async def work(tell: Tell) -> list[dict[str, Any]]:
+        other = await contender_of(against, tell)
+        return await measure_memory([HERE, *([other] if other else [])], calls, tell)
+
+    run(work, as_json=as_json, tables=lambda rows: [memory_table(rows)])
+
+
+@click.command()
+@click.option(
+    "--lines", multiple=True, type=click.IntRange(0, 2000), default=LINES, show_default=True, help="Repeatable."
+)
+@against_option
+@json_option
+def history(*, lines: tuple[int, ...], against: str | None, as_json: bool) -> None:
+    """Measure what a turn costs with so many lines of its call behind it."""
+
+    async def work(tell: Tell) -> list[dict[str, Any]]:
+        other = await contender_of(against, tell)
+        return await measure_history([HERE, *([other] if other else [])], lines, tell)
+
+    run(work, as_json=as_json, tables=lambda rows: [history_table(rows)])
+
+
+@click.command()
+@one_way_option
+@click.option("--calls", default=200, show_default=True, type=click.IntRange(1, 5000), help="Calls at once.")
+@click.option("--turns", default=100_000, show_default=True, type=click.IntRange(1), help="Turns in all.")
+@click.option("--barge-ins", default=1000, show_default=True, type=click.IntRange(0), help="So many are talked over.")
+@json_option
+def soak(*, way: Way, calls: int, turns: int, barge_ins: int, as_json: bool) -> None:
+    """Take many turns, some of them talked over; exits 1 when one was lost, crossed, or answered twice."""
+    outcome: dict[str, Any] = {}
+
+    async def work(tell: Tell) -> dict[str, Any]:
+        outcome.update(await measure_soak(way, calls=calls, turns=turns, barge_ins=min(barge_ins, turns), tell=tell))
+        return outcome
+
+    run(work, as_json=as_json, tables=lambda result: [plain_table("A long run", result)])
+    wrong = ("lost", "crossed", "duplicated", "unanswered", "other", "ended", "errorsLogged")
+    sys.exit(1 if any(outcome[each] for each in wrong) else 0)
+
+
+@click.command()
+@one_way_option
+@click.option("--calls", default=200, show_default=True, type=click.IntRange(1, 5000), help="Calls at once.")
+@click.option("--saturated", is_flag=True, help="Each speaks as soon as it is answered, and not once a second.")
+@click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(min=1), help="Look for so long.")
+@json_option
+def profile(*, way: Way, calls: int, saturated: bool, seconds: float, as_json: bool) -> None:
+    """Show where the time of a turn goes, by layer, and how much of each is Trio's, anyio's and contextlib's own."""
+
+    async def work(tell: Tell) -> dict[str, Any]:
+        return await measure_profile(way, Load(calls, is_saturated=saturated), seconds, tell)
+
+    run(work, as_json=as_json, tables=lambda result: [profile_table(result)])

@@ -54,7 +54,8 @@ class Generator:
         self.clients: list[Client] = []
         self.tally = Tally()
         self._numbers = 0
-        self._until = self._interval = self._turns_left = self._barge_in_share = 0.0
+        self._until = self._interval = self._turns_left = 0.0
+        self._barge_ins_left = 0
         self._is_saturated = self._is_running = False
 
     # ── orders ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -104,17 +105,17 @@ class Generator:
         seconds: float = math.inf,
         interval: float = 0.0,
         turns: float = math.inf,
-        barge_in_share: float = 0.0,
+        barge_ins: int = 0,
     ) -> dict[str, Any]:
         """Have every caller take turns for so long, or so many in all; then wait for what is still to be answered.
 
-        With an `interval` each speaks so often, without one as soon as it has its answer. A share of the turns is
-        talked over, before or after its answer came.
+        With an `interval` each speaks so often, without one as soon as it has its answer. Of a number of turns so
+        many are talked over, before or after the answer came.
         """
         self.tally = Tally()
         began, cpu = perf_counter(), process_time()
         self._until, self._interval, self._turns_left = began + seconds, interval, turns
-        self._barge_in_share = barge_in_share
+        self._barge_ins_left = barge_ins
         self._is_running = True
         for caller in self.callers.values():
             self._plan(caller, began + _chance.uniform(0, interval))
@@ -166,7 +167,7 @@ class Generator:
             return
         self.tally.late.append(now - caller.due)
         self._say(caller, now)
-        if self._barge_in_share and _chance.random() < self._barge_in_share:
+        if _chance.random() * self._turns_left < self._barge_ins_left:
             moment = now + _chance.uniform(0, BARGE_IN_WITHIN)
             self.wheel.at(moment, partial(self._barge_in, caller, caller.turn))
 
@@ -179,7 +180,10 @@ class Generator:
         if caller.number not in self.callers or caller.turn != turn:
             return
         self.tally.barge_ins += 1
-        self.tally.superseded += caller.is_waiting
+        self._barge_ins_left -= 1
+        if caller.is_waiting:
+            self.tally.superseded += 1
+            caller.superseded.add(turn)
         caller.interrupt()
         self._say(caller, perf_counter())
 
@@ -199,8 +203,10 @@ class Generator:
             self.tally.crossed += 1
         elif turn in caller.answered:
             self.tally.duplicated += 1
+        elif turn in caller.superseded:  # its answer had been on its way
+            caller.answered.add(turn)
         elif turn == caller.turn and caller.is_waiting:
-            caller.answered = {turn}
+            caller.answered.add(turn)
             caller.is_waiting = False
             self.tally.answered += 1
             self.tally.turn.append(self.wheel.read_at - caller.sent_at)
@@ -209,8 +215,8 @@ class Generator:
             if self._is_running:
                 pause = self._interval * _chance.uniform(*PACE_SPREAD)
                 self._plan(caller, max(self.wheel.read_at, caller.due + pause))
-        else:  # of a turn that was talked over: its answer had been on its way
-            caller.answered.add(turn)
+        else:
+            self.tally.crossed += 1
 
     def _on_over(self, caller: Caller, why: str) -> None:
         self.callers.pop(caller.number, None)

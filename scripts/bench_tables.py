@@ -65,3 +65,65 @@ def counts_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             f"{counts['longestPauseMs']:.1f}" if counts else "–",
         )
     return table
+
+
+def memory_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return what idle things keep as a table for people."""
+    table = Table(box=SIMPLE_HEAD, title="What is kept, and what it takes to arrive")
+    table.add_column("who")
+    for title in (
+        "calls",
+        "kB an idle call",
+        "kB a client session",
+        "seconds to accept all",
+        "CPU ms a call",
+        "MB in all",
+    ):
+        table.add_column(title, justify="right")
+    for row in rows:
+        figures = [
+            row[key] for key in ("kbAnIdleCall", "kbAClientSession", "acceptSeconds", "cpuMsACall", "residentMb")
+        ]
+        table.add_row(row["who"], f"{row['calls']:,}", *map(_figure, figures))
+    return table
+
+
+def history_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the CPU of a turn by the length of its history as a table for people."""
+    lines = sorted({int(row["lines"]) for row in rows})
+    table = Table(box=SIMPLE_HEAD, title="CPU of a turn (ms), by lines of its call so far")
+    table.add_column("who")
+    for each in lines:
+        table.add_column(str(each), justify="right")
+    for who in dict.fromkeys(row["who"] for row in rows):
+        table.add_row(who, *(_figure(row["cpuMs"]) for row in rows if row["who"] == who))
+    return table
+
+
+def profile_table(result: Mapping[str, Any]) -> Table:
+    """Return where the time goes as a table for people."""
+    table = Table(
+        box=SIMPLE_HEAD,
+        title=f"Where the time goes: {result['way']}, {result['load']}, {result['samples']:,} samples",
+        caption="Machinery: of it Trio, anyio, contextlib. The looking itself takes some percent.",
+    )
+    table.add_column("layer")
+    table.add_column("share", justify="right")
+    table.add_column("machinery", justify="right")
+    for layer, seen in result["layers"].items():
+        table.add_row(layer, f"{seen['share']:.1%}", f"{seen['ofItMachinery']:.0%}")
+    return table
+
+
+def plain_table(title: str, result: Mapping[str, Any]) -> Table:
+    """Return what came of something as a table of names and values."""
+    table = Table(box=SIMPLE_HEAD, title=title, show_header=False)
+    for name, value in result.items():
+        shown = value if not isinstance(value, dict) else ", ".join(f"{key} {each}" for key, each in value.items())
+        table.add_row(name, _figure(shown) if isinstance(shown, float) else str(shown or 0))
+    return table
+
+
+def _figure(value: float | None) -> str:
+    """Return a number as people read it."""
+    return "–" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

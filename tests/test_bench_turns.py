@@ -22,15 +22,18 @@ from scripts.bench_target import marked_words, read_marker
 BENCH = Path(__file__).parents[1] / "scripts" / "bench.py"
 
 
-async def rows_of(*options: str) -> list[dict[str, Any]]:
-    """Run the command as people do, for as short as it goes, and return its rows."""
+async def result_of(command: str, *options: str) -> Any:
+    """Run a command as people do, and return its JSON."""
     with trio.fail_after(240):
         done = await trio.run_process(
-            [sys.executable, str(BENCH), "turns", "--json", "--seconds", "1", *options],
-            capture_stdout=True,
-            stderr=subprocess.DEVNULL,
+            [sys.executable, str(BENCH), command, "--json", *options], capture_stdout=True, stderr=subprocess.DEVNULL
         )
-    return list(json.loads(done.stdout))
+    return json.loads(done.stdout)
+
+
+async def rows_of(*options: str) -> list[dict[str, Any]]:
+    """Measure turns for as short as it goes."""
+    return list(await result_of("turns", "--seconds", "1", *options))
 
 
 @pytest.mark.slow
@@ -125,3 +128,30 @@ def test_events_and_frames_are_read_however_they_are_cut(size: int) -> None:
     assert frames == [(TEXT, b"hi"), (TEXT, b"x" * 256), (CLOSE, b"\x03\xe8")]
     assert frame(b"hi") == b"\x81\x82\0\0\0\0hi"
     assert len(frame(b"x" * 300)) == 2 + 2 + 4 + 300
+
+
+@pytest.mark.slow
+async def test_turns_that_are_talked_over_are_told_apart() -> None:
+    """Of turns that are talked over none counts as lost, and none of the others is."""
+    result = await result_of("soak", "--turns", "300", "--barge-ins", "50", "--calls", "10")
+    assert result["lost"] == result["crossed"] == result["duplicated"] == result["unanswered"] == 0
+    assert 0 < result["superseded"] <= result["barge_ins"] <= 50
+    assert result["asked"] == result["answered"] + result["superseded"]
+
+
+@pytest.mark.slow
+async def test_what_is_kept_and_how_a_turn_grows_is_measured() -> None:
+    """Idle calls and sessions have a weight, and a turn a cost for each length of its call."""
+    (memory,) = await result_of("memory", "--calls", "50")
+    assert memory["acceptSeconds"] > 0
+    assert memory["kbAnIdleCall"] is not None
+    history = await result_of("history", "--lines", "0", "--lines", "20")
+    assert [(row["lines"], row["cpuMs"] > 0) for row in history] == [(0, True), (20, True)]
+
+
+@pytest.mark.slow
+async def test_the_time_of_a_turn_is_shared_out_among_the_layers() -> None:
+    """Every sample belongs to a layer."""
+    result = await result_of("profile", "--calls", "10", "--saturated", "--seconds", "1")
+    assert sum(layer["share"] for layer in result["layers"].values()) == pytest.approx(1)
+    assert "journal" in result["layers"]
