@@ -168,6 +168,7 @@ class Generator:
         self.tally.late.append(now - caller.due)
         self._say(caller, now)
         if _chance.random() * self._turns_left < self._barge_ins_left:
+            self._barge_ins_left -= 1
             moment = now + _chance.uniform(0, BARGE_IN_WITHIN)
             self.wheel.at(moment, partial(self._barge_in, caller, caller.turn))
 
@@ -177,10 +178,10 @@ class Generator:
         caller.say(now)
 
     def _barge_in(self, caller: Caller, turn: int) -> None:
-        if caller.number not in self.callers or caller.turn != turn:
+        if caller.number not in self.callers or caller.turn != turn:  # too late: another turn's chance
+            self._barge_ins_left += 1
             return
         self.tally.barge_ins += 1
-        self._barge_ins_left -= 1
         if caller.is_waiting:
             self.tally.superseded += 1
             caller.superseded.add(turn)
