@@ -24,6 +24,8 @@ import attrs
 import pytest
 import trio
 
+from tests.forked_process import ForkedProcess, opener
+
 REPOSITORY = Path(__file__).parents[1]
 CLIENTS = REPOSITORY / "tests" / "clients"
 NEWEST = "2026-07-28"
@@ -42,6 +44,8 @@ class StockClient:
     needs: str | None = None
     withdraws: bool = True
     """Whether it stops working on a request that is cancelled."""
+    imports: tuple[str, ...] = ()
+    """What it is forked with, because importing takes most of its life; nothing if it is started as users do."""
 
 
 def _node(name: str, program: str, *options: str) -> StockClient:
@@ -52,15 +56,25 @@ def _python(environment: str) -> str:
     return str(REPOSITORY / environment / "bin" / "python")
 
 
-PYTHON_2 = StockClient("python-2.3-asyncio", (sys.executable, str(CLIENTS / "python2.py")))
-PYTHON_2_TRIO = StockClient("python-2.3-trio", (sys.executable, str(CLIENTS / "python2.py"), "--backend", "trio"))
-PYTHON_2_LEGACY = StockClient("python-2.3-legacy", (*PYTHON_2.command, "--mode", "legacy"))
-PYTHON_2_PINNED = StockClient("python-2.3-pinned", (*PYTHON_2.command, "--mode", NEWEST))
+_SDK = ("mcp.client.sse", "mcp.client.streamable_http", "anyio._backends._asyncio")
+PYTHON_2 = StockClient("python-2.3-asyncio", (sys.executable, str(CLIENTS / "python2.py")), imports=_SDK)
+PYTHON_2_TRIO = attrs.evolve(PYTHON_2, name="python-2.3-trio", command=(*PYTHON_2.command, "--backend", "trio"))
+PYTHON_2_LEGACY = attrs.evolve(PYTHON_2, name="python-2.3-legacy", command=(*PYTHON_2.command, "--mode", "legacy"))
+PYTHON_2_PINNED = attrs.evolve(PYTHON_2, name="python-2.3-pinned", command=(*PYTHON_2.command, "--mode", NEWEST))
 PYTHON_1 = StockClient(
-    "python-1.26", (_python(".venv-mcp126"), str(CLIENTS / "python1.py")), needs="python", withdraws=False
+    "python-1.26",
+    (_python(".venv-mcp126"), str(CLIENTS / "python1.py")),
+    needs="python",
+    withdraws=False,
+    imports=_SDK,
 )
-FASTMCP = StockClient("fastmcp-4.1", (_python(".venv-fastmcp"), str(CLIENTS / "fastmcp4.py")), needs="fastmcp")
-FASTMCP_PINNED = StockClient("fastmcp-4.1-pinned", (*FASTMCP.command, "--mode", NEWEST), needs="fastmcp")
+FASTMCP = StockClient(
+    "fastmcp-4.1",
+    (_python(".venv-fastmcp"), str(CLIENTS / "fastmcp4.py")),
+    needs="fastmcp",
+    imports=(*_SDK, "fastmcp.client.transports"),
+)
+FASTMCP_PINNED = attrs.evolve(FASTMCP, name="fastmcp-4.1-pinned", command=(*FASTMCP.command, "--mode", NEWEST))
 LANGCHAIN = StockClient(
     "langchain-0.3", (_python(".venv-mcp126"), str(CLIENTS / "langchain_tools.py")), needs="langchain"
 )
@@ -141,7 +155,7 @@ async def session_of(agent_id: str, daemon: Daemon) -> None:
 class RunningClient:
     """A stock client's process and what it has reported."""
 
-    process: trio.Process
+    process: trio.Process | ForkedProcess
     events: list[dict[str, Any]] = attrs.field(factory=list)
     _changed: trio.Event = attrs.field(factory=trio.Event)
     _taken: int = 0
@@ -186,7 +200,8 @@ async def start_client(stock: StockClient, url: str, *options: str) -> AsyncIter
     prepare(stock)
     async with trio.open_nursery() as nursery:
         command = [*stock.command, url, *options]
-        process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        open_process = opener(stock.imports) if stock.imports else trio.lowlevel.open_process
+        process = await open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         client = RunningClient(process)
         nursery.start_soon(client._read)
         try:

@@ -28,11 +28,11 @@ from markdown_it.token import Token
 
 from relay.cli.main import main
 from relay.settings import Settings
-from relay.simulator.load.local_daemon import run_local_daemon
 from relay.store.message_record import MessageStatus
 from scripts.demo_attach import brain_of_the_page
 from tests.conformance.test_mcp_conformance import APPLY
 from tests.e2e.parties import ask, calling, eventually, message_left, messages_of, register
+from tests.forked_process import run_local_daemon
 from tests.mcp_clients import CLIENTS, TYPESCRIPT_2, prepare
 
 REPOSITORY = Path(__file__).parents[1]

@@ -20,9 +20,10 @@ import trio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from relay.simulator.claude.stand_in import Behaviour, ClaudeStandIn, serve_stand_in
-from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon, run_local_daemon
+from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon
 from tests.e2e.calling_out import OWN_NUMBER, Outside, free_port, open_outside
 from tests.e2e.parties import Access, carrier_of, register
+from tests.forked_process import run_local_daemon
 
 IMPATIENCE = 0.5
 """RELAY_CLIENT_TIMEOUT of the daemon that does not wait eight seconds for a silent client."""

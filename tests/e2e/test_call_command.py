@@ -24,6 +24,7 @@ import trio
 from relay.attach.answer_lines import read_some
 from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.parties import AiClient, Turn, connected, message_left, register, repeat
+from tests.forked_process import run_relay
 
 SECONDS = 110
 
@@ -43,15 +44,8 @@ async def script(
     directory: Path, agent_id: str, lines: str, *options: str, **settings: str
 ) -> subprocess.CompletedProcess[str]:
     """Pipe lines into `relay call`; return what it printed and its exit status."""
-    done = await trio.run_process(
-        command(agent_id, *options),
-        stdin=lines.encode(),
-        cwd=directory,
-        env=environment(**settings),
-        capture_stdout=True,
-        capture_stderr=True,
-        check=False,
-    )
+    words = command(agent_id, *options)
+    done = await run_relay(words, stdin=lines.encode(), cwd=directory, env=environment(**settings))
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 

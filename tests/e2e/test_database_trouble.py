@@ -22,7 +22,7 @@ import trio
 from actors.call_session import RECEIPT_SECONDS
 from relay.simulator.carrier.simulated_call import SimulatedCall
 from relay.simulator.claude.stand_in import ASK, CONFIRM, UNSURE
-from relay.simulator.load.local_daemon import LocalDaemon, run_local_daemon
+from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.parties import (
     Access,
     ask,
@@ -32,6 +32,7 @@ from tests.e2e.parties import (
     messages_of,
     register,
 )
+from tests.forked_process import run_local_daemon
 
 CALLS = 10
 LOCK_SECONDS = [float(each) for each in os.environ.get("RELAY_TEST_LOCK_SECONDS", "0.3,3").split(",")]

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, update
 from actors.call_values import Reason
 from relay.simulator.carrier.signing import sign
 from relay.simulator.claude.stand_in import Behaviour, ClaudeStandIn
-from relay.simulator.load.local_daemon import LocalDaemon, run_local_daemon
+from relay.simulator.load.local_daemon import LocalDaemon
 from relay.store.call_journal import CallJournal
 from relay.store.message_record import HOLD_SECONDS
 from relay.store.schema import messages, utc_now
@@ -35,6 +35,7 @@ from tests.e2e.parties import (
     stay_silent,
     ticket_in,
 )
+from tests.forked_process import run_local_daemon
 from tests.sids import sid
 
 # ── the daemon dies ─────────────────────────────────────────────────────────────────────────────────────────────────

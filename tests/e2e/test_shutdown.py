@@ -12,7 +12,7 @@ import trio
 
 from actors.call_values import Reason
 from relay.simulator.carrier.fault_plan import WebhookFailed
-from relay.simulator.load.local_daemon import DaemonFailed, LocalDaemon, run_local_daemon
+from relay.simulator.load.local_daemon import DaemonFailed, LocalDaemon
 from tests.e2e.parties import (
     ask,
     calling,
@@ -25,6 +25,7 @@ from tests.e2e.parties import (
     session_address,
     stay_silent,
 )
+from tests.forked_process import run_local_daemon
 
 
 async def begin_to_stop(daemon: LocalDaemon) -> None:

@@ -13,17 +13,16 @@ from typing import Any
 import httpx2
 import trio
 
-from relay.simulator.load.local_daemon import LocalDaemon, run_local_daemon
+from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.parties import eventually
+from tests.forked_process import run_local_daemon, run_relay
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "simulate_calls.py"
 
 
 async def run_script(*options: str, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
     """Run the script; its output is kept, and its exit status is for the test to judge."""
-    return await trio.run_process(
-        [sys.executable, str(SCRIPT), *options], capture_stdout=True, capture_stderr=True, check=False, cwd=cwd
-    )
+    return await run_relay([sys.executable, str(SCRIPT), *options], cwd=cwd)
 
 
 async def load(daemon: LocalDaemon, *options: str, calls: int = 3) -> dict[str, Any]:

@@ -12,9 +12,10 @@ import trio
 
 from actors.call_values import Reason
 from relay.simulator.claude.stand_in import Behaviour, ClaudeStandIn
-from relay.simulator.load.local_daemon import LocalDaemon, run_local_daemon
+from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.conftest import IMPATIENCE
 from tests.e2e.parties import Access, Turn, ask, calling, connected, message_left, register, stay_silent
+from tests.forked_process import run_local_daemon
 from tests.mcp_clients import PYTHON_2, start_client
 
 DEFAULT_TIMEOUT = 8.0

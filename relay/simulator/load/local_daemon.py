@@ -17,10 +17,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import attrs
 import trio
@@ -45,6 +45,19 @@ _FOREIGN = (
 )
 
 
+class DaemonProcess(Protocol):
+    """What is used of a daemon's process. A `trio.Process` is one."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    def poll(self) -> int | None: ...
+    def send_signal(self, sig: signal.Signals, /) -> None: ...
+    def kill(self) -> None: ...
+    async def wait(self) -> int: ...
+
+
 class DaemonFailed(Exception):
     """The daemon did not start, or did not stop as it should, with its log."""
 
@@ -54,7 +67,7 @@ class LocalDaemon:
     """A running daemon. `token` is what the simulated carrier signs with."""
 
     directory: Path
-    process: trio.Process
+    process: DaemonProcess
     url: str
     token: str = attrs.field(repr=False)
     _settings: Mapping[str, str]
@@ -118,13 +131,14 @@ async def run_local_daemon(
     descriptors: int | None = None,
     program: Sequence[str] = PROGRAM,
     wrapper: Sequence[str] = (),
+    open_process: Callable[..., Awaitable[DaemonProcess]] = trio.lowlevel.open_process,
 ) -> AsyncIterator[LocalDaemon]:
     """Run a daemon in `directory` for the length of the block, then stop it.
 
     `descriptors` is how many files and sockets it may have open at most. `program` is another revision's `relay`
-    command; the daemon's is given to `wrapper`, where there is one. A second daemon in the same directory finds the
-    database of the first. Raises `DaemonFailed` when it does not get ready, or stops with an unexpected error; on
-    cancellation it is killed.
+    command; the daemon's is given to `wrapper`, where there is one. `open_process` is called as Trio's is. A second
+    daemon in the same directory finds the database of the first. Raises `DaemonFailed` when it does not get ready, or
+    stops with an unexpected error; on cancellation it is killed.
     """
     given = settings or {}
     log = trio.Path(directory / "daemon.log")
@@ -133,7 +147,7 @@ async def run_local_daemon(
     if descriptors is not None:
         command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
     async with await log.open("ab") as errors:
-        process = await trio.lowlevel.open_process(
+        process = await open_process(
             command, cwd=directory, env=_environment(given), stdin=subprocess.DEVNULL, stderr=errors.fileno()
         )
     try:
@@ -188,7 +202,7 @@ async def run_local_world(
         yield LocalWorld(daemon, carrier, await stack.enter_async_context(api))
 
 
-async def _ready_url(process: trio.Process, log: trio.Path, began: int) -> str:
+async def _ready_url(process: DaemonProcess, log: trio.Path, began: int) -> str:
     while process.poll() is None:
         for line in (await log.read_bytes())[began:].splitlines():
             if b'"ready"' in line:

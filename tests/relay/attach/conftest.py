@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from relay.simulator.load.local_daemon import LocalDaemon, run_local_daemon
+from relay.simulator.load.local_daemon import LocalDaemon
+from tests.forked_process import run_local_daemon
 
 
 @pytest.fixture(scope="session")

@@ -21,8 +21,9 @@ from relay.attach.command_brain import open_command_brain
 from relay.attach.link import Transport
 from relay.attach.turn import Brain
 from relay.simulator.claude.stand_in import Behaviour, ClaudeStandIn, Reply, Say, serve_stand_in
-from relay.simulator.load.local_daemon import LocalDaemon, run_local_daemon
+from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.parties import Access, ask, calling, eventually, message_left, messages_of, register
+from tests.forked_process import run_local_daemon, run_relay
 from tests.relay.attach.attach_fakes import ANSWER_IN_TEXT, BY_THE_WORD, LIMIT, KeptReport, python
 
 pytestmark = pytest.mark.e2e
@@ -219,23 +220,21 @@ async def test_leaving_ends_it_all(daemon: LocalDaemon) -> None:
         (["--token", "two words"], 2, "no token"),
     ],
 )
-def test_wrong_usage_says_what_is_wrong(
+async def test_wrong_usage_says_what_is_wrong(
     options: list[str], code: int, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What cannot work is told on standard error before anything is connected to."""
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
-    done = subprocess.run([*RELAY, "attach", "--token", "t", *options], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (code, "")
-    assert why in done.stderr
+    done = await run_relay([*RELAY, "attach", "--token", "t", *options])
+    assert (done.returncode, done.stdout) == (code, b"")
+    assert why in done.stderr.decode()
 
 
 async def test_a_refused_token_ends_the_command(daemon: LocalDaemon) -> None:
     """The command says that the token is refused, and what to do, and exits with 1."""
     options = ["--url", daemon.url, "--token", "wrong", "--command", f"{sys.executable} -c pass"]
     with trio.fail_after(LIMIT):
-        done = await trio.run_process(
-            [*RELAY, "attach", *options], capture_stdout=True, capture_stderr=True, check=False
-        )
+        done = await run_relay([*RELAY, "attach", *options])
     assert done.returncode == 1
     assert "refused the token (401)" in done.stderr.decode()
     assert "Traceback" not in done.stderr.decode()

@@ -11,10 +11,11 @@ from relay.cli.checks.check import Finding, Verdict
 from relay.cli.checks.examination import CHECKS, examine
 from relay.errors import SettingsError
 from relay.settings import Settings
-from relay.simulator.load.local_daemon import ACCOUNT, run_local_daemon
+from relay.simulator.load.local_daemon import ACCOUNT
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import open_database
 from relay.store.engine import open_engine
+from tests.forked_process import run_local_daemon
 from tests.relay.cli.checks.small_server import Reply, small_server
 
 pytestmark = pytest.mark.usefixtures("time_limit")
