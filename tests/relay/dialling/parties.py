@@ -15,7 +15,7 @@ from actors.errors import CallRefused, StoreFailed
 from relay.agent import Agent
 from relay.dialling.dial_check import DiallingGate
 from relay.dialling.dialler import Dialler
-from relay.dialling.numbers import normalise, read_number
+from relay.dialling.numbers import read_number
 from relay.dialling.orphaned_calls import Reconciliation
 from relay.dialling.requests import Defaults
 from relay.dialling.verdict import DialKind, Refusal, Rule, Verdict
@@ -25,7 +25,7 @@ from relay.twilio.call_orders import CallState, PlaceCall, PlacedCall
 from relay.twilio.rest import CarrierCalls
 from relay.twilio.rest_errors import CarrierRefused
 from relay.twilio.urls import CarrierUrls
-from tests.fakes import STARTED, call_info
+from tests.fakes import STARTED
 
 OURS = "+15551230002"
 THEIRS = "+15559876543"
@@ -55,7 +55,6 @@ class FakeGate:
     failing: bool = False
     keeps_places: bool = False
     counted: list[tuple[str, str, DialKind]] = attrs.field(factory=list)
-    listed: list[tuple[str, str | None, str, str]] = attrs.field(factory=list)
     asked: list[tuple[str | None, str | None]] = attrs.field(factory=list)
 
     async def check(
@@ -93,15 +92,6 @@ class FakeGate:
         if self.keeps_places:
             raise StoreFailed("no database")
         del self.counted[place - 1]
-
-    async def stop_calling(self, number: str, *, agent_id: str | None, reason: str, added_by: str) -> bool:
-        await trio.lowlevel.checkpoint()
-        e164 = normalise(number)
-        if self.failing:
-            raise StoreFailed("no database")
-        added = (e164, agent_id) not in [(each[0], each[1]) for each in self.listed]
-        self.listed.append((e164, agent_id, reason, added_by))
-        return added
 
 
 @attrs.define(eq=False)
@@ -142,30 +132,6 @@ class FakeReception:
         self.expected.pop(order, None)
 
 
-@attrs.frozen
-class FakeCall:
-    """A live call."""
-
-    info: CallInfo
-
-
-@attrs.define(eq=False, slots=False)
-class FakeCalls:
-    """The calls whose line is up."""
-
-    live: dict[str, FakeCall] = attrs.field(factory=dict)
-
-    def connect(self, **changes: object) -> CallInfo:
-        """Have a call with its line up."""
-        info = call_info(**changes)
-        self.live[info.call_sid] = FakeCall(info)
-        return info
-
-    def find_session(self, call_sid: str, agent_id: str) -> FakeCall | None:
-        call = self.live.get(call_sid)
-        return call if call is not None and call.info.agent_id == agent_id else None
-
-
 @attrs.define
 class FakeRecord:
     """A call's record."""
@@ -184,12 +150,6 @@ class FakeRecords:
     log: list[str]
     failing: bool = False
     rows: dict[str, FakeRecord] = attrs.field(factory=dict)
-
-    async def get(self, call_sid: str) -> FakeRecord | None:
-        await trio.lowlevel.checkpoint()
-        if self.failing:
-            raise DatabaseError("no database")
-        return self.rows.get(call_sid)
 
     async def announce_call(
         self, call_sid: str, agent_id: str, direction: Direction, caller: str, called: str, *, kind: CallKind
@@ -276,7 +236,6 @@ class Parties:
 
     log: list[str] = attrs.field(factory=list)
     observer: FakeObserver = attrs.field(factory=FakeObserver)
-    calls: FakeCalls = attrs.field(factory=FakeCalls)
     reconciliation: Reconciliation = attrs.field(factory=Reconciliation)
     urls: CarrierUrls = attrs.field(factory=lambda: CarrierUrls(PUBLIC_URL))
     gate: FakeGate = attrs.field(init=False)
