@@ -39,7 +39,7 @@ from relay.mcp.tools.messages import AgentMessages, message_tools
 from relay.mcp.tools.toolbox import Tool, Toolbox
 from relay.mcp.tools.turns import WaitingTools, turn_tools
 from relay.mcp.transports.event_stream import Timing
-from relay.mcp.transports.http_body import Bodies
+from relay.mcp.transports.http_body import Bodies, read_or_refuse
 from relay.mcp.transports.http_guard import RebindingGuard
 from relay.mcp.transports.http_session import HttpSession
 from relay.mcp.transports.refusals import CHALLENGE, CREDENTIALS_UNKNOWN, refuse_batch
@@ -226,19 +226,27 @@ class McpApp:
         if not await self._may_post(head, session):
             await refuse(send, 403, "not_your_agent", "The token is not one of this session's agent.")
             return
-        received = await self._bodies.receive(session.agent_id, receive, send, refuse)
+        body = await self._bodies.receive(session.agent_id, receive, send, refuse)
+        if body is None:
+            return
+        if session.deliver_body(body):
+            await answer(send, 202)
+        else:
+            await self._deliver(session, body, send)
+
+    async def _deliver(self, session: McpSession, body: bytes, send: Send) -> None:
+        received = await read_or_refuse(body, send)
         if received is None:
             return
-        _body, (message, *_), is_batch = received
+        (message, *_), is_batch = received
         if is_batch:
             await refuse_batch(send)
             return
         # In the inbox before the answer, so that a client which posts one after the other keeps its order.
-        if session.deliver_now(message):
-            await answer(send, 202)
-            return
+        is_delivered = session.deliver_now(message)
         await answer(send, 202)
-        await session.deliver_later(message)
+        if not is_delivered:
+            await session.deliver_later(message)
 
     async def _may_post(self, head: Head, session: McpSession) -> bool:
         token = head.token

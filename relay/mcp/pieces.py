@@ -7,7 +7,7 @@ dispatcher starts a task for each. The final answer is authoritative; the pieces
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -88,7 +88,11 @@ def text_of(result: Mapping[str, Any]) -> str | None:
     """
     content = result.get("content")
     blocks = content if isinstance(content, list) else [content]
-    texts = [text for block in blocks if (text := _text_of_block(block)) is not None]
+    return join_texts([text for block in blocks if (text := _text_of_block(block)) is not None])
+
+
+def join_texts(texts: Sequence[str]) -> str | None:
+    """Return the texts of an answer, a line each, as far as they are read; None if there are none."""
     return "\n".join(texts)[:MOST_READ] if texts else None
 
 

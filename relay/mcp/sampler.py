@@ -1,22 +1,38 @@
-"""Sampling requests to one client: their parameters, its turns in hand, their pieces in order, its refusals."""
+"""Sampling requests to one client: their encoding, its turns in hand, their pieces in order, its refusals.
+
+    TurnRequest ──encode──▶ put ──▶ the client
+    the client ──▶ take_piece, settle ──by the request's id──▶ Turn ──▶ say
+
+The SDK's dispatcher knows nothing of these requests: with its models, a pair of streams, a tracing span and a task a
+piece it costs several times what the rest of the asking does. A turn is asked and spoken by the task that called
+`sample`; what the client posts about it ends up here by its id, which no request of the dispatcher ever has.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
+import anyio
 import attrs
 import structlog
 import trio
-from mcp.server.connection import Connection
-from mcp.shared.dispatcher import CallOptions
-from mcp.shared.exceptions import MCPError
-from mcp_types import CONNECTION_CLOSED, METHOD_NOT_FOUND
+from mcp_types import (
+    CONNECTION_CLOSED,
+    METHOD_NOT_FOUND,
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCNotification,
+    JSONRPCResponse,
+    RequestId,
+)
 
-from actors.call_values import CallInfo, Direction, Line, TurnRequest
+from actors.call_values import CallInfo, Direction, TurnRequest
 from actors.errors import ClientFailed, ClientLeft, ResponderError
 from relay.mcp.pieces import Pieces, text_of, unsaid
+from relay.mcp.transports.outbox import encode_plain, message_event
 from relay.speech.asides import without_lead
 
 log = structlog.get_logger(__name__)
@@ -32,38 +48,45 @@ MAX_TOKENS = 300
 
 @attrs.define(eq=False)
 class Turn:
-    """One sampling request. Two tasks share it: one asks, within `asking`, the other speaks what `next_text` gives."""
+    """One sampling request, in the hands of one task. `text` is that of the result, None if it holds none.
+
+    It is `over` when nothing more will come: the client has answered, with a result or an error (`is_answered`), or
+    there is none to answer any more.
+    """
 
     pieces: Pieces = attrs.field(factory=Pieces, init=False)
-    result: Mapping[str, Any] = attrs.field(factory=dict, init=False)
+    text: str | None = attrs.field(default=None, init=False)
     failure: ResponderError | None = attrs.field(default=None, init=False)
     over: bool = attrs.field(default=False, init=False)
-    asking: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    is_answered: bool = attrs.field(default=False, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
-    async def take_piece(self, progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG002 - the SDK names it
-        """Note a piece; the dispatcher calls this from tasks of its own, in any order."""
-        self.pieces.add(progress, message or "")
+    def take_piece(self, number: float, text: str) -> None:
+        """Note a piece, in whatever order they come."""
+        self.pieces.add(number, text)
         self._changed.set()
 
-    def finish(self) -> None:
-        """Mark the request as finished, by a result or an error."""
-        self.over = True
-        self._changed.set()
+    def finish(self, text: str | None, failure: ResponderError | None = None) -> None:
+        """Note what the client answered. No-op if the turn is over."""
+        if not self.over:
+            self.text, self.failure = text, failure
+            self.over = self.is_answered = True
+            self._changed.set()
 
     def lose(self, failure: ResponderError) -> None:
-        """Stop waiting for the result; one that is there already stays."""
+        """Stop waiting for the answer. No-op if the turn is over."""
         if not self.over:
             self.failure = failure
-            self.asking.cancel("the stream ended")
-            self.finish()
+            self.over = True
+            self._changed.set()
 
     async def next_text(self) -> str:
         """Wait for the next text to speak; empty when the request is over, because the result then has the rest."""
         while not self.over:
             if text := self.pieces.take():
                 return text
-            self._changed = trio.Event()
+            if self._changed.is_set():
+                self._changed = trio.Event()
             await self._changed.wait()
         return ""
 
@@ -72,15 +95,16 @@ class Turn:
 class Sampler:
     """The sampling requests to one client. `on_refusal` is called when it turns out that it cannot; see `is_refused`.
 
-    `session` is the name of its session for logs, and `request_id` makes an id that was never used.
+    `put` queues a ready event for the client and raises as `Outbox.put` does. `session` is the name of its session for
+    logs, and `request_id` makes an id that was never used.
     """
 
-    _connection: Connection
+    _put: Callable[[bytes], None]
     _session: str
     _request_id: Callable[[], str]
     _on_refusal: Callable[[], None]
     is_refused: bool = attrs.field(default=False, init=False)
-    _turns: set[Turn] = attrs.field(factory=set, init=False)
+    _turns: dict[RequestId | None, Turn] = attrs.field(factory=dict, init=False)
     _abandoned_at: float | None = attrs.field(default=None, init=False)
     _abandoned: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -93,6 +117,11 @@ class Sampler:
     def free_at(self) -> float:
         """When it should have stopped a cancelled turn; `-inf` if it has answered since."""
         return -math.inf if self._abandoned_at is None else self._abandoned_at + CANCEL_SECONDS
+
+    @property
+    def has_turns(self) -> bool:
+        """Whether there are turns in hand."""
+        return bool(self._turns)
 
     def note_answer(self) -> None:
         """Record that the client has answered something: it is done with turns that were cancelled."""
@@ -107,45 +136,79 @@ class Sampler:
         """Ask the client for one answer and speak it: the pieces in order as they come, then the rest of the result.
 
         The result is authoritative: when it does not continue the pieces, it is said whole. Raises `ClientLeft` when
-        the session ends, `ClientFailed` for an error or an answer without text. Cancelling sends
-        `notifications/cancelled` and returns at once. What `say` raises comes out in an exception group.
+        the session ends, `ClientFailed` for an error or an answer without text, and what `say` raises. Whenever it ends
+        without an answer, cancelled too, the client gets `notifications/cancelled`, and nobody waits for that.
         """
-        turn = Turn()
-        self._turns.add(turn)
+        # A turn that is cancelled by now is not asked at all.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        request_id = self._request_id()
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._ask, sampling_params(request), turn)
-                while text := await turn.next_text():
-                    await say(text)
+            self._put(message_event(encode_request(request_id, request)))
+        except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+            raise self._failure_of(CONNECTION_CLOSED) from None
+        turn = self._turns[request_id] = Turn()
+        try:
+            while text := await turn.next_text():
+                await say(text)
         finally:
-            self._turns.discard(turn)
+            del self._turns[request_id]
             if not turn.over:
                 self._abandoned_at = trio.current_time()
                 self._abandoned.set()
+            if not turn.is_answered:
+                self._withdraw(request_id)
         if turn.failure is not None:
             raise turn.failure
-        final, said = text_of(turn.result), turn.pieces.said
+        final, said = turn.text, turn.pieces.said
         if final is None or not (final.strip() or said.strip()):
             raise ClientFailed("the client's answer holds nothing that can be spoken")
         rest = unsaid(final, said).rstrip() if said else without_lead(final)
         if rest:
             await say(rest)
 
-    async def _ask(self, params: dict[str, Any], turn: Turn) -> None:
-        options: CallOptions = {"request_id": self._request_id(), "on_progress": turn.take_piece}
-        with turn.asking:
-            try:
-                turn.result = await self._connection.send_raw_request("sampling/createMessage", params, options)
-            except MCPError as error:
-                turn.failure = self._explain(error.code)
-        turn.finish()
+    def _withdraw(self, request_id: str) -> None:
+        params = {"requestId": request_id, "reason": "caller cancelled"}
+        message = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}
+        # When its stream is gone nobody is there to learn of it. A stream that has taken its place meanwhile brings it
+        # to a client that still works on the turn.
+        with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
+            self._put(message_event(encode_plain(message)))
+
+    # ── what the client posts ───────────────────────────────────────────────────────────────────────────────────────
+
+    def take(self, message: JSONRPCMessage) -> bool:
+        """Take a message about a turn in hand; return whether it is one. Never waits."""
+        match message:
+            case JSONRPCResponse():
+                turn = self._turns.get(message.id)
+                if turn is not None:
+                    turn.finish(text_of(message.result))
+            case JSONRPCError():
+                turn = self._turns.get(message.id)
+                if turn is not None and not turn.over:
+                    turn.finish(None, self._failure_of(message.error.code))
+            case JSONRPCNotification(
+                method="notifications/progress",
+                params={"progressToken": str(token), "progress": int() | float() as number, **others},
+            ) if not isinstance(number, bool):
+                turn = self._turns.get(token)
+                text = others.get("message")
+                if turn is not None:
+                    turn.take_piece(number, text if isinstance(text, str) else "")
+            case _:
+                return False
+        return turn is not None
+
+    def find(self, request_id: str) -> Turn | None:
+        """Return the turn in hand that was asked under this id."""
+        return self._turns.get(request_id)
 
     def lose_turns(self) -> None:
         """Fail every turn in hand, because the stream that they were asked over has ended. Never waits."""
-        for turn in self._turns:
+        for turn in self._turns.values():
             turn.lose(ClientLeft("the client's stream ended while it had the turn in hand"))
 
-    def _explain(self, code: int) -> ResponderError:
+    def _failure_of(self, code: int) -> ResponderError:
         if code == CONNECTION_CLOSED:
             return ClientLeft("the client's session ended while it had the turn in hand")
         log.info("turn_refused", session=self._session, code=code)
@@ -158,12 +221,19 @@ class Sampler:
 # ── a turn as the protocol encodes it ────────────────────────────────────────────────────────────────────────────────
 
 
+def encode_request(request_id: str, request: TurnRequest) -> bytes:
+    """Encode a turn as the request that asks for its answer, piece by piece if the client likes."""
+    params = {**sampling_params(request), "_meta": {"progressToken": request_id}}
+    return encode_plain({"jsonrpc": "2.0", "id": request_id, "method": "sampling/createMessage", "params": params})
+
+
 def sampling_params(request: TurnRequest) -> dict[str, Any]:
     """Encode a turn: the conversation as messages, what is known of the call as metadata.
 
     Returns the `params` of `sampling/createMessage` as they go on the wire (MCP 2025-11-25, client/sampling). A plain
     mapping, because building and dumping the SDK's models takes longer than all else in a turn of a long call; the
-    tests read it back through those models.
+    tests read it back through those models. Keeping the encoded lines from turn to turn lost: a line costs a quarter
+    of a microsecond, and a history has 40 at most.
     """
     call = request.call
     known: dict[str, Any] = {"answeredBy": request.callee.value} if request.callee else {}
@@ -175,7 +245,8 @@ def sampling_params(request: TurnRequest) -> dict[str, Any]:
                 # The protocol has two roles: `user` for lines to be answered, `assistant` for lines that the caller
                 # heard.
                 "role": "user" if line.is_to_answer else "assistant",
-                "content": {"type": "text", "text": _text(line)},
+                # A note of the relay is in brackets, like a stage direction: neither party said it.
+                "content": {"type": "text", "text": f"({line.text.strip()})" if line.is_note else line.text},
             }
             for line in request.history
             if line.text.strip()
@@ -199,11 +270,6 @@ def sampling_params(request: TurnRequest) -> dict[str, Any]:
 def system_prompt(call: CallInfo) -> str:
     """Return the agent's system prompt for a call, with what is known of the caller."""
     return f"{call.system_prompt.strip()}\n\n{_caution(call)}".strip()
-
-
-def _text(line: Line) -> str:
-    """Put a note of the relay in brackets, like a stage direction: neither party said it."""
-    return f"({line.text.strip()})" if line.is_note else line.text
 
 
 def _caution(call: CallInfo) -> str:

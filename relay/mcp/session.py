@@ -46,12 +46,13 @@ from actors.turn_queue import TurnQueues
 from relay.agent import Agent, digest_of
 from relay.mcp.returning_clients import ReturningClients, SessionUse
 from relay.mcp.sampler import Sampler
+from relay.mcp.transports.http_body import PostedPiece, read_answer
 from relay.mcp.transports.outbox import MessageSink, Outbox
 
 log = structlog.get_logger(__name__)
 
 # The dispatcher takes messages out without waiting for anything, so more than a few are there only when as many POSTs
-# came within one round of the event loop; 256 is every caller of a large agent answered in the same one.
+# came within one round of the event loop. Answers to turns do not pass here; 256 is more than else comes in one.
 INBOX_CAPACITY = 256
 INBOX_PATIENCE = 5.0
 
@@ -114,7 +115,7 @@ class McpSession:
             self._unread, self._message_sink(), inline_methods=frozenset({"initialize"})
         )
         self.connection = Connection.for_loop(self.dispatcher, session_id=self.name)
-        self.sampler = Sampler(self.connection, self.name, self._request_id, self.show_presence)
+        self.sampler = Sampler(self._send, self.name, self._request_id, self.show_presence)
 
     def _message_sink(self) -> MessageSink:
         """Return the stream that the dispatcher writes into."""
@@ -217,7 +218,29 @@ class McpSession:
                 self._candidate = None  # a new client after all: it declares its capabilities itself
             else:
                 self.recognise()
-        return self._enqueue(message)
+        return self.sampler.take(message) or self._enqueue(message)
+
+    def deliver_body(self, body: bytes) -> bool:
+        """Take the body of a POST if it is a plain answer, or a piece of one, to a turn in hand; return whether it is.
+
+        Nearly all that a client posts during a call is that; read and handed over as `deliver_now` does, it would cost
+        more than the rest of its POST. Never waits.
+        """
+        answer = read_answer(body) if self.sampler.has_turns else None
+        turn = None if answer is None else self.sampler.find(answer.request_id)
+        if answer is None or turn is None:
+            return False
+        self.heard_at = trio.current_time()
+        if isinstance(answer, PostedPiece):
+            turn.take_piece(answer.number, answer.text)
+        else:
+            self._note_answer()
+            turn.finish(answer.text)
+        return True
+
+    def _send(self, frame: bytes) -> None:
+        """Queue a ready event; raises as `Outbox.put` does."""
+        self.outbox.put(frame)
 
     def _enqueue(self, message: JSONRPCMessage) -> bool:
         try:

@@ -10,17 +10,21 @@ taken, so that one large tool result ends no session; code that sends much waits
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import anyio
 import attrs
+import msgspec
 import trio
 from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCMessage
 
 LIMIT = 1 << 20  # some 2,000 turns of usual size, or one for each of 200 calls with long histories
+
+_ENCODER = msgspec.json.Encoder()
 
 
 class MessageSink(Protocol):
@@ -124,6 +128,12 @@ def encode(message: JSONRPCMessage) -> bytes:
     # ASCII only: clients split the stream at every line end that Unicode knows, U+2028 in an utterance included
     # (Python ones up to httpx-sse 0.4.0).
     return message.model_dump_json(by_alias=True, exclude_unset=True, ensure_ascii=True).encode("ascii")
+
+
+def encode_plain(message: Mapping[str, Any]) -> bytes:
+    """Encode a JSON-RPC message that is no model on one line of ASCII, as `encode` does one that is."""
+    text = _ENCODER.encode(message)
+    return text if text.isascii() else json.dumps(message, separators=(",", ":")).encode("ascii")
 
 
 def message_event(text: bytes) -> bytes:

@@ -34,7 +34,7 @@ from relay.mcp.server import options_of
 from relay.mcp.session import McpSession
 from relay.mcp.tools.messages import AgentMessages
 from relay.mcp.transports.event_stream import Timing
-from relay.mcp.transports.http_body import LONGEST_MESSAGE, Bodies
+from relay.mcp.transports.http_body import LONGEST_MESSAGE, Bodies, read_or_refuse
 from relay.mcp.transports.http_guard import RebindingGuard
 from relay.mcp.transports.http_session import HttpSession, RequestIdInUseError
 from relay.mcp.transports.refusals import (
@@ -162,9 +162,10 @@ class StreamableHttp:
         if head.method == "POST":
             # Read here too, for its bounds; the SDK reads what is within them once more.
             received = await self._receive(agent.agent_id, head, receive, send)
-            if received is None:
+            messages = None if received is None else await read_or_refuse(received, send)
+            if received is None or messages is None:
                 return
-            body, (message, *_), is_batch = received
+            body, ((message, *_), is_batch) = received, messages
             if is_batch:
                 await refuse_batch(send)
                 return
@@ -178,10 +179,11 @@ class StreamableHttp:
         if head.method != "POST":
             await refuse(send, 400, "session_needed", "Mcp-Session-Id is missing; POST an initialize request first.")
             return
-        received = await self._receive(agent.agent_id, head, receive, send)
+        body = await self._receive(agent.agent_id, head, receive, send)
+        received = None if body is None else await read_or_refuse(body, send)
         if received is None:
             return
-        _body, messages, is_batch = received
+        messages, is_batch = received
         first = messages[0]
         if is_batch or not isinstance(first, JSONRPCRequest) or first.method != "initialize":
             message = "Mcp-Session-Id is missing; only an initialize request has none."
@@ -200,10 +202,8 @@ class StreamableHttp:
         if session.connection.client_params is None:
             session.close("no_handshake")
 
-    async def _receive(
-        self, agent_id: str, head: Head, receive: Receive, send: Send
-    ) -> tuple[bytes, list[JSONRPCMessage], bool] | None:
-        """Receive a POST as `Bodies.receive` does, if its headers are as they should be."""
+    async def _receive(self, agent_id: str, head: Head, receive: Receive, send: Send) -> bytes | None:
+        """Receive a body as `Bodies.receive` does, if its headers are as they should be."""
         if head.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
             await refuse_message(send, 415, "unsupported_media_type", f"Content-Type must be {_JSON}.")
             return None
@@ -241,10 +241,16 @@ class StreamableHttp:
                 await self._take(session, head, receive, send)
 
     async def _take(self, session: HttpSession, head: Head, receive: Receive, send: Send) -> None:
-        received = await self._receive(session.agent_id, head, receive, send)
+        body = await self._receive(session.agent_id, head, receive, send)
+        if body is None:
+            return
+        if session.deliver_body(body):
+            await answer(send, 202)
+            return
+        received = await read_or_refuse(body, send)
         if received is None:
             return
-        _body, messages, is_batch = received
+        messages, is_batch = received
         if is_batch and session.connection.protocol_version != _REVISION_WITH_BATCHES:
             await refuse_batch(send)
             return

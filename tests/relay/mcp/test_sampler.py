@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import attrs
 import pytest
-from mcp_types import CreateMessageRequestParams, TextContent
+from mcp_types import CreateMessageRequestParams, JSONRPCRequest, TextContent
 
 from actors.call_values import Callee, CallInfo, Direction, Line, Speaker, TurnRequest
-from relay.mcp.sampler import sampling_params
+from relay.mcp.sampler import encode_request, sampling_params
 from tests.relay.mcp.mcp_relay import NOW
 
 
@@ -136,3 +138,22 @@ def test_metadata_says_how_long_the_caller_waits(seconds: float, told: float) ->
     """A client can show it to a person, or choose a quicker model."""
     metadata = encode(attrs.evolve(request(), answer_within=seconds)).metadata
     assert (metadata or {})["answerWithin"] == told
+
+
+@pytest.mark.parametrize("words", ["Hello?", "Grüß Gott", "one\u2028two\u0085three\r\nfour \U0001f642 \0"])
+def test_request_is_what_the_models_would_send(words: str) -> None:
+    """The request is encoded without them, and means the same, on one line of ASCII."""
+    turn = attrs.evolve(request((Speaker.CALLER, words), system_prompt=words, caller="+1555"), answer_within=8.0)
+    encoded = encode_request("q-1", turn)
+    params = encode(turn).model_dump(mode="json", by_alias=True, exclude_unset=True)
+    params["_meta"] = {"progressToken": "q-1"}
+    model = JSONRPCRequest(jsonrpc="2.0", id="q-1", method="sampling/createMessage", params=params)
+    assert json.loads(encoded) == model.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    assert encoded.isascii()
+    assert len(encoded.splitlines()) == len(encoded.decode().splitlines()) == 1
+
+
+def test_half_a_character_is_not_sent() -> None:
+    """No client could read it; the turn fails at once."""
+    with pytest.raises(UnicodeEncodeError):
+        encode_request("q-1", request((Speaker.CALLER, "\ud83d")))

@@ -116,6 +116,22 @@ async def listen_and_answer(relay: RunningRelay, client: HttpClient) -> None:
             await client.say(await stream.next_message("sampling/createMessage"), "Yes.")
 
 
+async def test_newer_stream_withdraws_the_turn_of_an_older_one(relay: RunningRelay) -> None:
+    """A client that is back over another connection may still work on a turn that was given up."""
+
+    async def ask() -> None:
+        with pytest.raises(ClientLeft):
+            await relay.ask("Hello?")
+
+    async with standing_client(relay) as (client, former), trio.open_nursery() as nursery:
+        await relay.arrival()
+        nursery.start_soon(ask)
+        request = await former.next_message("sampling/createMessage")
+        async with client.listening() as stream:
+            withdrawn = await stream.next_message("notifications/cancelled")
+    assert withdrawn["params"]["requestId"] == request["id"]
+
+
 async def test_client_without_sampling_is_notified_but_never_asked(relay: RunningRelay) -> None:
     """An open stream alone makes nobody present."""
     async with standing_client(relay, sampling=False) as (_client, stream):
