@@ -122,7 +122,9 @@ async def run(
             grace=LISTENER_GRACE, max_connections=descriptors.connections_for(descriptors.limit())
         )
         async with trio.open_nursery() as listening:
-            await listening.start(partial(serve_on, listeners, relay.gateway(), options, stop=stop_listening))
+            gateway = relay.gateway()
+            serving = partial(serve_on, listeners, gateway, options, runs_in_place=gateway.runs_in_place)
+            await listening.start(partial(serving, stop=stop_listening))
             _settle_memory()
             with announce(relay.settings.database_url, relay.daemon):
                 log.info("ready", url=url)

@@ -8,6 +8,7 @@ application, so those of `AsgiApp` are open.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -33,23 +34,36 @@ class BodyTooLarge(Exception):
     """A request's body is longer than the handler takes."""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Head:
-    """The head of a request: names of headers in lower case, the first of repeated query parameters."""
+    """The head of a request, parsed as far as it is asked for. Takes any bytes: what is no UTF-8 is replaced."""
 
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
+    _scope: Scope
 
-    @classmethod
-    def of(cls, scope: Scope) -> Head:
-        """Read the head out of an ASGI HTTP scope. Takes any bytes: what is no UTF-8 is replaced."""
+    @property
+    def method(self) -> str:
+        """Its method, in capitals."""
+        method: str = self._scope["method"]
+        return method
+
+    @property
+    def path(self) -> str:
+        """Its path."""
+        path: str = self._scope["path"]
+        return path
+
+    @cached_property
+    def query(self) -> dict[str, str]:
+        """Its query parameters, the first of repeated ones."""
         query: dict[str, str] = {}
-        for name, value in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True):
+        for name, value in parse_qsl(self._scope["query_string"].decode("latin-1"), keep_blank_values=True):
             query.setdefault(name, value)
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        return cls(scope["method"], scope["path"], query, headers)
+        return query
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        """Its headers by their names in lower case."""
+        return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._scope["headers"]}
 
     @property
     def token(self) -> str | None:

@@ -1,14 +1,14 @@
-"""One connection: HTTP/1.1 by h11, each request and WebSocket by Hypercorn's stream classes, the rules by us.
+"""One connection: whose turn it is, and until when.
 
-    bytes ─▶ GuardedStream ─▶ Connection ──Request, Body──▶ HTTPStream │ WSStream ──▶ ASGI app, a task a request
-             notices a peer      │    ▲                            │
-             that left, or       │    └──Response, Body, Data──────┘
-             does not read       └─ whose turn is it, and until when
+    PeerSocket ──▶ Wire ──find_head──▶ HttpExchange │ WebSocketExchange ──▶ ASGI app
+        ▲            │                         │
+        │            └── notes that the peer left
+        └── closed when the time is over       └── notes that it is read, begun, over
 
-Hypercorn's own connection was the alternative, and was used for long. It finishes an answer inside the app's task,
-which a framework cancels just then: the connection was neither closed nor read any further. It closes or forgets a
-connection that was answered before its request was complete, and a reader that waits for an app which has answered
-already waits for ever. And it offers HTTP/2 and compression to every peer, which is not needed here.
+One task does it all: it reads a head, runs the app in it, and goes on with the next request. Nothing is read while
+nobody asks. So a request costs no task, no channel, and no timer where nothing blocks. Only what the web framework
+serves has a task of its own for each request, see `framework`; and an app which goes on for long after its answer is
+left behind in this task, while another one goes on with the connection.
 
 Whose turn it is decides how long the connection may stay:
 
@@ -22,86 +22,36 @@ Whose turn it is decides how long the connection may stay:
 * neither's: we have sent our last byte. What still comes is dropped for `linger` seconds, because closing with bytes
   unread would reset the connection and could take the answer along (RFC 9112, 9.6).
 
-The stream classes are Hypercorn's internals: the version is pinned, and the tests which throw hostile inputs at the
-listener are the alarm.
+The limit is a number on the connection. The listener, which has one task for that, looks now and then at all of them,
+see `tend`: a timer for each costs more than what most requests do.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import attrs
-import h11
 import structlog
 import trio
-from attrs.validators import ge, gt
-from hypercorn.config import Config
-from hypercorn.protocol.events import Body, Data, EndBody, Event, Request, Response, StreamClosed
-from hypercorn.protocol.http_stream import HTTPStream
-from hypercorn.protocol.ws_stream import WSStream
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ConnectionState
-from hypercorn.utils import parse_socket_addr
 
-from relay.errors import error_document
 from relay.http.asgi import AsgiApp
+from relay.http.exchange import HttpExchange, refusal, scope_of
+from relay.http.framework import Framework
+from relay.http.http1 import Chunks, Length, MalformedRequestError, RequestHead, find_head
+from relay.http.options import ListenerOptions
+from relay.http.peer_socket import PeerSocket
+from relay.http.websocket import WebSocketExchange, fault_of_upgrade, websocket_scope
+from relay.http.wire import Wire
 from relay.logs import report
 
 log = structlog.get_logger(__name__)
 
-"""An ASGI 3 application: (scope, receive, send). Frameworks disagree about the types of the three, so they are open."""
-
 KNOWN_PEER = "relay.known_peer"
 """The extension of an HTTP scope that an app calls, without arguments, when the peer has shown a good token or
 signature: its connection then gives way to others last."""
-
-_MESSAGE_TOO_BIG = b"\x88\x02\x03\xf1"
-"""A WebSocket Close frame with code 1009 and no reason, as a server writes it (RFC 6455, 5.5.1 and 7.4.1)."""
-_STREAM = 1
-_RECEIVE_BYTES = 65_536
-
-
-@attrs.frozen(kw_only=True)
-class ListenerOptions:
-    """The limits of the port; sizes in bytes, times in seconds."""
-
-    backlog: int = attrs.field(default=512, validator=gt(0))
-    max_connections: int = attrs.field(default=10_000, validator=gt(0))
-    """When there are as many, one that waits for its peer gives way to the next. If there is none, more are accepted
-    and closed at once: a refused connection tells a proxy more than one that hangs."""
-    max_header_bytes: int = attrs.field(default=16 * 1024, validator=gt(0))
-    max_message_bytes: int = attrs.field(default=64 * 1024, validator=gt(0))
-    """The largest WebSocket message; the carrier's are a few hundred bytes."""
-    ping_interval: float = attrs.field(default=20.0, validator=gt(0))
-    keep_alive: float = attrs.field(default=3600.0, validator=gt(0))
-    """Long, because a client posts its answers over pooled connections, and a server that closes one under its hand
-    loses the answer. Idle connections cost little, and give way."""
-    head_within: float = attrs.field(default=20.0, validator=gt(0))
-    """For the head of a request: of the first from the connection on, of the others from their first byte on."""
-    drain_within: float = attrs.field(default=5.0, validator=gt(0))
-    drain_bytes: int = attrs.field(default=2 << 20, validator=gt(0))
-    """How much of a request is read and dropped when it was answered before it was complete; twice what a client may
-    post at once."""
-    linger: float = attrs.field(default=2.0, validator=gt(0))
-    peer_patience: float = attrs.field(default=5.0, validator=gt(0))
-    handler_patience: float = attrs.field(default=30.0, validator=gt(0))
-    grace: float = attrs.field(default=5.0, validator=ge(0))
-    """How long connections may go on after `stop`."""
-
-
-def hypercorn_config(options: ListenerOptions) -> Config:
-    """Return our limits in the form that Hypercorn's stream classes read."""
-    config = Config()
-    config.accesslog = None
-    config.errorlog = None  # standard error carries our JSON lines only
-    config.include_server_header = False
-    config.websocket_max_message_size = options.max_message_bytes
-    config.websocket_ping_interval = options.ping_interval
-    return config
 
 
 @attrs.define(eq=False)
@@ -138,524 +88,292 @@ class IdleConnections:
         return None
 
 
-class Connection:
-    """One connection, from accept to close. `run` is its life; everything else is called from inside it."""
+@attrs.define(eq=False)
+class Port:
+    """What the connections of one port share."""
 
-    def __init__(
-        self,
-        app: AsgiApp,
-        options: ListenerOptions,
-        config: Config,
-        stream: trio.SocketStream,
-        *,
-        idle: IdleConnections,
-        stopping: trio.Event,
-    ) -> None:
-        """Take over an accepted socket. `idle` is notified when the peer's turn begins and ends."""
+    app: AsgiApp
+    options: ListenerOptions
+    runs_in_place: Callable[[str], bool]
+    """Whether requests to a path are served in the connection's own task, and not as those of a web framework."""
+    framework: Framework = attrs.field(init=False)
+    idle: IdleConnections = attrs.field(factory=IdleConnections, init=False)
+    """Is told whenever it becomes, or ceases to be, a peer's turn."""
+    is_stopping: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.framework = Framework(self.app)
+
+
+class Connection:
+    """One connection, from accept to close. `run` is its life; everything else is called from inside it, or by `tend`.
+
+    The reader is the task that reads the requests: that of `run`, until an app keeps it for itself.
+    """
+
+    __slots__ = (
+        "_addresses",
+        "_deadline",
+        "_droppable",
+        "_exchange",
+        "_handlers",
+        "_in_place",
+        "_is_begun",
+        "_is_leaving",
+        "_nursery",
+        "_port",
+        "_reader",
+        "_unread",
+        "_wire",
+        "is_known",
+    )
+
+    def __init__(self, port: Port, stream: trio.SocketStream) -> None:
+        """Take over an accepted socket."""
         self.is_known = False
-        self._app = app
-        self._options = options
-        self._config = config
-        self._idle = idle
-        self._stopping = stopping
-        self._stream = GuardedStream(stream, options.peer_patience, self._note_peer_left)
-        self._scope = trio.CancelScope(deadline=trio.current_time() + options.head_within)
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=options.max_header_bytes)
-        self._exchange: _Exchange | None = None
+        self._port = port
+        self._wire = Wire(PeerSocket(stream, port.options.peer_patience), self._note_left)
+        self._deadline = trio.current_time() + port.options.head_within
+        self._exchange: HttpExchange | WebSocketExchange | None = None
         self._handlers = 0
-        self._head_begun = True  # the time for the first head runs from the beginning
-        self._unread: float = 0  # bytes of the request that are still to come; `inf` if that is not known
-        self._droppable = options.drain_bytes
-        self._peer_left = False
-        self._leaving = False
-        self._recycled = trio.Event()
-        self._write_lock = trio.Lock()
-        self._context = WorkerContext(None)
+        self._in_place = False  # whether an app has the reader's task
+        self._reader = 0
+        self._is_begun = True  # the time for the first head runs from the beginning
+        self._unread: Length | Chunks | None = None
+        """What is to come of a request that was answered before."""
+        self._is_leaving = False
+        self._droppable = port.options.drain_bytes
         self._addresses: tuple[Any, Any] = (None, None)
         self._nursery: trio.Nursery
 
     async def run(self) -> None:
-        """Serve the connection until it is closed. Raises what Hypercorn raises, and `OSError`."""
-        self._idle.add(self)
+        """Serve the connection until it is closed. Raises `OSError` when the peer is gone before it was served."""
+        self._port.idle.add(self)
         try:
-            socket = self._stream.socket
-            self._addresses = (
-                parse_socket_addr(socket.family, socket.getpeername()),
-                parse_socket_addr(socket.family, socket.getsockname()),
-            )
-            with self._scope:
-                async with trio.open_nursery() as self._nursery:
-                    await self._read()
-                    await self._abandon_exchange()
-                    self._note_peer_left()
+            self._addresses = self._wire.socket.addresses()
+            async with trio.open_nursery() as self._nursery:
+                await self._read()
         finally:
-            self._idle.discard(self)
-            await trio.aclose_forcefully(self._stream)
+            self._port.idle.discard(self)
+            self._wire.socket.close()
 
     def give_way(self) -> None:
         """Close at once, because another connection needs the place. Never waits."""
-        self._scope.cancel("another connection needs the place")
+        self._cancel("another connection needs the place")
 
     def stop(self) -> None:
         """Close if nothing is under way; otherwise after the next answer. Never waits."""
-        self._set_deadline()
+        if self._exchange is None and not (self._handlers or self._unread or self._is_leaving):
+            self._cancel("stopped")
+
+    def tend(self, now: float) -> None:
+        """Close what has exceeded its time, and look after what asks for nothing. Never waits."""
+        if now >= self._deadline:
+            self._cancel("the time is over")
+            return
+        exchange = self._exchange
+        if isinstance(exchange, WebSocketExchange):
+            exchange.tend(now)
+        elif self._handlers and not self._wire.socket.is_awaited:
+            # An app that does not receive would never learn that the peer has left.
+            self._wire.fill_now()
+        if exchange is None and self._in_place:
+            self._in_place = False
+            self._nursery.start_soon(self._read)
+
+    def _cancel(self, reason: str) -> None:
+        self._nursery.cancel_scope.cancel(reason)
 
     # ── whose turn it is, and until when ────────────────────────────────────────────────────────────────────────────
 
     def _note_turn(self) -> None:
-        if self._exchange is not None:
-            is_incomplete = self._http.their_state is h11.SEND_BODY and not self._exchange.is_upgrade
-            is_peers = is_incomplete and self._http.our_state is h11.SEND_RESPONSE
-        else:
+        exchange = self._exchange
+        if exchange is None:
             is_peers = not self._handlers  # a handler may have work to do after its answer
-        if is_peers:
-            self._idle.add(self)
         else:
-            self._idle.discard(self)
+            is_peers = isinstance(exchange, HttpExchange) and bool(exchange.body.left) and not exchange.is_begun
+        if is_peers:
+            self._port.idle.add(self)
+        else:
+            self._port.idle.discard(self)
 
     def _set_deadline(self) -> None:
-        options = self._options
+        options = self._port.options
         if self._handlers:
-            within = options.handler_patience if self._peer_left or self._leaving else math.inf
-        elif self._peer_left:
+            within = options.handler_patience if self._wire.has_left or self._is_leaving else math.inf
+        elif self._wire.has_left:
             within = 0
-        elif self._leaving:
+        elif self._is_leaving:
             within = options.linger
-        elif self._stopping.is_set() and self._http.their_state is h11.IDLE:
-            within = 0
-        elif self._http.their_state is h11.SEND_BODY:
+        elif self._unread is not None:
             within = options.drain_within
         else:
-            within = options.head_within if self._head_begun else options.keep_alive
-        self._scope.deadline = trio.current_time() + within
+            within = options.head_within if self._is_begun else options.keep_alive
+        self._deadline = trio.current_time() + within
 
-    def _note_idle(self) -> None:
-        """Note that the next request is waited for; what has come of it already may be its beginning."""
-        begun = bool(self._http.trailing_data[0])
-        if begun != self._head_begun:
-            self._head_begun = begun
-            self._set_deadline()
-
-    def _note_peer_left(self) -> None:
-        if not self._peer_left:
-            self._peer_left = True
-            self._set_deadline()
+    def _note_left(self) -> None:
+        self._set_deadline()
+        if self._exchange is not None:
+            self._exchange.end()
 
     def _note_known(self) -> None:
         self.is_known = True
 
-    # ── from the peer ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── requests ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _read(self) -> None:
-        """Read until the peer has closed, or has been told that nothing more is read."""
-        while True:
-            try:
-                data = bytes(await self._stream.receive_some(_RECEIVE_BYTES))
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
+        """Serve one request after the other, until nothing more can come or another reader has taken over."""
+        self._reader += 1
+        reader = self._reader
+        while await self._drain() and (head := await self._next_head()) is not None:
+            await self._serve(head)
+            if reader != self._reader:
                 return
-            if not data:
-                return
-            if self._leaving:
-                if not self._drop(len(data)):
-                    return
-            elif self._exchange is not None and self._exchange.is_upgrade:
-                await self._take_frames(self._exchange, data)
-            else:
-                self._http.receive_data(data)
-                await self._advance()
+        await self._linger()
 
-    async def _advance(self) -> None:
-        """Perform what has come, until more of it is needed."""
-        while not self._leaving:
-            if self._http.they_are_waiting_for_100_continue:
-                await self._send_event(h11.InformationalResponse(status_code=100, headers=[]))
-            if self._http.their_state in {h11.MUST_CLOSE, h11.CLOSED}:
-                break  # it has announced its last request: what follows is none
+    async def _next_head(self) -> RequestHead | None:
+        """Wait for the head of a request; None when there will be none."""
+        wire = self._wire
+        while not self._is_leaving:
             try:
-                event = self._http.next_event()
-            except h11.RemoteProtocolError as error:
-                await self._reject(error.error_status_hint, "The request is not well-formed HTTP/1.1.")
+                head, wire.buffer = find_head(wire.buffer, self._port.options.max_header_bytes)
+            except MalformedRequestError as error:
+                await self._refuse(error)
+                break
+            if head is not None:
+                return head
+            if self._is_begun != bool(wire.buffer):
+                self._is_begun = not self._is_begun
+                self._set_deadline()
+            if not await wire.fill():
+                break
+        return None
+
+    async def _serve(self, head: RequestHead) -> None:
+        """Run the app for a request; return when the next one may be read."""
+        wire = self._wire
+        self._port.idle.discard(self)  # its time as one that waits begins anew
+        scope = scope_of(head, self._addresses, {KNOWN_PEER: self._note_known})
+        exchange: HttpExchange | WebSocketExchange
+        if head.upgrades:
+            if (fault := fault_of_upgrade(head, wire.buffer)) is not None:
+                await self._refuse(MalformedRequestError(400, fault))
                 return
-            match event:
-                case h11.Request():
-                    await self._begin(event)
-                    if self._exchange is not None and self._exchange.is_upgrade:
-                        break  # from now on its frames are not for h11
-                case h11.Data():
-                    await self._take_body(event.data)
-                case h11.EndOfMessage():
-                    await self._complete()
-                case h11.PAUSED:
-                    self._recycled = trio.Event()
-                    await self._recycled.wait()
-                case _:  # NEED_DATA, or ConnectionClosed
-                    break
-        if self._exchange is None and self._http.their_state is h11.IDLE:
-            self._note_idle()
+            options = self._port.options
+            exchange = self._exchange = WebSocketExchange(
+                wire,
+                dict(head.headers)[b"sec-websocket-key"],
+                max_bytes=options.max_message_bytes,
+                ping_interval=options.ping_interval,
+                note_change=self._note_change,
+            )
+            scope = websocket_scope(scope)
+        else:
+            exchange = self._exchange = HttpExchange(wire, head, is_last=self._is_last, note_change=self._note_change)
+            self._note_turn()
+            if head.awaits_continue:
+                await exchange.go_on()
+            if not self._port.runs_in_place(scope["path"]):
+                serve = partial(self._port.framework.serve, head, exchange, self._addresses, scope["extensions"])
+                self._begin_handler()
+                self._nursery.start_soon(self._handle, exchange, serve)
+                await exchange.wait_ended()
+                return
+        self._begin_handler()
+        self._in_place = True
+        reader = self._reader
+        await self._handle(exchange, partial(self._port.app, scope, exchange.receive, exchange.send))
+        if reader == self._reader:
+            self._in_place = False
+
+    def _is_last(self) -> bool:
+        exchange = self._exchange
+        unread = exchange.body.left if isinstance(exchange, HttpExchange) else 0
+        return self._port.is_stopping or self._droppable < unread < math.inf
+
+    def _begin_handler(self) -> None:
+        self._handlers += 1
+        self._set_deadline()
+
+    async def _handle(self, exchange: HttpExchange | WebSocketExchange, run_app: Callable[[], Awaitable[None]]) -> None:
+        """Run the app for one request or WebSocket; nothing but cancellation comes out of here."""
+        try:
+            try:
+                await run_app()
+            except* Exception as group:  # noqa: BLE001 - the firewall of a request: the connection goes on or closes
+                protocol = "websocket" if isinstance(exchange, WebSocketExchange) else "http"
+                report("handler_failed", group, protocol=protocol)
+            if not exchange.is_over:
+                await exchange.finish()
+        finally:
+            self._handlers -= 1
+            self._set_deadline()
         self._note_turn()
 
-    async def _begin(self, request: h11.Request) -> None:
-        names = {name for name, _ in request.headers}
-        if not request.http_version.startswith(b"1."):
-            await self._reject(505, "The relay speaks HTTP/1.1 only.")
-        elif {b"content-length", b"transfer-encoding"} <= names:
-            # Two lengths mean two readings: what is a body to one is a request to the other (RFC 9112, 6.1).
-            await self._reject(400, "A request may have Content-Length or Transfer-Encoding, not both.")
-        else:
-            self._idle.discard(self)
-            self._unread = _announced_length(request)
-            exchange = self._exchange = self._make_exchange(request)
-            self._set_deadline()
+    def _note_change(self) -> None:
+        exchange = self._exchange
+        if exchange is not None and exchange.is_over:
+            self._exchange = None
+            if isinstance(exchange, WebSocketExchange) or exchange.closes or self._port.is_stopping:
+                self._leave()
+            elif exchange.body.left:
+                self._unread = exchange.body
+                self._set_deadline()
+            else:
+                self._recycle()
+        self._note_turn()
+
+    # ── after an answer ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _recycle(self) -> None:
+        self._unread = None
+        self._droppable = self._port.options.drain_bytes
+        self._is_begun = bool(self._wire.buffer)
+        self._set_deadline()
+        self._port.idle.discard(self)  # its time as an idle one begins now
+        self._note_turn()
+
+    async def _drain(self) -> bool:
+        """Read and drop what is to come of a request that was answered; return whether another one may follow."""
+        wire = self._wire
+        while (body := self._unread) is not None and not self._is_leaving:
             try:
-                await exchange.stream.handle(_as_event(request, is_upgrade=exchange.is_upgrade))
-            except ValueError:  # Hypercorn decodes some headers of an upgrade as ASCII
-                await self._reject(400, "The headers of an upgrade must be ASCII.")
-                return
-            await self._end_if_closed(exchange)
-            trailing = self._http.trailing_data[0]
-            if exchange.is_upgrade and trailing and exchange is self._exchange:
-                await self._take_frames(exchange, trailing)
-
-    def _make_exchange(self, request: h11.Request) -> _Exchange:
-        is_upgrade = _is_upgrade(request)
-        exchange = _Exchange(is_upgrade=is_upgrade)
-        tasks: Any = _Tasks(self._nursery, partial(self._handle, exchange), exchange.put)
-        app: Any = self._app  # which Hypercorn only passes on to the tasks
-        client, server = self._addresses
-        perform = partial(self._perform, exchange)
-        kind = WSStream if is_upgrade else HTTPStream
-        exchange.stream = kind(
-            app,
-            self._config,
-            self._context,
-            tasks,
-            ssl=False,
-            client=client,
-            server=server,
-            send=perform,
-            stream_id=_STREAM,
-        )
-        return exchange
-
-    async def _take_frames(self, exchange: _Exchange, data: bytes) -> None:
-        if self._http.our_state is h11.SWITCHED_PROTOCOL:
-            await self._hand_over(exchange, Data(_STREAM, data))
-        elif self._http.our_state is h11.SEND_RESPONSE:
-            # Hypercorn refuses it as well, but lets the app answer meanwhile.
-            await self._reject(400, "Nothing may be sent before the upgrade was answered.")
-
-    async def _take_body(self, data: bytes | bytearray) -> None:
-        self._unread -= len(data)
-        if self._exchange is not None:
-            await self._hand_over(self._exchange, Body(_STREAM, bytes(data)))
-        elif not self._drop(len(data)):
-            await self._leave()
-
-    async def _complete(self) -> None:
-        self._unread = 0
-        if self._exchange is not None:
-            await self._hand_over(self._exchange, EndBody(_STREAM))
-        else:
-            self._recycle()
-
-    async def _hand_over(self, exchange: _Exchange, event: Event) -> None:
-        await exchange.stream.handle(event)
-        await self._end_if_closed(exchange)
-
-    async def _end_if_closed(self, exchange: _Exchange) -> None:
-        # Hypercorn refuses some upgrades by itself, and then says no more.
-        if exchange.stream.closed:
-            await self._end_exchange(exchange)
+                piece, wire.buffer = body.take(wire.buffer)
+            except MalformedRequestError:
+                self._leave()
+                break
+            if not self._drop(len(piece)):
+                self._leave()
+            elif not body.left:
+                self._recycle()
+            elif not await wire.fill():
+                break
+        return not self._is_leaving and not wire.has_left
 
     def _drop(self, size: int) -> bool:
         """Count dropped bytes; return whether more may come."""
         self._droppable -= size
         return self._droppable >= 0
 
-    # ── to the peer ─────────────────────────────────────────────────────────────────────────────────────────────────
+    async def _refuse(self, error: MalformedRequestError) -> None:
+        """Refuse a request that cannot be served, and read no more."""
+        await self._wire.write(refusal(error.status, error.message))
+        self._leave()
 
-    async def _handle(self, exchange: _Exchange, scope: Any, send: Callable[[Any], Awaitable[None]]) -> None:
-        """Run the app for one request or WebSocket; nothing but cancellation comes out of here."""
-        self._handlers += 1
-        scope["extensions"][KNOWN_PEER] = self._note_known
-        self._set_deadline()
-        try:
-            await self._run_app(exchange, scope, send)
-        finally:
-            self._handlers -= 1
-            self._set_deadline()
-        self._note_turn()
-
-    async def _run_app(self, exchange: _Exchange, scope: Any, send: Callable[[Any], Awaitable[None]]) -> None:
-        try:
-            try:
-                await self._app(scope, exchange.receive, partial(self._send_unbroken, send))
-            except* h11.LocalProtocolError:
-                raise
-            except* Exception as group:  # noqa: BLE001 - the firewall of a request: the connection goes on or closes
-                report("handler_failed", group, protocol=scope["type"])
-            if exchange is self._exchange:
-                await send(None)  # Hypercorn answers 500, or closes with 1011, if that was not all
-        except* h11.LocalProtocolError:
-            # The answer does not fit what the peer has sent since (CONNECT, a reset): its fault, so no traceback.
-            log.warning("answer_not_sendable", protocol=scope["type"])
-            await self._leave()
-
-    async def _send_unbroken(self, send: Callable[[Any], Awaitable[None]], message: Any) -> None:
-        """Send what an app says, and do not let it be cancelled in the last of it.
-
-        The app learns then that the exchange is over, as it would of a hang-up, and may cancel all that it is doing.
-        """
-        is_last = message["type"].endswith("response.body") and not message.get("more_body", False)
-        with trio.move_on_after(2 * self._options.peer_patience if is_last else math.inf, shield=is_last):
-            await send(message)
-
-    async def _perform(self, exchange: _Exchange, event: Event) -> None:
-        """Perform what one of Hypercorn's streams wants; nothing, if its exchange is over."""
-        if exchange is not self._exchange:
-            return
-        match event:
-            case Response(status_code=101):
-                await self._send_event(h11.InformationalResponse(status_code=101, headers=event.headers))
-            case Response():
-                headers = list(event.headers)
-                is_too_long = self._droppable < self._unread < math.inf
-                if self._stopping.is_set() or exchange.is_upgrade or is_too_long:
-                    headers.append((b"connection", b"close"))
-                await self._send_event(h11.Response(status_code=event.status_code, headers=headers))
-            case Body():
-                await self._send_event(h11.Data(data=event.data))
-            case EndBody():
-                await self._send_event(h11.EndOfMessage())
-            case Data():
-                await self._write(event.data)
-                # Hypercorn would go on collecting the message, as long as the peer likes, and never tell the handler.
-                if event.data == _MESSAGE_TOO_BIG:
-                    await self._leave()
-            case StreamClosed():
-                await self._end_exchange(exchange)
-            case _:  # EndData, which needs no byte
-                pass
-
-    async def _send_event(self, event: h11.Event) -> None:
-        try:
-            data = self._http.send(event)
-        except h11.LocalProtocolError:
-            if self._http.their_state is not h11.ERROR:
-                raise
-        else:
-            if data:  # what ends an answer of a known length is no byte
-                await self._write(data)
-        self._note_turn()
-
-    async def _write(self, data: bytes) -> None:
-        # Shielded, because half of a message would spoil what follows. The stream has a time limit of its own.
-        with trio.move_on_after(2 * self._options.peer_patience, shield=True):
-            async with self._write_lock:
-                try:
-                    await self._stream.send_all(data)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    self._note_peer_left()
-                    await self._abandon_exchange()
-
-    async def _reject(self, status: int, message: str) -> None:
-        """Refuse a request that cannot be served, if nothing was answered yet, and read no more."""
-        await self._abandon_exchange()  # first, so that its app says nothing in between
-        if self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            body = error_document("bad_request", message)
-            headers = [
-                ("content-type", "application/json"),
-                ("content-length", str(len(body))),
-                ("connection", "close"),
-            ]
-            await self._send_event(h11.Response(status_code=status, headers=headers))
-            await self._send_event(h11.Data(data=body))
-            await self._send_event(h11.EndOfMessage())
-        await self._leave()
-
-    # ── after an answer ─────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _end_exchange(self, exchange: _Exchange) -> None:
-        """Wait for the next request, after the rest of this one; or close, if there cannot be another."""
-        if exchange is not self._exchange:
-            return
-        http = self._http
-        await self._abandon_exchange()
-        if self._stopping.is_set() or exchange.is_upgrade or http.our_state is not h11.DONE:
-            await self._leave()
-        elif http.their_state is h11.DONE:
-            self._recycle()
-        elif http.their_state is h11.SEND_BODY:
+    def _leave(self) -> None:
+        """Send our last byte, and from now on drop what comes. Idempotent, never waits."""
+        if not self._is_leaving:
+            self._is_leaving = True
+            self._wire.socket.end()
             self._set_deadline()
             self._note_turn()
-        else:
-            await self._leave()
 
-    def _recycle(self) -> None:
-        self._http.start_next_cycle()
-        self._droppable = self._options.drain_bytes
-        self._head_begun = bool(self._http.trailing_data[0])
-        self._set_deadline()
-        self._idle.discard(self)  # its time as an idle one begins now
-        self._note_turn()
-        self._recycled.set()
-
-    async def _abandon_exchange(self) -> None:
-        """Send the app, if there is one, a disconnect event. Idempotent."""
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            await exchange.stream.handle(StreamClosed(_STREAM))
-            exchange.end()
-
-    async def _leave(self) -> None:
-        """Send our last byte, and from now on drop what comes. Idempotent."""
-        if self._leaving:
-            return
-        self._leaving = True
-        self._recycled.set()
-        await self._abandon_exchange()
-        try:
-            async with self._write_lock:
-                await self._stream.send_eof()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._note_peer_left()
-        self._set_deadline()
-        self._note_turn()
-
-
-class _Exchange:
-    """One request and its answer, or one WebSocket: Hypercorn's stream, and what the app has not taken of it yet."""
-
-    stream: HTTPStream | WSStream
-
-    def __init__(self, *, is_upgrade: bool) -> None:
-        self.is_upgrade = is_upgrade
-        self._last: dict[str, Any] = {"type": "http.disconnect"}
-        if is_upgrade:
-            self._last = {"type": "websocket.disconnect", "code": 1006}
-        # A few pieces: then the peer waits for the app, unless the answer is out.
-        self._arriving, self._unread = trio.open_memory_channel[Any](10)
-
-    async def put(self, event: Any) -> None:
-        """Hand the app an event; waits for room. What comes after the end is dropped."""
-        if event["type"] == self._last["type"]:
-            self._last = event
-            self.end()
-            return
-        with suppress(trio.ClosedResourceError):  # the answer is out: the rest is not needed
-            await self._arriving.send(event)
-
-    def end(self) -> None:
-        """Accept no more events, and release a task that waits in `put`. Idempotent, never waits."""
-        self._arriving.close()
-
-    async def receive(self) -> Any:
-        """Wait for the next event; the last one comes again and again."""
-        try:
-            return await self._unread.receive()
-        except trio.EndOfChannel:
-            return self._last
-
-
-@attrs.frozen(eq=False)
-class _Tasks:
-    """The connection's nursery, in the form of Hypercorn's task group."""
-
-    _nursery: trio.Nursery
-    _handle: Callable[[Any, Any], Awaitable[None]]
-    _put: Callable[[Any], Awaitable[None]]
-
-    async def spawn_app(self, _app: object, _config: object, scope: Any, send: Any) -> Callable[[Any], Awaitable[None]]:
-        """Start the app's task; return how to hand it events."""
-        await trio.lowlevel.checkpoint()
-        self._nursery.start_soon(self._handle, scope, send)
-        return self._put
-
-    def spawn(self, task: Callable[..., Awaitable[None]], *arguments: Any) -> None:
-        """Start a task of the stream's own: its pings."""
-        self._nursery.start_soon(task, *arguments)
-
-
-class GuardedStream(trio.abc.HalfCloseableStream):
-    """A socket that reports when its peer has left; a peer that does not read counts as left."""
-
-    def __init__(self, inner: trio.SocketStream, patience: float, note_peer_left: Callable[[], None]) -> None:
-        self._inner = inner
-        self._patience = patience
-        self._note_peer_left = note_peer_left
-
-    @property
-    def socket(self) -> trio.socket.SocketType:
-        """The socket underneath."""
-        return self._inner.socket
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send all of it. Raises `BrokenResourceError` when the peer is gone or has not read for the patience."""
-        with trio.move_on_after(
-            self._patience
-        ) as limit:  # inside the writer's shield, which hides outer deadlines only
-            await self._inner.send_all(data)
-        if limit.cancelled_caught:
-            await trio.aclose_forcefully(self._inner)
-            self._note_peer_left()
-            raise trio.BrokenResourceError("the peer does not read")
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """Wait until a small send would go through."""
-        await self._inner.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """Receive what is there, empty at the end. Raises `BrokenResourceError` or `ClosedResourceError`."""
-        try:
-            data = await self._inner.receive_some(max_bytes)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._note_peer_left()
-            raise
-        if not data:
-            self._note_peer_left()
-        return data
-
-    async def send_eof(self) -> None:
-        """Close the sending half."""
-        await self._inner.send_eof()
-
-    async def aclose(self) -> None:
-        """Close both halves."""
-        await self._inner.aclose()
-
-
-def _is_upgrade(request: h11.Request) -> bool:
-    fields: dict[bytes, list[str]] = {}
-    for name, value in request.headers:
-        fields.setdefault(name, []).append(value.decode("latin-1").lower())
-    tokens = {each.strip() for value in fields.get(b"connection", ()) for each in value.split(",")}
-    kinds_asked = [each.strip() for each in fields.get(b"upgrade", ())]
-    return request.method == b"GET" and "upgrade" in tokens and kinds_asked == ["websocket"]
-
-
-def _as_event(request: h11.Request, *, is_upgrade: bool) -> Request:
-    headers = list(request.headers)
-    if is_upgrade:
-        # Not offered, so not used: compression costs each call 50 kB and more, and what it inflates has no bound.
-        headers = [(name, value) for name, value in headers if name != b"sec-websocket-extensions"]
-    return Request(
-        stream_id=_STREAM,
-        headers=headers,
-        http_version=request.http_version.decode("ascii"),
-        method=request.method.decode("ascii").upper(),
-        raw_path=request.target,
-        state=ConnectionState({}),
-    )
-
-
-def _announced_length(request: h11.Request) -> float:
-    fields = dict(request.headers)
-    return math.inf if b"transfer-encoding" in fields else int(fields.get(b"content-length", 0))
-
-
-def kinds(group: BaseExceptionGroup[Any]) -> list[str]:
-    """Name the kinds of the errors in a group, however deep."""
-    named: set[str] = set()
-    for each in group.exceptions:
-        named.update(kinds(each) if isinstance(each, BaseExceptionGroup) else [type(each).__name__])
-    return sorted(named)
+    async def _linger(self) -> None:
+        """Drop what comes until the peer has closed; then handlers that are still at work have their time."""
+        wire = self._wire
+        while self._drop(len(wire.buffer)):
+            wire.buffer = b""
+            if not await wire.fill():
+                break
+        wire.buffer = b""
+        wire.note_left()

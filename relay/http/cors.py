@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import attrs
 
-from relay.http.asgi import Message, Scope, Send
+from relay.http.asgi import Header, Scope
 
 # Six hundred seconds is what browsers keep without a limit of their own being lower.
 _PREFLIGHT_SECONDS = b"600"
@@ -31,11 +31,12 @@ class Cors:
     def preflight(self, scope: Scope) -> list[tuple[bytes, bytes]] | None:
         """Return the headers that answer a preflight of an allowed origin; None for any other request.
 
-        They come beside those of `answering`.
+        They come beside those of `headers_for`.
         """
+        if scope["method"] != "OPTIONS":
+            return None
         asked = dict(scope["headers"])
-        origin = asked.get(b"origin")
-        if scope["method"] != "OPTIONS" or b"access-control-request-method" not in asked or not self._allows(origin):
+        if b"access-control-request-method" not in asked or not self._allows(asked.get(b"origin")):
             return None
         headers = [
             (b"access-control-allow-methods", _METHODS),
@@ -50,24 +51,19 @@ class Cors:
             headers.append((b"access-control-allow-private-network", b"true"))
         return headers
 
-    def answering(self, scope: Scope, send: Send) -> Send:
-        """Return a `send` that lets pages of the request's origin see the answer, if they may."""
-        origin = dict(scope["headers"]).get(b"origin")
-        headers = self._allowing(origin) if self._allows(origin) else [_VARY]
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", ()), *headers]}
-            await send(message)
-
-        return send_with_headers
+    def headers_for(self, scope: Scope) -> list[Header]:
+        """Return the headers that let pages of the request's origin see the answer, if they may."""
+        for name, value in scope["headers"]:
+            if name == b"origin":
+                return self._allowing(value) if self._allows(value) else [_VARY]
+        return [_VARY]
 
     def _allows(self, origin: bytes | None) -> bool:
         return origin is not None and self.allows(origin.decode("latin-1"))
 
-    def _allowing(self, origin: bytes | None) -> list[tuple[bytes, bytes]]:
+    def _allowing(self, origin: bytes) -> list[Header]:
         return [
-            (b"access-control-allow-origin", origin or b""),
+            (b"access-control-allow-origin", origin),
             (b"access-control-expose-headers", b"Mcp-Session-Id"),
             _VARY,
         ]

@@ -12,9 +12,10 @@ carrier signs the address as it was configured, slash included, so only what is 
 A good answer where a token or signature is needed shows that the peer is the carrier or a client; the listener is told,
 so that the connection is the last to give way when places are short.
 
-The long-lived connections stay outside Quart, which cuts streams by its response timeout and hides a hang-up from its
-handlers. This is also the firewall of a request: an exception that comes this far is logged and answered, and touches
-no other connection. Paths are logged, queries are not: clients' tokens may be in them; nor are the names of audio.
+What is long-lived or frequent stays outside Quart, which cuts streams by its response timeout and hides a hang-up from
+its handlers; the listener serves it in the task of its connection, see `Gateway.runs_in_place`. This is also the
+firewall of a request: an exception that comes this far is logged and answered, and touches no other connection. Paths
+are logged, queries are not: clients' tokens may be in them; nor are the names of audio.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import attrs
 
 from relay.agent import AGENT_ID
 from relay.errors import SERVER_ERROR, error_document
-from relay.http.asgi import AsgiApp, Message, Receive, Scope, Send, refuse_upgrade
+from relay.http.asgi import AsgiApp, Header, Message, Receive, Scope, Send, refuse_upgrade
 from relay.http.connection import KNOWN_PEER
 from relay.http.cors import Cors
 from relay.logs import report
@@ -65,24 +66,29 @@ class Gateway:
     cors: Cors = attrs.field(factory=lambda: Cors(lambda _origin: False))
     loggable: Callable[[str], str] = str
 
+    def runs_in_place(self, path: str) -> bool:
+        """Whether requests to a path, with or without a slash at its end, go to an app of our own, and not to Quart."""
+        return self.mcp is not None and _without_slash(path) in _CLIENT_PATHS
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or the server's lifespan. Lets nothing out but a cancellation, or a broken `send`."""
         if scope["type"] == "lifespan":
             await _live(receive, send)
             return
         path = scope["path"]
+        headers: list[Header] = []
         if scope["type"] == "http":
-            path = path.removesuffix("/") or "/"
-            if self._is_open_to_pages(path):
-                send = self.cors.answering(scope, send)
-        answer = _Answer(scope, send)
+            path = _without_slash(path)
+            if self.runs_in_place(path) or _status_of_oauth(path) is not None:
+                headers = self.cors.headers_for(scope)
+        answer = _Answer(scope, send, headers)
         try:
             await self._route(path, scope, receive, answer)
         except* Exception as group:  # noqa: BLE001 - the firewall: whatever it was, it stays this connection's
             report("request_failed", group, type=scope["type"], path=self.loggable(scope["path"]))
             # What was begun cannot be taken back, and a socket that was given no answer is closed by the server.
             if scope["type"] == "http" and not answer.begun:
-                await _fail(send)
+                await _fail(answer)
 
     async def _route(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -90,38 +96,54 @@ class Gateway:
                 await self.voice(voice[1], scope, receive, send)
             else:
                 await refuse_upgrade(scope, send, 404, _NO_SOCKET)
-        elif self._is_open_to_pages(path) and (leave := self.cors.preflight(scope)) is not None:
-            await send({"type": "http.response.start", "status": 204, "headers": leave})
-            await send({"type": "http.response.body", "body": b""})
         elif self.mcp is not None and path in _CLIENT_PATHS:
-            await self.mcp({**scope, "path": path}, receive, send)
+            if not await self._grant(scope, send):
+                await self.mcp(scope if scope["path"] == path else {**scope, "path": path}, receive, send)
         elif (status := _status_of_oauth(path)) is not None:
-            await _refuse_oauth(send, status)
+            if not await self._grant(scope, send):
+                await _refuse_oauth(send, status)
         else:
             await self.pages(scope, receive, send)
 
-    def _is_open_to_pages(self, path: str) -> bool:
-        return (self.mcp is not None and path in _CLIENT_PATHS) or _status_of_oauth(path) is not None
+    async def _grant(self, scope: Scope, send: Send) -> bool:
+        """Answer the request if it is a preflight; return whether it was."""
+        leave = self.cors.preflight(scope)
+        if leave is None:
+            return False
+        await send({"type": "http.response.start", "status": 204, "headers": leave})
+        await send({"type": "http.response.body", "body": b""})
+        return True
 
 
 @attrs.define(eq=False)
 class _Answer:
-    """The send side of one connection: whether anything was sent, and whether the peer has shown who it is."""
+    """The send side of one connection: what browsers need is added, and whether anything was sent is known.
+
+    A good answer shows the listener that the peer has shown who it is.
+    """
 
     _scope: Scope
     _send: Send
+    _headers: list[Header]
     begun: bool = False
 
     async def __call__(self, message: Message) -> None:
         self.begun = True
-        if message["type"] == "http.response.start" and self._shows_who_asks(message["status"]):
-            self._scope.get("extensions", {}).get(KNOWN_PEER, _ignore)()
+        if message["type"] == "http.response.start":
+            if 200 <= message["status"] < 300 and self._is_guarded():
+                self._scope.get("extensions", {}).get(KNOWN_PEER, _ignore)()
+            if self._headers:
+                message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
         await self._send(message)
 
-    def _shows_who_asks(self, status: int) -> bool:
+    def _is_guarded(self) -> bool:
         path = self._scope["path"]
-        is_guarded = path.startswith("/webhooks/") or path.removesuffix("/") in _CLIENT_PATHS
-        return is_guarded and 200 <= status < 300 and self._scope["method"] != "OPTIONS"
+        is_guarded = path.startswith("/webhooks/") or _without_slash(path) in _CLIENT_PATHS
+        return is_guarded and self._scope["method"] != "OPTIONS"
+
+
+def _without_slash(path: str) -> str:
+    return path.removesuffix("/") or "/"
 
 
 def _ignore() -> None:
@@ -145,9 +167,9 @@ async def _live(receive: Receive, send: Send) -> None:
 
 def _status_of_oauth(path: str) -> int | None:
     """Return with which status a look for OAuth at this path is answered; None for a path that is no such thing."""
-    if _OAUTH_METADATA.fullmatch(path):
+    if "/.well-known/" in path and _OAUTH_METADATA.fullmatch(path):
         return 404
-    return 400 if path.removesuffix("/") in _OAUTH_ENDPOINTS else None
+    return 400 if path in _OAUTH_ENDPOINTS else None
 
 
 async def _refuse_oauth(send: Send, status: int) -> None:

@@ -1,15 +1,15 @@
 """The one port: an accept loop of our own, which keeps its connections apart.
 
-    socket ─▶ accept ─▶ Connection ─▶ ASGI app        relay.http.connection: the protocol, and whose turn it is
-                │  ▲
-                ▼  │ who waits for its peer
+    socket ─▶ accept ─▶ Connection ─▶ ASGI app        relay.http.connection: whose turn it is, and until when
+                │  ▲  ▲
+                ▼  │  └── tend: whose time is over?
            IdleConnections                            relay.http.connection: who gives way
 
-Hypercorn, whose classes the connection is built from, has a server too, which lets one connection harm all others: any
-exception while reading a request (one byte too early, one non-ASCII header) ends the process, and a peer that does not
-read keeps it from ever stopping. Running it and restarting it after a crash was the alternative; it drops every live
-call each time. So the accept loop, the nurseries and the time limits are ours, and each connection is its own
-compartment: an error in it is logged and ends it, nothing else.
+Hypercorn has a server, which lets one connection harm all others: any exception while reading a request (one byte too
+early, one non-ASCII header) ends the process, and a peer that does not read keeps it from ever stopping. Running it and
+restarting it after a crash was the alternative; it drops every live call each time. So the accept loop, the nurseries
+and the time limits are ours, and each connection is its own compartment: an error in it is logged and ends it, nothing
+else.
 
 When places or file descriptors are short, a connection that waits for its peer is closed for the next one. So a peer
 that only holds connections open keeps no other out.
@@ -19,16 +19,17 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import attrs
 import structlog
 import trio
-from hypercorn.config import Config
 
 from relay.errors import RelayError
 from relay.http.asgi import AsgiApp
-from relay.http.connection import Connection, IdleConnections, ListenerOptions, hypercorn_config, kinds
+from relay.http.connection import Connection, Port
+from relay.http.options import ListenerOptions
 
 __all__ = ["ListenError", "ListenerOptions", "address_of", "bind", "serve", "serve_on"]
 
@@ -52,6 +53,7 @@ async def serve(  # noqa: ASYNC128 - started in serve_on
     host: str,
     port: int,
     stop: trio.Event,
+    runs_in_place: Callable[[str], bool] = lambda _path: True,
     task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve an ASGI app on one port until `stop` is set; meant for `nursery.start`, which returns (host, port).
@@ -60,7 +62,7 @@ async def serve(  # noqa: ASYNC128 - started in serve_on
     one. Raises `ListenError` when the address cannot be had.
     """
     listeners = await bind(host, port, backlog=options.backlog)
-    await serve_on(listeners, app, options, stop=stop, task_status=task_status)
+    await serve_on(listeners, app, options, stop=stop, runs_in_place=runs_in_place, task_status=task_status)
 
 
 async def serve_on(
@@ -69,6 +71,7 @@ async def serve_on(
     options: ListenerOptions,
     *,
     stop: trio.Event,
+    runs_in_place: Callable[[str], bool] = lambda _path: True,
     task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve an ASGI app on bound sockets (see `bind`) until `stop` is set; meant for `nursery.start`.
@@ -76,23 +79,29 @@ async def serve_on(
     After `stop` no connection is accepted, idle ones are closed, and the others are cancelled after `options.grace`.
     On cancellation every handler is cancelled at once and waited for. The app's lifespan is not driven: what outlives a
     request belongs into the caller's nursery.
+
+    Requests whose path `runs_in_place` names are served in the task of their connection, all others as those of a web
+    framework, in a task of their own.
     """
     address = address_of(listeners)
-    acceptor = _Acceptor(app, options, hypercorn_config(options))
-    async with trio.open_nursery() as own, trio.open_nursery() as connections:
-        accepting = trio.CancelScope()
+    acceptor = _Acceptor(Port(app, options, runs_in_place))
+    async with trio.open_nursery() as own:
+        async with trio.open_nursery() as connections:
+            accepting = trio.CancelScope()
 
-        async def end() -> None:
-            await stop.wait()
-            accepting.cancel("stopped")
-            acceptor.stop()
-            connections.cancel_scope.deadline = trio.current_time() + options.grace
+            async def end() -> None:
+                await stop.wait()
+                accepting.cancel("stopped")
+                acceptor.stop()
+                connections.cancel_scope.deadline = trio.current_time() + options.grace
 
-        own.start_soon(end)
-        with accepting:
-            task_status.started(address)
-            yielding = [_YieldingListener(each, acceptor) for each in listeners]
-            await trio.serve_listeners(acceptor.accept, yielding, handler_nursery=connections)
+            own.start_soon(end)
+            own.start_soon(acceptor.tend)
+            with accepting:
+                task_status.started(address)
+                yielding = [_YieldingListener(each, acceptor) for each in listeners]
+                await trio.serve_listeners(acceptor.accept, yielding, handler_nursery=connections)
+        own.cancel_scope.cancel("stopped")
     log.info("listener_stopped", port=address[1])
 
 
@@ -100,24 +109,18 @@ async def serve_on(
 class _Acceptor:
     """Accepts connections: counts them, closes one for the next if needed, and contains the errors of each."""
 
-    _app: AsgiApp
-    _options: ListenerOptions
-    _config: Config
-    _idle: IdleConnections = attrs.field(factory=IdleConnections, init=False)
+    _port: Port
     _connections: set[Connection] = attrs.field(factory=set, init=False)
     arriving: int = attrs.field(default=0, init=False)
     """Accepted, with their tasks about to begin."""
-    _stopping: trio.Event = attrs.field(factory=trio.Event, init=False)
     _refused: int = attrs.field(default=0, init=False)
 
     async def accept(self, stream: trio.SocketStream) -> None:
         """Serve one connection from accept to close; nothing but cancellation comes out of here."""
         self.arriving -= 1
-        if len(self._connections) >= self._options.max_connections:
+        if len(self._connections) >= self._port.options.max_connections:
             return  # no connection could give way
-        connection = Connection(
-            self._app, self._options, self._config, stream, idle=self._idle, stopping=self._stopping
-        )
+        connection = Connection(self._port, stream)
         self._connections.add(connection)
         try:
             await connection.run()
@@ -130,9 +133,17 @@ class _Acceptor:
             self._connections.discard(connection)
             self._note_room()
 
+    async def tend(self) -> None:
+        """Look after all connections now and then, until cancelled."""
+        while True:
+            await trio.sleep(self._port.options.look_interval)
+            now = trio.current_time()
+            for each in self._connections:
+                each.tend(now)
+
     def has_room(self) -> bool:
         """Whether there is a place for one more."""
-        return len(self._connections) + self.arriving < self._options.max_connections
+        return len(self._connections) + self.arriving < self._port.options.max_connections
 
     async def make_room(self) -> None:
         """Close a connection that can give way: a stranger's, or, after a second without one, a known peer's."""
@@ -146,7 +157,7 @@ class _Acceptor:
             self.note_refusal()
 
     def _spare(self, *, known: bool) -> bool:
-        spared = self._idle.spare(known=known)
+        spared = self._port.idle.spare(known=known)
         if spared is None:
             return False
         self._connections.discard(spared)  # its place is free now, its descriptor as soon as its task runs
@@ -154,7 +165,7 @@ class _Acceptor:
 
     def stop(self) -> None:
         """Close idle connections, and the others after their next answer. Never waits."""
-        self._stopping.set()
+        self._port.is_stopping = True
         for each in self._connections:
             each.stop()
 
@@ -165,7 +176,7 @@ class _Acceptor:
         self._refused += 1
 
     def _note_room(self) -> None:
-        if self._refused and len(self._connections) < self._options.max_connections * 0.9:
+        if self._refused and len(self._connections) < self._port.options.max_connections * 0.9:
             log.warning("listener_has_room", refused=self._refused)
             self._refused = 0
 
@@ -227,6 +238,14 @@ def address_of(listeners: Sequence[trio.SocketListener]) -> tuple[str, int]:
     """Return the host and port that bound sockets can be reached at."""
     host, port = listeners[0].socket.getsockname()[:2]
     return str(host), int(port)
+
+
+def kinds(group: BaseExceptionGroup[Any]) -> list[str]:
+    """Name the kinds of the errors in a group, however deep."""
+    named: set[str] = set()
+    for each in group.exceptions:
+        named.update(kinds(each) if isinstance(each, BaseExceptionGroup) else [type(each).__name__])
+    return sorted(named)
 
 
 def _advice(error: OSError) -> str:

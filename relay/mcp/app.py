@@ -115,7 +115,7 @@ class McpApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request (no other scope); for a GET that takes as long as its stream lives."""
-        head = Head.of(scope)
+        head = Head(scope)
         match head.path, head.method:
             case "/sse", "GET":
                 await self._open(head, scope, receive, send)

@@ -3,10 +3,10 @@
     ASGI receive() ──▶ frames.parse ──▶ PhoneEvent      one task, the reader of the call
     ASGI send()    ◀── frames.text, end ◀── speech      one task, the loop of the call
 
-What Hypercorn 0.18 does at the end of a socket, found by experiment, and why this keeps a state of its own: it delivers
-one `websocket.disconnect` and then nothing, so a second receive would wait for ever; its code is 1006 whatever the
-peer sent, except 1000 after a close of ours; it drops sends without a word once the peer is gone; and it raises an
-error of its own for a send after our close. Other servers raise `OSError`, as ASGI has it.
+Why this keeps a state of its own: servers differ at the end of a socket. Ours (`relay.http.websocket`) delivers the
+`websocket.disconnect` again and again, with the code of the peer's Close, or 1006 if it left without one, and drops
+what is sent to a peer that is gone, or after our own close. Others deliver it once, and raise `OSError` for a send, as
+ASGI has it.
 """
 
 from __future__ import annotations

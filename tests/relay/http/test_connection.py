@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -95,13 +96,24 @@ class Served:
             yield connected
 
 
+IN_PLACE = ContextVar("IN_PLACE", default=True)
+
+
+@pytest.fixture(params=[True, False], ids=["in place", "as a framework"], autouse=True)
+def way(request: pytest.FixtureRequest) -> None:
+    """Have apps served in the connection's task, and as a web framework is: whatever holds for one does for both."""
+    IN_PLACE.set(request.param)
+
+
 @asynccontextmanager
 async def serving(**limits: Any) -> AsyncIterator[Served]:
     app, stop = App(), trio.Event()
     with trio.fail_after(PROMPTLY):
         async with trio.open_nursery() as nursery:
             options = ListenerOptions(**{"grace": 0.2, **limits})
-            address = await nursery.start(partial(serve, app, options, host="127.0.0.1", port=0, stop=stop))
+            in_place = IN_PLACE.get()
+            run = partial(serve, app, options, host="127.0.0.1", port=0, stop=stop)
+            address = await nursery.start(partial(run, runs_in_place=lambda _path: in_place))
             yield Served(address, app, stop)
             app.go.set()
             stop.set()

@@ -86,12 +86,12 @@ class Served:
 
 
 @asynccontextmanager
-async def listening(host: str = "127.0.0.1", **limits: Any) -> AsyncIterator[Served]:
+async def listening(host: str = "127.0.0.1", *, in_place: bool = True, **limits: Any) -> AsyncIterator[Served]:
     app, stop = EchoApp(), trio.Event()
     with trio.fail_after(PROMPTLY):
         async with trio.open_nursery() as nursery:
             run = partial(serve, app, ListenerOptions(**{"grace": 0.2, **limits}), host=host, port=0, stop=stop)
-            address = await nursery.start(run)
+            address = await nursery.start(partial(run, runs_in_place=lambda _path: in_place))
             served = Served(address[0], address[1], app, stop)
             yield served
             stop.set()
@@ -109,10 +109,15 @@ async def get(served: Served, path: str) -> bytes:
         return b"".join([bytes(chunk) async for chunk in stream])
 
 
+both_ways = pytest.mark.parametrize("in_place", [True, False], ids=["in place", "as a framework"])
+"""Requests are served in the connection's task, or as those of a web framework; sockets always in it."""
+
+
+@both_ways
 @pytest.mark.parametrize("hostile", RAW_INPUTS, ids=lambda hostile: hostile.name)
-async def test_no_input_harms_another_connection(hostile: HostileInput) -> None:
+async def test_no_input_harms_another_connection(hostile: HostileInput, *, in_place: bool) -> None:
     """Whatever one peer sends, a live connection goes on and new ones are taken, while it is there and when it left."""
-    async with listening() as served, served.caller() as other:
+    async with listening(in_place=in_place) as served, served.caller() as other:
         attacker = await throw(hostile, served.host, served.port)
         # The server has one loop: by the second answer it has read what the attacker sent before.
         assert await echoes(other)
@@ -141,24 +146,27 @@ async def test_a_crash_of_a_handler_closes_its_connection_only() -> None:
         assert await echoes(other)
 
 
-async def test_a_crash_before_the_answer_is_a_500() -> None:
+@both_ways
+async def test_a_crash_before_the_answer_is_a_500(*, in_place: bool) -> None:
     """A handler that crashes before it answers a request makes that request a 500."""
-    async with listening() as served:
+    async with listening(in_place=in_place) as served:
         assert b" 500 " in (await get(served, "/crash")).splitlines()[0]
 
 
-async def test_a_peer_that_does_not_read_is_dropped() -> None:
+@both_ways
+async def test_a_peer_that_does_not_read_is_dropped(*, in_place: bool) -> None:
     """A peer that asks for more than it reads is cut off after the patience, and its handler ends."""
-    async with listening(peer_patience=0.1, handler_patience=0.1) as served:
+    async with listening(in_place=in_place, peer_patience=0.1, handler_patience=0.1) as served:
         stream = await trio.open_tcp_stream(served.host, served.port)
         await stream.send_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         await served.app.left.wait()
         await trio.aclose_forcefully(stream)
 
 
-async def test_stop_finishes_in_spite_of_a_peer_that_does_not_read() -> None:
+@both_ways
+async def test_stop_finishes_in_spite_of_a_peer_that_does_not_read(*, in_place: bool) -> None:
     """Stopping finishes although a peer does not read what is being sent to it."""
-    async with listening(peer_patience=0.1) as served:
+    async with listening(in_place=in_place, peer_patience=0.1) as served:
         stream = await trio.open_tcp_stream(served.host, served.port)
         await stream.send_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         assert await stream.receive_some(1)

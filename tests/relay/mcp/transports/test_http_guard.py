@@ -15,8 +15,8 @@ GUARD = RebindingGuard(
 
 
 def status(host: str | None, origin: str | None = None, guard: RebindingGuard = GUARD) -> int | None:
-    headers = {name: value for name, value in (("host", host), ("origin", origin)) if value is not None}
-    refusal = guard.refusal(Head("POST", "/mcp", {}, headers))
+    headers = [(name, value.encode()) for name, value in ((b"host", host), (b"origin", origin)) if value is not None]
+    refusal = guard.refusal(Head({"method": "POST", "path": "/mcp", "headers": headers}))
     return None if refusal is None else refusal.status
 
 

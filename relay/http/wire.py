@@ -1,0 +1,57 @@
+"""The two directions of a connection: bytes that have come and nobody has used yet, and bytes that go out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from relay.http.peer_socket import PeerSocket
+
+AHEAD = 65_536
+"""Bytes that may come before they are asked for: behind that the peer waits."""
+
+
+class Wire:
+    """A peer's socket and what was received of it. Whatever shows that the peer has left is noted once."""
+
+    __slots__ = ("_on_left", "buffer", "has_left", "socket")
+
+    def __init__(self, socket: PeerSocket, on_left: Callable[[], None]) -> None:
+        """Begin with nothing received. `on_left` is called when the peer has left."""
+        self.socket = socket
+        self.buffer = b""
+        self.has_left = False
+        self._on_left = on_left
+
+    async def fill(self) -> bool:
+        """Wait until more has come, or the socket's receiver was woken; return False when the peer has left."""
+        data = await self.socket.receive()
+        if data is not None:
+            self._take(data)
+        return not self.has_left
+
+    def fill_now(self) -> None:
+        """Take what has come, up to the bound."""
+        if len(self.buffer) < AHEAD and (data := self.socket.receive_now()) is not None:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        if data:
+            self.buffer = self.buffer + data if self.buffer else data
+        else:
+            self.note_left()
+
+    async def write(self, data: bytes) -> None:
+        """Send all of it, without a checkpoint where it goes through at once; to a peer that has left, nothing."""
+        if not self.has_left:
+            try:
+                await self.socket.send(data)
+            except trio.BrokenResourceError:
+                self.note_left()
+
+    def note_left(self) -> None:
+        """Note that the peer has left. Idempotent."""
+        if not self.has_left:
+            self.has_left = True
+            self._on_left()
