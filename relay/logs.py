@@ -121,7 +121,8 @@ def configure(level: int | str = logging.INFO, log_format: LogFormat = LogFormat
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        # Its methods below the level do nothing: a line that nobody reads, of every turn, is not even put together.
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)

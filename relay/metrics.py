@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from functools import cache
+
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
@@ -49,6 +52,8 @@ class CallMeter:
             buckets=_LATENCY_BUCKETS,
             registry=self.registry,
         )
+        # A look-up by labels makes strings of them and takes a lock, for every turn; there are a dozen sets of them.
+        self._turns_of, self._first_word_of = cache(self._turns.labels), cache(self._first_word.labels)
         self._left = Counter(
             "relay_messages_left", "Waiting messages stored, by reason", ["reason"], registry=self.registry
         )
@@ -72,9 +77,9 @@ class CallMeter:
 
     def turn_ended(self, call: CallInfo, note: NoteTurn) -> None:
         """Count a turn, and log it."""
-        self._turns.labels(note.by, note.outcome).inc()
+        self._turns_of(note.by, note.outcome).inc()
         if note.first_word is not None:
-            self._first_word.labels(note.by).observe(note.first_word)
+            self._first_word_of(note.by).observe(note.first_word)
         # Answered turns are the normal case: counted above, and logged at debug level only.
         (log.debug if note.outcome == "answered" else log.info)(
             "turn_ended",
