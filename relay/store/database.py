@@ -1,6 +1,6 @@
 """The database actor: everything is written by one task, many writes to one commit.
 
-    write(work) ──bounded queue──▶ serve: takes all that wait ──one thread hop──▶ BEGIN, work, work, …, COMMIT
+    write(work) ──bounded queue──▶ serve: takes all that wait ──its thread──▶ BEGIN, work, row, row, …, COMMIT
          ◀──────────value or error, once committed────────────────┘
     keep(work) ──the same queue──▶ tried until it is committed, even if its task is gone
 
@@ -20,6 +20,9 @@ only with the process: at its end the database gets `FLUSH_SECONDS`, and what is
 
 What may be lost in a crash without harm need not flush the disk by itself: `keep_later` lets it ride with the next
 commit, which halves the flushes of a busy daemon.
+
+One task keeps the time for all writes: it ends the lingering of some and the waiting of others. A cancel scope with a
+deadline around each wait lost: it costs more than the wait.
 
     read(work)       ──▶ one thread with a connection of its own: what is found by a key
     read_many(work)  ──▶ another one: lists, however long they are
@@ -49,6 +52,7 @@ from relay.errors import DatabaseError
 from relay.store.connections import Connections, Outcome, Reader, Work
 from relay.store.rows import Row
 from relay.store.trouble import DatabaseInTrouble
+from relay.store.writer_thread import WriterThread
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -78,13 +82,15 @@ CLOSE_SECONDS = 5.0
 
 @attrs.define(eq=False)
 class _Write(Generic[T]):
-    """One write on its way: what to do, and how it went once `settled` is set."""
+    """One write on its way: what to do, and how it went once it is settled."""
 
     work: Callable[[Connection], T] | Row
     kept: bool = False
     may_wait: bool = False
     on_written: Callable[[T], None] | None = None
-    settled: trio.Event = attrs.field(factory=trio.Event)
+    since: float = attrs.field(factory=trio.current_time)
+    # Its asker waits until it is settled, or until that takes too long.
+    answered: trio.Event | None = None
     value: T | None = None
     error: Exception | None = None
     watched: bool = True
@@ -100,7 +106,10 @@ class Database:
     _queue: deque[_Write[Any]]
     _room: trio.Semaphore
     _kept: int
+    # Set by whatever is handed over.
     _arrived: trio.Event
+    # Set when the next batch is to be taken.
+    _due: trio.Event
     _closed: bool
     # Bounds what is still done after `close`.
     _work: trio.CancelScope
@@ -110,6 +119,7 @@ class Database:
     _busy_since: float
     # One thread at a time for each connection: SQLite takes one writer, and connections are not made for several.
     _writing: trio.CapacityLimiter
+    _thread: WriterThread
     _looking_up: trio.CapacityLimiter
     _listing: trio.CapacityLimiter
 
@@ -120,12 +130,14 @@ class Database:
         self._room = trio.Semaphore(WAITING_WRITES)
         self._kept = 0
         self._arrived = trio.Event()
+        self._due = trio.Event()
         self._closed = False
         self._work = trio.CancelScope(shield=True, deadline=math.inf)  # `close` sets an end to it
         self._trouble = None
         self._stall_is_logged = False
         self._busy_since = math.inf
         self._writing, self._looking_up, self._listing = (trio.CapacityLimiter(1) for _each in range(3))
+        self._thread = WriterThread(self._connections, self._writing)
 
     @property
     def trouble(self) -> str | None:
@@ -155,7 +167,7 @@ class Database:
             except StoreFailed:
                 self._room.release()
                 raise
-            return await self._settled(write)
+            return cast("T", await self._answer(write))
         raise StoreFailed("the database does not answer; perhaps it is written later")
 
     async def keep(
@@ -172,11 +184,13 @@ class Database:
         `for_new_call`), or when the database refuses it as it would at any time. Cancelled before it was handed over,
         nothing is written; later it is written all the same.
         """
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         write = self._hand_over(_Write(work, kept=True, on_written=on_written), for_new_call=for_new_call)
-        with trio.move_on_after(0 if self.trouble is not None else STALL_SECONDS):
-            return await self._settled(write)
+        if self.trouble is None:
+            return await self._answer(write)
+        write.watched = False
         self._note_stall()
+        await trio.lowlevel.checkpoint()
         return None
 
     async def keep_later(self, work: Work) -> None:
@@ -185,7 +199,7 @@ class Database:
         That is `LINGER_SECONDS` later. In order with all other writes. A crash until then undoes it, and a refusal is
         only logged. Raises `StoreFailed` when the database is closed, or there is no room.
         """
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()  # all that there is to wait for
         self._hand_over(_Write(work, kept=True, may_wait=True, watched=False))
 
     def _hand_over(self, write: _Write[T], *, for_new_call: bool = False) -> _Write[T]:
@@ -197,17 +211,21 @@ class Database:
             self._kept += 1
         self._queue.append(write)
         self._arrived.set()
+        if not write.may_wait or len(self._queue) >= BATCH_WRITES:
+            self._due.set()
         return write
 
-    async def _settled(self, write: _Write[T]) -> T:
+    async def _answer(self, write: _Write[T]) -> T | None:
+        """Wait until the write is settled and return its value; None for one that is kept and takes too long."""
+        write.answered = trio.Event()
         try:
-            await write.settled.wait()
+            await write.answered.wait()
         except trio.Cancelled:
             write.watched = False
             raise
         if write.error is not None:
             raise write.error
-        return cast("T", write.value)
+        return write.value
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction that only reads, seeing all that is committed, and return its value.
@@ -255,39 +273,62 @@ class Database:
         if not self._closed:
             self._closed = True
             self._work.deadline = trio.current_time() + FLUSH_SECONDS
-            self._arrived.set()
+            self._due.set()
 
     async def _write_all(self, done: trio.Event) -> None:
         with self._work:
-            while (batch := await self._take()) is not None:
-                await self._commit(batch)
-                if self._trouble is not None:
-                    await trio.sleep(RETRY_SECONDS)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._thread.run)
+                nursery.start_soon(self._keep_time)
+                while (batch := await self._take()) is not None:
+                    await self._commit(batch)
+                    if self._trouble is not None:
+                        await trio.sleep(RETRY_SECONDS)
+                        if self._queue:
+                            self._due.set()
+                nursery.cancel_scope.cancel()
         done.set()
 
     async def _take(self) -> list[_Write[Any]] | None:
         """Return what waits, nothing when it is time to look after the database, and None at the end of all."""
-        if not self._queue and not self._closed:
-            with trio.move_on_after(LOOK_SECONDS):
-                await self._arrival()
-        with trio.move_on_after(LINGER_SECONDS):
-            while self._queue and self._queue[-1].may_wait and len(self._queue) < BATCH_WRITES and not self._closed:
-                await self._arrival()
-        if not self._queue and self._closed:
-            return None
-        return list(islice(self._queue, BATCH_WRITES))
+        await self._due.wait()
+        batch = list(islice(self._queue, BATCH_WRITES))
+        if self._closed:
+            return batch or None
+        if len(batch) == len(self._queue):
+            self._due = trio.Event()
+        return batch
 
-    async def _arrival(self) -> None:
-        self._arrived = trio.Event()
-        await self._arrived.wait()
+    async def _keep_time(self) -> None:
+        """Start the batch for what lingers, answer those who have waited long enough, look after an idle database."""
+        while True:
+            if self._queue:
+                await trio.sleep(LINGER_SECONDS)
+                self._end_waits()
+            else:
+                self._arrived = trio.Event()
+                with trio.move_on_after(LOOK_SECONDS) as look:
+                    await self._arrived.wait()
+                if not look.cancelled_caught:
+                    continue
+            self._due.set()
+
+    def _end_waits(self) -> None:
+        """Answer those who have waited for `STALL_SECONDS` until what they want kept is written."""
+        latest = trio.current_time() - STALL_SECONDS
+        for write in self._queue:
+            if write.since > latest:
+                return
+            if write.kept and write.watched and write.answered is not None:
+                write.watched = False
+                write.answered.set()
+                self._note_stall()
 
     async def _commit(self, batch: list[_Write[Any]]) -> None:
         """Try to commit the batch, which is the head of the queue; what is to be tried again stays there."""
         self._busy_since = trio.current_time()
         try:
-            outcomes, trouble = await trio.to_thread.run_sync(
-                self._connections.settle, [write.work for write in batch], limiter=self._writing, abandon_on_cancel=True
-            )
+            outcomes, trouble = await self._thread.settle([write.work for write in batch])
         finally:
             self._busy_since = math.inf
         self._note(trouble)
@@ -314,7 +355,8 @@ class Database:
             write.on_written(write.value)
         if write.error is not None and not write.watched:
             log.warning("write_failed", error=type(write.error).__name__, cause=_loggable(write.error))
-        write.settled.set()
+        if write.answered is not None:
+            write.answered.set()
 
     def _note(self, trouble: DatabaseInTrouble | None) -> None:
         text = None if trouble is None else str(trouble)

@@ -212,6 +212,17 @@ async def test_a_later_write_does_not_wait_for_ever(database: Database) -> None:
     assert await database.read(names) == ["a"]
 
 
+async def test_a_later_write_holds_up_none_before_it(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody waits for is committed as soon as the thread is free, also when the last to come may wait."""
+    monkeypatch.setattr(database_module, "LINGER_SECONDS", 60)
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery, busy(database.write):
+            nursery.start_soon(database.write, note("a"))
+            await trio.testing.wait_all_tasks_blocked()
+            await database.keep_later(note("b"))
+    assert await database.read(names) == ["a", "b"]
+
+
 async def test_a_later_write_that_is_refused_is_logged(database: Database) -> None:
     """Nobody waits for it, so the log is the only one to tell."""
     with structlog.testing.capture_logs() as logs:
