@@ -299,7 +299,8 @@ class CallSession:
                 self.services.observer.call_crashed(self.info, error, "turn")
                 outcome = TurnFailed(number, Reason.CLIENT_FAILED)
             self._turn_scopes.pop(number, None)
-            await self.inbox.send(outcome)
+            if not answer.is_finished:
+                await self.inbox.send(outcome)
         self._receipts.pop(number, None)
 
     async def _epilogue(self, closing: int) -> None:
@@ -360,16 +361,20 @@ class Receipt:
         return not waiting.cancelled_caught
 
 
-@attrs.frozen
+@attrs.define
 class TurnAnswer:
     """The `Answer` of one turn: everything said goes through the inbox, under the turn's number."""
 
     _turn: int
     _inbox: Inbox[Event]
     _receipt: Receipt
+    is_finished: bool = attrs.field(default=False, init=False)
 
-    async def say(self, text: str) -> None:
-        await self._inbox.send(PieceSaid(self._turn, text))
+    async def say(self, text: str, *, last: bool = False) -> None:
+        await self._inbox.send(PieceSaid(self._turn, text, last))
+        if last:
+            await self._inbox.send(TurnFinished(self._turn))
+            self.is_finished = True
 
     async def take_message(self, body: str, preferences: str) -> bool:
         self._receipt.expect()

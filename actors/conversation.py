@@ -486,7 +486,8 @@ class Conversation:
         turn.characters += len(text)
         add = self._transcript.continue_line if self._playback.cycle_open else self._transcript.add
         add(Speaker.AGENT if is_client else Speaker.ANSWERING_MACHINE, text, self._wall_clock())
-        commands = self._speak(text, last=False)
+        # A last piece without sound leaves the talk cycle open, for the sentence that may still have to follow.
+        commands = self._speak(text, last=event.last and has_sound)
         return commands if len(event.text) < room else [*commands, CancelTurn(turn.number), *self._finish_turn()]
 
     def _on_message_taken(self, event: events.MessageTaken) -> list[Command]:

@@ -1,8 +1,7 @@
 """What can happen to a call: frozen values, named by what happened.
 
-Pure: no clock, no I/O. A value that makes no sense cannot be built.
-`Event` at the end is the union that `conversation.Conversation.handle` takes, and `phases.TRANSITIONS` has a row for in
-every phase; `CallNews` is what listeners get (`call_session.CallServices.listeners`).
+Pure: no clock, no I/O. A value that makes no sense cannot be built. `Event` at the end is the union that
+`Conversation.handle` takes and that has a row in every phase; `CallNews` is what listeners get.
 """
 
 from __future__ import annotations
@@ -159,10 +158,11 @@ class DrainRequested:
 
 @attrs.frozen
 class PieceSaid:
-    """The responder of `turn` has the next piece of its answer."""
+    """The responder of `turn` has the next piece of its answer; after the `last` one comes `TurnFinished`."""
 
     turn: int
     text: str
+    last: bool = False
 
 
 @attrs.frozen

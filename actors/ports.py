@@ -48,8 +48,11 @@ class PhoneLine(Protocol):
 class Answer(Protocol):
     """The sink for an answer, piece by piece. Each method may wait for the call session to catch up."""
 
-    async def say(self, text: str) -> None:
-        """Speak the next piece, as it comes: no need for whole words, markdown is taken out later."""
+    async def say(self, text: str, *, last: bool = False) -> None:
+        """Speak the next piece, as it comes: no need for whole words, markdown is taken out later.
+
+        `last` says that nothing follows, which a responder need not know; the turn is answered with this piece then.
+        """
         ...
 
     async def take_message(self, body: str, preferences: str) -> bool:

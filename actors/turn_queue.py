@@ -80,7 +80,8 @@ class PendingTurn:
 
     request: TurnRequest
     asked_at: float
-    pieces: trio.MemorySendChannel[str]
+    # A text, and whether it is the last one.
+    pieces: trio.MemorySendChannel[tuple[str, bool]]
     taken_by: str = ""
     taken_at: float = -math.inf
     is_begun: bool = False
@@ -197,13 +198,13 @@ class TurnQueue:
         more.
         """
         call_sid = request.call.call_sid
-        pieces, spoken = trio.open_memory_channel[str](MAX_PIECES)
+        pieces, spoken = trio.open_memory_channel[tuple[str, bool]](MAX_PIECES)
         turn = self._turns[call_sid] = PendingTurn(request, trio.current_time(), pieces)
         self._notify()
         try:
             async with spoken:
-                async for piece in spoken:
-                    await answer.say(piece)
+                async for text, last in spoken:
+                    await answer.say(text, last=last)
             if turn.is_abandoned:
                 raise ClientLeft("the client that took this utterance is gone; the next client may take it")
         finally:
@@ -305,7 +306,7 @@ class TurnQueue:
         try:
             if text.strip():
                 asked.is_begun = asked.is_begun or is_audible(text)
-                await asked.pieces.send(text)
+                await asked.pieces.send((text, not more))
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise TurnOver("this turn takes no answer any more") from None
         if not more:

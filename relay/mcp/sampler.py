@@ -11,9 +11,9 @@ piece it costs several times what the rest of the asking does. A turn is asked a
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import attrs
@@ -37,7 +37,12 @@ from relay.speech.asides import without_lead
 
 log = structlog.get_logger(__name__)
 
-Say = Callable[[str], Awaitable[None]]
+
+class Say(Protocol):
+    """Speak the next piece of an answer; `last` says that nothing follows. See `actors.ports.Answer.say`."""
+
+    async def __call__(self, text: str, *, last: bool = False) -> None: ...
+
 
 # How long a client may take to stop a cancelled turn. One that handles one request at a time (the 1.x Python SDK) goes
 # on with it to its end and answers nothing before, so then it is asked for a sign of life.
@@ -164,7 +169,7 @@ class Sampler:
             raise ClientFailed("the client's answer holds nothing that can be spoken")
         rest = unsaid(final, said).rstrip() if said else without_lead(final)
         if rest:
-            await say(rest)
+            await say(rest, last=True)
 
     def _withdraw(self, request_id: str) -> None:
         params = {"requestId": request_id, "reason": "caller cancelled"}

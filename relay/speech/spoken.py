@@ -55,12 +55,14 @@ class SpokenAnswer:
     has_spoken: bool = attrs.field(default=False, init=False)
     _wordless: str = attrs.field(default="", init=False)
 
-    async def say(self, text: str) -> None:
+    async def say(self, text: str, *, last: bool = False) -> None:
         """Speak what of the next piece can be spoken by now; others have their turn between the parts of a long one."""
-        for part in slices(text):
+        *parts, end = slices(text)
+        for part in parts:
             await self._pass_on(self.speech.feed(part))
-            if part is not text:
-                await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint()
+        spoken = self.speech.feed(end)
+        await self._pass_on(spoken + self.speech.finish() if last else spoken, last=last)
 
     async def take_message(self, body: str, preferences: str) -> bool:
         """Record the message as it is: it will be read, not heard. What was said before it is spoken first."""
@@ -77,7 +79,7 @@ class SpokenAnswer:
         await self._pass_on(self.speech.finish())
         self._wordless = ""
 
-    async def _pass_on(self, text: str) -> None:
+    async def _pass_on(self, text: str, *, last: bool = False) -> None:
         if not self.has_spoken:
             text = self._wordless + text
             first = next((place for place, each in enumerate(text) if each.isalnum()), len(text))
@@ -85,4 +87,4 @@ class SpokenAnswer:
             text = text[max(0, first - MOST_WORDLESS) :]
             self._wordless = "" if self.has_spoken else text
         if text and self.has_spoken:
-            await self.answer.say(text)
+            await self.answer.say(text, last=last)

@@ -129,6 +129,45 @@ async def test_a_turn_from_the_utterance_to_speech(nursery: trio.Nursery, autoju
     assert here.bodies() == []
 
 
+async def test_an_answer_whose_last_piece_is_known_is_one_frame(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The turn is answered with it, whatever its responder does afterwards."""
+
+    async def client(_request: TurnRequest, answer: Answer) -> None:
+        await answer.say("Good morning.", last=True)
+        raise ClientLeft("too late to matter")
+
+    here = harness(client)
+    nursery.start_soon(here.call().run)
+    for turn in (1, 2):
+        here.line.carrier_says(UtteranceHeard("Hello?"))
+        assert await here.line.hear() == "Good morning."
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.line.frames == [("text", "Good morning.", True)] * turn
+        assert [note.outcome for note in here.observer.turns] == ["answered"] * turn
+        assert here.journal.held == {"CA1": {}}
+    assert here.observer.crashes == []
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_last_piece_that_the_line_does_not_take_is_no_answer(autojump_clock: MockClock) -> None:
+    """The caller may be back on another line, and is then answered."""
+
+    async def client(_request: TurnRequest, answer: Answer) -> None:
+        await answer.say("Good morning.", last=True)
+
+    here = harness(client)
+    here.line.breaks = True
+    here.line.carrier_says(UtteranceHeard("Hello?"))
+    call = here.call()
+    await call.run()
+    assert call.may_return
+    assert call.unanswered is not None
+    assert call.unanswered.unless_back is not None
+    assert [each.text for each in call.unanswered.unless_back] == ["Hello?"]
+
+
 async def test_a_silent_client_is_relieved_after_exactly_eight_seconds(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:

@@ -149,6 +149,25 @@ def test_an_answer_is_spoken_as_it_comes_and_settles_the_utterance() -> None:
     assert talk.call.phase is Phase.CLIENT_LISTENING
 
 
+def test_a_last_piece_closes_the_talk_cycle_itself() -> None:
+    """No empty frame follows it; the turn ends as after any other answer."""
+    talk = Talk()
+    talk.caller("What time is it?", at=1.0)
+    assert talk(PieceSaid(talk.turn, "It is nine.", last=True), at=2.5) == [Speak("It is nine.", last=True)]
+    assert talk.call.phase is Phase.CLIENT_ANSWERING
+    assert kinds(talk(TurnFinished(talk.turn))) == [NoteTurn, ReleaseUtterances]
+    assert talk.of(NoteTurn) == [NoteTurn(turn=1, by=By.CLIENT, outcome="answered", first_word=1.5)]
+    assert talk.history[-1] == ("agent", "It is nine.")
+
+
+def test_a_last_piece_without_sound_leaves_the_talk_cycle_to_what_follows() -> None:
+    """After a recorded message that is the sentence that confirms it."""
+    talk = recorded()
+    assert talk(PieceSaid(talk.turn, " …", last=True)) == [Speak(" …", last=False)]
+    talk(TurnFinished(talk.turn))
+    assert talk.of(Speak)[-1] == Speak(f" {talk.policy.phrases.message_taken}", last=True)
+
+
 def test_the_history_is_what_was_said_and_heard() -> None:
     """The client is sent the greeting, both sides' words in order, and the newest utterance last."""
     talk = Talk(greeting="Hello, how can I help you today?")

@@ -35,12 +35,15 @@ class Ear:
     """The `Answer` of a turn: what the caller hears."""
 
     heard: list[str] = attrs.field(factory=list)
+    ends: list[str] = attrs.field(factory=list)
     deaf: trio.Event | None = None
 
-    async def say(self, text: str) -> None:
+    async def say(self, text: str, *, last: bool = False) -> None:
         if self.deaf is not None:
             await self.deaf.wait()
         self.heard.append(text)
+        if last:
+            self.ends.append(text)
 
     async def take_message(self, body: str, preferences: str) -> bool:
         raise AssertionError
@@ -275,6 +278,7 @@ async def test_pieces_are_spoken_as_they_come(nursery: trio.Nursery) -> None:
         await room.queue.say("one", "CA1", 1, "Found it.")
         await wait_all_tasks_blocked()
         assert ear.heard == ["Let me look.", "Found it."]
+        assert ear.ends == ["Found it."]
 
 
 async def test_a_late_answer_says_so(nursery: trio.Nursery) -> None:

@@ -267,8 +267,8 @@ async def test_a_speaker_that_is_cancelled_leaves_nothing_behind() -> None:
     """Cancelled in the middle of saying a piece, the stream is closed by the machine, not by the garbage collector."""
 
     class StuckAnswer(RecordedAnswer):
-        async def say(self, text: str) -> None:
-            await super().say(text)
+        async def say(self, text: str, *, last: bool = False) -> None:
+            await super().say(text, last=last)
             await trio.sleep_forever()
 
     async with a_machine() as (machine, _):

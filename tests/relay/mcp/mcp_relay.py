@@ -185,7 +185,7 @@ class Speech:
     def text(self) -> str:
         return "".join(self.pieces)
 
-    async def say(self, text: str) -> None:
+    async def say(self, text: str, *, last: bool = False) -> None:
         await trio.lowlevel.checkpoint()
         self.pieces.append(text)
 

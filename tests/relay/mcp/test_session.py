@@ -75,8 +75,8 @@ async def test_client_that_said_all_in_pieces_may_end_with_nothing(relay: Runnin
         spoken = trio.Event()
 
         class Listening(Speech):
-            async def say(self, text: str) -> None:
-                await super().say(text)
+            async def say(self, text: str, *, last: bool = False) -> None:
+                await super().say(text, last=last)
                 spoken.set()
 
         session = await relay.arrival()
@@ -205,7 +205,7 @@ async def test_cancelled_turn_is_withdrawn(relay: RunningRelay) -> None:
 async def test_error_of_the_speaker_ends_the_turn(relay: RunningRelay) -> None:
     """When what is said cannot be taken any more, the client is told to stop."""
 
-    async def broken(_text: str) -> None:
+    async def broken(text: str, *, last: bool = False) -> None:
         await trio.lowlevel.checkpoint()
         raise trio.BrokenResourceError
 

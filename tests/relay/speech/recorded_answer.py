@@ -25,11 +25,15 @@ class RecordedAnswer:
     """
 
     durable: bool = True
+    # What was said to be the last piece.
+    ends: list[str] = attrs.field(factory=list)
     log: list[str | Taken] = attrs.field(factory=list)
     _grown: trio.Event = attrs.field(factory=trio.Event, init=False)
 
-    async def say(self, text: str) -> None:
+    async def say(self, text: str, *, last: bool = False) -> None:
         await self._keep(text)
+        if last:
+            self.ends.append(text)
 
     async def take_message(self, body: str, preferences: str) -> bool:
         await self._keep(Taken(body, preferences))

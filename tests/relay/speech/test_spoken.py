@@ -43,6 +43,30 @@ async def test_the_end_of_an_answer_is_not_held_back() -> None:
     assert answer.speech == "Plan w"
 
 
+@pytest.mark.parametrize("text", ["Plan w", f"{'Plan. ' * 200}w"])
+async def test_a_last_piece_is_passed_on_as_the_last_with_what_was_held_back(text: str) -> None:
+    """The end of the answer comes with its last piece, not after it; a long one is the last with its last part only."""
+
+    async def script(_request: TurnRequest, answer: Answer) -> None:
+        await answer.say(text, last=True)
+
+    answer = await answered(script)
+    assert answer.speech == text
+    assert answer.ends == [answer.log[-1]]
+
+
+async def test_a_last_piece_that_cannot_be_spoken_is_passed_on_as_none() -> None:
+    """The responder's return ends the answer then."""
+
+    async def script(_request: TurnRequest, answer: Answer) -> None:
+        await answer.say("Yes.")
+        await answer.say("**", last=True)
+
+    answer = await answered(script)
+    assert answer.log == ["Yes."]
+    assert answer.ends == []
+
+
 async def test_an_ampersand_is_said_in_the_language_of_the_call() -> None:
     """The call's language decides how `&` is said."""
     answer = await answered(saying("Kaffee & Kuchen"), "de-DE")
