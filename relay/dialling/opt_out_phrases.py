@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 
 import attrs
 
@@ -18,7 +19,13 @@ def fold(text: str, apostrophe: str, *, keep: str = "") -> list[str]:
     if not lower.isascii():
         decomposed = unicodedata.normalize("NFKD", lower)
         lower = "".join(each for each in decomposed if not unicodedata.combining(each))
-    return re.findall(rf"[a-z0-9{keep}]+|\?", _APOSTROPHE.sub(apostrophe, lower))
+    words: list[str] = _word_of(keep).findall(_APOSTROPHE.sub(apostrophe, lower))
+    return words
+
+
+@cache
+def _word_of(keep: str) -> re.Pattern[str]:
+    return re.compile(rf"[a-z0-9{keep}]+|\?")
 
 
 _APOSTROPHE = re.compile(r"['\u2018\u2019\u02bc`]")
@@ -38,6 +45,14 @@ class Replacements:
         for words, read in sorted(folded, key=lambda pair: -len(pair[0])):
             by_first.setdefault(words[0], []).append((words, read))
         return cls(by_first)
+
+    def possible(self, words: Iterable[str]) -> set[str]:
+        """Return all the words that `apply` can give of these, in any order and whatever was left out before."""
+        said = set(words)
+        firsts = said & self.by_first.keys()
+        return said.union(
+            *(instead for first in firsts for these, instead in self.by_first[first] if said.issuperset(these))
+        )
 
     def apply(self, words: list[str]) -> list[str]:
         """Return the words with what is read instead of some of them."""

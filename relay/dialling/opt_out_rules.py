@@ -63,6 +63,10 @@ class Rules:
         # Twice, because a filler may stand within another one: "por eh favor".
         return self._spelled.apply(self._for_nothing.apply(self._for_nothing.apply(words)))
 
+    def may_be_in(self, text: str) -> bool:
+        """Return False where none of the sentences of a text asks, before any of them is normalised."""
+        return self.may_ask(self._spelled.possible(fold(text, self._apostrophe)))
+
     def may_ask(self, words: Iterable[str]) -> bool:
         """Return False where no phrase can be in these words, at a fraction of what comparing them costs."""
         said = set(words)

@@ -6,6 +6,7 @@ The large sets of sentences are in `opt_outs/`, a file a language; `scripts/opt_
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -432,6 +433,20 @@ def test_the_cheap_look_loses_nothing(language: str) -> None:
     missed = {words for each in read_sets(SETS, [language]) for words in measure(each).missed}
     wishes = {words for each in read_sets(SETS, [language]) for words in each.asks} - missed
     assert [words for words in wishes if not rules.may_ask(rules.normalise(words))] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_look_at_a_whole_utterance_loses_nothing(language: str) -> None:
+    """Whatever a sentence is read as, the look at the words of the utterance has seen all that can be read."""
+    rules = rules_of(language)
+    sentences = [words for each in read_sets(SETS, [language]) for words in (*each.asks, *each.guards)]
+    assert [words for words in sentences if rules.asks(words) and not rules.may_be_in(words)] == []
+    vocabulary = [word for words in sentences for word in words.split()]
+    dice = random.Random(language)
+    for _ in range(5000):
+        words = " ".join(dice.choices(vocabulary, k=dice.randint(1, 12)))
+        if rules.may_ask(rules.normalise(words)):
+            assert rules.may_be_in(f"Well. {words} … Bye?")
 
 
 RULES: dict[str, Any] = {
