@@ -1,13 +1,15 @@
-"""A call session: one nursery for one socket of a call. It owns the line, the deadline's scope and the state machine.
+"""A call session: one nursery for one socket of a call. It owns the line, the alarm and the state machine.
 
     PhoneLine ──▶ reader ──post──▶ ┌───────┐          ┌──────────────┐
     tools, presence, drain ─post─▶ │ inbox │ ──loop──▶│ Conversation │──commands──▶ line, store, turn
-    turn (a Responder) ────send──▶ └───────┘          └──────────────┘
+    alarm ─────────────────post──▶ │       │          └──────────────┘
+    turn (a Responder) ────send──▶ └───────┘
 
-Three tasks at most. The *reader* moves what the carrier says into the inbox and waits for nothing else, because a
+Four tasks at most. The *reader* moves what the carrier says into the inbox and waits for nothing else, because a
 handler that stops reading never notices a hang-up. The *loop* takes one event, asks the state machine and performs what
 it says, each command to its end before the next. The *turn* runs the current responder; what it says comes back through
-the inbox and is dropped by its number when the turn is not the current one any more.
+the inbox and is dropped by its number when the turn is not the current one any more. The *alarm* posts that the state
+machine's deadline has come.
 
 A store that stalls or fails ends no call: the session waits for it only a moment (`actors.ports.Journal`), and tries
 again at the end what it refused. Only the claim that a message was recorded waits for it (`Answer.take_message`).
@@ -19,7 +21,6 @@ record, also when the daemon is being cancelled around it.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import assert_never
@@ -27,6 +28,7 @@ from typing import assert_never
 import attrs
 import trio
 
+from actors.alarm import Alarm
 from actors.call_values import Availability, CallInfo, CallSummary, Line, Reason
 from actors.commands import (
     By,
@@ -113,12 +115,13 @@ class CallSession:
     # The message to leave if the caller of a lost line does not come back. Set when the call session is over.
     unanswered: StoreMessage | None = attrs.field(default=None, init=False)
     _conversation: Conversation = attrs.field(init=False)
+    _alarm: Alarm = attrs.field(init=False)
     _nursery: trio.Nursery = attrs.field(init=False)
     # By the turn's number: how to cancel it, and whether the message that it has recorded is durable.
     _turn_scopes: dict[int, trio.CancelScope] = attrs.field(factory=dict, init=False)
     _receipts: dict[int, Receipt] = attrs.field(factory=dict, init=False)
     # Commands that are not performed yet, and those that could not be stored; the epilogue sees to both.
-    _pending: deque[Command] = attrs.field(factory=deque, init=False)
+    _pending: list[Command] = attrs.field(factory=list, init=False)
     _unstored: list[Command] = attrs.field(factory=list, init=False)
     # Numbers of the newest message that was left, and that was stored. Each message includes all earlier ones.
     _left: int = attrs.field(default=0, init=False)
@@ -128,6 +131,7 @@ class CallSession:
     def __attrs_post_init__(self) -> None:
         now = trio.current_time()
         self._conversation = Conversation(self.info, self.policy, availability=self.availability, now=now)
+        self._alarm = Alarm(lambda: self._conversation.deadline, lambda: self.inbox.post(DeadlinePassed()))
 
     @property
     def phase(self) -> Phase:
@@ -161,6 +165,7 @@ class CallSession:
             try:
                 async with trio.open_nursery() as self._nursery:
                     self._nursery.start_soon(self._read)
+                    self._nursery.start_soon(self._alarm.run)
                     await self._loop()
                     self._nursery.cancel_scope.cancel("the call is over")
             except* Exception as group:  # noqa: BLE001 - the firewall of a call
@@ -195,9 +200,8 @@ class CallSession:
             self.services.observer.call_crashed(self.info, error, "store")
         await self._handle(SessionStarted())
         while self._conversation.phase is not Phase.OVER:
-            event: Event = DeadlinePassed()
-            with trio.move_on_at(self._conversation.deadline):
-                event = await self.inbox.receive()
+            self._alarm.note_deadline()
+            event = await self.inbox.receive()
             self._observe(event)
             await self._handle(event)
             if isinstance(event, MessageTaken) and event.turn in self._receipts:
@@ -228,7 +232,7 @@ class CallSession:
                 # Nothing that was said depends on it, so the call goes on; the epilogue tries again.
                 self.services.observer.call_crashed(self.info, error, "store")
                 self._unstored.append(self._pending[0])
-            self._pending.popleft()
+            self._pending.pop(0)
 
     async def _perform(self, command: Command) -> None:
         match command:
@@ -371,10 +375,12 @@ class TurnAnswer:
     is_finished: bool = attrs.field(default=False, init=False)
 
     async def say(self, text: str, *, last: bool = False) -> None:
-        await self._inbox.send(PieceSaid(self._turn, text, last))
+        piece = PieceSaid(self._turn, text, last)
         if last:
-            await self._inbox.send(TurnFinished(self._turn))
+            await self._inbox.send(piece, TurnFinished(self._turn))
             self.is_finished = True
+        else:
+            await self._inbox.send(piece)
 
     async def take_message(self, body: str, preferences: str) -> bool:
         self._receipt.expect()

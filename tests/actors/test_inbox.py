@@ -101,3 +101,60 @@ async def test_a_cancelled_receive_loses_nothing() -> None:
         scope.cancel()
         await inbox.receive()
     assert await inbox.receive() == 1
+
+
+async def test_what_is_posted_comes_between_the_events_that_are_sent_together(nursery: trio.Nursery) -> None:
+    """A barge-in overtakes the end of the turn, though that was sent with its last piece."""
+    inbox = Inbox[str]()
+    nursery.start_soon(inbox.send, "piece", "finished")
+    await trio.testing.wait_all_tasks_blocked()
+    assert await inbox.receive() == "piece"
+    inbox.post("interrupt")
+    assert [await inbox.receive(), await inbox.receive()] == ["interrupt", "finished"]
+
+
+async def test_a_cancelled_sender_takes_back_what_was_not_received(nursery: trio.Nursery) -> None:
+    """The turn after it sends at the same time, and is not held up by it."""
+    inbox = Inbox[str]()
+    scope = trio.CancelScope()
+
+    async def talk() -> None:
+        with scope:
+            await inbox.send("old piece", "old end")
+
+    nursery.start_soon(talk)
+    await trio.testing.wait_all_tasks_blocked()
+    nursery.start_soon(inbox.send, "new piece")
+    await trio.testing.wait_all_tasks_blocked()
+    assert await inbox.receive() == "old piece"
+    scope.cancel()
+    await trio.testing.wait_all_tasks_blocked()
+    assert await inbox.receive() == "new piece"
+
+
+async def test_an_event_that_comes_with_the_cancellation_is_not_lost(nursery: trio.Nursery) -> None:
+    """The reader was woken and is cancelled before it runs: it takes the event all the same, or leaves it."""
+    inbox = Inbox[int]()
+    scope = trio.CancelScope()
+    received: list[int] = []
+
+    async def own() -> None:
+        with scope:
+            received.append(await inbox.receive())
+
+    nursery.start_soon(own)
+    await trio.testing.wait_all_tasks_blocked()
+    inbox.post(1)
+    scope.cancel()
+    await trio.testing.wait_all_tasks_blocked()
+    if not received:
+        received.append(await inbox.receive())
+    assert received == [1]
+
+
+async def test_a_closed_inbox_refuses_what_is_sent_afterwards() -> None:
+    """A turn that outlives its call's loop is not left waiting."""
+    inbox = Inbox[int]()
+    inbox.close()
+    with pytest.raises(trio.BrokenResourceError):
+        await inbox.send(1)
