@@ -284,6 +284,7 @@ async def test_trickle_does_not_extend_the_deadline() -> None:
 
 async def _trickle(client: Peer) -> None:
     with suppress(trio.BrokenResourceError):
+        await client.send(b"GET /")
         while True:
             await client.send(b"x")
             await trio.sleep(SOON / 10)
