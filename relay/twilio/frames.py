@@ -15,13 +15,13 @@ Source: the field tables of the carrier's ConversationRelay WebSocket page; the 
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import attrs
+import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails, from_json
@@ -127,23 +127,40 @@ def text(
     token: str, *, last: bool, lang: str = "", interruptible: bool | None = None, preemptible: bool | None = None
 ) -> str:
     """Encode a piece of speech; `last` closes the talk cycle. None and empty leave the carrier's default."""
-    return _encode(
-        "text", token=token, last=last, lang=lang or None, interruptible=interruptible, preemptible=preemptible
-    )
+    return _encode(_TextFrame(token, last, lang or None, interruptible, preemptible))
 
 
 def end(handoff: str = "") -> str:
     """Encode the request to end the session; `handoff`, a text, comes back at the action URL as `HandoffData`."""
-    return _encode("end", handoffData=handoff or None)
+    return _encode(_EndFrame(handoff or None))
 
 
-def _encode(kind: str, **fields: object) -> str:
-    given = {name: _sendable(value) for name, value in fields.items() if value is not None}
-    return json.dumps({"type": kind, **given}, ensure_ascii=False, separators=(",", ":"))
+class _TextFrame(msgspec.Struct, tag="text", omit_defaults=True):
+    token: str
+    last: bool
+    lang: str | None = None
+    interruptible: bool | None = None
+    preemptible: bool | None = None
+
+
+class _EndFrame(msgspec.Struct, tag="end", omit_defaults=True, rename="camel"):
+    handoff_data: str | None = None
+
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def _encode(frame: _TextFrame | _EndFrame) -> str:
+    try:
+        return _ENCODER.encode(frame).decode()
+    except UnicodeEncodeError:
+        # A lone surrogate, which a client's JSON can carry and which no text frame can. It is dropped.
+        for name, value in msgspec.structs.asdict(frame).items():
+            setattr(frame, name, _sendable(value))
+        return _ENCODER.encode(frame).decode()
 
 
 def _sendable(value: object) -> object:
-    """Drop lone surrogates, which a client's JSON can carry and which no text frame can."""
     return value.encode("utf-8", "ignore").decode("utf-8") if isinstance(value, str) else value
 
 
