@@ -241,19 +241,19 @@ class CallSession:
             case StartTurn():
                 scope = self._turn_scopes[command.request.turn] = trio.CancelScope()
                 self._nursery.start_soon(self._run_turn, command, scope)
+            case HoldUtterance() | ReleaseUtterances() | StoreMessage() | StopCalling():
+                await self._store(command)
+            case NoteTurn():
+                self.services.observer.turn_ended(self.info, command)
             case CancelTurn():
                 if command.turn in self._turn_scopes:
                     self._turn_scopes.pop(command.turn).cancel("the turn is not wanted any more")
-            case HoldUtterance() | ReleaseUtterances() | StoreMessage() | StopCalling():
-                await self._store(command)
             case WakeClient():
                 self.services.publish(ClientWanted(self.info))
             case EndSession():
                 await self.line.end(command.handoff)
             case CloseLine():
                 await self.line.close(command.code)
-            case NoteTurn():
-                self.services.observer.turn_ended(self.info, command)
             case _:
                 assert_never(command)
 

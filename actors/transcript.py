@@ -71,6 +71,11 @@ def _move_to_end(lines: tuple[Line, ...], is_wanted: Callable[[Line], bool]) -> 
     return lines if place is None else (*lines[:place], *lines[place + 1 :], lines[place])
 
 
+def _stripped(line: Line) -> Line:
+    text = line.text.strip()
+    return line if text == line.text else attrs.evolve(line, text=text)
+
+
 @attrs.define
 class Transcript:
     """Keep the newest lines, within a number of lines and a number of characters.
@@ -138,12 +143,15 @@ class Transcript:
 
     def window(self) -> tuple[Line, ...]:
         """Return the lines, oldest first, without the blanks at their ends."""
-        return tuple(
-            line if line.text == (text := line.text.strip()) else attrs.evolve(line, text=text) for line in self._lines
-        )
+        return (*self._lines[:-1], *map(_stripped, self._lines[-1:]))
 
     def _append(self, line: Line) -> None:
         if line.text.strip():
+            if self._lines:
+                # Nothing continues it any more, so it is stripped now and not for each window.
+                before = self._lines[-1]
+                self._lines[-1] = _stripped(before)
+                self._characters += len(self._lines[-1].text) - len(before.text)
             self._lines.append(line)
             self._characters += len(line.text)
             self._shorten()

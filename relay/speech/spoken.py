@@ -53,6 +53,8 @@ class SpokenAnswer:
     answer: Answer
     speech: SpeechFilter
     has_spoken: bool = attrs.field(default=False, init=False)
+    # Whether the filter may hold something back.
+    _is_open: bool = attrs.field(default=False, init=False)
     _wordless: str = attrs.field(default="", init=False)
 
     async def say(self, text: str, *, last: bool = False) -> None:
@@ -62,6 +64,7 @@ class SpokenAnswer:
             await self._pass_on(self.speech.feed(part))
             await trio.lowlevel.checkpoint()
         spoken = self.speech.feed(end)
+        self._is_open = not last
         await self._pass_on(spoken + self.speech.finish() if last else spoken, last=last)
 
     async def take_message(self, body: str, preferences: str) -> bool:
@@ -76,7 +79,9 @@ class SpokenAnswer:
 
     async def flush(self) -> None:
         """Speak what was held back, unless there was no word in all that."""
-        await self._pass_on(self.speech.finish())
+        if self._is_open:
+            self._is_open = False
+            await self._pass_on(self.speech.finish())
         self._wordless = ""
 
     async def _pass_on(self, text: str, *, last: bool = False) -> None:

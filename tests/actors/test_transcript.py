@@ -105,3 +105,14 @@ def test_a_note_is_pending_until_either_party_speaks() -> None:
     assert transcript.ends_with_note
     transcript.add(Speaker.AGENT, "I am sorry.", STARTED)
     assert not transcript.ends_with_note
+
+
+def test_a_window_has_no_blanks_at_the_ends_of_any_line() -> None:
+    """Neither in a line that may be continued, nor in one that another line came after; both keep their words."""
+    transcript = Transcript(max_lines=4, max_characters=100)
+    transcript.add(Speaker.AGENT, " One ", STARTED)
+    assert [line.text for line in transcript.window()] == ["One"]
+    transcript.continue_line(Speaker.AGENT, "two. ", STARTED)
+    transcript.add(Speaker.CALLER, " Yes. ", STARTED)
+    transcript.add_note(" A note. ", STARTED)
+    assert [line.text for line in transcript.window()] == ["One two.", "Yes.", "A note."]
