@@ -1,14 +1,13 @@
-"""The alarm of a call: it wakes the call session at the state machine's deadline, which moves with nearly every event.
+"""The alarm of a call: when the state machine's deadline has come, it interrupts a task that waits for something else.
 
-It is set lazily. A deadline that moves away, as most do, costs a comparison: the alarm rings at the time it was told
-first, finds that there is more time, and sets itself again. A cancel scope around each wait for an event lost: opening
-and closing one costs more than handling most events.
+The deadline moves with nearly every event, mostly away. So the alarm is set lazily: one that moves away costs a
+comparison, and a task that was interrupted too early finds that there is more time, and waits on. A cancel scope for
+each event lost: it costs more than handling most events. So did a task that only sleeps: 2.6 kB for each call.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import attrs
 import trio
@@ -16,26 +15,26 @@ import trio
 
 @attrs.define(eq=False)
 class Alarm:
-    """Calls `_ring` when the time that `_deadline` returns has come. One task, in `run`; `_ring` must not wait."""
+    """The time to be interrupted at, and the scope that is cancelled then. One task is interrupted, any may set it."""
 
-    _deadline: Callable[[], float]
-    _ring: Callable[[], None]
-    # When the task wakes up; it may be earlier than the deadline, never later.
+    _at: float = attrs.field(default=math.inf, init=False)
+    # Its deadline is never later than `_at`.
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    _set_to: float = attrs.field(default=math.inf, init=False)
 
-    def note_deadline(self) -> None:
-        """Ring at the deadline as it is now; needed only where it may have come nearer. Never waits."""
-        if (deadline := self._deadline()) < self._set_to:
-            self._set_to = self._scope.deadline = deadline
+    def set(self, at: float) -> None:
+        """Set the time, instead of any that was set before; `inf` for never. Never waits."""
+        self._at = at
+        if at < self._scope.deadline:  # noqa: PLR1730 - to assign it costs, also where it stays as it is
+            self._scope.deadline = at
 
-    async def run(self) -> None:
-        """Ring whenever the deadline comes, once for each that was noted. Runs until cancelled, at any point."""
-        while True:
-            with self._scope:
-                await trio.sleep_forever()
-            is_due = self._deadline() <= trio.current_time()
-            self._set_to = math.inf if is_due else self._deadline()
-            self._scope = trio.CancelScope(deadline=self._set_to)
-            if is_due:
-                self._ring()
+    def scope(self) -> trio.CancelScope:
+        """Return a scope that is cancelled at the time that is set, or earlier; see `is_due` behind it."""
+        self._scope = trio.CancelScope(deadline=self._at)
+        return self._scope
+
+    def is_due(self) -> bool:
+        """Return, once, whether the time has come; from then on none is set."""
+        if self._at > trio.current_time():
+            return False
+        self._at = math.inf
+        return True

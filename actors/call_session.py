@@ -2,14 +2,13 @@
 
     PhoneLine ──▶ reader ──post──▶ ┌───────┐          ┌──────────────┐
     tools, presence, drain ─post─▶ │ inbox │ ──loop──▶│ Conversation │──commands──▶ line, store, turn
-    alarm ─────────────────post──▶ │       │          └──────────────┘
-    turn (a Responder) ────send──▶ └───────┘
+    turn (a Responder) ────send──▶ └───────┘          └──────────────┘
 
-Four tasks at most. The *reader* moves what the carrier says into the inbox and waits for nothing else, because a
-handler that stops reading never notices a hang-up. The *loop* takes one event, asks the state machine and performs what
-it says, each command to its end before the next. The *turn* runs the current responder; what it says comes back through
-the inbox and is dropped by its number when the turn is not the current one any more. The *alarm* posts that the state
-machine's deadline has come.
+Three tasks at most. The *reader* moves what the carrier says into the inbox and waits for nothing else, because a
+handler that stops reading never notices a hang-up; only the alarm interrupts it, and then it posts that the state
+machine's deadline has come. The *loop* takes one event, asks the state machine and performs what it says, each command
+to its end before the next. The *turn* runs the current responder; what it says comes back through the inbox and is
+dropped by its number when the turn is not the current one any more.
 
 A store that stalls or fails ends no call: the session waits for it only a moment (`actors.ports.Journal`), and tries
 again at the end what it refused. Only the claim that a message was recorded waits for it (`Answer.take_message`).
@@ -115,7 +114,7 @@ class CallSession:
     # The message to leave if the caller of a lost line does not come back. Set when the call session is over.
     unanswered: StoreMessage | None = attrs.field(default=None, init=False)
     _conversation: Conversation = attrs.field(init=False)
-    _alarm: Alarm = attrs.field(init=False)
+    _alarm: Alarm = attrs.field(factory=Alarm, init=False)
     _nursery: trio.Nursery = attrs.field(init=False)
     # By the turn's number: how to cancel it, and whether the message that it has recorded is durable.
     _turn_scopes: dict[int, trio.CancelScope] = attrs.field(factory=dict, init=False)
@@ -131,7 +130,6 @@ class CallSession:
     def __attrs_post_init__(self) -> None:
         now = trio.current_time()
         self._conversation = Conversation(self.info, self.policy, availability=self.availability, now=now)
-        self._alarm = Alarm(lambda: self._conversation.deadline, lambda: self.inbox.post(DeadlinePassed()))
 
     @property
     def phase(self) -> Phase:
@@ -165,7 +163,6 @@ class CallSession:
             try:
                 async with trio.open_nursery() as self._nursery:
                     self._nursery.start_soon(self._read)
-                    self._nursery.start_soon(self._alarm.run)
                     await self._loop()
                     self._nursery.cancel_scope.cancel("the call is over")
             except* Exception as group:  # noqa: BLE001 - the firewall of a call
@@ -188,10 +185,14 @@ class CallSession:
 
     async def _read(self) -> None:
         while True:
-            event = await self.line.receive()
-            self.inbox.post(event)
-            if isinstance(event, CallerGone):
-                return
+            with self._alarm.scope():  # `receive` loses nothing by being interrupted
+                while True:
+                    event = await self.line.receive()
+                    self.inbox.post(event)
+                    if isinstance(event, CallerGone):
+                        return
+            if self._alarm.is_due():
+                self.inbox.post(DeadlinePassed())
 
     async def _loop(self) -> None:
         try:
@@ -200,7 +201,7 @@ class CallSession:
             self.services.observer.call_crashed(self.info, error, "store")
         await self._handle(SessionStarted())
         while self._conversation.phase is not Phase.OVER:
-            self._alarm.note_deadline()
+            self._alarm.set(self._conversation.deadline)
             event = await self.inbox.receive()
             self._observe(event)
             await self._handle(event)
