@@ -132,6 +132,7 @@ _OPENINGS = (
     "analysis", "assistantanalysis", "commentary to=", "commentaryto=", "assistantcommentary to=", "thought:",
     "thoughts:", "thought process:", "**thought:", "**thoughts:", "**thought process:",
 )  # fmt: skip
+_LONGEST_OPENING = max(map(len, _OPENINGS))
 _CHANNEL_OPENING = re.compile(r"(?:assistant)?(?:analysis(?=[A-Z\"'])|commentary ?to=)")
 _THOUGHT_OPENING = re.compile(r"(?:\*\*)?Thoughts?(?: [Pp]rocess)?:")
 
@@ -387,8 +388,10 @@ def _opening(window: str, *, final: bool) -> _Step | None:
         return 1, _CHANNEL_END
     if _THOUGHT_OPENING.match(window):
         return 1, _THOUGHT_END
-    begun = not final and any(each.startswith(window.lower()) for each in _OPENINGS)
-    return None if begun else _PLAIN
+    if final or len(window) > _LONGEST_OPENING:
+        return _PLAIN
+    low = window.lower()
+    return None if any(each.startswith(low) for each in _OPENINGS) else _PLAIN
 
 
 def _look(window: str, *, complete: bool, final: bool) -> _Step | None:  # noqa: PLR0911 - one return a rule
