@@ -20,6 +20,10 @@ stays with the client that it last talked to, if that one is around: another cli
 utterance that a client took and did not answer is handed out again: to the same client after `again` seconds or when it
 asks for that call, to another client when the first is gone.
 
+*Waiting.* A tool call that waits is parked, and has neither a timer nor an event of its own: a turn that becomes free
+wakes the one tool call that may have it, and the one task of `TurnQueues.run` wakes what has waited long enough. So a
+turn costs the same however many tool calls wait.
+
 *Answers.* An answer names its turn: for a turn that is over, or belongs to another client, it gets an error that says
 so. A repeated answer is a no-op, because models repeat calls whose result they did not get.
 """
@@ -101,6 +105,44 @@ class PendingTurn:
 
 
 @attrs.define(eq=False)
+class Wait:
+    """A tool call that waits for an utterance, of one call if it names one, until a time. Woken, it looks for itself.
+
+    `turn` is the turn that it was last woken for, None if it was woken to look around.
+    """
+
+    client: str
+    call_sid: str
+    until: float
+    turn: PendingTurn | None = attrs.field(default=None, init=False)
+    _task: trio.lowlevel.Task | None = attrs.field(default=None, init=False)
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether it can be woken: not while it runs, nor between a wake-up and its run."""
+        return self._task is not None
+
+    def takes(self, call_sid: str) -> bool:
+        """Whether it waits for the utterances of this call."""
+        return not self.call_sid or self.call_sid == call_sid
+
+    async def park(self) -> None:
+        """Wait until woken."""
+        self.turn, self._task = None, trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
+
+    def wake(self, turn: PendingTurn | None = None) -> None:
+        """Resume it. No-op if it is not parked."""
+        if self._task is not None:
+            task, self._task, self.turn = self._task, None, turn
+            trio.lowlevel.reschedule(task)
+
+    def _abort(self, _raise: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+
+@attrs.define(eq=False)
 class ToolClients:
     """The clients of one queue, by key. A client is around while it waits, and for `grace` seconds after."""
 
@@ -174,17 +216,19 @@ class TurnQueueOptions:
 class TurnQueue:
     """The queue of one agent, a session in `Presence`. A client's key is, for example, its session's id.
 
-    `_on_change` is called when there may be something to settle; it must not wait.
+    `_remind` is given times at which `review` is to be called; it must not wait.
     """
 
     agent_id: str
     _presence: Presence
     _calls: Calls
     _options: TurnQueueOptions
-    _on_change: Callable[[TurnQueue], None]
+    _remind: Callable[[TurnQueue, float], None]
     _clients: ToolClients = attrs.field(init=False)
+    # By call, in the order in which they were asked.
     _turns: dict[str, PendingTurn] = attrs.field(factory=dict, init=False)
-    _notified: trio.Event = attrs.field(factory=trio.Event, init=False)
+    # In the order in which they came.
+    _waits: dict[Wait, None] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._clients = ToolClients(self._options.grace)
@@ -199,8 +243,10 @@ class TurnQueue:
         """
         call_sid = request.call.call_sid
         pieces, spoken = trio.open_memory_channel[tuple[str, bool]](MAX_PIECES)
+        self._turns.pop(call_sid, None)  # else the new turn would have the old one's place in the order
         turn = self._turns[call_sid] = PendingTurn(request, trio.current_time(), pieces)
-        self._notify()
+        self._remind(self, math.inf)
+        self._offer(turn)
         try:
             async with spoken:
                 async for text, last in spoken:
@@ -211,7 +257,8 @@ class TurnQueue:
             pieces.close()
             if self._turns.get(call_sid) is turn:
                 del self._turns[call_sid]
-            self._notify()
+            if self.is_idle:
+                self._remind(self, trio.current_time())
 
     def on_owner_changed(self, news: OwnerChanged) -> None:
         """Move a call to the client that claimed it: one of this queue, or a session that is asked directly.
@@ -226,7 +273,7 @@ class TurnQueue:
             turn.end()
         elif turn is not None:
             turn.abandon()
-        self._notify()
+        self._offer_all()
 
     def _on_claim(self, news: OwnerChanged, turn: PendingTurn | None) -> None:
         client, leader = news.owner.client, (turn.taken_by if turn else "") or news.before.client
@@ -241,7 +288,9 @@ class TurnQueue:
 
     def on_call_gone(self) -> None:
         """Wake the clients that wait for an utterance of a call: it is over."""
-        self._notify()
+        for wait in self._waits:
+            if wait.call_sid:
+                wait.wake()
 
     # ── the client's side ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -253,36 +302,41 @@ class TurnQueue:
         hand: clients without a session may share a key, and one that leaves must not remove the others.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        until = trio.current_time() + within
+        wait = Wait(client, call_sid, trio.current_time() + within)
+        self._waits[wait] = None
         self._clients.begin_wait(client)
         self._presence.arrive(self, Reachability.TURN_TOOL)
+        utterance: Utterance | None = None
         was_cancelled = True
         try:
-            utterance = await self._wait(client, call_sid, until)
+            utterance = await self._take(wait)
             was_cancelled = False
         except CallOver:
             was_cancelled = False
             raise
         finally:
+            del self._waits[wait]
             self._clients.end_wait(client)
             if was_cancelled and all(turn.taken_by != client for turn in self._turns.values()):
                 self._clients.forget(client)
-            self._notify()
-            self.settle(is_lost=not was_cancelled)
+            if utterance is None:
+                self._offer_all()
+                self.settle(is_lost=not was_cancelled)
+            elif wait.turn is not None and not wait.turn.taken_by:
+                self._offer(wait.turn)  # it found an older one
         return utterance
 
-    async def _wait(self, client: str, call_sid: str, until: float) -> Utterance | None:
+    async def _take(self, wait: Wait) -> Utterance | None:
         while True:
-            notified = self._notified
-            turn, due = self._find(client, call_sid)
+            turn, due = self._find(wait.client, wait.call_sid)
             if turn is not None:
-                return self._hand_out(turn, client)
-            if call_sid and self._call(call_sid) is None:
+                return self._hand_out(turn, wait.client)
+            if wait.call_sid and self._call(wait.call_sid) is None:
                 raise CallOver("this call is over; wait for the next call without naming one")
-            if until <= trio.current_time():
+            if wait.until <= trio.current_time():
                 return None
-            with trio.move_on_at(min(due, until)):
-                await notified.wait()
+            self._remind(self, min(due, wait.until))
+            await wait.park()
 
     async def say(self, client: str, call_sid: str, turn: int, text: str, *, more: bool = False) -> bool:
         """Answer a turn; with `more` it stays open for another piece. Returns whether this was said now, or before.
@@ -320,7 +374,7 @@ class TurnQueue:
         for turn in self._turns.values():
             if turn.taken_by == client:
                 turn.abandon()
-        self._notify()
+        self._offer_all()
         self.settle()
 
     def detach(self, client: str) -> None:
@@ -329,7 +383,7 @@ class TurnQueue:
         Idempotent; no-op if the client has taken or said nothing within the grace.
         """
         self._clients.detach(client)
-        self._notify()
+        self._offer_all()
 
     def is_engaged(self, client: str) -> bool:
         """Whether a client waits, or has an utterance in hand."""
@@ -339,6 +393,19 @@ class TurnQueue:
     def waiting_calls(self) -> int:
         """The number of calls with an utterance that no client has taken."""
         return sum(not turn.taken_by for turn in self._turns.values())
+
+    def review(self) -> float:
+        """Do what is due by now: end waits and graces, wake waits for turns that are free. Return when to look again.
+
+        That is `inf` for never.
+        """
+        due, now = self._offer_all(), trio.current_time()
+        for wait in self._waits:
+            if wait.until <= now:
+                wait.wake()
+            elif wait.is_parked:
+                due = min(due, wait.until)
+        return min(due, self.settle())
 
     def settle(self, *, is_lost: bool = False) -> float:
         """Leave presence if no client waits and none is around; return when to look again, `inf` for never.
@@ -361,7 +428,7 @@ class TurnQueue:
     def _find(self, client: str, call_sid: str) -> tuple[PendingTurn | None, float]:
         """Find the turn that this client may have now, the longest waiting first; else when to look again."""
         now, due = trio.current_time(), math.inf
-        for turn in sorted(self._turns.values(), key=lambda each: each.asked_at):
+        for turn in self._turns.values():
             if call_sid and turn.request.call.call_sid != call_sid:
                 continue
             at = self._free_at(turn, client, is_named=bool(call_sid))
@@ -369,6 +436,29 @@ class TurnQueue:
                 return turn, now
             due = min(due, at)
         return None, due
+
+    def _offer_all(self) -> float:
+        """Offer every turn; return when to look again."""
+        return min([self._offer(turn) for turn in self._turns.values()], default=math.inf) if self._waits else math.inf
+
+    def _offer(self, turn: PendingTurn) -> float:
+        """Wake the tool call that may have this turn now, the call's own client first, then who waits longest.
+
+        If there is none yet, ask to be reminded of when there will be, and return that; `inf` for never.
+        """
+        call_sid = turn.request.call.call_sid
+        waits = [each for each in self._waits if each.is_parked and each.takes(call_sid)]
+        if not waits:
+            return math.inf
+        now, due, leader = trio.current_time(), math.inf, self._leader(call_sid)
+        for wait in sorted(waits, key=lambda each: each.client != leader):
+            at = self._free_at(turn, wait.client, is_named=bool(wait.call_sid))
+            if at <= now:
+                wait.wake(turn)
+                return math.inf
+            due = min(due, at)
+        self._remind(self, due)
+        return due
 
     def _free_at(self, turn: PendingTurn, client: str, *, is_named: bool) -> float:
         """Return when a client may take this turn, or `inf` if it cannot."""
@@ -411,6 +501,8 @@ class TurnQueue:
             call.owner = attrs.evolve(call.owner, client=client)
             is_new = call.memory.last_client != client
         self._mark_seen(client)
+        # Other tool calls may have it if this client does not answer; when that is, it will be told at the review.
+        self._remind(self, turn.taken_at + self._options.again)
         return Utterance(request=turn.request, is_new=is_new, waiting=self.waiting_calls)
 
     def _call(self, call_sid: str) -> Call | None:
@@ -423,12 +515,7 @@ class TurnQueue:
     def _mark_seen(self, client: str) -> None:
         self._clients.mark_seen(client)
         self._presence.arrive(self, Reachability.TURN_TOOL)
-        self._on_change(self)
-
-    def _notify(self) -> None:
-        notified, self._notified = self._notified, trio.Event()
-        notified.set()
-        self._on_change(self)
+        self._remind(self, trio.current_time() + self._options.grace)
 
 
 @attrs.define(eq=False)
@@ -441,13 +528,15 @@ class TurnQueues:
     # Weak references: an agent has one queue as long as a reference to it exists; `_busy` refers to those with state.
     _known: WeakValueDictionary[str, TurnQueue] = attrs.field(factory=WeakValueDictionary, init=False)
     _busy: dict[str, TurnQueue] = attrs.field(factory=dict, init=False)
-    _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+    # When the next review is due, and that this was put forward.
+    _due: float = attrs.field(default=math.inf, init=False)
+    _is_sooner: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def of(self, agent_id: str) -> TurnQueue:
         """Return the queue of an agent, making it on first use."""
         queue = self._known.get(agent_id)
         if queue is None:
-            queue = self._known[agent_id] = TurnQueue(agent_id, self.presence, self.calls, self.options, self._look_at)
+            queue = self._known[agent_id] = TurnQueue(agent_id, self.presence, self.calls, self.options, self._remind)
         return queue
 
     def on_call_gone(self, agent_id: str) -> None:
@@ -480,19 +569,26 @@ class TurnQueues:
         return queue is not None and queue.is_engaged(client)
 
     async def run(self) -> None:
-        """End the graces of clients that are not around any more. Runs until cancelled, at any point."""
+        """Review each queue when it is due: end waits and graces. Runs until cancelled, at any point."""
         while True:
-            self._changed = trio.Event()
-            due = min((queue.settle() for queue in self._busy.values()), default=math.inf)
-            for agent_id in [agent_id for agent_id, queue in self._busy.items() if queue.is_idle]:
-                del self._busy[agent_id]
-            with trio.move_on_at(due):
-                await self._changed.wait()
+            self._review()
+            self._is_sooner = trio.Event()
+            with trio.move_on_at(self._due):
+                await self._is_sooner.wait()
+
+    def _review(self) -> None:
+        self._due = math.inf  # the reviews put it forward
+        for queue in tuple(self._busy.values()):
+            self._remind(queue, queue.review())
+        for agent_id in [agent_id for agent_id, queue in self._busy.items() if queue.is_idle]:
+            del self._busy[agent_id]
 
     def __len__(self) -> int:
         """Return the number of queues with state."""
         return len(self._busy)
 
-    def _look_at(self, queue: TurnQueue) -> None:
+    def _remind(self, queue: TurnQueue, at: float) -> None:
         self._busy[queue.agent_id] = queue
-        self._changed.set()
+        if at < self._due:
+            self._due = at
+            self._is_sooner.set()

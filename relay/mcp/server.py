@@ -214,10 +214,14 @@ def _tool_call(ctx: Context, params: types.CallToolRequestParams) -> ToolCall:
         client=_stateless_key(ctx) if session is None else session.queue_key,
         session=session,
         answers_questions=session is None and capabilities is not None and capabilities.sampling is not None,
-        report=partial(_report, ctx),
+        report=partial(_report, ctx) if _wants_progress(ctx) else None,
         state=params.request_state,
         answers=params.input_responses or {},
     )
+
+
+def _wants_progress(ctx: Context) -> bool:
+    return ctx.meta is not None and ctx.meta.get("progress_token") is not None
 
 
 async def _report(ctx: Context, progress: float, message: str) -> None:

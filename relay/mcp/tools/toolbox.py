@@ -53,8 +53,8 @@ Outcome = Result | types.InputRequiredResult
 """What a tool returns: one of its `results`, or a question that the client has to answer first (2026-07-28)."""
 
 
-async def _send_nowhere(_progress: float, _message: str) -> None:
-    await trio.lowlevel.checkpoint()
+Report = Callable[[float, str], Awaitable[None]]
+"""Tells a client how far its tool call is: the seconds that it has taken, and a sentence."""
 
 
 @attrs.frozen(kw_only=True)
@@ -62,15 +62,16 @@ class ToolCall:
     """Who calls a tool, and what came with it beside the arguments.
 
     `client` tells the agent's clients apart. `session` is the client's, None for one of the 2026-07-28 revision;
-    `answers_questions` says of such a one that it can sample. `report` tells the client how far it is, where it wants
-    to know. `state` and `answers` are what an earlier `InputRequiredResult` of this tool gave, and what came of it.
+    `answers_questions` says of such a one that it can sample. `report` tells the client how far it is; None where it
+    did not ask to know. `state` and `answers` are what an earlier `InputRequiredResult` of this tool gave, and what
+    came of it.
     """
 
     agent: Agent
     client: str = ""
     session: McpSession | None = None
     answers_questions: bool = False
-    report: Callable[[float, str], Awaitable[None]] = _send_nowhere
+    report: Report | None = None
     state: str | None = None
     answers: Mapping[str, types.InputResponse] = attrs.field(factory=dict)
 

@@ -24,7 +24,7 @@ from actors.turn_queue import CallOver, TurnOver, TurnQueues, TurnTaken, Utteran
 from relay.mcp.tools.arguments import Arguments, CallSid
 from relay.mcp.tools.results import Result
 from relay.mcp.tools.spoken_words import Heard, SpokenLine, heard, spoken_lines
-from relay.mcp.tools.toolbox import Outcome, ToolBase, ToolCall, ToolError, TurnTool, UnderWay
+from relay.mcp.tools.toolbox import Outcome, Report, ToolBase, ToolCall, ToolError, TurnTool, UnderWay
 
 # The TypeScript SDK gives up on a request after 60 seconds, and so do some hosts.
 DEFAULT_WAIT = 45.0
@@ -130,10 +130,12 @@ class WaitingTools:
         Raises `CallOver`. Reports progress meanwhile. Cancelled, the client is taken for gone.
         """
         queue = self.queues.of(call.agent.agent_id)
+        if call.report is None:
+            return await queue.next_utterance(call.client, call_sid, within=seconds)
         words: Utterance | None = None
         over: CallOver | None = None
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_show_progress, call)
+            nursery.start_soon(_show_progress, call.report)
             try:
                 words = await queue.next_utterance(call.client, call_sid, within=seconds)
             except CallOver as error:
@@ -144,11 +146,11 @@ class WaitingTools:
         return words
 
 
-async def _show_progress(call: ToolCall) -> None:
+async def _show_progress(report: Report) -> None:
     began = trio.current_time()
     while True:
         await trio.sleep(PROGRESS_SECONDS)
-        await call.report(round(trio.current_time() - began), "waiting for a caller")
+        await report(round(trio.current_time() - began), "waiting for a caller")
 
 
 def turn_tools(waiting: WaitingTools, calls: Calls) -> list[ToolBase[Any]]:
