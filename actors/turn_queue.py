@@ -195,6 +195,14 @@ class ToolClients:
         """Return when a client is not around any more: `inf` while it waits, `-inf` for one never seen."""
         return math.inf if client in self._waits else self._until.get(client, -math.inf)
 
+    def next_gone_at(self) -> float:
+        """Return when the next grace ends: `inf` if none runs.
+
+        Also of clients that wait: were it not counted, each turn would put the next review forward again.
+        """
+        now = trio.current_time()
+        return min((until for until in self._until.values() if until > now), default=math.inf)
+
     def empty_at(self) -> float:
         """Return when no client is around any more if none comes: `inf` while one waits."""
         now = trio.current_time()
@@ -405,7 +413,7 @@ class TurnQueue:
                 wait.wake()
             elif wait.is_parked:
                 due = min(due, wait.until)
-        return min(due, self.settle())
+        return min(due, self.settle(), self._clients.next_gone_at())
 
     def settle(self, *, is_lost: bool = False) -> float:
         """Leave presence if no client waits and none is around; return when to look again, `inf` for never.
@@ -501,8 +509,8 @@ class TurnQueue:
             call.owner = attrs.evolve(call.owner, client=client)
             is_new = call.memory.last_client != client
         self._mark_seen(client)
-        # Other tool calls may have it if this client does not answer; when that is, it will be told at the review.
-        self._remind(self, turn.taken_at + self._options.again)
+        if any(wait.client == client and wait.is_parked for wait in self._waits):
+            self._remind(self, turn.taken_at + self._options.again)
         return Utterance(request=turn.request, is_new=is_new, waiting=self.waiting_calls)
 
     def _call(self, call_sid: str) -> Call | None:
