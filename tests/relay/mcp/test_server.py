@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 import trio
+from mcp_types import INVALID_PARAMS, CallToolResult, TextContent
+from mcp_types.methods import serialize_server_result
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from actors.call_values import TurnRequest
 from actors.events import UtteranceHeard
 from actors.phases import Phase
 from actors.ports import Answer
+from relay.mcp.server import encode_result
 from relay.mcp.session import ANNOUNCE_SECONDS
 from relay.mcp.tools.toolbox import TOOL_CALLS_AT_ONCE
 from tests.relay.mcp.mcp_relay import RawClient, RunningRelay, WaitingTool, eventually, raw_client, running_relay
@@ -197,3 +201,44 @@ async def test_large_results_of_several_calls_arrive(relay: RunningRelay) -> Non
                 fetched = await client.request("tools/call", name="comms_get_waiting_messages", arguments={})
             assert len(fetched["result"]["structuredContent"]["messages"]) == 20
             relay.file.execute("UPDATE messages SET held_until = NULL")
+
+
+@pytest.mark.parametrize("version", HANDSHAKE_PROTOCOL_VERSIONS)
+@pytest.mark.parametrize("is_error", [False, True])
+def test_result_of_a_tool_is_encoded_as_the_sdk_does(version: str, is_error: bool) -> None:
+    """To the byte, in each revision with a handshake, though its models are not used."""
+    content = {"text": "é\u2028", "nothing": None, "lines": [{"speaker": "caller", "text": ""}]}
+    result = CallToolResult(
+        content=[TextContent(type="text", text=json.dumps(content))], structured_content=content, is_error=is_error
+    )
+    dumped = result.model_dump(by_alias=True, mode="json", exclude_none=True)
+    assert json.dumps(encode_result(result)) == json.dumps(serialize_server_result("tools/call", version, dumped))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"name": 1},
+        {"name": "comms_list_calls", "arguments": []},
+        {"name": "comms_list_calls", "_meta": 1},
+        {"name": "comms_list_calls", "_meta": {"progressToken": []}},
+        {"name": "comms_list_calls", "task": 1},
+        {"name": "no_such_tool"},
+    ],
+)
+async def test_malformed_tool_call_is_refused_as_invalid(params: dict[str, Any], relay: RunningRelay) -> None:
+    """What is not plain is left to the SDK's models, and a tool that does not exist is no result either."""
+    async with raw_client(relay) as client:
+        await client.shake_hands(sampling=False)
+        assert (await client.request("tools/call", **params))["error"]["code"] == INVALID_PARAMS
+
+
+async def test_tool_call_before_the_handshake_is_refused(relay: RunningRelay) -> None:
+    """Also one that is plain: nobody has said yet who calls."""
+    async with raw_client(relay) as client:
+        refused = await client.request("tools/call", name="comms_list_calls", arguments={})
+        await client.shake_hands(sampling=False)
+        answered = await client.request("tools/call", name="comms_list_calls", arguments=None, _meta={"more": 1})
+    assert refused["error"]["code"] == INVALID_PARAMS
+    assert "error" not in answered
