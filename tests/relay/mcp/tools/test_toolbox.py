@@ -60,8 +60,8 @@ def tool_that(raises: Exception) -> Tool[Nothing]:
     )
 
 
-def all_tools(database: Database | None = None) -> Toolbox:
-    """Make the tools; without a database they can only be described, and refuse."""
+def all_tools(database: Database | None = None, nursery: trio.Nursery | None = None) -> Toolbox:
+    """Make the tools; without a database they can only be described, and refuse. In a nursery their waits can end."""
     database = database or Database("sqlite:///not-opened.db")
     presence, messages, journal = Presence(grace=0), WaitingMessages(database), CallJournal(database)
     services = CallServices(
@@ -72,6 +72,8 @@ def all_tools(database: Database | None = None) -> Toolbox:
     )
     calls = Calls(services, presence, max_calls=1)
     waiting = WaitingTools(TurnQueues(presence, calls))
+    if nursery is not None:
+        nursery.start_soon(waiting.queues.run)
     return Toolbox(
         [
             *message_tools(AgentMessages(messages, calls)),
@@ -86,8 +88,12 @@ def all_tools(database: Database | None = None) -> Toolbox:
 @pytest.fixture
 async def tools(tmp_path: Path) -> AsyncIterator[Toolbox]:
     """All tools, over a database of the test's own."""
-    async with open_database(f"sqlite:///{DatabaseFile.made_in(tmp_path).path}") as database:
-        yield all_tools(database)
+    async with (
+        open_database(f"sqlite:///{DatabaseFile.made_in(tmp_path).path}") as database,
+        trio.open_nursery() as nursery,
+    ):
+        yield all_tools(database, nursery)
+        nursery.cancel_scope.cancel()
 
 
 # What the tools cannot do without.
