@@ -50,8 +50,9 @@ log = structlog.get_logger(__name__)
 # When the garbage collector passes through young, middle and all objects; a turn leaves a hundred in cycles. Measured
 # with `scripts/bench turns` and its probe at 200 calls, a turn a second, on a busy machine: Python's own 700, 10, 10
 # takes 9 to 14 % of the processor, with a full pass every few seconds, for 55 to 145 ms. These take 8 %, for 20 ms at
-# most, with a full pass in about 50,000 turns. A young generation of 3,000 and more is a longer pause each time, and a
-# middle one that is rarely gone through as well; without any full pass calls that are over would pile up.
+# most but in the full pass, which comes once in about 50,000 turns and is as long as those. A young generation of 3,000
+# and more is a longer pause each time, and a middle one that is rarely gone through as well; without any full pass
+# calls that are over would pile up.
 COLLECTOR_THRESHOLDS = (2000, 5, 500)
 
 # For the farewell to be heard (about six seconds) and the carrier to close.
