@@ -55,15 +55,12 @@ def fault_of_upgrade(head: RequestHead, rest: bytes) -> str | None:
 
 
 def websocket_scope(scope: dict[str, Any]) -> dict[str, Any]:
-    """Return the ASGI scope of a WebSocket, given that of its request."""
+    """Return the ASGI scope of a WebSocket: that of its request, changed in place, because it lives for a whole call."""
     asked = dict(scope["headers"]).get(b"sec-websocket-protocol", b"").decode("latin-1")
-    return {
-        **scope,
-        "type": "websocket",
-        "scheme": "ws",
-        "subprotocols": [each.strip() for each in asked.split(",")] if asked else [],
-        "extensions": {**scope["extensions"], "websocket.http.response": {}},
-    }
+    scope["type"], scope["scheme"] = "websocket", "ws"
+    scope["subprotocols"] = [each.strip() for each in asked.split(",")] if asked else []
+    scope["extensions"]["websocket.http.response"] = {}
+    return scope
 
 
 class _Frames(Protocol):
@@ -109,7 +106,7 @@ class WebSocketExchange:
         self._frames: _Frames | None = None
         self._fragments: list[BytesLike] = []
         self._is_text = True
-        self._unread: deque[Message] = deque()
+        self._unread: deque[Message] | None = None  # an empty one has 760 bytes, and nearly all are empty
 
     # ── from the peer ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -129,7 +126,10 @@ class WebSocketExchange:
                 await trio.lowlevel.checkpoint()
                 return {"type": "websocket.disconnect", "code": self._code()}
             await self.wire.fill()
-        return self._unread.popleft()
+        message = self._unread.popleft()
+        if not self._unread:
+            self._unread = None
+        return message
 
     async def _advance(self) -> None:
         if self._frames is None:
@@ -169,6 +169,8 @@ class WebSocketExchange:
             data = b"".join(self._fragments)
             self._fragments.clear()
         text, raw = (str(data, "utf-8"), None) if self._is_text else (None, bytes(data))
+        if self._unread is None:
+            self._unread = deque()
         self._unread.append({"type": "websocket.receive", "text": text, "bytes": raw})
 
     def _code(self) -> int:
@@ -262,7 +264,7 @@ class WebSocketExchange:
         if frames is None or frames.state is not OPEN:
             return
         reply = b""
-        if not self.wire.socket.is_awaited and len(self._unread) < _MOST_UNREAD:
+        if not self.wire.socket.is_awaited and len(self._unread or ()) < _MOST_UNREAD:
             self.wire.fill_now()
             reply = self._take_bytes(frames)
         if now >= self._ping_at and frames.state is OPEN:
