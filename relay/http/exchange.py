@@ -168,12 +168,13 @@ class HttpExchange:
                 continue
             given.append((name, value))
         self._with_body = has_body(self._head.method, status)
+        self._is_chunked = False
         if length is None and (self._with_body or self._head.method == "HEAD"):
-            self._is_chunked = self._head.version != "1.0"
-            if self._is_chunked:
-                given.append(_CHUNKED)
-            else:
+            if self._head.version == "1.0":
                 self.closes = True  # which is how the peer learns where the answer ends
+            else:
+                self._is_chunked = self._with_body
+                given.append(_CHUNKED)
         self._left = length if self._with_body else None
         if self.closes or self._is_last():
             self.closes = True
@@ -198,7 +199,7 @@ class HttpExchange:
             if self._left < 0:
                 raise RuntimeError("the answer is longer than its Content-Length")
         head, self._unsent_head = self._unsent_head, b""
-        if self._is_chunked and self._with_body:
+        if self._is_chunked:
             frame = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
             data = frame + _LAST_CHUNK if is_last else frame
         await self._transmit(head + data if head else data, is_last=is_last)

@@ -125,17 +125,15 @@ class PeerSocket:
 
     async def _send_patiently(self, rest: memoryview) -> None:
         with trio.move_on_after(self._patience, shield=True):
-            while rest:
+            while rest and not self.is_closed:  # the descriptor of a closed one may be another connection's
                 try:
                     await trio.lowlevel.wait_writable(self._descriptor)
                 except trio.ClosedResourceError:
-                    if self.is_closed:
-                        break
+                    continue
                 rest = rest[self._try(rest) :]
-            else:
-                return
-        self.close()
-        raise trio.BrokenResourceError("the peer does not read")
+        if rest:
+            self.close()
+            raise trio.BrokenResourceError("the peer does not read")
 
     async def breathe(self) -> None:
         """Yield to other tasks if it is time to, or be cancelled: for between operations that went through at once."""

@@ -55,7 +55,7 @@ def fault_of_upgrade(head: RequestHead, rest: bytes) -> str | None:
 
 
 def websocket_scope(scope: dict[str, Any]) -> dict[str, Any]:
-    """Return the ASGI scope of a WebSocket: that of its request, changed in place, because it lives for a whole call."""
+    """Return the ASGI scope of a WebSocket: that of its request, changed in place, because it is kept for a call."""
     asked = dict(scope["headers"]).get(b"sec-websocket-protocol", b"").decode("latin-1")
     scope["type"], scope["scheme"] = "websocket", "ws"
     scope["subprotocols"] = [each.strip() for each in asked.split(",")] if asked else []
