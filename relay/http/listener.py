@@ -139,7 +139,11 @@ class _Acceptor:
             await trio.sleep(self._port.options.look_interval)
             now = trio.current_time()
             for each in self._connections:
-                each.tend(now)
+                try:
+                    each.tend(now)
+                except Exception as error:  # noqa: BLE001 - the firewall here: this task looks after all the others
+                    log.warning("connection_failed", errors=[type(error).__name__])
+                    each.give_way()
 
     def has_room(self) -> bool:
         """Whether there is a place for one more."""

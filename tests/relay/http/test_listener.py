@@ -14,6 +14,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from relay.http.connection import Connection
 from relay.http.listener import ListenerOptions, ListenError, serve
 from relay.simulator.carrier.websocket import WebSocket, WebSocketClosed, open_websocket
 from tests.hostile_inputs import (
@@ -192,6 +193,25 @@ async def test_a_handler_that_does_not_notice_the_hang_up_is_cancelled() -> None
         async with served.caller("/deaf"):
             assert served.app.inside == 1
         await served.app.left.wait()
+
+
+async def test_a_fault_while_a_connection_is_looked_at_ends_that_one_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one task that looks after all connections outlives what goes wrong with one of them."""
+    looked_at: list[Connection] = []
+
+    def fail_for_the_first(connection: Connection, _now: float) -> None:
+        looked_at.append(connection)
+        if connection is looked_at[0]:
+            raise RuntimeError("this connection is broken")
+
+    async with listening(linger=0.1) as served, served.caller() as victim:
+        monkeypatch.setattr(Connection, "tend", fail_for_the_first)
+        with pytest.raises(WebSocketClosed):
+            await victim.receive()
+        async with served.caller() as other:
+            before = len(looked_at)
+            while len(looked_at) < before + 2:
+                assert await echoes(other)
 
 
 async def test_nothing_is_left_of_connections_that_ended() -> None:
