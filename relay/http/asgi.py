@@ -23,6 +23,12 @@ Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
+BODY_AT_HAND = "relay.body_at_hand"
+"""The extension of an HTTP scope that an app calls, without arguments, for the whole body if that has come already.
+
+None if it has not, and then it is to be received. So an app needs a timer only for a body that must be waited for.
+"""
+
 _POLICY_VIOLATION = 1008
 
 
@@ -64,6 +70,17 @@ class Head:
     def headers(self) -> dict[str, str]:
         """Its headers by their names in lower case."""
         return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._scope["headers"]}
+
+    def take_body(self, limit: int) -> bytes | None:
+        """Return the whole body if it has come already; None if it is to be received. Never waits.
+
+        Raises `BodyTooLarge` for more than `limit` bytes.
+        """
+        take: Callable[[], bytes | None] | None = self._scope.get("extensions", {}).get(BODY_AT_HAND)
+        body = None if take is None else take()
+        if body is not None and len(body) > limit:
+            raise BodyTooLarge
+        return body
 
     @property
     def token(self) -> str | None:

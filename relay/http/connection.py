@@ -37,7 +37,7 @@ import attrs
 import structlog
 import trio
 
-from relay.http.asgi import AsgiApp
+from relay.http.asgi import BODY_AT_HAND, AsgiApp
 from relay.http.exchange import HttpExchange, refusal, scope_of
 from relay.http.framework import Framework
 from relay.http.http1 import Chunks, Length, MalformedRequestError, RequestHead, find_head
@@ -279,6 +279,7 @@ class Connection:
                 self._nursery.start_soon(self._handle, exchange, serve)
                 await exchange.wait_ended()
                 return
+            scope["extensions"][BODY_AT_HAND] = exchange.take_whole_body
         self._begin_handler()
         self._in_place = True
         reader = self._reader

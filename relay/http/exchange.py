@@ -16,7 +16,7 @@ import trio
 
 from relay.errors import error_document
 from relay.http.asgi import Header, Message
-from relay.http.http1 import MalformedRequestError, RequestHead, encode_head, has_body
+from relay.http.http1 import Length, MalformedRequestError, RequestHead, encode_head, has_body
 from relay.http.wire import AHEAD, Wire
 
 _CONTINUE = b"HTTP/1.1 100 \r\n\r\n"
@@ -113,6 +113,16 @@ class HttpExchange:
             await self.wire.write(_CONTINUE)
 
     # ── from the peer ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def take_whole_body(self) -> bytes | None:
+        """Return the body if all of it has come and nothing of it was received; else None. Never waits."""
+        body, wire = self.body, self.wire
+        if self.is_read or not isinstance(body, Length) or not 0 < body.left <= len(wire.buffer):
+            return None
+        data, wire.buffer = body.take(wire.buffer)
+        self.is_read = True
+        self._note_change()
+        return data
 
     async def receive(self) -> Message:
         """Wait for the next piece of the request, or, when it is read, for the end. Cancelling loses nothing."""

@@ -226,7 +226,7 @@ class McpApp:
         if not await self._may_post(head, session):
             await refuse(send, 403, "not_your_agent", "The token is not one of this session's agent.")
             return
-        body = await self._bodies.receive(session.agent_id, receive, send, refuse)
+        body = await self._bodies.receive(session.agent_id, head, receive, send, refuse)
         if body is None:
             return
         if session.deliver_body(body):

@@ -38,7 +38,7 @@ from mcp_types import (
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from relay.http.asgi import BodyTooLarge, Disconnected, Receive, Send, read_body
+from relay.http.asgi import BodyTooLarge, Disconnected, Head, Receive, Send, read_body
 from relay.mcp.pieces import join_texts
 from relay.mcp.transports.refusals import RETRY_AFTER, answer_error, jsonrpc_error, refuse_message
 
@@ -106,13 +106,21 @@ class Bodies:
                 del self._under_way[agent_id]
 
     async def receive(
-        self, agent_id: str, receive: Receive, send: Send, refuse: Callable[..., Awaitable[None]] = refuse_message
+        self,
+        agent_id: str,
+        head: Head,
+        receive: Receive,
+        send: Send,
+        refuse: Callable[..., Awaitable[None]] = refuse_message,
     ) -> bytes | None:
         """Receive the body of a POST; None when it was refused.
 
         `refuse` is in which form, as `refuse_message` or `relay.http.asgi.refuse`.
         """
         try:
+            # One that is here already is not under way, and needs no timer: most are.
+            if (body := head.take_body(LONGEST_MESSAGE)) is not None:
+                return body
             with trio.move_on_after(self.patience), self.reading(agent_id) as note:
                 return await read_body(receive, LONGEST_MESSAGE, note)
             await refuse(send, 408, "too_slow", "The body of the request did not come in time.")
@@ -285,16 +293,11 @@ def read_answer(body: bytes) -> PostedResult | PostedPiece | None:
         posted = _POSTED.decode(body)
     except (msgspec.MsgspecError, ValueError):
         return None
-    match posted:
-        case _Posted(id=str(request_id), result=_Result(content=content), method=msgspec.UNSET, params=msgspec.UNSET):
-            blocks = content if isinstance(content, list) else [content]
-            return PostedResult(request_id, join_texts([each.text for each in blocks]))
-        case _Posted(
-            id=msgspec.UNSET,
-            result=msgspec.UNSET,
-            method=str(),
-            params=_Progress(token=request_id, progress=number, message=text),
-        ):
-            return PostedPiece(request_id, number, text)
-        case _:
-            return None
+    unset = msgspec.UNSET
+    if posted.id is not unset and posted.result is not unset and posted.method is unset and posted.params is unset:
+        content = posted.result.content
+        blocks = content if isinstance(content, list) else [content]
+        return PostedResult(posted.id, join_texts([each.text for each in blocks]))
+    if posted.method is not unset and posted.params is not unset and posted.id is unset and posted.result is unset:
+        return PostedPiece(posted.params.token, posted.params.progress, posted.params.message)
+    return None

@@ -210,7 +210,7 @@ class StreamableHttp:
         if not head.accepts(_JSON, _EVENTS):
             await refuse_message(send, 406, "not_acceptable", f"Accept must name both {_JSON} and {_EVENTS}.")
             return None
-        return await self._bodies.receive(agent_id, receive, send)
+        return await self._bodies.receive(agent_id, head, receive, send)
 
     async def _run_session(self, session: HttpSession) -> None:
         try:

@@ -13,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 
+from relay.http.asgi import BODY_AT_HAND, BodyTooLarge, Head
 from relay.http.connection import KNOWN_PEER
 from relay.http.listener import ListenerOptions, serve
 from tests.hostile_inputs import HTTP2_PREFACE, Upgrade, upgrade_request
@@ -28,6 +29,8 @@ SOON = 0.1
 class App:
     """Answers at once, without reading, on most paths; `/read` returns the body's length, `/hold` waits for `go`.
 
+    `/at-hand` returns the body, or its length if that has to be waited for.
+
     On `/framework` it does as web frameworks do: a watch cancels the handler when the exchange is over. `/known` counts
     its peer as known.
     """
@@ -41,6 +44,9 @@ class App:
             match scope["path"]:
                 case "/read":
                     await _say(send, str(await _body_length(receive)))
+                case "/at-hand":
+                    body = Head(scope).take_body(100)
+                    await _say(send, str(await _body_length(receive)) if body is None else f"{body.decode()} at hand")
                 case "/hold":
                     await self.go.wait()
                     await _say(send, "held")
@@ -158,6 +164,33 @@ async def test_rest_of_a_request_may_come_with_the_next_one(body: str) -> None:
         await client.answer("POST")
         await client.send(whole[1:] + head("POST", "/read", "Content-Length: 2") + b"hi")
         assert (await client.answer("POST")).body == b"2"
+
+
+async def test_body_that_came_with_its_head_is_had_at_once() -> None:
+    """An app of our own need not receive it; one that has to be waited for is received, as in a web framework."""
+    async with serving() as served, served.peer() as client:
+        for field, first, rest in [
+            ("Content-Length: 3", b"abc", b""),
+            ("Content-Length: 3", b"ab", b"c"),
+            ("Content-Length: 3", b"", b"abc"),
+            (CHUNKED, chunk(b"abc") + chunk(b""), b""),
+        ]:
+            await client.send(head("POST", "/at-hand", field) + first)
+            if rest:
+                await trio.sleep(0.01)
+                await client.send(rest)
+            is_at_hand = first == b"abc" and IN_PLACE.get()
+            assert (await client.answer("POST")).body == (b"abc at hand" if is_at_hand else b"3")
+        await client.send(head("POST", "/at-hand", "Content-Length: 0"))
+        assert (await client.answer("POST")).body == b"0"
+
+
+def test_body_that_came_with_its_head_may_be_too_large() -> None:
+    """The limit holds whether a body is received or not."""
+    scope = {"extensions": {BODY_AT_HAND: lambda: b"abc"}}
+    assert Head(scope).take_body(3) == b"abc"
+    with pytest.raises(BodyTooLarge):
+        Head(scope).take_body(2)
 
 
 async def test_request_with_a_body_that_is_too_long_to_be_dropped_is_the_last() -> None:
