@@ -46,8 +46,8 @@ from actors.turn_queue import TurnQueues
 from relay.agent import Agent, digest_of
 from relay.mcp.returning_clients import ReturningClients, SessionUse
 from relay.mcp.sampler import Sampler
-from relay.mcp.transports.http_body import PostedPiece, read_answer
 from relay.mcp.transports.outbox import MessageSink, Outbox
+from relay.mcp.transports.posted_answers import PostedPiece, read_answer
 
 log = structlog.get_logger(__name__)
 
@@ -223,8 +223,7 @@ class McpSession:
     def deliver_body(self, body: bytes) -> bool:
         """Take the body of a POST if it is a plain answer, or a piece of one, to a turn in hand; return whether it is.
 
-        Nearly all that a client posts during a call is that; read and handed over as `deliver_now` does, it would cost
-        more than the rest of its POST. Never waits.
+        It is settled without the dispatcher. Never waits.
         """
         answer = read_answer(body) if self.sampler.has_turns else None
         turn = None if answer is None else self.sampler.find(answer.request_id)

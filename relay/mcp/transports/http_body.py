@@ -1,7 +1,6 @@
 """The body of a client's POST: received in time and within bounds, and read as JSON-RPC messages.
 
     receive ──how many bytes?──▶ bytes ──how many values?──▶ JSON ──how many messages?──▶ each one's form ──▶ messages
-                                   └──one of two plain forms?──▶ an answer to a turn, or a piece of one
 
 A body is kept in memory until its last byte has arrived, and the peer decides when. The length of one body is bounded,
 and so is the sum of all bodies of an agent's clients.
@@ -20,10 +19,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 import attrs
-import msgspec
 import trio
 from mcp_types import (
     INVALID_REQUEST,
@@ -39,7 +37,6 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from relay.http.asgi import BodyTooLarge, Disconnected, Head, Receive, Send, read_body
-from relay.mcp.pieces import join_texts
 from relay.mcp.transports.refusals import RETRY_AFTER, answer_error, jsonrpc_error, refuse_message
 
 LONGEST_MESSAGE = 1 << 20
@@ -231,73 +228,3 @@ def _is_id(given: object) -> bool:
 def _has_endless_numbers(params: object) -> bool:
     given = [params.get(name) for name in ("progress", "total")] if isinstance(params, dict) else []
     return any(isinstance(each, int) and abs(each) >= _LARGEST_NUMBER for each in given)
-
-
-# ── what is posted about a turn ──────────────────────────────────────────────────────────────────────────────────────
-
-
-class PostedResult(msgspec.Struct, frozen=True):
-    """The result of a sampling request, whose text is None if it has no block of text."""
-
-    request_id: str
-    text: str | None
-
-
-class PostedPiece(msgspec.Struct, frozen=True):
-    """A piece of an answer to a sampling request, which a client sends as progress."""
-
-    request_id: str
-    number: float
-    text: str
-
-
-class _Text(msgspec.Struct, forbid_unknown_fields=True):
-    type: Literal["text"]
-    text: str
-
-
-class _Result(msgspec.Struct, forbid_unknown_fields=True):
-    content: _Text | list[_Text]
-    role: str = ""
-    model: str = ""
-    stop_reason: str | None = msgspec.field(default=None, name="stopReason")
-
-
-class _Progress(msgspec.Struct, forbid_unknown_fields=True):
-    token: str = msgspec.field(name="progressToken")
-    progress: float
-    message: str = ""
-    total: float | None = None
-
-
-class _Posted(msgspec.Struct, forbid_unknown_fields=True):
-    jsonrpc: Literal["2.0"]
-    id: str | msgspec.UnsetType = msgspec.UNSET
-    result: _Result | msgspec.UnsetType = msgspec.UNSET
-    method: Literal["notifications/progress"] | msgspec.UnsetType = msgspec.UNSET
-    params: _Progress | msgspec.UnsetType = msgspec.UNSET
-
-
-_POSTED = msgspec.json.Decoder(_Posted)
-
-
-def read_answer(body: bytes) -> PostedResult | PostedPiece | None:
-    """Read a body of one of the two forms that nearly every answer to a turn has; None if it is of another.
-
-    Whatever these forms do not name is read by `read_messages`, an error too. So what is read here is valid, and means
-    the same, there: no member is passed over unread, and a body that is this short cannot hold too many values.
-    """
-    if len(body) >= MOST_VALUES:
-        return None
-    try:
-        posted = _POSTED.decode(body)
-    except (msgspec.MsgspecError, ValueError):
-        return None
-    unset = msgspec.UNSET
-    if posted.id is not unset and posted.result is not unset and posted.method is unset and posted.params is unset:
-        content = posted.result.content
-        blocks = content if isinstance(content, list) else [content]
-        return PostedResult(posted.id, join_texts([each.text for each in blocks]))
-    if posted.method is not unset and posted.params is not unset and posted.id is unset and posted.result is unset:
-        return PostedPiece(posted.params.token, posted.params.progress, posted.params.message)
-    return None
