@@ -330,6 +330,8 @@ class TurnQueue:
             if utterance is None:
                 self._offer_all()
                 self.settle(is_lost=not was_cancelled)
+                if self.is_idle:
+                    self._remind(self, trio.current_time())
             elif wait.turn is not None and not wait.turn.taken_by:
                 self._offer(wait.turn)  # it found an older one
         return utterance

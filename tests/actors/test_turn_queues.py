@@ -56,6 +56,16 @@ async def test_nothing_is_left_of_calls_that_are_over(autojump_clock: MockClock,
     nursery.cancel_scope.cancel()
 
 
+async def test_nothing_is_left_of_a_wait_for_nobody(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """A client that waited while nobody called leaves no queue behind."""
+    queues = open_queues()
+    nursery.start_soon(queues.run)
+    assert await queues.of("my-client").next_utterance("one", within=1) is None
+    await wait_all_tasks_blocked()
+    assert len(queues) == 0
+    nursery.cancel_scope.cancel()
+
+
 async def test_what_is_unknown_can_be_forgotten() -> None:
     """Calls and clients that never came to a queue do no harm, and make none."""
     queues = open_queues()
