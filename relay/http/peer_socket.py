@@ -46,20 +46,21 @@ class PeerSocket:
 
     async def receive(self) -> bytes | None:
         """Wait for bytes; none when the peer has left, None when `wake` was called. Cancelling loses nothing."""
-        await self.breathe()
-        while True:
-            data = self.receive_now()
-            if data is not None:
-                return data
-            self._at_once = 0
-            self._waiter = waiter = object()
-            try:
+        self._waiter = waiter = object()
+        try:
+            await self.breathe()
+            while self._waiter is waiter:
+                data = self.receive_now()
+                if data is not None:
+                    return data
+                self._at_once = 0
                 await trio.lowlevel.wait_readable(self._descriptor)
-            except trio.ClosedResourceError:
-                return b"" if self.is_closed else None
-            finally:
-                if self._waiter is waiter:
-                    self._waiter = None
+        except trio.ClosedResourceError:
+            pass
+        finally:
+            if self._waiter is waiter:
+                self._waiter = None
+        return b"" if self.is_closed else None
 
     def receive_now(self) -> bytes | None:
         """Return the bytes that are there, none when the peer has left, None when nothing has come."""
@@ -73,7 +74,7 @@ class PeerSocket:
     def wake(self) -> None:
         """Release the task that waits in `receive`, if there is one. Never waits."""
         if self._waiter is not None:
-            self._waiter = None  # whoever receives next may wait before that task runs
+            self._waiter = None  # it may only be about to wait, and whoever receives next may wait before it runs
             # It only wakes who waits, and leaves the socket as it is. A send that waits as well looks again.
             trio.lowlevel.notify_closing(self._descriptor)
 
@@ -157,5 +158,6 @@ class PeerSocket:
         """Close at once, and release who waits for it. Idempotent."""
         if not self.is_closed:
             self.is_closed = True
+            self._waiter = None  # nobody is to be woken by a descriptor that may be another connection's
             trio.lowlevel.notify_closing(self._descriptor)
             self._socket.close()

@@ -72,6 +72,26 @@ async def test_receiver_can_be_woken() -> None:
         assert await ours.receive() == b"hello"
 
 
+async def test_receiver_can_be_woken_while_others_have_their_turn() -> None:
+    """One that lets other tasks run before it waits does not wait when it was woken meanwhile."""
+    async with connected() as (ours, _peer):
+        for operations in range(200):
+            for _ in range(operations % 16):
+                await ours.breathe()
+            has_begun = False
+
+            async def receive() -> None:
+                nonlocal has_begun
+                has_begun = True
+                assert await ours.receive() is None
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(receive)
+                while not has_begun:
+                    await trio.lowlevel.checkpoint()
+                ours.wake()
+
+
 async def test_each_message_goes_out_whole_and_in_order() -> None:
     """While one message waits for the peer, others wait for it; the end of the stream comes behind them all."""
     messages = [b"a" * LARGE, *(bytes([letter]) * 100 for letter in b"bcd")]
