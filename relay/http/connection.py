@@ -119,6 +119,7 @@ class Connection:
         "_handlers",
         "_in_place",
         "_is_begun",
+        "_is_first",
         "_is_leaving",
         "_nursery",
         "_port",
@@ -138,7 +139,8 @@ class Connection:
         self._handlers = 0
         self._in_place = False  # whether an app has the reader's task
         self._reader = 0
-        self._is_begun = True  # the time for the first head runs from the beginning
+        self._is_begun = True
+        self._is_first = True  # whose time runs from the beginning, whatever has come of it
         self._unread: Length | Chunks | None = None
         """What is to come of a request that was answered before."""
         self._is_leaving = False
@@ -241,8 +243,9 @@ class Connection:
                 await self._refuse(error)
                 break
             if head is not None:
+                self._is_first = False
                 return head
-            if self._is_begun != bool(wire.buffer):
+            if self._is_begun != (self._is_first or bool(wire.buffer)):
                 self._is_begun = not self._is_begun
                 self._set_deadline()
             if not await wire.fill():

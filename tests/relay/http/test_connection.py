@@ -297,6 +297,14 @@ async def test_every_head_has_its_deadline(begun: bytes) -> None:
         assert await later.is_closed()
 
 
+@pytest.mark.parametrize("sent", [b"", b"\r\n"], ids=["nothing", "line end"])
+async def test_first_head_has_its_deadline_before_it_is_begun(sent: bytes) -> None:
+    """A peer that connects and asks nothing is not kept for as long as one that has asked."""
+    async with serving(head_within=SOON) as served, served.peer() as client:
+        await client.send(sent)
+        assert await client.is_closed()
+
+
 async def test_head_that_came_with_the_request_before_has_its_deadline() -> None:
     """The beginning of a second request, sent along with the first, does not keep the connection."""
     async with serving(head_within=SOON) as served, served.peer() as client:
