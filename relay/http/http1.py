@@ -5,7 +5,7 @@
 httptools parses heads: 3 µs for ten headers, where h11 needs 37. It is handed one head at a time, because it cannot
 stop where a request ends; h11 can, and takes bodies apart that come in chunks, which hardly any client sends. What two
 readers could read in two ways is refused by httptools (a bare LF, a folded header, a space before a colon, two lengths)
-or here.
+or here. Chunks are read by both, because h11 takes a bare LF for the end of a trailer.
 """
 
 from __future__ import annotations
@@ -63,8 +63,13 @@ class Chunks:
     longest_line: int
     left: float = math.inf
     _reader: h11.Connection = attrs.field(init=False)
+    _strict: httptools.HttpRequestParser = attrs.field(init=False)
+    _is_complete: bool = attrs.field(default=False, init=False)
+    """Whether the strict reader has come to the end."""
 
     def __attrs_post_init__(self) -> None:
+        self._strict = httptools.HttpRequestParser(self)
+        self._strict.feed_data(_CHUNKED_HEAD)
         self._reader = h11.Connection(h11.SERVER, max_incomplete_event_size=self.longest_line)
         self._reader.receive_data(_CHUNKED_HEAD)
         self._reader.next_event()
@@ -72,6 +77,7 @@ class Chunks:
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """Return what of the data is the body's, and what comes after it. Raises `MalformedRequestError`."""
         pieces: list[bytes] = []
+        rest = b""
         try:
             if data:  # which h11 would take for the end of the connection if there were none
                 self._reader.receive_data(data)
@@ -81,11 +87,19 @@ class Chunks:
                         pieces.append(bytes(piece))
                     case h11.EndOfMessage():
                         self.left = 0
+                        rest = self._reader.trailing_data[0]
                     case _:  # NEED_DATA
-                        return b"".join(pieces), b""
-        except h11.RemoteProtocolError as error:
+                        break
+            self._strict.feed_data(data[: len(data) - len(rest)])
+        except (h11.RemoteProtocolError, httptools.HttpParserError) as error:
             raise MalformedRequestError from error
-        return b"".join(pieces), self._reader.trailing_data[0]
+        if self._is_complete == bool(self.left):
+            raise MalformedRequestError
+        return b"".join(pieces), rest
+
+    def on_message_complete(self) -> None:
+        """Note that the strict reader has come to the end."""
+        self._is_complete = True
 
 
 @attrs.define(eq=False)
@@ -110,8 +124,8 @@ def find_head(data: bytes, longest: int) -> tuple[RequestHead | None, bytes]:
 
     Raises `MalformedRequestError`, also for a head of more than `longest` bytes, complete or not.
     """
-    while data[:2] == b"\r\n":  # of old clients, behind a body (RFC 9112, 2.2)
-        data = data[2:]
+    if data[:1] in {b"\r", b"\n"}:  # of old clients, behind a body (RFC 9112, 2.2)
+        data = data.lstrip(b"\r\n")
     end = data.find(b"\r\n\r\n", 0, longest)
     if end < 0:
         if len(data) >= longest:

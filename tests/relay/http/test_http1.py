@@ -198,6 +198,10 @@ def test_chunks_may_be_cut_anywhere(pieces: list[bytes], cuts: list[int], behind
         b"3;" + b"a" * 2000,
         b"0\r\nno colon\r\n\r\n",
         b"0\r\nX : a\r\n\r\n",
+        b"0\r\n\n",
+        b"0\r\nX: a\n\n",
+        b"0\r\nX: a\r\n b\r\n\r\n",
+        b"3;a=\rb\r\nabc\r\n",
         b"0\r\n" + b"X: a\r\n" * 1000,
     ],
 )
