@@ -78,17 +78,15 @@ async def test_receiver_can_be_woken_while_others_have_their_turn() -> None:
         for operations in range(200):
             for _ in range(operations % 16):
                 await ours.breathe()
-            has_begun = False
+            has_begun = trio.Event()
 
-            async def receive() -> None:
-                nonlocal has_begun
-                has_begun = True
+            async def receive(has_begun: trio.Event = has_begun) -> None:
+                has_begun.set()
                 assert await ours.receive() is None
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(receive)
-                while not has_begun:
-                    await trio.lowlevel.checkpoint()
+                await has_begun.wait()
                 ours.wake()
 
 
