@@ -113,8 +113,11 @@ class ScriptedRelay:
             await self._hold(headers, receive, send)
             return
         body = b""
-        while (event := await receive()).get("more_body"):
+        more = True
+        while more:
+            event = await receive()
             body += event["body"]
+            more = event["more_body"]
         fields = dict(parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=True))
         path = scope["path"]
         signature = headers["x-twilio-signature"]
