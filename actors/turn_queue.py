@@ -347,6 +347,8 @@ class TurnQueue:
                 return None
             self._remind(self, min(due, wait.until))
             await wait.park()
+            # It may have been cancelled after it was woken; then nothing may be handed out any more.
+            await trio.lowlevel.checkpoint_if_cancelled()
 
     async def say(self, client: str, call_sid: str, turn: int, text: str, *, more: bool = False) -> bool:
         """Answer a turn; with `more` it stays open for another piece. Returns whether this was said now, or before.

@@ -181,6 +181,28 @@ async def test_one_of_several_waits_that_is_cut_off_changes_nothing(nursery: tri
         nursery.cancel_scope.cancel()
 
 
+async def test_a_wait_that_is_cut_off_as_it_is_woken_takes_nothing(nursery: trio.Nursery) -> None:
+    """The words that it was woken for go to another client at once."""
+    async with open_room() as room:
+        nursery.start_soon(room.queue.respond, words("Hello?"), Ear())
+        await take(room, "one")
+        cut_off, heard_by = trio.CancelScope(), list[str]()
+
+        async def wait(client: str, scope: trio.CancelScope) -> None:
+            with scope:
+                await take(room, client)
+                heard_by.append(client)
+
+        nursery.start_soon(wait, "two", cut_off)
+        nursery.start_soon(wait, "three", trio.CancelScope())
+        await wait_all_tasks_blocked()
+        room.claim("two")
+        cut_off.cancel()
+        await wait_all_tasks_blocked()
+        assert heard_by == ["three"]
+        nursery.cancel_scope.cancel()
+
+
 async def test_utterances_that_are_answered_are_not_handed_out_again(nursery: trio.Nursery) -> None:
     """Also not while the answer is still being spoken."""
     async with open_room() as room:
