@@ -395,7 +395,10 @@ class TurnQueue:
         Idempotent; no-op if the client has taken or said nothing within the grace.
         """
         self._clients.detach(client)
-        self._offer_all()
+        if self._clients.is_detached(client):  # who still waits is not, and only what the client had becomes free
+            for call_sid, turn in self._turns.items():
+                if self._leader(call_sid) == client:
+                    self._offer(turn)
 
     def is_engaged(self, client: str) -> bool:
         """Whether a client waits, or has an utterance in hand."""
