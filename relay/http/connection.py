@@ -18,7 +18,8 @@ Whose turn it is decides how long the connection may stay:
   `drain_within` and `drain_bytes`, and the next request is served. A connection that is closed at that moment, or left
   unread, costs a proxy which pools connections the next request, and that may be a caller. What is known to be longer
   is answered with `Connection: close`;
-* ours: no limit, unless the peer has left; then `handler_patience`;
+* ours: no limit, unless the peer has left; then `handler_patience`. A peer that has asked, and ended its half of the
+  connection, gets its answer within that;
 * neither's: we have sent our last byte. What still comes is dropped for `linger` seconds, because closing with bytes
   unread would reset the connection and could take the answer along (RFC 9112, 9.6).
 
@@ -215,8 +216,10 @@ class Connection:
 
     def _note_left(self) -> None:
         self._set_deadline()
-        if self._exchange is not None:
-            self._exchange.end()
+        exchange = self._exchange
+        is_asked = isinstance(exchange, HttpExchange) and not exchange.body.left
+        if exchange is not None and (self._wire.is_broken or not is_asked):
+            exchange.end()
 
     def _note_known(self) -> None:
         self.is_known = True
@@ -277,6 +280,7 @@ class Connection:
             if head.awaits_continue:
                 await exchange.go_on()
             if not self._port.runs_in_place(scope["path"]):
+                exchange.outlasts_end = True
                 serve = partial(self._port.framework.serve, head, exchange, self._addresses, scope["extensions"])
                 self._begin_handler()
                 self._nursery.start_soon(self._handle, exchange, serve)
@@ -352,7 +356,7 @@ class Connection:
                 self._recycle()
             elif not await wire.fill():
                 break
-        return not self._is_leaving and not wire.has_left
+        return not self._is_leaving and (not wire.has_left or bool(wire.buffer))
 
     def _drop(self, size: int) -> bool:
         """Count dropped bytes; return whether more may come."""

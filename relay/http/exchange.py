@@ -72,6 +72,7 @@ class HttpExchange:
         "is_begun",
         "is_over",
         "is_read",
+        "outlasts_end",
         "wire",
     )
 
@@ -98,6 +99,9 @@ class HttpExchange:
         """Whether it was answered, or given up."""
         self.is_read = False
         """Whether the app was handed the whole request."""
+        self.outlasts_end = False
+        """Whether the app is not told that the peer has ended its half before its answer begins: web frameworks cancel
+        their handlers then, and the peer may wait for it. What streams must be told, that is how clients hang up."""
         self._head = head
         self._is_last = is_last
         self._note_change = note_change
@@ -140,9 +144,10 @@ class HttpExchange:
                     return {"type": "http.request", "body": piece, "more_body": False}
                 if piece:
                     return {"type": "http.request", "body": piece, "more_body": True}
-            if self.is_over or wire.has_left:
+            awaits_answer = self.outlasts_end and self.is_read and not self.is_begun
+            if self.is_over or (wire.has_left and not awaits_answer):
                 break
-            if len(wire.buffer) < AHEAD:
+            if len(wire.buffer) < AHEAD and not wire.has_left:
                 await wire.fill()
             else:
                 await self.wait_ended()

@@ -272,7 +272,7 @@ class WebSocketExchange:
             frames.send_ping(b"")
             reply += b"".join(frames.data_to_send())
         if reply and not self.wire.socket.send_now(reply):
-            self.wire.note_left()
+            self.wire.note_broken()
         if frames.eof_sent:
             self.end()
 

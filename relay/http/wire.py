@@ -13,15 +13,21 @@ AHEAD = 65_536
 
 
 class Wire:
-    """A peer's socket and what was received of it. Whatever shows that the peer has left is noted once."""
+    """A peer's socket and what was received of it. Whatever shows that the peer has left is noted once.
 
-    __slots__ = ("_on_left", "buffer", "has_left", "socket")
+    A peer that ends its half of the connection has left, as far as can be told; but it may wait for its answer, so what
+    there is to say is written until that fails.
+    """
+
+    __slots__ = ("_on_left", "buffer", "has_left", "is_broken", "socket")
 
     def __init__(self, socket: PeerSocket, on_left: Callable[[], None]) -> None:
-        """Begin with nothing received. `on_left` is called when the peer has left."""
+        """Begin with nothing received. `on_left` is called when the peer has left, and when nothing reaches it."""
         self.socket = socket
         self.buffer = b""
         self.has_left = False
+        self.is_broken = False
+        """Whether nothing that is written reaches the peer."""
         self._on_left = on_left
 
     async def fill(self) -> bool:
@@ -43,15 +49,21 @@ class Wire:
             self.note_left()
 
     async def write(self, data: bytes) -> None:
-        """Send all of it, without a checkpoint where it goes through at once; to a peer that has left, nothing."""
-        if not self.has_left:
+        """Send all of it, without a checkpoint where it goes through at once; nothing if it would not arrive."""
+        if not self.is_broken:
             try:
                 await self.socket.send(data)
             except trio.BrokenResourceError:
-                self.note_left()
+                self.note_broken()
 
     def note_left(self) -> None:
         """Note that the peer has left. Idempotent."""
         if not self.has_left:
             self.has_left = True
+            self._on_left()
+
+    def note_broken(self) -> None:
+        """Note that nothing reaches the peer any more. Idempotent."""
+        if not self.is_broken:
+            self.is_broken = self.has_left = True
             self._on_left()

@@ -208,6 +208,52 @@ async def test_app_that_waits_learns_that_its_peer_has_left(*, in_place: bool) -
 
 
 @both_ways
+async def test_peer_that_sends_no_more_gets_its_answers(*, in_place: bool) -> None:
+    """To end one's half of the connection is not to hang up, for those who only answer: web frameworks watch for it."""
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                nursery.cancel_scope.cancel()
+
+            if not in_place:
+                nursery.start_soon(watch)
+            await trio.sleep(0.1)
+            await send(start((b"content-length", b"2")))
+            await send(body(b"hi"))
+            nursery.cancel_scope.cancel()
+
+    async with serving(app, in_place=in_place, linger=0.1) as client:
+        await client.send(head("GET", "/") * 2)
+        await client.stream.send_eof()
+        assert [(await client.answer()).body for _ in range(2)] == [b"hi"] * 2
+        assert await client.is_closed()
+
+
+@both_ways
+async def test_answer_to_a_peer_that_sends_no_more_has_its_time(*, in_place: bool) -> None:
+    """A handler that goes on for longer than the patience is cancelled."""
+    cancelled = trio.Event()
+
+    async def app(_scope: Scope, receive: Receive, _send: Send) -> None:
+        await receive()
+        try:
+            await receive()
+            await trio.sleep_forever()
+        finally:
+            cancelled.set()
+
+    async with serving(app, in_place=in_place, handler_patience=0.1) as client:
+        await client.send(head("GET", "/"))
+        await client.stream.send_eof()
+        await cancelled.wait()
+        assert await client.is_closed()
+
+
+@both_ways
 async def test_requests_that_come_early_are_kept_up_to_a_bound(*, in_place: bool) -> None:
     """While an answer streams, an app that waits for a hang-up reads what follows, but not without end."""
     go_on = trio.Event()
