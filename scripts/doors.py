@@ -20,6 +20,7 @@ Run it with the project's environment (`scripts/environment` makes it).
 from __future__ import annotations
 
 import json
+import logging
 import mmap
 import sqlite3
 import struct
@@ -38,6 +39,7 @@ import trio
 from rich.console import Console
 from rich.table import Table
 
+from relay import logs
 from relay.cli.one_line import leaves_of
 from relay.simulator.carrier.exchange import open_carrier
 from relay.simulator.carrier.fault_plan import CallOver
@@ -474,6 +476,7 @@ async def run_some(directory: Path, tree: Path, names: tuple[str, ...], rows: li
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def main(tree: Path, doors: tuple[str, ...], as_json: bool) -> None:
     """Throw, and print."""
+    logs.configure(logging.WARNING)
     rows = trio.run(run, tree.resolve(), doors or tuple(DOORS))
     if as_json:
         click.echo(json.dumps([attrs.asdict(each) for each in rows]))

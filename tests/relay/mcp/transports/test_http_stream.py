@@ -33,6 +33,7 @@ async def test_stream_may_be_open_before_the_client_is_ready(relay: RunningRelay
     async with http_client(relay) as client:
         await client.shake_hands()
         session = relay.sessions.of_agent("anna")[0]
+        await session.ready.wait()  # the notification was answered before it was handled
         session.ready = trio.Event()
         async with client.listening():
             with pytest.raises(ClientAbsent):
