@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -29,7 +30,7 @@ class Answered(Protocol):
         ...
 
 
-class Client:
+class Client(ABC):
     """An MCP client that repeats what it is told: when it is asked, or with `converses` by calling the tool.
 
     `connect` opens it; `on_ready` is called once it may be asked. What follows it does by itself.
@@ -51,20 +52,22 @@ class Client:
         self._stream: Connection | None = None
         self._on_ready: Callable[[], None] = lambda: None
 
+    @abstractmethod
     def connect(self, on_ready: Callable[[], None]) -> None:
         """Connect, shake hands, and begin to answer."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """End the session."""
         if self._stream is not None:
             self._stream.close()
 
+    @abstractmethod
     def _post(self, message: dict[str, Any]) -> None:
-        raise NotImplementedError
+        """Post a message of the session."""
 
+    @abstractmethod
     def _take_event(self, name: bytes, data: bytes) -> None:
-        raise NotImplementedError
+        """Take an event of the stream."""
 
     def _open_stream(self, path: str, headers: dict[str, str]) -> None:
         def on_head(status: int, _head: bytes) -> None:

@@ -43,7 +43,7 @@ LAYERS = (
     ("/relay/http/", "edge: connections, HTTP"),
     ("/relay/listener", "edge: connections, HTTP"),
 )
-"""Layers by what is in a file's path. `relay/http` is last: whoever calls it, or runs in it, says what for."""
+"""Layers by what is in a file's path. `relay/http` is last: its caller, or what runs in it, says what for."""
 
 OTHER_LAYERS = {
     "/hypercorn/": "edge: connections, HTTP",

@@ -209,7 +209,7 @@ def _body(deciding: dict[bytes, bytes], longest: int, *, is_old: bool) -> Length
             raise MalformedRequestError(400, "A request may have Content-Length or Transfer-Encoding, not both.")
         if coding.lower() != b"chunked":
             raise MalformedRequestError(501, "The relay knows no transfer coding but chunked.")
-        if is_old:  # which knows of none: whoever passed it on has read past it
+        if is_old:  # which knows of none: a proxy that passed it on has read past it
             raise MalformedRequestError
         return Chunks(longest)
     if length is None:

@@ -74,7 +74,7 @@ class PeerSocket:
     def wake(self) -> None:
         """Release the task that waits in `receive`, if there is one. Never waits."""
         if self._waiter is not None:
-            self._waiter = None  # it may only be about to wait, and whoever receives next may wait before it runs
+            self._waiter = None  # it may only be about to wait, and the next receiver may wait before it runs
             # It only wakes who waits, and leaves the socket as it is. A send that waits as well looks again.
             trio.lowlevel.notify_closing(self._descriptor)
 

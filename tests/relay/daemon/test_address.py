@@ -1,4 +1,4 @@
-"""The address that a running daemon leaves beside its database, and what it says to whoever has its secret."""
+"""The address that a running daemon leaves beside its database, and what it says to a command that has its secret."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def request(*lines: tuple[Speaker, str] | Line, **call: object) -> TurnRequest:
 
 
 def test_conversation_becomes_messages() -> None:
-    """The caller is the user; what the caller heard is the assistant's, whoever said it; empty lines are left out."""
+    """The caller is the user; what the caller heard is the assistant's, client or relay; empty lines are left out."""
     params = encode(
         request(
             (Speaker.AGENT, "Hello, how can I help you?"),
@@ -119,7 +119,7 @@ def test_caution_says_how_far_the_number_is_verified(call: dict[str, object], wo
     ],
 )
 def test_an_address_does_not_get_into_the_prompt(address: str) -> None:
-    """Whoever calls over the internet chooses the address, so it is told as data alone."""
+    """A caller over the internet chooses the address, so it is told as data alone."""
     params = encode(request(caller=address))
     assert address not in (params.system_prompt or "")
     assert "an internet address" in (params.system_prompt or "")
