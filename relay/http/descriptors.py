@@ -16,7 +16,8 @@ except ImportError:  # not a Unix: sockets are not limited by descriptors
 
 ENOUGH = 65_536
 """More is of no use, and child processes that loop over all possible descriptors are slow with millions."""
-MOST_CONNECTIONS = 10_000
+MOST_CONNECTIONS = 20_000
+"""Ten thousand calls, with their webhooks, their clients, and strangers. Each may hold a head of 16 kB."""
 _FEWEST_FOR_THE_REST = 64
 # Files, and one connection to a vendor for each fourth call that the answering machine has.
 _SHARE_FOR_THE_REST = 4
