@@ -35,7 +35,8 @@ class Caller:
         self.relay, self.number = relay, number
         self.turn = 0
         self.sent_at = self.posted_at = self.first_at = self.due = 0.0
-        self.is_waiting = False
+        self.waited = 0.0
+        self.is_waiting = self.barges_in = False
         self.answered: set[int] = set()
         self.superseded: set[int] = set()
         self._on_answer, self._on_over = on_answer, on_over
@@ -124,6 +125,11 @@ class Caller:
         self.sent_at, self.posted_at, self.first_at, self.is_waiting = now, 0.0, 0.0, True
         words = marked_words(self.number, self.turn)
         self._send({"type": "prompt", "voicePrompt": words, "lang": "en-US", "last": True})
+
+    def moments(self) -> dict[str, float]:
+        """Return when the turn went through our hands, in seconds of `perf_counter`."""
+        turn = {"call": self.number, "turn": self.turn}
+        return turn | {"sent": self.sent_at, "posted": self.posted_at, "heard": self.first_at}
 
     def interrupt(self) -> None:
         """Talk over whatever comes or is spoken; the words themselves are `say`'s."""

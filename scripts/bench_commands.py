@@ -22,7 +22,16 @@ from scripts.bench_history import measure_history
 from scripts.bench_memory import measure_memory
 from scripts.bench_profile import profile as measure_profile
 from scripts.bench_soak import soak as measure_soak
-from scripts.bench_tables import counts_table, history_table, memory_table, plain_table, profile_table, turns_table
+from scripts.bench_tables import (
+    counts_table,
+    history_table,
+    memory_table,
+    plain_table,
+    profile_table,
+    tail_tables,
+    turns_table,
+)
+from scripts.bench_tail import tail as measure_tail
 from scripts.bench_turns import Load, Tell, measure_turns, plan_of
 
 _Result = TypeVar("_Result")
@@ -30,7 +39,7 @@ _Result = TypeVar("_Result")
 WAYS = ("sse", "mcp", "converse")
 CALLS, QUICK_CALLS = (1, 50, 200, 500), (50,)
 SECONDS, QUICK_SECONDS = 10.0, 3.0
-LINES = (10, 50, 200)
+LINES = (5, 50, 200)
 
 against_option = click.option(
     "--against", metavar="REV", help="Also run this revision of the project, in turn with this tree, and compare."
@@ -131,31 +140,33 @@ def turns(
 
 
 @click.command()
+@way_option
 @click.option("--calls", default=200, show_default=True, type=click.IntRange(1, 15_000), help="Idle calls; 10000, say.")
 @against_option
 @json_option
-def memory(*, calls: int, against: str | None, as_json: bool) -> None:
+def memory(*, ways: tuple[Any, ...], calls: int, against: str | None, as_json: bool) -> None:
     """Measure what an idle call and a client session keep, and how long so many calls take to arrive."""
 
     async def work(tell: Tell) -> list[dict[str, Any]]:
         other = await contender_of(against, tell)
-        return await measure_memory([HERE, *([other] if other else [])], calls, tell)
+        return await measure_memory([HERE, *([other] if other else [])], ways or WAYS, calls, tell)
 
     run(work, as_json=as_json, tables=lambda rows: [memory_table(rows)])
 
 
 @click.command()
+@way_option
 @click.option(
     "--lines", multiple=True, type=click.IntRange(0, 2000), default=LINES, show_default=True, help="Repeatable."
 )
 @against_option
 @json_option
-def history(*, lines: tuple[int, ...], against: str | None, as_json: bool) -> None:
+def history(*, ways: tuple[Any, ...], lines: tuple[int, ...], against: str | None, as_json: bool) -> None:
     """Measure what a turn costs with so many lines of its call behind it."""
 
     async def work(tell: Tell) -> list[dict[str, Any]]:
         other = await contender_of(against, tell)
-        return await measure_history([HERE, *([other] if other else [])], lines, tell)
+        return await measure_history([HERE, *([other] if other else [])], ways or WAYS, lines, tell)
 
     run(work, as_json=as_json, tables=lambda rows: [history_table(rows)])
 
@@ -192,3 +203,20 @@ def profile(*, way: Way, calls: int, saturated: bool, seconds: float, as_json: b
         return await measure_profile(way, Load(calls, is_saturated=saturated), seconds, tell)
 
     run(work, as_json=as_json, tables=lambda result: [profile_table(result)])
+
+
+@click.command()
+@one_way_option
+@click.option("--calls", default=200, show_default=True, type=click.IntRange(1, 5000), help="Calls at once.")
+@click.option("--saturated", is_flag=True, help="Each speaks as soon as it is answered, and not once a second.")
+@click.option(
+    "--seconds", default=30.0, show_default=True, type=click.FloatRange(min=1), help="Follow turns for so long."
+)
+@json_option
+def tail(*, way: Way, calls: int, saturated: bool, seconds: float, as_json: bool) -> None:
+    """Show where the slowest turns lose their time: waiting, the collector, the journal, the client, or work."""
+
+    async def work(tell: Tell) -> dict[str, Any]:
+        return await measure_tail(way, Load(calls, is_saturated=saturated), seconds, tell)
+
+    run(work, as_json=as_json, tables=tail_tables)

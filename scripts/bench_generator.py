@@ -40,7 +40,8 @@ PACE_SPREAD = (0.5, 1.5)
 """How much sooner or later than its pace a caller speaks: a crowd that speaks in step measures a queue of itself."""
 
 BARGE_IN_WITHIN = 0.03
-"""Seconds after the words before, at most: while the client is asked, while it answers, while that is spoken."""
+"""Seconds after the words before, at most, or twice what the turn before took if that is more: while the client is
+asked, while it answers, while that is spoken."""
 
 _chance = random.Random()  # noqa: S311 - when somebody speaks is no secret
 
@@ -56,6 +57,7 @@ class Generator:
         self._numbers = 0
         self._until = self._interval = self._turns_left = 0.0
         self._barge_ins_left = 0
+        self._followed: list[dict[str, float]] | None = None
         self._is_saturated = self._is_running = False
 
     # ── orders ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -106,13 +108,15 @@ class Generator:
         interval: float = 0.0,
         turns: float = math.inf,
         barge_ins: int = 0,
+        follow: bool = False,
     ) -> dict[str, Any]:
         """Have every caller take turns for so long, or so many in all; then wait for what is still to be answered.
 
         With an `interval` each speaks so often, without one as soon as it has its answer. Of a number of turns so
-        many are talked over, before or after the answer came.
+        many are talked over, before or after the answer came. With `follow` the result has each turn's moments.
         """
         self.tally = Tally()
+        self._followed = [] if follow else None
         began, cpu = perf_counter(), process_time()
         self._until, self._interval, self._turns_left = began + seconds, interval, turns
         self._barge_ins_left = barge_ins
@@ -124,7 +128,8 @@ class Generator:
         self._is_running = False
         spent, lasted = process_time() - cpu, perf_counter() - began
         self.tally.lost += sum(each.is_waiting for each in self.callers.values())
-        return self.tally.as_json() | {"seconds": lasted, "generatorCpu": spent}
+        result = self.tally.as_json() | {"seconds": lasted, "generatorCpu": spent}
+        return result if self._followed is None else result | {"followed": self._followed}
 
     # ── what happens meanwhile ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -153,7 +158,8 @@ class Generator:
 
     def _is_quiet(self) -> bool:
         return not any(
-            each.is_waiting and perf_counter() - each.sent_at < ANSWER_WITHIN for each in self.callers.values()
+            each.barges_in or (each.is_waiting and perf_counter() - each.sent_at < ANSWER_WITHIN)
+            for each in self.callers.values()
         )
 
     def _plan(self, caller: Caller, due: float) -> None:
@@ -169,22 +175,23 @@ class Generator:
         self._say(caller, now)
         if _chance.random() * self._turns_left < self._barge_ins_left:
             self._barge_ins_left -= 1
-            moment = now + _chance.uniform(0, BARGE_IN_WITHIN)
-            self.wheel.at(moment, partial(self._barge_in, caller, caller.turn))
+            caller.barges_in = True
+            moment = now + _chance.uniform(0, max(BARGE_IN_WITHIN, 2 * caller.waited))
+            self.wheel.at(moment, partial(self._barge_in, caller))
 
     def _say(self, caller: Caller, now: float) -> None:
         self._turns_left -= 1
         self.tally.asked += 1
         caller.say(now)
 
-    def _barge_in(self, caller: Caller, turn: int) -> None:
-        if caller.number not in self.callers or caller.turn != turn:  # too late: another turn's chance
-            self._barge_ins_left += 1
+    def _barge_in(self, caller: Caller) -> None:
+        caller.barges_in = False
+        if caller.number not in self.callers:
             return
         self.tally.barge_ins += 1
         if caller.is_waiting:
             self.tally.superseded += 1
-            caller.superseded.add(turn)
+            caller.superseded.add(caller.turn)
         caller.interrupt()
         self._say(caller, perf_counter())
 
@@ -210,10 +217,13 @@ class Generator:
             caller.answered.add(turn)
             caller.is_waiting = False
             self.tally.answered += 1
-            self.tally.turn.append(self.wheel.read_at - caller.sent_at)
+            caller.waited = self.wheel.read_at - caller.sent_at
+            self.tally.turn.append(caller.waited)
+            if self._followed is not None:
+                self._followed.append(caller.moments())
             if caller.posted_at:
                 self.tally.first_word.append(max(0.0, caller.first_at - caller.posted_at))
-            if self._is_running:
+            if self._is_running and not caller.barges_in:  # what it says next is planned then
                 pause = self._interval * _chance.uniform(*PACE_SPREAD)
                 self._plan(caller, max(self.wheel.read_at, caller.due + pause))
         else:

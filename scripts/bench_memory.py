@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from scripts.bench_daemon import Contender, Station, open_station
+from scripts.bench_generator import Way
 from scripts.bench_turns import Tell
 
 FIRST, SESSIONS = 20, 100
@@ -15,18 +16,20 @@ client sessions are weighed."""
 REST = 2.0
 
 
-async def measure_memory(contenders: Sequence[Contender], calls: int, tell: Tell) -> list[dict[str, Any]]:
-    """Return, for each contender, kilobytes an idle call and a client session, and what it took to accept the calls."""
-    return [await _of(contender, calls, tell) for contender in contenders]
+async def measure_memory(
+    contenders: Sequence[Contender], ways: Sequence[Way], calls: int, tell: Tell
+) -> list[dict[str, Any]]:
+    """Return, for each way and contender, kilobytes an idle call and a client session, and what arriving took."""
+    return [await _of(contender, way, calls, tell) for way in ways for contender in contenders]
 
 
-async def _of(contender: Contender, calls: int, tell: Tell) -> dict[str, Any]:
-    tell(f"{contender.name}: {SESSIONS} client sessions")
+async def _of(contender: Contender, way: Way, calls: int, tell: Tell) -> dict[str, Any]:
+    tell(f"{contender.name}: {SESSIONS} client sessions by {way}")
     async with open_station(contender, tell) as station:
-        await station.order("connect", way="sse", count=FIRST)
-        session = await _grown(station, SESSIONS, "connect", way="sse", count=SESSIONS)
+        await station.order("connect", way=way, count=FIRST)
+        session = await _grown(station, SESSIONS, "connect", way=way, count=SESSIONS)
     async with open_station(contender, tell) as station:
-        await station.order("connect", way="sse", count=1)
+        await station.order("connect", way=way, count=1)
         await station.order("call", count=FIRST)
         await station.order("hang_up")
         tell(f"{contender.name}: {calls:,} idle calls")
@@ -34,6 +37,7 @@ async def _of(contender: Contender, calls: int, tell: Tell) -> dict[str, Any]:
         idle = await _grown(station, calls, "call", count=calls)
         after = station.cpu_seconds()
     return {
+        "way": way,
         "who": contender.name,
         "calls": calls,
         "kbAnIdleCall": idle["kb"],

@@ -1,9 +1,10 @@
 """Runs a daemon with something in it that counts, or looks where the time goes; the product knows nothing of it.
 
-    python bench_probe.py FILE counts|profile PYTHON -m relay serve …
+    python bench_probe.py FILE counts|profile|stages PYTHON -m relay serve …
 
 On SIGUSR1 it writes what it has so far to FILE, as JSON. It also runs in environments of older revisions, so it needs
-the standard library and Trio and nothing else. What it counts costs time: a daemon with a probe is no daemon to time.
+the standard library and Trio and nothing else, but for `stages`, which follows turns through the modules of this tree.
+What it counts costs time: a daemon with a probe is no daemon to time.
 """
 
 from __future__ import annotations
@@ -174,9 +175,18 @@ def layer_of(frame: FrameType | None) -> str:
 # ── the process ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def _probe_of(mode: str) -> Any:
+    if mode == "stages":
+        sys.path.insert(1, str(Path(__file__).parents[1]))
+        from scripts.bench_stages import Stages  # noqa: PLC0415 - imports what older revisions do not have
+
+        return Stages()
+    return Counts() if mode == "counts" else Profile()
+
+
 def main(target: str, mode: str) -> None:
     """Install what was asked for, and be `python -m relay`."""
-    probe = Counts() if mode == "counts" else Profile()
+    probe = _probe_of(mode)
     probe.watch()
 
     def write(_number: int, _frame: FrameType | None) -> None:
@@ -185,13 +195,13 @@ def main(target: str, mode: str) -> None:
         complete.replace(target)
 
     signal.signal(signal.SIGUSR1, write)
-    if isinstance(probe, Counts):
-        run, counts = trio.run, probe
+    if isinstance(probe, trio.abc.Instrument):
+        run, instrument = trio.run, probe
 
-        def run_counted(*args: Any, **kwargs: Any) -> Any:
-            return run(*args, **{**kwargs, "instruments": [*kwargs.get("instruments", ()), counts]})
+        def run_watched(*args: Any, **kwargs: Any) -> Any:
+            return run(*args, **{**kwargs, "instruments": [*kwargs.get("instruments", ()), instrument]})
 
-        trio.run = run_counted  # type: ignore[assignment]
+        trio.run = run_watched  # type: ignore[assignment]
     sys.path[0] = str(Path.cwd())  # as `python -m` has it
     sys.argv = sys.argv[sys.argv.index("relay") :]
     runpy.run_module("relay", run_name="__main__", alter_sys=True)

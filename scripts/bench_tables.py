@@ -70,6 +70,7 @@ def counts_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 def memory_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return what idle things keep as a table for people."""
     table = Table(box=SIMPLE_HEAD, title="What is kept, and what it takes to arrive")
+    table.add_column("way")
     table.add_column("who")
     for title in (
         "calls",
@@ -84,7 +85,7 @@ def memory_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         figures = [
             row[key] for key in ("kbAnIdleCall", "kbAClientSession", "acceptSeconds", "cpuMsACall", "residentMb")
         ]
-        table.add_row(row["who"], f"{row['calls']:,}", *map(_figure, figures))
+        table.add_row(row["way"], row["who"], f"{row['calls']:,}", *map(_figure, figures))
     return table
 
 
@@ -92,11 +93,12 @@ def history_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return the CPU of a turn by the length of its history as a table for people."""
     lines = sorted({int(row["lines"]) for row in rows})
     table = Table(box=SIMPLE_HEAD, title="CPU of a turn (ms), by lines of its call so far")
+    table.add_column("way")
     table.add_column("who")
     for each in lines:
         table.add_column(str(each), justify="right")
-    for who in dict.fromkeys(row["who"] for row in rows):
-        table.add_row(who, *(_figure(row["cpuMs"]) for row in rows if row["who"] == who))
+    for key in dict.fromkeys((row["way"], row["who"]) for row in rows):
+        table.add_row(*key, *(_figure(row["cpuMs"]) for row in rows if (row["way"], row["who"]) == key))
     return table
 
 
@@ -113,6 +115,31 @@ def profile_table(result: Mapping[str, Any]) -> Table:
     for layer, seen in result["layers"].items():
         table.add_row(layer, f"{seen['share']:.1%}", f"{seen['ofItMachinery']:.0%}")
     return table
+
+
+def tail_tables(result: Mapping[str, Any]) -> Sequence[Table]:
+    """Return what the usual and the slowest turns are made of as tables for people."""
+    turn = result["turnMs"]
+    pauses = ", ".join(
+        f"{each['count']} of generation {generation}, at most {each['longestMs']:.1f} ms"
+        for generation, each in enumerate(result["pauses"])
+    )
+    title = f"Where the p99 goes: {result['way']}, {result['load']}, {result['turns']:,} turns"
+    captions = (
+        f"p50 {turn['p50']:.1f}, p95 {turn['p95']:.1f}, p99 {turn['p99']:.1f} ms, probe included. Collector: {pauses}.",
+        f"Mean ms of the middle tenth and of the {result['slow']} slowest; {result['notSeenWhole']} not seen whole.",
+    )
+    tables = []
+    for name, rows, caption in zip(("kind", "stage"), (result["kinds"], result["stages"]), captions, strict=True):
+        total = sum(slow for _usual, slow in rows.values())
+        table = Table(box=SIMPLE_HEAD, title=title, caption=caption)
+        table.add_column(name)
+        for column in ("usual", "slowest 1 %", "share"):
+            table.add_column(column, justify="right")
+        for each, (usual, slow) in rows.items():
+            table.add_row(each, f"{usual:.2f}", f"{slow:.2f}", f"{slow / total:.0%}" if total else "–")
+        tables.append(table)
+    return tables
 
 
 def plain_table(title: str, result: Mapping[str, Any]) -> Table:

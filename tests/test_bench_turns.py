@@ -16,6 +16,7 @@ from scripts.bench import main
 from scripts.bench_daemon import BenchFailed, prepare
 from scripts.bench_frames import CLOSE, TEXT, FrameReader, frame
 from scripts.bench_http import EventReader, HttpReader
+from scripts.bench_tail import CLIENT, COLLECTOR, COMMIT, KINDS, QUEUE, WORK, breakdown
 from scripts.bench_tally import percentiles
 from scripts.bench_target import marked_words, read_marker
 
@@ -135,17 +136,17 @@ async def test_turns_that_are_talked_over_are_told_apart() -> None:
     """Of turns that are talked over none counts as lost, and none of the others is."""
     result = await result_of("soak", "--turns", "300", "--barge-ins", "50", "--calls", "10")
     assert result["lost"] == result["crossed"] == result["duplicated"] == result["unanswered"] == 0
-    assert 0 < result["superseded"] <= result["barge_ins"] <= 50
+    assert 0 < result["superseded"] < result["barge_ins"] <= 50
     assert result["asked"] == result["answered"] + result["superseded"]
 
 
 @pytest.mark.slow
 async def test_what_is_kept_and_how_a_turn_grows_is_measured() -> None:
     """Idle calls and sessions have a weight, and a turn a cost for each length of its call."""
-    (memory,) = await result_of("memory", "--calls", "50")
+    (memory,) = await result_of("memory", "--calls", "50", "--way", "sse")
     assert memory["acceptSeconds"] > 0
     assert memory["kbAnIdleCall"] is not None
-    history = await result_of("history", "--lines", "0", "--lines", "20")
+    history = await result_of("history", "--lines", "0", "--lines", "20", "--way", "mcp")
     assert [(row["lines"], row["cpuMs"] > 0) for row in history] == [(0, True), (20, True)]
 
 
@@ -155,3 +156,43 @@ async def test_the_time_of_a_turn_is_shared_out_among_the_layers() -> None:
     result = await result_of("profile", "--calls", "10", "--saturated", "--seconds", "1")
     assert sum(layer["share"] for layer in result["layers"].values()) == pytest.approx(1)
     assert "journal" in result["layers"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["sse", "converse"])
+async def test_turns_are_followed_through_the_daemon(way: str) -> None:
+    """Nearly every turn is seen at each of its stages, and its time is shared out among them without a rest."""
+    result = await result_of("tail", "--way", way, "--calls", "10", "--saturated", "--seconds", "1")
+    assert result["notSeenWhole"] < result["turns"] / 20
+    for group in (0, 1):
+        kinds, stages = (sum(each[group] for each in result[by].values()) for by in ("kinds", "stages"))
+        assert kinds == pytest.approx(stages)
+    assert result["kinds"][WORK][0] > 0
+
+
+def test_every_moment_of_a_turn_has_one_kind() -> None:
+    """What the collector stopped is its own, not the work's or the waiting's in which it fell."""
+    names = ("prompt read", "taken", "hold asked", "settled", "held", "asked", "request out", "answer read")
+    # Each of them is reached a second after the one before, in a task that has run since the middle of that second.
+    marks = {name: (0.0, 0.0, at + 0.5, at + 1.0) for at, name in zip((0, 1, 2, 4, 5, 6, 7, 9), names, strict=True)}
+    marks |= {name: (0.0, 0.0, at + 0.5, at + 1.0) for at, name in ((10, "answer taken"), (11, "said"), (12, "spoken"))}
+    seen = {
+        "marks": {"3.4": marks},
+        "batches": {"3.4": (3.0, 4.0)},
+        "rounds": [],
+        "pauses": [(1.0, 1.25, 2)],
+    }
+    followed = [{"call": 3, "turn": 4, "sent": 0.0, "posted": 9.0, "heard": 14.0}]
+    result = breakdown(followed, seen)
+    slow = {kind: result["kinds"][kind][1] for kind in KINDS}
+    # Eleven tasks, half a second of waiting and of work in each; one of them while the collector ran.
+    expected = {QUEUE: 5250, WORK: 5500, COLLECTOR: 250, COMMIT: 1000, CLIENT: 2000}
+    assert slow == dict.fromkeys(KINDS, 0) | expected
+    assert sum(slow.values()) == sum(each[1] for each in result["stages"].values()) == 14_000
+
+
+def test_a_turn_that_was_not_seen_whole_is_counted_apart() -> None:
+    """A turn whose marks are missing has no part in the means."""
+    followed = [{"call": 1, "turn": 1, "sent": 0.0, "posted": 1.0, "heard": 2.0}]
+    result = breakdown(followed, {"marks": {}, "batches": {}, "rounds": [], "pauses": []})
+    assert (result["notSeenWhole"], result["slow"]) == (1, 0)
