@@ -27,7 +27,7 @@ from relay.errors import DatabaseError
 from relay.store import lost_file
 from relay.store.engine import SOLE_LOCK, file_of, open_engine, read_only
 from relay.store.rows import Row, execute_all
-from relay.store.trouble import DatabaseInTrouble, cause, trouble_of
+from relay.store.trouble import DatabaseInTrouble, cause, is_rolled_back, trouble_of, withhold_values
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -68,6 +68,7 @@ class Reader:
                 trouble = trouble_of(error)
                 if trouble is not None and trouble.reopen:
                     self._drop()
+                withhold_values(error)
                 raise DatabaseError(f"The database could not be read: {cause(error)}.") from error
 
     def close(self) -> None:
@@ -108,6 +109,7 @@ class Connections:
                 self._hold()
         except SQLAlchemyError as error:
             self._abandon()
+            withhold_values(error)
             raise DatabaseError(f"The database could not be opened: {cause(error)}.") from error
         except DatabaseError:
             self._abandon()
@@ -253,7 +255,7 @@ class Connections:
                 values = _perform(self._writer, writes)
         except Exception as error:  # noqa: BLE001 - each asker gets its own; this thread serves all of them
             trouble = trouble_of(error)
-            if trouble is not None:
+            if trouble is not None and not (is_rolled_back(error) and len(writes) > 1):
                 return [None] * len(writes), trouble
             if not begun or len(writes) == 1:
                 return [Outcome(error=_refusal(error)) for _each in writes], None
@@ -290,6 +292,7 @@ def _perform(connection: Connection, writes: Sequence[Work]) -> list[Any]:
 def _refusal(error: Exception) -> Exception:
     if not isinstance(error, SQLAlchemyError):
         return error
+    withhold_values(error)
     refusal = StoreFailed(f"the database refused the write: {cause(error)}")
     refusal.__cause__ = error
     return refusal

@@ -27,7 +27,7 @@ from relay.store.trouble import cause
 
 log = structlog.get_logger(__name__)
 
-# How long one process waits for another's write lock. A command writes for milliseconds; only a stuck one takes longer.
+# How long one process waits for another's lock. A command writes for milliseconds; only a stuck one takes longer.
 BUSY_SECONDS = 5.0
 _READS_ONLY = "relay_reads_only"
 # SQLite gives what lies beside a database the mode of the database.
@@ -39,8 +39,8 @@ _POSTGRESQL = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
-    "options": "-c lock_timeout=5000 -c statement_timeout=20000",
 }
+_STATEMENT_SECONDS = 20.0
 # Both locks are in PostgreSQL's own number space, by database. Any number works that no other program uses.
 SOLE_LOCK, _MIGRATION_LOCK = 7_352_901, 7_352_902
 # Alembic hands a migration its context through module globals, so one process migrates one database at a time.
@@ -184,7 +184,9 @@ def _tighten(path: Path) -> None:
 
 def _connect_arguments(url: URL) -> dict[str, Any]:
     if url.get_backend_name() != "sqlite":
-        return {key: value for key, value in _POSTGRESQL.items() if key not in url.query}
+        limits = f"-c lock_timeout={BUSY_SECONDS * 1000:.0f} -c statement_timeout={_STATEMENT_SECONDS * 1000:.0f}"
+        # What the URL says itself goes first.
+        return {key: value for key, value in (_POSTGRESQL | {"options": limits}).items() if key not in url.query}
     # `Database` uses each connection in one thread at a time, but Trio may give each job another one of its threads.
     return {"check_same_thread": False, "timeout": BUSY_SECONDS}
 

@@ -50,19 +50,39 @@ def _of_sqlite(name: str, error: DBAPIError) -> tuple[bool, bool]:
 
 
 def _of_postgresql(error: DBAPIError) -> tuple[bool, bool]:
-    state = getattr(error.orig, "sqlstate", None)
+    state = sqlstate_of(error)
     if error.connection_invalidated or state is None:
         return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError), True
     return state.startswith(_POSTGRESQL), not state.startswith(_POSTGRESQL_WAITS)
 
 
+def is_rolled_back(error: BaseException) -> bool:
+    """Return whether a server undid the transaction for the sake of another one: made again, it works.
+
+    Two transactions of many writes each can wait for each other's rows; one of a single write hardly ever does.
+    """
+    return (sqlstate_of(error) or "").startswith("40")
+
+
+def sqlstate_of(error: BaseException) -> str | None:
+    """Return the code that a server gave its refusal; None for SQLite's, and where no statement reached a server."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None)
+
+
 def cause(error: BaseException) -> str:
     """Return the driver's reason for an error in one line, without a value that was to be written."""
     orig = getattr(error, "orig", None)
-    if orig is not None and getattr(orig, "sqlite_errorname", None) is None:
-        # A server may quote values in its texts; its code says enough. Without one no statement was reached.
-        state = getattr(orig, "sqlstate", None)
-        if state:
-            return f"{type(orig).__name__}, SQLSTATE {state}"
+    # A server may quote values in its texts; its code says enough.
+    if state := sqlstate_of(error):
+        return f"{type(orig).__name__}, SQLSTATE {state}"
     lines = str(orig or error).splitlines()
     return lines[0].strip() if lines else type(error).__name__
+
+
+def withhold_values(error: BaseException) -> None:
+    """Take a server's texts out of an error, which may quote what was to be written, and leave its type and code."""
+    if sqlstate_of(error):
+        said = (cause(error),)
+        error.args = said
+        if isinstance(error, DBAPIError) and error.orig is not None:
+            error.orig.args = said

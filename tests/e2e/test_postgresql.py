@@ -14,9 +14,9 @@ from relay.simulator.load.local_daemon import DaemonFailed, LocalDaemon
 from relay.store.database import open_database
 from relay.store.waiting_messages import WaitingMessages
 from tests.e2e.parties import Access, ask, calling, eventually
-from tests.e2e.postgresql_server import PostgresqlServer, run_postgresql
 from tests.e2e.test_database_trouble import CALLS, _has, is_not_ready, is_ready, leave_word, talking
 from tests.forked_process import run_local_daemon
+from tests.postgresql_server import PostgresqlServer, run_postgresql
 
 TOKEN = "0" * 32
 

@@ -20,7 +20,7 @@ from relay.speech.audio_store import AudioOptions, AudioStore
 from relay.speech.engines.port import SpeechFailed
 from relay.store.agent_registry import AgentRegistry
 from relay.store.call_journal import CallJournal
-from relay.store.database import open_database
+from relay.store.database import Database
 from relay.twilio.rest_errors import CallOutcomeUnknown, CarrierRefused
 from tests.fakes_store import WallClock
 from tests.relay.dialling.parties import DEFAULTS, DO_NOT_CALL, OURS, PUBLIC_URL, THEIRS, Parties, agent
@@ -147,7 +147,7 @@ async def test_a_replaced_voice_is_reported(engine: ScriptedEngine, audio: Audio
     assert (await messages(parties, engine, audio).send(agent(), wish()))["otherVoice"] == "b-voice"
 
 
-async def test_only_what_may_be_dialled_is_spoken(audio: AudioStore, tmp_path: Path) -> None:
+async def test_only_what_may_be_dialled_is_spoken(audio: AudioStore, database: Database) -> None:
     """Of many messages at once to one number, so many are paid for as the gate lets through."""
     parties, spoken, said = Parties(), ScriptedEngine(size=16_000), []
     spoken.go.set()
@@ -158,33 +158,31 @@ async def test_only_what_may_be_dialled_is_spoken(audio: AudioStore, tmp_path: P
         except OutboundRefused as refusal:
             said.append(refusal.code)
 
-    async with open_database(f"sqlite:///{tmp_path / 'relay.db'}") as database:
-        await AgentRegistry(database).add("my-client", number=OURS)
-        rules = GateRules(allow_unassigned=True, calling_hours=CallingHours(0, 1440), calls_per_agent_per_minute=0)
-        parties.real_gate = DiallingGate(database, rules)
-        with trio.fail_after(30):
-            async with trio.open_nursery() as nursery:
-                for number in range(32):
-                    nursery.start_soon(send, messages(parties, spoken, audio), number)
+    await AgentRegistry(database).add("my-client", number=OURS)
+    rules = GateRules(allow_unassigned=True, calling_hours=CallingHours(0, 1440), calls_per_agent_per_minute=0)
+    parties.real_gate = DiallingGate(database, rules)
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            for number in range(32):
+                nursery.start_soon(send, messages(parties, spoken, audio), number)
     assert sorted(said) == ["number_daily_limit"] * 27 + ["queued"] * 5
     assert len(spoken.asked) == 5
 
 
-async def test_failing_speech_uses_up_no_place(engine: ScriptedEngine, audio: AudioStore, tmp_path: Path) -> None:
+async def test_failing_speech_uses_up_no_place(engine: ScriptedEngine, audio: AudioStore, database: Database) -> None:
     """However often speech failed, the number may still be called as often as before."""
     parties = Parties()
-    async with open_database(f"sqlite:///{tmp_path / 'relay.db'}") as database:
-        await AgentRegistry(database).add("my-client", number=OURS)
-        rules = GateRules(allow_unassigned=True, calling_hours=CallingHours(0, 1440), calls_per_number_per_day=1)
-        parties.real_gate = DiallingGate(database, rules)
-        engine.failure = SpeechFailed("speech_busy", "Try again.")
-        for _each in range(3):
-            with pytest.raises(OutboundRefused, match="Try again"):
-                await messages(parties, engine, audio).send(agent(), wish())
-        engine.failure = None
-        assert (await messages(parties, engine, audio).send(agent(), wish()))["status"] == "queued"
-        with pytest.raises(OutboundRefused, match="1 calls to this number"):
+    await AgentRegistry(database).add("my-client", number=OURS)
+    rules = GateRules(allow_unassigned=True, calling_hours=CallingHours(0, 1440), calls_per_number_per_day=1)
+    parties.real_gate = DiallingGate(database, rules)
+    engine.failure = SpeechFailed("speech_busy", "Try again.")
+    for _each in range(3):
+        with pytest.raises(OutboundRefused, match="Try again"):
             await messages(parties, engine, audio).send(agent(), wish())
+    engine.failure = None
+    assert (await messages(parties, engine, audio).send(agent(), wish()))["status"] == "queued"
+    with pytest.raises(OutboundRefused, match="1 calls to this number"):
+        await messages(parties, engine, audio).send(agent(), wish())
 
 
 # ── refusals ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import pytest
 import structlog
 import trio
 import trio.testing
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, insert, select
 
 from actors.errors import StoreFailed
 from relay.errors import AgentError, DatabaseError
@@ -21,8 +24,13 @@ from relay.store import database as database_module
 from relay.store import engine as engine_module
 from relay.store.database import BATCH_WRITES, WAITING_WRITES, Database, open_database
 from relay.store.do_not_call import DoNotCallList
+from relay.store.schema import agents
 from relay.store.waiting_messages import WaitingMessages
 from tests.contracts.message_store import draft
+from tests.relay.store.other_program import LOCKED, writing_elsewhere
+
+_BEGIN = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
+_order = count()
 
 Work = Callable[[Connection], None]
 Hold = Callable[[Work], Awaitable[None]]
@@ -34,14 +42,13 @@ def note(name: str) -> Work:
 
 
 def _note(connection: Connection, name: str) -> None:
-    connection.execute(
-        text("INSERT INTO agents (agent_id, token_hash, created_at) VALUES (:name, :name, '')"), {"name": name}
-    )
+    at = _BEGIN + timedelta(microseconds=next(_order))
+    connection.execute(insert(agents), {"agent_id": name, "token_hash": name, "created_at": at})
 
 
 def names(connection: Connection) -> list[str]:
-    """Read the rows that are there."""
-    return list(connection.execute(text("SELECT agent_id FROM agents ORDER BY rowid")).scalars())
+    """Read the rows that are there, in the order in which they were written."""
+    return list(connection.execute(select(agents.c.agent_id).order_by(agents.c.created_at)).scalars())
 
 
 async def commits(database: Database) -> None:
@@ -142,7 +149,7 @@ async def test_a_failure_does_not_show_what_was_written(database: Database) -> N
     await database.write(note("my secret"))
     with pytest.raises(StoreFailed) as caught:
         await database.write(note("my secret"))
-    assert "UNIQUE" in str(caught.value)
+    assert "unique" in str(caught.value).lower()
     assert "secret" not in f"{caught.value} {caught.value.__cause__}"
 
 
@@ -275,6 +282,7 @@ async def test_the_block_raises_what_it_raised(database_url: str) -> None:
             raise AgentError("as it is")
 
 
+@pytest.mark.sqlite_only("a server's disk is not to be filled here")
 async def test_a_full_disk_fails_the_write_and_nothing_else(database: Database) -> None:
     """What does not fit is refused; once there is room again, writing goes on."""
 
@@ -295,7 +303,7 @@ async def test_a_full_disk_fails_the_write_and_nothing_else(database: Database) 
 
 async def test_a_read_of_what_is_not_there_is_a_database_error(database: Database) -> None:
     """A failing read says that the database could not be read."""
-    with pytest.raises(DatabaseError, match="no such table"):
+    with pytest.raises(DatabaseError, match=r"no such table|UndefinedTable"):
         await database.read(lambda connection: connection.exec_driver_sql("SELECT * FROM no_table"))
 
 
@@ -304,12 +312,10 @@ async def test_another_process_with_the_write_lock(database_url: str, monkeypatc
     monkeypatch.setattr(engine_module, "BUSY_SECONDS", 0.01)
     async with open_database(database_url) as database:
         await database.write(note("a"))
-        with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with writing_elsewhere(database_url):
             assert await database.read(names) == ["a"]
-            with pytest.raises(StoreFailed, match="locked"):
+            with pytest.raises(StoreFailed, match=LOCKED):
                 await database.write(note("b"))
-            other.execute("ROLLBACK")
         await database.write(note("c"))
         assert await database.read(names) == ["a", "c"]
 
@@ -401,22 +407,21 @@ async def test_what_must_not_be_lost_outlasts_a_lock(database_url: str) -> None:
     """Its asker goes on at once, what is only wanted is refused, and all that was kept is committed in order."""
     written: list[None] = []
     async with open_database(database_url) as database:
-        with closing(sqlite3.connect(file_of(database), isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with writing_elsewhere(database_url):
             for index in range(3 * BATCH_WRITES):
                 await database.keep(note(f"{index:03}"), on_written=written.append)
             await database.keep_later(note("later"))
-            with pytest.raises(StoreFailed, match="locked"):
+            with pytest.raises(StoreFailed, match=LOCKED):
                 await database.write(note("only wanted"))
-            assert "locked" in (database.trouble or "")
+            assert re.search(LOCKED, database.trouble or "")
             assert (database.kept, written) == (3 * BATCH_WRITES + 1, [])
-            other.execute("ROLLBACK")
         await until_kept(database, 0)
         assert await database.read(names) == [*(f"{index:03}" for index in range(3 * BATCH_WRITES)), "later"]
         assert len(written) == 3 * BATCH_WRITES
         await until_well(database)
 
 
+@pytest.mark.sqlite_only("a server's disk is not to be filled here")
 @pytest.mark.usefixtures("quick")
 async def test_what_must_not_be_lost_outlasts_a_full_disk(database_url: str) -> None:
     """A write that finds no room is tried until there is some; those behind it keep their place."""
@@ -442,8 +447,7 @@ async def test_the_room_for_what_is_kept_is_bounded(database_url: str, monkeypat
     """Half of it is for new calls, all of it for those that are up; then there is a refusal."""
     monkeypatch.setattr(database_module, "KEPT_WRITES", 6)
     async with open_database(database_url) as database:
-        with closing(sqlite3.connect(file_of(database), isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with writing_elsewhere(database_url):
             for index in range(3):
                 await database.keep(note(str(index)), for_new_call=True)
             with pytest.raises(StoreFailed, match="too much waits"):
@@ -453,7 +457,6 @@ async def test_the_room_for_what_is_kept_is_bounded(database_url: str, monkeypat
             for refused in (database.keep, database.keep_later):
                 with pytest.raises(StoreFailed, match="too much waits"):
                     await refused(note("no room"))
-            other.execute("ROLLBACK")
         await until_kept(database, 0)
         assert await database.read(names) == ["0", "1", "2", "3", "4", "5"]
 
@@ -461,7 +464,7 @@ async def test_the_room_for_what_is_kept_is_bounded(database_url: str, monkeypat
 async def test_what_breaks_a_rule_is_refused_and_not_kept(database: Database) -> None:
     """A write that can never be made is its asker's error, at once, and nothing waits behind it."""
     await database.keep(note("twice"))
-    with pytest.raises(StoreFailed, match="UNIQUE"):
+    with pytest.raises(StoreFailed, match=r"(?i)unique"):
         await database.keep(note("twice"))
     assert (database.kept, database.trouble) == (0, None)
 
@@ -470,21 +473,19 @@ async def test_what_breaks_a_rule_is_refused_and_not_kept(database: Database) ->
 async def test_what_is_kept_at_the_end_is_counted(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that ends while its database is locked says how much is lost with it, once, and does not hang."""
     monkeypatch.setattr(database_module, "FLUSH_SECONDS", 0.1)
-    with (
-        closing(sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)) as other,
-        structlog.testing.capture_logs() as logs,
-    ):
-        with trio.fail_after(10):
-            async with open_database(database_url) as database:
-                other.execute("BEGIN IMMEDIATE")
-                for index in range(3):
-                    await database.keep(note(str(index)))
+    with structlog.testing.capture_logs() as logs, ExitStack() as elsewhere, trio.fail_after(10):
+        async with open_database(database_url) as database:
+            elsewhere.enter_context(writing_elsewhere(database_url))
+            for index in range(3):
+                await database.keep(note(str(index)))
     assert [each for each in logs if each["event"] == "kept_writes_lost"] == [
         {"event": "kept_writes_lost", "writes": 3, "log_level": "error"}
     ]
 
 
 # ── the file is gone ────────────────────────────────────────────────────────────────────────────────────────────────
+
+of_a_file = pytest.mark.sqlite_only("it is about the file")
 
 
 def delete_all(path: Path) -> None:
@@ -528,6 +529,7 @@ def saved_files(database: Database) -> list[Path]:
     return list(file_of(database).parent.glob("*.saved-*"))
 
 
+@of_a_file
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("loss", [delete_all, move_away, leave_the_log, empty_one, fresh_one])
 @pytest.mark.parametrize("idle", [False, True])
@@ -555,6 +557,7 @@ async def test_a_lost_file_is_put_back(database_url: str, loss: Callable[[Path],
     assert saved_files(database) == []
 
 
+@of_a_file
 @pytest.mark.usefixtures("quick")
 async def test_a_file_that_cannot_be_put_back_is_trouble_until_it_can(database_url: str, tmp_path: Path) -> None:
     """Without its directory nothing counts as written; with it, all that was kept is."""
@@ -570,6 +573,7 @@ async def test_a_file_that_cannot_be_put_back_is_trouble_until_it_can(database_u
         assert await database.read(names) == ["before", "after"]
 
 
+@of_a_file
 @pytest.mark.usefixtures("quick")
 async def test_a_file_that_is_no_database_is_not_touched(database_url: str) -> None:
     """What somebody put in its place stays, nothing counts as written, and a database in its place heals it."""
@@ -587,6 +591,7 @@ async def test_a_file_that_is_no_database_is_not_touched(database_url: str) -> N
         assert await database.read(names) == ["before", "after"]
 
 
+@of_a_file
 @pytest.mark.usefixtures("quick")
 async def test_another_database_in_its_place_gets_what_waits(database_url: str, tmp_path: Path) -> None:
     """Its agents are kept, messages that nobody has confirmed come over, and the old database stays beside it."""
@@ -614,6 +619,7 @@ async def test_another_database_in_its_place_gets_what_waits(database_url: str, 
         assert old.execute("SELECT count(*) FROM messages").fetchone() == (2,)
 
 
+@of_a_file
 @pytest.mark.usefixtures("quick")
 async def test_a_file_that_was_emptied_in_place_gets_its_tables_again(database_url: str) -> None:
     """What was in it is gone with it; what is kept is stored as soon as there are tables."""

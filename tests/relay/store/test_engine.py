@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -11,12 +11,12 @@ import pytest
 import trio
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, insert, text
 
 from relay.errors import DatabaseError
 from relay.store import engine as engine_module
 from relay.store.engine import open_engine, read_only, shown
-from relay.store.schema import metadata
+from relay.store.schema import agents, metadata, utc_now
 
 
 @contextmanager
@@ -37,11 +37,12 @@ def test_the_migrations_make_the_schema(database_url: str) -> None:
 def test_opening_again_changes_nothing(database_url: str) -> None:
     """A database that is up to date is left as it is."""
     with opened(database_url) as engine, engine.begin() as connection:
-        connection.execute(text("INSERT INTO agents (agent_id, token_hash, created_at) VALUES ('a', 'b', '')"))
+        connection.execute(insert(agents), {"agent_id": "a", "token_hash": "b", "created_at": utc_now()})
     with opened(database_url) as engine, engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM agents")).scalar_one() == 1
 
 
+@pytest.mark.sqlite_only("a server's own settings decide that")
 def test_commits_are_durable(database_url: str) -> None:
     """SQLite flushes each commit, writes ahead, and checks references."""
     with opened(database_url) as engine, engine.connect() as connection:
@@ -154,14 +155,16 @@ def test_a_damaged_database_says_so(tmp_path: Path) -> None:
         open_engine(f"sqlite:///{path}")
 
 
-def test_a_newer_database_is_refused(database_url: str) -> None:
+def test_a_newer_database_is_refused(new_database: Callable[[], str]) -> None:
     """An old relay does not touch tables that it does not know."""
-    with opened(database_url) as engine, engine.begin() as connection:
+    url = new_database()
+    with opened(url) as engine, engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(DatabaseError, match="newer relay"):
-        open_engine(database_url)
+        open_engine(url)
 
 
+@pytest.mark.sqlite_only("it is one lock for all writes")
 def test_a_locked_database_names_the_cause(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A start that cannot get the write lock says that another process has it."""
     monkeypatch.setattr(engine_module, "BUSY_SECONDS", 0.01)
@@ -185,6 +188,7 @@ def test_a_failed_migration_leaves_nothing(tmp_path: Path) -> None:
         assert other.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall() == [("messages",)]
 
 
+@pytest.mark.sqlite_only("it is about the file")
 @pytest.mark.parametrize("mode", [0o644, 0o666, 0o640, 0o604, 0o600])
 def test_a_file_that_others_may_read_is_closed_to_them(database_url: str, mode: int) -> None:
     """A file of an older version, or a copy, is its owner's alone once it was opened, with what lies beside."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,7 +36,7 @@ INSERT INTO messages (id, agent_id, call_sid, part, channel, direction, reason, 
                       transcript, created_at, deliveries, sealed) VALUES
     ('msg_1', 'my-client', 'CA1', 1, 'voice', 'inbound', 'client_absent', '+1', '+2', 'Call me.', '',
      '[{"speaker": "caller", "text": "Call me.", "at": "2026-11-01T09:00:30.000Z"}]', '2026-11-01 09:00:31.000000',
-     0, 0);
+     0, FALSE);
 INSERT INTO client_hellos (agent_id, key_hash, params, updated_at)
     VALUES ('my-client', 'key', '{}', '2026-11-01 08:00:00.000000');
 INSERT INTO do_not_call (number, agent_id, reason, added_at, added_by)
@@ -46,19 +45,19 @@ INSERT INTO do_not_call (number, agent_id, reason, added_at, added_by)
 
 
 @pytest.fixture
-def filled(tmp_path: Path) -> str:
-    """Give the URL of a database of revision 0002_gate with something in every part of it."""
-    path = tmp_path / "relay.db"
-    url = f"sqlite:///{path}"
+def filled(new_database: Callable[[], str]) -> str:
+    """Return the URL of a database of revision 0002_gate with something in every part of it."""
+    url = new_database()
     config = Config()
     config.set_main_option("script_location", str(Path(relay.store.__file__).with_name("migrations")))
     engine = create_engine(url)
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0002_gate")
+        for statement in FILLED.split(";\n"):
+            if statement:
+                connection.exec_driver_sql(statement)
     engine.dispose()
-    with closing(sqlite3.connect(path)) as connection_of_sqlite:
-        connection_of_sqlite.executescript(FILLED)
     return url
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import attrs
 import pytest
 
 from actors.call_record import CallKind, CallProgress
 from actors.call_values import Direction
 from relay.store.call_journal import CallJournal
-from relay.store.database import open_database
+from relay.store.database import Database
 from relay.store.waiting_messages import WaitingMessages
 
 SID = "CA" + "1" * 32
@@ -40,9 +37,8 @@ class Sent:
 
 
 @pytest.fixture
-async def sent(tmp_path: Path) -> AsyncIterator[Sent]:
-    async with open_database(f"sqlite:///{tmp_path / 'relay.db'}") as database:
-        yield Sent(CallJournal(database), WaitingMessages(database), [])
+def sent(database: Database) -> Sent:
+    return Sent(CallJournal(database), WaitingMessages(database), [])
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,12 @@
-"""A PostgreSQL server of a test's own, in a directory of its own, on a free port of the loopback interface.
+"""A PostgreSQL server of the tests' own, in a directory of its own, on a free port of the loopback interface.
+
+    run_postgresql() ──▶ PostgresqlServer ──empty_database──▶ one database, whose rows are deleted for each test
+                                          ──new_database────▶ another database, without any tables
 
 Nothing is installed: where Debian's or another package has not put the programs, the tests are skipped. The server
 refuses to run as root, so there it runs as the account that its package made, or as `nobody`.
+
+Deleting rows is what a test of the store can afford: it takes a millisecond, and a copy of a template fifty.
 """
 
 from __future__ import annotations
@@ -10,23 +15,31 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 import attrs
+import psycopg
 import pytest
 
-from tests.e2e.calling_out import free_port
-
 _START_SECONDS = 60
+# Nothing of the tests outlives its server, so nothing has to reach a disk, and nobody has to tidy up.
+_FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "autovacuum=off")
+_THROW_OUT = """
+    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
 
 
 def programs() -> Path:
-    """Return where initdb and postgres are. Skips the test without them, except in CI, which installs them."""
+    """Return the directory of initdb and postgres. Skips the test without them, except in CI, which installs them."""
     found = [Path(each).parent for each in (shutil.which("initdb"), shutil.which("postgres")) if each]
     found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     for directory in found:
@@ -47,16 +60,49 @@ def _unprivileged() -> str | None:
 
 @attrs.define(eq=False)
 class PostgresqlServer:
-    """A server that can be stopped dead, killed and started again. `url` is SQLAlchemy's."""
+    """A server that can be stopped dead, killed and started again. `url` is SQLAlchemy's.
+
+    What it commits is on disk only if it is `durable`.
+    """
 
     directory: Path
     port: int
     user: str | None
+    durable: bool = True
     _process: subprocess.Popen[bytes] | None = None
+    _emptied: bool = False
+    _databases: Iterator[int] = attrs.field(factory=count)
 
     @property
     def url(self) -> str:
-        return f"postgresql://relay@127.0.0.1:{self.port}/postgres"
+        return self.url_of("postgres")
+
+    def url_of(self, database: str) -> str:
+        """Return the URL of one of its databases."""
+        return f"postgresql://relay@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self) -> str:
+        """Make a database without tables and return its URL."""
+        name = f"new_{next(self._databases)}"
+        with connected(self.url) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self.url_of(name)
+
+    def empty_database(self) -> str:
+        """Return the URL of the one database whose tables have no rows, or that has no tables yet.
+
+        Whoever is connected to it from an earlier test is thrown out.
+        """
+        if not self._emptied:
+            with connected(self.url) as connection:
+                connection.execute("CREATE DATABASE emptied")
+            self._emptied = True
+        url = self.url_of("emptied")
+        with connected(url) as connection:
+            connection.execute(_THROW_OUT)
+            names = connection.execute(_TABLES).fetchall()
+            connection.execute("; ".join(f"DELETE FROM {name}" for (name,) in names) or "SELECT 1")
+        return url
 
     def initialise(self) -> None:
         """Make an empty cluster."""
@@ -77,6 +123,8 @@ class PostgresqlServer:
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
         options = ["-k", "", "-h", "127.0.0.1", "-p", str(self.port)]
+        if not self.durable:
+            options += [part for setting in _FAST for part in ("-c", setting)]
         with (self.directory / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [programs() / "postgres", "-D", self.directory, *options], user=self.user, cwd="/", stderr=log
@@ -122,11 +170,24 @@ def _children(parent: int) -> list[int]:
 
 
 @contextmanager
-def run_postgresql() -> Iterator[PostgresqlServer]:
+def connected(url: str) -> Iterator[psycopg.Connection]:
+    """Connect with the driver alone, as another program would; each statement is a transaction of its own."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def run_postgresql(*, durable: bool = True) -> Iterator[PostgresqlServer]:
     """Run a server for the length of the block."""
     programs()
     directory, user = Path(tempfile.mkdtemp(prefix="relay-postgresql-")), _unprivileged()
-    server = PostgresqlServer(directory, free_port(), user)
+    server = PostgresqlServer(directory, _free_port(), user, durable)
     try:
         if user is not None:
             shutil.chown(directory, user)
