@@ -7,8 +7,8 @@
 Three tasks at most. The *reader* moves what the carrier says into the inbox and waits for nothing else, because a
 handler that stops reading never notices a hang-up; only the alarm interrupts it, and then it posts that the state
 machine's deadline has come. The *loop* takes one event, asks the state machine and performs what it says, each command
-to its end before the next. The *turn* runs the current responder; what it says comes back through the inbox and is
-dropped by its number when the turn is not the current one any more.
+to its end before the next. The *turn task* (`actors.turn_task`) runs the current responder; what it says comes back
+through the inbox and is dropped by its number when the turn is not the current one any more.
 
 A store that stalls or fails ends no call: the session waits for it only a moment (`actors.ports.Journal`), and tries
 again at the end what it refused. Only the claim that a message was recorded waits for it (`Answer.take_message`).
@@ -56,11 +56,9 @@ from actors.events import (
     Event,
     FrameRejected,
     FrameUnknown,
-    GoodbyeSaid,
     MessageLeft,
     MessageStored,
     MessageTaken,
-    PieceSaid,
     SessionFailed,
     SessionStarted,
     TurnFailed,
@@ -70,14 +68,12 @@ from actors.inbox import Inbox
 from actors.phases import Phase
 from actors.policy import Policy
 from actors.ports import Journal, MessageStore, Observer, OptOuts, PhoneLine, Responder
+from actors.turn_task import TurnAnswer, TurnTask
 
 # How long the epilogue may take. A database that does not answer within it is down, and holding the daemon's shutdown
 # for it would lose the other calls' messages too.
 EPILOGUE_SECONDS = 5.0
 RETRY_SECONDS = 0.25  # how often what was not stored is tried again within that time
-# How long the answering machine waits to hear that a message is durable, before it must say something else: well within
-# `Policy.answering_machine_timeout`, which bounds the silence.
-RECEIPT_SECONDS = 3.0
 
 
 @attrs.frozen(kw_only=True)
@@ -116,9 +112,9 @@ class CallSession:
     _conversation: Conversation = attrs.field(init=False)
     _alarm: Alarm = attrs.field(factory=Alarm, init=False)
     _nursery: trio.Nursery = attrs.field(init=False)
-    # By the turn's number: how to cancel it, and whether the message that it has recorded is durable.
-    _turn_scopes: dict[int, trio.CancelScope] = attrs.field(factory=dict, init=False)
-    _receipts: dict[int, Receipt] = attrs.field(factory=dict, init=False)
+    # The task that has, or had, the newest turn; and by their numbers the answers of all turns that are not over.
+    _turn_task: TurnTask | None = attrs.field(default=None, init=False)
+    _answers: dict[int, TurnAnswer] = attrs.field(factory=dict, init=False)
     # Commands that are not performed yet, and those that could not be stored; the epilogue sees to both.
     _pending: list[Command] = attrs.field(factory=list, init=False)
     _unstored: list[Command] = attrs.field(factory=list, init=False)
@@ -205,8 +201,8 @@ class CallSession:
             event = await self.inbox.receive()
             self._observe(event)
             await self._handle(event)
-            if isinstance(event, MessageTaken) and event.turn in self._receipts:
-                self._receipts[event.turn].note_left(self._left, self._stored)
+            if isinstance(event, MessageTaken) and (answer := self._answers.get(event.turn)) and answer.receipt:
+                answer.receipt.note_left(self._left, self._stored)
 
     def _observe(self, event: Event) -> None:
         """Pass on to the observer what is wrong with the carrier's frames."""
@@ -240,15 +236,14 @@ class CallSession:
             case Speak():
                 await self.line.speak(command.text, last=command.last, preemptible=command.preemptible)
             case StartTurn():
-                scope = self._turn_scopes[command.request.turn] = trio.CancelScope()
-                self._nursery.start_soon(self._run_turn, command, scope)
+                self._start_turn(command)
             case HoldUtterance() | ReleaseUtterances() | StoreMessage() | StopCalling():
                 await self._store(command)
             case NoteTurn():
                 self.services.observer.turn_ended(self.info, command)
             case CancelTurn():
-                if command.turn in self._turn_scopes:
-                    self._turn_scopes.pop(command.turn).cancel("the turn is not wanted any more")
+                if command.turn in self._answers:
+                    self._answers[command.turn].scope.cancel("the turn is not wanted any more")
             case WakeClient():
                 self.services.publish(ClientWanted(self.info))
             case EndSession():
@@ -287,26 +282,41 @@ class CallSession:
         self.services.observer.message_left(self.info, reason, message_id)
         if self._is_over:  # its listeners were notified before the message was durable
             self.services.publish(MessageLeft(self.info.agent_id))
-        for receipt in self._receipts.values():
-            receipt.note_stored(self._stored)
+        for answer in self._answers.values():
+            if answer.receipt:
+                answer.receipt.note_stored(self._stored)
 
-    async def _run_turn(self, start: StartTurn, scope: trio.CancelScope) -> None:
+    def _start_turn(self, start: StartTurn) -> None:
+        if self._turn_task is None or not self._turn_task.is_free:  # the first turn, or the last one was cancelled
+            self._turn_task = TurnTask()
+            self._nursery.start_soon(self._run_turns, self._turn_task)
         number = start.request.turn
-        receipt = self._receipts[number] = Receipt()
-        answer = TurnAnswer(number, self.inbox, receipt)
-        with scope:
-            try:
-                await self.services.responders[start.by].respond(start.request, answer)
-                outcome: Event = TurnFinished(number)
-            except ResponderError as error:
-                outcome = TurnFailed(number, error.reason)
-            except Exception as error:  # noqa: BLE001 - the firewall of a turn: a broken responder is a failed turn
-                self.services.observer.call_crashed(self.info, error, "turn")
-                outcome = TurnFailed(number, Reason.CLIENT_FAILED)
-            self._turn_scopes.pop(number, None)
-            if not answer.is_finished:
-                await self.inbox.send(outcome)
-        self._receipts.pop(number, None)
+        self._answers[number] = TurnAnswer(self._turn_task.scope, number, self.inbox)
+        self._turn_task.start(start)
+
+    async def _run_turns(self, task: TurnTask) -> None:
+        """Run turns until one is cancelled, or another task has taken over: then it ends behind its own turn."""
+        with task.scope:
+            while True:
+                await self._run_turn(await task.next_turn())
+                if task is not self._turn_task:
+                    break
+
+    async def _run_turn(self, start: StartTurn) -> None:
+        number = start.request.turn
+        answer = self._answers[number]
+        try:
+            await self.services.responders[start.by].respond(start.request, answer)
+            outcome: Event = TurnFinished(number)
+        except ResponderError as error:
+            outcome = TurnFailed(number, error.reason)
+        except Exception as error:  # noqa: BLE001 - the firewall of a turn: a broken responder is a failed turn
+            self.services.observer.call_crashed(self.info, error, "turn")
+            outcome = TurnFailed(number, Reason.CLIENT_FAILED)
+        finally:
+            del self._answers[number]
+        if not answer.is_finished:
+            self.inbox.send_last(outcome)
 
     async def _epilogue(self, closing: int) -> None:
         commands = [*self._unstored, *self._pending, *self._conversation.handle(SessionFailed(), trio.current_time())]
@@ -336,57 +346,3 @@ class CallSession:
                 await trio.sleep(RETRY_SECONDS)
             else:
                 return
-
-
-@attrs.define(eq=False)
-class Receipt:
-    """Whether the message that a turn has just recorded is durable."""
-
-    _number: int | None = attrs.field(default=None, init=False)
-    _there: trio.Event = attrs.field(factory=trio.Event, init=False)
-
-    def expect(self) -> None:
-        """Start waiting for the next message."""
-        self._number, self._there = None, trio.Event()
-
-    def note_left(self, number: int, stored: int) -> None:
-        """Set the number of the message, and up to which number messages are durable."""
-        self._number = number
-        self.note_stored(stored)
-
-    def note_stored(self, stored: int) -> None:
-        """Set up to which number messages are durable."""
-        if self._number is not None and stored >= self._number:
-            self._there.set()
-
-    async def wait(self) -> bool:
-        """Wait until it is durable, but no longer than a caller should; return whether it is."""
-        with trio.move_on_after(RECEIPT_SECONDS) as waiting:
-            await self._there.wait()
-        return not waiting.cancelled_caught
-
-
-@attrs.define
-class TurnAnswer:
-    """The `Answer` of one turn: everything said goes through the inbox, under the turn's number."""
-
-    _turn: int
-    _inbox: Inbox[Event]
-    _receipt: Receipt
-    is_finished: bool = attrs.field(default=False, init=False)
-
-    async def say(self, text: str, *, last: bool = False) -> None:
-        piece = PieceSaid(self._turn, text, last)
-        if last:
-            await self._inbox.send(piece, TurnFinished(self._turn))
-            self.is_finished = True
-        else:
-            await self._inbox.send(piece)
-
-    async def take_message(self, body: str, preferences: str) -> bool:
-        self._receipt.expect()
-        await self._inbox.send(MessageTaken(self._turn, body, preferences))
-        return await self._receipt.wait()
-
-    async def say_goodbye(self) -> None:
-        await self._inbox.send(GoodbyeSaid(self._turn))

@@ -7,7 +7,8 @@ Two lanes, because two kinds of sender exist:
                                          └────────────┘   ├─▶ receive
     the running turn ──────────send────▶ (rendezvous) ────┘
 
-Senders that must never wait use `post`. The running turn uses `send`, which returns when its events were taken. Posted
+Senders that must never wait use `post`. The running turn uses `send`, which returns when its event was taken, and at
+its end `send_last`: what nothing follows cannot be too fast, and to wait for it costs the turn's task a step. Posted
 events are received first, so a barge-in is always handled before another piece of the turn that it interrupts, and a
 turn that produces text faster than the line takes it is held back. One queue for both lost: pieces that were queued
 before the barge-in would still be spoken after it.
@@ -44,9 +45,9 @@ class InboxOverflow(CallError):
 
 @attrs.frozen(eq=False)
 class _Sender(Generic[T]):
-    """A task that waits until its events were taken."""
+    """What a turn sends, in the order in which it is received; and the task that waits until it was, if one does."""
 
-    task: trio.lowlevel.Task
+    task: trio.lowlevel.Task | None
     events: list[T]
 
 
@@ -56,7 +57,8 @@ class Inbox(Generic[T]):
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._posted: list[T] = []
-        # Bounded by the turns of one call: each sends from one task, and all but the newest are cancelled.
+        # Bounded by the turns of one call: each sends from one task, and one begins when the one before is cancelled or
+        # what it sent last was received.
         self._senders: list[_Sender[T]] = []
         # The task that waits in `receive`.
         self._reader: trio.lowlevel.Task | None = None
@@ -93,6 +95,12 @@ class Inbox(Generic[T]):
                 return
         raise trio.BrokenResourceError("the inbox is closed")
 
+    def send_last(self, *events: T) -> None:
+        """Add events behind all that is sent by now, and do not wait. A closed inbox ignores them."""
+        if not self._closed:
+            self._senders.append(_Sender(None, list(events)))
+            self._wake_reader()
+
     async def receive(self) -> T:
         """Wait for the next event. Raises `InboxOverflow` once one was lost. Cancelling loses nothing.
 
@@ -111,7 +119,8 @@ class Inbox(Generic[T]):
         event = sender.events.pop(0)
         if not sender.events:
             self._senders.pop(0)
-            trio.lowlevel.reschedule(sender.task)
+            if sender.task is not None:
+                trio.lowlevel.reschedule(sender.task)
         return event
 
     def close(self) -> None:
@@ -120,7 +129,8 @@ class Inbox(Generic[T]):
         self._posted.clear()
         senders, self._senders = self._senders, []
         for sender in senders:
-            trio.lowlevel.reschedule(sender.task)
+            if sender.task is not None:
+                trio.lowlevel.reschedule(sender.task)
 
     def _wake_reader(self) -> None:
         reader, self._reader = self._reader, None

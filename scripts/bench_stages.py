@@ -22,10 +22,10 @@ from typing import Any
 
 import trio
 
-from actors.call_session import TurnAnswer
 from actors.call_values import TurnRequest
 from actors.events import PieceSaid, UtteranceHeard
 from actors.inbox import Inbox
+from actors.turn_task import TurnAnswer
 from relay.http.peer_socket import PeerSocket
 from relay.mcp import sampler
 from relay.store.call_journal import CallJournal

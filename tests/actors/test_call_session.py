@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from actors.call_session import EPILOGUE_SECONDS, RECEIPT_SECONDS, CallServices, CallSession
+from actors.call_session import EPILOGUE_SECONDS, CallServices, CallSession
 from actors.call_values import Availability, CallInfo, MessageDraft, Reason, TurnRequest
 from actors.commands import By
 from actors.errors import AnsweringMachineFailed, ClientLeft, StoreFailed
@@ -33,6 +33,7 @@ from actors.inbox import CAPACITY
 from actors.phases import Phase
 from actors.policy import Phrases, Policy
 from actors.ports import Answer
+from actors.turn_task import RECEIPT_SECONDS
 from tests.fakes import (
     MemoryLine,
     RecordingObserver,

@@ -158,3 +158,39 @@ async def test_a_closed_inbox_refuses_what_is_sent_afterwards() -> None:
     inbox.close()
     with pytest.raises(trio.BrokenResourceError):
         await inbox.send(1)
+
+
+async def test_what_is_sent_last_is_not_waited_for_and_keeps_its_place(nursery: trio.Nursery) -> None:
+    """The end of a turn comes behind its other pieces and behind what is posted, and holds nobody up."""
+    inbox = Inbox[str]()
+    nursery.start_soon(inbox.send, "piece")
+    await trio.testing.wait_all_tasks_blocked()
+    inbox.send_last("last piece", "end")
+    inbox.post("interrupt")
+    assert [await inbox.receive() for _ in range(4)] == ["interrupt", "piece", "last piece", "end"]
+
+
+async def test_what_is_sent_last_wakes_a_waiting_owner(nursery: trio.Nursery) -> None:
+    """An owner that waits gets it."""
+    inbox = Inbox[str]()
+    received: list[str] = []
+
+    async def own() -> None:
+        received.append(await inbox.receive())
+
+    nursery.start_soon(own)
+    await trio.testing.wait_all_tasks_blocked()
+    inbox.send_last("end")
+    await trio.testing.wait_all_tasks_blocked()
+    assert received == ["end"]
+
+
+async def test_what_is_sent_last_goes_nowhere_once_the_inbox_is_closed() -> None:
+    """The call is over, and nobody has to learn of it: closing drops what waits, and later ends are ignored."""
+    inbox = Inbox[str]()
+    inbox.send_last("before")
+    inbox.close()
+    inbox.send_last("after")
+    with trio.move_on_after(0) as waiting:
+        await inbox.receive()
+    assert waiting.cancelled_caught

@@ -19,7 +19,7 @@ import httpx2
 import pytest
 import trio
 
-from actors.call_session import RECEIPT_SECONDS
+from actors.turn_task import RECEIPT_SECONDS
 from relay.simulator.carrier.simulated_call import SimulatedCall
 from relay.simulator.claude.stand_in import ASK, CONFIRM, UNSURE
 from relay.simulator.load.local_daemon import LocalDaemon
