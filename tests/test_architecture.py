@@ -62,7 +62,7 @@ LONG_FILES = {
     "relay/twilio/rest.py": "one API: every request, and the one way in which all are paced, bounded and translated",
     "relay/settings.py": "one entry for each setting: its default, its rule, what it means",
     "actors/turn_queue.py": "who gets which words and whose answer counts is one set of rules over one state",
-    "relay/store/database.py": "one queue and the one task that empties it share their state",
+    "relay/store/database.py": "one queue and all that empties it share their state",
     "relay/http/connection.py": "whose turn it is on a connection, and until when, is one state for both directions",
     "relay/mcp/session.py": "what a client can do now is one state, which all that happens to its session changes",
     "relay/simulator/carrier/simulated_call.py": "the carrier's half of a call and the script's share its state",

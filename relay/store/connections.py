@@ -133,19 +133,18 @@ class Connections:
             raise DatabaseError("The database is not open.")
         return read_only(engine).connect()
 
-    def settle(self, writes: Sequence[Work]) -> tuple[list[Outcome | None], DatabaseInTrouble | None]:
-        """Commit the writes, in order; return how each went, None for those that must be tried again, and why.
+    def settle(self, writes: Sequence[Work]) -> tuple[list[Outcome], DatabaseInTrouble | None]:
+        """Commit the writes, in order; return how the first of them went, and why the others must be tried again.
 
-        Without writes it only looks whether all is well.
+        Those are none, unless the database is in trouble. Without writes it only looks whether all is well.
         """
-        nothing: list[Outcome | None] = [None] * len(writes)
         try:
             self._make_sound()
-            outcomes, trouble = self._commit(writes) if writes else (nothing, self._probe())
+            outcomes, trouble = self._commit(writes) if writes else ([], self._probe())
             # What was committed to a file that is gone is safe only once it is back.
             self._make_sound()
         except DatabaseInTrouble as error:
-            outcomes, trouble = nothing, error
+            outcomes, trouble = [], error
         except Exception as error:  # noqa: BLE001 - each asker gets its own; the actor serves all of them
             return [Outcome(error=_refusal(error)) for _each in writes], None
         if trouble is not None and trouble.reopen:
@@ -246,7 +245,7 @@ class Connections:
             return trouble_of(error)
         return None
 
-    def _commit(self, writes: Sequence[Work]) -> tuple[list[Outcome | None], DatabaseInTrouble | None]:
+    def _commit(self, writes: Sequence[Work]) -> tuple[list[Outcome], DatabaseInTrouble | None]:
         assert self._writer is not None
         begun = False
         try:
@@ -256,20 +255,20 @@ class Connections:
         except Exception as error:  # noqa: BLE001 - each asker gets its own; this thread serves all of them
             trouble = trouble_of(error)
             if trouble is not None and not (is_rolled_back(error) and len(writes) > 1):
-                return [None] * len(writes), trouble
+                return [], trouble
             if not begun or len(writes) == 1:
                 return [Outcome(error=_refusal(error)) for _each in writes], None
         else:
             return [Outcome(value) for value in values], None
         return self._commit_singly(writes)
 
-    def _commit_singly(self, writes: Sequence[Work]) -> tuple[list[Outcome | None], DatabaseInTrouble | None]:
-        outcomes: list[Outcome | None] = []
+    def _commit_singly(self, writes: Sequence[Work]) -> tuple[list[Outcome], DatabaseInTrouble | None]:
+        outcomes: list[Outcome] = []
         for write in writes:
-            (outcome,), trouble = self._commit([write])
+            outcome, trouble = self._commit([write])
             if trouble is not None:
-                return outcomes + [None] * (len(writes) - len(outcomes)), trouble
-            outcomes.append(outcome)
+                return outcomes, trouble
+            outcomes += outcome
         return outcomes, None
 
 

@@ -1,12 +1,17 @@
-"""The database actor: everything is written by one task, many writes to one commit.
+"""The database actor: everything is written by one thread, many writes to one commit.
 
-    write(work) ──bounded queue──▶ serve: takes all that wait ──its thread──▶ BEGIN, work, row, row, …, COMMIT
-         ◀──────────value or error, once committed────────────────┘
+    write(work) ──bounded queue──▶ all that wait ──as soon as it is free──▶ thread: BEGIN, work, row, row, …, COMMIT
+         ◀──────────value or error, once committed──────────────────────────┘
     keep(work) ──the same queue──▶ tried until it is committed, even if its task is gone
 
 A durable commit costs a disk flush however little is in it, so writes that arrive while one is under way share the
 next. If a batch fails, each of its writes is tried again alone: only the guilty one fails. A `work` may therefore run
 several times, and must do nothing but use its connection.
+
+A write that is handed to an idle thread starts a batch, and the end of a batch starts the next one, in no task: a
+write wakes its asker and nobody else. A task in between lost: to be woken twice for each batch made a caller wait twice
+as long where calls are few, and the writes of one moment that it brought together cost less than the waking. The task
+in `serve` is there for the rest: it waits out trouble, and raises what goes wrong in a callback.
 
 A write belongs to this actor from the moment it is handed over, not to the task that asked for it. That is why `write`
 needs no shield: a cancelled task stops waiting, and the transaction goes on. A shield around the wait lost, because a
@@ -37,7 +42,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
 from typing import Any, Generic, TypeVar, cast
@@ -108,8 +113,15 @@ class Database:
     _kept: int
     # Set by whatever is handed over.
     _arrived: trio.Event
-    # Set when the next batch is to be taken.
-    _due: trio.Event
+    # Whether the next batch is to start as soon as the thread is free.
+    _is_due: bool
+    # Whether the thread may be given a batch: it is there, has none in hand, and no trouble is waited out.
+    _is_free: bool
+    # Set when there is something to do for the actor's task: to wait out trouble, to raise a fault, or to end.
+    _called: trio.Event
+    _is_to_pause: bool
+    # What was raised where no task was: in a callback of the event loop.
+    _fault: Exception | None
     _closed: bool
     # Bounds what is still done after `close`.
     _work: trio.CancelScope
@@ -130,14 +142,18 @@ class Database:
         self._room = trio.Semaphore(WAITING_WRITES)
         self._kept = 0
         self._arrived = trio.Event()
-        self._due = trio.Event()
+        self._is_due = False
+        self._is_free = False
+        self._called = trio.Event()
+        self._is_to_pause = False
+        self._fault = None
         self._closed = False
         self._work = trio.CancelScope(shield=True, deadline=math.inf)  # `close` sets an end to it
         self._trouble = None
         self._stall_is_logged = False
         self._busy_since = math.inf
         self._writing, self._looking_up, self._listing = (trio.CapacityLimiter(1) for _each in range(3))
-        self._thread = WriterThread(self._connections, self._writing)
+        self._thread = WriterThread(self._connections, self._writing, self._on_settled)
 
     @property
     def trouble(self) -> str | None:
@@ -212,7 +228,8 @@ class Database:
         self._queue.append(write)
         self._arrived.set()
         if not write.may_wait or len(self._queue) >= BATCH_WRITES:
-            self._due.set()
+            self._is_due = True
+            self._start_batch()
         return write
 
     async def _answer(self, write: _Write[T]) -> T | None:
@@ -273,45 +290,52 @@ class Database:
         if not self._closed:
             self._closed = True
             self._work.deadline = trio.current_time() + FLUSH_SECONDS
-            self._due.set()
+            self._is_due = bool(self._queue)
+            self._start_batch()
+            self._called.set()
 
     async def _write_all(self, done: trio.Event) -> None:
         with self._work:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._thread.run)
                 nursery.start_soon(self._keep_time)
-                while (batch := await self._take()) is not None:
-                    await self._commit(batch)
-                    if self._trouble is not None:
-                        await trio.sleep(RETRY_SECONDS)
-                        if self._queue:
-                            self._due.set()
+                await self._pause_in_trouble()
                 nursery.cancel_scope.cancel()
         done.set()
 
-    async def _take(self) -> list[_Write[Any]] | None:
-        """Return what waits, nothing when it is time to look after the database, and None at the end of all."""
-        await self._due.wait()
-        batch = list(islice(self._queue, BATCH_WRITES))
-        if self._closed:
-            return batch or None
-        if len(batch) == len(self._queue):
-            self._due = trio.Event()
-        return batch
+    async def _pause_in_trouble(self) -> None:
+        """Wait out each trouble, until all is committed that was handed over before `close`. Raises a fault."""
+        self._is_free = True
+        self._start_batch()
+        while self._queue or not self._closed:
+            await self._called.wait()
+            self._called = trio.Event()
+            if self._fault is not None:
+                raise self._fault
+            if self._is_to_pause:
+                await trio.sleep(RETRY_SECONDS)
+                self._is_to_pause, self._is_free = False, True
+                self._is_due = self._is_due or bool(self._queue)
+                self._start_batch()
 
     async def _keep_time(self) -> None:
         """Start the batch for what lingers, answer those who have waited long enough, look after an idle database."""
         while True:
             if self._queue:
-                await trio.sleep(LINGER_SECONDS)
+                left = self._queue[0].since + LINGER_SECONDS - trio.current_time()
+                # What is older than that is in the thread's hands, or waits out trouble.
+                await trio.sleep(left if left > 0 else LINGER_SECONDS)
                 self._end_waits()
+                if not self._queue or self._queue[0].since + LINGER_SECONDS > trio.current_time():
+                    continue  # it went with another write
             else:
                 self._arrived = trio.Event()
                 with trio.move_on_after(LOOK_SECONDS) as look:
                     await self._arrived.wait()
                 if not look.cancelled_caught:
                     continue
-            self._due.set()
+            self._is_due = True
+            self._start_batch()
 
     def _end_waits(self) -> None:
         """Answer those who have waited for `STALL_SECONDS` until what they want kept is written."""
@@ -324,26 +348,49 @@ class Database:
                 write.answered.set()
                 self._note_stall()
 
-    async def _commit(self, batch: list[_Write[Any]]) -> None:
-        """Try to commit the batch, which is the head of the queue; what is to be tried again stays there."""
+    def _start_batch(self) -> None:
+        """Hand the head of the queue to the thread, if it is due and the thread is free; without writes it looks."""
+        if not (self._is_due and self._is_free):
+            return
+        batch = [write.work for write in islice(self._queue, BATCH_WRITES)]
+        self._is_due = len(batch) < len(self._queue)
+        self._is_free = False
         self._busy_since = trio.current_time()
+        self._thread.settle(batch)
+
+    def _on_settled(self, outcomes: Sequence[Outcome], trouble: DatabaseInTrouble | None) -> None:
+        """Settle the writes of a batch, and start the next one. Never raises: that would end the event loop."""
+        self._busy_since = math.inf
         try:
-            outcomes, trouble = await self._thread.settle([write.work for write in batch])
-        finally:
-            self._busy_since = math.inf
-        self._note(trouble)
-        tried = [(self._queue.popleft(), outcome) for outcome in outcomes]
-        again = [write for write, outcome in tried if outcome is None]
-        self._queue.extendleft(reversed(again))
-        for write, outcome in tried:
-            if outcome is not None:
-                self._settle(write, outcome)
-        if trouble is not None:
-            refusal = Outcome(error=StoreFailed(f"the database refused the write: {trouble}"))
-            wanted = [write for write in self._queue if not write.kept]
-            self._queue = deque(write for write in self._queue if write.kept)
-            for write in wanted:
-                self._settle(write, refusal)
+            self._note(trouble)
+            self._settle_head(outcomes)
+            if trouble is not None:
+                self._refuse_what_is_only_wanted(trouble)
+        except Exception as error:  # noqa: BLE001 - the actor's task raises it
+            self._fault = error
+        else:
+            self._is_to_pause = trouble is not None
+            self._is_free = not self._is_to_pause
+            self._is_due = self._is_due and bool(self._queue)
+            self._start_batch()
+        if self._fault is not None or self._is_to_pause or self._closed:
+            self._called.set()
+
+    def _settle_head(self, outcomes: Sequence[Outcome]) -> None:
+        """Settle the first writes of the queue; what is to be tried again stays there."""
+        settled = [self._queue.popleft() for _each in outcomes]
+        for write, outcome in zip(settled, outcomes, strict=True):
+            self._settle(write, outcome)
+        for write in settled:
+            if write.error is None and write.on_written is not None:
+                write.on_written(write.value)
+
+    def _refuse_what_is_only_wanted(self, trouble: DatabaseInTrouble) -> None:
+        refusal = Outcome(error=StoreFailed(f"the database refused the write: {trouble}"))
+        wanted = [write for write in self._queue if not write.kept]
+        self._queue = deque(write for write in self._queue if write.kept)
+        for write in wanted:
+            self._settle(write, refusal)
 
     def _settle(self, write: _Write[Any], outcome: Outcome) -> None:
         if write.kept:
@@ -351,8 +398,6 @@ class Database:
         else:
             self._room.release()
         write.value, write.error = outcome.value, outcome.error
-        if write.error is None and write.on_written is not None:
-            write.on_written(write.value)
         if write.error is not None and not write.watched:
             log.warning("write_failed", error=type(write.error).__name__, cause=_loggable(write.error))
         if write.answered is not None:

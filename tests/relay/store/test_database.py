@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from datetime import UTC, datetime, timedelta
@@ -103,6 +104,50 @@ async def test_writes_that_wait_share_a_commit(database: Database) -> None:
     assert len(await database.read(names)) == 20
     # The first was taken alone, before the others came.
     assert len({id(each) for each in transactions}) <= 2
+
+
+async def test_a_write_wakes_its_asker_and_no_other_task(database: Database) -> None:
+    """Handing over starts the commit, and its end starts the next: two steps of the event loop a write."""
+    steps: Counter[str] = Counter()
+
+    class Steps(trio.abc.Instrument):
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            steps[task.name] += 1
+
+    await commits(database)
+    instrument = Steps()
+    trio.lowlevel.add_instrument(instrument)
+    for index in range(20):
+        await database.keep(note(str(index)))
+    trio.lowlevel.remove_instrument(instrument)
+    keeps_time = f"{Database.__module__}.{Database._keep_time.__qualname__}"  # now and then, however many writes
+    assert sum(steps.values()) - steps[keeps_time] == 2 * 20
+
+
+async def test_what_a_callback_raises_ends_the_actor(database_url: str) -> None:
+    """It is a fault of ours: `serve` raises it, and whoever waited for the same commit has an answer first."""
+    answered: list[str] = []
+
+    def fault(_value: None) -> None:
+        raise ZeroDivisionError
+
+    async def keep(name: str, on_written: Callable[[None], None] | None) -> None:
+        await database.keep(note(name), on_written=on_written)
+        answered.append(name)
+
+    async def work() -> None:
+        async with trio.open_nursery() as nursery, busy(database.write):
+            for name, on_written in (("a", None), ("b", fault), ("c", None)):
+                nursery.start_soon(keep, name, on_written)
+            await trio.testing.wait_all_tasks_blocked()
+
+    database = Database(database_url)
+    with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(database.serve)
+            nursery.start_soon(work)
+    async with open_database(database_url) as again:
+        assert sorted(await again.read(names)) == sorted(answered) == ["a", "b", "c"]
 
 
 async def test_only_the_guilty_write_fails(database: Database) -> None:
@@ -440,6 +485,35 @@ async def test_what_must_not_be_lost_outlasts_a_full_disk(database_url: str) -> 
         room.set()
         await until_kept(database, 0)
         assert [name[0] for name in await database.read(names)] == ["x", "b"]
+
+
+@pytest.mark.sqlite_only("a server's disk is not to be filled here")
+@pytest.mark.usefixtures("quick")
+async def test_closing_while_trouble_is_tried_again_starts_nothing_else(database_url: str) -> None:
+    """One batch is under way at a time, also when the end comes in the middle of another try."""
+    tries: list[None] = []
+    again, release = trio.Event(), threading.Event()
+
+    def work(connection: Connection) -> None:
+        tries.append(None)
+        if len(tries) == 1:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+        else:
+            connection.exec_driver_sql("PRAGMA max_page_count=1000000")
+            trio.from_thread.run_sync(again.set)
+            release.wait(10)
+        _note(connection, "x" * 100_000)
+
+    async with open_database(database_url) as database:
+        await database.keep(work)
+        await again.wait()
+        database.close()
+        await trio.sleep(3 * database_module.RETRY_SECONDS)
+        release.set()
+    assert len(tries) == 2
+    async with open_database(database_url) as reopened:
+        assert len(await reopened.read(names)) == 1
 
 
 @pytest.mark.usefixtures("quick")
