@@ -3,7 +3,8 @@
     GET /sse ──▶ sse ─────────────┐
     GET /mcp ──▶ http_session ────┴▶ session ◀── ClientResponder ◀── the running turn of a call
     POST /messages ──▶ app ───────┬▶ session's inbox ──▶ the SDK's dispatcher ──▶ server ──▶ the tools
-    POST /mcp ──▶ streamable ─────┘  (of 2026-07-28: stateless ──▶ server)
+    POST /mcp ──▶ streamable ─────┤  (of 2026-07-28: stateless ──▶ server)
+                                  └▶ plain_calls ──▶ the tools
     a message was left ──▶ app.announce ──▶ notifications ──▶ session's outbox ──▶ sse, http_session
     the running turn of a call ──▶ TurnQueue ◀── tools.turns: a client that fetches utterances, and brings answers
 

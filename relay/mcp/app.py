@@ -30,6 +30,7 @@ from relay.errors import STORE_FAILURES
 from relay.http.asgi import Head, Receive, Scope, Send, answer, refuse
 from relay.mcp.client_sessions import ClientHere, ClientSessions
 from relay.mcp.handshakes import HandshakeCache
+from relay.mcp.plain_calls import PlainCalls
 from relay.mcp.returning_clients import ReturningClients
 from relay.mcp.server import build_server, options_of
 from relay.mcp.session import McpSession
@@ -91,12 +92,14 @@ class McpApp:
                 *more_tools,
             ]
         )
+        self._calls = PlainCalls(tools)
         self._server = build_server(tools, self._messages, calls.live)
         self._options = options_of(self._server)
         self._http = StreamableHttp(
             agents=agents,
             server=self._server,
             messages=self._messages,
+            calls=self._calls,
             new_session=partial(HttpSession, queues=self._queues, returning=self._returning),
             registry=self._registry,
             timing=self._timing,
@@ -230,6 +233,9 @@ class McpApp:
         if body is None:
             return
         if session.deliver_body(body):
+            await answer(send, 202)
+        elif session.tasks is not None and (call := self._calls.read(session, body)) is not None:
+            session.tasks.start_soon(self._calls.serve, session, call)
             await answer(send, 202)
         else:
             await self._deliver(session, body, send)

@@ -66,8 +66,6 @@ _RESOURCES = {
         mime_type="application/json",
     ),
 }
-# The parameters of a tool call that comes with nothing special.
-_PLAIN_CALL = frozenset({"name", "arguments", "_meta"})
 # How long a client may take to sample before it comes back with the answer.
 _STATE_SECONDS = 600.0
 
@@ -100,7 +98,6 @@ def build_server(toolbox: Toolbox, messages: AgentMessages, calls: Calls) -> Ser
     )
     server.middleware.append(RequestStateBoundary(security, default_audience="relay"))
     server.middleware.append(_notify_before_answer)
-    server.middleware.append(handlers.call_tool_directly)
     return server
 
 
@@ -132,20 +129,6 @@ class _Handlers:
     ) -> types.CallToolResult | types.InputRequiredResult:
         call = _tool_call(ctx, params.request_state, params.input_responses or {})
         return await self.toolbox.call(call, params.name, params.arguments or {})
-
-    async def call_tool_directly(self, ctx: Context, call_next: CallNext) -> HandlerResult:
-        """Answer a plain tool call of a session; leave any other request to what follows in the SDK.
-
-        What follows takes the parameters through three models and the result through three more, to the same effect
-        for what is plain: 7 % of what a turn by `comms_converse` costs. It refuses what is malformed, or comes
-        before the handshake. Middleware, because there the SDK takes a result as it is.
-        """
-        if ctx.method != "tools/call" or not isinstance(ctx.request, McpSession) or not _is_plain_call(ctx):
-            return await call_next(ctx)
-        params = cast("Mapping[str, Any]", ctx.params)
-        call = _tool_call(ctx, None, {})
-        result = await self.toolbox.call(call, params["name"], params.get("arguments") or {})
-        return encode_result(result) if isinstance(result, types.CallToolResult) else result
 
     async def list_resources(
         self, _ctx: Context, _params: types.PaginatedRequestParams | None
@@ -222,29 +205,6 @@ def _session(ctx: Context) -> McpSession:
 def _agent(ctx: Context) -> Agent:
     request: Any = ctx.request
     return request.agent if isinstance(request, McpSession) else cast("Agent", request.scope[AGENT])
-
-
-def _is_plain_call(ctx: Context) -> bool:
-    """Whether a call of a tool, after the handshake, has a name, arguments and metadata as they should be, only."""
-    session, params = cast("McpSession", ctx.request), ctx.params
-    if not session.connection.initialize_accepted or params is None or not params.keys() <= _PLAIN_CALL:
-        return False
-    if not isinstance(params.get("name"), str) or not isinstance(params.get("arguments"), dict | None):
-        return False
-    meta = params.get("_meta", {})
-    # An `int` may be a truth value, which is no token.
-    return isinstance(meta, dict) and type(meta.get("progressToken", "")) in {str, int}
-
-
-def encode_result(result: types.CallToolResult) -> dict[str, Any]:
-    """Return a result of the toolbox as it goes on the wire, which is the same in all revisions with a handshake."""
-    return {
-        "content": [
-            {"text": each.text, "type": "text"} for each in result.content if isinstance(each, types.TextContent)
-        ],
-        "isError": result.is_error,
-        "structuredContent": result.structured_content,
-    }
 
 
 def _tool_call(ctx: Context, state: str | None, answers: Mapping[str, types.InputResponse]) -> ToolCall:

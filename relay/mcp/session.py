@@ -25,8 +25,9 @@ import structlog
 import trio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.server.connection import Connection
+from mcp.shared.dispatcher import coerce_request_id
 from mcp.shared.exceptions import MCPError
-from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
+from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher, cancelled_request_id_from_params
 from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from mcp_types import (
     CONNECTION_CLOSED,
@@ -34,9 +35,11 @@ from mcp_types import (
     InitializeRequestParams,
     JSONRPCError,
     JSONRPCMessage,
+    JSONRPCNotification,
     JSONRPCRequest,
     JSONRPCResponse,
     LoggingLevel,
+    RequestId,
 )
 
 from actors.call_values import CallInfo, TurnRequest
@@ -46,13 +49,14 @@ from actors.turn_queue import TurnQueues
 from relay.agent import Agent, digest_of
 from relay.mcp.returning_clients import ReturningClients, SessionUse
 from relay.mcp.sampler import Sampler
-from relay.mcp.transports.outbox import MessageSink, Outbox
+from relay.mcp.transports.outbox import MessageSink, Outbox, message_event
 from relay.mcp.transports.posted_answers import PostedPiece, read_answer
 
 log = structlog.get_logger(__name__)
 
 # The dispatcher takes messages out without waiting for anything, so more than a few are there only when as many POSTs
-# came within one round of the event loop. Answers to turns do not pass here; 256 is more than else comes in one.
+# came within one round of the event loop. Answers to turns and plain tool calls do not pass here; 256 is more than else
+# comes in one.
 INBOX_CAPACITY = 256
 INBOX_PATIENCE = 5.0
 
@@ -103,6 +107,9 @@ class McpSession:
     sampler: Sampler = attrs.field(init=False)
     _inbox: MemoryObjectSendStream[SessionMessage | Exception] = attrs.field(init=False)
     _unread: MemoryObjectReceiveStream[SessionMessage | Exception] = attrs.field(init=False)
+    # The nursery of its stream's tasks while there is one, and the tool calls that run beside the dispatcher.
+    tasks: trio.Nursery | None = attrs.field(default=None, init=False)
+    _tool_calls: dict[RequestId, trio.CancelScope] = attrs.field(factory=dict, init=False)
     _candidate: InitializeRequestParams | None = attrs.field(default=None, init=False)
     _numbers: Iterator[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
 
@@ -213,6 +220,8 @@ class McpSession:
             self._note_answer()
         if isinstance(message, JSONRPCRequest) and message.method == "tools/call":
             self.use.tool_calls += 1
+        if isinstance(message, JSONRPCNotification) and message.method == "notifications/cancelled":
+            self._cancel_tool_call(cancelled_request_id_from_params(message.params))
         if self._candidate is not None:
             if isinstance(message, JSONRPCRequest) and message.method == "initialize":
                 self._candidate = None  # a new client after all: it declares its capabilities itself
@@ -236,6 +245,36 @@ class McpSession:
             self._note_answer()
             turn.finish(answer.text)
         return True
+
+    # ── tool calls beside the dispatcher: see `relay.mcp.plain_calls` ───────────────────────────────────────────────
+
+    @property
+    def takes_plain_calls(self) -> bool:
+        """Whether its handshake is behind it, and it is known for sure whose client this is."""
+        return self.connection.initialize_accepted and self._candidate is None and not self.closed
+
+    def begin_tool_call(self, request_id: RequestId, scope: trio.CancelScope) -> None:
+        """Register a tool call that was posted, to be cancelled by its client, or by the session's end."""
+        self.heard_at = trio.current_time()
+        self.use.tool_calls += 1
+        self._tool_calls[coerce_request_id(request_id)] = scope
+        if self.closed:
+            scope.cancel("the session is over")
+
+    def end_tool_call(self, request_id: RequestId, scope: trio.CancelScope) -> None:
+        """Remove a tool call, which is over."""
+        key = coerce_request_id(request_id)
+        if self._tool_calls.get(key) is scope:  # else a later request has the same id
+            del self._tool_calls[key]
+
+    def _cancel_tool_call(self, request_id: RequestId | None) -> None:
+        if request_id is not None and (scope := self._tool_calls.get(coerce_request_id(request_id))) is not None:
+            scope.cancel("the client cancelled it")
+
+    def send_message(self, text: bytes) -> None:
+        """Queue an encoded message for its stream; no-op if there is none any more."""
+        with contextlib.suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
+            self.outbox.put(message_event(text))
 
     def _send(self, frame: bytes) -> None:
         """Queue a ready event; raises as `Outbox.put` does."""
@@ -334,6 +373,8 @@ class McpSession:
         self.outbox.close()
         self._inbox.close()
         self._unread.close()
+        for scope in self._tool_calls.values():
+            scope.cancel(why)
         self.scope.cancel(why)
         log.info("session_closed", session=self.name, agent_id=self.agent_id, why=why)
 

@@ -10,7 +10,6 @@ which of the agent's clients asks, and how to tell it that the wait goes on: see
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
@@ -19,6 +18,7 @@ from typing import Any, Generic
 
 import attrs
 import mcp_types as types
+import msgspec
 import structlog
 import trio
 from mcp.shared.exceptions import MCPError
@@ -31,14 +31,14 @@ from relay.logs import report
 from relay.mcp.session import McpSession
 from relay.mcp.tools.arguments import ArgumentsT, explain, shortened
 from relay.mcp.tools.results import Failure, PlainSchema, Result, output_schema
+from relay.mcp.transports.outbox import encode_plain
 
 log = structlog.get_logger(__name__)
 
 # More than all hosts of an agent have in flight; each waits for the database or for the client to read.
 TOOL_CALLS_AT_ONCE = 32
 
-# Made once: `json.dumps` makes an encoder in each call with other than default arguments.
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+_encode = msgspec.json.Encoder().encode
 
 
 class ToolError(Exception):
@@ -51,6 +51,33 @@ class ToolError(Exception):
 
 Outcome = Result | types.InputRequiredResult
 """What a tool returns: one of its `results`, or a question that the client has to answer first (2026-07-28)."""
+
+
+@attrs.frozen
+class ToolAnswer:
+    """What a tool call is answered with: its structure, fit for JSON, and whether that is an error."""
+
+    content: dict[str, Any]
+    is_error: bool = False
+    text: str = attrs.field(init=False)
+    """The structure again, for the many clients that show only text to their model (MCP 2025-06-18, tools)."""
+
+    @text.default
+    def _encoded(self) -> str:
+        return _encode(self.content).decode()
+
+    def as_result(self) -> types.CallToolResult:
+        """Return it as the SDK's models have it."""
+        text = types.TextContent(type="text", text=self.text)
+        return types.CallToolResult(content=[text], structured_content=self.content, is_error=self.is_error)
+
+    def encode(self) -> bytes:
+        """Encode it as it goes on the wire, which is the same in all revisions with a handshake, in ASCII."""
+        return b'{"content":[{"text":%b,"type":"text"}],"isError":%b,"structuredContent":%b}' % (
+            encode_plain(self.text),
+            b"true" if self.is_error else b"false",
+            self.text.encode() if self.text.isascii() else encode_plain(self.content),
+        )
 
 
 Report = Callable[[float, str], Awaitable[None]]
@@ -183,38 +210,55 @@ class Toolbox:
         self.definitions = [each.definition() for each in self._tools.values()]
         self.under_way = UnderWay(TOOL_CALLS_AT_ONCE)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._tools
+
     async def call(
         self, call: ToolCall, name: str, arguments: Mapping[str, Any]
     ) -> types.CallToolResult | types.InputRequiredResult:
         """Run a tool for an agent. Raises `MCPError` for a name that is no tool; all else is in the result."""
-        agent, tool = call.agent, self._tools.get(name)
-        if tool is None:
+        if name not in self:
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {shortened(name)}")
+        answer = await self._answer(call, name, arguments)
+        return answer.as_result() if isinstance(answer, ToolAnswer) else answer
+
+    async def call_plainly(self, call: ToolCall, name: str, arguments: Mapping[str, Any]) -> bytes:
+        """Run one of the tools for a client with a session, and return its encoded result.
+
+        Such a client cannot be asked anything by a result, so no tool tries.
+        """
+        answer = await self._answer(call, name, arguments)
+        assert isinstance(answer, ToolAnswer)
+        return answer.encode()
+
+    async def _answer(
+        self, call: ToolCall, name: str, arguments: Mapping[str, Any]
+    ) -> ToolAnswer | types.InputRequiredResult:
+        agent, tool = call.agent, self._tools[name]
         try:
-            return await self._run(tool, call, arguments)
+            outcome = await self._run(tool, call, arguments)
+            return outcome if isinstance(outcome, types.InputRequiredResult) else ToolAnswer(outcome.as_json())
         except ToolError as error:
-            return failure(error.code, str(error))
+            return _failure(error.code, str(error))
         except OutboundRefused as refusal:
-            return failure(refusal.code, str(refusal), refusal.details)
+            return _failure(refusal.code, str(refusal), refusal.details)
         except UnknownCall:
-            return failure("unknown_call", "No live call has that callSid; comms_list_calls lists them.")
+            return _failure("unknown_call", "No live call has that callSid; comms_list_calls lists them.")
         except STORE_FAILURES:
             log.warning("tool_store_failed", tool=name, agent_id=agent.agent_id)
-            return failure(
+            return _failure(
                 "try_again",
                 "The relay's database did not answer, so this was not done; nothing is lost. Try again in a moment.",
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, the model gets an answer and the log the place
             report("tool_crashed", error, tool=name, agent_id=agent.agent_id)
-            return failure(
+            return _failure(
                 "internal_error",
                 "The relay made a mistake, which is in its log. It may have done what you asked, or not: look before "
                 "you ask again. Other tools still work.",
             )
 
-    async def _run(
-        self, tool: ToolBase[Any], call: ToolCall, arguments: Mapping[str, Any]
-    ) -> types.CallToolResult | types.InputRequiredResult:
+    async def _run(self, tool: ToolBase[Any], call: ToolCall, arguments: Mapping[str, Any]) -> Outcome:
         if tool.waits:
             # Not counted: many may wait for callers, and none of them may keep the client from its other tools.
             return await _perform(tool, call, arguments)
@@ -226,27 +270,18 @@ class Toolbox:
                 return await _perform(tool, call, arguments)
             async with self.under_way.alone(call.agent.agent_id):
                 result = await _perform(tool, call, arguments)
-                # A long result is encoded again on its way out: before that others have their turn.
+                # A long result is encoded on its way out: before that others have their turn.
                 await trio.lowlevel.checkpoint()
                 return result
 
 
-async def _perform(
-    tool: ToolBase[ArgumentsT], call: ToolCall, arguments: Mapping[str, Any]
-) -> types.CallToolResult | types.InputRequiredResult:
-    outcome = await tool.perform(call, _checked(tool, call.agent, arguments))
-    return outcome if isinstance(outcome, types.InputRequiredResult) else _result(outcome.as_json())
+async def _perform(tool: ToolBase[ArgumentsT], call: ToolCall, arguments: Mapping[str, Any]) -> Outcome:
+    return await tool.perform(call, _checked(tool, call.agent, arguments))
 
 
-def failure(code: str, message: str, details: Mapping[str, Any] | None = None) -> types.CallToolResult:
-    """Return an error as a tool result. `details` are left out where there are none; they must be fit for JSON."""
-    return _result(error_json(code, message, details), is_error=True)
-
-
-def _result(content: dict[str, Any], *, is_error: bool = False) -> types.CallToolResult:
-    # The text repeats the structure, for the many clients that show only text to their model (MCP 2025-06-18, tools).
-    text = types.TextContent(type="text", text=_encode(content))
-    return types.CallToolResult(content=[text], structured_content=content, is_error=is_error)
+def _failure(code: str, message: str, details: Mapping[str, Any] | None = None) -> ToolAnswer:
+    """Return an error. `details` are left out where there are none; they must be fit for JSON."""
+    return ToolAnswer(error_json(code, message, details), is_error=True)
 
 
 def _checked(tool: ToolBase[ArgumentsT], agent: Agent, arguments: Mapping[str, Any]) -> ArgumentsT:

@@ -187,7 +187,7 @@ def _message(given: Any) -> JSONRPCMessage:
             INVALID_REQUEST,
             'A message must be a JSON-RPC 2.0 object, such as {"jsonrpc": "2.0", "id": 1, "method": …}.',
         )
-    known_id = given.get("id") if _is_id(given.get("id")) else None
+    known_id = given.get("id") if is_id(given.get("id")) else None
     kind = _kind(given)
     # None is an id where the sender could not tell what it answers, and nowhere else.
     if "id" in given and known_id is None and not (kind is JSONRPCError and given["id"] is None):
@@ -219,7 +219,8 @@ def _kind(given: dict[str, Any]) -> type[JSONRPCMessage]:
     return JSONRPCResponse
 
 
-def _is_id(given: object) -> bool:
+def is_id(given: object) -> bool:
+    """Whether a request may have this id."""
     if isinstance(given, str):
         return len(given) <= LONGEST_ID
     return isinstance(given, int) and not isinstance(given, bool) and abs(given) < LARGEST_ID

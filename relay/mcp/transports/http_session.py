@@ -28,11 +28,13 @@ from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCNotification, JSONRPC
 from relay.http.asgi import Receive, Send
 from relay.logs import report
 from relay.mcp.notifications import notify_client
+from relay.mcp.plain_calls import PlainCalls
 from relay.mcp.session import McpSession
 from relay.mcp.tools.messages import AgentMessages
 from relay.mcp.transports.event_stream import HEADERS, Timing, end_response, hang_up, ping_while_quiet, write_events
 from relay.mcp.transports.http_exchange import Exchange
 from relay.mcp.transports.outbox import MessageSink, Outbox
+from relay.mcp.transports.posted_calls import PostedCall
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +43,11 @@ _OPENED = b": open\n\n"
 
 
 class RequestIdInUseError(Exception):
-    """A request has the id of another one that is not answered yet."""
+    """A request has the id of another one that is not answered yet. Has the id, unless it came in a batch."""
+
+    def __init__(self, request_id: RequestId | None) -> None:
+        super().__init__("The id of this request is that of one that is not answered yet; give each its own.")
+        self.request_id = request_id
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -127,15 +133,33 @@ class HttpSession(McpSession):
 
     # ── its requests ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def begin_exchange(self, requests: Sequence[JSONRPCRequest], *, is_batch: bool) -> Exchange:
+    async def answer_call(
+        self, call: PostedCall, calls: PlainCalls, timing: Timing, receive: Receive, send: Send
+    ) -> None:
+        """Run a plain tool call in the task of its POST, and send the response. Raises `RequestIdInUseError`."""
+        exchange = self.begin_exchange([call], is_batch=False)
+
+        async def run() -> None:
+            response = await calls.answer(self, call, exchange.notify_encoded)
+            if response is None:
+                await exchange.give_up(call.id)
+            else:
+                exchange.answer_encoded(call.id, response)
+
+        try:
+            await exchange.respond(receive, send, timing, run=run)
+        finally:
+            self.end_exchange(exchange)
+
+    def begin_exchange(self, requests: Sequence[JSONRPCRequest | PostedCall], *, is_batch: bool) -> Exchange:
         """Start to collect the answers to these requests, before they are delivered.
 
         Raises `RequestIdInUseError`, and then nothing is begun.
         """
         keys = [coerce_request_id(each.id) for each in requests]
-        if len(set(keys)) < len(keys) or not self._exchanges.keys().isdisjoint(keys):
-            raise RequestIdInUseError
         only = None if is_batch else next((each.id for each in requests), None)
+        if len(set(keys)) < len(keys) or not self._exchanges.keys().isdisjoint(keys):
+            raise RequestIdInUseError(only)
         exchange = Exchange(unanswered=set(keys), is_batch=is_batch, request_id=only)
         if self.closed:  # while the body of the request was read
             exchange.end()

@@ -11,16 +11,16 @@ taken, so that one large tool result ends no session; code that sends much waits
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import anyio
 import attrs
 import msgspec
 import trio
 from mcp.shared.message import SessionMessage
-from mcp_types import JSONRPCMessage
+from mcp_types import JSONRPCMessage, RequestId
 
 LIMIT = 1 << 20  # some 2,000 turns of usual size, or one for each of 200 calls with long histories
 
@@ -130,10 +130,15 @@ def encode(message: JSONRPCMessage) -> bytes:
     return message.model_dump_json(by_alias=True, exclude_unset=True, ensure_ascii=True).encode("ascii")
 
 
-def encode_plain(message: Mapping[str, Any]) -> bytes:
-    """Encode a JSON-RPC message that is no model on one line of ASCII, as `encode` does one that is."""
-    text = _ENCODER.encode(message)
-    return text if text.isascii() else json.dumps(message, separators=(",", ":")).encode("ascii")
+def encode_plain(value: object) -> bytes:
+    """Encode a JSON-RPC message that is no model, or a part of one, on one line of ASCII, as `encode` does models."""
+    text = _ENCODER.encode(value)
+    return text if text.isascii() else json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
+def encode_response(request_id: RequestId, result: bytes) -> bytes:
+    """Encode the response to a request, whose result is encoded already."""
+    return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (encode_plain(request_id), result)
 
 
 def message_event(text: bytes) -> bytes:

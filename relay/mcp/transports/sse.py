@@ -51,6 +51,7 @@ class SseStream:
             with session.scope:
                 await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
                 async with trio.open_nursery() as nursery:
+                    session.tasks = nursery
                     nursery.start_soon(self._watch, receive)
                     nursery.start_soon(write_events, session.outbox, send, self.timing.comment_interval)
                     await nursery.start(self._serving())

@@ -1,7 +1,8 @@
 """Streamable HTTP, the transport at `/mcp`: authorisation, and the handling of POST, GET and DELETE.
 
     a version with handshake ─┬─ POST initialize ──▶ a new HttpSession, with a task of its own in `run`
-    (2025-03-26 … 2025-11-25) ├─ POST            ──▶ its dispatcher; with requests in it, an Exchange answers
+    (2025-03-26 … 2025-11-25) ├─ POST            ──▶ a plain tool call runs at once, all else goes to its dispatcher;
+                              │                      with requests in it, an Exchange answers
                               ├─ GET             ──▶ its standing stream
                               └─ DELETE          ──▶ its end
     2026-07-28                ─── POST           ──▶ StatelessRevision
@@ -30,6 +31,7 @@ from relay.errors import STORE_FAILURES
 from relay.http.asgi import Head, Header, Receive, Scope, Send, answer, refuse
 from relay.logs import report
 from relay.mcp.client_sessions import ClientSessions
+from relay.mcp.plain_calls import PlainCalls
 from relay.mcp.server import options_of
 from relay.mcp.session import McpSession
 from relay.mcp.tools.messages import AgentMessages
@@ -69,6 +71,7 @@ class StreamableHttp:
         agents: AgentRegistry,
         server: Server[Any],
         messages: AgentMessages,
+        calls: PlainCalls,
         new_session: Callable[..., HttpSession],
         registry: ClientSessions,
         timing: Timing,
@@ -80,6 +83,7 @@ class StreamableHttp:
         self._server = server
         self._options = options_of(server)
         self._messages = messages
+        self._calls = calls
         self._new_session = new_session
         self._registry = registry
         self._timing = timing
@@ -187,7 +191,9 @@ class StreamableHttp:
         first = messages[0]
         if is_batch or not isinstance(first, JSONRPCRequest) or first.method != "initialize":
             message = "Mcp-Session-Id is missing; only an initialize request has none."
-            await refuse_invalid(send, message, _id_of(messages, is_batch=is_batch))
+            # None where a refusal is looked for under no single id.
+            request_id = first.id if isinstance(first, JSONRPCRequest) and not is_batch else None
+            await refuse_invalid(send, message, request_id)
             return
         if self._sessions is None:
             await _come_back_later(head, send, first.id)
@@ -238,7 +244,10 @@ class StreamableHttp:
             case "GET":
                 await refuse(send, 406, "not_acceptable", f"Accept must name {_EVENTS}.")
             case _:
-                await self._take(session, head, receive, send)
+                try:
+                    await self._take(session, head, receive, send)
+                except RequestIdInUseError as error:
+                    await refuse_invalid(send, str(error), error.request_id)
 
     async def _take(self, session: HttpSession, head: Head, receive: Receive, send: Send) -> None:
         body = await self._receive(session.agent_id, head, receive, send)
@@ -246,6 +255,9 @@ class StreamableHttp:
             return
         if session.deliver_body(body):
             await answer(send, 202)
+            return
+        if (call := self._calls.read(session, body)) is not None:
+            await session.answer_call(call, self._calls, self._timing, receive, send)
             return
         received = await read_or_refuse(body, send)
         if received is None:
@@ -273,12 +285,7 @@ class StreamableHttp:
         is_batch: bool,
     ) -> None:
         requests = [each for each in messages if isinstance(each, JSONRPCRequest)]
-        try:
-            exchange = session.begin_exchange(requests, is_batch=is_batch)
-        except RequestIdInUseError:
-            message = "The id of this request is that of one that is not answered yet; give each its own."
-            await refuse_invalid(send, message, _id_of(messages, is_batch=is_batch))
-            return
+        exchange = session.begin_exchange(requests, is_batch=is_batch)
         try:
             for each in messages:
                 if not session.deliver_now(each):
@@ -286,12 +293,6 @@ class StreamableHttp:
             await exchange.respond(receive, send, self._timing, *headers)
         finally:
             session.end_exchange(exchange)
-
-
-def _id_of(messages: list[JSONRPCMessage], *, is_batch: bool) -> RequestId | None:
-    """Return the id under which a refusal of these messages is looked for; None where that is no single one."""
-    first = messages[0]
-    return first.id if isinstance(first, JSONRPCRequest) and not is_batch else None
 
 
 async def _come_back_later(head: Head, send: Send, request_id: RequestId | None = None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import trio
-from mcp_types import INVALID_PARAMS, CallToolResult, TextContent
+from mcp_types import INVALID_PARAMS, JSONRPCResponse
 from mcp_types.methods import serialize_server_result
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
@@ -15,9 +15,9 @@ from actors.call_values import TurnRequest
 from actors.events import UtteranceHeard
 from actors.phases import Phase
 from actors.ports import Answer
-from relay.mcp.server import encode_result
 from relay.mcp.session import ANNOUNCE_SECONDS
-from relay.mcp.tools.toolbox import TOOL_CALLS_AT_ONCE
+from relay.mcp.tools.toolbox import TOOL_CALLS_AT_ONCE, ToolAnswer
+from relay.mcp.transports.outbox import encode, encode_response
 from tests.relay.mcp.mcp_relay import RawClient, RunningRelay, WaitingTool, eventually, raw_client, running_relay
 from tests.sids import sid
 
@@ -208,11 +208,10 @@ async def test_large_results_of_several_calls_arrive(relay: RunningRelay) -> Non
 def test_result_of_a_tool_is_encoded_as_the_sdk_does(version: str, is_error: bool) -> None:
     """To the byte, in each revision with a handshake, though its models are not used."""
     content = {"text": "é\u2028", "nothing": None, "lines": [{"speaker": "caller", "text": ""}]}
-    result = CallToolResult(
-        content=[TextContent(type="text", text=json.dumps(content))], structured_content=content, is_error=is_error
-    )
-    dumped = result.model_dump(by_alias=True, mode="json", exclude_none=True)
-    assert json.dumps(encode_result(result)) == json.dumps(serialize_server_result("tools/call", version, dumped))
+    answer = ToolAnswer(content, is_error=is_error)
+    dumped = answer.as_result().model_dump(by_alias=True, mode="json", exclude_none=True)
+    result = serialize_server_result("tools/call", version, dumped)
+    assert encode_response(1, answer.encode()) == encode(JSONRPCResponse(jsonrpc="2.0", id=1, result=result))
 
 
 @pytest.mark.parametrize(
