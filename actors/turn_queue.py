@@ -21,8 +21,8 @@ utterance that a client took and did not answer is handed out again: to the same
 asks for that call, to another client when the first is gone.
 
 *Waiting.* A tool call that waits is parked, and has neither a timer nor an event of its own: a turn that becomes free
-wakes the one tool call that may have it, and the one task of `TurnQueues.run` wakes what has waited long enough. So a
-turn costs the same however many tool calls wait.
+wakes the one tool call that may have it, and the one task of `TurnQueues.run` wakes what has waited long enough, or has
+to show its client that it goes on. So a turn costs the same however many tool calls wait.
 
 *Answers.* An answer names its turn: for a turn that is over, or belongs to another client, it gets an error that says
 so. A repeated answer is a no-op, because models repeat calls whose result they did not get.
@@ -31,7 +31,7 @@ so. A repeated answer is a no-op, because models repeat calls whose result they 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from weakref import WeakValueDictionary
 
 import attrs
@@ -104,16 +104,29 @@ class PendingTurn:
             self.pieces.close()
 
 
+@attrs.frozen
+class SignsOfLife:
+    """What a client gets while it waits: the seconds that it has waited, each time after `interval` of them.
+
+    Sent by the wait itself, which has no other task; an utterance that comes while it is sent is handed out after it.
+    """
+
+    interval: float
+    send: Callable[[float], Awaitable[None]]
+
+
 @attrs.define(eq=False)
 class Wait:
     """A tool call that waits for an utterance, of one call if it names one, until a time. Woken, it looks for itself.
 
-    `turn` is the turn that it was last woken for, None if it was woken to look around.
+    `turn` is the turn that it was last woken for, None if it was woken to look around. `due` is when its time has come:
+    that of its end, or of a sign of life before.
     """
 
     client: str
     call_sid: str
     until: float
+    due: float = attrs.field(default=math.inf, init=False)
     turn: PendingTurn | None = attrs.field(default=None, init=False)
     _task: trio.lowlevel.Task | None = attrs.field(default=None, init=False)
 
@@ -302,10 +315,13 @@ class TurnQueue:
 
     # ── the client's side ───────────────────────────────────────────────────────────────────────────────────────────
 
-    async def next_utterance(self, client: str, call_sid: str = "", *, within: float = math.inf) -> Utterance | None:
+    async def next_utterance(
+        self, client: str, call_sid: str = "", *, within: float = math.inf, signs: SignsOfLife | None = None
+    ) -> Utterance | None:
         """Wait for an utterance that this client may have, of one call if named, and return it.
 
         Returns None if there is none `within` so many seconds. Raises `CallOver` if the named call is over or unknown.
+        The client gets `signs` of life meanwhile; what they raise comes out too.
         If cancelled, no utterance was handed out, and the client counts as gone, unless it has another utterance in
         hand: clients without a session may share a key, and one that leaves must not remove the others.
         """
@@ -317,7 +333,7 @@ class TurnQueue:
         utterance: Utterance | None = None
         was_cancelled = True
         try:
-            utterance = await self._take(wait)
+            utterance = await self._take(wait, signs)
             was_cancelled = False
         except CallOver:
             was_cancelled = False
@@ -336,16 +352,25 @@ class TurnQueue:
                 self._offer(wait.turn)  # it found an older one
         return utterance
 
-    async def _take(self, wait: Wait) -> Utterance | None:
+    async def _take(self, wait: Wait, signs: SignsOfLife | None) -> Utterance | None:
+        began = trio.current_time()
+        next_sign = math.inf if signs is None else began + signs.interval
         while True:
             turn, due = self._find(wait.client, wait.call_sid)
             if turn is not None:
                 return self._hand_out(turn, wait.client)
             if wait.call_sid and self._call(wait.call_sid) is None:
                 raise CallOver("this call is over; wait for the next call without naming one")
-            if wait.until <= trio.current_time():
+            now = trio.current_time()
+            if wait.until <= now:
                 return None
-            self._remind(self, min(due, wait.until))
+            if signs is not None and next_sign <= now:
+                next_sign = now + signs.interval
+                await signs.send(now - began)
+                await trio.lowlevel.checkpoint_if_cancelled()
+                continue
+            wait.due = min(wait.until, next_sign)
+            self._remind(self, min(due, wait.due))
             await wait.park()
             # It may have been cancelled after it was woken; then nothing may be handed out any more.
             await trio.lowlevel.checkpoint_if_cancelled()
@@ -416,10 +441,10 @@ class TurnQueue:
         """
         due, now = self._offer_all(), trio.current_time()
         for wait in self._waits:
-            if wait.until <= now:
+            if wait.due <= now:
                 wait.wake()
             elif wait.is_parked:
-                due = min(due, wait.until)
+                due = min(due, wait.due)
         return min(due, self.settle(), self._clients.next_gone_at())
 
     def settle(self, *, is_lost: bool = False) -> float:

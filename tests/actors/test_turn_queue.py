@@ -17,7 +17,16 @@ from actors.clients import Presence
 from actors.errors import ClientLeft
 from actors.events import CallGone, CallNews, OwnerChanged
 from actors.policy import Policy
-from actors.turn_queue import CallOver, TurnOver, TurnQueue, TurnQueueOptions, TurnQueues, TurnTaken, Utterance
+from actors.turn_queue import (
+    CallOver,
+    SignsOfLife,
+    TurnOver,
+    TurnQueue,
+    TurnQueueOptions,
+    TurnQueues,
+    TurnTaken,
+    Utterance,
+)
 from tests.fakes import STARTED, RecordingObserver, Session, call_info
 from tests.fakes_store import MemoryJournal, MemoryMessageStore
 
@@ -70,6 +79,11 @@ class Room:
         """Return the session that has claimed CA1, as long as it is here."""
         claimed_by = self.calls.owner_of(call_info()).session
         return claimed_by if claimed_by is self.presence.newest(AGENT, claimed_by) else None
+
+    async def ask_after(self, seconds: float, request: TurnRequest) -> None:
+        """Have a turn to answer after so many seconds."""
+        await trio.sleep(seconds)
+        await self.queue.respond(request, Ear())
 
     def claim(self, client: str, call_sid: str = "CA1") -> None:
         """Claim a call for a client of the queue."""
@@ -133,6 +147,41 @@ async def test_waiting_for_an_utterance_is_presence(autojump_clock: MockClock) -
         await trio.sleep(0.5)
         assert await room.queue.next_utterance("one", within=5) is None
     assert seen == [Availability.AWAY, Availability.HERE, Availability.JUST_LOST, Availability.AWAY]
+
+
+async def test_who_waits_gets_signs_of_life(autojump_clock: MockClock) -> None:
+    """They come between the beginning and the end of a wait, and change nothing about who is here."""
+    async with open_room() as room:
+        seen: list[tuple[float, Availability]] = []
+
+        async def see(waited: float) -> None:
+            await trio.lowlevel.checkpoint()
+            seen.append((round(waited), room.availability))
+
+        assert await room.queue.next_utterance("one", within=35, signs=SignsOfLife(10, see)) is None
+    assert seen == [(10, Availability.HERE), (20, Availability.HERE), (30, Availability.HERE)]
+
+
+async def test_utterance_that_comes_during_a_sign_of_life_is_handed_out_after_it(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Unless the wait was cancelled meanwhile: then another client gets it."""
+    async with open_room() as room:
+
+        async def send_slowly(_waited: float) -> None:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(1)
+
+        signs = SignsOfLife(10, send_slowly)
+        nursery.start_soon(room.ask_after, 10.5, words("Hello?"))
+        given = await room.queue.next_utterance("one", signs=signs)
+        assert given is not None
+        assert given.request.turn == 1
+        await room.queue.say("one", "CA1", 1, "Good morning.")
+        nursery.start_soon(room.ask_after, 10.5, words("Is it open?", 2))
+        with trio.move_on_after(10.7):
+            await room.queue.next_utterance("one", signs=signs)
+        assert (await take(room, "two")).request.turn == 2
 
 
 async def test_a_wait_that_is_cut_off_is_no_presence(nursery: trio.Nursery) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import attrs
@@ -20,7 +21,7 @@ from actors.call_values import Owner
 from actors.calls import Calls
 from actors.errors import UnknownCall
 from actors.phases import Phase
-from actors.turn_queue import CallOver, TurnOver, TurnQueues, TurnTaken, Utterance
+from actors.turn_queue import CallOver, SignsOfLife, TurnOver, TurnQueues, TurnTaken, Utterance
 from relay.mcp.tools.arguments import Arguments, CallSid
 from relay.mcp.tools.results import Result
 from relay.mcp.tools.spoken_words import Heard, SpokenLine, heard, spoken_lines
@@ -129,28 +130,13 @@ class WaitingTools:
 
         Raises `CallOver`. Reports progress meanwhile. Cancelled, the client is taken for gone.
         """
-        queue = self.queues.of(call.agent.agent_id)
-        if call.report is None:
-            return await queue.next_utterance(call.client, call_sid, within=seconds)
-        words: Utterance | None = None
-        over: CallOver | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_show_progress, call.report)
-            try:
-                words = await queue.next_utterance(call.client, call_sid, within=seconds)
-            except CallOver as error:
-                over = error
-            nursery.cancel_scope.cancel("the wait is over")
-        if over is not None:
-            raise over
-        return words
+        queue, report = self.queues.of(call.agent.agent_id), call.report
+        signs = None if report is None else SignsOfLife(PROGRESS_SECONDS, partial(_show_progress, report))
+        return await queue.next_utterance(call.client, call_sid, within=seconds, signs=signs)
 
 
-async def _show_progress(report: Report) -> None:
-    began = trio.current_time()
-    while True:
-        await trio.sleep(PROGRESS_SECONDS)
-        await report(round(trio.current_time() - began), "waiting for a caller")
+async def _show_progress(report: Report, waited: float) -> None:
+    await report(round(waited), "waiting for a caller")
 
 
 def turn_tools(waiting: WaitingTools, calls: Calls) -> list[ToolBase[Any]]:
