@@ -194,7 +194,7 @@ def soak(*, way: Way, calls: int, turns: int, barge_ins: int, as_json: bool) -> 
 @one_way_option
 @click.option("--calls", default=200, show_default=True, type=click.IntRange(1, 5000), help="Calls at once.")
 @click.option("--saturated", is_flag=True, help="Each speaks as soon as it is answered, and not once a second.")
-@click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(min=1), help="Look for so long.")
+@click.option("--seconds", default=30.0, show_default=True, type=click.FloatRange(min=1), help="Look for so long.")
 @json_option
 def profile(*, way: Way, calls: int, saturated: bool, seconds: float, as_json: bool) -> None:
     """Show where the time of a turn goes, by layer, and how much of each is Trio's, anyio's and contextlib's own."""

@@ -14,6 +14,7 @@ import json
 import runpy
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -28,32 +29,60 @@ SAMPLE_EVERY = 0.002
 MACHINERY = ("/trio/", "/anyio/", "/contextlib.py", "/outcome/", "/sniffio/")
 """Whose own time is what one pays for the way of working, and not for the work."""
 
-LAYERS = (
-    ("/actors/", "actor: loop, turn, state machine, transcript"),
-    ("/relay/store/", "journal"),
-    ("/relay/mcp/transports/", "client's transport: posts, event stream"),
-    ("/relay/mcp/", "asking the client, tools"),
-    ("/relay/twilio/phone_line", "frames in and out"),
-    ("/relay/twilio/frames", "frames in and out"),
-    ("/relay/twilio/", "voice socket, webhooks"),
-    ("/relay/web/", "client's transport: posts, event stream"),
-    ("/relay/speech/", "speech filter"),
-    ("/relay/metrics", "metrics and log lines"),
-    ("/relay/metering", "metrics and log lines"),
-    ("/relay/logs", "metrics and log lines"),
-    ("/relay/http/", "edge: connections, HTTP"),
-    ("/relay/listener", "edge: connections, HTTP"),
-)
-"""Layers by what is in a file's path. `relay/http` is last: its caller, or what runs in it, says what for."""
+EDGE = "/relay/http/"
+"""Whose work is what it is called for, and only where nothing calls it its own: reading a request."""
 
-OTHER_LAYERS = {
-    "/hypercorn/": "edge: connections, HTTP",
-    "/sqlalchemy/": "journal",
-    "/mcp/": "asking the client, tools",
+SCHEDULER = ("scheduler, epoll", "")
+JOURNAL_THREAD = ("journal", "its thread, SQLite")
+REQUEST = ("posts of clients", "read loop, parse")
+SENT = {
+    "posts of clients": "the answer, by way of connection and socket",
 }
-"""The same for stacks without a line of the project's."""
+"""What a layer's part is called where the edge works for it."""
 
-IDLE = "scheduler, epoll"
+LAYERS = (
+    ("/actors/inbox", "", "actor", "inbox"),
+    ("/actors/turn_queue", "", "asking the client", "turn queue"),
+    ("/actors/call_session", "", "actor", "loop, reader and turn task"),
+    ("/actors/alarm", "", "actor", "loop, reader and turn task"),
+    ("/actors/calls", "", "actor", "loop, reader and turn task"),
+    ("/actors/", "", "actor", "state machine, transcript"),
+    ("/relay/dialling/opt_out", "", "actor", "opt-outs"),
+    ("/relay/speech/", "", "speech filter", ""),
+    ("/relay/store/call_journal", "", "journal", "the actor's side"),
+    ("/relay/store/", "", "journal", "hand-over"),
+    ("/relay/twilio/frames", "parse", "inbound frames", "codec"),
+    ("/relay/twilio/frames", "", "outbound frames", "codec"),
+    ("/relay/twilio/phone_line", "receive", "inbound frames", "from the socket"),
+    ("/relay/twilio/phone_line", "", "outbound frames", "to the socket"),
+    ("/relay/twilio/", "", "webhooks, upgrades", ""),
+    ("/relay/mcp/sampler", "encode", "asking the client", "words to JSON"),
+    ("/relay/mcp/sampler", "params", "asking the client", "words to JSON"),
+    ("/relay/mcp/sampler", "", "asking the client", "sampler"),
+    ("/relay/mcp/pieces", "", "asking the client", "sampler"),
+    ("/relay/mcp/session", "deliver", "posts of clients", "handler"),
+    ("/relay/mcp/transports/outbox", "", "asking the client", "outbox"),
+    ("/relay/mcp/transports/event_stream", "", "event stream", ""),
+    ("/relay/mcp/transports/sse", "", "event stream", ""),
+    ("/relay/mcp/transports/posted_answers", "", "posts of clients", "answer read"),
+    ("/relay/mcp/transports/http_body", "", "posts of clients", "answer read"),
+    ("/relay/mcp/transports/", "", "posts of clients", "handler"),
+    ("/relay/mcp/app", "", "posts of clients", "handler"),
+    ("/relay/mcp/tools/", "", "tools", ""),
+    ("/relay/mcp/", "", "asking the client", "session, presence"),
+    ("/relay/metrics", "", "metrics, log lines", ""),
+    ("/relay/logs", "", "metrics, log lines", ""),
+    ("/relay/reception", "", "webhooks, upgrades", ""),
+)
+"""A layer and its part, by what is in a file's path and in a function's name."""
+
+LIBRARIES = {
+    "/sqlalchemy/": JOURNAL_THREAD,
+    "/quart": ("webhooks, upgrades", ""),
+    "/hypercorn/": ("webhooks, upgrades", ""),
+    "/mcp/": ("asking the client", "the SDK"),
+}
+"""The same for stacks without a line of the project's that says what for."""
 
 
 # ── counting ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -116,12 +145,18 @@ class Counts(trio.abc.Instrument):
 
 # ── looking ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+Layer = tuple[str, str]
+
 
 class Profile:
-    """Looks every two milliseconds of the process's time at what all threads are doing, and whose work that is."""
+    """Looks every two milliseconds of the process's time at what all threads are doing, and whose work that is.
+
+    A look counts for as much as its thread has worked since the look before, by that thread's own clock.
+    """
 
     def __init__(self) -> None:
-        self.seen: Counter[tuple[str, bool]] = Counter()
+        self.seen: Counter[tuple[Layer, bool]] = Counter()
+        self._clocks: dict[int, int] = {}
 
     def watch(self) -> None:
         """Begin to look."""
@@ -129,45 +164,44 @@ class Profile:
         signal.setitimer(signal.ITIMER_PROF, SAMPLE_EVERY, SAMPLE_EVERY)
 
     def look(self, _number: int, frame: FrameType | None) -> None:
-        """Note who is at work: this thread, and another one unless it waits for something to do."""
-        if frame is not None and self._note(frame):
-            return
-        for each in sys._current_frames().values():  # noqa: SLF001 - the one way to see other threads
-            if each.f_code.co_filename != __file__ and self._is_writing(each) and self._note(each):
-                return
-        self.seen[IDLE, True] += 1
-
-    def _note(self, frame: FrameType) -> bool:
-        layer = layer_of(frame)
-        if layer != IDLE:
-            self.seen[layer, any(each in frame.f_code.co_filename for each in MACHINERY)] += 1
-        return layer != IDLE
-
-    def _is_writing(self, frame: FrameType) -> bool:
-        return frame.f_code.co_filename.rpartition("/")[2] not in {"threading.py", "queue.py", "_thread_cache.py"}
+        """Note who has been at work: this thread, which has the signal, and the others."""
+        here = threading.get_ident()
+        for thread in sys._current_frames():  # noqa: SLF001 - those that there are
+            now = time.clock_gettime_ns(time.pthread_getcpuclockid(thread))
+            worked = now - self._clocks.get(thread, now)
+            self._clocks[thread] = now
+            # The other one's frame comes late: by the time that it is seen, a write is often done.
+            layer = layer_of(frame) if thread == here else JOURNAL_THREAD
+            is_machinery = thread == here and frame is not None and _is_machinery(frame)
+            self.seen[layer, is_machinery] += worked
 
     def as_json(self) -> dict[str, Any]:
-        """Return the looks by layer: all of them, and those that met Trio, anyio or contextlib."""
-        layers = {layer: [0, 0] for layer, _is_machinery in self.seen}
-        for (layer, is_machinery), count in self.seen.items():
-            layers[layer][0] += count
-            layers[layer][1] += count * is_machinery
+        """Return the nanoseconds by layer and part: all of them, and those that met Trio, anyio or contextlib."""
+        layers = {"\t".join(layer): [0, 0] for layer, _is_machinery in self.seen}
+        for (layer, is_machinery), worked in self.seen.items():
+            layers["\t".join(layer)][0] += worked
+            layers["\t".join(layer)][1] += worked * is_machinery
         return layers
 
 
-def layer_of(frame: FrameType | None) -> str:
+def _is_machinery(frame: FrameType) -> bool:
+    return any(each in frame.f_code.co_filename for each in MACHINERY)
+
+
+def layer_of(frame: FrameType | None) -> Layer:
     """Return whose work a frame does: that of the innermost line of the project's that says what for."""
-    path = ""
-    found = IDLE
+    found = SCHEDULER
     while frame is not None:
-        path = frame.f_code.co_filename
-        layer = next((name for part, name in LAYERS if part in path), None)
-        if layer is not None and "/site-packages/" not in path:
-            if not layer.startswith("edge"):
-                return layer
-            found = layer
-        elif found == IDLE and "/site-packages/" in path:
-            found = next((name for part, name in OTHER_LAYERS.items() if part in path), IDLE)
+        path, name = frame.f_code.co_filename, frame.f_code.co_name
+        if "/site-packages/" in path:
+            if found == SCHEDULER:
+                found = next((layer for part, layer in LIBRARIES.items() if part in path), SCHEDULER)
+        elif EDGE in path:
+            found = REQUEST
+        else:
+            for part, of_function, layer, sort in LAYERS:
+                if part in path and of_function in name:
+                    return layer, SENT.get(layer, sort) if found == REQUEST else sort
         frame = frame.f_back
     return found
 

@@ -20,7 +20,11 @@ async def soak(way: Way, *, calls: int, turns: int, barge_ins: int, tell: Tell) 
         result = await station.order("talk", turns=turns, barge_ins=barge_ins)
         after, resident = station.cpu_seconds(), station.resident_bytes()
         await station.order("hang_up")
-        crashed = [event["event"] for event in await station.daemon.events() if event["level"] in {"error", "critical"}]
+        crashed = [
+            f"{event['event']}: {event.get('cause') or event.get('error') or ''}"
+            for event in await station.daemon.events()
+            if event["level"] in {"error", "critical"}
+        ]
     return {
         **result,
         "way": way,

@@ -103,17 +103,20 @@ def history_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def profile_table(result: Mapping[str, Any]) -> Table:
-    """Return where the time goes as a table for people."""
+    """Return the budget by layer as a table for people."""
     table = Table(
         box=SIMPLE_HEAD,
-        title=f"Where the time goes: {result['way']}, {result['load']}, {result['samples']:,} samples",
-        caption="Machinery: of it Trio, anyio, contextlib. The looking itself takes some percent.",
+        title=f"The budget by layer: {result['way']}, {result['load']}, {result['turns']:,} turns",
+        caption="Machinery: how much of a layer is Trio, anyio, contextlib. The looking itself takes some percent.",
     )
     table.add_column("layer")
-    table.add_column("share", justify="right")
-    table.add_column("machinery", justify="right")
-    for layer, seen in result["layers"].items():
-        table.add_row(layer, f"{seen['share']:.1%}", f"{seen['ofItMachinery']:.0%}")
+    for title in ("share", "ms a turn", "machinery"):
+        table.add_column(title, justify="right")
+    table.add_column("of it, in percent of all")
+    for layer in result["layers"]:
+        parts = ", ".join(f"{name} {share * 100:.1f}" for name, share in layer["parts"].items())
+        share, machinery = f"{layer['share']:.1%}", f"{layer['ofItMachinery']:.0%}"
+        table.add_row(layer["layer"], share, f"{layer['msATurn']:.3f}", machinery, parts)
     return table
 
 

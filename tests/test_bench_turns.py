@@ -152,10 +152,14 @@ async def test_what_is_kept_and_how_a_turn_grows_is_measured() -> None:
 
 @pytest.mark.slow
 async def test_the_time_of_a_turn_is_shared_out_among_the_layers() -> None:
-    """Every sample belongs to a layer."""
+    """Every look belongs to a layer, and the journal's thread and the scheduler are seen."""
     result = await result_of("profile", "--calls", "10", "--saturated", "--seconds", "1")
-    assert sum(layer["share"] for layer in result["layers"].values()) == pytest.approx(1)
-    assert "journal" in result["layers"]
+    layers = {each["layer"]: each for each in result["layers"]}
+    assert sum(each["share"] for each in layers.values()) == pytest.approx(1)
+    for each in layers.values():
+        assert not each["parts"] or sum(each["parts"].values()) == pytest.approx(each["share"])
+    assert "its thread, SQLite" in layers["journal"]["parts"]
+    assert layers.keys() >= {"scheduler, epoll", "posts of clients", "asking the client", "actor", "outbound frames"}
 
 
 @pytest.mark.slow
