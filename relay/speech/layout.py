@@ -64,10 +64,10 @@ _UNSPEAKABLE_CLASS = (
 _UNSPEAKABLE = re.compile(f"[{_UNSPEAKABLE_CLASS}]")
 _INLINE_BULLETS = "•●‣◦∙"
 _BULLETS = f"{_INLINE_BULLETS}·■□▪▫►▸▹○⁃❑❏➢➤➔→✓✗✘☐☒※"
-# Every place where a rule may apply. Too many hits cost time, too few cost correctness: the rules decide. All begin with
-# one class of characters, because a search passes over all others at once; what such a character needs around it is
-# looked at behind it. Alternatives that look back first lost: each is tried at each character, for five times the time.
-# So did emoji by their ranges in front, a hundred comparisons for each character: most of them are beyond \uffff.
+# Every place where a rule may apply. Too many hits cost time, too few cost correctness: the rules decide. All begin
+# with one class of characters, because a search passes over all others at once; what such a character needs around it
+# is looked at behind it. Alternatives that look back first lost: each is tried at each character, for five times the
+# time. So did all emoji by their ranges in front, a hundred comparisons for each character.
 _SIGNS = rf"\n*_`~|\[\]\\<>&${_INLINE_BULLETS}{_JOINER}{_UNSPEAKABLE_CLASS}"
 _SPECIAL = re.compile(
     rf"[!=hHwWfF{_SIGNS}{_character_class(each for each in _EMOJI if ord(each) <= 0xFFFF)}\U00010000-\U0010ffff]"

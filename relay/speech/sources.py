@@ -62,9 +62,9 @@ _BEGINNINGS = (
     *(f"[{each}" for each in _NAMES),
 )
 _LONGEST_BEGINNING = max(map(len, _BEGINNINGS)) + 1
-# Bare words are looked for whole, and their beginnings where a text ends. By their first letter: all places where a mark
-# may begin share one class of characters in front, because a search passes over all others at once. Alternatives that
-# look back first lost: each is tried at each character, for several times the time.
+# Bare words are looked for whole, and their beginnings where a text ends. By their first letter: all places where a
+# mark may begin share one class of characters in front, because a search passes over all others at once. Alternatives
+# that look back first lost: each is tried at each character, for several times the time.
 _BARE = {
     "c": r"iteturn\d|ontentReference\[|(?:i(?:te?)?)?\Z|it[a-z]{1,5}\Z|o(?:n(?:t[a-zR]{0,12})?)?\Z",
     "f": r"ileciteturn\d|(?:ile?)?\Z|ilec[a-z]{0,8}\Z",
