@@ -72,7 +72,7 @@ class ToolAnswer:
         return types.CallToolResult(content=[text], structured_content=self.content, is_error=self.is_error)
 
     def encode(self) -> bytes:
-        """Encode it as it goes on the wire, which is the same in all revisions with a handshake, in ASCII."""
+        """Encode it as it goes on the wire, which is the same in all revisions with a handshake, on one line."""
         return b'{"content":[{"text":%b,"type":"text"}],"isError":%b,"structuredContent":%b}' % (
             encode_plain(self.text),
             b"true" if self.is_error else b"false",
