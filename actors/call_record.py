@@ -138,7 +138,7 @@ class CallRecord:
 
     @property
     def state(self) -> CallState:
-        """Whether the call is live or has ended. A transferred call is live until the carrier says that it is over."""
+        """Whether the call is live or has ended. One that was passed on is live until the carrier says it is over."""
         return CallState.LIVE if self.ended_at is None else CallState.ENDED
 
     @property
@@ -226,7 +226,7 @@ class CallRecord:
     def closed(self, summary: CallSummary, at: datetime) -> CallRecord:
         """Close the line, or the record of a call that never had one. Idempotent.
 
-        That ends the call too, unless it is being transferred.
+        That ends the call too, unless it goes on: it is being transferred, or moves to another session.
         """
         if (self.line_ended_at if self.had_line else self.line_outcome) is not None:
             return self
@@ -235,8 +235,8 @@ class CallRecord:
             answered_by[answerer] = answered_by.get(answerer, 0) + turns
         line_ended_at = at if self.had_line else self.line_ended_at
         closed = attrs.evolve(self, line_outcome=summary.outcome, answered_by=answered_by, line_ended_at=line_ended_at)
-        goes_on = self.ended_at is not None or summary.outcome is CallOutcome.TRANSFERRED
-        return closed if goes_on else closed.ended(at)
+        goes_on = summary.outcome in {CallOutcome.TRANSFERRED, CallOutcome.MOVED}
+        return closed if goes_on or self.ended_at is not None else closed.ended(at)
 
     def ended(self, at: datetime) -> CallRecord:
         """End the call."""

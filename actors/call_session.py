@@ -134,8 +134,13 @@ class CallSession:
 
     @property
     def may_return(self) -> bool:
-        """Whether the line broke while the call went on: the caller may be back on a new one."""
+        """Whether the line broke while the call went on, or the call moves: the caller may be back on a new one."""
         return self._conversation.may_return
+
+    @property
+    def is_screening(self) -> bool:
+        """Whether the callee of a screened call is, or was at its end, still to be recognised."""
+        return self._conversation.is_screening
 
     @property
     def transcript(self) -> tuple[Line, ...]:

@@ -61,15 +61,17 @@ class Reason(StrEnum):
 class CallOutcome(StrEnum):
     """How a call, or its last line, ended.
 
-    With a line: `COMPLETED` (the other party hung up), `ENDED` (this side hung up), `TRANSFERRED`, `VOICEMAIL` (one
-    picked up), `FAREWELL` (a limit or a drain), `UNAVAILABLE`, `FAILED` (the line broke or something here did). Without
-    one, by the carrier's word: `BUSY`, `NO_ANSWER`, `CANCELED`, `FAILED`, and `COMPLETED` for a voice message that was
-    played. `NOT_CONNECTED` is a call that never had a session, `RELAY_RESTARTED` one that an earlier run left open.
+    With a line: `COMPLETED` (the other party hung up), `ENDED` (this side hung up), `TRANSFERRED`, `MOVED` (the call
+    goes on in another session, or was to), `VOICEMAIL` (one picked up), `FAREWELL` (a limit or a drain), `UNAVAILABLE`,
+    `FAILED` (the line broke or something here did). Without one, by the carrier's word: `BUSY`, `NO_ANSWER`,
+    `CANCELED`, `FAILED`, and `COMPLETED` for a voice message that was played. `NOT_CONNECTED` is a call that never had
+    a session, `RELAY_RESTARTED` one that an earlier run left open.
     """
 
     COMPLETED = "completed"
     ENDED = "ended"
     TRANSFERRED = "transferred"
+    MOVED = "moved"
     VOICEMAIL = "voicemail"
     FAREWELL = "farewell"
     UNAVAILABLE = "unavailable"

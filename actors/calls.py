@@ -48,10 +48,13 @@ from actors.events import (
     DrainRequested,
     HangUpRequested,
     MessageLeft,
+    MoveDue,
+    MoveRequested,
     OwnerChanged,
     TransferMoved,
     TransferRequested,
 )
+from actors.phases import Phase
 from actors.policy import Policy
 from actors.ports import PhoneLine
 from actors.transfer import Stage, Todo, Transfer
@@ -101,12 +104,16 @@ class Call:
     """Who picked up, if that was known before the call had a session."""
     transcript: tuple[Line, ...] = ()
     """The transcript of the sessions that are over."""
+    was_screening: bool = False
+    """Whether its last session was over before the callee was recognised."""
     unanswered: StoreMessage | None = None
     """What its lost session left unanswered: asked again in the next session, else stored as a message."""
     transfer: Transfer | None = None
     """Its last transfer, with the state of it; None if there was none."""
     is_over: bool = False
     """Whether the carrier has reported its end; it is then kept only until its session is over too."""
+    is_passed_on: bool = False
+    """Whether another process takes it on: here it is over, and its unanswered utterances are not left as a message."""
 
     # ── of this process: times are Trio's ───────────────────────────────────────────────────────────────────────────
 
@@ -142,6 +149,11 @@ class Call:
         return self.has_place or self.session is not None
 
     @property
+    def is_screening(self) -> bool:
+        """Whether the callee of a screened call is still to be recognised, in this session or in the next."""
+        return self.was_screening if self.session is None else self.session.is_screening
+
+    @property
     def is_transferring(self) -> bool:
         """Whether it is being passed on, so that it cannot be passed on to somebody else."""
         return self.transfer is not None and self.transfer.is_under_way
@@ -172,7 +184,8 @@ class Calls:
     max_calls: int
     now: Callable[[], datetime] = _now
     draining: bool = attrs.field(default=False, init=False)
-    _says_farewell: bool = attrs.field(default=False, init=False)
+    # What is asked of every session from now on, so that the process can stop.
+    _parting: DrainRequested | MoveRequested | MoveDue | None = attrs.field(default=None, init=False)
     # By call SID, or by our order where there is none yet.
     _calls: dict[str, Call] = attrs.field(factory=dict, init=False)
     # Messages of callers who are not coming back, until they are stored. One a call that has just ended, so few.
@@ -202,7 +215,7 @@ class Calls:
                 self._publish_if_gone(call.agent_id, call.call_sid)
             call.transcript, call.transfer, call.owner, call.memory = (), None, NO_OWNER, CallMemory()
             call.was_connected = call.was_connected and not call.is_over
-            call.is_over = False
+            call.is_over = call.is_passed_on = False
         call.info, call.policy, call.idempotency_token = info, policy, idempotency_token
         call.ticket, call.is_ticket_used, call.has_place = _new_ticket(), False, True
         call.expires = trio.current_time() + TICKET_SECONDS
@@ -296,8 +309,8 @@ class Calls:
             if call.callee is not None:
                 session.inbox.post(CalleeRecognised(call.callee))
                 call.callee = None
-            if self._says_farewell:
-                session.inbox.post(DrainRequested())
+            if self._parting is not None:
+                session.inbox.post(self._parting)
             self._end_for_transfer(call)
             try:
                 await session.run()
@@ -326,13 +339,14 @@ class Calls:
     def _session_ended(self, call: Call, session: CallSession) -> None:
         info = session.info
         if not call.is_of(info.agent_id):
-            self._leave_later(info, session.unanswered)
+            if not call.is_passed_on:
+                self._leave_later(info, session.unanswered)
             self.services.publish(CallGone(info.agent_id, info.call_sid))
             return
         if not session.may_return:
             call.owner, call.memory = NO_OWNER, CallMemory()
             self.services.publish(CallGone(info.agent_id, info.call_sid))
-        call.transcript = session.transcript
+        call.transcript, call.was_screening = session.transcript, session.is_screening
         is_newest = call.info.attempt <= info.attempt
         if is_newest:
             call.expires = max(trio.current_time() + RETURN_SECONDS, call.returns_until)
@@ -429,7 +443,8 @@ class Calls:
         session, call = self.find_session(call_sid, agent_id), self.find_call(call_sid, agent_id)
         if session is not None:
             session.inbox.post(CalleeRecognised(callee))
-        elif call is not None and call.has_place:
+        is_to_come = session is not None and session.phase is Phase.MOVING
+        if call is not None and (is_to_come or (session is None and call.has_place)):
             call.callee = callee
 
     def stay(self, call_sid: str, seconds: float) -> None:
@@ -470,17 +485,56 @@ class Calls:
         would hear an error message of the carrier. Returns whether all sessions were over within `farewell` seconds
         after that. Safe to cancel at any point.
         """
+        await self._let_finish(patience)
+        return await self._part(DrainRequested(), farewell)
+
+    async def hand_over(self, handoff: str, *, patience: float, moving: float, ending: float) -> bool:
+        """Refuse new calls, wait for the live ones for `patience` seconds, then have the rest move to another process.
+
+        For `moving` seconds each does so when its caller has finished speaking, then all at once. Their sessions end
+        towards the carrier with `handoff`, and whatever it then asks about them is for `pass_on`. A call that comes
+        meanwhile moves too. Returns whether all sessions were over within `ending` seconds after that. Safe to cancel.
+        """
+        await self._let_finish(patience)
+        if self.occupied():
+            await self._part(MoveRequested(handoff), moving)
+            await self._part(MoveDue(handoff), ending)
+        return not self.live()
+
+    async def _let_finish(self, patience: float) -> None:
         self.draining = True
         with trio.move_on_after(patience):
             while self.occupied():
                 await self._freed.wait()
-        self._says_farewell = True
+
+    async def _part(self, request: DrainRequested | MoveRequested | MoveDue, within: float) -> bool:
+        """Ask every session to end, those that are still to come too; return whether all are over in time."""
+        self._parting = request
         for session in self.live():
-            session.inbox.post(DrainRequested())
-        with trio.move_on_after(farewell):
+            session.inbox.post(request)
+        with trio.move_on_after(within):
             while self.live():
                 await self._freed.wait()
         return not self.live()
+
+    @property
+    def _hands_over(self) -> bool:
+        return isinstance(self._parting, MoveRequested | MoveDue)
+
+    def pass_on(self, agent_id: str, call_sid: str) -> bool:
+        """Pass a call that the carrier asks about to another process, if this one hands over; return whether it does.
+
+        Its unanswered utterances stay held, for the process that the carrier asks next. Idempotent; True for a call
+        that is not known here, too.
+        """
+        call = self.find_call(call_sid, agent_id)
+        if call is not None and self._hands_over:
+            call.unanswered, call.has_place = None, False
+            call.is_over = call.is_passed_on = True
+            self.remove_if_over(call)
+            self._publish_if_gone(agent_id, call_sid)
+            self._notify_freed()
+        return self._hands_over
 
     async def all_ended(self) -> None:
         """Wait until the carrier has reported the end of every call, or is no longer expected to."""
@@ -492,9 +546,9 @@ class Calls:
         """Store as messages the unanswered utterances of callers who have not come back; for the end of the daemon.
 
         Waits until `run` has stored them all. If cancelled, the utterances that are still held become messages at the
-        next start.
+        next start. After `hand_over` they stay held: the next process expects the callers who have not come back yet.
         """
-        for call in self._named():
+        for call in () if self._hands_over else self._named():
             self._leave(call)
         while self._to_leave:
             await self._freed.wait()

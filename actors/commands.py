@@ -27,6 +27,7 @@ class TurnOutcome(StrEnum):
     INTERRUPTED = "interrupted"
     SUPERSEDED = "superseded"
     HUNG_UP = "hung_up"
+    MOVED = "moved"
     CLIENT_ABSENT = Reason.CLIENT_ABSENT.value
     CLIENT_TIMEOUT = Reason.CLIENT_TIMEOUT.value
     CLIENT_FAILED = Reason.CLIENT_FAILED.value

@@ -74,6 +74,15 @@ Our last speech is heard first: the session is ended when the carrier has report
 been. What the caller says meanwhile is kept, except after the client itself has hung up. When the line is gone, all
 unanswered utterances are left as a message, with the reason.
 
+*Moving.* A call may be asked to go on in another session, of this process or another one. It goes on as ever until its
+caller has just finished speaking: then the utterance is held and, instead of asking anybody, the session is ended
+towards the carrier, which comes back for the next one. So the gap falls into the wait for the answer, and no word of
+the caller's falls into the gap. The same where a client would be asked again, or has left with the turn. When the time
+for that is over, the call moves in the middle of whatever is said: a running turn is stopped, the transcript keeps what
+was heard of it, and utterances in hand stay in hand. Nothing is said, and no message is left unless nobody comes back,
+as for a lost line. What comes while the session is being ended is held too. A call that is already ending does not
+move.
+
 *A lost line.* When a line breaks, the carrier says only later whether the caller hung up or comes back on a new line.
 So unanswered utterances become a message only when the caller is not back in time. On the new line the question is
 asked again before anything else, with what was heard of its answer; the caller need not repeat it.
@@ -143,7 +152,7 @@ _CLIENT_IS_DUE = frozenset({Phase.CLIENT_AWAITED, Phase.CLIENT_ANSWERING})
 # What is still waited for in the next phase; every other deadline belongs to the phase that set it.
 _OUTLASTING: Mapping[Phase, tuple[Deadline, ...]] = {
     **dict.fromkeys(Phase, (Deadline.CALL, Deadline.KEYS)),
-    **dict.fromkeys(_LAST_WORDS, (Deadline.KEYS,)),
+    **dict.fromkeys((*_LAST_WORDS, Phase.MOVING), (Deadline.KEYS,)),
     **dict.fromkeys((Phase.ENDING, Phase.OVER), ()),
 }
 _ACCEPTED = frozenset(get_args(events.AcceptedFrame))
@@ -186,6 +195,9 @@ class Conversation:
             self._unanswered.hold(each.turn, each.text)
         # Whether a client has claimed the call from the answering machine, which is still to be relieved.
         self._is_claimed = False
+        # Whether the callee is still to be recognised, and what the carrier is to be handed if the call is to move.
+        self.is_screening = call.screened
+        self._moves_with: str | None = None
         # How it ends.
         self._callee: Callee | None = None
         self._opted_out = False
@@ -256,7 +268,9 @@ class Conversation:
         return self._end_call()
 
     def _on_caller_gone(self, event: events.CallerGone) -> list[Command]:
-        return self._end_call(may_return=event.may_return and self.phase not in _LEAVING)
+        # Of a session that we have ended ourselves to move the call, the close code says nothing of the caller.
+        may_return = self.phase is Phase.MOVING or (event.may_return and self.phase not in _LEAVING)
+        return self._end_call(may_return=may_return)
 
     def _do_nothing(self, _event: events.FrameAccepted | events.CarrierFailed) -> list[Command]:
         """Change nothing: that the frame is of a known form is noted for every such frame, in `handle`."""
@@ -324,12 +338,13 @@ class Conversation:
         if self.phase in _LEAVING:
             return self._keep_late_utterance(text)
         stopped = [*self._turns.stop(TurnOutcome.SUPERSEDED), *self._close_cycle()]
-        if not is_for_client:
+        if not (is_for_client or self._is_to_move):
             self._unanswered.add(text)
             return [*stopped, self._store_message(), *self._ask_answering_machine()]
         number = self._turns.next_number()
         self._unanswered.hold(number, text)
-        return [*stopped, *self._route(number, [HoldUtterance(number, text)])]
+        held: list[Command] = [HoldUtterance(number, text)]
+        return [*stopped, *(held if self.phase is Phase.MOVING else self._route(number, held))]
 
     def _keep_late_utterance(self, text: str) -> list[Command]:
         if self._client_ended_it:
@@ -420,7 +435,9 @@ class Conversation:
         return self._route(self._turns.next_number()) if self.phase is Phase.CLIENT_AWAITED else []
 
     def _route(self, number: int, held: Sequence[Command] = ()) -> list[Command]:
-        """Ask a client that is here, wait for one that may come, or step down to the next path."""
+        """Ask a client that is here, wait for one that may come, or step down; move instead if that is requested."""
+        if self._is_to_move:
+            return [*held, *self._move()]
         match self._availability:
             case Availability.HERE:
                 return [*held, *self._ask_client(number)]
@@ -538,6 +555,8 @@ class Conversation:
         commands = self._turns.end(TurnOutcome(reason))
         is_gone = reason in {Reason.CLIENT_LEFT, Reason.CLIENT_ABSENT}
         if is_gone and not turn.has_begun and self._turns.handovers < MAX_HANDOVERS and self._now < self._limit():
+            if self._is_to_move:
+                return [*commands, *self._move()]
             if self._availability is Availability.HERE:
                 self._turns.handovers += 1
                 return [*commands, *self._ask_client(self._turns.next_number())]
@@ -621,12 +640,54 @@ class Conversation:
 
     def _greet_callee(self) -> list[Command]:
         self._enter(Phase.CLIENT_LISTENING)
+        self.is_screening = False
         commands: list[Command] = []
         if self._call.greeting:
             self._transcript.add(Speaker.AGENT, self._call.greeting, self._wall_clock())
             commands = self._speak(self._call.greeting, last=True)
         self._await_caller()
         return commands
+
+    # ── the way to another session ──────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def _is_to_move(self) -> bool:
+        return self._moves_with is not None
+
+    def _on_move_requested(self, event: events.MoveRequested) -> list[Command]:
+        self._moves_with = event.handoff
+        return self._move() if self.phase is Phase.CLIENT_AWAITED else []
+
+    def _on_move_due(self, event: events.MoveDue) -> list[Command]:
+        self._moves_with = event.handoff
+        return self._move()
+
+    def _move(self) -> list[Command]:
+        """End the session so that the call goes on in another one. Nothing is said; what is in hand stays in hand."""
+        held = self._cut_to_heard() if self._playback.is_cut_short_by_end(self._now) else []
+        stopped = self._turns.stop(TurnOutcome.MOVED)
+        if self.phase in _ANSWERING_MACHINE:
+            # A client that has claimed the call is told so by the note, with which the next session begins.
+            self._hand_over()
+        self._handoff, self._outcome = self._moves_with or "", CallOutcome.MOVED
+        self._enter(Phase.MOVING)
+        return [*stopped, *held, *self._await_close()]
+
+    def _cut_to_heard(self) -> list[Command]:
+        """Keep of our speech what was heard. The question of a client's answer that is cut by this is in hand again.
+
+        It was released when the answer was complete, which is long before it was heard to its end.
+        """
+        lines = self._transcript.window()
+        self._transcript.cut_to_heard("", self._playback.played)
+        self._playback.stop(self._now)
+        question = next((line.text for line in reversed(lines) if line.speaker is Speaker.CALLER), "")
+        was_answered = lines[-1:] != () and lines[-1].speaker is Speaker.AGENT and not self._unanswered.in_hand
+        if self.phase is not Phase.CLIENT_LISTENING or not (question and was_answered):
+            return []
+        number = self._turns.next_number()
+        self._unanswered.hold(number, question)
+        return [HoldUtterance(number, question)]
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -667,6 +728,9 @@ class Conversation:
 
     def _end_session(self) -> list[Command]:
         self._enter(Phase.ENDING)
+        return self._await_close()
+
+    def _await_close(self) -> list[Command]:
         self._deadlines.set(Deadline.ENDING, self._now + self._policy.line_close_cap)
         return [EndSession(self._handoff)]
 
@@ -713,8 +777,8 @@ class Conversation:
         match self._deadlines.find_due(self._now):
             case Deadline.CALL:
                 return self._say_farewell(self._policy.phrases.time_goodbye, Reason.UNANSWERED)
-            case Deadline.ENDING if self.phase is Phase.ENDING:
-                return [CloseLine(1000), *self._end_call()]
+            case Deadline.ENDING if self.phase in {Phase.ENDING, Phase.MOVING}:
+                return [CloseLine(1000), *self._end_call(may_return=self.phase is Phase.MOVING)]
             case Deadline.ENDING:
                 return self._end_session()
             case Deadline.SCREENING:
@@ -794,5 +858,7 @@ class Conversation:
         events.HangUpRequested: _on_hang_up,
         events.TransferRequested: _on_transfer,
         events.DrainRequested: _on_drain,
+        events.MoveRequested: _on_move_requested,
+        events.MoveDue: _on_move_due,
         events.DeadlinePassed: _on_deadline,
     }

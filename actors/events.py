@@ -153,6 +153,20 @@ class DrainRequested:
     """The daemon stops: say farewell and end."""
 
 
+@attrs.frozen
+class MoveRequested:
+    """Go on in another session, from when the caller has next finished speaking; `handoff` is for the action URL."""
+
+    handoff: str = attrs.field(validator=instance_of(str))
+
+
+@attrs.frozen
+class MoveDue:
+    """Go on in another session now, whatever is being said; `handoff` is for the action URL."""
+
+    handoff: str = attrs.field(validator=instance_of(str))
+
+
 # ── from the running turn ───────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -239,6 +253,8 @@ Event = (
     | CallClaimed
     | CalleeRecognised
     | DrainRequested
+    | MoveRequested
+    | MoveDue
     | MessageStored
     | SessionStarted
     | SessionFailed

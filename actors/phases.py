@@ -31,6 +31,7 @@ class Phase(StrEnum):
     ANSWERING_MACHINE_LISTENING = "machine listening"
     UNAVAILABLE = "unavailable"
     GOODBYE = "goodbye"
+    MOVING = "moving"
     ENDING = "ending"
     OVER = "over"
 
@@ -53,8 +54,9 @@ def _to(*phases: Phase) -> frozenset[Phase]:
 # The client is asked, awaited, or found to be away: then the next path down is walked.
 _STEP_DOWN = (Phase.ANSWERING_MACHINE_ANSWERING, Phase.UNAVAILABLE, Phase.ENDING)
 _ASK = (Phase.CLIENT_ANSWERING, Phase.CLIENT_AWAITED, *_STEP_DOWN)
-# A claim has no effect if the client is away, so these do not step down.
-_HAND_OVER = (Phase.CLIENT_ANSWERING, Phase.CLIENT_AWAITED)
+# A claim has no effect if the client is away, so these do not step down. A call that is to move is handed over where it
+# goes: it carries the note for the client that has claimed it.
+_HAND_OVER = (Phase.CLIENT_ANSWERING, Phase.CLIENT_AWAITED, Phase.MOVING)
 _LAST_WORDS = (Phase.GOODBYE, Phase.ENDING)
 
 _EVERYWHERE: Row = {
@@ -81,11 +83,17 @@ _TALKING: Row = _EVERYWHERE | {
     events.HangUpRequested: _to(*_LAST_WORDS),
     events.TransferRequested: _to(*_LAST_WORDS),
     events.DrainRequested: _to(*_LAST_WORDS),
+    # Kept in mind until the caller has next finished speaking: then nobody is asked, and the call moves instead.
+    events.MoveRequested: STAY,
+    # Also while a callee is screened: the next session screens again, so no greeting is said to a voicemail. And also
+    # while the answering machine speaks: what it answers is in a message already, so nothing is asked again.
+    events.MoveDue: _to(Phase.MOVING),
     events.CallClaimed: IGNORED,
     events.CalleeRecognised: _to(*_LAST_WORDS),
 }
 
-# After that, utterances are still kept, and the call cannot be ended again.
+# After that, utterances are still kept, and the call cannot be ended again. Nor does it move: a call that says its last
+# words, or is being transferred, has nothing to go on with, and what another process would have to finish is short.
 _LEAVING: Row = _EVERYWHERE | {
     events.UtteranceHeard: STAY,
     events.DigitPressed: STAY,
@@ -93,6 +101,8 @@ _LEAVING: Row = _EVERYWHERE | {
     events.HangUpRequested: IGNORED,
     events.TransferRequested: IGNORED,
     events.DrainRequested: IGNORED,
+    events.MoveRequested: IGNORED,
+    events.MoveDue: IGNORED,
     events.CallClaimed: IGNORED,
     events.CalleeRecognised: IGNORED,
 }
@@ -121,12 +131,14 @@ TRANSITIONS: Mapping[Phase, Mapping[type[Event], Moves]] = MappingProxyType(
         Phase.CLIENT_LISTENING: _TALKING
         | {
             events.SessionStarted: _to(*_ASK),
-            events.UtteranceHeard: _to(*_ASK),
-            events.DigitPressed: _to(*_ASK),
-            events.DeadlinePassed: _to(*_ASK, *_LAST_WORDS),
+            events.UtteranceHeard: _to(*_ASK, Phase.MOVING),
+            events.DigitPressed: _to(*_ASK, Phase.MOVING),
+            events.DeadlinePassed: _to(*_ASK, Phase.MOVING, *_LAST_WORDS),
         },
         Phase.CLIENT_AWAITED: _TALKING
         | {
+            # The caller has finished speaking, and nobody has begun to answer.
+            events.MoveRequested: _to(Phase.MOVING),
             events.UtteranceHeard: _to(Phase.CLIENT_AWAITED),
             events.DigitPressed: _to(Phase.CLIENT_AWAITED),
             events.CallerBargedIn: _to(Phase.CLIENT_LISTENING),
@@ -135,13 +147,14 @@ TRANSITIONS: Mapping[Phase, Mapping[type[Event], Moves]] = MappingProxyType(
         },
         Phase.CLIENT_ANSWERING: _TALKING
         | {
-            events.UtteranceHeard: _to(*_ASK),
-            events.DigitPressed: _to(*_ASK),
+            events.UtteranceHeard: _to(*_ASK, Phase.MOVING),
+            events.DigitPressed: _to(*_ASK, Phase.MOVING),
             events.CallerBargedIn: _to(Phase.CLIENT_LISTENING),
             events.PieceSaid: _to(Phase.CLIENT_LISTENING),
             events.TurnFinished: _to(Phase.CLIENT_LISTENING, *_STEP_DOWN),
-            events.TurnFailed: _to(*_ASK),
-            events.DeadlinePassed: _to(*_ASK, *_LAST_WORDS),
+            # Its client has left, perhaps for the place where the call goes: it is not asked of another one here.
+            events.TurnFailed: _to(*_ASK, Phase.MOVING),
+            events.DeadlinePassed: _to(*_ASK, Phase.MOVING, *_LAST_WORDS),
         },
         Phase.ANSWERING_MACHINE_ANSWERING: _TALKING
         | {
@@ -159,14 +172,22 @@ TRANSITIONS: Mapping[Phase, Mapping[type[Event], Moves]] = MappingProxyType(
         },
         Phase.ANSWERING_MACHINE_LISTENING: _TALKING
         | {
-            events.UtteranceHeard: _to(Phase.ANSWERING_MACHINE_ANSWERING),
-            events.DigitPressed: _to(Phase.ANSWERING_MACHINE_ANSWERING),
+            # Of a call that is to move these are held, not added to the message: a client may be there to answer them.
+            events.UtteranceHeard: _to(Phase.ANSWERING_MACHINE_ANSWERING, Phase.MOVING),
+            events.DigitPressed: _to(Phase.ANSWERING_MACHINE_ANSWERING, Phase.MOVING),
             events.CallClaimed: _to(*_HAND_OVER),
             events.CalleeRecognised: IGNORED,
-            events.DeadlinePassed: _to(Phase.ANSWERING_MACHINE_ANSWERING, *_LAST_WORDS),
+            events.DeadlinePassed: _to(Phase.ANSWERING_MACHINE_ANSWERING, Phase.MOVING, *_LAST_WORDS),
         },
         Phase.UNAVAILABLE: _SPEAKING_LAST_WORDS,
         Phase.GOODBYE: _SPEAKING_LAST_WORDS,
+        # Utterances are held for the next session. What else is wanted of the call now is for that one too: the
+        # registry keeps the verdict on the callee and the transfer, and a tool hangs up at the carrier.
+        Phase.MOVING: _LEAVING
+        | {
+            events.CallerBargedIn: IGNORED,
+            events.DeadlinePassed: _to(Phase.OVER),
+        },
         Phase.ENDING: _LEAVING | {events.DeadlinePassed: _to(Phase.OVER)},
         Phase.OVER: dict.fromkeys(get_args(Event), IGNORED),
     }

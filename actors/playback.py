@@ -96,6 +96,13 @@ class Playback:
         """Whether all of our speech must have been heard by now."""
         return self.all_reported and self.until <= now
 
+    def is_cut_short_by_end(self, now: float) -> bool:
+        """Return whether an end of the session now takes away what the caller has not heard yet.
+
+        A carrier that reports what it plays is believed; else the length of the text counts.
+        """
+        return not self.all_reported and (bool(self.played) or self.until > now)
+
     def _cut_short(self, now: float) -> None:
         if self._filler_is_out:
             self._pieces = max(0, self._pieces - 1)

@@ -10,8 +10,8 @@ Utterances are held before a client is asked, so that none is lost if the proces
 message of the session before is sealed, and utterances that it still held become a message unless the new session has
 them in hand.
 
-A record ends with the end of the line, unless the call is being transferred, or by the carrier's report, whichever
-comes first. Both are kept, so the record is the same in either order.
+A record ends with the end of the line, unless the call is being transferred or moves, or by the carrier's report,
+whichever comes first. Both are kept, so the record is the same in either order.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class CallJournal:
         await self.database.keep_later(Row(_RELEASE, call_sid, values))
 
     async def close_call(self, call_sid: str, summary: CallSummary) -> None:
-        """Record the end of a session, which ends the call too unless its outcome is `transferred`.
+        """Record the end of a session, which ends the call too unless its outcome is `transferred` or `moved`.
 
         Done once a session; for one that is closed, and for an unknown call, nothing changes. Turns and transcripts
         of several connections of one call add up. A call that never had a line is closed with an outcome too.

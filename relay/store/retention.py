@@ -104,7 +104,7 @@ class Retention:
 
 
 def _end_abandoned(connection: Connection, before: datetime) -> Purged:
-    is_passed_on = calls.c.outcome == CallOutcome.TRANSFERRED.value
+    is_passed_on = calls.c.outcome.in_([CallOutcome.TRANSFERRED.value, CallOutcome.MOVED.value])
     passed_on = calls.c.ended_at.is_(None), is_passed_on, calls.c.line_ended_at < before
     rows = connection.execute(select(calls).where(*passed_on).limit(BATCH_ROWS)).mappings().all()
     for row in rows:

@@ -71,7 +71,9 @@ def test_the_order_of_the_carriers_reports_does_not_matter(
 
 
 @pytest.mark.parametrize("end", ENDS)
-@pytest.mark.parametrize("outcome", [CallOutcome.COMPLETED, CallOutcome.TRANSFERRED, CallOutcome.FAILED])
+@pytest.mark.parametrize(
+    "outcome", [CallOutcome.COMPLETED, CallOutcome.TRANSFERRED, CallOutcome.MOVED, CallOutcome.FAILED]
+)
 def test_the_line_and_the_carrier_may_tell_the_end_in_either_order(end: CarrierStatus, outcome: CallOutcome) -> None:
     """Who was on the line knows how the call ended, and the carrier knows when."""
     opened = record().opened(call_info(started_at=BEGIN))
@@ -82,6 +84,15 @@ def test_the_line_and_the_carrier_may_tell_the_end_in_either_order(end: CarrierS
     )
     assert one == other
     assert (one.outcome, one.duration_seconds, one.ended_at) == (outcome, 31, at(30))
+
+
+@pytest.mark.parametrize("outcome", [CallOutcome.TRANSFERRED, CallOutcome.MOVED])
+def test_a_call_that_goes_on_elsewhere_is_live(outcome: CallOutcome) -> None:
+    """The end of its line is not its own; a next line is one more of the same call."""
+    passed_on = record().opened(call_info(started_at=BEGIN)).closed(CallSummary(outcome=outcome), at(29))
+    assert (passed_on.state, passed_on.line_ended_at, passed_on.outcome) == (CallState.LIVE, at(29), outcome)
+    back = passed_on.opened(call_info(started_at=at(30), attempt=1))
+    assert (back.state, back.connected_at, back.line_ended_at, back.outcome) == (CallState.LIVE, BEGIN, None, None)
 
 
 @given(st.lists(st.sampled_from(Callee)))

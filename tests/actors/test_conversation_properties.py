@@ -14,7 +14,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from actors.call_values import Availability, Callee, Direction, Reason, Speaker, Voicemail
+from actors.call_values import Availability, Callee, CallOutcome, Direction, Reason, Speaker, Voicemail
 from actors.commands import (
     By,
     CancelTurn,
@@ -50,6 +50,8 @@ from actors.events import (
     HangUpRequested,
     MessageStored,
     MessageTaken,
+    MoveDue,
+    MoveRequested,
     PartialPromptHeard,
     PieceSaid,
     SessionFailed,
@@ -67,7 +69,7 @@ from tests.fakes import call_info
 NOTE = "nobody answered the transfer"
 # Some of the utterances, by their number, ask not to be called.
 ASKING = "3."
-LAST_WORDS = {Phase.UNAVAILABLE, Phase.GOODBYE, Phase.ENDING, Phase.OVER}
+LAST_WORDS = {Phase.UNAVAILABLE, Phase.GOODBYE, Phase.MOVING, Phase.ENDING, Phase.OVER}
 ANSWERING = {Phase.CLIENT_ANSWERING, Phase.ANSWERING_MACHINE_ANSWERING}
 
 
@@ -305,7 +307,7 @@ class CallMachine(RuleBasedStateMachine):
         if really:
             return
         is_ours = self.outbound and self.voicemail is not Voicemail.GO_ON
-        is_over = self.hung_up or self.call.phase in {Phase.ENDING, Phase.OVER}
+        is_over = self.hung_up or self.call.phase in {Phase.MOVING, Phase.ENDING, Phase.OVER}
         commands = self.feed(CalleeRecognised(callee))
         if is_over or not self.outbound:
             assert commands == []
@@ -335,6 +337,17 @@ class CallMachine(RuleBasedStateMachine):
     def daemon_drains(self, really: int) -> None:
         if not really:
             self.feed(DrainRequested())
+
+    @rule(really=st.integers(0, 4), is_due=st.booleans())
+    def call_moves(self, really: int, is_due: bool) -> None:
+        if really:
+            return
+        before, held = self.call.phase, dict(self.held)
+        commands = self.feed(MoveDue("{}") if is_due else MoveRequested("{}"))
+        assert not [each for each in commands if isinstance(each, Speak | StartTurn | StoreMessage)], "in silence"
+        assert held.items() <= self.held.items(), "what is in hand stays in hand"
+        if is_due:
+            assert self.call.phase is (before if before in LAST_WORDS else Phase.MOVING)
 
     @rule(really=st.integers(0, 9), code=st.sampled_from([1000, 1006, None]))
     def line_goes(self, really: int, code: int | None) -> None:
@@ -371,6 +384,11 @@ class CallMachine(RuleBasedStateMachine):
     def the_record_has_the_newest_line(self) -> None:
         """What is kept ends like what the client is sent."""
         assert self.call.summary.transcript[-1:] == self.call.transcript[-1:]
+
+    @invariant()
+    def a_call_that_moves_is_expected_back(self) -> None:
+        if self.call.phase is Phase.OVER and self.call.summary.outcome is CallOutcome.MOVED:
+            assert self.call.may_return
 
     @invariant()
     def nothing_stays_in_hand_after_the_end(self) -> None:

@@ -32,6 +32,8 @@ from actors.events import (
     HangUpRequested,
     MessageStored,
     MessageTaken,
+    MoveDue,
+    MoveRequested,
     PartialPromptHeard,
     PieceSaid,
     SessionFailed,
@@ -108,6 +110,12 @@ class Walk:
     def is_voicemail(self) -> Walk:
         return self.feed(CalleeRecognised(Callee.VOICEMAIL))
 
+    def is_to_move(self) -> Walk:
+        return self.feed(MoveRequested("{}"))
+
+    def moved(self) -> Walk:
+        return self.feed(MoveDue("{}"))
+
     def hung_up(self) -> Walk:
         return self.feed(HangUpRequested("Goodbye."))
 
@@ -123,6 +131,7 @@ def begin(phase: Phase, *, answering_machine: bool = True) -> Walk:
         Phase.ANSWERING_MACHINE_LISTENING: lambda: Walk(AWAY).spoke().said().finished(),
         Phase.UNAVAILABLE: lambda: Walk(AWAY, answering_machine=False).spoke(),
         Phase.GOODBYE: lambda: Walk(HERE).hung_up(),
+        Phase.MOVING: lambda: Walk(HERE).moved(),
         Phase.ENDING: lambda: Walk(HERE).rubbish(),
         Phase.OVER: lambda: Walk(HERE).gone(),
     }
@@ -143,6 +152,7 @@ RARE: list[Event] = [
     HangUpRequested(),
     TransferRequested("{}"),
     DrainRequested(),
+    MoveDue("{}"),
 ]
 TURN_EVENTS: list[Event] = [
     PieceSaid(1, "Yes."),
@@ -165,11 +175,12 @@ AWAY_THEN: list[Event] = [DigitPressed("#"), UtteranceHeard("Hello?")]
 S = Phase.SCREENING
 L, W, A = Phase.CLIENT_LISTENING, Phase.CLIENT_AWAITED, Phase.CLIENT_ANSWERING
 MA, ML, U = Phase.ANSWERING_MACHINE_ANSWERING, Phase.ANSWERING_MACHINE_LISTENING, Phase.UNAVAILABLE
-G, E, OVER = Phase.GOODBYE, Phase.ENDING, Phase.OVER
+G, M, E, OVER = Phase.GOODBYE, Phase.MOVING, Phase.ENDING, Phase.OVER
 
 WALKS = {
     (S, L): lambda: begin(S).deadline(),
     (S, G): lambda: begin(S).hung_up(),
+    (S, M): lambda: begin(S).moved(),
     (S, E): lambda: begin(S).rubbish(),
     (S, OVER): lambda: begin(S).gone(),
     (L, A): lambda: begin(L).spoke(),
@@ -177,6 +188,7 @@ WALKS = {
     (L, MA): lambda: begin(L).here(AWAY).spoke(),
     (L, U): lambda: begin(L, answering_machine=False).here(AWAY).spoke(),
     (L, G): lambda: begin(L).hung_up(),
+    (L, M): lambda: begin(L).is_to_move().spoke(),
     (L, E): lambda: begin(L).rubbish(),
     (L, OVER): lambda: begin(L).gone(),
     (W, A): lambda: begin(W).here(HERE),
@@ -185,6 +197,7 @@ WALKS = {
     (W, MA): lambda: begin(W).deadline(),
     (W, U): lambda: begin(W, answering_machine=False).here(AWAY),
     (W, G): lambda: begin(W).limit(),
+    (W, M): lambda: begin(W).is_to_move(),
     (W, E): lambda: begin(W).rubbish(),
     (W, OVER): lambda: begin(W).gone(),
     (A, A): lambda: begin(A).spoke(),
@@ -193,6 +206,7 @@ WALKS = {
     (A, MA): lambda: begin(A).deadline(),
     (A, U): lambda: begin(A, answering_machine=False).failed(Reason.CLIENT_FAILED),
     (A, G): lambda: begin(A).hung_up(),
+    (A, M): lambda: begin(A).is_to_move().spoke(),
     (A, E): lambda: begin(A).rubbish(),
     (A, OVER): lambda: begin(A).gone(),
     (MA, A): lambda: begin(MA).here(HERE).taken().said().finished(),
@@ -202,12 +216,14 @@ WALKS = {
     (MA, ML): lambda: begin(MA).interrupted(),
     (MA, U): lambda: begin(MA).deadline(),
     (MA, G): lambda: begin(MA).said().feed(GoodbyeSaid(2)).finished(),
+    (MA, M): lambda: begin(MA).is_to_move().spoke(),
     (MA, E): lambda: begin(MA).rubbish(),
     (MA, OVER): lambda: begin(MA).gone(),
     (ML, A): lambda: begin(ML).here(HERE).taken(),
     (ML, W): lambda: begin(ML).here(LOST).taken(),
     (ML, MA): lambda: begin(ML).spoke(),
     (ML, G): lambda: begin(ML).limit(),
+    (ML, M): lambda: begin(ML).moved(),
     (ML, E): lambda: begin(ML).rubbish(),
     (ML, OVER): lambda: begin(ML).gone(),
     (U, G): lambda: Walk(AWAY, direction=OUTBOUND).spoke().is_voicemail(),
@@ -216,6 +232,7 @@ WALKS = {
     (G, G): lambda: Walk(HERE, direction=OUTBOUND).limit().is_voicemail(),
     (G, E): lambda: begin(G).deadline(),
     (G, OVER): lambda: begin(G).gone(),
+    (M, OVER): lambda: begin(M).deadline(),
     (E, OVER): lambda: begin(E).deadline(),
 }
 
@@ -271,7 +288,8 @@ def test_every_event_has_a_handler() -> None:
 @pytest.mark.parametrize("phase", Phase)
 def test_an_event_that_is_ignored_does_nothing(phase: Phase) -> None:
     """What comes too late, or for somebody else, wants nothing done and leaves the call as it was."""
-    for event in [*RARE, *TURN_EVENTS, SessionStarted(), CallClaimed(), CalleeRecognised(Callee.VOICEMAIL)]:
+    rare = [*RARE, MoveRequested("{}"), CallerBargedIn("Ye")]
+    for event in [*rare, *TURN_EVENTS, SessionStarted(), CallClaimed(), CalleeRecognised(Callee.VOICEMAIL)]:
         call, before = begin(phase).call, begin(phase).call
         if TRANSITIONS[phase][type(event)] is None:
             assert call.handle(event, 0.0) == []
@@ -329,6 +347,7 @@ def live_at_random(chance: random.Random) -> Watched:
         lambda: [MessageTaken(turn, "Call back."), MessageStored()],
         lambda: [CallerBargedIn("Ye")],
         lambda: [CalleeRecognised(chance.choice(list(Callee)))],
+        lambda: [MoveRequested("{}")] * chance.choice([0, 0, 1]),
         lambda: [SpeechPlayed("Yes.")],
         lambda: [AgentSpeaking(on=False)],
         lambda: [DeadlinePassed()],

@@ -17,6 +17,7 @@ from pydantic import Field
 from actors.call_record import CallState
 from actors.calls import Calls
 from actors.errors import UnknownCall
+from actors.phases import Phase
 from relay.agent import Agent
 from relay.errors import OutboundRefused
 from relay.mcp.tools.arguments import Arguments, CallSid
@@ -83,9 +84,9 @@ class Call(Result, json_schema_extra={"required": ["callSid", "state"]}):
     duration_seconds: float | None = Field(description="How long the line was connected.")
     outcome: str | None = Field(
         description="How it ended: completed (the other party hung up, or a voice message was played), ended (you or "
-        "the answering machine did), transferred (passed on to a person), voicemail (a machine picked up), busy, "
-        "no_answer, canceled (before it was answered), farewell (a limit or the relay's stop), unavailable, failed, "
-        "not_connected or relay_restarted."
+        "the answering machine did), transferred (passed on to a person), moved (between two lines of the relay, or "
+        "ended there), voicemail (a machine picked up), busy, no_answer, canceled (before it was answered), farewell "
+        "(a limit or the relay's stop), unavailable, failed, not_connected or relay_restarted."
     )
     picked_up_by: str | None = Field(
         description="Who picked up a call that you made, as far as can be told: human, machine or unknown."
@@ -143,7 +144,7 @@ class AgentCalls:
         `UnknownCall`, `OutboundRefused` if the carrier refuses to end it, and the store's errors.
         """
         live = self.live.find_session(call_sid, agent_id)
-        if live is not None:
+        if live is not None and live.phase is not Phase.MOVING:
             self.live.hang_up(agent_id, call_sid, clean(say, live.info.language))
             return
         record = await self.journal.get(call_sid)
