@@ -236,6 +236,11 @@ class Settings(BaseModel):
     relay_drain_seconds: float = Field(
         default=60.0, ge=0, description="seconds that live calls may go on when the daemon is told to stop"
     )
+    relay_drain: Literal["finish", "handover"] = Field(
+        default="finish",
+        description="what becomes of calls that outlast the drain time: finish says farewell to them, handover passes "
+        "them on to the process that takes over",
+    )
     relay_allow_unassigned_numbers: bool = Field(
         default=False,
         description="true or false: whether numbers that nobody is known to have, such as +1 555, may be dialled",

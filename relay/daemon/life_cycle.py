@@ -16,8 +16,9 @@ Start: the database is migrated and held, so that no second daemon takes our cal
 taken, the parts are wired, and what an earlier run did leave in flight becomes waiting messages.
 
 Stop: on the first signal new calls are refused while everything else is still served; live calls may finish for the
-drain time, then they hear a farewell; when none is left (or after a bounded wait) and the carrier has asked what comes
-after them, the MCP sessions are closed, the listener stops, and the database commits what it was given.
+drain time, then they hear a farewell, or move to the process that comes next; when none is left (or after a bounded
+wait) and the carrier has asked what comes after them, the MCP sessions are closed, the listener stops, and the database
+commits what it was given.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from relay.http.listener import ListenerOptions, address_of, bind, serve_on
 from relay.settings import Settings
 from relay.store.database import open_database
 from relay.store.tenure import hold_database_lock
+from relay.twilio.handoff_data import Moving, encode_handoff_data
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +57,8 @@ log = structlog.get_logger(__name__)
 # calls that are over would pile up.
 COLLECTOR_THRESHOLDS = (2000, 5, 500)
 
+# For calls that are handed over to move when their callers have just finished speaking; then they move at once.
+MOVE_SECONDS = 8.0
 # For the farewell to be heard (about six seconds) and the carrier to close.
 FAREWELL_SECONDS = 15.0
 # For the carrier to ask, when a call is over, what comes next. It asks at once, and if the relay is gone the caller
@@ -166,7 +170,12 @@ async def _start_supervisors(relay: Relay, nursery: trio.Nursery) -> None:
 
 async def _drain(relay: Relay) -> bool:
     """Take no new calls, and wait for those that go on; return whether all of them have ended."""
-    drained = await relay.calls.drain(relay.settings.relay_drain_seconds, FAREWELL_SECONDS)
+    patience = relay.settings.relay_drain_seconds
+    if relay.settings.relay_drain == "handover":
+        handoff = encode_handoff_data(Moving())
+        drained = await relay.calls.hand_over(handoff, patience=patience, moving=MOVE_SECONDS, ending=FAREWELL_SECONDS)
+    else:
+        drained = await relay.calls.drain(patience, FAREWELL_SECONDS)
     with trio.move_on_after(LAST_WEBHOOK_SECONDS):
         await relay.calls.all_ended()
     with trio.move_on_after(LAST_MESSAGES_SECONDS):

@@ -30,11 +30,15 @@ Answer = tuple[str, int, dict[str, str]]
 
 @attrs.frozen
 class Connections:
-    """The number of a call's session, how many of those before it broke, and whether the call's voice was refused."""
+    """The number of a call's session, how many of those before it broke, and whether the call's voice was refused.
+
+    `holds` counts how often the caller was held since, because the process that was asked is leaving.
+    """
 
     attempt: int
     lost: int
     is_voiceless: bool = False
+    holds: int = 0
 
     @classmethod
     def asked(cls) -> Connections:
@@ -44,7 +48,8 @@ class Connections:
         """
         attempt = max(0, request.args.get("attempt", 0, type=int))
         lost = max(0, request.args.get("lost", attempt, type=int))
-        return cls(attempt, lost, request.args.get("voice") == NO_VOICE)
+        holds = max(0, request.args.get("moving", 0, type=int))
+        return cls(attempt, lost, request.args.get("voice") == NO_VOICE, holds)
 
 
 @attrs.frozen(kw_only=True)
@@ -90,7 +95,8 @@ class Connector:
                 ticket=admission.ticket,
                 language=info.language,
                 voice="" if is_voiceless else info.voice,
-                greeting=info.greeting,
+                # A screened call is greeted by the relay, once a person is known to have answered.
+                greeting="" if info.screened else info.greeting,
             )
         )
 

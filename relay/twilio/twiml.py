@@ -167,6 +167,14 @@ def declined() -> str:
     return str(response)
 
 
+def hold(seconds: int, action_url: str) -> str:
+    """Order the carrier to be silent for so many seconds, and then to ask `action_url` how the call goes on."""
+    response = VoiceResponse()
+    response.pause(length=seconds)
+    response.redirect(action_url, method="POST")
+    return str(response)
+
+
 def apology(text: str, language: str) -> str:
     """Order the carrier to say `text` in its own voice for `language` and to hang up."""
     response = VoiceResponse()

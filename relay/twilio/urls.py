@@ -2,7 +2,14 @@
 
 A query is covered by the carrier's signature, so what is in it need not be remembered, and another node can take over
 the call: `attempt` numbers the sessions of a call from 0, `lost` counts those of them that broke, `voice` says that the
-carrier refused the call's voice, `confirm` that a key is asked for, `order` is how we know a call before it has a name.
+carrier refused the call's voice, `moving` how often the caller of a call that moves was held, `confirm` that a key is
+asked for, `order` is how we know a call before it has a name.
+
+A fragment says how often and after what the carrier tries a request again; it is neither sent nor signed. What we order
+carries it, because all our answers are the same for a repeated request; the address of a new call is the operator's.
+Whether it counts for the action of a `<Connect>` is not documented.
+
+Source: the carrier's page on connection overrides.
 """
 
 from __future__ import annotations
@@ -13,6 +20,8 @@ from urllib.parse import urlencode
 import attrs
 
 NO_VOICE = "none"
+# Twice more: where no connection was had, where no answer came, and where what stands in front of us has nobody to ask.
+RETRIES = "#rc=2&rp=ct,rt,5xx"
 
 
 @attrs.frozen
@@ -29,19 +38,22 @@ class CarrierUrls:
         """Return the address of the voice socket: `wss`, or `ws` where our origin is `http`."""
         return f"ws{self._of(agent_id, 'voice-ws').removeprefix('http')}"
 
-    def voice_ended(self, agent_id: str, attempt: int = 0, *, lost: int = 0, is_voiceless: bool = False) -> str:
-        """Return the URL that is asked when a session of a call is over."""
+    def voice_ended(
+        self, agent_id: str, attempt: int = 0, *, lost: int = 0, is_voiceless: bool = False, holds: int = 0
+    ) -> str:
+        """Return the URL that is asked when a session of a call is over, or a caller was held so many times."""
         query: dict[str, int | str] = {"attempt": attempt, "lost": lost}
         query |= {"voice": NO_VOICE} if is_voiceless else {}
-        return self._of(agent_id, "voice-ended", query)
+        query |= {"moving": holds} if holds else {}
+        return self._ordered(agent_id, "voice-ended", query)
 
     def call_status(self, agent_id: str, order: str = "") -> str:
         """Return the URL of a call's status callbacks."""
-        return self._of(agent_id, "call-status", {"order": order} if order else {})
+        return self._ordered(agent_id, "call-status", {"order": order} if order else {})
 
     def answered_by(self, agent_id: str) -> str:
         """Return the URL that learns whether a person or a voicemail picked up."""
-        return self._of(agent_id, "answered-by")
+        return self._ordered(agent_id, "answered-by")
 
     def transfer_ended(self, agent_id: str, attempt: int, *, confirm: bool) -> str:
         """Return the URL that is asked when a transfer is over; `attempt` is of the session that the caller came from.
@@ -49,19 +61,22 @@ class CarrierUrls:
         Sessions lost before do not count any more: the one that was passed on was a good one.
         """
         query = {"attempt": attempt, "lost": 0} | ({"confirm": 1} if confirm else {})
-        return self._of(agent_id, "transfer-ended", query)
+        return self._ordered(agent_id, "transfer-ended", query)
 
     def whisper(self, agent_id: str) -> str:
         """Return the URL of the whisper for the callee of a transfer."""
-        return self._of(agent_id, "whisper")
+        return self._ordered(agent_id, "whisper")
 
     def whisper_answer(self, agent_id: str) -> str:
         """Return the URL that learns which key they pressed."""
-        return self._of(agent_id, "whisper-answer")
+        return self._ordered(agent_id, "whisper-answer")
 
     def audio(self, name: str) -> str:
         """Return where the audio of that name is fetched."""
         return f"{self.public_url}/audio/{name}.wav"
+
+    def _ordered(self, agent_id: str, name: str, query: Mapping[str, int | str] | None = None) -> str:
+        return self._of(agent_id, name, query) + RETRIES
 
     def _of(self, agent_id: str, name: str, query: Mapping[str, int | str] | None = None) -> str:
         address = f"{self.public_url}/webhooks/{agent_id}/{name}"

@@ -1,7 +1,7 @@
 """The carrier's webhooks: a call comes in, goes on, is picked up, is over. Signed forms in, TwiML out.
 
     POST /webhooks/{agent}/voice          ──register──▶ Reception ──ticket──▶ <Connect><ConversationRelay>
-    POST /webhooks/{agent}/voice-ended    the Connect action: hand over, resume, apologise, or nothing
+    POST /webhooks/{agent}/voice-ended    the Connect action: hand over, go on, resume, hold, apologise, or nothing
     POST /webhooks/{agent}/call-status    ──progressed──▶ Reception
     POST /webhooks/{agent}/answered-by    ──picked_up──▶ Reception
 
@@ -17,6 +17,10 @@ nobody can be looked up, a caller hears an apology.
 A session that broke while the call is up is resumed by the same TwiML with a new ticket, three times at most, so that
 a relay which crashes with every socket does not make an endless, billed call. A voice that its provider refuses is left
 out, once: voices are withdrawn, and a caller who hears another one is better off than one who hears an apology.
+
+A session that was ended because the call moves is followed by another one in silence, and counts as none that broke. A
+process that is leaving must not begin what it cannot keep: it holds the caller for a moment and has the carrier ask
+again, so that the next process, or another one, takes the call on.
 
 The whisper's webhooks are about the callee's own call, which is not one of ours: they change nothing here.
 
@@ -47,13 +51,18 @@ from relay.twilio import forms as carrier_forms
 from relay.twilio import twiml
 from relay.twilio.connector import Answer, Connections, Connector, twiml_answer
 from relay.twilio.forms import Form
-from relay.twilio.handoff_data import read_handoff_data
+from relay.twilio.handoff_data import Moving, read_handoff_data
 from relay.twilio.signatures import SignatureChecker
 from relay.twilio.urls import CarrierUrls
 
 log = structlog.get_logger(__name__)
 
 MAX_RESUMES = 3
+
+# How long a caller is held before the carrier asks again, and how often. The next process takes two to four seconds to
+# start. If the carrier asks in between, nobody answers and the call is over: rather a second too long than too short.
+HOLD_SECONDS = 5
+MAX_HOLDS = 6
 
 # Webhooks whose answer is not played to a party.
 _ONLY_REPORTED = frozenset({"call-status", "answered-by"})
@@ -135,6 +144,8 @@ class CarrierWebhooks:
             case "failed":
                 await self._note_fault(agent, progress)
                 return await self._resume(agent, form, connections)
+            case "" if connections.holds:  # a redirection has no session
+                return await self._go_on(agent, form, connections)
             case _:
                 return twiml_answer(twiml.empty())
 
@@ -193,8 +204,10 @@ class CarrierWebhooks:
     async def _hand_off(self, agent: Agent, form: Form, connections: Connections) -> Answer:
         call = carrier_forms.incoming_call(agent, form, attempt=connections.attempt)
         order = read_handoff_data(form.get("HandoffData", ""), call_sid=call.call_sid)
-        if order is None:  # the session was not ended for a transfer
+        if order is None:  # the call was ended
             return twiml_answer(twiml.empty())
+        if isinstance(order, Moving):
+            return await self._go_on(agent, form, connections)
         self.reception.transfer_handed(agent.agent_id, call.call_sid, order)
         orders = twiml.transfer(
             order,
@@ -204,6 +217,33 @@ class CarrierWebhooks:
             attempt=call.attempt,
         )
         return twiml_answer(orders)
+
+    async def _go_on(self, agent: Agent, form: Form, connections: Connections) -> Answer:
+        """Connect a call that moves, in silence; while this process is leaving, hold the caller."""
+        call = carrier_forms.incoming_call(agent, form, attempt=connections.attempt + 1, greeting="")
+        if self.reception.pass_on(agent.agent_id, call.call_sid):
+            return self._hold(agent, call.call_sid, connections)
+        return await self._connector.connect(
+            attrs.evolve(call, has_moved=True),
+            lost=connections.lost,
+            is_voiceless=connections.is_voiceless,
+            refused_status=_PLAYED,
+        )
+
+    def _hold(self, agent: Agent, call_sid: str, connections: Connections) -> Answer:
+        holds = connections.holds + 1
+        if holds > MAX_HOLDS:
+            log.error("call_given_up", agent_id=agent.agent_id, call_sid=call_sid, holds=connections.holds)
+            return self._connector.apology(agent)
+        log.info("call_held", agent_id=agent.agent_id, call_sid=call_sid, holds=holds)
+        ask_again = self._connector.urls.voice_ended(
+            agent.agent_id,
+            connections.attempt,
+            lost=connections.lost,
+            is_voiceless=connections.is_voiceless,
+            holds=holds,
+        )
+        return twiml_answer(twiml.hold(HOLD_SECONDS, ask_again))
 
     async def _follow_up(self, agent: Agent, form: Form, *, caller_is_there: bool) -> Answer:
         confirm = request.args.get("confirm") == "1"
@@ -232,18 +272,16 @@ class CarrierWebhooks:
         if (code in _HOPELESS and not other_voice) or connections.lost >= MAX_RESUMES:
             log.error("call_given_up", agent_id=agent_id, call_sid=call_sid, error_code=code, lost=connections.lost)
             return self._connector.apology(agent)
+        lost, is_voiceless = connections.lost + 1, connections.is_voiceless or other_voice
+        if self.reception.pass_on(agent_id, call_sid):
+            return self._hold(agent, call_sid, attrs.evolve(connections, lost=lost, is_voiceless=is_voiceless))
         greeting = self._connector.phrases_of(agent).cut_off
         call = carrier_forms.incoming_call(agent, form, attempt=connections.attempt + 1, greeting=greeting)
         if other_voice:
             log.warning("voice_refused", agent_id=agent_id, call_sid=call_sid, error_code=code)
             # Without a voice nothing was heard of the first session, so the next one begins as it did.
             call = attrs.evolve(call, is_unheard=connections.attempt == 0)
-        return await self._connector.connect(
-            call,
-            lost=connections.lost + 1,
-            is_voiceless=connections.is_voiceless or other_voice,
-            refused_status=_PLAYED,
-        )
+        return await self._connector.connect(call, lost=lost, is_voiceless=is_voiceless, refused_status=_PLAYED)
 
     async def _note_fault(self, agent: Agent, progress: CallProgress | None) -> None:
         if progress is None or not progress.error:

@@ -36,6 +36,7 @@ GIVEN: dict[str, tuple[str, object]] = {
     "RELAY_MAX_CALLS": ("5", 5),
     "RELAY_MAX_CALL_SECONDS": ("600", 600.0),
     "RELAY_DRAIN_SECONDS": ("0", 0.0),
+    "RELAY_DRAIN": ("handover", "handover"),
     "RELAY_ALLOW_UNASSIGNED_NUMBERS": ("true", True),
     "RELAY_ALLOWED_COUNTRIES": ("US, CA", "US, CA"),
     "RELAY_CALLING_HOURS": ("09:00-20:00", "09:00-20:00"),

@@ -21,7 +21,7 @@ from relay.reception import Reception
 from relay.simulator.carrier.callee import Answers, Refused, Unanswered
 from relay.simulator.carrier.rest_service import FaultPlan
 from relay.twilio.rest import CarrierOptions, open_carrier_calls
-from relay.twilio.urls import CarrierUrls
+from relay.twilio.urls import RETRIES, CarrierUrls
 from tests.relay.dialling.parties import DEFAULTS, PERSON, THEIRS, Parties, agent
 from tests.relay.dialling.test_transfers import Exchange as TransferExchange
 from tests.relay.dialling.test_transfers import transferring as transfers_on
@@ -88,7 +88,7 @@ async def test_every_step_is_reported_under_the_order() -> None:
         await (await here.bench.rest.call(result["callSid"])).wait_ended()
         ((order, _),) = here.parties.reception.expected.items()
         fields = dict(here.bench.rest.requests[0].fields)
-    assert fields["StatusCallback"].endswith(f"{STATUS}?order={order}")
+    assert fields["StatusCallback"].endswith(f"{STATUS}?order={order}{RETRIES}")
     assert [each["CallStatus"] for each in here.bench.relay.fields_of(STATUS)] == ["initiated", "ringing", "busy"]
 
 

@@ -16,6 +16,7 @@ from relay.dialling.verdict import DialKind
 from relay.errors import DatabaseError, OutboundRefused
 from relay.reception import Reception
 from relay.twilio.rest_errors import CallOutcomeUnknown, CarrierRefused
+from relay.twilio.urls import RETRIES
 from tests.fakes_store import WallClock
 from tests.relay.dialling.parties import DEFAULTS, DO_NOT_CALL, OURS, PUBLIC_URL, QUIET_HOURS, THEIRS, Parties, agent
 
@@ -79,7 +80,7 @@ async def test_the_order_names_the_call_until_it_has_a_name() -> None:
     await conversations(parties).make_call(agent(), wish())
     ((order, call),) = parties.reception.expected.items()
     (request,) = parties.carrier.requests
-    assert request.status_callback == f"{PUBLIC_URL}/webhooks/my-client/call-status?order={order}"
+    assert request.status_callback == f"{PUBLIC_URL}/webhooks/my-client/call-status?order={order}" + RETRIES
     assert (call.call_sid, parties.reception.names) == (order, {order: SID})
 
 
@@ -98,7 +99,7 @@ async def test_it_is_found_out_who_picks_up() -> None:
     """The carrier is asked, for every conversation, whether a person or a machine answers."""
     parties = Parties()
     await conversations(parties).make_call(agent(), wish())
-    assert parties.carrier.requests[0].detect_machine == f"{PUBLIC_URL}/webhooks/my-client/answered-by"
+    assert parties.carrier.requests[0].detect_machine == f"{PUBLIC_URL}/webhooks/my-client/answered-by" + RETRIES
 
 
 async def test_ringing_and_talking_have_limits() -> None:

@@ -25,7 +25,7 @@ from actors.clients import Presence
 from actors.errors import StoreFailed, UnknownCall
 from actors.events import CallEnded, CallerGone, TransferMoved
 from actors.policy import Policy
-from actors.transfer import TransferOutcome
+from actors.transfer import TransferOrder, TransferOutcome
 from relay.dialling.calling_hours import CallingHours
 from relay.dialling.dial_check import DiallingGate
 from relay.dialling.requests import TransferRequest
@@ -44,7 +44,7 @@ from relay.twilio.handoff_data import read_handoff_data
 from relay.twilio.rest import CarrierCalls
 from relay.twilio.rest_errors import CarrierRefused
 from relay.twilio.signatures import SignatureChecker
-from relay.twilio.urls import CarrierUrls
+from relay.twilio.urls import RETRIES, CarrierUrls
 from relay.twilio.webhooks import CarrierWebhooks
 from tests.fakes import MemoryLine, RecordingObserver, call_info
 from tests.fakes_store import MemoryMessageStore
@@ -215,7 +215,7 @@ async def test_a_live_call_is_passed_on(tmp_path: Path) -> None:
         answer = await here.transfers.transfer_call(agent(), wish(to="+1 555 123 4567"))
         assert answer == {"callSid": sid(), "status": "transferring", "to": PERSON}
         order = read_handoff_data(await handoff_data(line), call_sid=sid())
-        assert order is not None
+        assert isinstance(order, TransferOrder)
         assert (order.to, order.announcement, order.confirm, order.ring_seconds) == (PERSON, "One moment.", False, 25)
         record = await here.record()
         assert (record.transfer_to, record.transfer_outcome) == (PERSON, TransferOutcome.DIALLING)
@@ -375,7 +375,7 @@ async def test_a_caller_whom_we_called_is_shown_our_number_too(tmp_path: Path) -
     ("confirm", "query", "whisper"),
     [
         (False, "attempt=2&lost=0", None),
-        (True, "attempt=2&lost=0&confirm=1", f"{PUBLIC_URL}/webhooks/my-client/whisper"),
+        (True, "attempt=2&lost=0&confirm=1", f"{PUBLIC_URL}/webhooks/my-client/whisper{RETRIES}"),
     ],
 )
 async def test_the_callee_may_be_asked_first(tmp_path: Path, *, confirm: bool, query: str, whisper: str | None) -> None:
@@ -384,7 +384,7 @@ async def test_the_callee_may_be_asked_first(tmp_path: Path, *, confirm: bool, q
         line = await here.connect()
         await here.transfers.transfer_call(agent(), wish(confirm=confirm))
         dial = (await here.hand_off(line, attempt=2))[1]
-    assert dial.get("action") == f"{PUBLIC_URL}/webhooks/my-client/transfer-ended?{query}"
+    assert dial.get("action") == f"{PUBLIC_URL}/webhooks/my-client/transfer-ended?{query}" + RETRIES
     assert dial[0].get("url") == whisper
 
 

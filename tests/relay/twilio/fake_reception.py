@@ -68,6 +68,8 @@ class FakeReception:
     progress: list[tuple[str, CallProgress]] = attrs.field(factory=list)
     callees: list[tuple[str, str, Callee]] = attrs.field(factory=list)
     note: str | None = None
+    is_leaving: bool = False
+    passed_on: list[tuple[str, str]] = attrs.field(factory=list)
     handed: list[tuple[str, str, TransferOrder]] = attrs.field(factory=list)
     results: list[tuple[str, str, TransferOutcome, str]] = attrs.field(factory=list)
     _tickets: dict[tuple[str, str, str], CallInfo] = attrs.field(factory=dict)
@@ -104,6 +106,12 @@ class FakeReception:
         if self.loss is not None:
             raise self.loss
         self.progress.append((agent_id, progress))
+
+    def pass_on(self, agent_id: str, call_sid: str) -> bool:
+        """Let go of the call if this process is leaving."""
+        if self.is_leaving:
+            self.passed_on.append((agent_id, call_sid))
+        return self.is_leaving
 
     async def picked_up(self, agent_id: str, call_sid: str, callee: Callee) -> None:
         """Remember who picked up."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from actors.transfer import TransferOrder
 from relay.speech.hygiene import clean
-from relay.twilio.handoff_data import encode_handoff_data, read_handoff_data
+from relay.twilio.handoff_data import Moving, encode_handoff_data, read_handoff_data
 
 # What a client may send, and what is left of it once it can be spoken; no lone surrogates: they cannot be sent.
 HOSTILE = st.one_of(
@@ -29,6 +29,18 @@ def test_what_goes_out_comes_back(announcement: str, language: str, voice: str, 
     """Whatever the texts are, the handoff that the carrier gives back is the one that it was given."""
     sent = order(announcement=announcement, language=language, voice=voice, confirm=confirm, ring_seconds=ring)
     assert read_handoff_data(encode_handoff_data(sent), call_sid="CA1") == sent
+
+
+def test_a_move_comes_back() -> None:
+    """A session that was ended because the call moves says so, in a form that another version can read."""
+    assert encode_handoff_data(Moving()) == '{"moving":true}'
+    assert read_handoff_data(encode_handoff_data(Moving()), call_sid="CA1") == Moving()
+
+
+@pytest.mark.parametrize("text", ["{}", '{"moving":false}', '{"moving":null}', '{"transfer":null}'])
+def test_a_reason_of_another_form_is_none(text: str) -> None:
+    """Nothing is guessed: the call ends, as after any end of a session that gives no reason."""
+    assert read_handoff_data(text, call_sid="CA1") is None
 
 
 @given(HOSTILE)

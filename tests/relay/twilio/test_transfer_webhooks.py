@@ -11,6 +11,7 @@ from quart_trio import QuartTrio
 from actors.call_values import Direction
 from actors.errors import CallRefused, StoreFailed
 from actors.transfer import TransferOutcome, outcome_of_dial
+from relay.twilio.urls import RETRIES
 from tests.relay.http.asgi_driver import ORIGIN, ask, post_form, signature
 from tests.relay.twilio.fake_reception import ANNE, FakeReception, carrier_app, connection, spoken, verbs
 from tests.sids import NO_SIDS, sid
@@ -53,7 +54,7 @@ async def test_a_caller_who_comes_back_is_connected_again(app: QuartTrio, recept
     """The next attempt has a ticket of its own, no greeting, and the note for whoever answers; nothing was lost."""
     answer = await post_form(app, f"{ENDED}?attempt=2&lost=1", DIALLED)
     connect, relay = connection(answer)
-    assert connect.get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=3&lost=1"
+    assert connect.get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=3&lost=1" + RETRIES
     assert relay.get("welcomeGreeting") is None
     assert [parameter.get("value") for parameter in relay] == ["ticket-of-CA00000000000000000000000000000001-3"]
     (call,) = reception.registered
@@ -188,7 +189,7 @@ async def test_the_callee_hears_of_the_caller(app: QuartTrio) -> None:
     """In the agent's language, with a key to press; without one the carrier hangs up."""
     gather, hang_up = verbs(await post_form(app, WHISPER, PICKED_UP))
     assert (gather.tag, hang_up.tag) == ("Gather", "Hangup")
-    assert gather.get("action") == "https://voice.example/webhooks/anne/whisper-answer"
+    assert gather.get("action") == "https://voice.example/webhooks/anne/whisper-answer" + RETRIES
     assert [(say.tag, say.text, say.get("language")) for say in gather] == [("Say", "press 1 in de-DE", "de-DE")]
 
 

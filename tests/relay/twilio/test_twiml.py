@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from actors.transfer import TransferOrder
 from relay.simulator.carrier.twiml_reader import read
 from relay.twilio import twiml
-from relay.twilio.urls import CarrierUrls
+from relay.twilio.urls import RETRIES, CarrierUrls
 
 # The carrier's table of attributes: what is not in it is ignored at best, and drops the call at worst.
 ATTRIBUTES = {
@@ -186,7 +186,7 @@ def test_a_transfer_announces_and_dials() -> None:
     (number,) = dial
     assert (say.tag, say.text, dial.tag, number.tag) == ("Say", "One moment.", "Dial", "Number")
     assert dial.attrib == {
-        "action": "https://voice.example/webhooks/anne/transfer-ended?attempt=0&lost=0",
+        "action": "https://voice.example/webhooks/anne/transfer-ended?attempt=0&lost=0" + RETRIES,
         "method": "POST",
         "timeout": "20",
         "callerId": "+15550001111",
@@ -200,7 +200,7 @@ def test_a_transfer_asks_for_the_whisper() -> None:
     """Whoever picks up hears first what that address answers."""
     number = transfer(confirm=True).find("./Dial/Number")
     assert number is not None
-    assert number.attrib == {"url": "https://voice.example/webhooks/anne/whisper", "method": "POST"}
+    assert number.attrib == {"url": "https://voice.example/webhooks/anne/whisper" + RETRIES, "method": "POST"}
 
 
 @pytest.mark.parametrize("announcement", ["", " ", "\n", "\x00"])
@@ -343,3 +343,11 @@ def test_the_empty_answer_orders_nothing() -> None:
     response = ET.fromstring(twiml.empty())
     assert response.tag == "Response"
     assert list(response) == []
+
+
+def test_a_held_caller_hears_nothing_and_is_asked_about_again() -> None:
+    """Silence first, and then a request to the address, query and fragment as they are."""
+    address = "https://voice.example/webhooks/anne/voice-ended?attempt=1&lost=0&moving=1#rc=2&rp=ct,rt,5xx"
+    pause, redirect = ET.fromstring(twiml.hold(5, address))
+    assert (pause.tag, pause.attrib) == ("Pause", {"length": "5"})
+    assert (redirect.tag, redirect.attrib, redirect.text) == ("Redirect", {"method": "POST"}, address)

@@ -13,7 +13,9 @@ from actors.call_values import Callee, Direction
 from actors.errors import CallRefused, StoreFailed
 from actors.transfer import TransferOrder
 from relay.http.pages import MAX_BODY_BYTES
-from relay.twilio.handoff_data import encode_handoff_data
+from relay.twilio.handoff_data import Moving, encode_handoff_data
+from relay.twilio.urls import RETRIES
+from relay.twilio.webhooks import MAX_HOLDS
 from tests.relay.http.asgi_driver import ORIGIN, ask, post_form, signature
 from tests.relay.twilio.fake_reception import (
     ANNE,
@@ -67,7 +69,7 @@ async def test_a_signed_call_is_connected_with_a_ticket(app: QuartTrio) -> None:
     answer = await post_form(app, VOICE, CALL)
     connect, relay = connection(answer)
     assert answer.status == 200
-    assert connect.get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=0&lost=0"
+    assert connect.get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=0&lost=0" + RETRIES
     assert relay.get("url") == "wss://voice.example/webhooks/anne/voice-ws"
     assert [parameter.attrib for parameter in relay] == [
         {"name": "ticket", "value": "ticket-of-CA00000000000000000000000000000001-0"}
@@ -278,15 +280,82 @@ async def test_a_hand_over_goes_on_as_it_was_arranged(app: QuartTrio, reception:
     assert (say.tag, say.text, dial.tag, [number.text for number in dial]) == ("Say", "One moment.", "Dial", [order.to])
     # We made the call, so our number is where it comes from.
     assert dial.get("callerId") == "+15550001111"
-    assert dial.get("action") == "https://voice.example/webhooks/anne/transfer-ended?attempt=2&lost=0"
+    assert dial.get("action") == "https://voice.example/webhooks/anne/transfer-ended?attempt=2&lost=0" + RETRIES
     assert reception.handed == [("anne", sid(), order)]
+
+
+MOVED = {**LOST, "SessionStatus": "ended", "ErrorCode": "", "HandoffData": encode_handoff_data(Moving())}
+REDIRECTED = {name: value for name, value in MOVED.items() if name not in {"SessionStatus", "HandoffData"}}
+
+
+async def test_a_call_that_moves_is_connected_anew_in_silence(app: QuartTrio, reception: FakeReception) -> None:
+    """No greeting, no word about a loss, and none is counted; the session is the call's next."""
+    answer = await post_form(app, f"{ENDED}?attempt=1&lost=1", MOVED)
+    connect, relay = connection(answer)
+    assert connect.get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=2&lost=1" + RETRIES
+    assert relay.get("welcomeGreeting") is None
+    (call,) = reception.registered
+    assert (call.attempt, call.greeting, call.has_moved, call.note) == (2, "", True, "")
+
+
+async def test_a_call_that_moves_keeps_the_carriers_own_voice(app: QuartTrio) -> None:
+    """A voice that was refused is not tried again because the call moves."""
+    connect, relay = connection(await post_form(app, f"{ENDED}?attempt=1&lost=1&voice=none", MOVED))
+    assert (connect.get("action") or "").endswith("?attempt=2&lost=1&voice=none" + RETRIES)
+    assert relay.get("voice") is None
+
+
+async def test_a_process_that_leaves_holds_the_caller(app: QuartTrio, reception: FakeReception) -> None:
+    """It lets go of the call, says nothing, and has the carrier ask again, how often already in the address."""
+    reception.is_leaving = True
+    pause, redirect = verbs(await post_form(app, f"{ENDED}?attempt=1&lost=0", MOVED))
+    assert (pause.tag, pause.attrib) == ("Pause", {"length": "5"})
+    address = "https://voice.example/webhooks/anne/voice-ended?attempt=1&lost=0&moving=1" + RETRIES
+    assert (redirect.tag, redirect.attrib, redirect.text) == ("Redirect", {"method": "POST"}, address)
+    assert (reception.registered, reception.passed_on) == ([], [("anne", sid())])
+
+
+async def test_a_caller_who_was_held_goes_on_with_who_is_there(app: QuartTrio, reception: FakeReception) -> None:
+    """The redirection says neither how the session ended nor why: the address does, and it is signed."""
+    answer = await post_form(app, f"{ENDED}?attempt=1&lost=0&moving=2", REDIRECTED)
+    connect, relay = connection(answer)
+    assert connect.get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=2&lost=0" + RETRIES
+    assert relay.get("welcomeGreeting") is None
+    assert reception.registered[0].has_moved
+
+
+async def test_a_caller_is_not_held_for_ever(app: QuartTrio, reception: FakeReception) -> None:
+    """After some rounds nobody else is expected to come, and the caller hears an apology."""
+    reception.is_leaving = True
+    last = await post_form(app, f"{ENDED}?attempt=1&lost=0&moving={MAX_HOLDS - 1}", REDIRECTED)
+    assert [each.tag for each in verbs(last)] == ["Pause", "Redirect"]
+    over = await post_form(app, f"{ENDED}?attempt=1&lost=0&moving={MAX_HOLDS}", REDIRECTED)
+    assert spoken(over) == [("Say", "busy in de-DE"), ("Hangup", None)]
+
+
+async def test_a_held_caller_who_hangs_up_is_gone(app: QuartTrio, reception: FakeReception) -> None:
+    """The carrier's own word for the end goes before everything."""
+    reception.is_leaving = True
+    answer = await post_form(app, f"{ENDED}?attempt=1&lost=0&moving=1", {**REDIRECTED, "CallStatus": "completed"})
+    assert verbs(answer) == []
+    assert (reception.over, reception.passed_on) == ([sid()], [])
+
+
+async def test_a_line_that_breaks_in_a_process_that_leaves_is_held_too(
+    app: QuartTrio, reception: FakeReception
+) -> None:
+    """It begins no session that it cannot keep; the loss is counted."""
+    reception.is_leaving = True
+    pause, redirect = verbs(await post_form(app, f"{ENDED}?attempt=0&lost=0", LOST))
+    assert (pause.tag, redirect.tag) == ("Pause", "Redirect")
+    assert redirect.text == "https://voice.example/webhooks/anne/voice-ended?attempt=0&lost=1&moving=1" + RETRIES
 
 
 async def test_a_lost_session_is_resumed_with_a_new_ticket(app: QuartTrio, reception: FakeReception) -> None:
     """A call that is still up gets a new session, which opens with a word about the loss and counts one further."""
     answer = await post_form(app, f"{ENDED}?attempt=0&lost=0", LOST)
     connect, relay = connection(answer)
-    assert connect.get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=1&lost=1"
+    assert connect.get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=1&lost=1" + RETRIES
     assert relay.get("welcomeGreeting") == "cut off in de-DE"
     assert [parameter.get("value") for parameter in relay] == ["ticket-of-CA00000000000000000000000000000001-1"]
     assert (reception.registered[0].attempt, reception.registered[0].caller) == (1, "+15550001111")
@@ -295,7 +364,10 @@ async def test_a_lost_session_is_resumed_with_a_new_ticket(app: QuartTrio, recep
 async def test_a_call_is_resumed_three_times_at_most(app: QuartTrio) -> None:
     """The third lost session is resumed, the fourth is an apology and the end."""
     third = await post_form(app, f"{ENDED}?attempt=2&lost=2", LOST)
-    assert connection(third)[0].get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=3&lost=3"
+    assert (
+        connection(third)[0].get("action")
+        == "https://voice.example/webhooks/anne/voice-ended?attempt=3&lost=3" + RETRIES
+    )
     fourth = await post_form(app, f"{ENDED}?attempt=3&lost=3", LOST)
     assert spoken(fourth) == [("Say", "busy in de-DE"), ("Hangup", None)]
 
@@ -303,7 +375,10 @@ async def test_a_call_is_resumed_three_times_at_most(app: QuartTrio) -> None:
 async def test_only_losses_count_towards_the_limit(app: QuartTrio, reception: FakeReception) -> None:
     """A call that came back from many transfers is resumed like any other."""
     answer = await post_form(app, f"{ENDED}?attempt=9&lost=1", LOST)
-    assert connection(answer)[0].get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=10&lost=2"
+    assert (
+        connection(answer)[0].get("action")
+        == "https://voice.example/webhooks/anne/voice-ended?attempt=10&lost=2" + RETRIES
+    )
     assert reception.registered[0].attempt == 10
 
 
@@ -334,7 +409,9 @@ async def test_a_refused_voice_is_left_out_once(app: QuartTrio, reception: FakeR
     connect, relay = connection(answer)
     assert relay.get("voice") is None
     assert relay.get("language") == "de-DE"
-    assert connect.get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=1&lost=1&voice=none"
+    assert (
+        connect.get("action") == "https://voice.example/webhooks/anne/voice-ended?attempt=1&lost=1&voice=none" + RETRIES
+    )
     assert reception.registered[0].is_unheard
     again = await post_form(app, f"{ENDED}?attempt=1&lost=1&voice=none", {**LOST, "ErrorCode": "64111"})
     assert spoken(again) == [("Say", "busy in de-DE"), ("Hangup", None)]
@@ -344,7 +421,7 @@ async def test_a_voice_that_was_left_out_stays_out(app: QuartTrio, reception: Fa
     """A line that is lost later is resumed without the voice too, and its caller is told of the cut, not greeted."""
     connect, relay = connection(await post_form(app, f"{ENDED}?attempt=1&lost=1&voice=none", LOST))
     assert (relay.get("voice"), relay.get("welcomeGreeting")) == (None, "cut off in de-DE")
-    assert (connect.get("action") or "").endswith("?attempt=2&lost=2&voice=none")
+    assert (connect.get("action") or "").endswith("?attempt=2&lost=2&voice=none" + RETRIES)
     assert not reception.registered[0].is_unheard
 
 
