@@ -64,7 +64,8 @@ class Caller:
         self._post(self._facts.voice_url, {"CallStatus": "ringing"}, self._connect)
 
     def _post(self, path: str, more: dict[str, str], on_answer: Callable[[int, bytes, bytes], None]) -> None:
-        url = path if path.startswith("http") else f"{self.relay.url}{path}"
+        # Without what the carrier keeps to itself: when it tries again.
+        url = (path if path.startswith("http") else f"{self.relay.url}{path}").partition("#")[0]
         fields = self._facts.fields(ACCOUNT, more["CallStatus"]) | more
         headers = {
             "Host": urlsplit(url).netloc,

@@ -23,6 +23,7 @@ import trio
 
 from relay.simulator.carrier.audio import Audio, measure
 from relay.simulator.carrier.callee import Answers, Callee, Unanswered
+from relay.simulator.carrier.connection_overrides import ConnectionOverrides
 from relay.simulator.carrier.fault_plan import WebhookFailed
 from relay.simulator.carrier.signing import sign
 from relay.simulator.carrier.simulated_call import SimulatedCall
@@ -151,20 +152,47 @@ class Carrier:
     async def post(self, url: str, fields: Mapping[str, str], *, token: str | None = None) -> httpx2.Response:
         """Post a signed form to a URL of the relay's, or a path; `token` identifies a request that is repeated.
 
-        Any status is an answer. Raises `WebhookFailed` when there is none within 15 seconds.
+        It is tried again as the fragment of the URL says. Any status is an answer. Raises `WebhookFailed` when there is
+        none within 15 seconds, or within the time that the fragment allows.
         """
-        full = urljoin(self.base_url, url)
+        overrides = ConnectionOverrides.of(url)
+        full = urljoin(self.base_url, url).partition("#")[0]
         headers = {
             "Host": _host(full),
             "X-Twilio-Signature": sign(self.auth_token, full, fields),
             "I-Twilio-Idempotency-Token": token or secrets.token_hex(16),
             "User-Agent": "TwilioProxy/1.1",
         }
+        request = self._client.build_request(
+            "POST",
+            self._door(full),
+            data=dict(fields),
+            headers=headers,
+            timeout=httpx2.Timeout(overrides.rt / 1000, connect=overrides.ct / 1000, pool=None),
+        )
         try:
-            with trio.fail_after(WEBHOOK_TIMEOUT):
-                return await self._client.post(self._door(full), data=dict(fields), headers=headers)
+            with trio.fail_after(overrides.tt / 1000):
+                for _ in range(overrides.rc):
+                    response = await self._try(request, overrides)
+                    if response is not None:
+                        return response
+                return await self._client.send(request)
         except (httpx2.HTTPError, trio.TooSlowError) as error:
             raise WebhookFailed(full, 0, f"no answer ({type(error).__name__})") from error
+
+    async def _try(self, request: httpx2.Request, overrides: ConnectionOverrides) -> httpx2.Response | None:
+        """Send a request that may be tried again; None if it is to be."""
+        try:
+            response = await self._client.send(request)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout):
+            if "ct" not in overrides.rp:
+                raise
+        except httpx2.ReadTimeout:
+            if "rt" not in overrides.rp:
+                raise
+        else:
+            return None if overrides.retries_after(response.status_code) else response
+        return None
 
     @asynccontextmanager
     async def open_socket(self, url: str) -> AsyncIterator[WebSocket]:

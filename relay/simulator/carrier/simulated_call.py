@@ -386,6 +386,7 @@ class SimulatedCall:
             if len(self.documents) == MAX_DOCUMENTS:
                 raise EndlessCall(f"the call went through {MAX_DOCUMENTS} TwiML documents")
             self.documents.append(following)
+            self._note_change()
             # Read even when the caller is gone and it will not be performed: it is wrong all the same.
             verbs = read_twiml(following, secure=self._account.base_url.startswith("https"))
             following = None
@@ -418,13 +419,15 @@ class SimulatedCall:
 
     async def _sound(self, verb: Verb) -> None:
         rate = self._account.speech_rate
-        seconds = float(verb.attributes.get("length", "1")) if verb.name == "Pause" else len(verb.text) / (rate or 1)
+        seconds = len(verb.text) / rate if rate else 0
+        if verb.name == "Pause":  # silence takes its time, also where speech takes none
+            seconds = float(verb.attributes.get("length", "1"))
         if verb.name == "Play":
             audio = await self._account.fetch_audio(verb.text)
             self.audio += [audio] if audio else []
-            seconds = audio.seconds if audio else 0.0
+            seconds = audio.seconds if audio and rate else 0.0
             self._note_change()
-        if not await self.pass_time(seconds if rate else 0):
+        if not await self.pass_time(seconds):
             return
         if verb.name == "Say":
             self._take_line(verb.text)

@@ -500,3 +500,31 @@ async def test_a_script_that_does_not_listen_is_stopped(monkeypatch: pytest.Monk
         with pytest.raises(ScriptError, match="listened to none"):
             async with carrier.call("a") as call:
                 await call.wait_ended()
+
+
+async def test_a_redirection_is_asked_after_a_pause() -> None:
+    """A caller who is held hears nothing for that long, even where speech takes no time; the form has no session."""
+    pause = "<Pause length='1'/><Redirect method='POST'>/ended#rc=2&amp;rp=5xx</Redirect>"
+    async with scripted() as (relay, carrier):
+        relay.documents["/ended"] = [f"<Response>{pause}</Response>", "<Response/>"]
+        async with carrier.call("a") as call:
+            await call.break_line()
+            broken = trio.current_time()
+            await call.until(lambda: len(call.documents) == 3)
+            assert trio.current_time() - broken > 0.9
+    ended, redirected = relay.fields_of("/ended")
+    assert ended["SessionStatus"] == "failed"
+    assert redirected["CallStatus"] == "in-progress"
+    assert not {"SessionStatus", "HandoffData"} & redirected.keys()
+
+
+async def test_a_caller_who_hangs_up_while_held_is_not_asked_about() -> None:
+    """The call is over at once, and the carrier says so."""
+    pause = "<Pause length='60'/><Redirect>/ended</Redirect>"
+    async with scripted() as (relay, carrier):
+        relay.documents["/ended"] = [f"<Response>{pause}</Response>"]
+        async with carrier.call("a") as call:
+            await call.break_line()
+            await call.until(lambda: len(call.documents) == 2)
+    assert len(relay.fields_of("/ended")) == 1
+    assert relay.fields_of("/webhooks/a/call-status")[0]["CallStatus"] == "completed"
