@@ -48,11 +48,7 @@ def spoken_opt_out(text: str, language: str) -> bool:
     `multi`) all are heard. A third language is not guessed at. Takes time in proportion to the text, and looks at
     the last `MAX_CHARACTERS` of it.
     """
-    examined = text[-MAX_CHARACTERS:]
-    # Nearly all utterances end here: the words alone show that nothing is asked, whatever their order.
-    possible = [rules for each in _heard_in(language) if (rules := rules_of(each)).may_be_in(examined)]
-    sentences = _SENTENCE.findall(examined) if possible else ()
-    return any(rules.asks(sentence) for sentence in sentences for rules in possible)
+    return _asks([rules_of(each) for each in _heard_in(language)], text)
 
 
 def opt_out_listener(language: str) -> Callable[[str], bool]:
@@ -60,9 +56,15 @@ def opt_out_listener(language: str) -> Callable[[str], bool]:
 
     Loading takes some 50 ms a language, once in a process.
     """
-    for each in _heard_in(language):
-        rules_of(each)
-    return partial(spoken_opt_out, language=language)
+    return partial(_asks, [rules_of(each) for each in _heard_in(language)])
+
+
+def _asks(heard: Iterable[Rules], text: str) -> bool:
+    examined = text[-MAX_CHARACTERS:]
+    # Nearly all utterances end here: the words alone show that nothing is asked, whatever their order.
+    possible = [rules for rules in heard if rules.may_be_in(examined)]
+    sentences = _SENTENCE.findall(examined) if possible else ()
+    return any(rules.asks(sentence) for sentence in sentences for rules in possible)
 
 
 @cache
