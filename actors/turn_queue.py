@@ -397,7 +397,10 @@ class TurnQueue:
         try:
             if text.strip():
                 asked.is_begun = asked.is_begun or is_audible(text)
-                await asked.pieces.send((text, not more))
+                try:
+                    asked.pieces.send_nowait((text, not more))
+                except trio.WouldBlock:
+                    await asked.pieces.send((text, not more))
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise TurnOver("this turn takes no answer any more") from None
         if not more:
