@@ -69,6 +69,18 @@ def test_other_names_are_refused(host: str | None) -> None:
     assert status(host, "http://localhost") == 421
 
 
+def test_name_that_was_let_in_is_let_in_again_and_opens_for_no_other() -> None:
+    """What a request before had for a host, or for an origin, says nothing of the next."""
+    guard = RebindingGuard(None)
+    assert [status(host, guard=guard) for host in ("localhost", "localhost", "evil.example", "localhost")] == [
+        None,
+        None,
+        421,
+        None,
+    ]
+    assert status("localhost", "https://evil.example", guard) == 403
+
+
 @pytest.mark.parametrize(
     "origin",
     [
