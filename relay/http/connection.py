@@ -268,7 +268,7 @@ class Connection:
             options = self._port.options
             exchange = self._exchange = WebSocketExchange(
                 wire,
-                dict(head.headers)[b"sec-websocket-key"],
+                head,
                 max_bytes=options.max_message_bytes,
                 ping_interval=options.ping_interval,
                 note_change=self._note_change,

@@ -19,6 +19,7 @@ from relay.http.asgi import Header, Message
 from relay.http.http1 import Length, MalformedRequestError, RequestHead, encode_head, has_body
 from relay.http.wire import AHEAD, Wire
 
+_ASGI = {"spec_version": "2.3", "version": "3.0"}  # one for all scopes, of which each call keeps one
 _CONTINUE = b"HTTP/1.1 100 \r\n\r\n"
 _CLOSE: Header = (b"connection", b"close")
 _JSON: Header = (b"content-type", b"application/json")
@@ -32,7 +33,7 @@ def scope_of(head: RequestHead, addresses: tuple[Any, Any], extensions: dict[str
     path = target.decode("ascii")
     return {
         "type": "http",
-        "asgi": {"spec_version": "2.3", "version": "3.0"},
+        "asgi": _ASGI,
         "http_version": head.version,
         "method": head.method,
         "scheme": "http",

@@ -76,9 +76,9 @@ class WebSocketExchange:
     __slots__ = (
         "_fragments",
         "_frames",
+        "_head",
         "_is_connected",
         "_is_text",
-        "_key",
         "_max_bytes",
         "_note_change",
         "_ping_at",
@@ -90,13 +90,16 @@ class WebSocketExchange:
     )
 
     def __init__(
-        self, wire: Wire, key: bytes, *, max_bytes: int, ping_interval: float, note_change: Callable[[], None]
+        self, wire: Wire, head: RequestHead, *, max_bytes: int, ping_interval: float, note_change: Callable[[], None]
     ) -> None:
-        """Begin. A message has at most `max_bytes`; `note_change` is called when the exchange is over."""
+        """Begin. A message has at most `max_bytes`; `note_change` is called when the exchange is over.
+
+        The headers, also those in the ASGI scope, are dropped when the upgrade is accepted.
+        """
         self.wire = wire
         self.is_over = False
         """Whether nothing more can be sent."""
-        self._key = key
+        self._head = head
         self._max_bytes = max_bytes
         self._ping_interval = ping_interval
         self._ping_at = math.inf
@@ -219,10 +222,13 @@ class WebSocketExchange:
                 raise RuntimeError(f"{kind} cannot be sent now")
 
     async def _accept(self, message: Message) -> None:
+        key = dict(self._head.headers)[b"sec-websocket-key"]
+        # They are held wherever the scope is, for as long as a call: 150 bytes each.
+        self._head.headers.clear()
         headers: list[Header] = [
             (b"upgrade", b"websocket"),
             (b"connection", b"Upgrade"),
-            (b"sec-websocket-accept", accept_key(self._key.decode()).encode()),
+            (b"sec-websocket-accept", accept_key(key.decode()).encode()),
             *message.get("headers", ()),
         ]
         if (subprotocol := message.get("subprotocol")) is not None:

@@ -220,6 +220,24 @@ async def test_upgrade_can_be_refused(messages: list[Message], status: int, body
         assert await peer.rest() == body
 
 
+async def test_headers_are_kept_until_the_upgrade_is_accepted() -> None:
+    """What asks for the socket is checked by them; for the length of a call nobody needs them."""
+    kept: list[list[bytes]] = []
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        kept.append([name for name, _value in scope["headers"]])
+        await receive()
+        await send({"type": "websocket.accept"})
+        kept.append(scope["headers"])
+
+    async with serving(app) as peer:
+        assert b" 101 " in await peer.upgrade()
+        assert await peer.frame() == (CLOSE, b"\x03\xf3")
+    before, after = kept
+    assert b"sec-websocket-key" in before
+    assert after == []
+
+
 @pytest.mark.parametrize(
     "step",
     [
