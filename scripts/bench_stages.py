@@ -1,6 +1,6 @@
 """Follows single turns through a daemon, for `bench tail`: when each stage was reached, and what held everything up.
 
-    prompt read ─▶ taken ─▶ hold asked ─▶ batch begun, done ─▶ settled ─▶ held ─▶ asked ─▶ request out ─┐
+    prompt read ─▶ taken ─▶ hold asked ─▶ handed over ─▶ batch ─▶ settled ─▶ held ─▶ asked ─▶ request out ─┐
                                                       spoken ◀─ said ◀─ answer taken ◀─ answer read ◀───┘
 
 Runs in the daemon, see `bench_probe`. A turn is known by its marker in whatever passes, so there is nothing to be told
@@ -32,6 +32,7 @@ from relay.store.call_journal import CallJournal
 from relay.store.connections import Connections
 from relay.store.database import Database
 from relay.store.rows import Row
+from relay.store.writer_thread import WriterThread
 
 _MARKER = re.compile(rb"load[0-9a-f]{8}c(\d+)t(\d+)", re.IGNORECASE)
 _ECHO = b"You said: "
@@ -49,6 +50,7 @@ class Stages(trio.abc.Instrument):
         # For each turn: each stage with the moments named above.
         self.marks: dict[Key, dict[str, tuple[float, float, float, float]]] = {}
         self.batches: dict[Key, tuple[float, float]] = {}
+        self.all_batches: list[tuple[float, float]] = []
         # Begin, end, and how long in it the thread did not run: in all, and for want of a processor.
         self.rounds: list[tuple[float, float, float, float]] = []
         self.pauses: list[tuple[float, float, int]] = []
@@ -103,6 +105,7 @@ class Stages(trio.abc.Instrument):
         _stand_at(PeerSocket, "_try", self._at_try)
         _stand_at(Inbox, "receive", self._at_inbox)
         _stand_at(CallJournal, "hold_utterance", self._at_hold)
+        _stand_at(WriterThread, "settle", self._at_hand_over)
         _stand_at(Connections, "settle", self._at_settle)
         _stand_at(Database, "_settle", self._at_settled)
         _stand_at(sampler, "encode_request", self._at_encode)
@@ -149,11 +152,20 @@ class Stages(trio.abc.Instrument):
 
         return holding
 
+    def _at_hand_over(self, hand_over: Place) -> Place:
+        def handing_over(thread: WriterThread, writes: Sequence[Any]) -> Any:
+            for write in writes:
+                self.mark("handed over", key_of_write(write))
+            return hand_over(thread, writes)
+
+        return handing_over
+
     def _at_settle(self, settle: Place) -> Place:
         def settling(connections: Connections, writes: Sequence[Any]) -> Any:
             began = perf_counter()
             result = settle(connections, writes)
             ended = perf_counter()
+            self.all_batches.append((began, ended))
             for write in writes:
                 if (key := key_of_write(write)) is not None:
                     self.batches.setdefault(key, (began, ended))
@@ -188,6 +200,7 @@ class Stages(trio.abc.Instrument):
         return {
             "marks": {f"{call}.{turn}": stages for (call, turn), stages in self.marks.items()},
             "batches": {f"{call}.{turn}": times for (call, turn), times in self.batches.items()},
+            "allBatches": self.all_batches,
             "rounds": self.rounds,
             "pauses": self.pauses,
         }

@@ -128,10 +128,13 @@ def tail_tables(result: Mapping[str, Any]) -> Sequence[Table]:
         for generation, each in enumerate(result["pauses"])
     )
     title = f"Where the p99 goes: {result['way']}, {result['load']}, {result['turns']:,} turns"
-    captions = (
+    longest = f"The journal's longest batch took {result['longestBatchMs']:.1f} ms."
+    captions = [
         f"p50 {turn['p50']:.1f}, p95 {turn['p95']:.1f}, p99 {turn['p99']:.1f} ms, probe included. Collector: {pauses}.",
-        f"Mean ms of the middle tenth and of the {result['slow']} slowest; {result['notSeenWhole']} not seen whole.",
-    )
+        f"Mean ms of the middle tenth and of the {result['slow']} slowest. {longest}",
+    ]
+    if result["notSeenWhole"]:
+        captions[1] += f" {result['notSeenWhole']} turns were not seen whole."
     tables = []
     for name, rows, caption in zip(("kind", "stage"), (result["kinds"], result["stages"]), captions, strict=True):
         total = sum(slow for _usual, slow in rows.values())

@@ -27,10 +27,12 @@ COLLECTOR = "the collector"
 LOCK = "the loop's thread waits for the interpreter's lock, or a page"
 PROCESSOR = "the loop's thread is ready, and gets no processor"
 WAKING = "the idle loop wakes up"
-BATCH = "the journal: until its batch begins"
+BEHIND = "the journal: behind the batch before"
+HAND_OVER = "the journal: until the loop hands it to its thread"
+BATCH = "the journal: until its thread begins"
 COMMIT = "the journal: its batch, to the commit"
 CLIENT = "client and load generator, and the network"
-KINDS = (QUEUE, WORK, COLLECTOR, LOCK, PROCESSOR, WAKING, BATCH, COMMIT, CLIENT)
+KINDS = (QUEUE, WORK, COLLECTOR, LOCK, PROCESSOR, WAKING, BEHIND, HAND_OVER, BATCH, COMMIT, CLIENT)
 
 SLOWEST, USUAL = 0.99, (0.45, 0.55)
 """From which share of all turns on one is slow, and between which it is usual."""
@@ -53,6 +55,7 @@ async def tail(way: Way, load: Load, seconds: float, tell: Tell) -> dict[str, An
         "turnMs": result["turnMs"],
         "lateMs": result["lateMs"],
         "pauses": _pauses(result["followed"], seen),
+        "longestBatchMs": max((end - begin for begin, end in seen["allBatches"]), default=0.0) * 1000,
         **breakdown(result["followed"], seen),
     }
 
@@ -72,8 +75,8 @@ def breakdown(followed: Sequence[Mapping[str, Any]], seen: Mapping[str, Any]) ->
     count = len(whole)
     slow = whole[int(count * SLOWEST) :]
     usual = whole[int(count * USUAL[0]) : int(count * USUAL[1])] or slow
-    rounds = _Rounds.of(seen)
-    shares = [_mean(group, rounds) for group in (usual, slow)]
+    delays = _Delays.of(seen)
+    shares = [_mean(group, delays) for group in (usual, slow)]
     return {
         "notSeenWhole": len(turns) - count,
         "slow": len(slow),
@@ -82,14 +85,14 @@ def breakdown(followed: Sequence[Mapping[str, Any]], seen: Mapping[str, Any]) ->
     }
 
 
-def _mean(group: Sequence[_Turn], rounds: _Rounds) -> tuple[Counter[str], Counter[str]]:
+def _mean(group: Sequence[_Turn], delays: _Delays) -> tuple[Counter[str], Counter[str]]:
     """Return milliseconds a turn, by kind and by stage."""
     kinds: Counter[str] = Counter()
     stages: Counter[str] = Counter()
     for turn in group:
         for stage, kind, begin, end in turn.spans():
             stages[stage] += (end - begin) * 1000 / len(group)  # type: ignore[assignment]
-            for part, seconds in rounds.part(kind, begin, end):
+            for part, seconds in delays.part(kind, begin, end):
                 kinds[part] += seconds * 1000 / len(group)  # type: ignore[assignment]
     return kinds, stages
 
@@ -126,7 +129,8 @@ class _Turn:
     @property
     def is_whole(self) -> bool:
         """Whether it was seen at every stage, in their order."""
-        marks = [mark for _stage, mark in WAY_IN + HELD + WAY_OUT + WAY_BACK if mark not in OPTIONAL]
+        stages = (*WAY_IN, ("words are held", "handed over"), *HELD, *WAY_OUT, *WAY_BACK)
+        marks = [mark for _stage, mark in stages if mark not in OPTIONAL]
         moments = [self._marks[each][3] for each in marks if each in self._marks]
         return len(moments) == len(marks) and self._batch is not None and moments == sorted(moments)
 
@@ -136,7 +140,9 @@ class _Turn:
         assert batch is not None
         yield from self._along(self.sent, WAY_IN)
         asked = marks["hold asked"][3]
-        yield "words are held", BATCH, asked, batch[0]
+        handed = marks["handed over"][3]
+        yield "words are held", HAND_OVER, asked, handed
+        yield "words are held", BATCH, handed, batch[0]
         yield "words are held", COMMIT, batch[0], batch[1]
         yield from self._along(batch[1], HELD)
         yield from self._along(marks["held"][3], WAY_OUT)
@@ -162,23 +168,29 @@ class _Turn:
 
 
 @attrs.frozen
-class _Rounds:
-    """What held up the loop: rounds with what their thread lost, and the collector's pauses; both in order."""
+class _Delays:
+    """What held turns up: rounds with what their thread lost, pauses of the collector, batches of the journal."""
 
     rounds: Sequence[Sequence[float]]
     pauses: Sequence[Sequence[float]]
+    batches: Sequence[Sequence[float]]
     round_ends: Sequence[float]
     pause_ends: Sequence[float]
+    batch_ends: Sequence[float]
 
     @classmethod
-    def of(cls, seen: Mapping[str, Any]) -> _Rounds:
+    def of(cls, seen: Mapping[str, Any]) -> _Delays:
         """Return those of a run."""
-        rounds, pauses = seen["rounds"], seen["pauses"]
-        return cls(rounds, pauses, [each[1] for each in rounds], [each[1] for each in pauses])
+        spans = seen["rounds"], seen["pauses"], seen["allBatches"]
+        return cls(*spans, *([each[1] for each in kind] for kind in spans))
 
     def part(self, kind: str, begin: float, end: float) -> Iterator[tuple[str, float]]:
         """Part a span into what it was, and what stopped everything meanwhile."""
         rest = end - begin
+        if kind == HAND_OVER:
+            behind = sum(shared for shared, _batch in _overlaps(self.batches, self.batch_ends, begin, end))
+            yield BEHIND, behind
+            rest -= behind
         if kind in {BATCH, COMMIT, CLIENT}:
             yield kind, rest
             return

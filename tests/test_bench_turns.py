@@ -16,7 +16,7 @@ from scripts.bench import main
 from scripts.bench_daemon import BenchFailed, prepare
 from scripts.bench_frames import CLOSE, TEXT, FrameReader, frame
 from scripts.bench_http import EventReader, HttpReader
-from scripts.bench_tail import CLIENT, COLLECTOR, COMMIT, KINDS, QUEUE, WORK, breakdown
+from scripts.bench_tail import BATCH, BEHIND, CLIENT, COLLECTOR, COMMIT, HAND_OVER, KINDS, QUEUE, WORK, breakdown
 from scripts.bench_tally import percentiles
 from scripts.bench_target import marked_words, read_marker
 
@@ -180,9 +180,11 @@ def test_every_moment_of_a_turn_has_one_kind() -> None:
     # Each of them is reached a second after the one before, in a task that has run since the middle of that second.
     marks = {name: (0.0, 0.0, at + 0.5, at + 1.0) for at, name in zip((0, 1, 2, 4, 5, 6, 7, 9), names, strict=True)}
     marks |= {name: (0.0, 0.0, at + 0.5, at + 1.0) for at, name in ((10, "answer taken"), (11, "said"), (12, "spoken"))}
+    marks["handed over"] = (0.0, 0.0, 3.0, 3.25)
     seen = {
         "marks": {"3.4": marks},
-        "batches": {"3.4": (3.0, 4.0)},
+        "batches": {"3.4": (3.5, 4.0)},
+        "allBatches": [(2.5, 3.125), (3.5, 4.0)],
         "rounds": [],
         "pauses": [(1.0, 1.25, 2)],
     }
@@ -190,7 +192,8 @@ def test_every_moment_of_a_turn_has_one_kind() -> None:
     result = breakdown(followed, seen)
     slow = {kind: result["kinds"][kind][1] for kind in KINDS}
     # Eleven tasks, half a second of waiting and of work in each; one of them while the collector ran.
-    expected = {QUEUE: 5250, WORK: 5500, COLLECTOR: 250, COMMIT: 1000, CLIENT: 2000}
+    in_journal = {BEHIND: 125, HAND_OVER: 125, BATCH: 250, COMMIT: 500}
+    expected = {QUEUE: 5250, WORK: 5500, COLLECTOR: 250, CLIENT: 2000} | in_journal
     assert slow == dict.fromkeys(KINDS, 0) | expected
     assert sum(slow.values()) == sum(each[1] for each in result["stages"].values()) == 14_000
 
@@ -198,5 +201,5 @@ def test_every_moment_of_a_turn_has_one_kind() -> None:
 def test_a_turn_that_was_not_seen_whole_is_counted_apart() -> None:
     """A turn whose marks are missing has no part in the means."""
     followed = [{"call": 1, "turn": 1, "sent": 0.0, "posted": 1.0, "heard": 2.0}]
-    result = breakdown(followed, {"marks": {}, "batches": {}, "rounds": [], "pauses": []})
+    result = breakdown(followed, {"marks": {}, "batches": {}, "allBatches": [], "rounds": [], "pauses": []})
     assert (result["notSeenWhole"], result["slow"]) == (1, 0)
