@@ -19,6 +19,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 
 import attrs
 import structlog
@@ -37,6 +38,9 @@ from relay.store.waiting_messages import insert_message, new_message_id
 
 log = structlog.get_logger(__name__)
 
+# Made once, like all statements here: to make one, and to find what it was compiled to, costs more than to execute it.
+_FIND = select(calls).where(calls.c.call_sid == bindparam("of_call"))
+_INSERT = RowStatement.standard(insert(calls))
 # The two that every turn of every call runs. A row's subject is its call: those of one are in order.
 _HOLD = RowStatement(upsert(held_words, ["text", "at"]))
 _RELEASE = RowStatement.standard(
@@ -262,12 +266,12 @@ class CallJournal:
         return await self.database.read(lambda connection: transcripts.read(connection, call_sid))
 
     def _insert(self, connection: Connection, record: CallRecord) -> CallRecord:
-        connection.execute(insert(calls), row_of(record) | {"boot": self.boot})
+        _INSERT.execute(connection, [row_of(record) | {"boot": self.boot}])
         return record
 
 
 def _find(connection: Connection, call_sid: str) -> CallRecord | None:
-    row = connection.execute(select(calls).where(calls.c.call_sid == call_sid)).mappings().one_or_none()
+    row = connection.execute(_FIND, {"of_call": call_sid}).mappings().one_or_none()
     return None if row is None else record_of(row)
 
 
@@ -275,4 +279,11 @@ def _change(connection: Connection, before: CallRecord, after: CallRecord, **mor
     old, new = row_of(before), row_of(after)
     changed = {column: value for column, value in new.items() if old[column] != value} | more
     if changed:
-        connection.execute(update(calls).where(calls.c.call_sid == before.call_sid).values(changed))
+        _update(frozenset(changed)).execute(connection, [changed | {"of_call": before.call_sid}])
+
+
+@lru_cache(maxsize=64)  # few are in use: one for each kind of report, and what it finds
+def _update(columns: frozenset[str]) -> RowStatement:
+    """Return the statement that changes these columns of a call, and no other."""
+    of_call = calls.c.call_sid == bindparam("of_call")
+    return RowStatement.standard(update(calls).where(of_call).values({each: bindparam(each) for each in columns}))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import attrs
-from sqlalchemy import Connection, and_, case, delete, func, literal, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, func, literal, or_, select, true, update
 
 from actors.call_record import CallRecord
 from actors.call_values import CallOutcome, Line, MessageDraft, Reason, Speaker
 from actors.transfer import TransferOutcome
 from relay.store.call_record import record_of
+from relay.store.rows import RowStatement
 from relay.store.schema import UtcDateTime, calls, held_words, messages
 from relay.store.waiting_messages import insert_message
 
@@ -18,6 +19,14 @@ from relay.store.waiting_messages import insert_message
 LONGEST_CALL = timedelta(hours=24)
 # Drafts count their parts from 1, so nothing that a call leaves ever replaces a message with this one.
 _RECOVERED_PART = 0
+
+_SEAL = RowStatement.standard(
+    update(messages)
+    .where(messages.c.call_sid == bindparam("of_call"), messages.c.sealed.is_(False))
+    .values(sealed=true())
+)
+_HELD = select(held_words).where(held_words.c.call_sid == bindparam("of_call")).order_by(held_words.c.turn)
+_RELEASE = RowStatement.standard(delete(held_words).where(held_words.c.call_sid == bindparam("of_call")))
 
 LINE_IS_OPEN = and_(calls.c.connected_at.is_not(None), calls.c.line_ended_at.is_(None))
 
@@ -66,14 +75,12 @@ def recover(connection: Connection, boot: str, now: datetime) -> Recovery:
 
 def seal_messages(connection: Connection, call_sid: str) -> None:
     """Seal the messages that call sessions have left so far, so that nothing changes them."""
-    of_call = messages.c.call_sid == call_sid
-    connection.execute(update(messages).where(of_call, messages.c.sealed.is_(False)).values(sealed=True))
+    _SEAL.execute(connection, [{"of_call": call_sid}])
 
 
 def settle_words(connection: Connection, call: CallRecord, reason: Reason, now: datetime) -> None:
     """Store as a message the utterances that a lost call session still held. No-op if there are none."""
-    held = held_words.c.call_sid == call.call_sid
-    words = connection.execute(select(held_words).where(held).order_by(held_words.c.turn)).mappings().all()
+    words = connection.execute(_HELD, {"of_call": call.call_sid}).mappings().all()
     if not words:
         return
     draft = MessageDraft(
@@ -88,4 +95,4 @@ def settle_words(connection: Connection, call: CallRecord, reason: Reason, now: 
         transcript=tuple(Line(Speaker.CALLER, row["text"], row["at"]) for row in words),
     )
     insert_message(connection, draft, part=_RECOVERED_PART, now=now)
-    connection.execute(delete(held_words).where(held))
+    _RELEASE.execute(connection, [{"of_call": call.call_sid}])

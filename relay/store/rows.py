@@ -1,4 +1,4 @@
-"""Rows for the statements that every turn runs: compiled once, and executed for many rows at a time.
+"""Rows for the statements that every call and every turn runs: compiled once, executed for many rows at a time.
 
     row, row, row ──group──▶ (statement, its rows), (statement, its rows) ──execute──▶ one `executemany` each
 
@@ -109,7 +109,7 @@ class _Prepared:
 
 
 # By engine, to which a dialect belongs: the newest is in use, and one is opened anew after trouble.
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=128)
 def _prepare(statement: UpdateBase, dialect: Dialect) -> _Prepared:
     compiled = statement.compile(dialect=dialect)
     binds = [

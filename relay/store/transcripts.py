@@ -10,12 +10,14 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from actors.call_values import Line, Speaker
+from relay.store.rows import RowStatement
 from relay.store.schema import storable, timestamp, transcripts, upsert
 
-_KEEP = upsert(transcripts, ["lines", "at"])
+_KEEP = RowStatement(upsert(transcripts, ["lines", "at"]))
+_FIND = select(transcripts.c.lines).where(transcripts.c.call_sid == bindparam("of_call"))
 
 
 def lines_as_json(lines: Iterable[Line]) -> list[dict[str, str]]:
@@ -31,7 +33,7 @@ def lines_of(kept: Iterable[dict[str, Any]]) -> tuple[Line, ...]:
 def append(connection: Connection, call_sid: str, lines: Sequence[Line], at: datetime) -> None:
     """Append the transcript of one session of a call to that of the sessions before it."""
     kept = [*_kept(connection, call_sid), *lines_as_json(lines)]
-    connection.execute(_KEEP[connection.dialect.name], {"call_sid": call_sid, "lines": kept, "at": at})
+    _KEEP.execute(connection, [{"call_sid": call_sid, "lines": kept, "at": at}])
 
 
 def read(connection: Connection, call_sid: str) -> tuple[Line, ...]:
@@ -40,5 +42,4 @@ def read(connection: Connection, call_sid: str) -> tuple[Line, ...]:
 
 
 def _kept(connection: Connection, call_sid: str) -> list[dict[str, Any]]:
-    found = select(transcripts.c.lines).where(transcripts.c.call_sid == call_sid)
-    return connection.execute(found).scalar_one_or_none() or []
+    return connection.execute(_FIND, {"of_call": call_sid}).scalar_one_or_none() or []
