@@ -12,14 +12,15 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
-from typing import Any
+from sqlite3 import Error as SqliteError
+from typing import Any, cast
 
 import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from relay.errors import DatabaseError
 from relay.store.files import exposed
@@ -209,7 +210,15 @@ def _begin_sqlite(connection: Connection) -> None:
     # IMMEDIATE: a transaction that reads first and asks for the write lock later is refused at once, without the busy
     # timeout, when another process wrote in between.
     reads = connection.get_execution_options().get(_READS_ONLY, False)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    begin = "BEGIN" if reads else "BEGIN IMMEDIATE"
+    driver = cast("SqliteConnection", connection.connection.driver_connection)
+    try:
+        # Not `exec_driver_sql`, which costs more than the rows of a turn do.
+        driver.execute(begin)
+    except SqliteError as error:
+        raise DBAPIError.instance(
+            begin, None, error, SqliteError, hide_parameters=True, dialect=connection.dialect
+        ) from error
 
 
 def _migrate(connection: Connection) -> None:
