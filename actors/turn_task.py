@@ -4,7 +4,8 @@
 
 A turn may be cancelled at any time, so it runs in a scope, and in a task that nobody waits for. But hardly any turn is
 cancelled: so the task and its scope are kept for the next turn, and are over when a turn was cancelled. A task and a
-scope for each turn lost: to make and to end them was a tenth of all that a call does in a turn.
+scope for each turn lost: to make and to end them was a tenth of all that a call does in a turn. The price is 2.2 kB for
+each call that has had a turn.
 """
 
 from __future__ import annotations
