@@ -1,0 +1,150 @@
+"""Restarting a daemon that hands its calls over: nobody hears a farewell, and calls go on in the next process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import attrs
+import trio
+
+from actors.call_values import Reason
+from relay.daemon.life_cycle import MOVE_SECONDS
+from relay.simulator.carrier.exchange import Carrier, open_carrier
+from relay.simulator.carrier.simulated_call import SimulatedCall
+from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon
+from tests.e2e.calling_out import free_port
+from tests.e2e.parties import ask, connected, messages_of, register
+from tests.e2e.test_shutdown import begin_to_stop
+from tests.forked_process import run_local_daemon
+
+HANDOFF = '{"moving":true}'
+
+
+@asynccontextmanager
+async def patient_proxy(port: int) -> AsyncIterator[str]:
+    """Bring connections to a port of this machine as soon as somebody listens there; return the proxy's origin.
+
+    So a balancer is set up that tries again while a daemon is restarted.
+    """
+
+    async def copy(source: trio.SocketStream, target: trio.SocketStream, scope: trio.CancelScope) -> None:
+        try:
+            async for chunk in source:
+                await target.send_all(chunk)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        scope.cancel("one side is gone")
+
+    async def forward(near: trio.SocketStream) -> None:
+        while True:
+            try:
+                far = await trio.open_tcp_stream("127.0.0.1", port)
+            except OSError:
+                await trio.sleep(0.05)
+            else:
+                break
+        async with far, trio.open_nursery() as nursery:
+            nursery.start_soon(copy, near, far, nursery.cancel_scope)
+            nursery.start_soon(copy, far, near, nursery.cancel_scope)
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, forward, [listener])
+        yield f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        nursery.cancel_scope.cancel("the test is over")
+
+
+@attrs.frozen
+class Deployment:
+    """One daemon after another on one database and one address, and the carrier that reaches them by it."""
+
+    directory: Path
+    port: int
+    origin: str
+    carrier: Carrier
+
+    @asynccontextmanager
+    async def daemon(self) -> AsyncIterator[LocalDaemon]:
+        """Run a daemon that hands its calls over as soon as it is told to stop."""
+        async with run_local_daemon(self.directory, settings(self.origin), port=self.port) as daemon:
+            yield daemon
+
+
+def settings(origin: str) -> dict[str, str]:
+    return {
+        "PUBLIC_URL": origin,
+        "TWILIO_AUTH_TOKEN": "0123456789abcdef0123456789abcdef",
+        "RELAY_DRAIN": "handover",
+        "RELAY_DRAIN_SECONDS": "0",
+    }
+
+
+@asynccontextmanager
+async def deployed(directory: Path) -> AsyncIterator[Deployment]:
+    """Open the address and the carrier, without a daemon yet."""
+    port = free_port()
+    async with (
+        patient_proxy(port) as origin,
+        open_carrier(ACCOUNT, settings(origin)["TWILIO_AUTH_TOKEN"], origin) as carrier,
+    ):
+        yield Deployment(directory, port, origin, carrier)
+
+
+def assert_moved(call: SimulatedCall) -> None:
+    """Check that the call went from its first session to its second in silence, and that none counts as lost."""
+    assert (call.outcomes[0].status, call.outcomes[0].handoff) == ("ended", HANDOFF)
+    assert len(call.sessions) == 2
+    assert call.greeting == ""
+    assert "voice-ended?attempt=1&amp;lost=0#" in call.documents[-2]
+    assert not [line for line in call.heard if "sorry" in line]
+
+
+async def test_a_call_goes_on_in_the_next_process(tmp_path: Path) -> None:
+    """The caller speaks, is held in silence while the daemon is restarted, and is answered by the next one.
+
+    The old daemon ends at once, and what the caller had just said is not lost.
+    """
+    async with deployed(tmp_path) as there, AsyncExitStack() as stack:
+        first = await stack.enter_async_context(there.daemon())
+        agent = await register(first)
+        call = await stack.enter_async_context(there.carrier.call(agent.agent_id))
+        async with connected(agent):
+            assert await ask(call, "One.") == "You said: One."
+            await begin_to_stop(first)
+            await call.say("Two.")
+            assert await first.process.wait() == 0
+        assert [event["holds"] for event in await first.events("call_held")] == [1]
+        async with there.daemon() as second, connected(agent, at=second):
+            assert await ask(call, "Three.") == "You said: Three."
+            await call.hang_up()
+            await call.wait_ended()
+        assert_moved(call)
+        (message,) = await messages_of(first, agent)
+        assert (message.body, message.reason) == ("Two.", Reason.RELAY_RESTARTED)
+
+
+async def test_who_says_nothing_moves_at_the_end(tmp_path: Path) -> None:
+    """A silent call is waited for some seconds; one whose caller has spoken is held until the next process takes it."""
+    async with deployed(tmp_path) as there, AsyncExitStack() as stack:
+        first = await stack.enter_async_context(there.daemon())
+        agent = await register(first)
+        talking = await stack.enter_async_context(there.carrier.call(agent.agent_id))
+        silent = await stack.enter_async_context(there.carrier.call(agent.agent_id))
+        async with connected(agent):
+            assert await ask(silent, "One.") == "You said: One."
+            await begin_to_stop(first)
+            stopped = trio.current_time()
+            await talking.say("Two.")
+            await talking.until(lambda: talking.outcomes)
+            assert silent.is_connected
+            await silent.until(lambda: silent.outcomes)
+            assert trio.current_time() - stopped > MOVE_SECONDS - 1
+            assert await first.process.wait() == 0
+        async with there.daemon() as second, connected(agent, at=second):
+            for call in (talking, silent):
+                assert await ask(call, "Are you there?") == "You said: Are you there?"
+                await call.hang_up()
+                await call.wait_ended()
+                assert_moved(call)
