@@ -97,21 +97,22 @@ async def test_an_open_line_keeps_its_call(retention: Retention, journal: CallJo
     assert await retention.purge(clock()) == Purged(calls=1)
 
 
-async def test_a_transfer_of_which_nobody_tells_the_end_is_ended(
-    retention: Retention, journal: CallJournal, clock: WallClock
+@pytest.mark.parametrize("outcome", ["transferred", "moved"])
+async def test_a_call_that_went_elsewhere_and_of_which_nobody_tells_the_end_is_ended(
+    retention: Retention, journal: CallJournal, clock: WallClock, outcome: str
 ) -> None:
     """Once the carrier would have ended it, a call that was passed on is over, as of the last that is known of it."""
     await journal.open_call(attrs.evolve(call(), started_at=clock()))
     clock.turn(seconds=30)
     left_at: datetime = clock()
-    await journal.close_call("CA1", CallSummary(outcome="transferred"))
+    await journal.close_call("CA1", CallSummary(outcome=outcome))
     clock.turn(seconds=5 * 3600)
     assert await retention.purge(left_at) == Purged()
     clock.turn(seconds=1)
     assert await retention.purge(left_at) == Purged(abandoned=1)
     ended = await journal.get("CA1")
     assert ended is not None
-    assert (ended.ended_at, ended.duration_seconds, ended.outcome) == (left_at, 30, "transferred")
+    assert (ended.ended_at, ended.duration_seconds, ended.outcome) == (left_at, 30, outcome)
     assert await retention.purge(left_at + timedelta(seconds=1)) == Purged(calls=1)
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
+import attrs
 import jsonschema  # type: ignore[import-untyped]
 import mcp_types as types
 import trio
 
 from actors.call_record import CallKind, CallProgress
 from actors.call_values import Callee, Direction
+from actors.events import MoveDue
+from actors.phases import Phase
 from actors.transfer import TransferOutcome
 from relay.agent import Agent
 from relay.mcp.tools.live_calls import AgentCalls, call_tools
 from relay.mcp.tools.toolbox import Toolbox
 from relay.store.call_record import record_as_json
+from relay.twilio.rest import CarrierCalls
 from tests.relay.mcp.mcp_relay import NOW, RunningRelay, called, eventually
 from tests.sids import sid
 
@@ -91,6 +95,25 @@ async def test_call_is_ended_with_last_words(relay: RunningRelay) -> None:
     assert ended.structured_content == {"callSid": sid(), "status": "ending"}
     with trio.fail_after(5):
         assert await line.hear() == "Goodbye."
+
+
+async def test_call_that_moves_is_ended_at_the_carrier(relay: RunningRelay) -> None:
+    """Its session is being ended so that it goes on in another one: a request to this session would do nothing."""
+    await relay.begin("anna", sid())
+    (session,) = relay.calls.live()
+    session.inbox.post(MoveDue("{}"))
+    await eventually(lambda: session.phase is Phase.MOVING)
+    hung_up: list[str] = []
+
+    @attrs.frozen
+    class Carrier:
+        async def hang_up(self, call_sid: str) -> None:
+            await trio.lowlevel.checkpoint()
+            hung_up.append(call_sid)
+
+    calls = AgentCalls(live=relay.calls, journal=relay.journal, carrier=cast("CarrierCalls", Carrier()))
+    await calls.end_call("anna", sid(), "Goodbye.")
+    assert hung_up == [sid()]
 
 
 async def test_call_of_another_agent_is_unknown(relay: RunningRelay) -> None:
