@@ -12,6 +12,9 @@ of the listener's nursery; the registry holds no nursery, and no session outlive
 A call is kept until the carrier says that it is over, and its last session is. Calls whose ticket was never used, and
 those whose end the carrier never reported, expire in `run`.
 
+A call that moves is like one whose line was lost, but its session was ended on purpose. Where the process hands its
+calls over, the next session is another one's: the call is forgotten here as soon as the carrier asks (`pass_on`).
+
 The question that a lost session leaves unanswered goes to the next one; it becomes a message when the call is over, or
 when the caller is not back in time. Its text is held in the journal meanwhile, so that a crash loses none.
 
