@@ -14,15 +14,24 @@ from datetime import datetime
 from typing import Any
 
 import attrs
-from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, select, update
 
 from actors.call_values import E164
 from relay.agent import Agent, digest_of
 from relay.errors import AgentError
 from relay.speech.voices import NO_VOICE
 from relay.store.database import Database
-from relay.store.former_agents import count_waiting, forget_what_is_over, has_left, require_nothing_left
-from relay.store.schema import agents, storable, utc_now
+from relay.store.former_agents import (
+    count_waiting,
+    forget_what_is_over,
+    has_left,
+    lock_what_is_over,
+    require_nothing_left,
+)
+from relay.store.rows import RowStatement
+from relay.store.schema import agents, insert_if_new, storable, utc_now
+
+_ADD = RowStatement(insert_if_new(agents))
 
 
 @attrs.frozen(eq=False)
@@ -79,13 +88,13 @@ class AgentRegistry:
         token = _new_token()
 
         def work(connection: Connection) -> None:
-            if _find(connection, agent_id) is not None:
+            row = attrs.asdict(agent) | {"token_hash": digest_of(token).hex()}
+            if not _ADD.execute(connection, [row]):
                 raise AgentError(
                     f"Agent {agent_id} exists already. Choose another id, "
                     f"or give it a new token with: relay agents rotate {agent_id}"
                 )
             require_nothing_left(connection, agent_id)
-            connection.execute(insert(agents), attrs.asdict(agent) | {"token_hash": digest_of(token).hex()})
 
         await self.database.write(work)
         return agent, token
@@ -197,8 +206,10 @@ class AgentRegistry:
         """
 
         def work(connection: Connection) -> None:
-            if _find(connection, agent_id) is None and not has_left(connection, agent_id):
+            own = select(agents.c.agent_id).where(agents.c.agent_id == agent_id).with_for_update()
+            if connection.execute(own).first() is None and not has_left(connection, agent_id):
                 raise unknown_agent(agent_id)
+            lock_what_is_over(connection, agent_id)
             waiting = count_waiting(connection, agent_id)
             if waiting and not discard_messages:
                 raise AgentError(
@@ -206,7 +217,7 @@ class AgentRegistry:
                     f"print them with: relay messages export --agent {agent_id}; "
                     f"and then throw them away with: relay agents remove {agent_id} --discard-messages"
                 )
-            forget_what_is_over(connection, agent_id)
+            forget_what_is_over(connection, agent_id, with_messages=discard_messages)
             connection.execute(delete(agents).where(agents.c.agent_id == agent_id))
 
         await self.database.write(work)

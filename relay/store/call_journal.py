@@ -20,10 +20,11 @@ import secrets
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
 import attrs
 import structlog
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, select, update
 
 from actors.call_record import CallKind, CallProgress, CallRecord, CallState
 from actors.call_values import Callee, CallInfo, CallSummary, Direction, Line, Reason
@@ -33,14 +34,16 @@ from relay.store.call_record import record_of, row_of
 from relay.store.database import Database
 from relay.store.recovery import Recovery
 from relay.store.rows import Row, RowStatement
-from relay.store.schema import calls, held_words, upsert, utc_now
+from relay.store.schema import calls, held_words, insert_if_new, upsert, utc_now
 from relay.store.waiting_messages import insert_message, new_message_id
 
 log = structlog.get_logger(__name__)
 
 # Made once, like all statements here: to make one, and to find what it was compiled to, costs more than to execute it.
 _FIND = select(calls).where(calls.c.call_sid == bindparam("of_call"))
-_INSERT = RowStatement.standard(insert(calls))
+# Nobody else changes the call until the transaction ends. Its key does not change: utterances are held all the same.
+_FIND_AND_LOCK = _FIND.with_for_update(key_share=True)
+_INSERT = RowStatement(insert_if_new(calls))
 # The two that every turn of every call runs. A row's subject is its call: those of one are in order.
 _HOLD = RowStatement(upsert(held_words, ["text", "at"]))
 _RELEASE = RowStatement.standard(
@@ -95,10 +98,8 @@ class CallJournal:
         )
 
         def work(connection: Connection) -> CallRecord | None:
-            known = _find(connection, call_sid)
-            if known is None:
-                self._insert(connection, new)
-            elif known.agent_id == agent_id:
+            known = self._find_or_insert(connection, new)
+            if known is not None and known.agent_id == agent_id:
                 _change(connection, known, known.announced(kind, caller, called))
             return known
 
@@ -117,13 +118,12 @@ class CallJournal:
         )
 
         def work(connection: Connection) -> None:
-            known = _find(connection, call.call_sid)
-            if known is None:
-                known = self._insert(connection, new)
-            elif known.had_line:
+            known = self._find_or_insert(connection, new)
+            if known is not None and known.had_line:
                 recovery.seal_messages(connection, call.call_sid)
                 if not call.unanswered:  # else the words are in hand again, under the turns that they were held in
                     recovery.settle_words(connection, known, Reason.UNANSWERED, now)
+            known = known or new
             _change(connection, known, known.opened(call), boot=self.boot)
 
         await self.database.keep(work)
@@ -154,7 +154,7 @@ class CallJournal:
         now = self.now()
 
         def work(connection: Connection) -> None:
-            known = _find(connection, call_sid)
+            known = _find(connection, call_sid, _FIND_AND_LOCK)
             closed = known and known.closed(summary, now)
             if known is None or closed is None or closed == known:
                 return
@@ -184,7 +184,7 @@ class CallJournal:
         )
 
         def work(connection: Connection) -> tuple[CallRecord, bool]:
-            known = _find(connection, progress.call_sid) or self._insert(connection, new)
+            known = self._find_or_insert(connection, new) or new
             if known.agent_id != agent_id:
                 return known, False
             _change(connection, known, known.progressed(progress, now))
@@ -217,7 +217,7 @@ class CallJournal:
         """Change the record of an agent's own call; of one that is unknown, or another's, it is only logged."""
 
         def work(connection: Connection) -> CallRecord | None:
-            known = _find(connection, call_sid)
+            known = _find(connection, call_sid, _FIND_AND_LOCK)
             if known is not None and known.agent_id == agent_id:
                 _change(connection, known, change(known))
             return known
@@ -265,13 +265,17 @@ class CallJournal:
         """Return the transcript of a call, empty if it was not kept."""
         return await self.database.read(lambda connection: transcripts.read(connection, call_sid))
 
-    def _insert(self, connection: Connection, record: CallRecord) -> CallRecord:
-        _INSERT.execute(connection, [row_of(record) | {"boot": self.boot}])
-        return record
+    def _find_or_insert(self, connection: Connection, new: CallRecord) -> CallRecord | None:
+        """Insert the record of a call that is not known and return None, or return the one that is there, locked."""
+        # Most calls that are told of are known, and an insert that does nothing costs more than a look.
+        known = _find(connection, new.call_sid, _FIND_AND_LOCK)
+        if known is None and not _INSERT.execute(connection, [row_of(new) | {"boot": self.boot}]):
+            known = _find(connection, new.call_sid, _FIND_AND_LOCK)
+        return known
 
 
-def _find(connection: Connection, call_sid: str) -> CallRecord | None:
-    row = connection.execute(_FIND, {"of_call": call_sid}).mappings().one_or_none()
+def _find(connection: Connection, call_sid: str, how: Select[Any] = _FIND) -> CallRecord | None:
+    row = connection.execute(how, {"of_call": call_sid}).mappings().one_or_none()
     return None if row is None else record_of(row)
 
 

@@ -6,29 +6,23 @@ the reason of the first opt-out are kept. Numbers come in here in E.164 form; an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import attrs
 from sqlalchemy import Connection, RowMapping, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.dml import ReturningInsert
 
 from relay.store.database import Database
-from relay.store.schema import do_not_call, timestamp, utc_now
+from relay.store.rows import RowStatement
+from relay.store.schema import do_not_call, insert_if_new, timestamp, utc_now
 
 UNVERIFIED_CALLER = "unverified caller"
 """Who put a number on the list that may have been forged: it was granted at once, and any later entry replaces it."""
 
+_ADD = RowStatement(insert_if_new(do_not_call))
 # Stands for all agents; no agent's id can be this.
 _EVERY_AGENT = "*"
-
-# It returns a row where it made one; what `rowcount` says of such an insert differs between the drivers.
-_ADD: Mapping[str, ReturningInsert[str]] = {
-    "sqlite": sqlite.insert(do_not_call).on_conflict_do_nothing().returning(do_not_call.c.number),
-    "postgresql": postgresql.insert(do_not_call).on_conflict_do_nothing().returning(do_not_call.c.number),
-}
 
 
 @attrs.frozen(kw_only=True)
@@ -86,7 +80,7 @@ class DoNotCallList:
         )
 
         def work(connection: Connection) -> bool:
-            if connection.execute(_ADD[connection.dialect.name], row).first() is not None:
+            if _ADD.execute(connection, [row]):
                 return True
             connection.execute(confirm)
             return False

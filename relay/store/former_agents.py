@@ -31,6 +31,7 @@ def require_nothing_left(connection: Connection, agent_id: str) -> None:
             "far as is known here. Choose another id, or try again later: what a daemon that was killed left open is "
             "closed when one starts."
         )
+    lock_what_is_over(connection, agent_id)
     if waiting := count_waiting(connection, agent_id):
         raise AgentError(
             f"{waiting} message(s) wait here for an agent {agent_id} that was removed, and are not for a new one. "
@@ -46,9 +47,23 @@ def has_left(connection: Connection, agent_id: str) -> bool:
     return any(connection.execute(each).first() is not None for each in of_agent)
 
 
-def forget_what_is_over(connection: Connection, agent_id: str) -> None:
-    """Delete an agent's messages, and its calls that are over with their transcripts."""
-    connection.execute(delete(messages).where(messages.c.agent_id == agent_id))
+def lock_what_is_over(connection: Connection, agent_id: str) -> None:
+    """Let nobody hold words of an agent's calls that are over, or open one again, until this transaction ends.
+
+    The words would go with the call although they were not counted.
+    """
+    over = select(calls.c.call_sid).where(calls.c.agent_id == agent_id, _IS_OVER).order_by(calls.c.call_sid)
+    connection.execute(over.with_for_update())
+
+
+def forget_what_is_over(connection: Connection, agent_id: str, *, with_messages: bool = False) -> None:
+    """Delete an agent's calls that are over with their transcripts, and its messages.
+
+    Those are the confirmed ones, unless all are asked for: there were no others when they were counted, and one that
+    was left since then waits for the operator.
+    """
+    gone = delete(messages).where(messages.c.agent_id == agent_id)
+    connection.execute(gone if with_messages else gone.where(messages.c.acknowledged_at.is_not(None)))
     connection.execute(delete(calls).where(calls.c.agent_id == agent_id, _IS_OVER))
 
 

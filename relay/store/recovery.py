@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from operator import itemgetter
 
 import attrs
 from sqlalchemy import Connection, and_, bindparam, case, delete, func, literal, or_, select, true, update
@@ -25,8 +26,12 @@ _SEAL = RowStatement.standard(
     .where(messages.c.call_sid == bindparam("of_call"), messages.c.sealed.is_(False))
     .values(sealed=true())
 )
-_HELD = select(held_words).where(held_words.c.call_sid == bindparam("of_call")).order_by(held_words.c.turn)
-_RELEASE = RowStatement.standard(delete(held_words).where(held_words.c.call_sid == bindparam("of_call")))
+# Deleted as they are read: words that are held in between stay for the next one.
+_TAKE = (
+    delete(held_words)
+    .where(held_words.c.call_sid == bindparam("of_call"))
+    .returning(held_words.c.turn, held_words.c.text, held_words.c.at)
+)
 
 LINE_IS_OPEN = and_(calls.c.connected_at.is_not(None), calls.c.line_ended_at.is_(None))
 
@@ -50,10 +55,10 @@ def recover(connection: Connection, boot: str, now: datetime) -> Recovery:
     silenced = (
         select(calls).where(lost, calls.c.call_sid.in_(select(held_words.c.call_sid))).order_by(calls.c.opened_at)
     )
-    rows = connection.execute(silenced).mappings().all()
-    for row in rows:
+    left = 0
+    for row in connection.execute(silenced).mappings().all():
         seal_messages(connection, row["call_sid"])
-        settle_words(connection, record_of(row), Reason.RELAY_RESTARTED, now)
+        left += settle_words(connection, record_of(row), Reason.RELAY_RESTARTED, now)
     at = literal(now, UtcDateTime)
     closed = connection.execute(
         update(calls)
@@ -70,7 +75,7 @@ def recover(connection: Connection, boot: str, now: datetime) -> Recovery:
         calls.c.opened_at < literal(now - LONGEST_CALL, UtcDateTime),
     )
     connection.execute(update(calls).where(unheard).values(transfer_outcome=TransferOutcome.LOST.value))
-    return Recovery(messages=len(rows), calls=closed.rowcount)
+    return Recovery(messages=left, calls=closed.rowcount)
 
 
 def seal_messages(connection: Connection, call_sid: str) -> None:
@@ -78,11 +83,12 @@ def seal_messages(connection: Connection, call_sid: str) -> None:
     _SEAL.execute(connection, [{"of_call": call_sid}])
 
 
-def settle_words(connection: Connection, call: CallRecord, reason: Reason, now: datetime) -> None:
-    """Store as a message the utterances that a lost call session still held. No-op if there are none."""
-    words = connection.execute(_HELD, {"of_call": call.call_sid}).mappings().all()
-    if not words:
-        return
+def settle_words(connection: Connection, call: CallRecord, reason: Reason, now: datetime) -> bool:
+    """Store as a message the utterances that a lost call session still held; return whether there were any."""
+    found = connection.execute(_TAKE, {"of_call": call.call_sid}).mappings().all()
+    if not found:
+        return False
+    words = sorted(found, key=itemgetter("turn"))
     draft = MessageDraft(
         call_sid=call.call_sid,
         part=1,
@@ -95,4 +101,4 @@ def settle_words(connection: Connection, call: CallRecord, reason: Reason, now: 
         transcript=tuple(Line(Speaker.CALLER, row["text"], row["at"]) for row in words),
     )
     insert_message(connection, draft, part=_RECOVERED_PART, now=now)
-    _RELEASE.execute(connection, [{"of_call": call.call_sid}])
+    return True

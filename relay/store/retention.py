@@ -106,7 +106,8 @@ class Retention:
 def _end_abandoned(connection: Connection, before: datetime) -> Purged:
     is_passed_on = calls.c.outcome.in_([CallOutcome.TRANSFERRED.value, CallOutcome.MOVED.value])
     passed_on = calls.c.ended_at.is_(None), is_passed_on, calls.c.line_ended_at < before
-    rows = connection.execute(select(calls).where(*passed_on).limit(BATCH_ROWS)).mappings().all()
+    wanted = select(calls).where(*passed_on).limit(BATCH_ROWS).with_for_update(skip_locked=True)
+    rows = connection.execute(wanted).mappings().all()
     for row in rows:
         # The end of its line is the last that is known of it.
         ended = record_of(row).ended(row["line_ended_at"])
@@ -132,4 +133,5 @@ def _delete_messages(connection: Connection, before: datetime) -> Purged:
 
 
 def _some(connection: Connection, wanted: Select[tuple[object]]) -> list[object]:
-    return list(connection.execute(wanted.limit(BATCH_ROWS)).scalars())
+    """Choose rows for one batch and lock them; what another process has in hand is left for the next batch."""
+    return list(connection.execute(wanted.limit(BATCH_ROWS).with_for_update(skip_locked=True)).scalars())

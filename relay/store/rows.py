@@ -33,10 +33,13 @@ class RowStatement:
         """Return one that all dialects spell alike."""
         return cls({"sqlite": statement, "postgresql": statement})
 
-    def execute(self, connection: Connection, rows: Iterable[Values]) -> None:
-        """Execute it for all the rows, in the connection's transaction. Raises what SQLAlchemy would raise."""
+    def execute(self, connection: Connection, rows: Iterable[Values]) -> int:
+        """Execute it for all the rows, in the connection's transaction, and return how many rows it changed.
+
+        Raises what SQLAlchemy would raise.
+        """
         prepared = _prepare(self.spelled[connection.dialect.name], connection.dialect)
-        prepared.execute(connection, [prepared.bind(row) for row in rows])
+        return prepared.execute(connection, [prepared.bind(row) for row in rows])
 
 
 @attrs.frozen(eq=False)
@@ -88,7 +91,7 @@ class _Prepared:
         converted = [(name, values[name] if to is None else to(values[name])) for name, to in self.binds]
         return [value for _name, value in converted] if self.is_positional else dict(converted)
 
-    def execute(self, connection: Connection, rows: Sequence[Any]) -> None:
+    def execute(self, connection: Connection, rows: Sequence[Any]) -> int:
         driver = connection.connection
         cursor = driver.cursor()
         error_type = connection.dialect.loaded_dbapi.Error
@@ -104,6 +107,8 @@ class _Prepared:
                 connection_invalidated=connection.dialect.is_disconnect(error, driver, cursor),
                 dialect=connection.dialect,
             ) from error
+        else:
+            return int(cursor.rowcount)
         finally:
             cursor.close()
 

@@ -229,6 +229,18 @@ def upsert(table: Table, replaced: Sequence[str]) -> Mapping[str, Insert]:
     }
 
 
+def insert_if_new(table: Table) -> Mapping[str, Insert]:
+    """Build an insert that does nothing where a row has the same primary key, by name of the dialect.
+
+    Where another transaction has just inserted one, it waits for the end of that.
+    """
+    keys = list(table.primary_key)
+    return {
+        "sqlite": sqlite.insert(table).on_conflict_do_nothing(index_elements=keys),
+        "postgresql": postgresql.insert(table).on_conflict_do_nothing(index_elements=keys),
+    }
+
+
 # ── what the gate in front of every dialled number goes by ──────────────────────────────────────────────────────────
 
 do_not_call = Table(

@@ -31,7 +31,7 @@ def lines_of(kept: Iterable[dict[str, Any]]) -> tuple[Line, ...]:
 
 
 def append(connection: Connection, call_sid: str, lines: Sequence[Line], at: datetime) -> None:
-    """Append the transcript of one session of a call to that of the sessions before it."""
+    """Append the transcript of one session of a call to that of the sessions before it; the call's row is locked."""
     kept = [*_kept(connection, call_sid), *lines_as_json(lines)]
     _KEEP.execute(connection, [{"call_sid": call_sid, "lines": kept, "at": at}])
 

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Select, bindparam, delete, func, insert, or_,
 from actors.call_values import MessageDraft
 from relay.store.database import Database
 from relay.store.message_record import MessageStatus, WaitingMessage, hold_end, message_of
-from relay.store.schema import held_words, messages, utc_now
+from relay.store.schema import calls, held_words, messages, utc_now
 from relay.store.transcripts import lines_as_json
 
 # Telephone calls are the only way in; the contract names the channel so that others can come.
@@ -87,15 +87,18 @@ class WaitingMessages:
         # The id is made here and not in the transaction, which may run again.
         now, new_id = self.now(), new_message_id()
 
+        # The call first: of two that leave its message at once, one finds that of the other.
+        of_call = select(calls.c.call_sid).where(calls.c.call_sid == draft.call_sid).with_for_update(key_share=True)
+        same = select(messages.c.position, messages.c.id).where(
+            messages.c.call_sid == draft.call_sid,
+            messages.c.part == draft.part,
+            messages.c.agent_id == draft.agent_id,
+            messages.c.sealed.is_(False),
+        )
+
         def work(connection: Connection) -> str:
-            row = connection.execute(
-                select(messages.c.position, messages.c.id).where(
-                    messages.c.call_sid == draft.call_sid,
-                    messages.c.part == draft.part,
-                    messages.c.agent_id == draft.agent_id,
-                    messages.c.sealed.is_(False),
-                )
-            ).one_or_none()
+            connection.execute(of_call)
+            row = connection.execute(same.with_for_update()).one_or_none()
             if row is None:
                 message_id = insert_message(connection, draft, part=draft.part, now=now, message_id=new_id)
             else:
@@ -132,7 +135,8 @@ class WaitingMessages:
         now = self.now()
 
         def work(connection: Connection) -> tuple[WaitingMessage, ...]:
-            rows = connection.execute(_waiting(agent_id).limit(_bounded(limit))).mappings().all()
+            shown = _waiting(agent_id).limit(_bounded(limit)).with_for_update()
+            rows = connection.execute(shown).mappings().all()
             _change(connection, [row["position"] for row in rows if not row["sealed"]], {"sealed": True})
             return tuple(message_of(row, now) for row in rows)
 
@@ -190,7 +194,9 @@ def _fetch(connection: Connection, agent_id: str, limit: int, acknowledge: Seque
     # A hold that ends later than any hold given now can end was given before the clock was set back: it counts no more.
     held = messages.c.held_until
     offered = or_(held.is_(None), held <= now, held > hold_end(now))
-    rows = connection.execute(_waiting(agent_id).where(offered).limit(_bounded(limit))).mappings().all()
+    # What another fetch is handing out is skipped, not waited for: it would not be offered after that.
+    free = _waiting(agent_id).where(offered).limit(_bounded(limit)).with_for_update(skip_locked=True)
+    rows = connection.execute(free).mappings().all()
     _change(
         connection,
         [row["position"] for row in rows],
@@ -207,8 +213,11 @@ def _acknowledge(connection: Connection, agent_id: str, ids: Sequence[str], now:
     known: set[str] = set()
     for start in range(0, len(asked), _IDS_AT_ONCE):
         some = asked[start : start + _IDS_AT_ONCE]
-        own = select(messages.c.position, messages.c.id, messages.c.acknowledged_at).where(
-            messages.c.agent_id == agent_id, messages.c.id.in_(some)
+        own = (
+            select(messages.c.position, messages.c.id, messages.c.acknowledged_at)
+            .where(messages.c.agent_id == agent_id, messages.c.id.in_(some))
+            .order_by(messages.c.position)
+            .with_for_update()
         )
         rows = connection.execute(own).all()
         known.update(row.id for row in rows)
