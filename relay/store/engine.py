@@ -24,7 +24,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 
 from relay.errors import DatabaseError
 from relay.store.files import exposed
-from relay.store.trouble import cause
+from relay.store.trouble import cause, sqlstate_of, withhold_values
 
 log = structlog.get_logger(__name__)
 
@@ -40,10 +40,28 @@ _POSTGRESQL = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
+    # A pooler may give each transaction another connection of the server, which knows nothing that was prepared.
+    "prepare_threshold": None,
 }
 _STATEMENT_SECONDS = 20.0
 # Both locks are in PostgreSQL's own number space, by database. Any number works that no other program uses.
 SOLE_LOCK, _MIGRATION_LOCK = 7_352_901, 7_352_902
+_ADVICE = "Check DATABASE_URL, and that the database is there and may be used."
+# By code or by class (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+_ADVICE_BY_SQLSTATE = {
+    "25006": "The server is a standby. Name the primary in DATABASE_URL, or all of them with "
+    "?host=a:5432&host=b:5432&target_session_attrs=read-write.",
+    "40": "Another process has held a lock for seconds; end that process, then try again.",
+    "42501": "Let the user in DATABASE_URL own the database, or grant it CREATE on the schema public.",
+    "42P07": "Another program's tables are in the way: give the relay a database of its own.",
+    "53": "The server has not the memory or disk for it; its own log says more.",
+    "53100": "Free some disk space at the server, then try again.",
+    "53300": "The server has no free connection: raise its max_connections, or end other programs that hold some.",
+    "55P03": "Another process has held a lock for seconds; end that process, then try again.",
+    "57": "The server is being stopped or started, or takes too long; its own log says more. Then try again.",
+    "58": "The server's disk or system fails; its own log says more.",
+    "XX": "The server's data may be damaged; its own log says more. Restore the database from a backup.",
+}
 # Alembic hands a migration its context through module globals, so one process migrates one database at a time.
 _MIGRATING = threading.Lock()
 
@@ -84,6 +102,7 @@ def open_engine(url: str) -> Engine:
         ) from error
     except SQLAlchemyError as error:
         engine.dispose()
+        withhold_values(error)
         raise DatabaseError(f"The database {shown(url)} cannot be used: {cause(error)}. {_advice(error)}") from error
     return engine
 
@@ -232,7 +251,24 @@ def _migrate(connection: Connection) -> None:
 
 
 def _advice(error: SQLAlchemyError) -> str:
-    """Return what to do, by the names that SQLite gives its errors (https://www.sqlite.org/rescode.html)."""
+    """Return what to do about a database that cannot be used."""
+    state = sqlstate_of(error)
+    if state is not None:
+        return _advice_of_server(state)
+    if getattr(getattr(error, "orig", None), "sqlite_errorname", None) is not None:
+        return _advice_of_sqlite(error)
+    # The server was not reached, or did not let us in: its reason has no code.
+    return "Check that the server runs, and the host, port, user, password and database name in DATABASE_URL."
+
+
+def _advice_of_server(state: str) -> str:
+    """Return what to do by the longest known beginning of a SQLSTATE."""
+    known = max((each for each in _ADVICE_BY_SQLSTATE if state.startswith(each)), key=len, default="")
+    return _ADVICE_BY_SQLSTATE.get(known, _ADVICE)
+
+
+def _advice_of_sqlite(error: SQLAlchemyError) -> str:
+    """Go by the names that SQLite gives its errors (https://www.sqlite.org/rescode.html)."""
     name = getattr(getattr(error, "orig", None), "sqlite_errorname", "")
     match name.split("_")[1:2]:
         case ["NOTADB"] | ["CORRUPT"]:
@@ -244,4 +280,4 @@ def _advice(error: SQLAlchemyError) -> str:
         case ["READONLY"] | ["CANTOPEN"] | ["PERM"]:
             return "Give the relay's user the right to write the file and its directory, or set DATABASE_URL."
         case _:
-            return "Check DATABASE_URL, and that the database is there and may be used."
+            return _ADVICE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +26,10 @@ def exposed(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def beside_database(database_url: str, suffix: str) -> Path:
-    """Return the path of a file or directory with this suffix beside a database; in memory or elsewhere, in `.`.
+    """Return the path of a file or directory with this suffix beside a database.
+
+    For one that is no file it is in the working directory: `relay.db` with the suffix, or the database's name at its
+    server in place of `relay`, so that two daemons of one directory have each their own.
 
     Raises `SettingsError` when `database_url` is none.
     """
@@ -35,5 +39,9 @@ def beside_database(database_url: str, suffix: str) -> Path:
         raise SettingsError(
             "DATABASE_URL is not a database URL; give one such as sqlite:///relay.db, or leave it out."
         ) from error
-    database = url.database
-    return Path(f"{database}{suffix}" if database and database != ":memory:" else f"relay.db{suffix}")
+    if url.get_backend_name() == "sqlite":
+        is_file = url.database not in {None, "", ":memory:"}
+        return Path(f"{url.database if is_file else 'relay.db'}{suffix}")
+    # A name at a server may hold anything, also what would lead out of the directory.
+    name = re.sub(r"[^\w.-]", "_", url.database or "").lstrip(".") or "relay"
+    return Path(f"{name}.db{suffix}")

@@ -43,10 +43,14 @@ def test_anything_else_is_refused(host: str) -> None:
         ("sqlite:////var/lib/relay/calls.db", "/var/lib/relay/calls.db.token"),
         ("sqlite://", "relay.db.token"),
         ("sqlite:///:memory:", "relay.db.token"),
+        ("postgresql://host/relay", "relay.db.token"),
+        ("postgresql://relay:secret@host/calls", "calls.db.token"),
+        ("postgresql://host", "relay.db.token"),
+        ("postgresql://host/../etc/passwd", "_etc_passwd.db.token"),
     ],
 )
 def test_the_secret_is_kept_beside_the_database(url: str, path: str) -> None:
-    """Its file has the database's name with `.token`; without a file it is the default's."""
+    """Its file has the database's name with `.token`; without a file it is in the working directory."""
     assert token_path(Settings(database_url=url)) == Path(path)
 
 

@@ -11,12 +11,13 @@ import pytest
 import trio
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, insert, text
+from sqlalchemy import Engine, insert, make_url, select, text
 
 from relay.errors import DatabaseError
 from relay.store import engine as engine_module
 from relay.store.engine import open_engine, read_only, shown
 from relay.store.schema import agents, metadata, utc_now
+from tests.postgresql_server import connected
 
 
 @contextmanager
@@ -186,6 +187,72 @@ def test_a_failed_migration_leaves_nothing(tmp_path: Path) -> None:
         open_engine(f"sqlite:///{path}")
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall() == [("messages",)]
+
+
+def query(url: str, said: str) -> str:
+    """Return a URL of the same database with its address in the query, as one of several hosts."""
+    address = make_url(url)
+    return f"postgresql://{address.username}@/{address.database}?host=127.0.0.1:1&host=127.0.0.1:{address.port}&{said}"
+
+
+@pytest.mark.postgresql_only("it is about servers")
+def test_several_servers_may_be_named(new_database: Callable[[], str]) -> None:
+    """The one is used that is there and takes writes."""
+    with opened(query(new_database(), "target_session_attrs=read-write")) as engine, engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM agents")).scalar_one() == 0
+
+
+@pytest.mark.postgresql_only("it is about servers")
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda url: query(url, "target_session_attrs=standby"), "Check that the server runs"),
+        (lambda url: f"{url}_not_there", "database name in DATABASE_URL"),
+        (lambda url: url.replace("relay@", "stranger@"), "Check that the server runs"),
+    ],
+)
+def test_a_server_that_does_not_let_in(
+    new_database: Callable[[], str], change: Callable[[str], str], says: str
+) -> None:
+    """Whatever the reason, the operator is told what to look at."""
+    with pytest.raises(DatabaseError, match=says):
+        open_engine(change(new_database()))
+
+
+@pytest.mark.postgresql_only("it is about what a server refuses")
+@pytest.mark.parametrize(
+    ("before", "says"),
+    [
+        ("CREATE TABLE agents (diary TEXT)", r"42P07.*database of its own"),
+        ("ALTER ROLE relay SET default_transaction_read_only = on", r"25006.*standby"),
+        ("ALTER DATABASE {name} SET lock_timeout = 1", r"55P03.*Another process"),
+        ("REVOKE CREATE ON SCHEMA public FROM public; CREATE ROLE guest LOGIN", r"42501.*own the database"),
+    ],
+    ids=["tables", "standby", "lock", "rights"],
+)
+def test_what_a_server_refuses_is_explained(new_database: Callable[[], str], before: str, says: str) -> None:
+    """The reason is named by its code, with what to do; no text of the server, which may quote anything, is shown."""
+    url = new_database()
+    is_lock, is_right = "lock_timeout" in before, "guest" in before
+    with connected(url) as other:
+        other.execute(before.format(name=make_url(url).database))
+        if is_lock:
+            other.execute("SELECT pg_advisory_lock(%s)", [engine_module._MIGRATION_LOCK])
+            url += "?options=-clock_timeout%3D10"
+        with pytest.raises(DatabaseError, match=says) as refused:
+            open_engine(url.replace("relay@", "guest@") if is_right else url)
+        other.execute("SET default_transaction_read_only = off")
+        other.execute("ALTER ROLE relay RESET default_transaction_read_only")
+    assert "diary" not in f"{refused.value} {refused.value.__cause__}"
+
+
+@pytest.mark.postgresql_only("it is about the driver")
+def test_nothing_is_prepared_at_the_server(database_url: str) -> None:
+    """A pooler gives each transaction another connection, where a prepared statement would not be known."""
+    with opened(database_url) as engine, engine.connect() as connection:
+        for _each in range(20):
+            connection.execute(select(agents))
+        assert connection.execute(text("SELECT count(*) FROM pg_prepared_statements")).scalar_one() == 0
 
 
 @pytest.mark.sqlite_only("it is about the file")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from relay.store.call_journal import CallJournal
 from relay.store.database import open_database
 from relay.store.recovery import Recovery
 from relay.store.waiting_messages import WaitingMessages
+
+MIGRATIONS = sorted((Path(relay.store.__file__).with_name("migrations") / "versions").glob("*.py"))
 
 # As a relay of revision 0002_gate wrote it: a call that ended, one that is up, one that never had a line, and the like.
 FILLED = """
@@ -59,6 +62,37 @@ def filled(new_database: Callable[[], str]) -> str:
                 connection.exec_driver_sql(statement)
     engine.dispose()
     return url
+
+
+def operations(migration: Path) -> list[tuple[str, ast.Call]]:
+    """Return the operations of a migration, each with its name."""
+    found = [node for node in ast.walk(ast.parse(migration.read_text())) if isinstance(node, ast.Call)]
+    return [
+        (node.func.attr, node)
+        for node in found
+        if isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == "op"
+    ]
+
+
+@pytest.mark.sqlite_only("it only reads")
+@pytest.mark.parametrize("migration", MIGRATIONS, ids=lambda path: path.stem)
+def test_migrations_only_add(migration: Path) -> None:
+    """A relay of the version before works on beside a newer one: what it knows is there, and it may leave out the rest.
+
+    So nothing is dropped, renamed or made stricter, and a new column of an old table is empty or has a default.
+    """
+    found = operations(migration)
+    assert {name for name, _call in found} <= {"create_table", "create_index", "add_column", "execute"}
+    made = {ast.literal_eval(call.args[0]) for name, call in found if name == "create_table"}
+    for name, call in found:
+        given = ast.unparse(call)
+        if name == "add_column":
+            assert "nullable=False" not in given or "server_default=" in given, given
+            assert "unique=True" not in given, given
+        elif name == "create_index":
+            assert "unique=True" not in given or ast.literal_eval(call.args[1]) in made, given
+        elif name == "execute":
+            assert str(ast.literal_eval(call.args[0])).startswith("UPDATE "), given
 
 
 async def test_call_records_keep_what_they_had(filled: str) -> None:
