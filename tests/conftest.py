@@ -16,6 +16,13 @@ os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("nobody.pem"))
 gc.disable()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what a run of whole daemons can be told."""
+    parser.addoption(
+        "--postgresql", action="store_true", help="run all daemons of tests/e2e on PostgreSQL, and not only some"
+    )
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Keep the garbage collector from what collecting made: seven thousand tests, through which each pass would go."""
     del session

@@ -18,9 +18,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import attrs
 import trio
@@ -166,5 +167,37 @@ async def run_relay(
         return subprocess.CompletedProcess(command, status, out.read(), err.read())
 
 
-run_local_daemon = functools.partial(local_daemon.run_local_daemon, open_process=opener(RELAY))
+_open_relay = opener(RELAY)
+_databases: dict[Path, str] = {}
+_make_database: Callable[[], str] | None = None
+
+
+@contextmanager
+def daemons_with(make_database: Callable[[], str]) -> Iterator[None]:
+    """Have each daemon that is started in the block use a database that `make_database` returns the URL of.
+
+    A daemon that is told of one keeps to it, and the second one of a directory gets that of the first.
+    """
+    global _make_database  # noqa: PLW0603 - the tests name `run_local_daemon`, and not who provides its database
+    _make_database = make_database
+    try:
+        yield
+    finally:
+        _make_database = None
+        _databases.clear()
+
+
+def run_local_daemon(
+    directory: Path, settings: Mapping[str, str] | None = None, **options: Any
+) -> AbstractAsyncContextManager[local_daemon.LocalDaemon]:
+    """Run a daemon as `relay.simulator.load.local_daemon` does, forked."""
+    given = dict(settings or {})
+    if _make_database is not None and "DATABASE_URL" not in given:
+        if directory not in _databases:
+            _databases[directory] = _make_database()
+        # The simulated carrier's secret would be in a file named after the database.
+        given = {"TWILIO_AUTH_TOKEN": "0" * 32, **given, "DATABASE_URL": _databases[directory]}
+    return local_daemon.run_local_daemon(directory, given, open_process=_open_relay, **options)
+
+
 """Run a daemon as its namesake does, forked."""

@@ -1,5 +1,7 @@
 """Whole daemons for the tests of this directory: some shared by all, each in a process of its own.
 
+They run on SQLite; those of tests that are marked `both_engines` again on PostgreSQL, and with `--postgresql` all do.
+
 A daemon takes two or three seconds to start, so those that no test stops or kills are started once a session. They, and
 the stand-in for Claude behind them, are looked after by an event loop in a thread, because a test's own loop ends with
 the test. Tests keep out of each other's way by agents of their own.
@@ -23,7 +25,8 @@ from relay.simulator.claude.stand_in import Behaviour, ClaudeStandIn, serve_stan
 from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon
 from tests.e2e.calling_out import OWN_NUMBER, Outside, free_port, open_outside
 from tests.e2e.parties import Access, carrier_of, register
-from tests.forked_process import run_local_daemon
+from tests.forked_process import daemons_with, run_local_daemon
+from tests.postgresql_server import PostgresqlServer, run_postgresql
 
 IMPATIENCE = 0.5
 """RELAY_CLIENT_TIMEOUT of the daemon that does not wait eight seconds for a silent client."""
@@ -56,6 +59,43 @@ def _limited(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[No
             await test(*fixtures, **named)
 
     return limited
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Choose the engines of each test."""
+    if metafunc.config.getoption("--postgresql"):
+        engines = ["postgresql"]
+    elif metafunc.definition.get_closest_marker("both_engines"):
+        engines = ["sqlite", "postgresql"]
+    else:
+        engines = ["sqlite"]
+    metafunc.parametrize("database_engine", engines, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """Run a server for all daemons of this process."""
+    with run_postgresql() as server:
+        yield server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def database_engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Start daemons on this engine: every fixture of a daemon asks for it."""
+    engine: str = request.param
+    if engine == "sqlite":
+        yield engine
+        return
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    with daemons_with(server.new_database):
+        yield engine
+
+
+@pytest.fixture(autouse=True)
+def _only_on_sqlite(database_engine: str, request: pytest.FixtureRequest) -> None:
+    mark = request.node.get_closest_marker("sqlite_only")
+    if mark is not None and database_engine != "sqlite":
+        pytest.skip(mark.args[0])
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +134,7 @@ def machine(stand_in: ClaudeStandIn) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def daemon(
-    portal: BlockingPortal, machine: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    portal: BlockingPortal, database_engine: str, machine: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LocalDaemon]:
     """Run a daemon as it is by default, with an answering machine, and one web page allowed."""
     settings = machine | {"RELAY_ALLOWED_ORIGINS": ALLOWED_ORIGIN}
@@ -104,7 +144,7 @@ def daemon(
 
 @pytest.fixture(scope="session")
 def hasty_daemon(
-    portal: BlockingPortal, machine: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    portal: BlockingPortal, database_engine: str, machine: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LocalDaemon]:
     """Run a daemon that gives a client half a second to answer."""
     settings = machine | {"RELAY_CLIENT_TIMEOUT": str(IMPATIENCE)}
@@ -113,7 +153,9 @@ def hasty_daemon(
 
 
 @pytest.fixture(scope="session")
-def keyless_daemon(portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalDaemon]:
+def keyless_daemon(
+    portal: BlockingPortal, database_engine: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalDaemon]:
     """Run a daemon without an answering machine."""
     with portal.wrap_async_context_manager(run_local_daemon(tmp_path_factory.mktemp("keyless"))) as daemon:
         yield daemon
@@ -127,7 +169,11 @@ def rest_port() -> int:
 
 @pytest.fixture(scope="session")
 def dialling_daemon(
-    portal: BlockingPortal, machine: dict[str, str], rest_port: int, tmp_path_factory: pytest.TempPathFactory
+    portal: BlockingPortal,
+    database_engine: str,
+    machine: dict[str, str],
+    rest_port: int,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[LocalDaemon]:
     """Run a daemon that can call out."""
     settings = machine | {

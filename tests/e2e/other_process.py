@@ -2,14 +2,13 @@
 
 Prints a line once the call converses, and at the end one JSON document: how many turns there were, and what was wrong.
 
-    python -m tests.e2e.other_process DIRECTORY URL CARRIER_TOKEN AGENT_ID AGENT_TOKEN
+    python -m tests.e2e.other_process DATABASE_URL URL CARRIER_TOKEN AGENT_ID AGENT_TOKEN
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 import attrs
 import trio
@@ -24,7 +23,7 @@ PATIENCE = 5.0
 class Daemon:
     """The daemon as the parties need to know it."""
 
-    directory: Path
+    database_url: str
     url: str
     token: str
 
@@ -58,6 +57,6 @@ async def _wait_for_end_of_input(over: trio.Event) -> None:
 
 
 if __name__ == "__main__":
-    directory, url, carrier_token, agent_id, agent_token = sys.argv[1:]
+    database_url, url, carrier_token, agent_id, agent_token = sys.argv[1:]
     access = Access(agent_id, agent_token, f"{url}/sse?token={agent_token}")
-    trio.run(converse, Daemon(Path(directory), url, carrier_token), access)
+    trio.run(converse, Daemon(database_url, url, carrier_token), access)

@@ -13,7 +13,6 @@ import secrets
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import Any, Protocol
 
 import anyio
@@ -48,7 +47,9 @@ MOST_EVENTS = 10_000
 class Daemon(Protocol):
     """What the parties need to know of a daemon; see `relay.simulator.load.local_daemon.LocalDaemon`."""
 
-    directory: Path
+    @property
+    def database_url(self) -> str: ...
+
     url: str
     token: str
 
@@ -68,7 +69,7 @@ class Access:
 @asynccontextmanager
 async def database_of(daemon: Daemon) -> AsyncIterator[Database]:
     """Open a daemon's database beside it, as the commands of the command line do."""
-    async with open_database(f"sqlite:///{daemon.directory / 'relay.db'}") as database:
+    async with open_database(daemon.database_url) as database:
         yield database
 
 

@@ -25,7 +25,7 @@ from relay.store.database import open_database
 class RelayHere:
     """A running relay, as the parties of a call see a daemon."""
 
-    directory: Path
+    database_url: str
     url: str
     token: str
     relay: Relay
@@ -44,5 +44,5 @@ async def run_relay_here(directory: Path) -> AsyncIterator[RelayHere]:
         relay = Relay(settings, Credentials(None, token, None), database, Vendors(), daemon)
         stopping = trio.Event()
         await nursery.start(run, relay, listeners, url, stopping)
-        yield RelayHere(directory, url, token, relay)
+        yield RelayHere(settings.database_url, url, token, relay)
         stopping.set()

@@ -34,6 +34,8 @@ from tests.e2e.parties import (
 )
 from tests.forked_process import run_local_daemon
 
+pytestmark = pytest.mark.sqlite_only("it is about the file; of a server's troubles is tests/e2e/test_postgresql.py")
+
 CALLS = 10
 LOCK_SECONDS = [float(each) for each in os.environ.get("RELAY_TEST_LOCK_SECONDS", "0.3,3").split(",")]
 # Nothing in a call may wait for the database for long: half of this is the moment in which it may still answer.

@@ -41,6 +41,7 @@ from tests.sids import sid
 # ── the daemon dies ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.both_engines
 @pytest.mark.slow
 async def test_killed_before_the_machine_answered(
     tmp_path: Path, machine: dict[str, str], claude: ClaudeStandIn
@@ -58,6 +59,7 @@ async def test_killed_before_the_machine_answered(
     assert (message["reason"], message["body"]) == ("client_absent", "The key is under the mat.")
 
 
+@pytest.mark.both_engines
 @pytest.mark.slow
 async def test_killed_while_a_client_had_the_utterance(tmp_path: Path) -> None:
     """Killed while a client was thinking, the daemon makes a message of these words, not of those answered before."""
@@ -106,6 +108,7 @@ async def end_the_holds(daemon: LocalDaemon, agent: Access) -> None:
         await database.write(work)
 
 
+@pytest.mark.both_engines
 async def test_a_client_that_dies_before_confirming_gets_it_again(daemon: LocalDaemon, agent: Access) -> None:
     """What a client fetched and never confirmed is held for a minute, and then offered to the next one."""
     await leave_a_message(daemon, agent, "The key is under the mat.")
@@ -149,6 +152,7 @@ async def test_what_is_said_after_a_fetch_is_a_message_of_its_own(daemon: LocalD
 # ── what must not be kept ───────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.both_engines
 async def test_logs_hold_no_secrets(tmp_path: Path, machine: dict[str, str]) -> None:
     """After calls on all paths, a crash and refused strangers, the log has no number, no words, no token, no ticket."""
     private = ["xylophone", "quagmire", "zeppelin"]

@@ -141,7 +141,7 @@ HOSTILE: tuple[Hostile, ...] = (
 async def call_of_another_process(daemon: LocalDaemon) -> AsyncIterator[None]:
     """Keep a call going elsewhere, with a client of its own; at the end of the block it must have gone well."""
     other = await register(daemon)
-    command = [sys.executable, "-m", "tests.e2e.other_process", str(daemon.directory), daemon.url, daemon.token]
+    command = [sys.executable, "-m", "tests.e2e.other_process", daemon.database_url, daemon.url, daemon.token]
     process = await trio.lowlevel.open_process(
         [*command, other.agent_id, other.token], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import trio
 
 from relay.simulator.carrier.callee import Answers, Refused, Unanswered
@@ -15,6 +16,7 @@ APPOINTMENT = "Hi, this is your AI assistant calling about your appointment."
 AGENT_VOICE, CALL_VOICE = "agentagentagentagent", "callcallcallcallcall"
 
 
+@pytest.mark.both_engines
 async def test_a_call_is_made_and_talked(outside: Outside, dialling_agent: Access) -> None:
     """The callee hears who calls and the greeting, talks to the client, and the record says how it went."""
     outside.rest.callee(CALLEE, Answers(says=("Yes, this is Ada.",), hangs_up_after=0))
@@ -232,6 +234,7 @@ async def test_a_message_is_spoken_to_whoever_answers(outside: Outside, dialling
     assert (record["kind"], record["outcome"], record["carrierStatus"]) == ("voice_message", "completed", "completed")
 
 
+@pytest.mark.both_engines
 async def test_a_message_that_reaches_nobody_is_reported(outside: Outside, dialling_agent: Access) -> None:
     """When nobody picks up, the client finds a waiting message that says so, once."""
     outside.rest.callee(CALLEE, Unanswered("no-answer"))

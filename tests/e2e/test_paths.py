@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 from mcp_types import LoggingMessageNotification, ResourceUpdatedNotification
 
@@ -24,6 +25,7 @@ from tests.e2e.parties import (
 # ── the client ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.both_engines
 async def test_the_clients_answer_is_heard(daemon: LocalDaemon, agent: Access) -> None:
     """What the caller says goes to the client, and what the client says comes out of the telephone."""
     async with connected(agent), calling(daemon, agent) as call:
@@ -159,6 +161,7 @@ async def test_two_agents_calls_keep_apart(daemon: LocalDaemon) -> None:
 # ── the answering machine ───────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.both_engines
 async def test_without_a_client_the_machine_takes_a_message(daemon: LocalDaemon, agent: Access) -> None:
     """The machine apologises, asks, writes down message and wishes, and hangs up after the goodbye."""
     async with calling(daemon, agent) as call:

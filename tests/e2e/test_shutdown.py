@@ -127,6 +127,7 @@ async def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
         await leave_words_and_stop_twice()
 
 
+@pytest.mark.sqlite_only("it starts its daemon by itself")
 @pytest.mark.parametrize("when", ["start", "ready"])
 async def test_signals_that_come_together_end_it_without_a_traceback(tmp_path: Path, when: str) -> None:
     """Ctrl-C twice in a moment, in the middle of the start or later, is no crash, and leaves no address behind."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import trio
 
 from relay.simulator.carrier.callee import Answers, Callee, Refused, Unanswered
@@ -24,6 +25,7 @@ async def outcome_of(client: AiClient, call: SimulatedCall) -> str:
         await trio.sleep(0.02)
 
 
+@pytest.mark.both_engines
 async def test_a_caller_is_connected_to_a_human(outside: Outside, dialling_agent: Access) -> None:
     """The caller hears the announcement, the number is dialled, and the two talk until the call is over."""
     outside.rest.callee(HUMAN, Answers(talks=0.3))

@@ -73,6 +73,11 @@ class LocalDaemon:
     _settings: Mapping[str, str]
     _program: Sequence[str] = PROGRAM
 
+    @property
+    def database_url(self) -> str:
+        """Return the URL of its database, wherever it is opened from."""
+        return self._settings.get("DATABASE_URL", f"sqlite:///{self.directory / 'relay.db'}")
+
     async def register(self, agent_id: str, *options: str) -> dict[str, str]:
         """Register an agent by the command line; return what `relay agents add --json` prints."""
         return dict(json.loads(await self.command("agents", "add", agent_id, "--json", *options)))

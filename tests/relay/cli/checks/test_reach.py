@@ -48,7 +48,7 @@ async def test_the_relay_is_left_as_it_was(here: RelayHere) -> None:
     settings = settings_for(here.url, here.token)
     await signature(settings)
     await upgrade(settings)
-    async with open_database(f"sqlite:///{here.directory / 'relay.db'}") as database:
+    async with open_database(here.database_url) as database:
         assert await CallJournal(database).list_calls(None, None, 10) == ()
     assert here.relay.calls.occupied() == 0
 
