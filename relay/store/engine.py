@@ -40,7 +40,8 @@ _POSTGRESQL = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
-    # A pooler may give each transaction another connection of the server, which knows nothing that was prepared.
+    # A pooler may give each transaction another connection of the server, which knows nothing that was prepared. The
+    # lock of the one daemon does need a connection of its own: PgBouncer in session mode, told to ignore `options`.
     "prepare_threshold": None,
 }
 _STATEMENT_SECONDS = 20.0
