@@ -48,9 +48,9 @@ def has_left(connection: Connection, agent_id: str) -> bool:
 
 
 def lock_what_is_over(connection: Connection, agent_id: str) -> None:
-    """Let nobody hold words of an agent's calls that are over, or open one again, until this transaction ends.
+    """Lock an agent's calls that are over: no utterance is held, and none is opened again, until the transaction ends.
 
-    The words would go with the call although they were not counted.
+    An utterance would go with its call although it was not counted.
     """
     over = select(calls.c.call_sid).where(calls.c.agent_id == agent_id, _IS_OVER).order_by(calls.c.call_sid)
     connection.execute(over.with_for_update())

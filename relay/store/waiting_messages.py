@@ -30,6 +30,20 @@ CHANNEL = "voice"
 # Below SQLite's limit of parameters in one statement, and few enough to be compiled once.
 _IDS_AT_ONCE = 500
 
+# Made once: to make a statement, and to find what it was compiled to, costs more than to execute it.
+# The call first: of two processes that leave its message at once, one finds that of the other.
+_LOCK_CALL = select(calls.c.call_sid).where(calls.c.call_sid == bindparam("of_call")).with_for_update(key_share=True)
+_SAME = (
+    select(messages.c.position, messages.c.id)
+    .where(
+        messages.c.call_sid == bindparam("of_call"),
+        messages.c.part == bindparam("of_part"),
+        messages.c.agent_id == bindparam("of_agent"),
+        messages.c.sealed.is_(False),
+    )
+    .with_for_update()
+)
+
 
 @attrs.frozen
 class Batch:
@@ -87,18 +101,10 @@ class WaitingMessages:
         # The id is made here and not in the transaction, which may run again.
         now, new_id = self.now(), new_message_id()
 
-        # The call first: of two that leave its message at once, one finds that of the other.
-        of_call = select(calls.c.call_sid).where(calls.c.call_sid == draft.call_sid).with_for_update(key_share=True)
-        same = select(messages.c.position, messages.c.id).where(
-            messages.c.call_sid == draft.call_sid,
-            messages.c.part == draft.part,
-            messages.c.agent_id == draft.agent_id,
-            messages.c.sealed.is_(False),
-        )
-
         def work(connection: Connection) -> str:
-            connection.execute(of_call)
-            row = connection.execute(same.with_for_update()).one_or_none()
+            connection.execute(_LOCK_CALL, {"of_call": draft.call_sid})
+            key = {"of_call": draft.call_sid, "of_part": draft.part, "of_agent": draft.agent_id}
+            row = connection.execute(_SAME, key).one_or_none()
             if row is None:
                 message_id = insert_message(connection, draft, part=draft.part, now=now, message_id=new_id)
             else:
