@@ -37,6 +37,26 @@ def test_reported_speech_is_heard_when_its_time_is_over() -> None:
     assert speech.is_heard(101.4)
 
 
+def test_an_end_cuts_what_the_carrier_has_not_reported() -> None:
+    """A carrier that reports is believed, however long ago the speech was sent."""
+    speech = playback()
+    speech.spoke("One ", 100, last=False)
+    speech.spoke("two.", 100, last=True)
+    speech.report("One ")
+    assert speech.is_cut_short_by_end(1000)
+    speech.report("two.")
+    assert not speech.is_cut_short_by_end(100)
+
+
+def test_an_end_cuts_what_takes_longer_than_it_was_there() -> None:
+    """Of a carrier that reports nothing the length of the text has to tell."""
+    speech = playback()
+    assert not speech.is_cut_short_by_end(100)
+    speech.spoke(TEXT, 100, last=True)
+    assert speech.is_cut_short_by_end(101.3)
+    assert not speech.is_cut_short_by_end(101.4)
+
+
 def test_the_carrier_s_silence_ends_the_wait() -> None:
     """When all pieces are reported and the voice has stopped, nobody waits for the estimate."""
     speech = playback()

@@ -1,4 +1,4 @@
-"""Restarting a daemon that hands its calls over: nobody hears a farewell, and calls go on in the next process."""
+"""Calls that move: to their next session, or to the next process of a daemon that is restarted; nobody hears of it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import attrs
 import trio
 
 from actors.call_values import Reason
+from actors.events import MoveRequested
 from relay.daemon.life_cycle import MOVE_SECONDS
 from relay.simulator.carrier.exchange import Carrier, open_carrier
 from relay.simulator.carrier.simulated_call import SimulatedCall
 from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon
 from tests.e2e.calling_out import free_port
-from tests.e2e.parties import ask, connected, messages_of, register
+from tests.e2e.parties import ask, calling, connected, messages_of, register
+from tests.e2e.relay_here import run_relay_here
 from tests.e2e.test_shutdown import begin_to_stop
 from tests.forked_process import run_local_daemon
 
@@ -99,6 +101,25 @@ def assert_moved(call: SimulatedCall) -> None:
     assert call.greeting == ""
     assert "voice-ended?attempt=1&amp;lost=0#" in call.documents[-2]
     assert not [line for line in call.heard if "sorry" in line]
+
+
+async def test_a_call_moves_to_its_next_session_in_the_wait_for_the_answer(tmp_path: Path) -> None:
+    """The caller speaks, and is answered in the next session, which has the whole conversation; nobody notices.
+
+    The process that is asked how the call goes on is the one that it was in.
+    """
+    async with run_relay_here(tmp_path) as here:
+        agent = await register(here)
+        async with connected(agent) as client, calling(here, agent) as call:
+            assert await ask(call, "One.") == "You said: One."
+            (session,) = here.relay.calls.live()
+            session.inbox.post(MoveRequested(HANDOFF))
+            assert await ask(call, "Two.") == "You said: Two."
+        first, second = await client.asked.receive(), await client.asked.receive()
+        messages = await messages_of(here, agent)
+    assert_moved(call)
+    assert second.history == [*first.history, ("assistant", "You said: One."), ("user", "Two.")]
+    assert messages == ()
 
 
 async def test_a_call_goes_on_in_the_next_process(tmp_path: Path) -> None:

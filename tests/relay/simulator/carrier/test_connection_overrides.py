@@ -76,10 +76,11 @@ async def test_a_silent_relay_is_asked_again() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_nobody_there_is_no_answer() -> None:
-    """Every attempt is refused, and then the webhook has failed."""
+@pytest.mark.parametrize("url", [RETRIED, f"{HOOK}#rc=2&rp=5xx"])
+async def test_nobody_there_is_no_answer(url: str) -> None:
+    """Every attempt is refused, however many there are, and then the webhook has failed."""
     async with scripted() as (_relay, carrier):
         pass
     async with open_carrier(ACCOUNT, TOKEN, carrier.base_url) as late:
         with pytest.raises(WebhookFailed, match="ConnectError"):
-            await late.post(RETRIED, {})
+            await late.post(url, {})
