@@ -26,6 +26,8 @@ from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.parties import AiClient, Turn, connected, message_left, register, repeat
 from tests.forked_process import run_relay
 
+pytestmark = pytest.mark.sqlite_only("its commands find the database in the directory of the daemon")
+
 SECONDS = 110
 
 

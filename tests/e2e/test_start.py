@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import trio
 
 from actors.call_record import CallState
@@ -45,6 +46,7 @@ async def test_a_misspelt_setting_is_an_error(tmp_path: Path) -> None:
     assert b"Did you mean RELAY_MAX_CALLS?" in done.stderr
 
 
+@pytest.mark.sqlite_only("the other daemon finds the database in the directory of the first")
 async def test_a_second_daemon_does_not_disturb_the_first(daemon: LocalDaemon, agent: Access) -> None:
     """A daemon started by mistake on the same database, at whatever port, ends with 1; the live call goes on."""
     async with connected(agent), calling(daemon, agent) as call:
