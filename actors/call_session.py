@@ -13,6 +13,9 @@ through the inbox and is dropped by its number when the turn is not the current 
 A store that stalls or fails ends no call: the session waits for it only a moment (`actors.ports.Journal`), and tries
 again at the end what it refused. Only the claim that a message was recorded waits for it (`Answer.take_message`).
 
+A session whose call another run of the relay has taken stops at once and writes nothing more: what is unanswered is
+that run's to ask again, and it would be left twice.
+
 Every exception inside a call stops here, at its firewall: it is reported with the call's id, the line is closed with
 1011, and the epilogue still runs. The epilogue is shielded and time-boxed: it stores what is unanswered and closes the
 record, also when the daemon is being cancelled around it.
@@ -46,7 +49,7 @@ from actors.commands import (
     WakeClient,
 )
 from actors.conversation import Conversation
-from actors.errors import LineClosed, ResponderError, StoreFailed
+from actors.errors import CallTaken, LineClosed, ResponderError, StoreFailed
 from actors.events import (
     CallerGone,
     CallNews,
@@ -106,7 +109,12 @@ class CallSession:
     services: CallServices
     policy: Policy
     availability: Availability = Availability.AWAY
+    # Whether another run had the call until now, so that only the journal knows what is unanswered.
+    is_taken_over: bool = False
     inbox: Inbox[Event] = attrs.field(factory=Inbox, init=False)
+    # Whether the call's record is open, or will be; and whether another run has taken the call from this session.
+    is_open: bool = attrs.field(default=False, init=False)
+    is_taken: bool = attrs.field(default=False, init=False)
     # The message to leave if the caller of a lost line does not come back. Set when the call session is over.
     unanswered: StoreMessage | None = attrs.field(default=None, init=False)
     _conversation: Conversation = attrs.field(init=False)
@@ -124,8 +132,11 @@ class CallSession:
     _is_over: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._conversation = self._converse()
+
+    def _converse(self) -> Conversation:
         now = trio.current_time()
-        self._conversation = Conversation(self.info, self.policy, availability=self.availability, now=now)
+        return Conversation(self.info, self.policy, availability=self.availability, now=now)
 
     @property
     def phase(self) -> Phase:
@@ -166,6 +177,10 @@ class CallSession:
                     self._nursery.start_soon(self._read)
                     await self._loop()
                     self._nursery.cancel_scope.cancel("the call is over")
+            except* CallTaken:
+                # Not a normal end: should the line be the carrier's newest after all, it asks how to go on.
+                closing, self.is_taken = 1011, True
+                self.services.observer.call_taken(self.info)
             except* Exception as group:  # noqa: BLE001 - the firewall of a call
                 closing = 1011
                 self.services.observer.call_crashed(self.info, group, "call")
@@ -181,7 +196,7 @@ class CallSession:
             self.services.observer.call_ended(self.info, summary, trio.current_time() - began)
             # Not earlier: a message that a client was shown is never changed, so each further sentence to the answering
             # machine would become a message of its own.
-            if summary.left_message:
+            if summary.left_message and not self.is_taken:
                 self.services.publish(MessageLeft(self.info.agent_id))
 
     async def _read(self) -> None:
@@ -196,10 +211,7 @@ class CallSession:
                 self.inbox.post(DeadlinePassed())
 
     async def _loop(self) -> None:
-        try:
-            await self.services.journal.open_call(self.info)
-        except StoreFailed as error:  # go on without a record: the caller is on the line
-            self.services.observer.call_crashed(self.info, error, "store")
+        await self._open()
         await self._handle(SessionStarted())
         while self._conversation.phase is not Phase.OVER:
             self._alarm.set(self._conversation.deadline)
@@ -208,6 +220,22 @@ class CallSession:
             await self._handle(event)
             if isinstance(event, MessageTaken) and (answer := self._answers.get(event.turn)) and answer.receipt:
                 answer.receipt.note_left(self._left, self._stored)
+
+    async def _open(self) -> None:
+        try:
+            taken = await self.services.journal.open_call(self.info, must_answer=self.is_taken_over)
+        except CallTaken:
+            raise
+        except StoreFailed as error:
+            if self.is_taken_over:  # without the journal it would not know what it must ask again
+                raise
+            # Go on without a record: the caller is on the line.
+            self.services.observer.call_crashed(self.info, error, "store")
+            return
+        self.is_open = True
+        if taken is not None:
+            self.info = attrs.evolve(self.info, opened_by=taken.lines, unanswered=taken.unanswered)
+            self._conversation = self._converse()
 
     def _observe(self, event: Event) -> None:
         """Pass on to the observer what is wrong with the carrier's frames."""
@@ -230,6 +258,8 @@ class CallSession:
             except LineClosed:
                 # The reader will notice it too, but perhaps only after a timeout of the carrier.
                 self.inbox.post(CallerGone())
+            except CallTaken:
+                raise
             except StoreFailed as error:
                 # Nothing that was said depends on it, so the call goes on; the epilogue tries again.
                 self.services.observer.call_crashed(self.info, error, "store")
@@ -262,9 +292,9 @@ class CallSession:
         services = self.services
         match command:
             case HoldUtterance():
-                await services.journal.hold_utterance(self.info.call_sid, command.turn, command.text)
+                await services.journal.hold_utterance(self.info.call_sid, command.turn, command.text, command.lines)
             case ReleaseUtterances():
-                await services.journal.release_utterances(self.info.call_sid, command.through_turn)
+                await services.journal.release_utterances(self.info.call_sid, command.through_turn, command.lines)
             case StoreMessage() if command.unless_back is not None:
                 self.unanswered = command
             case StoreMessage():
@@ -324,8 +354,22 @@ class CallSession:
             self.inbox.send_last(outcome)
 
     async def _epilogue(self, closing: int) -> None:
-        commands = [*self._unstored, *self._pending, *self._conversation.handle(SessionFailed(), trio.current_time())]
-        pending = [command for command in commands if isinstance(command, Stored)]
+        pending = [command for command in [*self._unstored, *self._pending] if isinstance(command, Stored)]
+        if not self.is_taken:
+            ending = self._conversation.handle(SessionFailed(), trio.current_time())
+            pending += [command for command in ending if isinstance(command, Stored)]
+            try:
+                await self._store_the_rest(pending)
+            except CallTaken:
+                self.is_taken = True
+                self.services.observer.call_taken(self.info)
+        await self.line.close(closing)
+        # What a party has asked for is not the call's, so it counts even if the call is another run's.
+        for command in pending:
+            if isinstance(command, StopCalling):
+                await self._store_with_retries(command)
+
+    async def _store_the_rest(self, pending: Sequence[Stored]) -> None:
         # Utterances to hold are in a message by now, and each message includes the one before. Opt-outs come last: if
         # only the do-not-call list fails, it must not use up the time of everything else.
         newest = {command.unless_back is None: command for command in pending if isinstance(command, StoreMessage)}
@@ -333,19 +377,20 @@ class CallSession:
             if isinstance(command, ReleaseUtterances) or command in newest.values():
                 await self._store_with_retries(command)
         try:
-            await self.services.journal.close_call(self.info.call_sid, self._conversation.summary)
+            conversation = self._conversation
+            await self.services.journal.close_call(self.info.call_sid, conversation.summary, conversation.take_lines())
+        except CallTaken:
+            raise
         except StoreFailed as error:
             self.services.observer.call_crashed(self.info, error, "epilogue")
-        await self.line.close(closing)
-        for command in pending:
-            if isinstance(command, StopCalling):
-                await self._store_with_retries(command)
 
     async def _store_with_retries(self, command: Stored) -> None:
         """Store, and retry until the epilogue's time is over: this is the last chance."""
         while True:
             try:
                 await self._store(command)
+            except CallTaken:
+                raise
             except StoreFailed as error:
                 self.services.observer.call_crashed(self.info, error, "epilogue")
                 await trio.sleep(RETRY_SECONDS)

@@ -175,11 +175,33 @@ class Line:
 
 
 @attrs.frozen
+class NumberedLine:
+    """A line of a call's transcript and its number, which counts on through all sessions of the call.
+
+    An empty line takes back the one of that number.
+    """
+
+    number: int
+    line: Line
+
+
+@attrs.frozen
 class UnansweredUtterance:
     """What the caller said in a turn that no answer covers yet; `turn` is the number it is held under."""
 
     turn: int = attrs.field(validator=ge(1))
     text: str = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class TakenOver:
+    """What a call is continued with whose last session another run of the relay had.
+
+    `lines` is what was said, oldest first; `unanswered` is asked again.
+    """
+
+    lines: tuple[Line, ...] = ()
+    unanswered: tuple[UnansweredUtterance, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

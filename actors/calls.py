@@ -18,6 +18,9 @@ calls over, the next session is another one's: the call is forgotten here as soo
 The question that a lost session leaves unanswered goes to the next one; it becomes a message when the call is over, or
 when the caller is not back in time. Its text is held in the journal meanwhile, so that a crash loses none.
 
+A call that another run of the relay had is restored first (`restore`), from what that run has stored of it; then it is
+like any other. What is unanswered in it is only known when its next session opens.
+
 A call that we make has no call SID until the carrier has taken it on, and the carrier may report on it, or even connect
 it, before it has answered our request. So it is kept under an order of ours, and whichever comes first names it: the
 answer, a status callback that carries the order, or the ticket.
@@ -37,10 +40,10 @@ import attrs
 import trio
 
 from actors.call_session import CallServices, CallSession
-from actors.call_values import NO_OWNER, Callee, CallInfo, CallMemory, CallSummary, Line, Owner
+from actors.call_values import NO_OWNER, Callee, CallInfo, CallMemory, CallSummary, Line, Owner, Speaker
 from actors.clients import Presence
 from actors.commands import StoreMessage
-from actors.errors import CallRefused, StoreFailed, UnknownCall
+from actors.errors import CallRefused, CallTaken, StoreFailed, UnknownCall
 from actors.events import (
     AvailabilityChanged,
     CallClaimed,
@@ -64,7 +67,8 @@ from actors.transfer import Stage, Todo, Transfer
 
 # The carrier opens the socket within a second or two of the TwiML; a webhook may be repeated for 15 s before that.
 TICKET_SECONDS = 60.0
-# How long a lost call may take to come back, and how long a finished one waits for the carrier's last report.
+# How long a lost call may take to come back, and how long a finished one waits for the carrier's last report, unless
+# the settings say otherwise.
 RETURN_SECONDS = 60.0
 # The carrier often reports the end of a call twice: to the action URL, and then by the status callback.
 LAST_WORD_SECONDS = 0.5
@@ -78,7 +82,7 @@ def _new_ticket() -> str:
 
 @attrs.define(eq=False, kw_only=True)
 class Call:
-    """One call, in all its sessions. Only in memory: on disk are its record and its unanswered utterances (`Journal`).
+    """One call, in all its sessions. On disk are its record, what it was told, and what was said in it (`Journal`).
 
     Made and changed by `Calls`, with one exception: the client in `owner`, and `memory`, are set by the turn queue.
     All others only read.
@@ -121,6 +125,8 @@ class Call:
     # ── of this process: times are Trio's ───────────────────────────────────────────────────────────────────────────
 
     policy: Policy
+    is_restored: bool = False
+    """Whether another run of the relay had it, and it has had no session here yet."""
     session: CallSession | None = None
     """The call session that it has now."""
     owner: Owner = NO_OWNER
@@ -186,6 +192,7 @@ class Calls:
     presence: Presence
     max_calls: int
     now: Callable[[], datetime] = _now
+    return_seconds: float = RETURN_SECONDS
     draining: bool = attrs.field(default=False, init=False)
     # What is asked of every session from now on, so that the process can stop.
     _parting: DrainRequested | MoveRequested | MoveDue | None = attrs.field(default=None, init=False)
@@ -224,6 +231,23 @@ class Calls:
         call.expires = trio.current_time() + TICKET_SECONDS
         self._wake.set()
         return call
+
+    def restore(
+        self, info: CallInfo, policy: Policy, *, transcript: tuple[Line, ...] = (), callee: Callee | None = None
+    ) -> None:
+        """Register a call that another run of the relay had, without a place or a ticket: `announce` gives it both.
+
+        No-op if it is known here.
+        """
+        if info.call_sid not in self._calls:
+            call = Call(info=info, policy=policy, transcript=transcript, callee=callee, is_ticket_used=True)
+            call.is_restored = call.was_connected = True
+            # A screened call is greeted when the screening is over.
+            call.was_screening = info.screened and all(line.speaker is not Speaker.AGENT for line in transcript)
+            call.has_place = False
+            call.expires = trio.current_time() + TICKET_SECONDS
+            self._calls[info.call_sid] = call
+            self._wake.set()
 
     def expect(self, order: str, info: CallInfo, policy: Policy, *, seconds: float) -> Call:
         """Register a call that we are about to make, with a place and a ticket. Raises `CallRefused`.
@@ -307,7 +331,7 @@ class Calls:
         with self.presence.watch(
             info.agent_id, lambda now: session.inbox.post(AvailabilityChanged(now))
         ) as availability:
-            session = CallSession(info, line, self.services, call.policy, availability)
+            session = CallSession(info, line, self.services, call.policy, availability, is_taken_over=call.is_restored)
             call.session, call.has_place = session, False
             if call.callee is not None:
                 session.inbox.post(CalleeRecognised(call.callee))
@@ -324,8 +348,26 @@ class Calls:
                 if call.transfer is not None:
                     call.transfer.on_session_over(trio.current_time())
                     self.services.publish(TransferMoved(call.agent_id, call.call_sid))
-        self._session_ended(call, session)
+        if session.is_taken:
+            self._drop(call)
+        else:
+            call.is_restored = call.is_restored and not session.is_open
+            self._session_ended(call, session)
         return session
+
+    def _drop(self, call: Call) -> None:
+        """Remove a call that another run of the relay has now; what it has left is that run's.
+
+        Unless it is announced anew: then the next session takes it back, with what the other run has left.
+        """
+        call.unanswered = None
+        if call.has_place:
+            call.is_restored = True
+            return
+        call.is_over = True
+        self.remove_if_over(call)
+        self._publish_if_gone(call.agent_id, call.call_sid)
+        self._notify_freed()
 
     async def _succeed(self, call: Call, info: CallInfo) -> CallInfo:
         """End the older session of this call, if any; return `info` with its transcript and utterances."""
@@ -352,7 +394,7 @@ class Calls:
         call.transcript, call.was_screening = session.transcript, session.is_screening
         is_newest = call.info.attempt <= info.attempt
         if is_newest:
-            call.expires = max(trio.current_time() + RETURN_SECONDS, call.returns_until)
+            call.expires = max(trio.current_time() + self.return_seconds, call.returns_until)
             self._wake.set()
         # Else the next session started before this one was known to be lost, and has the unanswered utterances already.
         if is_newest or not call.is_ticket_used:
@@ -582,6 +624,8 @@ class Calls:
             self.services.observer.never_connected(info, is_placed=True)
             try:
                 await self.services.journal.close_call(info.call_sid, CallSummary(outcome="not_connected"))
+            except CallTaken:
+                self.services.observer.call_taken(info)
             except StoreFailed as error:
                 self.services.observer.not_stored(info, error, "record")
 
@@ -623,6 +667,8 @@ class Calls:
             info, message = self._to_leave[0]
             try:
                 await self.services.messages.leave(message.draft, partial(self._on_stored, info, message))
+            except CallTaken:
+                self.services.observer.call_taken(info)
             except StoreFailed as error:
                 self.services.observer.not_stored(info, error, "message")
                 return False

@@ -123,6 +123,15 @@ class Presence:
         if self.availability(agent_id) is not before:
             self._publish(agent_id)
 
+    def expect(self, agent_id: str) -> None:
+        """Count the agent's client as lost a moment ago: another run of the relay had it. No-op if one is here."""
+        if self.grace > 0 and self.newest(agent_id) is None:
+            before = self.availability(agent_id)
+            self._lost_until[agent_id] = trio.current_time() + self.grace
+            self._wake.set()
+            if self.availability(agent_id) is not before:
+                self._publish(agent_id)
+
     def newest(self, agent_id: str, claimed_by: object | None = None) -> AnsweringSession | None:
         """Return the session that gets the agent's next turn, or None when none can answer.
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import attrs
 
-from actors.call_values import MessageDraft, Reason, TurnRequest, UnansweredUtterance
+from actors.call_values import MessageDraft, NumberedLine, Reason, TurnRequest, UnansweredUtterance
 
 
 class By(StrEnum):
@@ -65,17 +65,22 @@ class CancelTurn:
 
 @attrs.frozen
 class HoldUtterance:
-    """Store an utterance before a client gets it."""
+    """Store an utterance before a client gets it.
+
+    `lines` is what else was said since the last such write. It only rides along: what is done is the same without.
+    """
 
     turn: int
     text: str
+    lines: tuple[NumberedLine, ...] = attrs.field(default=(), eq=False, repr=False)
 
 
 @attrs.frozen
 class ReleaseUtterances:
-    """Release the utterances that were answered, up to and with this turn."""
+    """Release the utterances that were answered, up to and with this turn; `lines` as of `HoldUtterance`."""
 
     through_turn: int
+    lines: tuple[NumberedLine, ...] = attrs.field(default=(), eq=False, repr=False)
 
 
 @attrs.frozen

@@ -91,7 +91,7 @@ asked again before anything else, with what was heard of its answer; the caller 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, assert_never, get_args
 
@@ -104,6 +104,7 @@ from actors.call_values import (
     CallSummary,
     Direction,
     Line,
+    NumberedLine,
     Reason,
     Speaker,
     TurnRequest,
@@ -140,6 +141,8 @@ MAX_DIGITS = 64
 MAX_HANDOVERS = 3
 # The note to a client that claims a call from the answering machine. In English, like every text for a client.
 CLAIM_NOTE = "You have taken this call over from the answering machine. The caller is there and waits for you to speak."
+# The lines of a session that comes later have higher numbers; no session has near as many.
+LINES_PER_SESSION = 100_000
 # What a kept transcript may hold. An hour of talk is some 60,000 characters; beyond this it is no conversation.
 RECORD_LINES, RECORD_CHARACTERS = 20_000, 1_000_000
 
@@ -173,7 +176,12 @@ class Conversation:
         self._deadlines.set(Deadline.CALL, now + policy.max_seconds)
         # What was said.
         self._record = Transcript(RECORD_LINES, RECORD_CHARACTERS) if policy.keep_transcript else None
-        self._transcript = Transcript(policy.history_lines, policy.history_characters, self._record)
+        self._transcript = Transcript(
+            policy.history_lines,
+            policy.history_characters,
+            self._record,
+            first_number=call.attempt * LINES_PER_SESSION + 1,
+        )
         self._transcript.extend(call.opened_by)
         self._caller_was_heard = bool(call.opened_by)
         # What is unfinished: a partial prompt, keys, rejected frames in a row, questions asked into silence.
@@ -241,6 +249,10 @@ class Conversation:
     def transcript(self) -> tuple[Line, ...]:
         """The transcript so far, within its window."""
         return self._transcript.window()
+
+    def take_lines(self) -> tuple[NumberedLine, ...]:
+        """Return the lines of the transcript that no command has carried yet, as they are now."""
+        return self._transcript.take_changes()
 
     @property
     def summary(self) -> CallSummary:
@@ -343,8 +355,9 @@ class Conversation:
             return [*stopped, self._store_message(), *self._ask_answering_machine()]
         number = self._turns.next_number()
         self._unanswered.hold(number, text)
-        held: list[Command] = [HoldUtterance(number, text)]
-        return [*stopped, *(held if self.phase is Phase.MOVING else self._route(number, held))]
+        if self.phase is Phase.MOVING:
+            return [*stopped, *self._hold(number, text)]
+        return [*stopped, *self._route(number, text)]
 
     def _keep_late_utterance(self, text: str) -> list[Command]:
         if self._client_ended_it:
@@ -434,19 +447,25 @@ class Conversation:
         self._availability = event.availability
         return self._route(self._turns.next_number()) if self.phase is Phase.CLIENT_AWAITED else []
 
-    def _route(self, number: int, held: Sequence[Command] = ()) -> list[Command]:
-        """Ask a client that is here, wait for one that may come, or step down; move instead if that is requested."""
+    def _route(self, number: int, utterance: str = "") -> list[Command]:
+        """Ask a client that is here, wait for one that may come, or step down; move instead if that is requested.
+
+        What the caller has just said is held before a client gets it.
+        """
         if self._is_to_move:
-            return [*held, *self._move()]
+            return [*self._hold(number, utterance), *self._move()]
         match self._availability:
             case Availability.HERE:
-                return [*held, *self._ask_client(number)]
+                return [*self._hold(number, utterance), *self._ask_client(number)]
             case Availability.JUST_LOST | Availability.WAKEABLE:
-                return [*held, *self._await_client()]
+                return [*self._hold(number, utterance), *self._await_client()]
             case Availability.AWAY:
                 return self._step_down(Reason.CLIENT_ABSENT)
             case _:
                 assert_never(self._availability)
+
+    def _hold(self, number: int, utterance: str) -> list[Command]:
+        return [HoldUtterance(number, utterance, self.take_lines())] if utterance else []
 
     def _await_client(self) -> list[Command]:
         self._enter(Phase.CLIENT_AWAITED)
@@ -605,7 +624,7 @@ class Conversation:
 
     def _release(self) -> list[Command]:
         through = self._unanswered.answered()
-        return [] if through is None else [ReleaseUtterances(through)]
+        return [] if through is None else [ReleaseUtterances(through, self.take_lines())]
 
     def _on_claim(self, _event: events.CallClaimed) -> list[Command]:
         self._is_claimed = True
@@ -687,7 +706,7 @@ class Conversation:
             return []
         number = self._turns.next_number()
         self._unanswered.hold(number, question)
-        return [HoldUtterance(number, question)]
+        return self._hold(number, question)
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -768,7 +787,7 @@ class Conversation:
         number = self._turns.next_number()
         self._unanswered.hold(number, unfinished)
         # A message contains the utterance already; one that waits for the caller's return must be durable meanwhile.
-        return [*commands, HoldUtterance(number, unfinished)] if may_return else commands
+        return [*commands, *self._hold(number, unfinished)] if may_return else commands
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -59,6 +59,10 @@ class StoreFailed(CallError):
     """A write was not made durable; what it carried must be written again."""
 
 
+class CallTaken(StoreFailed):
+    """A write was refused because another run of the relay has the call; it must not be written again."""
+
+
 class CallRefused(CallError):
     """A call was not admitted; `code` is `full`, `draining`, `already_here`, `no_record` or `over`."""
 

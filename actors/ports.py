@@ -5,10 +5,10 @@ A fake passes the same checks as the real thing: see `tests/contracts/`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from actors.call_values import CallInfo, CallSummary, MessageDraft, Reason, TurnRequest
+from actors.call_values import CallInfo, CallSummary, MessageDraft, NumberedLine, Reason, TakenOver, TurnRequest
 from actors.commands import NoteTurn
 from actors.errors import StoreFailed
 from actors.events import PhoneEvent
@@ -99,7 +99,8 @@ class MessageStore(Protocol):
         call is over by then; it must neither wait nor raise. The same key (`call_sid`, `part`) again replaces the
         stored one and keeps its id, unless a client was shown it already: then it becomes a new message. In the same
         transaction the journal releases the call's utterances up to `draft.through_turn`. Raises `StoreFailed` when the
-        message is not even kept; cancelling leaves nothing half done.
+        message is not even kept, and `CallTaken` when another run of the relay has the call; cancelling leaves nothing
+        half done.
         """
         ...
 
@@ -116,23 +117,31 @@ class Journal(Protocol):
     """What is in flight: open calls and unanswered utterances. Read again after a restart.
 
     Each method makes something durable. When that takes too long for a caller to wait, it returns, and the journal
-    writes it later, in order. `StoreFailed` means that it is not even kept.
+    writes it later, in order. `StoreFailed` means that it is not even kept, and `CallTaken` that another run of the
+    relay has the call, whose business it is now.
     """
 
-    async def open_call(self, call: CallInfo) -> None:
-        """Open the record of a call, for the first time or again. Raises `StoreFailed`."""
+    async def open_call(self, call: CallInfo, *, must_answer: bool = False) -> TakenOver | None:
+        """Open the record of a call, for the first time or again, and make the call this run's.
+
+        Returns what another run has left of it, None if this run had it already. With `must_answer` nothing is written
+        later: it is done when it returns. Raises `StoreFailed`, and `CallTaken` if a newer session has the call.
+        """
         ...
 
-    async def hold_utterance(self, call_sid: str, turn: int, text: str) -> None:
-        """Make an utterance durable before a client is asked. Raises `StoreFailed`."""
+    async def hold_utterance(self, call_sid: str, turn: int, text: str, lines: Sequence[NumberedLine] = ()) -> None:
+        """Make an utterance durable before a client is asked, with what else was said. Raises `StoreFailed`."""
         ...
 
-    async def release_utterances(self, call_sid: str, through_turn: int) -> None:
+    async def release_utterances(self, call_sid: str, through_turn: int, lines: Sequence[NumberedLine] = ()) -> None:
         """Release utterances that were answered, up to and with this turn. Raises `StoreFailed`."""
         ...
 
-    async def close_call(self, call_sid: str, summary: CallSummary) -> None:
-        """Close the call's record. Utterances that are still held stay for the next start. Raises `StoreFailed`."""
+    async def close_call(self, call_sid: str, summary: CallSummary, lines: Sequence[NumberedLine] = ()) -> None:
+        """Close the call's record, and store the last that was said.
+
+        Utterances that are still held stay, for the session or the run that is next. Raises `StoreFailed`.
+        """
         ...
 
 
@@ -169,6 +178,10 @@ class Observer(Protocol):
 
     def call_crashed(self, call: CallInfo, error: BaseException, stage: str) -> None:
         """Record an error that stopped at the firewall (`stage`: `call`, `turn`, `store`, `epilogue`)."""
+        ...
+
+    def call_taken(self, call: CallInfo) -> None:
+        """Record that another run of the relay has the call, so that this session stops."""
         ...
 
     def not_stored(self, call: CallInfo, error: StoreFailed, what: str) -> None:

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import takewhile
 
 import attrs
 
-from actors.call_values import Line, Speaker
+from actors.call_values import Line, NumberedLine, Speaker
 
 _WORD = re.compile(r"\w+")
 _CLOSING = re.compile(r"[^\w\s]*")
+_TAKEN_BACK = Line(Speaker.RELAY, "", datetime.min.replace(tzinfo=UTC))
 
 
 def is_audible(text: str) -> bool:
@@ -81,18 +82,41 @@ class Transcript:
     """Keep the newest lines, within a number of lines and a number of characters.
 
     Every change is applied to `record` too, a longer transcript that begins with this one; only `extend` is not.
+
+    Its own lines are numbered on from `first_number`, and `take_changes` returns those that are new or different since
+    it was called last. Changes happen at the end of the transcript, so where they begin is all that is remembered.
     """
 
     max_lines: int
     max_characters: int
     record: Transcript | None = None
+    first_number: int = 1
     _lines: list[Line] = attrs.field(factory=list, init=False)
     _characters: int = attrs.field(default=0, init=False)
+    # The number of the oldest line of the window, where the changes begin, and the highest number that was taken.
+    _oldest: int = attrs.field(init=False)
+    _changed_from: int = attrs.field(init=False)
+    _taken_through: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._oldest = self._changed_from = self.first_number
 
     def extend(self, lines: Iterable[Line]) -> None:
-        """Add the lines of an earlier session of the same call."""
+        """Add the lines of an earlier session of the same call, before any other."""
         for line in lines:
             self._append(line)
+        # They have numbers already, from that session.
+        self._oldest = self.first_number - len(self._lines)
+        self._changed_from = self.first_number
+
+    def take_changes(self) -> tuple[NumberedLine, ...]:
+        """Return the lines that are new or different since the last time; an empty one took back that of its number."""
+        first, end = max(self._changed_from, self._oldest, self.first_number), self._oldest + len(self._lines)
+        changes = [NumberedLine(number, self._lines[number - self._oldest]) for number in range(first, end)]
+        if self._taken_through >= end:
+            changes += [NumberedLine(number, _TAKEN_BACK) for number in range(end, self._taken_through + 1)]
+        self._changed_from, self._taken_through = end, end - 1
+        return tuple(changes)
 
     def add(self, speaker: Speaker, text: str, at: datetime) -> None:
         """Begin a new line. Blank text is not a line."""
@@ -115,6 +139,7 @@ class Transcript:
             return
         last = self._lines[-1]
         self._lines[-1] = attrs.evolve(last, text=last.text + text)
+        self._change(len(self._lines) - 1)
         self._characters += len(text)
         self._shorten()
 
@@ -131,7 +156,13 @@ class Transcript:
             return
         kept = heard_part(line.text, heard, played)
         self._characters += len(kept) - len(line.text)
-        self._lines[place : place + 1] = [attrs.evolve(line, text=kept)] if kept.strip() else []
+        self._change(place)
+        if kept.strip():
+            self._lines[place] = attrs.evolve(line, text=kept)
+        else:
+            if self._oldest + place < self.first_number:
+                self._oldest += 1  # the lines of this session keep their numbers
+            del self._lines[place]
         self._shorten()
 
     @property
@@ -156,6 +187,10 @@ class Transcript:
             self._characters += len(line.text)
             self._shorten()
 
+    def _change(self, place: int) -> None:
+        self._changed_from = min(self._changed_from, self._oldest + place)
+
     def _shorten(self) -> None:
         while len(self._lines) > 1 and (len(self._lines) > self.max_lines or self._characters > self.max_characters):
             self._characters -= len(self._lines.pop(0).text)
+            self._oldest += 1

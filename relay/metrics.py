@@ -150,6 +150,10 @@ class CallMeter:
         self._crashes.labels(stage).inc()
         report("call_crashed", error, call_sid=call.call_sid, agent_id=call.agent_id, stage=stage)
 
+    def call_taken(self, call: CallInfo) -> None:
+        """Log that another run of the relay has the call, so that this session stops."""
+        log.warning("call_taken", call_sid=call.call_sid, agent_id=call.agent_id, attempt=call.attempt)
+
     def not_stored(self, call: CallInfo, error: StoreFailed, what: str) -> None:
         """Log what could not be stored of a call that is over: its `record` or its `message`."""
         report("record_not_closed" if what == "record" else "message_not_left", error, call_sid=call.call_sid)

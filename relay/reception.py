@@ -2,17 +2,20 @@
 
     voice webhook ──register──▶ Calls.announce, record opened ──ticket──▶ TwiML
     call to be made ──expect──▶ Calls.expect ──placed──▶ Calls.name, record opened
+    a call that another run had ──register, redeem_kept──▶ its state is read ──▶ Calls.restore, and on as above
     any webhook ──progressed──▶ Calls.name, Calls.end; record
     transfer's webhooks ──transfer_handed, transfer_dialled──▶ its `Transfer`; record
 
 The `CallInfo` is made here, from a webhook or an order, the agent and the settings. A choice for one call takes
 precedence over its agent, and the agent over the settings; it holds for the whole call, however often its line is lost
-or it returns from a transfer.
+or it returns from a transfer. So it is stored when the call is announced or ordered: another run of the daemon, which
+the carrier may ask next, then knows it too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import attrs
 import structlog
@@ -21,7 +24,7 @@ from attrs.validators import ge, in_, min_len
 
 from actors.call_record import CallProgress, CallRecord
 from actors.call_values import Callee, CallInfo, Direction, Speaker
-from actors.calls import Call, Calls
+from actors.calls import TICKET_SECONDS, Call, Calls
 from actors.errors import CallRefused, StoreFailed
 from actors.events import MessageLeft, TransferMoved
 from actors.policy import Policy
@@ -32,6 +35,7 @@ from relay.logs import report
 from relay.metrics import CallMeter
 from relay.speech.hygiene import clean
 from relay.store.call_journal import CallJournal
+from relay.store.call_states import Announcement, KeptCall
 
 log = structlog.get_logger(__name__)
 
@@ -104,6 +108,8 @@ class Reception:
         request; it then asks again.
         """
         agent, known = call.agent, self.calls.find_call(call.call_sid)
+        if known is None and call.attempt > 0:
+            known = await self._restored(agent, call.call_sid)
         info = self._incoming(call, known)
         if known is not None and known.is_announced_as(info, call.idempotency_token):
             return Admission(ticket=known.ticket, call_info=known.info, repeat=True)
@@ -111,7 +117,7 @@ class Reception:
         announced = self.calls.announce(info, policy, idempotency_token=call.idempotency_token)
         admission = Admission(ticket=announced.ticket, call_info=info)
         try:
-            before = await self._open_record(info)
+            before = await self._open_record(info, announced.ticket)
         except StoreFailed as error:
             if announced.was_connected:  # the record is there, and so is the caller
                 report("record_not_announced", error, call_sid=call.call_sid)
@@ -131,6 +137,43 @@ class Reception:
         """
         return self.calls.expect(info.call_sid, info, self.policy_for(agent, info.language), seconds=seconds).ticket
 
+    async def keep_order(self, info: CallInfo, ticket: str, *, seconds: float) -> None:
+        """Store what an expected call is told, before it is ordered. Raises `StoreFailed`.
+
+        Its callee may pick up when this run is over, and another one has taken its place.
+        """
+        expires_at = self.calls.now() + timedelta(seconds=2 * seconds)
+        await self.journal.expect_call(Announcement(info=info, ticket=ticket, expires_at=expires_at))
+
+    async def withdraw(self, order: str) -> None:
+        """Remove an expected call that was not placed, or is not wanted. No-op if it has its call SID already.
+
+        A database that fails is logged: what it keeps of the order expires by itself.
+        """
+        self.calls.withdraw(order)
+        try:
+            await self.journal.forget_order(order)
+        except StoreFailed as error:
+            log.warning("order_not_forgotten", error=type(error).__name__)
+
+    async def redeem_kept(self, agent: Agent, call_sid: str, ticket: str) -> CallInfo | None:
+        """Redeem a ticket that another run has given, once; None if it is unknown, used, too old, or another call's.
+
+        Raises `CallRefused` when no place can be had. A database that fails is logged, and the ticket unknown.
+        """
+        if self.calls.find_call(call_sid) is not None:
+            return None
+        try:
+            kept = await self.journal.take_ticket(agent.agent_id, call_sid, ticket)
+        except StoreFailed as error:
+            report("ticket_not_looked_up", error, call_sid=call_sid)
+            return None
+        if kept is None:
+            return None
+        self._restore(agent, kept)
+        announced = self.calls.announce(kept.info, self.policy_for(agent, kept.info.language))
+        return self.calls.redeem(agent.agent_id, call_sid, announced.ticket)
+
     async def placed(self, order: str, call_sid: str) -> None:
         """Name an expected call that the carrier has taken on, and open its record. Raises `StoreFailed`.
 
@@ -139,7 +182,7 @@ class Reception:
         self.calls.name(order, call_sid)
         call = self.calls.find_call(call_sid)
         if call is not None:
-            await self._open_record(call.info)
+            await self._open_record(call.info, "" if call.is_ticket_used else call.ticket, order)
 
     async def progressed(self, agent_id: str, progress: CallProgress) -> None:
         """Record what the carrier says of a call, in any order and any number of times, and remove a call that is over.
@@ -232,8 +275,30 @@ class Reception:
 
     # ── what a call is told ─────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _open_record(self, info: CallInfo) -> CallRecord | None:
-        return await self.journal.announce_call(info.call_sid, info.agent_id, info.direction, info.caller, info.called)
+    async def _restored(self, agent: Agent, call_sid: str) -> Call | None:
+        """Register a call that another run had, and return it; None if nothing is kept of it. An error is logged."""
+        try:
+            kept = await self.journal.find_state(call_sid, agent.agent_id)
+        except STORE_FAILURES as error:
+            log.warning("call_state_not_found", call_sid=call_sid, error=type(error).__name__)
+            return None
+        if kept is not None and self.calls.find_remembered(call_sid, agent.agent_id) is None:
+            self._restore(agent, kept)
+        return self.calls.find_call(call_sid)
+
+    def _restore(self, agent: Agent, kept: KeptCall) -> None:
+        policy = self.policy_for(agent, kept.info.language)
+        self.calls.restore(kept.info, policy, transcript=kept.lines, callee=kept.callee)
+        if kept.had_client:
+            self.calls.presence.expect(agent.agent_id)
+        log.info("call_restored", call_sid=kept.info.call_sid, agent_id=agent.agent_id, had_client=kept.had_client)
+
+    async def _open_record(self, info: CallInfo, ticket: str, order: str = "") -> CallRecord | None:
+        expires_at = self.calls.now() + timedelta(seconds=TICKET_SECONDS)
+        announced = Announcement(info=info, ticket=ticket, expires_at=expires_at, order=order)
+        return await self.journal.announce_call(
+            info.call_sid, info.agent_id, info.direction, info.caller, info.called, announced=announced
+        )
 
     def _incoming(self, call: IncomingCall, known: Call | None) -> CallInfo:
         """Return the `CallInfo` of an announced call; `known` is the registry's."""

@@ -241,6 +241,12 @@ class Settings(BaseModel):
         description="what becomes of calls that outlast the drain time: finish says farewell to them, handover passes "
         "them on to the process that takes over",
     )
+    relay_return_seconds: float = Field(
+        default=60.0,
+        ge=1,
+        le=3600,
+        description="seconds, 1 to 3600, that a lost call may come back before what its caller said becomes a message",
+    )
     relay_allow_unassigned_numbers: bool = Field(
         default=False,
         description="true or false: whether numbers that nobody is known to have, such as +1 555, may be dialled",

@@ -172,6 +172,7 @@ class RecordingObserver:
     left: list[tuple[str, Reason]] = attrs.field(factory=list)
     missed: list[tuple[str, bool]] = attrs.field(factory=list)
     not_kept: list[str] = attrs.field(factory=list)
+    taken: list[str] = attrs.field(factory=list)
     refused: list[str] = attrs.field(factory=list)
     rejected: list[str] = attrs.field(factory=list)
     unknown: list[str] = attrs.field(factory=list)
@@ -183,6 +184,9 @@ class RecordingObserver:
 
     def never_connected(self, call: CallInfo, *, is_placed: bool) -> None:
         self.missed.append((call.call_sid, is_placed))
+
+    def call_taken(self, call: CallInfo) -> None:
+        self.taken.append(call.call_sid)
 
     def not_stored(self, call: CallInfo, error: StoreFailed, what: str) -> None:
         self.not_kept.append(what)

@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import attrs
 import trio
 
 from actors.call_record import CallKind, CallProgress
-from actors.call_values import Callee, CallInfo, CallSummary, Direction, MessageDraft
-from actors.errors import StoreFailed
+from actors.call_values import Callee, CallInfo, CallSummary, Direction, MessageDraft, NumberedLine, TakenOver
+from actors.errors import CallTaken, StoreFailed
+from relay.store.call_states import Announcement, KeptCall
 
 
 @attrs.define
@@ -32,10 +33,17 @@ class WallClock:
 
 @attrs.define(eq=False)
 class MemoryJournal:
-    """A `Journal` over dictionaries, with the door for announced calls. With `failing` set, it refuses everything."""
+    """A `Journal` over dictionaries, with the door for announced calls. With `failing` set, it refuses everything.
+
+    Calls in `taken` are another run's; what such a run has left of a call is put into `kept` and `left`.
+    """
 
     failing: bool = False
     announced: dict[str, str] = attrs.field(factory=dict)
+    kept: dict[str, KeptCall] = attrs.field(factory=dict)
+    left: dict[str, TakenOver] = attrs.field(factory=dict)
+    taken: set[str] = attrs.field(factory=set)
+    lines: dict[str, dict[int, str]] = attrs.field(factory=dict)
     calls: dict[str, CallInfo] = attrs.field(factory=dict)
     held: dict[str, dict[int, str]] = attrs.field(factory=dict)
     closed: dict[str, CallSummary] = attrs.field(factory=dict)
@@ -50,28 +58,48 @@ class MemoryJournal:
         called: str,
         *,
         kind: CallKind = CallKind.CALL,
+        announced: Announcement | None = None,
     ) -> None:
         await self._reach()
+        if announced is not None:
+            self.kept[call_sid] = KeptCall(info=announced.info)
         self.announced.setdefault(call_sid, agent_id)
 
-    async def open_call(self, call: CallInfo) -> None:
+    async def expect_call(self, announced: Announcement) -> None:
         await self._reach()
+        self.kept[announced.info.call_sid] = KeptCall(info=announced.info)
+
+    async def forget_order(self, order: str) -> None:
+        await self._reach()
+        self.kept.pop(order, None)
+
+    async def find_state(self, call_sid: str, agent_id: str) -> KeptCall | None:
+        await self._reach()
+        kept = self.kept.get(call_sid)
+        return kept if kept is not None and kept.info.agent_id == agent_id else None
+
+    async def open_call(self, call: CallInfo, *, must_answer: bool = False) -> TakenOver | None:
+        await self._reach(call.call_sid)
         self.calls[call.call_sid] = call
         self.held.setdefault(call.call_sid, {})
         self.closed.pop(call.call_sid, None)
+        return self.left.pop(call.call_sid, None)
 
-    async def hold_utterance(self, call_sid: str, turn: int, text: str) -> None:
-        await self._reach()
+    async def hold_utterance(self, call_sid: str, turn: int, text: str, lines: Sequence[NumberedLine] = ()) -> None:
+        await self._reach(call_sid)
         if call_sid not in self.calls:
             raise StoreFailed("words of an unknown call")
         self.held[call_sid][turn] = text
+        self._write(call_sid, lines)
 
-    async def release_utterances(self, call_sid: str, through_turn: int) -> None:
-        await self._reach()
+    async def release_utterances(self, call_sid: str, through_turn: int, lines: Sequence[NumberedLine] = ()) -> None:
+        await self._reach(call_sid)
         self.let_go(call_sid, through_turn)
+        self._write(call_sid, lines)
 
-    async def close_call(self, call_sid: str, summary: CallSummary) -> None:
-        await self._reach()
+    async def close_call(self, call_sid: str, summary: CallSummary, lines: Sequence[NumberedLine] = ()) -> None:
+        await self._reach(call_sid)
+        self._write(call_sid, lines)
         if call_sid in self.calls or call_sid in self.announced:
             self.closed.setdefault(call_sid, summary)
 
@@ -92,8 +120,13 @@ class MemoryJournal:
         for turn in [each for each in held if each <= through_turn]:
             del held[turn]
 
-    async def _reach(self) -> None:
+    def _write(self, call_sid: str, lines: Sequence[NumberedLine]) -> None:
+        self.lines.setdefault(call_sid, {}).update({each.number: each.line.text for each in lines})
+
+    async def _reach(self, call_sid: str = "") -> None:
         await trio.lowlevel.checkpoint()
+        if call_sid in self.taken:
+            raise CallTaken("the call is told to be another run's")
         if self.failing:
             raise StoreFailed("the journal is told to fail")
 
@@ -115,6 +148,8 @@ class MemoryMessageStore:
         await trio.lowlevel.checkpoint()
         if self.failing:
             raise StoreFailed("the store is told to fail")
+        if draft.call_sid in self.journal.taken:
+            raise CallTaken("the call is told to be another run's")
         message_id = self._same_key(draft) or f"msg_{len(self.messages) + 1}"
         self.messages[message_id] = draft
         self.journal.let_go(draft.call_sid, draft.through_turn)

@@ -4,6 +4,7 @@
     ├── signals                    the first drains, the second stops at once
     ├── database writer            relay.store
     ├── presence, calls            supervisors: the grace of lost clients, unused tickets
+    ├── recovery                   takes up what runs that are over have left, when nobody has come back
     ├── transfers, reconciliation  supervisors: transfers under way, calls whose order was cancelled
     ├── audio, retention           delete what has had its time
     ├── token watch                ends sessions of agents whose token was changed
@@ -13,7 +14,8 @@
         └── pages and webhooks     relay.twilio
 
 Start: the database is migrated and held, so that no second daemon takes our calls for an earlier run's; the address is
-taken, the parts are wired, and what an earlier run did leave in flight becomes waiting messages.
+taken, the parts are wired, and earlier runs are over from now on. What they left in flight is continued if the carrier
+asks for it, and becomes waiting messages if it does not in time.
 
 Stop: on the first signal new calls are refused while everything else is still served; live calls may finish for the
 drain time, then they hear a farewell, or move to the process that comes next; when none is left (or after a bounded
@@ -34,6 +36,7 @@ import structlog
 import trio
 
 from actors.calls import Calls
+from actors.errors import StoreFailed
 from relay import logs
 from relay.daemon.address import RunningDaemon, announce
 from relay.daemon.credentials import carrier_credentials
@@ -69,6 +72,8 @@ LAST_WEBHOOK_SECONDS = 2.0
 LAST_MESSAGES_SECONDS = 3.0
 # What connections may still do after that: a webhook's answer, the end of a stream.
 LISTENER_GRACE = 1.0
+# How often calls are looked for that runs have left which are over.
+RECOVERY_SECONDS = 5.0
 # How soon a changed token ends the sessions that were opened with the old one.
 TOKEN_WATCH_SECONDS = 2.0
 
@@ -126,7 +131,8 @@ async def run(
 ) -> None:
     """Serve on these listeners until `stopping` is set, then drain; the started value is `url`, their address."""
     # After the port is ours: a daemon that cannot serve should change nothing.
-    await _recover(relay)
+    await relay.journal.begin_run(url)
+    await relay.known_agents.load()
     async with trio.open_nursery() as supervisors:
         await _start_supervisors(relay, supervisors)
         stop_listening = trio.Event()
@@ -146,14 +152,31 @@ async def run(
             relay.clients.close_all()
             stop_listening.set()
         supervisors.cancel_scope.cancel("stopped")
+    await _end_run(relay)
     log.info("stopped", drained=drained)
 
 
 async def _recover(relay: Relay) -> None:
-    recovered = await relay.journal.recover()
-    if recovered.calls or recovered.messages:
-        log.warning("recovered", calls=recovered.calls, messages=recovered.messages)
-    await relay.known_agents.load()
+    """Take up what runs have left that are over for as long as a call may take to come back. Runs until cancelled."""
+    patience = relay.settings.relay_return_seconds
+    while True:
+        try:
+            recovered = await relay.journal.recover(patience)
+        except StoreFailed as error:
+            log.warning("not_recovered", cause=str(error))
+        else:
+            if recovered.calls or recovered.messages:
+                log.warning("recovered", calls=recovered.calls, messages=recovered.messages)
+            for agent_id in recovered.agent_ids:
+                relay.clients.announce(agent_id)
+        await trio.sleep(min(RECOVERY_SECONDS, patience / 4))
+
+
+async def _end_run(relay: Relay) -> None:
+    try:
+        await relay.journal.end_run()
+    except StoreFailed as error:  # the next start knows it as well
+        log.warning("run_not_ended", cause=str(error))
 
 
 async def _start_supervisors(relay: Relay, nursery: trio.Nursery) -> None:
@@ -165,6 +188,7 @@ async def _start_supervisors(relay: Relay, nursery: trio.Nursery) -> None:
     nursery.start_soon(relay.audio.run)
     if relay.vendors.carrier is not None:
         nursery.start_soon(relay.vendors.reconciliation.run, relay.vendors.carrier)
+    nursery.start_soon(_recover, relay)
     nursery.start_soon(relay.retention.run, relay.settings.relay_retention_days)
 
 

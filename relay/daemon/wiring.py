@@ -29,6 +29,7 @@ from relay.dialling.outbound_calls import Conversations
 from relay.dialling.requests import Defaults
 from relay.dialling.transfers import Transfers
 from relay.dialling.voice_messages import VoiceMessages
+from relay.errors import DatabaseError
 from relay.http.cors import Cors
 from relay.http.gateway import Gateway
 from relay.http.pages import HealthPages, OperatorPages, build_app
@@ -92,7 +93,7 @@ class Relay:
                 ttl=settings.relay_audio_seconds,
             )
         )
-        messages = WaitingMessages(database)
+        messages = WaitingMessages(database, boot=self.journal.boot)
         presence = Presence(grace=RECONNECT_GRACE)
         self._meter = CallMeter()
         responders: dict[By, Responder] = {By.CLIENT: SpokenResponder(ClientResponder(presence, self._owner_of))}
@@ -107,7 +108,7 @@ class Relay:
             listeners=(self._on_call_news,),
         )
         self.presence = presence
-        self.calls = Calls(services, presence, settings.relay_max_calls)
+        self.calls = Calls(services, presence, settings.relay_max_calls, return_seconds=settings.relay_return_seconds)
         self._defaults = Defaults(
             greeting=settings.default_voice_greeting,
             voice=settings.default_voice_id,
@@ -196,11 +197,23 @@ class Relay:
             pages=build_app(
                 [webhooks.blueprint(), audio.blueprint(), health.blueprint(), operator.blueprint()], loggable
             ),
-            voice=VoiceSocket(checker=checker, calls=self.calls, account_sid=self._credentials.account_sid),
+            voice=VoiceSocket(
+                checker=checker,
+                calls=self.calls,
+                account_sid=self._credentials.account_sid,
+                redeem_kept=self._redeem_kept,
+            ),
             mcp=self.clients,
             cors=Cors(self._guard.allows),
             loggable=loggable,
         )
+
+    async def _redeem_kept(self, agent_id: str, call_sid: str, ticket: str) -> CallInfo | None:
+        try:
+            agent = await self.known_agents.get(agent_id)
+        except DatabaseError:
+            return None
+        return None if agent is None else await self._reception.redeem_kept(agent, call_sid, ticket)
 
     def _policy_for(self, agent: Agent, language: str) -> Policy:
         first_filler = self.settings.relay_filler_seconds or math.inf

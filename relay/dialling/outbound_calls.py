@@ -16,6 +16,7 @@ from typing import Any
 
 import attrs
 import structlog
+import trio
 
 from actors.call_values import CallInfo, Direction
 from actors.errors import CallRefused, StoreFailed
@@ -38,6 +39,8 @@ log = structlog.get_logger(__name__)
 # From the order to the open socket, besides the ringing: our queue to the carrier and its own, the disclosure, and the
 # up to five seconds that it rings longer than it was told.
 _EXPECTED_SECONDS = 120.0
+# For forgetting a call after its task was cancelled.
+_WITHDRAWING_SECONDS = 1.0
 
 
 @attrs.frozen(kw_only=True)
@@ -70,6 +73,7 @@ class Conversations:
         may_ring = False
         try:
             order = self._order(agent, call, ticket, ring_seconds)
+            await self.reception.keep_order(call, ticket, seconds=_EXPECTED_SECONDS + ring_seconds)
             placed = await self.dialler.place(agent, request, DialKind.CALL, order)
             may_ring = True
         except CallOutcomeUnknown as unknown:
@@ -78,7 +82,8 @@ class Conversations:
             raise outcome_unknown() from unknown
         finally:
             if not may_ring:
-                self.reception.calls.withdraw(call.call_sid)
+                with trio.move_on_after(_WITHDRAWING_SECONDS, shield=True):  # it waits for nothing
+                    await self.reception.withdraw(call.call_sid)
         try:
             await self.reception.placed(call.call_sid, placed.sid)
         except StoreFailed:

@@ -4,11 +4,16 @@
     carrier ──note_progress, …──▶ the carrier's side of the same row, at any time and in any order
     caller's words ──hold_utterance──▶ held ──release_utterances: answered──▶ gone
                                      ├──MessageStore.leave: became a message──▶ gone
-                                     └──recover, at the next start──▶ a waiting message
+                                     ├──open_call, in another run──▶ asked again
+                                     └──recover, when nobody came back──▶ a waiting message
 
 Utterances are held before a client is asked, so that none is lost if the process ends. When a call is opened again, the
 message of the session before is sealed, and utterances that it still held become a message unless the new session has
-them in hand.
+them in hand. What else was said is stored with them, and what the call was told when it was announced, so that a
+run which never knew the call goes on with it.
+
+A call is one run's (`calls.boot`), and goes to another only with a newer session. What else a run writes of a call that
+is not its own is refused with `CallTaken`; what the carrier says of a call counts whichever run it is said to.
 
 A record ends with the end of the line, unless the call is being transferred or moves, or by the carrier's report,
 whichever comes first. Both are kept, so the record is the same in either order.
@@ -17,40 +22,36 @@ whichever comes first. Both are kept, so the record is the same in either order.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
 import attrs
 import structlog
-from sqlalchemy import Connection, Select, bindparam, delete, select, update
+from sqlalchemy import Connection, Select, bindparam, select, update
 
 from actors.call_record import CallKind, CallProgress, CallRecord, CallState
-from actors.call_values import Callee, CallInfo, CallSummary, Direction, Line, Reason
+from actors.call_values import Callee, CallInfo, CallSummary, Direction, Line, NumberedLine, Reason, TakenOver
+from actors.errors import CallTaken
 from actors.transfer import TransferOutcome
-from relay.store import recovery, transcripts
+from relay.store import call_lines, call_states, recovery, runs, transcripts
 from relay.store.call_record import record_of, row_of
+from relay.store.call_states import Announcement, KeptCall
 from relay.store.database import Database
 from relay.store.recovery import Recovery
-from relay.store.rows import Row, RowStatement
-from relay.store.schema import calls, held_words, insert_if_new, upsert, utc_now
+from relay.store.rows import Row, Rows, RowStatement, execute_all
+from relay.store.schema import calls, insert_if_new, utc_now
 from relay.store.waiting_messages import insert_message, new_message_id
 
 log = structlog.get_logger(__name__)
 
 # Made once, like all statements here: to make one, and to find what it was compiled to, costs more than to execute it.
 _FIND = select(calls).where(calls.c.call_sid == bindparam("of_call"))
-# Nobody else changes the call until the transaction ends. Its key does not change: utterances are held all the same.
+# Nobody else changes the call until the transaction ends, and no utterance of it is held meanwhile.
 _FIND_AND_LOCK = _FIND.with_for_update(key_share=True)
+_HELD_BY = select(calls.c.boot, calls.c.attempt).where(calls.c.call_sid == bindparam("of_call"))
 _INSERT = RowStatement(insert_if_new(calls))
-# The two that every turn of every call runs. A row's subject is its call: those of one are in order.
-_HOLD = RowStatement(upsert(held_words, ["text", "at"]))
-_RELEASE = RowStatement.standard(
-    delete(held_words).where(
-        held_words.c.call_sid == bindparam("released_sid"), held_words.c.turn <= bindparam("through_turn")
-    )
-)
 
 
 def _new_boot() -> str:
@@ -80,8 +81,9 @@ class CallJournal:
         called: str,
         *,
         kind: CallKind = CallKind.CALL,
+        announced: Announcement | None = None,
     ) -> CallRecord | None:
-        """Record a call before its first session; return its record as it was before.
+        """Record a call before its first session, and what it is told; return its record as it was before.
 
         That is None for a new call, and while the database cannot say. To a call that is known already only what was
         not known of it is added: the carrier may report on a call that we make before we can announce it. Of another
@@ -101,12 +103,45 @@ class CallJournal:
             known = self._find_or_insert(connection, new)
             if known is not None and known.agent_id == agent_id:
                 _change(connection, known, known.announced(kind, caller, called))
+            if announced is not None:
+                call_states.keep_state(connection, announced)
             return known
 
         return await self.database.keep(work, for_new_call=True)
 
-    async def open_call(self, call: CallInfo) -> None:
-        """Record that a session of a call has begun, its first or another."""
+    async def expect_call(self, announced: Announcement) -> None:
+        """Store what a call is told that we are about to order: it may be another run to which it is connected."""
+        await self.database.keep(
+            lambda connection: call_states.keep_state(connection, announced, is_order=True), for_new_call=True
+        )
+
+    async def forget_order(self, order: str) -> None:
+        """Delete what was stored of an order that is not wanted any more. Waits for nothing."""
+        await self.database.keep_later(lambda connection: call_states.forget(connection, [order]))
+
+    async def find_state(self, call_sid: str, agent_id: str) -> KeptCall | None:
+        """Return what is kept of an agent's call for a run that does not know it; None if nothing is.
+
+        Raises `DatabaseError`.
+        """
+        return await self.database.read(lambda connection: call_states.find_state(connection, call_sid, agent_id))
+
+    async def take_ticket(self, agent_id: str, call_sid: str, ticket: str) -> KeptCall | None:
+        """Use up a ticket that this run has not given, and return its call; None if there is none, or not any more.
+
+        Raises `StoreFailed`.
+        """
+        now = self.now()
+        return await self.database.write(
+            lambda connection: call_states.take_ticket(connection, agent_id, call_sid, ticket, now)
+        )
+
+    async def open_call(self, call: CallInfo, *, must_answer: bool = False) -> TakenOver | None:
+        """Record that a session of a call has begun, its first or another, and make the call this run's.
+
+        Where another run had it, what it has left is returned, as it is in that moment: from then on that run's writes
+        are refused. To another agent nothing is passed on; then the utterances become a message for the first one.
+        """
         now = self.now()
         new = CallRecord(
             call_sid=call.call_sid,
@@ -117,47 +152,71 @@ class CallJournal:
             started_at=now,
         )
 
-        def work(connection: Connection) -> None:
-            known = self._find_or_insert(connection, new)
+        def work(connection: Connection) -> TakenOver | None:
+            known, taken = self._find_or_insert(connection, new), None
             if known is not None and known.had_line:
+                boot, attempt = _run_of(connection, call.call_sid)
+                is_foreign = boot != self.boot
+                if is_foreign and boot != recovery.NO_RUN and call.attempt <= attempt:
+                    raise CallTaken("another run of the relay has a newer session of this call")
                 recovery.seal_messages(connection, call.call_sid)
-                if not call.unanswered:  # else the words are in hand again, under the turns that they were held in
+                if known.agent_id != call.agent_id:
+                    call_lines.forget_lines(connection, call.call_sid)
+                elif is_foreign or (must_answer and attempt == call.attempt):  # or this was committed, and not answered
+                    taken = call_lines.take_over(connection, call.call_sid)
+                if taken is None and not call.unanswered:
+                    # Else the words are in hand again, under the turns that they were held in.
                     recovery.settle_words(connection, known, Reason.UNANSWERED, now)
+            call_states.use_ticket(connection, call.call_sid)
             known = known or new
-            _change(connection, known, known.opened(call), boot=self.boot)
+            _change(connection, known, known.opened(call), boot=self.boot, attempt=call.attempt)
+            return taken
 
-        await self.database.keep(work)
+        return await (self.database.write(work) if must_answer else self.database.keep(work))
 
-    async def hold_utterance(self, call_sid: str, turn: int, text: str) -> None:
-        """Store the caller's utterance of one turn; a repeat of the turn replaces it.
+    async def hold_utterance(self, call_sid: str, turn: int, text: str, lines: Sequence[NumberedLine] = ()) -> None:
+        """Store the caller's utterance of one turn, and lines of the transcript; a repeat replaces either.
 
         Refused with `StoreFailed` for a call that was never opened: a message from it would belong to no agent.
         """
-        values = {"call_sid": call_sid, "turn": turn, "text": text, "at": self.now()}
-        await self.database.keep(Row(_HOLD, call_sid, values))
+        held = call_lines.hold_row(call_sid, self.boot, turn, text, self.now())
+        await self.database.keep(self._with_lines(held, call_sid, lines))
 
-    async def release_utterances(self, call_sid: str, through_turn: int) -> None:
-        """Release a call's utterances, up to and with a turn.
+    async def release_utterances(self, call_sid: str, through_turn: int, lines: Sequence[NumberedLine] = ()) -> None:
+        """Release a call's utterances, up to and with a turn, and store lines of the transcript.
 
         Returns before that is durable: a crash in the next tenth of a second brings the words back as a message, which
         at least once allows, and a turn then costs one flush of the disk instead of two.
         """
-        values = {"released_sid": call_sid, "through_turn": through_turn}
-        await self.database.keep_later(Row(_RELEASE, call_sid, values))
+        released = call_lines.release_row(call_sid, self.boot, through_turn)
+        await self.database.keep_later(self._with_lines(released, call_sid, lines))
 
-    async def close_call(self, call_sid: str, summary: CallSummary) -> None:
+    def _with_lines(self, row: Row, call_sid: str, lines: Sequence[NumberedLine]) -> Row | Rows:
+        return Rows([row, *call_lines.line_rows(call_sid, self.boot, lines)]) if lines else row
+
+    async def close_call(self, call_sid: str, summary: CallSummary, lines: Sequence[NumberedLine] = ()) -> None:
         """Record the end of a session, which ends the call too unless its outcome is `transferred` or `moved`.
 
         Done once a session; for one that is closed, and for an unknown call, nothing changes. Turns and transcripts
         of several connections of one call add up. A call that never had a line is closed with an outcome too.
+
+        What was said is kept while the caller may come back: a call that the carrier has ended is forgotten.
         """
         now = self.now()
 
         def work(connection: Connection) -> None:
             known = _find(connection, call_sid, _FIND_AND_LOCK)
-            closed = known and known.closed(summary, now)
-            if known is None or closed is None or closed == known:
+            if known is None:
                 return
+            closed, (boot, _attempt) = known.closed(summary, now), _run_of(connection, call_sid)
+            if boot == self.boot and known.is_over_for_carrier:
+                call_states.forget(connection, [call_sid])
+            elif boot == self.boot:
+                execute_all(connection, call_lines.line_rows(call_sid, self.boot, lines))
+            if closed == known:
+                return
+            if boot not in {self.boot, recovery.NO_RUN}:
+                raise CallTaken("another run of the relay has this call")
             _change(connection, known, closed)
             if summary.transcript:
                 transcripts.append(connection, call_sid, summary.transcript, now)
@@ -187,6 +246,10 @@ class CallJournal:
             known = self._find_or_insert(connection, new) or new
             if known.agent_id != agent_id:
                 return known, False
+            if progress.order:
+                call_states.name_order(connection, progress.order, progress.call_sid)
+            if progress.is_over and not (known.had_line and known.line_ended_at is None):
+                call_states.forget(connection, [progress.call_sid])
             _change(connection, known, known.progressed(progress, now))
             draft = known.undelivered(progress)
             if draft is not None:
@@ -230,14 +293,30 @@ class CallJournal:
         elif known.agent_id != agent_id:
             log.warning("note_of_another_agents_call", agent_id=agent_id, call_sid=call_sid)
 
-    async def recover(self) -> Recovery:
-        """Recover what earlier runs left: held utterances become messages, open calls are closed. Idempotent.
-
-        Call it at start, before any call is taken, and in one process only: every call that another boot has is
-        treated as lost.
-        """
+    async def begin_run(self, url: str = "") -> None:
+        """Enter this run, before it takes any call; it is reached at `url`. All earlier ones are over then."""
         now = self.now()
-        return await self.database.write(lambda connection: recovery.recover(connection, self.boot, now))
+        await self.database.write(lambda connection: runs.begin(connection, self.boot, now, url=url))
+
+    async def end_run(self) -> None:
+        """Record that this run is over: it has no call any more, and takes none."""
+        now = self.now()
+        await self.database.keep(lambda connection: runs.end(connection, self.boot, now))
+
+    async def recover(self, patience: float = 0.0) -> Recovery:
+        """Take up what runs have left which are over for `patience` seconds, and forget calls that ended before that.
+
+        Held utterances become messages, open calls are closed. Idempotent, and may happen in several processes at once.
+        Raises `StoreFailed`.
+        """
+        now, waited = self.now(), timedelta(seconds=patience)
+
+        def work(connection: Connection) -> Recovery:
+            recovered = recovery.recover(connection, self.boot, now, waited)
+            call_states.forget_old(connection, now, waited)
+            return recovered
+
+        return await self.database.write(work)
 
     async def list_calls(
         self, agent_id: str | None = None, state: CallState | None = None, limit: int = 50
@@ -269,7 +348,7 @@ class CallJournal:
         """Insert the record of a call that is not known and return None, or return the one that is there, locked."""
         # Most calls that are told of are known, and an insert that does nothing costs more than a look.
         known = _find(connection, new.call_sid, _FIND_AND_LOCK)
-        if known is None and not _INSERT.execute(connection, [row_of(new) | {"boot": self.boot}]):
+        if known is None and not _INSERT.execute(connection, [row_of(new) | {"boot": self.boot, "attempt": 0}]):
             known = _find(connection, new.call_sid, _FIND_AND_LOCK)
         return known
 
@@ -277,6 +356,12 @@ class CallJournal:
 def _find(connection: Connection, call_sid: str, how: Select[Any] = _FIND) -> CallRecord | None:
     row = connection.execute(how, {"of_call": call_sid}).mappings().one_or_none()
     return None if row is None else record_of(row)
+
+
+def _run_of(connection: Connection, call_sid: str) -> tuple[str, int]:
+    """Return the run that has a call, and which session of it."""
+    row = connection.execute(_HELD_BY, {"of_call": call_sid}).one()
+    return row.boot, row.attempt
 
 
 def _change(connection: Connection, before: CallRecord, after: CallRecord, **more: object) -> None:

@@ -26,7 +26,7 @@ from actors.errors import StoreFailed
 from relay.errors import DatabaseError
 from relay.store import lost_file
 from relay.store.engine import SOLE_LOCK, file_of, open_engine, read_only
-from relay.store.rows import Row, execute_all
+from relay.store.rows import Row, Rows, execute_all
 from relay.store.trouble import DatabaseInTrouble, cause, is_rolled_back, trouble_of, withhold_values
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 _READ_ENDS_SECONDS = 2.0
 
 
-Work: TypeAlias = Callable[[Connection], Any] | Row
+Work: TypeAlias = Callable[[Connection], Any] | Row | Rows
 """Something to be written; it may run several times."""
 
 
@@ -279,6 +279,9 @@ def _perform(connection: Connection, writes: Sequence[Work]) -> list[Any]:
     for write in writes:
         if isinstance(write, Row):
             rows.append(write)
+            values.append(None)
+        elif isinstance(write, Rows):
+            rows += write.rows
             values.append(None)
         else:
             execute_all(connection, rows)

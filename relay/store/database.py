@@ -55,7 +55,7 @@ from sqlalchemy import Connection
 from actors.errors import StoreFailed
 from relay.errors import DatabaseError
 from relay.store.connections import Connections, Outcome, Reader, Work
-from relay.store.rows import Row
+from relay.store.rows import Row, Rows
 from relay.store.trouble import DatabaseInTrouble
 from relay.store.writer_thread import WriterThread
 
@@ -89,7 +89,7 @@ CLOSE_SECONDS = 5.0
 class _Write(Generic[T]):
     """One write on its way: what to do, and how it went once it is settled."""
 
-    work: Callable[[Connection], T] | Row
+    work: Callable[[Connection], T] | Row | Rows
     kept: bool = False
     may_wait: bool = False
     on_written: Callable[[T], None] | None = None
@@ -188,7 +188,7 @@ class Database:
 
     async def keep(
         self,
-        work: Callable[[Connection], T] | Row,
+        work: Callable[[Connection], T] | Row | Rows,
         *,
         on_written: Callable[[T], None] | None = None,
         for_new_call: bool = False,

@@ -12,8 +12,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, and_, delete, func, not_, select
 
 from relay.errors import AgentError
-from relay.store.recovery import LINE_IS_OPEN
-from relay.store.schema import calls, held_words, messages
+from relay.store.schema import LINE_IS_OPEN, calls, held_words, messages
 
 # For the carrier a call may be over while its line is still up here, and still holds words.
 _IS_OVER = and_(calls.c.ended_at.is_not(None), not_(LINE_IS_OPEN))

@@ -1,4 +1,10 @@
-"""What a start makes of the calls that an earlier run of the daemon left: parts of a transaction of the journal's."""
+"""What becomes of the calls that a run of the daemon has left, when nobody has come back: parts of a transaction.
+
+    a run is over ──RETURN seconds──▶ recover: held utterances become messages, records are closed
+         └── the carrier asks for a call before that: another run takes it, and it is no business of this any more
+
+Several processes may do so at once: each row is locked, and skipped by the others.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +19,7 @@ from actors.call_values import CallOutcome, Line, MessageDraft, Reason, Speaker
 from actors.transfer import TransferOutcome
 from relay.store.call_record import record_of
 from relay.store.rows import RowStatement
-from relay.store.schema import UtcDateTime, calls, held_words, messages
+from relay.store.schema import IS_OPEN, LINE_IS_OPEN, UtcDateTime, calls, held_words, messages, runs
 from relay.store.waiting_messages import insert_message
 
 # The carrier ends a call after 24 hours at most.
@@ -32,50 +38,65 @@ _TAKE = (
     .where(held_words.c.call_sid == bindparam("of_call"))
     .returning(held_words.c.turn, held_words.c.text, held_words.c.at)
 )
-
-LINE_IS_OPEN = and_(calls.c.connected_at.is_not(None), calls.c.line_ended_at.is_(None))
+# What `calls.boot` holds when no run has the call any more.
+NO_RUN = ""
 
 
 @attrs.frozen
 class Recovery:
-    """What a start found: messages made of held words, and calls that had been left open."""
+    """What was found: messages made of held words, and calls that had been left open; and whose messages they are."""
 
     messages: int
     calls: int
+    agent_ids: frozenset[str] = attrs.field(default=frozenset(), eq=False)
 
 
-def recover(connection: Connection, boot: str, now: datetime) -> Recovery:
-    """Store as messages the utterances that runs other than `boot` held, and close their open calls and sessions.
+def recover(connection: Connection, boot: str, now: datetime, patience: timedelta) -> Recovery:
+    """Store as messages the utterances that runs held which have been over for `patience`, and close their open calls.
+
+    No run has those calls any more then: what a run writes that was only frozen is refused. A run that is not on record
+    was over long ago, and `boot` is the caller's own.
 
     A call that was being passed on keeps that as its outcome: its line had ended well. Its transfer goes on at the
     carrier, which will say how it ended; one of which nothing was heard for longer than any call lasts is lost. What
     the carrier says later of a call that is closed here still counts.
     """
-    lost = calls.c.boot != boot
-    silenced = (
-        select(calls).where(lost, calls.c.call_sid.in_(select(held_words.c.call_sid))).order_by(calls.c.opened_at)
+    may_come_back = select(runs.c.boot).where(
+        or_(runs.c.over_at.is_(None), runs.c.over_at > literal(now - patience, UtcDateTime))
     )
-    left = 0
-    for row in connection.execute(silenced).mappings().all():
+    lost = and_(calls.c.boot != boot, calls.c.boot.not_in(may_come_back))
+    silenced = (
+        select(calls)
+        .where(lost, calls.c.call_sid.in_(select(held_words.c.call_sid)))
+        .order_by(calls.c.opened_at)
+        .with_for_update(skip_locked=True)
+    )
+    left, rows = 0, connection.execute(silenced).mappings().all()
+    for row in rows:
         seal_messages(connection, row["call_sid"])
         left += settle_words(connection, record_of(row), Reason.RELAY_RESTARTED, now)
+        connection.execute(update(calls).where(calls.c.call_sid == row["call_sid"]).values(boot=NO_RUN))
     at = literal(now, UtcDateTime)
-    closed = connection.execute(
-        update(calls)
-        .where(lost, or_(calls.c.ended_at.is_(None), LINE_IS_OPEN))
-        .values(
-            ended_at=func.coalesce(calls.c.ended_at, at),
-            line_ended_at=case((LINE_IS_OPEN, at), else_=calls.c.line_ended_at),
-            outcome=func.coalesce(calls.c.outcome, CallOutcome.RELAY_RESTARTED.value),
+    left_open = select(calls.c.call_sid).where(lost, IS_OPEN)
+    open_calls = connection.execute(left_open.with_for_update(skip_locked=True)).scalars().all()
+    for call_sid in open_calls:
+        connection.execute(
+            update(calls)
+            .where(calls.c.call_sid == call_sid)
+            .values(
+                boot=NO_RUN,
+                ended_at=func.coalesce(calls.c.ended_at, at),
+                line_ended_at=case((LINE_IS_OPEN, at), else_=calls.c.line_ended_at),
+                outcome=func.coalesce(calls.c.outcome, CallOutcome.RELAY_RESTARTED.value),
+            )
         )
-    )
     unheard = and_(
         lost,
         calls.c.transfer_outcome == TransferOutcome.DIALLING.value,
         calls.c.opened_at < literal(now - LONGEST_CALL, UtcDateTime),
     )
     connection.execute(update(calls).where(unheard).values(transfer_outcome=TransferOutcome.LOST.value))
-    return Recovery(messages=left, calls=closed.rowcount)
+    return Recovery(messages=left, calls=len(open_calls), agent_ids=frozenset(row["agent_id"] for row in rows))
 
 
 def seal_messages(connection: Connection, call_sid: str) -> None:

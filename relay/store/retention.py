@@ -22,8 +22,7 @@ from actors.call_values import CallOutcome
 from actors.errors import StoreFailed
 from relay.store.call_record import record_of, row_of
 from relay.store.database import Database
-from relay.store.recovery import LINE_IS_OPEN
-from relay.store.schema import calls, held_words, messages, transcripts, utc_now
+from relay.store.schema import LINE_IS_OPEN, calls, held_words, messages, transcripts, utc_now
 
 log = structlog.get_logger(__name__)
 

@@ -24,22 +24,30 @@ Values: TypeAlias = Mapping[str, Any]
 
 @attrs.frozen(eq=False)
 class RowStatement:
-    """A statement that returns nothing, as each dialect spells it."""
+    """A statement that returns nothing, as each dialect spells it.
+
+    With `refusal` each of its rows must change something: where one does not, what `refusal` makes of the first of them
+    is raised. Which row it was is found by trying each write alone, as after every failure of many.
+    """
 
     spelled: Mapping[str, UpdateBase]
+    refusal: Callable[[Connection, Values], Exception] | None = None
 
     @classmethod
     def standard(cls, statement: UpdateBase) -> RowStatement:
         """Return one that all dialects spell alike."""
         return cls({"sqlite": statement, "postgresql": statement})
 
-    def execute(self, connection: Connection, rows: Iterable[Values]) -> int:
+    def execute(self, connection: Connection, rows: Sequence[Values]) -> int:
         """Execute it for all the rows, in the connection's transaction, and return how many rows it changed.
 
-        Raises what SQLAlchemy would raise.
+        Raises what SQLAlchemy would raise, and what `refusal` returns.
         """
         prepared = _prepare(self.spelled[connection.dialect.name], connection.dialect)
-        return prepared.execute(connection, [prepared.bind(row) for row in rows])
+        changed = prepared.execute(connection, [prepared.bind(row) for row in rows])
+        if self.refusal is not None and changed < len(rows):
+            raise self.refusal(connection, rows[0])
+        return changed
 
 
 @attrs.frozen(eq=False)
@@ -53,6 +61,13 @@ class Row:
     statement: RowStatement
     subject: str
     values: Values = attrs.field(repr=False)  # numbers, and what callers said
+
+
+@attrs.frozen(eq=False)
+class Rows:
+    """Rows that are written together or not at all: one write."""
+
+    rows: Sequence[Row] = attrs.field(repr=False)
 
 
 def execute_all(connection: Connection, rows: Iterable[Row]) -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BindParameter,
     Boolean,
     Column,
     DateTime,
@@ -26,6 +28,10 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    and_,
+    bindparam,
+    or_,
+    select,
     true,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -119,8 +125,11 @@ calls = Table(
     Column("caller", Words, nullable=False),
     Column("called", Words, nullable=False),
     Column("kind", String, nullable=False, server_default="call"),
-    # The run of the daemon that had the call last: words of any other run have lost their call.
+    # The run of the daemon that has the call: what any other run writes about it is refused. Empty when its run is over
+    # and nobody came back.
     Column("boot", String, nullable=False),
+    # Which of its sessions that run has: a later one takes the call, from wherever it is.
+    Column("attempt", Integer, nullable=False, server_default="0"),
     Column("opened_at", UtcDateTime, nullable=False),
     # A line is open from `connected_at`, which is the first time, until `line_ended_at`; the call may outlive it.
     Column("connected_at", UtcDateTime),
@@ -139,6 +148,50 @@ calls = Table(
     Column("transfer_outcome", String),
     Index("calls_of_agent", "agent_id", "opened_at"),
     Index("calls_by_end", "ended_at"),
+)
+
+LINE_IS_OPEN = and_(calls.c.connected_at.is_not(None), calls.c.line_ended_at.is_(None))
+IS_OPEN = or_(calls.c.ended_at.is_(None), LINE_IS_OPEN)
+# Few are, and they are looked for every few seconds.
+Index("calls_open", calls.c.boot, sqlite_where=IS_OPEN, postgresql_where=IS_OPEN)
+
+# The runs of the daemon. One is over when it says so, or when another has started on a database that serves only one.
+runs = Table(
+    "runs",
+    metadata,
+    Column("boot", String, primary_key=True),
+    Column("node", Name, nullable=False),
+    Column("url", Name, nullable=False),
+    Column("version", String, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("over_at", UtcDateTime),
+)
+
+# What a call was told of itself, for the run that goes on with it; also of a call that we have ordered and that has no
+# SID yet, so there is no foreign key: then `call_sid` is the order. The ticket can be used until it expires, once.
+call_states = Table(
+    "call_states",
+    metadata,
+    Column("call_sid", Name, primary_key=True),
+    Column("agent_id", Name, nullable=False),
+    Column("is_order", Boolean, nullable=False),
+    Column("ticket_hash", String(64)),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("info", Text, nullable=False),
+    Index("call_states_by_ticket", "ticket_hash"),
+)
+
+# What was said, while the call may come back. A line that was taken back again is empty.
+call_lines = Table(
+    "call_lines",
+    metadata,
+    Column("call_sid", Name, ForeignKey("calls.call_sid", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("speaker", String, nullable=False),
+    Column("text", Words, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 # Beside the calls and not in them: few calls have one, and lists of calls do not carry it.
@@ -238,6 +291,33 @@ def insert_if_new(table: Table) -> Mapping[str, Insert]:
     return {
         "sqlite": sqlite.insert(table).on_conflict_do_nothing(index_elements=keys),
         "postgresql": postgresql.insert(table).on_conflict_do_nothing(index_elements=keys),
+    }
+
+
+def upsert_by_run(
+    table: Table, values: Mapping[str, BindParameter[Any]], replaced: Sequence[str]
+) -> Mapping[str, Insert]:
+    """Build an upsert of a row about the call `of_call` that inserts nothing unless the run `of_run` has that call.
+
+    The run is asked for in the statement itself, because what is asked before it may not be so any more by then.
+    """
+    there = select(calls.c.call_sid, *values.values()).where(
+        calls.c.call_sid == bindparam("of_call", type_=calls.c.call_sid.type),
+        calls.c.boot == bindparam("of_run", type_=calls.c.boot.type),
+    )
+    # Shared with others that hold utterances, but not with one that takes the call: that waits, and finds this row.
+    there = there.with_for_update(read=True)
+    columns = [table.c.call_sid, *(table.c[name] for name in values)]
+    keys = [column.name for column in table.primary_key]
+    into_sqlite = sqlite.insert(table).from_select(columns, there)
+    into_postgresql = postgresql.insert(table).from_select(columns, there)
+    return {
+        "sqlite": into_sqlite.on_conflict_do_update(
+            index_elements=keys, set_={name: into_sqlite.excluded[name] for name in replaced}
+        ),
+        "postgresql": into_postgresql.on_conflict_do_update(
+            index_elements=keys, set_={name: into_postgresql.excluded[name] for name in replaced}
+        ),
     }
 
 

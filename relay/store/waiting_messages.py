@@ -20,6 +20,7 @@ import attrs
 from sqlalchemy import Connection, Select, bindparam, delete, func, insert, or_, select, update
 
 from actors.call_values import MessageDraft
+from actors.errors import CallTaken
 from relay.store.database import Database
 from relay.store.message_record import MessageStatus, WaitingMessage, hold_end, message_of
 from relay.store.schema import calls, held_words, messages, utc_now
@@ -32,7 +33,7 @@ _IDS_AT_ONCE = 500
 
 # Made once: to make a statement, and to find what it was compiled to, costs more than to execute it.
 # The call first: of two processes that leave its message at once, one finds that of the other.
-_LOCK_CALL = select(calls.c.call_sid).where(calls.c.call_sid == bindparam("of_call")).with_for_update(key_share=True)
+_LOCK_CALL = select(calls.c.boot).where(calls.c.call_sid == bindparam("of_call")).with_for_update(key_share=True)
 _SAME = (
     select(messages.c.position, messages.c.id)
     .where(
@@ -89,12 +90,15 @@ def insert_message(
 class WaitingMessages:
     """The messages of all agents; implements `actors.ports.MessageStore`. `now` is the wall clock, with a zone.
 
+    `boot` is the run whose calls leave messages; None where none does, as in a command.
+
     Each method is one transaction. Those that change something raise `StoreFailed`, those that only read
     `DatabaseError`; cancelling either never leaves anything half done.
     """
 
     database: Database
     now: Callable[[], datetime] = utc_now
+    boot: str | None = None
 
     async def leave(self, draft: MessageDraft, on_stored: Callable[[str], None] | None = None) -> str:
         """Store a message and release the call's utterances up to its turn, as `MessageStore.leave` says."""
@@ -102,7 +106,7 @@ class WaitingMessages:
         now, new_id = self.now(), new_message_id()
 
         def work(connection: Connection) -> str:
-            connection.execute(_LOCK_CALL, {"of_call": draft.call_sid})
+            self._require_call(connection, draft.call_sid)
             key = {"of_call": draft.call_sid, "of_part": draft.part, "of_agent": draft.agent_id}
             row = connection.execute(_SAME, key).one_or_none()
             if row is None:
@@ -118,6 +122,12 @@ class WaitingMessages:
             return message_id
 
         return await self.database.keep(work, on_written=on_stored) or ""
+
+    def _require_call(self, connection: Connection, call_sid: str) -> None:
+        """Lock a call. Raises `CallTaken` if another run has it; one without a record, or left by all, none has."""
+        owner = connection.execute(_LOCK_CALL, {"of_call": call_sid}).scalar_one_or_none()
+        if self.boot is not None and owner not in {None, "", self.boot}:
+            raise CallTaken("another run of the relay has this call, and asks its caller's utterances again")
 
     async def fetch(self, agent_id: str, limit: int = 50, acknowledge: Sequence[str] = ()) -> Batch:
         """Confirm the ids in `acknowledge`, then hand out up to `limit` messages, oldest first.

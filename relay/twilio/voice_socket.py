@@ -3,12 +3,16 @@
     upgrade ──signature?──▶ accept ──first frame: setup?──▶ account? ticket? ──▶ Calls.connect (the whole session)
        │ 403                              │ 1008                │ 1008
 
+A ticket that is unknown here may be of an earlier run of the daemon, or of another process: `redeem_kept` looks it up.
+
 Raw ASGI and not a Quart handler, because Quart tells a handler of a hang-up only by cancelling it, and closes with
 "normal" after a crash. The signature of an upgrade can be replayed and names no call: so a socket becomes a call only
 by a one-use ticket that was put into this very call's TwiML.
 """
 
 from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
 
 import attrs
 import structlog
@@ -46,6 +50,7 @@ class VoiceSocket:
     checker: SignatureChecker
     calls: Calls
     account_sid: str | None = None
+    redeem_kept: Callable[[str, str, str], Awaitable[CallInfo | None]] | None = None
 
     async def __call__(self, agent_id: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one upgrade for as long as its call lasts. Lets nothing out but a cancellation."""
@@ -67,6 +72,10 @@ class VoiceSocket:
             info = await self._identify(agent_id, line)
         except _Refused as refusal:
             log.warning("voice_socket_refused", agent_id=agent_id, why=str(refusal))
+            await line.close(_POLICY_VIOLATION)
+            return
+        except CallRefused as refusal:
+            log.warning("call_refused", agent_id=agent_id, code=refusal.code)
             await line.close(_POLICY_VIOLATION)
             return
         try:
@@ -94,7 +103,10 @@ class VoiceSocket:
                 raise _Refused("setup_missing")
         if self.account_sid is not None and setup.account_sid != self.account_sid:
             raise _Refused("account")
-        info = self.calls.redeem(agent_id, setup.call_sid, setup.custom_parameters.get("ticket", ""))
+        ticket = setup.custom_parameters.get("ticket", "")
+        info = self.calls.redeem(agent_id, setup.call_sid, ticket)
+        if info is None and self.redeem_kept is not None:
+            info = await self.redeem_kept(agent_id, setup.call_sid, ticket)
         if info is None:
             raise _Refused("ticket")
         return info

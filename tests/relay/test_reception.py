@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.call_record import CallProgress, CallRecord, CallState
 from actors.call_session import CallServices
-from actors.call_values import Callee, CallInfo, CallSummary, Direction, TurnRequest, Voicemail
+from actors.call_values import Callee, CallInfo, CallSummary, Direction, NumberedLine, TurnRequest, Voicemail
 from actors.calls import LAST_WORD_SECONDS, RETURN_SECONDS, TICKET_SECONDS, Calls
 from actors.clients import Presence
 from actors.commands import By
@@ -435,9 +436,9 @@ class SlowJournal(MemoryJournal):
 
     may_close: trio.Event = attrs.field(factory=trio.Event)
 
-    async def close_call(self, call_sid: str, summary: CallSummary) -> None:
+    async def close_call(self, call_sid: str, summary: CallSummary, lines: Sequence[NumberedLine] = ()) -> None:
         await self.may_close.wait()
-        await super().close_call(call_sid, summary)
+        await super().close_call(call_sid, summary, lines)
 
 
 async def test_what_happens_while_a_record_is_closed_is_not_lost(

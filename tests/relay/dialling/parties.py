@@ -122,12 +122,12 @@ class FakeReception:
         if self.failing:
             raise StoreFailed("no database")
 
-    @property
-    def calls(self) -> FakeReception:
-        """Itself, which is all of the registry that it stands in for."""
-        return self
+    async def keep_order(self, info: CallInfo, ticket: str, *, seconds: float) -> None:
+        await trio.lowlevel.checkpoint()
+        assert (info.call_sid in self.expected, ticket, seconds > 60) == (True, "the-ticket", True)
 
-    def withdraw(self, order: str) -> None:
+    async def withdraw(self, order: str) -> None:
+        await trio.lowlevel.checkpoint()
         self.log.append("withdrawn")
         self.expected.pop(order, None)
 
