@@ -1,0 +1,1 @@
+"""Several daemons on one database: which of them is alive, and which is the home of an agent."""
