@@ -235,7 +235,7 @@ class McpApp:
         if session.deliver_body(body):
             await answer(send, 202)
         elif session.tasks is not None and (call := self._calls.read(session, body)) is not None:
-            session.tasks.start_soon(self._calls.serve, session, call)
+            self._calls.start(session, call, session.tasks)
             await answer(send, 202)
         else:
             await self._deliver(session, body, send)

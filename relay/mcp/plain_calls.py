@@ -36,13 +36,23 @@ class PlainCalls:
         call = read_call(body) if session.takes_plain_calls else None
         return None if call is None or call.name not in self.toolbox else call
 
-    async def serve(self, session: McpSession, call: PostedCall) -> None:
+    def start(self, session: McpSession, call: PostedCall, tasks: trio.Nursery) -> None:
+        """Start a task that runs a call, and sends the answer down the stream of its session. Never waits."""
+        # Registered here: the next POST may cancel it before the task has run.
+        tasks.start_soon(self.serve, session, call, session.begin_tool_call(call.id))
+
+    async def serve(self, session: McpSession, call: PostedCall, scope: trio.CancelScope) -> None:
         """Run a call and send the answer down the stream of its session."""
-        if (text := await self.answer(session, call, session.send_message)) is not None:
+        if (text := await self.answer(session, call, scope, session.send_message)) is not None:
             session.send_message(text)
 
-    async def answer(self, session: McpSession, call: PostedCall, notify: Notify) -> bytes | None:
-        """Run a call and return the response; None if its client cancelled it, or the session is over."""
+    async def answer(
+        self, session: McpSession, call: PostedCall, scope: trio.CancelScope, notify: Notify
+    ) -> bytes | None:
+        """Run a call and return the response; None if its client cancelled it, or the session is over.
+
+        `scope` is what `begin_tool_call` returned for it.
+        """
         token = call.progress_token
         of_session = ToolCall(
             agent=session.agent,
@@ -51,8 +61,7 @@ class PlainCalls:
             report=None if token is None else partial(_report, notify, token),
         )
         response: bytes | None = None
-        with trio.CancelScope() as scope:
-            session.begin_tool_call(call.id, scope)
+        with scope:
             try:
                 await session.messages_announced()
                 result = await self.toolbox.call_plainly(of_session, call.name, call.arguments)

@@ -253,13 +253,15 @@ class McpSession:
         """Whether its handshake is behind it, and it is known for sure whose client this is."""
         return self.connection.initialize_accepted and self._candidate is None and not self.closed
 
-    def begin_tool_call(self, request_id: RequestId, scope: trio.CancelScope) -> None:
-        """Register a tool call that was posted, to be cancelled by its client, or by the session's end."""
+    def begin_tool_call(self, request_id: RequestId) -> trio.CancelScope:
+        """Register a tool call that was posted; return what its client cancels, or the session's end."""
+        scope = trio.CancelScope()
         self.heard_at = trio.current_time()
         self.use.tool_calls += 1
         self._tool_calls[coerce_request_id(request_id)] = scope
         if self.closed:
             scope.cancel("the session is over")
+        return scope
 
     def end_tool_call(self, request_id: RequestId, scope: trio.CancelScope) -> None:
         """Remove a tool call, which is over."""

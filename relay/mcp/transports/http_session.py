@@ -140,7 +140,7 @@ class HttpSession(McpSession):
         exchange = self.begin_exchange([call], is_batch=False)
 
         async def run() -> None:
-            response = await calls.answer(self, call, exchange.notify_encoded)
+            response = await calls.answer(self, call, self.begin_tool_call(call.id), exchange.notify_encoded)
             if response is None:
                 await exchange.give_up(call.id)
             else:

@@ -80,6 +80,24 @@ async def test_client_that_cancels_gets_no_answer() -> None:
         assert not [each for each in client.events if '"id":7' in each.get("data", "")]
 
 
+async def test_cancellation_right_behind_its_call_is_heard() -> None:
+    """In the same segment as the call, which has a task by then that has not run."""
+    async with waiting() as (relay, client, tool):
+        endpoint = next(each["data"] for each in client.events if each.get("event") == "endpoint")
+        host, port = relay.origin.removeprefix("http://").split(":")
+        head = f"POST {endpoint} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: %d\r\n\r\n%s"
+        cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}}
+        bodies = [json.dumps(each) for each in (call(request_id=7), cancelled)]
+        async with await trio.open_tcp_stream(host, int(port)) as stream:
+            await stream.send_all("".join(head % (len(each), each) for each in bodies).encode())
+            assert await stream.receive_some()
+        tool.finish.set()
+        await client.post(call(request_id=8))
+        assert (await client.next_message())["id"] == 8
+        assert (await client.request("ping"))["result"] == {}
+        assert not [each for each in client.events if '"id":7' in each.get("data", "")]
+
+
 async def test_cancelled_is_the_latest_of_an_id() -> None:
     """A client that gives two requests one id means the later one; the other is answered."""
     async with waiting() as (_relay, client, tool):
@@ -132,6 +150,6 @@ async def test_call_of_a_session_that_is_over_is_not_run(relay: RunningRelay) ->
     assert isinstance(session, McpSession)
     assert calls.read(session, json.dumps(call()).encode()) is None
     with trio.fail_after(5):
-        await calls.serve(session, posted)
+        await calls.serve(session, posted, session.begin_tool_call(posted.id))
     assert tool.cancelled == 1
     session.send_message(b"{}")  # which has no stream any more
