@@ -64,6 +64,7 @@ LONG_FILES = {
     "relay/twilio/rest.py": "one API: every request, and the one way in which all are paced, bounded and translated",
     "relay/settings.py": "one entry for each setting: its default, its rule, what it means",
     "actors/turn_queue.py": "who gets which words and whose answer counts is one set of rules over one state",
+    "relay/store/connections.py": "what is open, lost, broken or in doubt is one state, that each batch starts from",
     "relay/store/database.py": "one queue and all that empties it share their state",
     "relay/reception.py": "all that a webhook says of a call goes to the same two places, in the same way",
     "relay/store/call_journal.py": "one record of a call, and every write about it with the rule of who may write it",

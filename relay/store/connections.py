@@ -5,12 +5,16 @@
                                                                       what is in no file any more counts as unwritten
 
 Everything here blocks and runs in worker threads, one at a time for each connection; the two locks say so for the few
-moments in which the writer's thread closes what the readers' threads use.
+moments in which the writer's thread closes what the readers' threads use. Only `break_off` is for another thread: it
+ends what waits for a server that does not answer.
+
+What was handed over when a connection was lost is made again; `relay.store.commit_in_doubt` says what of it.
 """
 
 from __future__ import annotations
 
-import threading
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -25,8 +29,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from actors.errors import StoreFailed
 from relay.errors import DatabaseError
 from relay.store import lost_file
+from relay.store.commit_in_doubt import CommitInDoubt
 from relay.store.engine import SOLE_LOCK, file_of, open_engine, read_only
+from relay.store.reader import Reader, ReadLost
 from relay.store.rows import Row, Rows, execute_all
+from relay.store.server_socket import ServerSocket
 from relay.store.trouble import DatabaseInTrouble, cause, is_rolled_back, trouble_of, withhold_values
 
 T = TypeVar("T")
@@ -37,7 +44,7 @@ _READ_ENDS_SECONDS = 2.0
 
 
 Work: TypeAlias = Callable[[Connection], Any] | Row | Rows
-"""Something to be written; it may run several times."""
+"""Something to be written; it may run several times, until it is committed."""
 
 
 @attrs.frozen
@@ -48,47 +55,12 @@ class Outcome:
     error: Exception | None = None
 
 
-@attrs.define(eq=False)
-class Reader:
-    """A connection that only reads; it is opened when it is first used, and anew after it broke."""
-
-    _connections: Connections
-    lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
-    connection: Connection | None = attrs.field(default=None, init=False)
-
-    def run(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in a transaction that only reads. Raises `DatabaseError`."""
-        with self.lock:
-            try:
-                if self.connection is None:
-                    self.connection = self._connections.new_reader()
-                with self.connection.begin():
-                    return work(self.connection)
-            except SQLAlchemyError as error:
-                trouble = trouble_of(error)
-                if trouble is not None and trouble.reopen:
-                    self._drop()
-                withhold_values(error)
-                raise DatabaseError(f"The database could not be read: {cause(error)}.") from error
-
-    def close(self) -> None:
-        """Close the connection. The caller holds the lock."""
-        if self.connection is not None:
-            self.connection.close()
-        self.connection = None
-
-    def _drop(self) -> None:
-        if self.connection is not None:
-            self.connection.invalidate()
-        self.close()
-
-
 class Connections:
     """What is open of one database. With `sole` it is held against every other daemon; a server's lock says so."""
 
     def __init__(self, url: str, *, sole: bool = False) -> None:
         self.url = url
-        self.lookups, self.lists = Reader(self), Reader(self)
+        self.lookups, self.lists = Reader(self._new_reader), Reader(self._new_reader)
         self._sole = sole
         self._path: Path | None = None
         self._identity: lost_file.Identity | None = None
@@ -97,15 +69,23 @@ class Connections:
         self._is_fresh = True
         self._engine: Engine | None = None
         self._writer: Connection | None = None
+        self._is_server = False
+        self._socket: ServerSocket | None = None
+        # Since when the writer's thread has the write that it has; infinite while it has none.
+        self._since = math.inf
+        self._in_doubt: CommitInDoubt | None = None
 
     def open(self) -> None:
         """Open the writer. Raises `DatabaseError`."""
-        self._engine = open_engine(self.url)
+        # Found anew, a server has the tables; a newer relay that has added some since is no reason to stop.
+        self._engine = open_engine(self.url, migrate=not self._is_server)
+        self._is_server = self._engine.dialect.name == "postgresql"
         self._path = file_of(self.url)
         self._identity = None if self._path is None else lost_file.identity(self._path)
         try:
             self._writer = self._engine.connect()
-            if self._sole and self._engine.dialect.name == "postgresql":
+            self._socket = ServerSocket.of(self._writer)
+            if self._sole and self._is_server:
                 self._hold()
         except SQLAlchemyError as error:
             self._abandon()
@@ -122,31 +102,39 @@ class Connections:
         if self._writer is not None:
             self._writer.close()
         self._writer = None
+        self._close_socket()
         if self._engine is not None:
             self._engine.dispose()
         self._engine = None
 
-    def new_reader(self) -> Connection:
-        """Open a connection that only reads. Raises `DatabaseError`, or what SQLAlchemy raises."""
-        engine = self._engine
-        if engine is None:
-            raise DatabaseError("The database is not open.")
-        return read_only(engine).connect()
+    def break_off(self, seconds: float) -> None:
+        """Break off each write and each read that a server has not answered for so long. For any thread; never waits.
+
+        Its thread then finds the connection lost. Nothing is done where the database is a file.
+        """
+        held = self._socket
+        if held is not None and time.monotonic() - self._since >= seconds:
+            held.break_off()
+        for reader in (self.lookups, self.lists):
+            reader.break_off(seconds)
 
     def settle(self, writes: Sequence[Work]) -> tuple[list[Outcome], DatabaseInTrouble | None]:
         """Commit the writes, in order; return how the first of them went, and why the others must be tried again.
 
         Those are none, unless the database is in trouble. Without writes it only looks whether all is well.
         """
+        self._since = time.monotonic()
         try:
             self._make_sound()
-            outcomes, trouble = self._commit(writes) if writes else ([], self._probe())
+            outcomes, trouble = self._settle(writes) if writes else ([], self._probe())
             # What was committed to a file that is gone is safe only once it is back.
             self._make_sound()
         except DatabaseInTrouble as error:
             outcomes, trouble = [], error
         except Exception as error:  # noqa: BLE001 - each asker gets its own; the actor serves all of them
             return [Outcome(error=_refusal(error)) for _each in writes], None
+        finally:
+            self._since = math.inf
         if trouble is not None and trouble.reopen:
             self._let_go()
         return outcomes, trouble
@@ -191,11 +179,12 @@ class Connections:
         except DatabaseError as error:
             # Its text may name the file or the server, and what is in trouble is told to anybody.
             log.warning("database_not_opened", cause=str(error))
-            raise DatabaseInTrouble("it cannot be opened, and the log says why", reopen=True) from error
+            why = "it cannot be opened, and the log says why"
+            raise DatabaseInTrouble(why, reopen=True, passes=self._is_server) from error
 
     def _break(self) -> None:
         """Close everything, once no thread reads any more. Raises `DatabaseInTrouble` when one does not end."""
-        if self._engine is not None and self._engine.dialect.name == "postgresql":
+        if self._is_server:
             # A reader whose connection is lost notices by itself, and one that hangs must not hold up the writer.
             self._abandon()
             return
@@ -216,8 +205,22 @@ class Connections:
         if writer is not None:
             writer.invalidate()
             writer.close()
+        self._close_socket()
         if engine is not None:
             engine.dispose()
+
+    def _close_socket(self) -> None:
+        held, self._socket = self._socket, None
+        if held is not None:
+            held.close()
+
+    def _new_reader(self) -> Connection:
+        engine = self._engine
+        if engine is not None:
+            return read_only(engine).connect()
+        if self._is_server:
+            raise ReadLost("The database cannot be reached.")
+        raise DatabaseError("The database is not open.")
 
     def _hold(self) -> None:
         assert self._writer is not None
@@ -245,16 +248,31 @@ class Connections:
             return trouble_of(error)
         return None
 
+    def _settle(self, writes: Sequence[Work]) -> tuple[list[Outcome], DatabaseInTrouble | None]:
+        """Commit what is not committed yet. Raises `DatabaseInTrouble` while it cannot be said what that is."""
+        assert self._writer is not None
+        if self._in_doubt is None:
+            return self._commit(writes)
+        done = [Outcome(value) for value in self._in_doubt.committed(self._writer, writes)]
+        self._in_doubt = None
+        outcomes, trouble = self._commit(writes[len(done) :]) if len(done) < len(writes) else ([], None)
+        return [*done, *outcomes], trouble
+
     def _commit(self, writes: Sequence[Work]) -> tuple[list[Outcome], DatabaseInTrouble | None]:
         assert self._writer is not None
         begun = False
+        in_doubt: CommitInDoubt | None = None
         try:
             with self._writer.begin():
                 begun = True
-                values = _perform(self._writer, writes)
+                values = self._perform(self._writer, writes)
+                if self._is_server and not all(isinstance(each, Row | Rows) for each in writes):
+                    in_doubt = CommitInDoubt.of(self._writer, writes, values)
+                self._since = time.monotonic()
         except Exception as error:  # noqa: BLE001 - each asker gets its own; this thread serves all of them
             trouble = trouble_of(error)
             if trouble is not None and not (is_rolled_back(error) and len(writes) > 1):
+                self._in_doubt = in_doubt if trouble.reopen else None
                 return [], trouble
             if not begun or len(writes) == 1:
                 return [Outcome(error=_refusal(error)) for _each in writes], None
@@ -271,24 +289,24 @@ class Connections:
             outcomes += outcome
         return outcomes, None
 
-
-def _perform(connection: Connection, writes: Sequence[Work]) -> list[Any]:
-    """Make the writes and return their values. Rows change places only between two that are none."""
-    values: list[Any] = []
-    rows: list[Row] = []
-    for write in writes:
-        if isinstance(write, Row):
-            rows.append(write)
-            values.append(None)
-        elif isinstance(write, Rows):
-            rows += write.rows
-            values.append(None)
-        else:
-            execute_all(connection, rows)
-            rows = []
-            values.append(write(connection))
-    execute_all(connection, rows)
-    return values
+    def _perform(self, connection: Connection, writes: Sequence[Work]) -> list[Any]:
+        """Make the writes and return their values. Rows change places only between two that are none."""
+        values: list[Any] = []
+        rows: list[Row] = []
+        for write in writes:
+            if isinstance(write, Row):
+                rows.append(write)
+                values.append(None)
+            elif isinstance(write, Rows):
+                rows += write.rows
+                values.append(None)
+            else:
+                execute_all(connection, rows)
+                rows = []
+                self._since = time.monotonic()  # many writes may take long, if each of them is answered
+                values.append(write(connection))
+        execute_all(connection, rows)
+        return values
 
 
 def _refusal(error: Exception) -> Exception:

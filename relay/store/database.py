@@ -23,6 +23,10 @@ is committed. A call waits for that only a moment, then goes on. There is room f
 half of it is for calls that are up, so that new ones are refused before the words of old ones are. What is kept is lost
 only with the process: at its end the database gets `FLUSH_SECONDS`, and what is still here then is counted in the log.
 
+A server that is restarted, or fails over, is away for seconds: for `AWAY_SECONDS` what is only wanted is tried again,
+too, and so is a read. From one that does not answer nobody learns anything; its connections are broken off after
+`HANG_SECONDS`, because the threads that wait in them would wait for ever.
+
 What may be lost in a crash without harm need not flush the disk by itself: `keep_later` lets it ride with the next
 commit, which halves the flushes of a busy daemon.
 
@@ -44,7 +48,7 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import Any, Generic, TypeVar, cast
 
 import attrs
@@ -54,7 +58,8 @@ from sqlalchemy import Connection
 
 from actors.errors import StoreFailed
 from relay.errors import DatabaseError
-from relay.store.connections import Connections, Outcome, Reader, Work
+from relay.store.connections import Connections, Outcome, Work
+from relay.store.reader import Reader, ReadLost
 from relay.store.rows import Row, Rows
 from relay.store.trouble import DatabaseInTrouble
 from relay.store.writer_thread import WriterThread
@@ -75,7 +80,13 @@ LINGER_SECONDS = 0.1
 STALL_SECONDS = 0.5
 # How long all but calls wait for a write or a read before it fails.
 WRITE_SECONDS = 12.0
-READ_SECONDS = 5.0
+READ_SECONDS = 8.0
+# For how long a server that is away is tried again for what is only wanted: longer than a restart, and shorter than the
+# carrier waits for an answer (15 s).
+AWAY_SECONDS = 8.0
+# After how long a statement that is not answered is broken off: the server would have ended it before that, by the
+# `statement_timeout` that it was given.
+HANG_SECONDS = 12.0
 # How often a database in trouble is tried again, and an idle one is looked after.
 RETRY_SECONDS = 0.5
 LOOK_SECONDS = 2.0
@@ -171,10 +182,10 @@ class Database:
         """Run `work` in a transaction and return its value once that is committed.
 
         `work` runs in a worker thread, perhaps several times, perhaps in one transaction with others; what it raises
-        undoes its own changes only. Raises `StoreFailed` when the database refuses or is in trouble, or whatever `work`
-        raised; after `WRITE_SECONDS` without an answer it may be written all the same. Cancelled before there was room
-        to hand the write over, nothing is written; cancelled later, it is written or refused as a whole although no
-        task waits for it (a refusal is then logged).
+        undoes its own changes only. Raises `StoreFailed` when the database refuses, is in trouble, or has been away for
+        `AWAY_SECONDS`, or whatever `work` raised; after `WRITE_SECONDS` without an answer it may be written all the
+        same. Cancelled before there was room to hand the write over, nothing is written; cancelled later, it is written
+        or refused as a whole although no task waits for it (a refusal is then logged).
         """
         with trio.move_on_after(WRITE_SECONDS):
             await self._room.acquire()
@@ -248,7 +259,8 @@ class Database:
         """Run `work` in a transaction that only reads, seeing all that is committed, and return its value.
 
         Meant for what is found by a key; `read_many` is for lists. Raises `DatabaseError`, also when there is no answer
-        within `READ_SECONDS`. Cancelling takes effect at once; the thread then ends by itself.
+        within `READ_SECONDS`; until then a server that is lost is asked again. Cancelling takes effect at once; the
+        thread then ends by itself.
         """
         return await self._read(self._connections.lookups, self._looking_up, work)
 
@@ -257,9 +269,18 @@ class Database:
         return await self._read(self._connections.lists, self._listing, work)
 
     async def _read(self, reader: Reader, limiter: trio.CapacityLimiter, work: Callable[[Connection], T]) -> T:
+        lost: ReadLost | None = None
         with trio.move_on_after(READ_SECONDS):
-            return await trio.to_thread.run_sync(reader.run, work, limiter=limiter, abandon_on_cancel=True)
-        raise DatabaseError(f"The database did not answer within {READ_SECONDS:g} seconds.")
+            # At once the first time: a connection of before a restart is noticed when it is used.
+            for pause in chain([0.0], repeat(RETRY_SECONDS)):
+                try:
+                    return await trio.to_thread.run_sync(reader.run, work, limiter=limiter, abandon_on_cancel=True)
+                except ReadLost as error:
+                    if self._closed:
+                        raise
+                    lost = error
+                await trio.sleep(pause)
+        raise lost or DatabaseError(f"The database did not answer within {READ_SECONDS:g} seconds.")
 
     async def serve(self, *, task_status: trio.TaskStatus[Database] = trio.TASK_STATUS_IGNORED) -> None:
         """Open the database, then write until `close` or until cancelled; what was handed over is written before.
@@ -279,6 +300,7 @@ class Database:
                     self.close()
         finally:
             self._refuse_the_rest()
+            self._connections.break_off(0)  # what has had its time, and would hold the thread for longer
             with trio.move_on_after(CLOSE_SECONDS, shield=True):
                 async with self._looking_up, self._listing:
                     await trio.to_thread.run_sync(
@@ -321,6 +343,7 @@ class Database:
     async def _keep_time(self) -> None:
         """Start the batch for what lingers, answer those who have waited long enough, look after an idle database."""
         while True:
+            self._connections.break_off(HANG_SECONDS)
             if self._queue:
                 left = self._queue[0].since + LINGER_SECONDS - trio.current_time()
                 # What is older than that is in the thread's hands, or waits out trouble.
@@ -386,11 +409,16 @@ class Database:
                 write.on_written(write.value)
 
     def _refuse_what_is_only_wanted(self, trouble: DatabaseInTrouble) -> None:
-        refusal = Outcome(error=StoreFailed(f"the database refused the write: {trouble}"))
-        wanted = [write for write in self._queue if not write.kept]
-        self._queue = deque(write for write in self._queue if write.kept)
-        for write in wanted:
-            self._settle(write, refusal)
+        if trouble.passes:
+            # What was lost in the middle of a commit may have been committed.
+            refusal = f"the database has been away for too long, and perhaps it is written: {trouble}"
+        else:
+            refusal = f"the database refused the write: {trouble}"
+        latest = trio.current_time() - (AWAY_SECONDS if trouble.passes else 0)
+        refused = [write for write in self._queue if not write.kept and write.since <= latest]
+        self._queue = deque(write for write in self._queue if write.kept or write.since > latest)
+        for write in refused:
+            self._settle(write, Outcome(error=StoreFailed(refusal)))
 
     def _settle(self, write: _Write[Any], outcome: Outcome) -> None:
         if write.kept:

@@ -33,18 +33,21 @@ BUSY_SECONDS = 5.0
 _READS_ONLY = "relay_reads_only"
 # SQLite gives what lies beside a database the mode of the database.
 _BESIDE = ("", "-wal", "-shm")
-# A server that accepts no connection for so many seconds is down; what keeps a dead one from being waited for longer.
+# A server that accepts no connection for so many seconds is down; one whose host has gone is noticed after eight.
 _POSTGRESQL = {
     "connect_timeout": 5,
     "application_name": "relay",
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
+    "keepalives_idle": 4,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 8000,
     # A pooler may give each transaction another connection of the server, which knows nothing that was prepared. The
     # lock of the one daemon does need a connection of its own: PgBouncer in session mode, told to ignore `options`.
     "prepare_threshold": None,
 }
-_STATEMENT_SECONDS = 20.0
+# How long a statement may take; and how long a relay may be silent in a transaction, or out of reach, before the server
+# ends it with all that it has locked.
+_SERVER_SECONDS = 10.0
 # Both locks are in PostgreSQL's own number space, by database. Any number works that no other program uses.
 SOLE_LOCK, _MIGRATION_LOCK = 7_352_901, 7_352_902
 _ADVICE = "Check DATABASE_URL, and that the database is there and may be used."
@@ -67,11 +70,13 @@ _ADVICE_BY_SQLSTATE = {
 _MIGRATING = threading.Lock()
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, *, migrate: bool = True) -> Engine:
     """Open the database at a SQLAlchemy URL and bring its tables up to date; a SQLite file is created when missing.
 
     Each connection must stay in one thread at a time. Transactions of `engine` take SQLite's write lock when they
     begin; those of `read_only(engine)` never take it. Raises `DatabaseError`. Close it with `Engine.dispose`.
+
+    Without `migrate` nothing is connected yet, and a newer relay may have added to the tables.
     """
     parsed = _parse(url)
     if parsed.get_backend_name() == "sqlite":
@@ -87,9 +92,12 @@ def open_engine(url: str) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    if not migrate:
+        return engine
     try:
         with engine.begin() as connection, _MIGRATING:
             if engine.dialect.name == "postgresql":
+                connection.execute(text("SET LOCAL statement_timeout = 0"))  # of large tables it takes its time
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             _migrate(connection)
     except DatabaseError:
@@ -205,9 +213,17 @@ def _tighten(path: Path) -> None:
 
 def _connect_arguments(url: URL) -> dict[str, Any]:
     if url.get_backend_name() != "sqlite":
-        limits = f"-c lock_timeout={BUSY_SECONDS * 1000:.0f} -c statement_timeout={_STATEMENT_SECONDS * 1000:.0f}"
+        own = _SERVER_SECONDS * 1000
+        limits = {
+            "lock_timeout": BUSY_SECONDS * 1000,
+            **dict.fromkeys(("statement_timeout", "idle_in_transaction_session_timeout", "tcp_user_timeout"), own),
+            "tcp_keepalives_idle": 4,
+            "tcp_keepalives_interval": 2,
+            "tcp_keepalives_count": 2,
+        }
+        options = " ".join(f"-c {name}={value:.0f}" for name, value in limits.items())
         # What the URL says itself goes first.
-        return {key: value for key, value in (_POSTGRESQL | {"options": limits}).items() if key not in url.query}
+        return {key: value for key, value in (_POSTGRESQL | {"options": options}).items() if key not in url.query}
     # `Database` uses each connection in one thread at a time, but Trio may give each job another one of its threads.
     return {"check_same_thread": False, "timeout": BUSY_SECONDS}
 

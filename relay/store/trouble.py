@@ -26,11 +26,16 @@ _POSTGRESQL_WAITS = ("40", "53", "55P03", "57014")
 
 
 class DatabaseInTrouble(Exception):
-    """Why the database takes no write now. `reopen` if its connections cannot be used any more."""
+    """Why the database takes no write now. `reopen` if its connections cannot be used any more.
 
-    def __init__(self, why: str, *, reopen: bool = False) -> None:
+    `passes` if it is likely over in seconds: a server is restarted, or fails over to another, or undid a transaction
+    for the sake of another one. A disk that is full, or a lock that somebody holds, is not.
+    """
+
+    def __init__(self, why: str, *, reopen: bool = False, passes: bool = False) -> None:
         super().__init__(why)
         self.reopen = reopen
+        self.passes = passes
 
 
 def trouble_of(error: BaseException) -> DatabaseInTrouble | None:
@@ -41,7 +46,8 @@ def trouble_of(error: BaseException) -> DatabaseInTrouble | None:
         return None
     name = getattr(error.orig, "sqlite_errorname", None)
     is_trouble, is_lost = _of_sqlite(name, error) if name is not None else _of_postgresql(error)
-    return DatabaseInTrouble(cause(error), reopen=is_lost) if is_trouble else None
+    passes = name is None and (is_lost or is_rolled_back(error))
+    return DatabaseInTrouble(cause(error), reopen=is_lost, passes=passes) if is_trouble else None
 
 
 def _of_sqlite(name: str, error: DBAPIError) -> tuple[bool, bool]:

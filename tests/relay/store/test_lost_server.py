@@ -1,0 +1,194 @@
+"""A server of PostgreSQL that is killed, away, or stopped where it is, under what reads and writes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import trio
+from sqlalchemy import Connection, text
+
+from actors.errors import StoreFailed
+from relay.errors import DatabaseError
+from relay.store import database as database_module
+from relay.store.database import Database, open_database
+from tests.postgresql_server import PostgresqlServer, connected, run_postgresql
+
+# The server's own words for its processes that serve a connection of ours.
+_OURS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'relay'"
+
+
+@pytest.fixture(autouse=True)
+def impatience(patience: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a server that does not answer noticed as soon as by a daemon."""
+    monkeypatch.setattr(database_module, "STALL_SECONDS", 0.5)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[PostgresqlServer]:
+    with run_postgresql() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: PostgresqlServer) -> Iterator[PostgresqlServer]:
+    """Yield a server that runs, whatever an earlier test has done to it."""
+    yield running
+    running.go_on()
+    if not running.is_running:
+        running.start()
+
+
+@pytest.fixture
+async def database(server: PostgresqlServer) -> AsyncIterator[Database]:
+    async with open_database(server.new_database()) as database:
+        await database.write(lambda connection: connection.execute(text("CREATE TABLE notes (name TEXT)")))
+        yield database
+
+
+def add(connection: Connection, name: str) -> str:
+    connection.execute(text("INSERT INTO notes VALUES (:name)"), {"name": name})
+    return name
+
+
+def names(connection: Connection) -> list[str]:
+    return list(connection.execute(text("SELECT name FROM notes ORDER BY name")).scalars())
+
+
+async def until_well(database: Database) -> None:
+    with trio.fail_after(30):
+        while database.trouble is not None or database.kept:  # noqa: ASYNC110
+            await trio.sleep(0.05)
+
+
+async def test_a_read_and_a_write_outlast_a_restart(server: PostgresqlServer, database: Database) -> None:
+    """What is asked while the server is away is answered when it is back, by both readers and the writer."""
+    assert await database.read(names) == await database.read_many(names) == []
+    server.kill()
+    answers: list[object] = []
+
+    async def ask(what: object) -> None:
+        answers.append(await what)  # type: ignore[misc]
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask, database.write(lambda connection: add(connection, "written")))
+        nursery.start_soon(ask, database.read(lambda connection: len(names(connection)) * 0))
+        nursery.start_soon(ask, database.read_many(lambda connection: len(names(connection)) * 0))
+        await trio.sleep(1)
+        await trio.to_thread.run_sync(server.start)
+    assert sorted(map(str, answers)) == ["0", "0", "written"]
+    assert await database.read(names) == ["written"]
+
+
+async def test_a_server_that_stays_away_fails_what_is_only_wanted(
+    server: PostgresqlServer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused after its time and not made later; what is kept is made, once."""
+    monkeypatch.setattr(database_module, "AWAY_SECONDS", 1.0)
+    monkeypatch.setattr(database_module, "READ_SECONDS", 1.0)
+    server.kill()
+    assert await database.keep(lambda connection: add(connection, "kept")) is None
+    with pytest.raises(StoreFailed, match="away for too long"):
+        await database.write(lambda connection: add(connection, "wanted"))
+    with pytest.raises(DatabaseError, match=r"could not be read|cannot be reached"):
+        await database.read(names)
+    await trio.to_thread.run_sync(server.start)
+    await until_well(database)
+    assert await database.read(names) == ["kept"]
+
+
+@pytest.mark.parametrize("is_committed", [True, False])
+async def test_a_commit_that_is_lost_is_made_once(
+    server: PostgresqlServer, database: Database, is_committed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection breaks before the answer: what the server committed is not made again, and its value is known."""
+    runs = 0
+
+    def work(connection: Connection) -> str:
+        nonlocal runs
+        runs += 1
+        return add(connection, f"run {runs}")
+
+    commit = Connection._commit_impl
+
+    def commit_and_break(connection: Connection) -> None:
+        monkeypatch.setattr(Connection, "_commit_impl", commit)
+        if is_committed:
+            # By another door than the driver's, which would learn of it.
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            driver.pgconn.exec_(b"COMMIT")
+        with connected(server.url) as other:
+            other.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM ({_OURS}) AS ours")
+        commit(connection)
+
+    monkeypatch.setattr(Connection, "_commit_impl", commit_and_break)
+    assert await database.write(work) == f"run {1 if is_committed else 2}"
+    assert await database.read(names) == [f"run {1 if is_committed else 2}"]
+
+
+async def test_a_hung_server_is_let_go(
+    server: PostgresqlServer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in trouble at once, its threads are free again after a while, and all is well once it goes on."""
+    monkeypatch.setattr(database_module, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(database_module, "WRITE_SECONDS", 0.5)
+    monkeypatch.setattr(database_module, "HANG_SECONDS", 1.0)
+    assert await database.read(names) == []
+    server.pause()
+    began = time.monotonic()
+    with pytest.raises(DatabaseError, match="did not answer"):
+        await database.read(names)
+    with pytest.raises(StoreFailed, match="does not answer"):
+        await database.write(lambda connection: add(connection, "late"))
+    assert database.trouble is not None
+    with trio.fail_after(10):
+        while database.trouble == "it does not answer":  # noqa: ASYNC110
+            await trio.sleep(0.05)
+    assert 1 <= time.monotonic() - began < 5
+    server.go_on()
+    await until_well(database)
+    monkeypatch.setattr(database_module, "READ_SECONDS", 8.0)
+    assert set(await database.read(names)) <= {"late"}
+
+
+async def test_one_hung_reader_is_let_go(
+    server: PostgresqlServer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement that never ends costs its asker an error, and the next read gets a connection of its own."""
+    monkeypatch.setattr(database_module, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(database_module, "HANG_SECONDS", 1.0)
+    monkeypatch.setattr(database_module, "LOOK_SECONDS", 0.1)
+    with pytest.raises(DatabaseError, match="did not answer"):
+        await database.read(lambda connection: connection.execute(text("SELECT pg_sleep(9)")))
+    await database.write(lambda connection: add(connection, "meanwhile"))
+    monkeypatch.setattr(database_module, "READ_SECONDS", 8.0)
+    with trio.fail_after(5):
+        assert await database.read(names) == ["meanwhile"]
+
+
+async def test_the_end_does_not_wait_for_a_hung_server(
+    server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing takes what the last writes are given and no longer, whatever its threads wait for."""
+    monkeypatch.setattr(database_module, "FLUSH_SECONDS", 0.5)
+    began = time.monotonic()
+    async with open_database(server.new_database()) as database:
+        assert await database.read(lambda connection: connection.execute(text("SELECT 1")).scalar()) == 1
+        server.pause()
+        with trio.move_on_after(0.1):
+            await database.read(lambda connection: connection.execute(text("SELECT 1")))
+        await database.keep(lambda connection: connection.execute(text("SELECT 1")))
+        began = time.monotonic()
+    assert time.monotonic() - began < 3
+    server.go_on()
+
+
+async def test_what_a_frozen_relay_has_locked_is_free_again(server: PostgresqlServer) -> None:
+    """The server ends its transaction when it has been silent for some seconds."""
+    async with open_database(server.new_database()) as database:
+        shown = await database.read(
+            lambda connection: connection.execute(text("SHOW idle_in_transaction_session_timeout")).scalar_one()
+        )
+    assert shown == "10s"
