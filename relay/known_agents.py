@@ -37,17 +37,21 @@ class KnownAgents:
 
         Raises `DatabaseError` when the database cannot be asked and the agent was never seen.
         """
+        if self.registry.database.trouble is not None and agent_id in self._known:
+            return self._from_memory(agent_id)  # to wait for it would keep the caller waiting each time
         failure: DatabaseError | None = None
         with trio.move_on_after(PATIENCE_SECONDS):
             try:
                 return self._remember(agent_id, await self.registry.get(agent_id))
             except DatabaseError as error:
                 failure = error
-        known = self._known.get(agent_id)
-        if known is None:
+        if agent_id not in self._known:
             raise failure or DatabaseError("The database did not say in time whether there is such an agent.")
+        return self._from_memory(agent_id)
+
+    def _from_memory(self, agent_id: str) -> Agent:
         log.warning("agent_from_memory", agent_id=agent_id)
-        return known
+        return self._known[agent_id]
 
     def _remember(self, agent_id: str, agent: Agent | None) -> Agent | None:
         if agent is None:

@@ -70,6 +70,8 @@ LAST_WEBHOOK_SECONDS = 2.0
 # For messages to be stored of callers whose line was lost and who are not back. A database that does not answer within
 # it is down; what they said is held in it, and becomes messages at the next start.
 LAST_MESSAGES_SECONDS = 3.0
+# For the database to take down that the run is over.
+END_OF_RUN_SECONDS = 2.0
 # What connections may still do after that: a webhook's answer, the end of a stream.
 LISTENER_GRACE = 1.0
 # How often calls are looked for that runs have left which are over.
@@ -173,10 +175,12 @@ async def _recover(relay: Relay) -> None:
 
 
 async def _end_run(relay: Relay) -> None:
-    try:
-        await relay.journal.end_run()
-    except StoreFailed as error:  # the next start knows it as well
-        log.warning("run_not_ended", cause=str(error))
+    """Record that this run is over. A database that does not say so in time is left at that: the next start knows."""
+    with trio.move_on_after(END_OF_RUN_SECONDS):
+        try:
+            await relay.journal.end_run()
+        except StoreFailed as error:
+            log.warning("run_not_ended", cause=str(error))
 
 
 async def _start_supervisors(relay: Relay, nursery: trio.Nursery) -> None:

@@ -219,7 +219,7 @@ class Connections:
         if engine is not None:
             return read_only(engine).connect()
         if self._is_server:
-            raise ReadLost("The database cannot be reached.")
+            raise ReadLost("The database is not open: its server cannot be reached.")
         raise DatabaseError("The database is not open.")
 
     def _hold(self) -> None:

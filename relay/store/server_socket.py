@@ -33,10 +33,10 @@ class ServerSocket:
         return cls(socket.socket(fileno=os.dup(driver.fileno())))
 
     def break_off(self) -> None:
-        """Have both sides take the connection for lost. For any thread; never waits, and never raises."""
+        """Shut the socket down, which loses the connection for both sides. For any thread; never waits."""
         with suppress(OSError):  # it is lost already, or closed
             self._duplicate.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Give the handle back."""
+        """Close the handle."""
         self._duplicate.close()

@@ -10,10 +10,11 @@ import httpx2
 import pytest
 import trio
 
+from relay.simulator.carrier.fault_plan import WebhookFailed
 from relay.simulator.load.local_daemon import DaemonFailed, LocalDaemon
 from relay.store.database import open_database
 from relay.store.waiting_messages import WaitingMessages
-from tests.e2e.parties import Access, ask, calling, eventually
+from tests.e2e.parties import Access, ask, calling, carrier_of, eventually
 from tests.e2e.test_database_trouble import CALLS, _has, is_not_ready, is_ready, leave_word, talking
 from tests.forked_process import run_local_daemon
 from tests.postgresql_server import PostgresqlServer, run_postgresql
@@ -81,8 +82,40 @@ async def test_a_server_that_hangs(tmp_path: Path, server: PostgresqlServer, mac
         await eventually(lambda: _has_any(server, absent))
         assert not await daemon.events("call_crashed")
         server.pause()
-        with trio.fail_after(40):
+        with trio.fail_after(15):
             assert await daemon.stop() == 0
+
+
+# What an operator's restart takes, and what nobody waits for.
+AWAY_SECONDS = [5.0, 30.0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", AWAY_SECONDS)
+async def test_a_server_that_is_away(
+    tmp_path: Path, server: PostgresqlServer, machine: dict[str, str], seconds: float
+) -> None:
+    """Those who talk go on, an agent that nobody has called before cannot be, and all heals when the server is back."""
+    async with running(tmp_path, server, machine) as (daemon, _absent):
+        stranger = await register(daemon, "stranger")
+        async with talking(daemon, await register(daemon, "talker")) as talk:
+            server.kill()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep, seconds)
+                async with carrier_of(daemon) as carrier:
+                    with pytest.raises(WebhookFailed) as refused:
+                        async with carrier.call(stranger.agent_id):
+                            pass
+                assert (refused.value.status, "<Say" in refused.value.body) == (503, True)
+                await eventually(lambda: is_not_ready(daemon))
+            turns = talk.turns
+            await trio.to_thread.run_sync(server.start)
+            await eventually(lambda: is_ready(daemon))
+            await eventually(lambda: _has(talk, turns + CALLS))
+        async with calling(daemon, stranger) as call:
+            await ask(call, "Are you there now?")
+        assert not await daemon.events("call_crashed")
+        assert await daemon.stop() == 0
 
 
 async def _has_any(server: PostgresqlServer, agent: Access) -> bool:
