@@ -66,6 +66,15 @@ class Runs:
             yield daemon
 
     @asynccontextmanager
+    async def run_after_stop(self) -> AsyncIterator[LocalDaemon]:
+        """Stop the daemon as an operator does, and run the next one for the length of the block."""
+        assert await self.daemon.stop() == 0
+        self.door.close()
+        async with run_local_daemon(self.directory, self._settings) as daemon:
+            self.door.lead_to(daemon.url)
+            yield daemon
+
+    @asynccontextmanager
     async def calling(self, agent: Access) -> AsyncIterator[SimulatedCall]:
         """Call an agent; the caller hangs up at the end of the block."""
         async with self.carrier.call(agent.agent_id) as call:
@@ -107,6 +116,16 @@ async def saved(daemon: LocalDaemon, call: SimulatedCall, words: str) -> None:
 async def is_ringing(daemon: LocalDaemon) -> bool:
     """Whether the carrier has said that the telephone rings: until somebody picks up it says no more."""
     return any(event["status"] == "ringing" for event in await daemon.events("call_status"))
+
+
+async def say_when_draining(daemon: LocalDaemon, call: SimulatedCall, words: str) -> None:
+    """Speak when the daemon has been told to stop."""
+
+    async def is_draining() -> bool:
+        return bool(await daemon.events("draining"))
+
+    await eventually(is_draining)
+    await call.say(words)
 
 
 async def test_a_call_goes_on_with_all_that_was_said(tmp_path: Path) -> None:
@@ -154,6 +173,24 @@ async def test_words_in_hand_are_asked_again(tmp_path: Path) -> None:
                 await call.hang_up()
                 await call.wait_ended()
                 assert await messages_of(daemon, agent) == ()
+
+
+async def test_a_call_that_is_handed_over_goes_on_likewise(tmp_path: Path) -> None:
+    """In silence: the next run answers the question that made the call move, and knows all that was said before."""
+    async with first_run(tmp_path, RELAY_DRAIN="handover", RELAY_DRAIN_SECONDS="0") as runs:
+        agent = await register(runs.daemon)
+        async with runs.calling(agent) as call, connected(agent) as client, trio.open_nursery() as nursery:
+            await ask(call, "One.")
+            first = await client.asked.receive()
+            nursery.start_soon(say_when_draining, runs.daemon, call, "Two.")
+            async with runs.run_after_stop() as daemon, connected(agent, at=daemon) as next_client:
+                assert (await call.hear()).text == "You said: Two."
+                second = await next_client.asked.receive()
+                await call.hang_up()
+                await call.wait_ended()
+                assert await messages_of(daemon, agent) == ()
+    assert second.history == [*first.history, ("assistant", "You said: One."), ("user", "Two.")]
+    assert call.greeting == ""
 
 
 async def test_what_was_cut_short_stays_cut_short(tmp_path: Path) -> None:
