@@ -18,13 +18,13 @@ from datetime import datetime, timedelta
 import attrs
 import msgspec
 import structlog
-from sqlalchemy import Connection, RowMapping, and_, bindparam, delete, func, not_, null, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, bindparam, delete, false, func, not_, null, or_, select, update
 
 from actors.call_values import Callee, CallInfo, Line, Speaker
-from actors.transfer import TransferOutcome
 from relay.store.call_lines import read_lines
 from relay.store.rows import RowStatement
 from relay.store.schema import (
+    IS_DIALLING,
     LINE_IS_OPEN,
     call_lines,
     call_states,
@@ -185,7 +185,7 @@ def forget_old(connection: Connection, now: datetime, patience: timedelta) -> No
 
     A call that is being passed on may come back when nobody answers, however long that takes.
     """
-    is_passed_on = func.coalesce(calls.c.transfer_outcome, "") == TransferOutcome.DIALLING.value
+    is_passed_on = func.coalesce(IS_DIALLING, false())
     has_ended = and_(calls.c.ended_at < now - patience, not_(LINE_IS_OPEN), not_(is_passed_on))
     came_to_nothing = and_(calls.c.call_sid.is_(None), call_states.c.expires_at < now)
     old = (

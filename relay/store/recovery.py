@@ -19,7 +19,7 @@ from actors.call_values import CallOutcome, Line, MessageDraft, Reason, Speaker
 from actors.transfer import TransferOutcome
 from relay.store.call_record import record_of
 from relay.store.rows import RowStatement
-from relay.store.schema import IS_OPEN, LINE_IS_OPEN, UtcDateTime, calls, held_words, messages, runs
+from relay.store.schema import IS_DIALLING, IS_OPEN, LINE_IS_OPEN, UtcDateTime, calls, held_words, messages, runs
 from relay.store.waiting_messages import insert_message
 
 # The carrier ends a call after 24 hours at most.
@@ -92,7 +92,7 @@ def recover(connection: Connection, boot: str, now: datetime, patience: timedelt
         )
     unheard = and_(
         lost,
-        calls.c.transfer_outcome == TransferOutcome.DIALLING.value,
+        IS_DIALLING,
         calls.c.opened_at < literal(now - LONGEST_CALL, UtcDateTime),
     )
     connection.execute(update(calls).where(unheard).values(transfer_outcome=TransferOutcome.LOST.value))

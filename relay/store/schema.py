@@ -30,6 +30,7 @@ from sqlalchemy import (
     TypeDecorator,
     and_,
     bindparam,
+    literal_column,
     or_,
     select,
     true,
@@ -154,6 +155,9 @@ LINE_IS_OPEN = and_(calls.c.connected_at.is_not(None), calls.c.line_ended_at.is_
 IS_OPEN = or_(calls.c.ended_at.is_(None), LINE_IS_OPEN)
 # Few are, and they are looked for every few seconds.
 Index("calls_open", calls.c.boot, sqlite_where=IS_OPEN, postgresql_where=IS_OPEN)
+# Not as a parameter: a database uses the index only where it sees that the condition is the same.
+IS_DIALLING = calls.c.transfer_outcome == literal_column("'dialling'")
+Index("calls_dialling", calls.c.opened_at, sqlite_where=IS_DIALLING, postgresql_where=IS_DIALLING)
 
 # The runs of the daemon. One is over when it says so, or when another has started on a database that serves only one.
 runs = Table(

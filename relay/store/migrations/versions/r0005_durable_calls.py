@@ -16,6 +16,8 @@ def upgrade() -> None:
     op.add_column("calls", sa.Column("attempt", sa.Integer, nullable=False, server_default="0"))
     is_open = sa.text("ended_at IS NULL OR (connected_at IS NOT NULL AND line_ended_at IS NULL)")
     op.create_index("calls_open", "calls", ["boot"], sqlite_where=is_open, postgresql_where=is_open)
+    is_dialling = sa.text("transfer_outcome = 'dialling'")
+    op.create_index("calls_dialling", "calls", ["opened_at"], sqlite_where=is_dialling, postgresql_where=is_dialling)
     op.create_table(
         "runs",
         sa.Column("boot", sa.String, primary_key=True),
