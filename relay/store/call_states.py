@@ -26,6 +26,7 @@ from relay.store.rows import RowStatement
 from relay.store.schema import (
     IS_DIALLING,
     LINE_IS_OPEN,
+    UtcDateTime,
     call_lines,
     call_states,
     calls,
@@ -37,6 +38,20 @@ from relay.store.schema import (
 log = structlog.get_logger(__name__)
 
 _FORGOTTEN_AT_ONCE = 500
+_HAS_ENDED = and_(
+    calls.c.ended_at < bindparam("ended_before", type_=UtcDateTime()),
+    not_(LINE_IS_OPEN),
+    not_(func.coalesce(IS_DIALLING, false())),
+)
+_CAME_TO_NOTHING = and_(
+    calls.c.call_sid.is_(None), call_states.c.expires_at < bindparam("expired_before", type_=UtcDateTime())
+)
+_OLD = (
+    select(call_states.c.call_sid)
+    .outerjoin(calls, calls.c.call_sid == call_states.c.call_sid)
+    .where(or_(_HAS_ENDED, _CAME_TO_NOTHING))
+    .limit(_FORGOTTEN_AT_ONCE)
+)
 _KEEP = RowStatement(upsert(call_states, ["agent_id", "is_order", "ticket_hash", "expires_at", "info"]))
 _USE_TICKET = RowStatement.standard(
     update(call_states).where(call_states.c.call_sid == bindparam("of_call")).values(ticket_hash=null())
@@ -185,13 +200,5 @@ def forget_old(connection: Connection, now: datetime, patience: timedelta) -> No
 
     A call that is being passed on may come back when nobody answers, however long that takes.
     """
-    is_passed_on = func.coalesce(IS_DIALLING, false())
-    has_ended = and_(calls.c.ended_at < now - patience, not_(LINE_IS_OPEN), not_(is_passed_on))
-    came_to_nothing = and_(calls.c.call_sid.is_(None), call_states.c.expires_at < now)
-    old = (
-        select(call_states.c.call_sid)
-        .outerjoin(calls, calls.c.call_sid == call_states.c.call_sid)
-        .where(or_(has_ended, came_to_nothing))
-        .limit(_FORGOTTEN_AT_ONCE)
-    )
-    forget(connection, connection.execute(old).scalars().all())
+    given = {"ended_before": now - patience, "expired_before": now}
+    forget(connection, connection.execute(_OLD, given).scalars().all())

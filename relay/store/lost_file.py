@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 from sqlalchemy import Table
 
-from relay.store.schema import calls, do_not_call, held_words, messages
+from relay.store.schema import call_lines, call_states, calls, do_not_call, held_words, messages, runs
 from relay.store.trouble import DatabaseInTrouble
 
 Identity: TypeAlias = tuple[int, int]
@@ -88,8 +88,9 @@ def put_back(saved: Path, path: Path) -> None:
 def carry_over(saved: Path, connection: SqliteConnection) -> None:
     """Insert into the database of `connection` what only a saved one holds.
 
-    That is: unconfirmed messages, held utterances, live calls and the calls of those, and the do-not-call list. Agents
-    are not carried over: the operator who put another database in place chose its agents.
+    That is: unconfirmed messages, held utterances, live calls and the calls of those, with what was said in them and
+    the runs that have them, and the do-not-call list. Agents are not carried over: the operator who put another
+    database in place chose its agents.
     """
     try:
         connection.execute("ATTACH DATABASE ? AS saved", (str(saved),))
@@ -104,6 +105,9 @@ def carry_over(saved: Path, connection: SqliteConnection) -> None:
                     " OR call_sid IN (SELECT call_sid FROM saved.held_words)",
                 )
                 _copy(connection, held_words, "true")
+                _copy(connection, runs, "true")
+                _copy(connection, call_states, "true")
+                _copy(connection, call_lines, "call_sid IN (SELECT call_sid FROM main.calls)")
                 _copy(connection, do_not_call, "true")
         finally:
             connection.execute("DETACH DATABASE saved")

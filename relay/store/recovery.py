@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 
 import attrs
-from sqlalchemy import Connection, and_, bindparam, case, delete, func, literal, or_, select, true, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, func, or_, select, true, update
 
 from actors.call_record import CallRecord
 from actors.call_values import CallOutcome, Line, MessageDraft, Reason, Speaker
@@ -41,6 +41,38 @@ _TAKE = (
 # What `calls.boot` holds when no run has the call any more.
 NO_RUN = ""
 
+_NOW = bindparam("now", type_=UtcDateTime())
+_LOST = and_(
+    calls.c.boot != bindparam("of_run", type_=calls.c.boot.type),
+    calls.c.boot.not_in(
+        select(runs.c.boot).where(
+            or_(runs.c.over_at.is_(None), runs.c.over_at > bindparam("over_since", type_=UtcDateTime()))
+        )
+    ),
+)
+_SILENCED = (
+    select(calls)
+    .where(_LOST, calls.c.call_sid.in_(select(held_words.c.call_sid)))
+    .order_by(calls.c.opened_at)
+    .with_for_update(skip_locked=True)
+)
+_LEFT_OPEN = select(calls.c.call_sid).where(_LOST, IS_OPEN).with_for_update(skip_locked=True)
+_CLOSE = (
+    update(calls)
+    .where(calls.c.call_sid == bindparam("of_call"))
+    .values(
+        boot=NO_RUN,
+        ended_at=func.coalesce(calls.c.ended_at, _NOW),
+        line_ended_at=case((LINE_IS_OPEN, _NOW), else_=calls.c.line_ended_at),
+        outcome=func.coalesce(calls.c.outcome, CallOutcome.RELAY_RESTARTED.value),
+    )
+)
+_END_UNHEARD = (
+    update(calls)
+    .where(_LOST, IS_DIALLING, calls.c.opened_at < bindparam("heard_since", type_=UtcDateTime()))
+    .values(transfer_outcome=TransferOutcome.LOST.value)
+)
+
 
 @attrs.frozen
 class Recovery:
@@ -61,41 +93,16 @@ def recover(connection: Connection, boot: str, now: datetime, patience: timedelt
     carrier, which will say how it ended; one of which nothing was heard for longer than any call lasts is lost. What
     the carrier says later of a call that is closed here still counts.
     """
-    may_come_back = select(runs.c.boot).where(
-        or_(runs.c.over_at.is_(None), runs.c.over_at > literal(now - patience, UtcDateTime))
-    )
-    lost = and_(calls.c.boot != boot, calls.c.boot.not_in(may_come_back))
-    silenced = (
-        select(calls)
-        .where(lost, calls.c.call_sid.in_(select(held_words.c.call_sid)))
-        .order_by(calls.c.opened_at)
-        .with_for_update(skip_locked=True)
-    )
-    left, rows = 0, connection.execute(silenced).mappings().all()
+    given = {"of_run": boot, "over_since": now - patience, "now": now, "heard_since": now - LONGEST_CALL}
+    left, rows = 0, connection.execute(_SILENCED, given).mappings().all()
     for row in rows:
         seal_messages(connection, row["call_sid"])
         left += settle_words(connection, record_of(row), Reason.RELAY_RESTARTED, now)
         connection.execute(update(calls).where(calls.c.call_sid == row["call_sid"]).values(boot=NO_RUN))
-    at = literal(now, UtcDateTime)
-    left_open = select(calls.c.call_sid).where(lost, IS_OPEN)
-    open_calls = connection.execute(left_open.with_for_update(skip_locked=True)).scalars().all()
+    open_calls = connection.execute(_LEFT_OPEN, given).scalars().all()
     for call_sid in open_calls:
-        connection.execute(
-            update(calls)
-            .where(calls.c.call_sid == call_sid)
-            .values(
-                boot=NO_RUN,
-                ended_at=func.coalesce(calls.c.ended_at, at),
-                line_ended_at=case((LINE_IS_OPEN, at), else_=calls.c.line_ended_at),
-                outcome=func.coalesce(calls.c.outcome, CallOutcome.RELAY_RESTARTED.value),
-            )
-        )
-    unheard = and_(
-        lost,
-        IS_DIALLING,
-        calls.c.opened_at < literal(now - LONGEST_CALL, UtcDateTime),
-    )
-    connection.execute(update(calls).where(unheard).values(transfer_outcome=TransferOutcome.LOST.value))
+        connection.execute(_CLOSE, {"of_call": call_sid, "now": now})
+    connection.execute(_END_UNHEARD, given)
     return Recovery(messages=left, calls=len(open_calls), agent_ids=frozenset(row["agent_id"] for row in rows))
 
 
