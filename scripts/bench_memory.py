@@ -9,9 +9,12 @@ from scripts.bench_daemon import Contender, Station, open_station
 from scripts.bench_generator import Way
 from scripts.bench_turns import Tell
 
-FIRST, SESSIONS = 20, 100
-"""What is there, and gone again, before memory is first read: what the first of all need is no call's own. And how many
-client sessions are weighed."""
+FIRST, SESSIONS = 2, 30
+"""What is there before memory is first read: what the first of all need is no call's own. And how many client sessions
+are weighed: with those before, no more than an agent may have at once (`relay.mcp.client_sessions`)."""
+
+FIRST_CALLS = 20
+"""Calls that come and go again before that, for the same reason."""
 
 REST = 2.0
 
@@ -30,7 +33,7 @@ async def _of(contender: Contender, way: Way, calls: int, tell: Tell) -> dict[st
         session = await _grown(station, SESSIONS, "connect", way=way, count=SESSIONS)
     async with open_station(contender, tell) as station:
         await station.order("connect", way=way, count=1)
-        await station.order("call", count=FIRST)
+        await station.order("call", count=FIRST_CALLS)
         await station.order("hang_up")
         tell(f"{contender.name}: {calls:,} idle calls")
         before = station.cpu_seconds()
