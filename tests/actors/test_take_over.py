@@ -151,6 +151,29 @@ async def test_a_call_that_is_restored_and_never_comes_is_forgotten(
     nursery.cancel_scope.cancel()
 
 
+async def test_what_a_run_remembers_is_not_what_has_happened_since(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """A call that was elsewhere in between comes back: what the journal says of it counts, and no message is left."""
+    run, line = a_run(silent), MemoryLine()
+    nursery.start_soon(run.calls.run)
+    run.calls.announce(call_info(), Policy())
+    nursery.start_soon(run.calls.connect, call_info(), line)
+    line.carrier_says(UtteranceHeard("Is anybody there?"))
+    await wait_all_tasks_blocked()
+    line.carrier_says(CallerGone(1006))
+    await wait_all_tasks_blocked()
+    run.journal.left["CA1"] = TakenOver(lines=HISTORY, unanswered=(UnansweredUtterance(100_001, HISTORY[1].text),))
+    call = run.calls.announce(call_info(attempt=2), Policy())
+    redeemed = run.calls.redeem("my-client", "CA1", call.ticket)
+    assert redeemed is not None
+    nursery.start_soon(run.calls.connect, redeemed, MemoryLine())
+    await wait_all_tasks_blocked()
+    assert [each.text for each in run.client.requests[-1].history] == ["Hello.", "When are you open?"]
+    assert run.store.messages == {}
+    nursery.cancel_scope.cancel()
+
+
 # ── the run that has lost the call ──────────────────────────────────────────────────────────────────────────────────
 
 

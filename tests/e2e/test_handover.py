@@ -10,7 +10,6 @@ from pathlib import Path
 import attrs
 import trio
 
-from actors.call_values import Reason
 from actors.events import MoveRequested
 from relay.daemon.life_cycle import MOVE_SECONDS
 from relay.simulator.carrier.exchange import Carrier, open_carrier
@@ -125,25 +124,28 @@ async def test_a_call_moves_to_its_next_session_in_the_wait_for_the_answer(tmp_p
 async def test_a_call_goes_on_in_the_next_process(tmp_path: Path) -> None:
     """The caller speaks, is held in silence while the daemon is restarted, and is answered by the next one.
 
-    The old daemon ends at once, and what the caller had just said is not lost.
+    The old daemon ends at once. The next one knows what was said, and answers what the caller had just said first.
     """
     async with deployed(tmp_path) as there, AsyncExitStack() as stack:
         first = await stack.enter_async_context(there.daemon())
         agent = await register(first)
         call = await stack.enter_async_context(there.carrier.call(agent.agent_id))
-        async with connected(agent):
+        async with connected(agent) as client:
             assert await ask(call, "One.") == "You said: One."
+            before = await client.asked.receive()
             await begin_to_stop(first)
             await call.say("Two.")
             assert await first.process.wait() == 0
         assert [event["holds"] for event in await first.events("call_held")] == [1]
-        async with there.daemon() as second, connected(agent, at=second):
+        async with there.daemon() as second, connected(agent, at=second) as next_client:
+            assert (await call.hear()).text == "You said: Two."
+            after = await next_client.asked.receive()
             assert await ask(call, "Three.") == "You said: Three."
             await call.hang_up()
             await call.wait_ended()
         assert_moved(call)
-        (message,) = await messages_of(first, agent)
-        assert (message.body, message.reason) == ("Two.", Reason.RELAY_RESTARTED)
+        assert after.history == [*before.history, ("assistant", "You said: One."), ("user", "Two.")]
+        assert await messages_of(first, agent) == ()
 
 
 async def test_who_says_nothing_moves_at_the_end(tmp_path: Path) -> None:
@@ -164,6 +166,7 @@ async def test_who_says_nothing_moves_at_the_end(tmp_path: Path) -> None:
             assert trio.current_time() - stopped > MOVE_SECONDS - 1
             assert await first.process.wait() == 0
         async with there.daemon() as second, connected(agent, at=second):
+            assert (await talking.hear()).text == "You said: Two."
             for call in (talking, silent):
                 assert await ask(call, "Are you there?") == "You said: Are you there?"
                 await call.hang_up()

@@ -8,12 +8,23 @@ import structlog
 import trio
 
 from actors.call_session import CallServices
-from actors.call_values import Availability, Callee, CallInfo, Direction, Line, NumberedLine, Speaker, Voicemail
+from actors.call_values import (
+    Availability,
+    Callee,
+    CallInfo,
+    CallSummary,
+    Direction,
+    Line,
+    NumberedLine,
+    Speaker,
+    Voicemail,
+)
 from actors.calls import Calls
 from actors.clients import Presence
 from actors.commands import By
 from actors.errors import CallRefused, StoreFailed
 from actors.events import CallerGone
+from actors.transfer import TransferOutcome
 from relay.errors import DatabaseError
 from relay.reception import Reception
 from relay.store.call_journal import CallJournal
@@ -101,6 +112,23 @@ async def test_a_call_that_cannot_be_looked_up_goes_on(database: Database, monke
         info = (await reception.register(incoming(attempt=1))).call_info
     assert info.system_prompt == ""
     assert "call_state_not_found" in [each["event"] for each in logs]
+
+
+async def test_a_caller_comes_back_from_a_transfer_to_another_run(database: Database) -> None:
+    """Nobody answered there; the client of the next run learns so, and has the call as it was."""
+    before = run_on(database)
+    told = await talked_at(before)
+    await before.journal.note_transfer(AGENT.agent_id, "CA1", "+15550009999", TransferOutcome.DIALLING)
+    await before.journal.close_call("CA1", CallSummary(outcome="transferred"))
+    reception = run_on(database)
+    note = await reception.transfer_dialled(AGENT.agent_id, "CA1", TransferOutcome.NO_ANSWER)
+    assert note is not None
+    assert "+15550009999" in note
+    again = (await reception.register(incoming(attempt=1, greeting="", note=note))).call_info
+    assert again == attrs.evolve(told, attempt=1, greeting="", note=note)
+    taken = await reception.journal.open_call(again, must_answer=True)
+    assert taken is not None
+    assert [line.text for line in taken.lines] == ["One.", "First."]
 
 
 # ── orders ──────────────────────────────────────────────────────────────────────────────────────────────────────────
