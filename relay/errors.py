@@ -25,6 +25,10 @@ class DatabaseError(RelayError):
     """Why the database cannot be used."""
 
 
+class ClusterError(RelayError):
+    """Why this daemon cannot be a node of the cluster, or not any more."""
+
+
 STORE_FAILURES = (StoreFailed, DatabaseError)
 """What the store raises when the database cannot be used: the one for a write, the other for a read."""
 

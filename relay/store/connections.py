@@ -30,10 +30,11 @@ from actors.errors import StoreFailed
 from relay.errors import DatabaseError
 from relay.store import lost_file
 from relay.store.commit_in_doubt import CommitInDoubt
-from relay.store.engine import SOLE_LOCK, file_of, open_engine, read_only
+from relay.store.engine import file_of, open_engine, read_only
 from relay.store.reader import Reader, ReadLost
 from relay.store.rows import Row, Rows, execute_all
 from relay.store.server_socket import ServerSocket
+from relay.store.tenure import hold_server
 from relay.store.trouble import DatabaseInTrouble, cause, is_rolled_back, trouble_of, withhold_values
 
 T = TypeVar("T")
@@ -86,7 +87,7 @@ class Connections:
             self._writer = self._engine.connect()
             self._socket = ServerSocket.of(self._writer)
             if self._sole and self._is_server:
-                self._hold()
+                hold_server(self._writer)
         except SQLAlchemyError as error:
             self._abandon()
             withhold_values(error)
@@ -221,17 +222,6 @@ class Connections:
         if self._is_server:
             raise ReadLost("The database is not open: its server cannot be reached.")
         raise DatabaseError("The database is not open.")
-
-    def _hold(self) -> None:
-        assert self._writer is not None
-        # On the connection that writes, so that a daemon that has lost the lock cannot write either.
-        with self._writer.begin():
-            mine = self._writer.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": SOLE_LOCK}).scalar_one()
-        if not mine:
-            raise DatabaseError(
-                "Another relay serves this PostgreSQL database. Stop it first, or give this one a DATABASE_URL of its "
-                "own."
-            )
 
     def _raw(self) -> SqliteConnection:
         assert self._writer is not None

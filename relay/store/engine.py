@@ -48,8 +48,8 @@ _POSTGRESQL = {
 # How long a statement may take; and how long a relay may be silent in a transaction, or out of reach, before the server
 # ends it with all that it has locked.
 _SERVER_SECONDS = 10.0
-# Both locks are in PostgreSQL's own number space, by database. Any number works that no other program uses.
-SOLE_LOCK, _MIGRATION_LOCK = 7_352_901, 7_352_902
+# The locks are in PostgreSQL's own number space, by database. Any number works that no other program uses.
+SOLE_LOCK, _MIGRATION_LOCK, JOIN_LOCK = 7_352_901, 7_352_902, 7_352_903
 _ADVICE = "Check DATABASE_URL, and that the database is there and may be used."
 # By code or by class (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 _ADVICE_BY_SQLSTATE = {
@@ -143,6 +143,16 @@ def require_database(url: str) -> None:
         raise DatabaseError(
             f"There is no database at {path.absolute()}; start `relay serve` here, or set DATABASE_URL to the one that "
             "the daemon uses."
+        )
+
+
+def require_server(url: str) -> None:
+    """Raise `DatabaseError` unless `url` names a database that several daemons can serve."""
+    if _parse(url).get_backend_name() == "sqlite":
+        raise DatabaseError(
+            "RELAY_NODE_URL makes this daemon a node of a cluster, and the nodes need one PostgreSQL database; "
+            "DATABASE_URL names a SQLite file, which serves one daemon. Set DATABASE_URL=postgresql://user:password@"
+            "host/name for all nodes, or leave out RELAY_NODE_URL."
         )
 
 

@@ -30,6 +30,7 @@ from sqlalchemy import (
     TypeDecorator,
     and_,
     bindparam,
+    false,
     literal_column,
     or_,
     select,
@@ -168,8 +169,27 @@ runs = Table(
     Column("url", Name, nullable=False),
     Column("version", String, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
+    # Of a node of a cluster it is written every second, by the database's clock.
     Column("seen_at", UtcDateTime, nullable=False),
     Column("over_at", UtcDateTime),
+    # Nodes of one cluster name one address and one account; the proof is a hash that is keyed with the account's token.
+    Column("is_member", Boolean, nullable=False, server_default=false()),
+    Column("is_leaving", Boolean, nullable=False, server_default=false()),
+    Column("public_url", Name, nullable=False, server_default=""),
+    Column("account_proof", String(64), nullable=False, server_default=""),
+)
+
+# Where an agent's sessions and calls are. Each change of the node counts the epoch on, which is how two of them that
+# would take a home at once agree. No foreign key: the calls of an agent that was removed go on where they are.
+homes = Table(
+    "homes",
+    metadata,
+    Column("agent_id", Name, primary_key=True),
+    Column("node", Name, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    # Whether a client of the agent was there, for the node that takes the home over.
+    Column("had_client", Boolean, nullable=False),
+    Index("homes_of_node", "node"),
 )
 
 # What a call was told of itself, for the run that goes on with it; also of a call that we have ordered and that has no

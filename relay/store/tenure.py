@@ -2,7 +2,8 @@
 
 A daemon that starts closes the calls that an earlier run left open, and turns held utterances into messages. That is
 right only if the earlier run is over. For SQLite a lock file beside the database ensures it: the system releases the
-lock when the process ends, in any way. Commands do not take it; they work beside a running daemon.
+lock when the process ends, in any way. A PostgreSQL server has locks of its own; and it may be served by several, which
+are members of a cluster (`relay.store.members`). Commands take no lock; they work beside a running daemon.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import make_url
+from sqlalchemy import Connection, make_url, text
 
 from relay.errors import DatabaseError
+from relay.store.engine import SOLE_LOCK
+from relay.store.runs import seen_members
 
 
 @contextmanager
@@ -43,3 +46,24 @@ def hold_database_lock(url: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def hold_server(writer: Connection) -> None:
+    """Hold a PostgreSQL database against all other daemons, for as long as its connection that writes is open.
+
+    So a daemon that has lost the lock cannot write either. Raises `DatabaseError` if another one has it, or members of
+    a cluster were seen.
+    """
+    with writer.begin():
+        mine = writer.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": SOLE_LOCK}).scalar_one()
+        members = seen_members(writer)
+    if not mine:
+        raise DatabaseError(
+            "Another relay serves this PostgreSQL database. Stop it first, or give this one a DATABASE_URL of its own; "
+            "or set RELAY_NODE_URL for both, to have them be nodes of one cluster."
+        )
+    if members:
+        raise DatabaseError(
+            f"A cluster serves this PostgreSQL database (its nodes: {', '.join(members)}). To make this one a node of "
+            "it, set RELAY_NODE_URL to the address at which the others reach it; or give it a DATABASE_URL of its own."
+        )

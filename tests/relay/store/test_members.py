@@ -1,0 +1,139 @@
+"""The members of a cluster in PostgreSQL: who excludes whom, what becomes of a dead one, and what a beat measures."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import trio
+from sqlalchemy import text
+
+from actors.call_values import Direction
+from relay.errors import ClusterError, DatabaseError
+from relay.store.call_journal import CallJournal
+from relay.store.database import Database, open_database
+from relay.store.database_clock import DatabaseClock
+from relay.store.homes import Homes
+from relay.store.members import Members
+from tests.contracts.message_store import call
+from tests.fakes_cluster import candidate
+
+pytestmark = pytest.mark.postgresql_only("SQLite serves one daemon")
+A, B = candidate("a"), candidate("b")
+
+
+async def age(database: Database, boot: str, seconds: float) -> None:
+    change = text("UPDATE runs SET seen_at = seen_at - make_interval(secs => :seconds) WHERE boot = :boot")
+    await database.write(lambda connection: connection.execute(change, {"seconds": seconds, "boot": boot}))
+
+
+async def over_for(database: Database, boot: str) -> float | None:
+    asked = text("SELECT extract(epoch FROM clock_timestamp() - over_at) FROM runs WHERE boot = :boot")
+    seconds = await database.read(lambda connection: connection.execute(asked, {"boot": boot}).scalar_one())
+    return None if seconds is None else float(seconds)
+
+
+async def test_a_daemon_that_is_alone_and_a_cluster_exclude_each_other(database: Database) -> None:
+    """Neither starts beside the other, whichever is there first, and each says what to do."""
+    members = Members(database)
+    async with open_database(database.url, sole=True) as alone:
+        with pytest.raises(ClusterError, match=r"alone.*RELAY_NODE_URL"):
+            await members.enter(A)
+        await CallJournal(alone).begin_run()
+    assert await members.enter(A) is None
+    with pytest.raises(DatabaseError, match=r"A cluster serves.*nodes: a\).*RELAY_NODE_URL"):
+        async with open_database(database.url, sole=True):
+            pass
+    await age(database, "boot-a", 10)
+    async with open_database(database.url, sole=True):
+        pass
+
+
+async def test_who_was_alone_is_over_when_a_cluster_begins(database: Database) -> None:
+    """What it left may be taken up by the nodes, as what any run left that is over."""
+    alone = CallJournal(database)
+    await alone.begin_run()
+    await alone.open_call(call("CA1"))
+    await Members(database).enter(A)
+    assert await over_for(database, alone.boot) is not None
+    assert (await CallJournal(database).recover()).calls == 1
+
+
+async def test_a_member_that_is_unseen_is_over_since_then(database: Database) -> None:
+    """Its calls are taken up by the others, counted from when it was seen last; a seen one's are not."""
+    clock = DatabaseClock()
+    dead, seen, third = (CallJournal(database, clock) for _each in range(3))
+    members = Members(database)
+    for name, journal in (("dead", dead), ("seen", seen)):
+        await members.enter(candidate(name, boot=journal.boot))
+        await journal.open_call(call(f"CA-{name}"))
+    await age(database, dead.boot, 59)
+    assert (await third.recover(60)).calls == 0
+    over = await over_for(database, dead.boot)
+    assert over is not None
+    assert over >= 59
+    await age(database, seen.boot, 9)
+    await database.write(
+        lambda connection: connection.execute(text("UPDATE runs SET over_at = over_at - interval '2 seconds'"))
+    )
+    assert (await third.recover(60)).calls == 1
+    assert await over_for(database, seen.boot) is None
+
+
+async def test_a_member_that_is_back_is_not_over(database: Database) -> None:
+    """It was frozen, or cut off from the database; with its next beat it is a member again."""
+    members = Members(database)
+    for node in (A, B):
+        await members.enter(node)
+    await age(database, "boot-a", 20)
+    await CallJournal(database).recover()
+    assert await over_for(database, "boot-a") is not None
+    assert (await members.beat("boot-b", is_leaving=False, had_client={})).others == ()
+    await members.beat("boot-a", is_leaving=False, had_client={})
+    (other,) = (await members.beat("boot-b", is_leaving=False, had_client={})).others
+    assert other.name == "a"
+
+
+async def test_two_of_one_name_that_start_at_once(database: Database) -> None:
+    """One of them is a member, and the other is told so."""
+    entered: dict[str, bool] = {}
+    async with open_database(database.url) as other:
+
+        async def enter(database: Database, boot: str) -> None:
+            entered[boot] = await Members(database).enter(candidate("a", boot=boot)) is None
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(enter, database, "first")
+            nursery.start_soon(enter, other, "second")
+    assert sorted(entered.values()) == [False, True]
+
+
+async def test_a_beat_measures_the_clock(database: Database) -> None:
+    """The offset to the database's clock, which here is this machine's own, is next to nothing."""
+    members = Members(database)
+    await members.enter(A)
+    beat = await members.beat("boot-a", is_leaving=False, had_client={})
+    assert beat.offset is not None
+    assert abs(beat.offset) < timedelta(seconds=1)
+    clock = DatabaseClock(offset=timedelta(hours=1))
+    assert clock() - beat.now > timedelta(minutes=59)
+
+
+async def test_the_report_counts_homes_and_calls(database: Database) -> None:
+    """Of each node, by name, with what all of them must agree in; a run that is over is not in it."""
+    members, homes, journal = Members(database), Homes(database), CallJournal(database)
+    b = candidate("b", boot=journal.boot)
+    for node in (b, A):
+        await members.enter(node)
+    for agent in ("one", "two"):
+        await homes.take(agent, "b", None)
+    await journal.announce_call("CA0", "one", Direction.INBOUND, "", "")
+    await journal.open_call(call("CA1"))
+    a_report, b_report = await members.report()
+    assert (a_report.node.name, a_report.homes, a_report.calls) == ("a", 0, 0)
+    assert (b_report.node.name, b_report.homes, b_report.calls) == ("b", 2, 1)
+    assert b_report.node == b.node
+    assert b_report.account_proof == b.account.proof(journal.boot)
+    assert b_report.account_proof != b.account.proof("another run")
+    await journal.end_run()
+    assert [each.node.name for each in await members.report()] == ["a"]
