@@ -139,6 +139,8 @@ class Call:
     """How long an expected call may take to be named, and how long then to be connected."""
     expires: float = math.inf
     """When it is removed, unless something happens before."""
+    moves_away: MoveDue | None = None
+    """What its next session is asked at once, because the agent's calls go on in another process."""
     returns_until: float = -math.inf
     """Until when the caller may return from a transfer."""
 
@@ -228,7 +230,7 @@ class Calls:
             call.is_over = call.is_passed_on = False
         call.info, call.policy, call.idempotency_token = info, policy, idempotency_token
         call.ticket, call.is_ticket_used, call.has_place = _new_ticket(), False, True
-        call.expires = trio.current_time() + TICKET_SECONDS
+        call.expires, call.moves_away = trio.current_time() + TICKET_SECONDS, None
         self._wake.set()
         return call
 
@@ -338,6 +340,8 @@ class Calls:
                 call.callee = None
             if self._parting is not None:
                 session.inbox.post(self._parting)
+            if call.moves_away is not None:
+                session.inbox.post(call.moves_away)
             self._end_for_transfer(call)
             try:
                 await session.run()
@@ -400,7 +404,7 @@ class Calls:
         if is_newest or not call.is_ticket_used:
             call.unanswered = session.unanswered
             # Also while draining: a call that comes back is one of those that may finish.
-            call.has_place = call.has_place or session.may_return
+            call.has_place = call.has_place or (session.may_return and call.moves_away is None)
 
     # ── look-ups ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -580,6 +584,18 @@ class Calls:
             self._publish_if_gone(agent_id, call_sid)
             self._notify_freed()
         return self._hands_over
+
+    def move_away(self, agent_id: str, handoff: str) -> None:
+        """Move an agent's calls to another process, at once; those that are only announced move when they connect.
+
+        Their sessions end towards the carrier with `handoff`. What is unanswered in a call that does not go on anywhere
+        becomes a message here, when the caller is not back in time.
+        """
+        for call in self._calls.values():
+            if call.agent_id == agent_id:
+                call.moves_away = MoveDue(handoff)
+                if call.session is not None:
+                    call.session.inbox.post(call.moves_away)
 
     async def all_ended(self) -> None:
         """Wait until the carrier has reported the end of every call, or is no longer expected to."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -100,6 +101,12 @@ def _origins(value: str) -> str:
     return value
 
 
+def _node(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", value):
+        raise Unusable("A node's name has up to 63 small letters, digits and hyphens, with no hyphen at either end.")
+    return value
+
+
 def _address(value: str) -> str:
     # A path may follow: the vendor's library appends to it.
     if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", value):
@@ -150,6 +157,7 @@ Key = Annotated[str, AfterValidator(_key)]
 Origin = Annotated[str, AfterValidator(_origin)]
 Origins = Annotated[str, AfterValidator(_origins)]
 Address = Annotated[str, AfterValidator(_address)]
+Node = Annotated[str, AfterValidator(_node)]
 Number = Annotated[str, Field(pattern=f"^{E164}$")]
 Voice = Annotated[str, AfterValidator(_voice)]
 Language = Annotated[str, AfterValidator(_language)]
@@ -199,6 +207,14 @@ class Settings(BaseModel):
     )
     relay_host: str = Field(default="127.0.0.1", min_length=1, description="the address to listen on")
     relay_port: int = Field(default=8080, ge=0, le=65535, description="the port, up to 65535; 0 picks a free one")
+    relay_node: Node | None = Field(
+        default=None, description="this node's name in a cluster, such as relay-1; its host's name unless given"
+    )
+    relay_node_url: Origin | None = Field(
+        default=None,
+        description="the origin at which the other nodes of a cluster reach this one, such as http://10.0.0.5:8080; "
+        "without it the daemon serves its database alone",
+    )
     relay_client_timeout: float = Field(
         default=8.0,
         gt=0,
@@ -323,6 +339,12 @@ class Settings(BaseModel):
         if checked and any(is_invisible(each) and each != " " for each in str(value)):
             raise Unusable("It has an invisible character in its middle; type it again.")
         return value
+
+    @property
+    def node_name(self) -> str:
+        """This node's name: `RELAY_NODE`, or the first part of the host's name in that form."""
+        host = re.sub(r"[^a-z0-9]+", "-", socket.gethostname().split(".")[0].lower())
+        return self.relay_node or host[:63].strip("-") or "node"
 
     def gate_rules(self) -> GateRules:
         """Return the rules of the gate in front of every dialled number. Raises `SettingsError`: no such country."""

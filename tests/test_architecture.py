@@ -69,6 +69,7 @@ LONG_FILES = {
     "relay/reception.py": "all that a webhook says of a call goes to the same two places, in the same way",
     "relay/store/call_journal.py": "one record of a call, and every write about it with the rule of who may write it",
     "relay/store/schema.py": "every table is in one file, as one reads it to know what is stored",
+    "relay/cluster/directory.py": "whose a home is, which node is dead and when this one lets go are one state",
     "relay/http/connection.py": "whose turn it is on a connection, and until when, is one state for both directions",
     "relay/mcp/session.py": "what a client can do now is one state, which all that happens to its session changes",
     "relay/simulator/carrier/simulated_call.py": "the carrier's half of a call and the script's share its state",

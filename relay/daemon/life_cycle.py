@@ -4,6 +4,7 @@
     ├── signals                    the first drains, the second stops at once
     ├── database writer            relay.store
     ├── presence, calls            supervisors: the grace of lost clients, unused tickets
+    ├── directory                  of a node of a cluster: says that it is here, learns which agents are at home here
     ├── recovery                   takes up what runs that are over have left, when nobody has come back
     ├── transfers, reconciliation  supervisors: transfers under way, calls whose order was cancelled
     ├── audio, retention           delete what has had its time
@@ -47,7 +48,7 @@ from relay.http import descriptors
 from relay.http.listener import ListenerOptions, address_of, bind, serve_on
 from relay.settings import Settings
 from relay.store.database import open_database
-from relay.store.tenure import hold_database_lock
+from relay.store.tenure import hold_database_lock, require_server
 from relay.twilio.handoff_data import Moving, encode_handoff_data
 
 log = structlog.get_logger(__name__)
@@ -104,7 +105,10 @@ async def serve(  # noqa: ASYNC128 - started in run
         # Before all else: a signal during the start, too, must not kill us half-way.
         signals = stack.enter_context(_receive_signals())
         credentials = carrier_credentials(settings, local=local)
-        database = await stack.enter_async_context(open_database(settings.database_url, sole=True))
+        sole = not settings.relay_node_url
+        if not sole:
+            require_server(settings.database_url)
+        database = await stack.enter_async_context(open_database(settings.database_url, sole=sole))
         stack.enter_context(hold_database_lock(settings.database_url))
         vendors = await stack.enter_async_context(open_vendors(settings, credentials))
         listeners = await bind(settings.relay_host, settings.relay_port)
@@ -133,7 +137,10 @@ async def run(
 ) -> None:
     """Serve on these listeners until `stopping` is set, then drain; the started value is `url`, their address."""
     # After the port is ours: a daemon that cannot serve should change nothing.
-    await relay.journal.begin_run(url)
+    if relay.directory is None:
+        await relay.journal.begin_run(url)
+    else:
+        await relay.directory.join()
     await relay.known_agents.load()
     async with trio.open_nursery() as supervisors:
         await _start_supervisors(relay, supervisors)
@@ -187,6 +194,8 @@ async def _start_supervisors(relay: Relay, nursery: trio.Nursery) -> None:
     await nursery.start(relay.transfers.run)
     await nursery.start(relay.clients.run)
     nursery.start_soon(relay.presence.run)
+    if relay.directory is not None:
+        nursery.start_soon(relay.directory.run)
     nursery.start_soon(relay.calls.run)
     nursery.start_soon(_watch_tokens, relay)
     nursery.start_soon(relay.audio.run)
@@ -199,6 +208,8 @@ async def _start_supervisors(relay: Relay, nursery: trio.Nursery) -> None:
 async def _drain(relay: Relay) -> bool:
     """Take no new calls, and wait for those that go on; return whether all of them have ended."""
     patience = relay.settings.relay_drain_seconds
+    if relay.directory is not None:
+        relay.directory.leave()
     if relay.settings.relay_drain == "handover":
         handoff = encode_handoff_data(Moving())
         drained = await relay.calls.hand_over(handoff, patience=patience, moving=MOVE_SECONDS, ending=FAREWELL_SECONDS)

@@ -7,6 +7,8 @@ origin, which with `--local` and port 0 is not known earlier.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any, assert_never
 
 from actors.call_session import CallServices
@@ -18,8 +20,10 @@ from actors.events import CallEnded, CallGone, CallNews, ClientWanted, MessageLe
 from actors.policy import Policy
 from actors.ports import Responder
 from relay.agent import Agent
+from relay.cluster.directory import Directory
 from relay.daemon.address import STATUS_PATH, RunningDaemon
 from relay.daemon.credentials import Credentials
+from relay.daemon.node import candidate_of, tenants_of
 from relay.daemon.status import DaemonStatus
 from relay.daemon.vendors import Vendors
 from relay.dialling.dial_check import DiallingGate
@@ -50,8 +54,12 @@ from relay.store.agent_registry import AgentRegistry
 from relay.store.call_journal import CallJournal
 from relay.store.client_hellos import ClientHellos
 from relay.store.database import Database
+from relay.store.database_clock import DatabaseClock
 from relay.store.files import beside_database
+from relay.store.homes import Homes
+from relay.store.members import Members
 from relay.store.retention import Retention
+from relay.store.schema import utc_now
 from relay.store.waiting_messages import WaitingMessages
 from relay.twilio.audio_webhook import AudioPages, loggable
 from relay.twilio.signatures import SignatureChecker
@@ -82,18 +90,21 @@ class Relay:
         self.vendors = vendors
         self.daemon = daemon
         self._public_url = public_url = daemon.public_url
-        self.agents = AgentRegistry(database)
+        # Nodes compare times: all of them go by the database's clock. Who is alone has none but its own.
+        clock = DatabaseClock() if settings.relay_node_url else utc_now
+        self._now: Callable[[], datetime] = clock
+        self.agents = AgentRegistry(database, clock)
         self.known_agents = KnownAgents(self.agents)
-        self.journal = CallJournal(database)
-        self._gate = DiallingGate(database, settings.gate_rules())
-        self.retention = Retention(database)
+        self.journal = CallJournal(database, clock)
+        self._gate = DiallingGate(database, settings.gate_rules(), clock)
+        self.retention = Retention(database, clock)
         self.audio = AudioStore(
             AudioOptions(
                 directory=beside_database(settings.database_url, ".audio"),
                 ttl=settings.relay_audio_seconds,
             )
         )
-        messages = WaitingMessages(database, boot=self.journal.boot)
+        messages = WaitingMessages(database, clock, boot=self.journal.boot)
         presence = Presence(grace=RECONNECT_GRACE)
         self._meter = CallMeter()
         responders: dict[By, Responder] = {By.CLIENT: SpokenResponder(ClientResponder(presence, self._owner_of))}
@@ -108,7 +119,9 @@ class Relay:
             listeners=(self._on_call_news,),
         )
         self.presence = presence
-        self.calls = Calls(services, presence, settings.relay_max_calls, return_seconds=settings.relay_return_seconds)
+        self.calls = Calls(
+            services, presence, settings.relay_max_calls, now=clock, return_seconds=settings.relay_return_seconds
+        )
         self._defaults = Defaults(
             greeting=settings.default_voice_greeting,
             voice=settings.default_voice_id,
@@ -140,16 +153,26 @@ class Relay:
         )
         self.clients = McpApp(
             agents=self.agents,
-            hellos=ClientHellos(database),
+            hellos=ClientHellos(database, clock),
             messages=messages,
             calls=AgentCalls(live=self.calls, journal=self.journal, carrier=vendors.carrier),
             presence=presence,
             more_tools=self._outbound_tools(),
             guard=self._guard,
         )
+        self.directory = self._directory(clock) if isinstance(clock, DatabaseClock) else None
         self._meter.live_calls.set_function(lambda: len(self.calls.live()))
         self._meter.places_taken.set_function(self.calls.occupied)
         self._meter.client_sessions.set_function(lambda: len(self.clients))
+
+    def _directory(self, clock: DatabaseClock) -> Directory:
+        return Directory(
+            candidate=candidate_of(self.settings, self._credentials, self.journal.boot, self._public_url),
+            members=Members(self._database),
+            homes=Homes(self._database),
+            tenants=tenants_of(self.calls, self.presence, self.clients),
+            clock=clock,
+        )
 
     def _outbound_tools(self) -> list[Tool[Any]]:
         urls = CarrierUrls(self._public_url)
@@ -160,7 +183,9 @@ class Relay:
             reconciliation=self.vendors.reconciliation,
         )
         return outbound_tools(
-            Conversations(dialler=dialler, reception=self._reception, urls=urls, defaults=self._defaults),
+            Conversations(
+                dialler=dialler, reception=self._reception, urls=urls, defaults=self._defaults, now=self._now
+            ),
             VoiceMessages(
                 dialler=dialler,
                 journal=self.journal,
@@ -168,6 +193,7 @@ class Relay:
                 audio=self.audio,
                 urls=urls,
                 defaults=self._defaults,
+                now=self._now,
             ),
             self.transfers,
             OptOutRequests(gate=self._gate, calls=self.calls, journal=self.journal),

@@ -169,11 +169,11 @@ class McpApp:
         """Report to the turn queue that a client has claimed a call. Never waits."""
         self._queues.on_owner_changed(news)
 
-    def close_agent(self, agent_id: str, *, but_of: bytes | None = None) -> None:
+    def close_agent(self, agent_id: str, *, but_of: bytes | None = None, why: str = "agent_changed") -> None:
         """End the sessions of an agent, but those of the token that has the digest `but_of`. Never waits."""
         for session in self._registry.of_agent(agent_id):
             if session.token_digest != but_of:
-                session.close("agent_changed")
+                session.close(why)
 
     def close_all(self) -> None:
         """Close every session and open no more, because the daemon stops. Never waits."""

@@ -146,16 +146,6 @@ def require_database(url: str) -> None:
         )
 
 
-def require_server(url: str) -> None:
-    """Raise `DatabaseError` unless `url` names a database that several daemons can serve."""
-    if _parse(url).get_backend_name() == "sqlite":
-        raise DatabaseError(
-            "RELAY_NODE_URL makes this daemon a node of a cluster, and the nodes need one PostgreSQL database; "
-            "DATABASE_URL names a SQLite file, which serves one daemon. Set DATABASE_URL=postgresql://user:password@"
-            "host/name for all nodes, or leave out RELAY_NODE_URL."
-        )
-
-
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, make_url, text
 
 from relay.errors import DatabaseError
-from relay.store.engine import SOLE_LOCK
+from relay.store.engine import SOLE_LOCK, file_of
 from relay.store.runs import seen_members
 
 
@@ -46,6 +46,16 @@ def hold_database_lock(url: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def require_server(url: str) -> None:
+    """Raise `DatabaseError` where `url` names a file, which one daemon alone can serve."""
+    if file_of(url) is not None:
+        raise DatabaseError(
+            "RELAY_NODE_URL makes this daemon a node of a cluster, and the nodes need one PostgreSQL database; "
+            "DATABASE_URL names a SQLite file, which serves one daemon. Set DATABASE_URL=postgresql://user:password@"
+            "host/name for all nodes, or leave out RELAY_NODE_URL."
+        )
 
 
 def hold_server(writer: Connection) -> None:

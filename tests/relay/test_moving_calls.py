@@ -11,7 +11,7 @@ from actors.calls import RETURN_SECONDS
 from actors.errors import CallRefused
 from actors.events import CallerGone, CallGone, MoveDue, MoveRequested, SpeechPlayed
 from tests.fakes import MemoryLine
-from tests.relay.test_reception import ORDER, Setup, build_setup, expect, messages_at, never, over
+from tests.relay.test_reception import ORDER, OTHER, Setup, build_setup, expect, messages_at, never, over
 
 HANDOFF = '{"moving":true}'
 QUESTION = "Which day is the delivery?"
@@ -277,3 +277,46 @@ async def test_nothing_moves_where_nothing_is_left(setup: Setup) -> None:
     """Without calls the hand-over is over at once, and what comes after it is answered as ever."""
     assert await setup.calls.hand_over(HANDOFF, patience=5, moving=3, ending=10)
     assert not setup.reception.pass_on("my-client", "CA1")
+
+
+# ── away from a process that goes on ────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_calls_of_one_agent_move_away(setup: Setup) -> None:
+    """Another process is that agent's home now: its sessions end so that they go on there, and give their places back.
+
+    Its next calls, should it be back, are like any others.
+    """
+    line = await setup.bring(await setup.announce())
+    other = await setup.bring(await setup.announce("CA2", agent=OTHER))
+    setup.calls.move_away("my-client", HANDOFF)
+    await wait_all_tasks_blocked()
+    await ends(setup, line)
+    assert outcome_of(setup) == CallOutcome.MOVED
+    assert ("end", HANDOFF, True) not in other.frames
+    assert setup.calls.occupied() == 1
+    again = await setup.bring(await setup.announce(attempt=1, greeting="", has_moved=True))
+    assert ("end", HANDOFF, True) not in again.frames
+
+
+async def test_a_call_that_was_announced_moves_away_when_it_connects(setup: Setup) -> None:
+    """Its ticket is from here, so its socket comes here."""
+    announced = await setup.announce()
+    setup.calls.move_away("my-client", HANDOFF)
+    line = await setup.bring(announced)
+    await ends(setup, line)
+    assert outcome_of(setup) == CallOutcome.MOVED
+
+
+async def test_the_question_of_a_call_that_moved_away_and_went_nowhere_becomes_a_message(
+    slow: Setup, autojump_clock: MockClock
+) -> None:
+    """No process has taken the call on, so this one leaves the words of its caller."""
+    line = await slow.bring(await slow.announce())
+    await slow.ask(line, QUESTION)
+    slow.calls.move_away("my-client", HANDOFF)
+    await wait_all_tasks_blocked()
+    await ends(slow, line)
+    assert messages_at(slow) == []
+    await trio.sleep(RETURN_SECONDS + 1)
+    assert messages_at(slow) == [QUESTION]

@@ -27,6 +27,8 @@ GIVEN: dict[str, tuple[str, object]] = {
     "DATABASE_URL": ("sqlite:///other.db", "sqlite:///other.db"),
     "RELAY_HOST": ("::1", "::1"),
     "RELAY_PORT": ("0", 0),
+    "RELAY_NODE": ("relay-1", "relay-1"),
+    "RELAY_NODE_URL": ("http://10.0.0.5:8080/", "http://10.0.0.5:8080"),
     "RELAY_CLIENT_TIMEOUT": ("2.5", 2.5),
     "RELAY_FILLER_SECONDS": ("0", 0.0),
     "RELAY_SILENCE_SECONDS": ("30", 30.0),
@@ -167,6 +169,10 @@ def test_a_name_like_no_other_is_refused_with_a_pointer(env_file: Path) -> None:
         ("RELAY_MAX_CALLS", "1.5", "1 or more"),
         ("RELAY_MAX_CALL_SECONDS", "-3", "seconds, more than 0"),
         ("RELAY_DRAIN_SECONDS", "-1", "seconds"),
+        ("RELAY_NODE", "Relay_1", "small letters"),
+        ("RELAY_NODE", "relay.lan", "small letters"),
+        ("RELAY_NODE", "-relay", "hyphen"),
+        ("RELAY_NODE_URL", "10.0.0.5:8080", "https://"),
         ("RELAY_RETURN_SECONDS", "0", "1 to 3600"),
         ("DEFAULT_VOICE_LANGUAGE", "e", "such as en-US"),
         ("PUBLIC_URL", "voice.example.com", "such as https://voice.example.com"),
@@ -509,3 +515,21 @@ def test_a_voice_that_is_none_is_refused(env_file: Path, given: str) -> None:
     """The carrier would drop each call for it."""
     with pytest.raises(SettingsError, match="DEFAULT_VOICE_ID cannot be"):
         load({"DEFAULT_VOICE_ID": given}, env_file)
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("relay-1", "relay-1"),
+        ("Relay_A.lan.example", "relay-a"),
+        ("relay-7f9c9-abcde", "relay-7f9c9-abcde"),
+        ("r" * 62 + "--x", "r" * 62),
+        ("-", "node"),
+    ],
+)
+def test_a_node_is_named_after_its_host(env_file: Path, monkeypatch: pytest.MonkeyPatch, host: str, name: str) -> None:
+    """Whatever a host is called, the name has the form that a node's name has."""
+    monkeypatch.setattr("socket.gethostname", lambda: host)
+    assert load({}, env_file).node_name == name
+    assert load({"RELAY_NODE": name}, env_file).node_name == name
+    assert load({"RELAY_NODE": "other"}, env_file).node_name == "other"

@@ -1,0 +1,140 @@
+"""Daemons as the nodes of one cluster, each a process of its own: who may join, and who is seen."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from relay.simulator.load.local_daemon import DaemonFailed, LocalDaemon
+from relay.store.database import open_database
+from relay.store.members import Members, NodeReport
+from tests.e2e.calling_out import free_port
+from tests.e2e.parties import eventually
+from tests.forked_process import run_local_daemon
+from tests.postgresql_server import PostgresqlServer, run_postgresql
+
+TOKEN = "0" * 32
+PUBLIC = "https://voice.example.com"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresqlServer]:
+    with run_postgresql() as server:
+        yield server
+
+
+@asynccontextmanager
+async def node(directory: Path, server: PostgresqlServer, name: str, **more: str) -> AsyncIterator[LocalDaemon]:
+    """Run a daemon as a node, in a directory of its own."""
+    port = free_port()
+    settings = {
+        "DATABASE_URL": server.url,
+        "TWILIO_AUTH_TOKEN": TOKEN,
+        "PUBLIC_URL": PUBLIC,
+        "RELAY_NODE": name,
+        "RELAY_NODE_URL": f"http://127.0.0.1:{port}",
+        "RELAY_DRAIN_SECONDS": "0",
+        **more,
+    }
+    (place := directory / f"{name}-{port}").mkdir()
+    async with run_local_daemon(place, settings, port=port) as daemon:
+        yield daemon
+
+
+async def reports(server: PostgresqlServer) -> list[NodeReport]:
+    async with open_database(server.url) as database:
+        return await Members(database).report()
+
+
+async def test_nodes_join_and_leave(tmp_path: Path, server: PostgresqlServer) -> None:
+    """Each knows the others when it starts; one that is stopped is none any more."""
+    async with node(tmp_path, server, "a"):
+        async with node(tmp_path, server, "b") as second:
+            (joined,) = await second.events("joined")
+            assert joined["others"] == ["a"]
+            assert [each.node.name for each in await reports(server)] == ["a", "b"]
+        (left,) = await reports(server)
+        assert left.node.name == "a"
+        assert left.node.unseen < 3
+
+
+async def test_a_node_that_is_killed_is_unseen_and_may_be_started_again(
+    tmp_path: Path, server: PostgresqlServer
+) -> None:
+    """The next run of its name joins within a few seconds, and is the only one of it."""
+    async with node(tmp_path, server, "a"), node(tmp_path, server, "b") as second:
+        await second.kill()
+        async with node(tmp_path, server, "b") as third:
+            assert len(await third.events("joined")) == 1
+            assert [each.node.name for each in await reports(server)] == ["a", "b"]
+
+
+async def test_a_second_node_of_one_name_is_refused(tmp_path: Path, server: PostgresqlServer) -> None:
+    """While the first one lives; its start says what to do, and the first one goes on."""
+    async with node(tmp_path, server, "a") as first:
+        with pytest.raises(DaemonFailed, match="RELAY_NODE to a name"):
+            async with node(tmp_path, server, "a"):
+                pass
+        assert first.process.poll() is None
+        assert len(await reports(server)) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "setting"), [({"TWILIO_AUTH_TOKEN": "1" * 32}, "TWILIO_AUTH_TOKEN"), ({"PUBLIC_URL": ""}, "PUBLIC_URL")]
+)
+async def test_a_node_that_does_not_agree_is_refused(
+    tmp_path: Path, server: PostgresqlServer, more: dict[str, str], setting: str
+) -> None:
+    """All nodes have one account and one address; the token itself is shown to none."""
+    async with node(tmp_path, server, "a"):
+        with pytest.raises(DaemonFailed, match=setting) as refused:
+            async with node(tmp_path, server, "b", **more):
+                pass
+        assert TOKEN not in str(refused.value)
+        assert len(await reports(server)) == 1
+
+
+async def test_a_daemon_that_is_alone_is_refused_beside_a_cluster(tmp_path: Path, server: PostgresqlServer) -> None:
+    """And a first node beside a daemon that is alone; each is told of RELAY_NODE_URL."""
+    alone = {"DATABASE_URL": server.url, "TWILIO_AUTH_TOKEN": TOKEN}
+    async with node(tmp_path, server, "a"):
+        with pytest.raises(DaemonFailed, match=r"A cluster serves.*RELAY_NODE_URL"):
+            async with run_local_daemon(tmp_path, alone):
+                pass
+    async with run_local_daemon(tmp_path, alone):
+        with pytest.raises(DaemonFailed, match=r"alone.*RELAY_NODE_URL"):
+            async with node(tmp_path, server, "a"):
+                pass
+
+
+async def test_a_file_has_no_nodes(tmp_path: Path) -> None:
+    """SQLite serves one daemon, and the start of a node says what it needs."""
+    with pytest.raises(DaemonFailed, match=r"PostgreSQL.*DATABASE_URL=postgresql://"):
+        async with run_local_daemon(tmp_path, {"RELAY_NODE_URL": "http://127.0.0.1:1"}):
+            pass
+
+
+async def test_a_node_whose_name_was_taken_while_it_was_frozen_ends(tmp_path: Path, server: PostgresqlServer) -> None:
+    """Two of one name would be two homes of one agent."""
+    with pytest.raises(DaemonFailed, match="has taken this node's name"):
+        await _replace_a_frozen_node(tmp_path, server)
+
+
+async def _replace_a_frozen_node(directory: Path, server: PostgresqlServer) -> None:
+    async with node(directory, server, "a") as first:
+        first.process.send_signal(signal.SIGSTOP)
+        async with node(directory, server, "a") as second:
+            first.process.send_signal(signal.SIGCONT)
+            assert await first.process.wait() == 1
+            await eventually(lambda: _is_seen(server, "a"))
+            assert second.process.poll() is None
+
+
+async def _is_seen(server: PostgresqlServer, name: str) -> bool:
+    return [each.node.name for each in await reports(server) if each.node.unseen < 2] == [name]
