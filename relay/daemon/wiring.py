@@ -159,6 +159,8 @@ class Relay:
             presence=presence,
             more_tools=self._outbound_tools(),
             guard=self._guard,
+            # The same for all nodes, and after a restart.
+            secret=settings.twilio_auth_token,
         )
         self.directory = self._directory(clock) if isinstance(clock, DatabaseClock) else None
         self._meter.live_calls.set_function(lambda: len(self.calls.live()))

@@ -69,9 +69,11 @@ class McpApp:
         sessions: ClientSessions | None = None,
         more_tools: Iterable[Tool[Any]] = (),
         guard: RebindingGuard | None = None,
+        secret: str | None = None,
     ) -> None:
         """Bundle the parts; `more_tools` are offered beside the message and call tools.
 
+        With a `secret`, whatever other process knows it goes on with what a client was given to hand back.
         `guard` says by which names and from which web pages `/mcp` may be reached; without one, by loopback only.
         """
         self._agents = agents
@@ -93,7 +95,7 @@ class McpApp:
             ]
         )
         self._calls = PlainCalls(tools)
-        self._server = build_server(tools, self._messages, calls.live)
+        self._server = build_server(tools, self._messages, calls.live, secret=secret)
         self._options = options_of(self._server)
         self._http = StreamableHttp(
             agents=agents,

@@ -15,6 +15,8 @@ from typing import Any, cast
 
 import attrs
 import mcp_types as types
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.models import InitializationOptions
@@ -70,8 +72,14 @@ _RESOURCES = {
 _STATE_SECONDS = 600.0
 
 
-def build_server(toolbox: Toolbox, messages: AgentMessages, calls: Calls) -> Server[dict[str, Any]]:
-    """Return the server. Of its clients it keeps nothing: that is in their sessions, and in the toolbox."""
+def build_server(
+    toolbox: Toolbox, messages: AgentMessages, calls: Calls, *, secret: str | None = None
+) -> Server[dict[str, Any]]:
+    """Return the server. Of its clients it keeps nothing: that is in their sessions, and in the toolbox.
+
+    What a client is given to hand back is sealed for its agent, so that it cannot be forged: with a key that is made of
+    `secret`, so that all who know that can open it, or with one that lasts as long as the server.
+    """
     handlers = _Handlers(toolbox, messages, calls)
     server: Server[dict[str, Any]] = Server(
         "relay",
@@ -92,13 +100,19 @@ def build_server(toolbox: Toolbox, messages: AgentMessages, calls: Calls) -> Ser
     server.add_request_handler("logging/setLevel", types.SetLevelRequestParams, handlers.set_level)
     server.add_notification_handler("notifications/initialized", types.NotificationParams, handlers.initialized)
     server.middleware.clear()  # OpenTelemetry: a span for every streamed piece, and nothing here exports them
-    # What a client hands back to us is sealed for its agent, by a key of this run, so it cannot be forged.
     security = RequestStateSecurity(
-        keys=[secrets.token_bytes(32)], ttl=_STATE_SECONDS, bind_principal=lambda ctx: _agent(ctx).agent_id
+        keys=[secrets.token_bytes(32) if secret is None else _state_key(secret)],
+        ttl=_STATE_SECONDS,
+        bind_principal=lambda ctx: _agent(ctx).agent_id,
     )
     server.middleware.append(RequestStateBoundary(security, default_audience="relay"))
     server.middleware.append(_notify_before_answer)
     return server
+
+
+def _state_key(secret: str) -> bytes:
+    # Of a secret that has another use: its purpose is in the key, so that neither use tells anything to the other.
+    return HKDF(SHA256(), length=32, salt=None, info=b"relay: requestState, 1").derive(secret.encode())
 
 
 async def _notify_before_answer(ctx: Context, call_next: CallNext) -> HandlerResult:

@@ -32,6 +32,11 @@ from relay.twilio.rest_errors import CarrierRefused
 # More than a daemon carries at once by default, so that no live call is missing from a list of them.
 MOST_LISTED = 1000
 USUALLY_LISTED = 50
+# Why last words are not spoken; which of these it is the relay may not know.
+UNSAID = (
+    "The call was ended at once, without your last sentence: it has no line here that it could be spoken on. It rings, "
+    "is being passed on, moves, has lost its line, or another node of the relay has it."
+)
 # Records that are encoded before yielding to other tasks: a millisecond or two.
 AT_A_TIME = 100
 
@@ -115,6 +120,9 @@ class CallEnding(Result):
 
     call_sid: str = Field(description="The call.")
     status: str = Field(description="ending: the last words are spoken, then it ends.")
+    unsaid: str | None = Field(
+        default=None, description="Present when your last sentence is not spoken: why. The call ends all the same."
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -137,16 +145,17 @@ class AgentCalls:
             shown.append(Call.model_validate(record_as_json(record)))
         return shown
 
-    async def end_call(self, agent_id: str, call_sid: str, say: str) -> None:
+    async def end_call(self, agent_id: str, call_sid: str, say: str) -> bool:
         """End a call of this agent: by its session, after saying `say`, or by the carrier where it has none.
 
-        It has none while it rings, is being passed on, or has lost its line; then nothing is said. Raises
-        `UnknownCall`, `OutboundRefused` if the carrier refuses to end it, and the store's errors.
+        Returns whether `say` is said. The call has no session here while it rings, is being passed on, moves, has lost
+        its line, or another node has it. Raises `UnknownCall`, `OutboundRefused` if the carrier refuses to end it, and
+        the store's errors.
         """
         live = self.live.find_session(call_sid, agent_id)
         if live is not None and live.phase is not Phase.MOVING:
             self.live.hang_up(agent_id, call_sid, clean(say, live.info.language))
-            return
+            return True
         record = await self.journal.get(call_sid)
         if record is None or record.agent_id != agent_id or record.state is CallState.ENDED or self.carrier is None:
             raise UnknownCall(call_sid)
@@ -154,6 +163,7 @@ class AgentCalls:
             await self.carrier.hang_up(call_sid)
         except CarrierRefused as refusal:
             raise OutboundRefused(refusal.code, f"The carrier did not end the call. {refusal}") from refusal
+        return False
 
 
 def call_tools(calls: AgentCalls) -> list[Tool[Any]]:
@@ -165,8 +175,10 @@ def call_tools(calls: AgentCalls) -> list[Tool[Any]]:
         return ListedCalls(calls=await calls.list_calls(agent.agent_id, state, limit))
 
     async def end_call(agent: Agent, arguments: EndCall) -> CallEnding:
-        await calls.end_call(agent.agent_id, arguments.call_sid, arguments.say)
-        return CallEnding(call_sid=arguments.call_sid, status="ending")
+        is_said = await calls.end_call(agent.agent_id, arguments.call_sid, arguments.say)
+        if is_said or not arguments.say:
+            return CallEnding(call_sid=arguments.call_sid, status="ending")
+        return CallEnding(call_sid=arguments.call_sid, status="ending", unsaid=UNSAID)
 
     return [
         Tool(

@@ -308,6 +308,7 @@ async def running_relay(
     more_tools: Sequence[Tool[Any]] = (),
     public_url: str | None = None,
     turn_queue_options: TurnQueueOptions | None = None,
+    secret: str | None = None,
     runs: bool = True,
 ) -> AsyncIterator[RunningRelay]:
     """Serve for as long as the block lasts; at its end the relay stops as the daemon does.
@@ -349,6 +350,7 @@ async def running_relay(
             sessions=sessions,
             more_tools=[*outbound.tools(), *more_tools],
             guard=RebindingGuard(public_url),
+            secret=secret,
         )
         async with trio.open_nursery() as tasks, trio.open_nursery() as nursery:
             if runs:

@@ -80,9 +80,9 @@ async def test_client_that_is_asked_anyhow_needs_nothing(relay: RunningRelay) ->
 # ── round by round ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def call(client: HttpClient, state: str | None = None, text: Any = None) -> dict[str, Any]:
+async def call(client: HttpClient, state: str | None = None, text: Any = None, wait: float = 5) -> dict[str, Any]:
     """Send one round and return the message that answers it."""
-    params: dict[str, Any] = {"name": "comms_answer_calls", "arguments": {"waitSeconds": 5}}
+    params: dict[str, Any] = {"name": "comms_answer_calls", "arguments": {"waitSeconds": wait}}
     if state is not None:
         params["requestState"] = state
     if text is not None:
@@ -94,12 +94,12 @@ async def call(client: HttpClient, state: str | None = None, text: Any = None) -
 
 
 @asynccontextmanager
-async def asked(relay: RunningRelay) -> AsyncIterator[tuple[HttpClient, Caller, dict[str, Any]]]:
+async def asked(relay: RunningRelay, wait: float = 5) -> AsyncIterator[tuple[HttpClient, Caller, dict[str, Any]]]:
     """Have a caller say something, and give what the client is asked."""
     async with http_client(relay) as client, trio.open_nursery() as nursery:
         caller = Caller(relay)
         nursery.start_soon(caller.say, "Hello?")
-        yield client, caller, (await call(client))["result"]
+        yield client, caller, (await call(client, wait=wait))["result"]
         nursery.cancel_scope.cancel()
 
 
@@ -191,6 +191,16 @@ async def test_state_of_another_agent_is_refused(relay: RunningRelay) -> None:
     async with asked(relay) as (_client, caller, question), http_client(relay, "bert") as other:
         assert (await call(other, question["requestState"], "Good morning."))["error"]["code"] == -32602
         assert caller.heard == []
+
+
+@pytest.mark.parametrize(("secret", "is_opened"), [("the same", True), ("another one", False), (None, False)])
+async def test_state_is_opened_by_whoever_has_the_secret(secret: str | None, is_opened: bool) -> None:
+    """A node goes on with what another one sealed, and with what it sealed before a restart."""
+    async with running_relay(secret="the same") as first, asked(first, wait=1) as (_client, _caller, question):
+        state = question["requestState"]
+    async with running_relay(secret=secret) as second, http_client(second) as client:
+        answer = await call(client, state, "Good morning.", wait=1)
+    assert ("result" in answer, answer.get("error", {}).get("code")) == (is_opened, None if is_opened else -32602)
 
 
 async def test_state_is_refused_when_it_is_too_old(relay: RunningRelay, monkeypatch: pytest.MonkeyPatch) -> None:

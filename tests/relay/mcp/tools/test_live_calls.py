@@ -7,6 +7,7 @@ from typing import Any, cast
 import attrs
 import jsonschema  # type: ignore[import-untyped]
 import mcp_types as types
+import pytest
 import trio
 
 from actors.call_record import CallKind, CallProgress
@@ -25,9 +26,23 @@ from tests.sids import sid
 ANNA = Agent(agent_id="anna", created_at=NOW)
 
 
-async def call(relay: RunningRelay, name: str, **arguments: Any) -> types.CallToolResult:
+@attrs.frozen
+class HangingUp:
+    """What of the carrier's REST API ends calls."""
+
+    hung_up: list[str] = attrs.field(factory=list)
+
+    async def hang_up(self, call_sid: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.hung_up.append(call_sid)
+
+
+async def call(
+    relay: RunningRelay, name: str, carrier: HangingUp | None = None, **arguments: Any
+) -> types.CallToolResult:
     """Call a tool, and check its result, good or bad, as the TypeScript clients do."""
-    tools = Toolbox(call_tools(AgentCalls(live=relay.calls, journal=relay.journal)))
+    calls = AgentCalls(live=relay.calls, journal=relay.journal, carrier=cast("CarrierCalls | None", carrier))
+    tools = Toolbox(call_tools(calls))
     result = await called(tools, ANNA, name, arguments)
     (definition,) = (each for each in tools.definitions if each.name == name)
     assert definition.output_schema is not None
@@ -103,17 +118,19 @@ async def test_call_that_moves_is_ended_at_the_carrier(relay: RunningRelay) -> N
     (session,) = relay.calls.live()
     session.inbox.post(MoveDue("{}"))
     await eventually(lambda: session.phase is Phase.MOVING)
-    hung_up: list[str] = []
-
-    @attrs.frozen
-    class Carrier:
-        async def hang_up(self, call_sid: str) -> None:
-            await trio.lowlevel.checkpoint()
-            hung_up.append(call_sid)
-
-    calls = AgentCalls(live=relay.calls, journal=relay.journal, carrier=cast("CarrierCalls", Carrier()))
+    carrier = HangingUp()
+    calls = AgentCalls(live=relay.calls, journal=relay.journal, carrier=cast("CarrierCalls", carrier))
     await calls.end_call("anna", sid(), "Goodbye.")
-    assert hung_up == [sid()]
+    assert carrier.hung_up == [sid()]
+
+
+@pytest.mark.parametrize("say", ["Goodbye.", ""])
+async def test_words_that_cannot_be_spoken_are_named(relay: RunningRelay, say: str) -> None:
+    """A call whose line is not here, but at another node for instance, ends at once, and the client learns it."""
+    await announce(relay, sid())
+    carrier = HangingUp()
+    ended = await call(relay, "comms_end_call", carrier, callSid=sid(), say=say)
+    assert ("unsaid" in ended.structured_content, carrier.hung_up) == (bool(say), [sid()])
 
 
 async def test_call_of_another_agent_is_unknown(relay: RunningRelay) -> None:
