@@ -47,10 +47,12 @@ from relay.metrics import CallMeter
 from relay.reception import Reception
 from relay.settings import Settings, split_list
 from relay.speech.agent_phrases import phrases_of
-from relay.speech.audio_store import AudioOptions, AudioStore
+from relay.speech.audio_files import AudioFiles, AudioOptions
+from relay.speech.audio_store import AudioLimits, AudioStore
 from relay.speech.locales import locale_for
 from relay.speech.spoken import SpokenResponder
 from relay.store.agent_registry import AgentRegistry
+from relay.store.audio_table import AudioTable
 from relay.store.call_journal import CallJournal
 from relay.store.client_hellos import ClientHellos
 from relay.store.database import Database
@@ -98,12 +100,7 @@ class Relay:
         self.journal = CallJournal(database, clock)
         self._gate = DiallingGate(database, settings.gate_rules(), clock)
         self.retention = Retention(database, clock)
-        self.audio = AudioStore(
-            AudioOptions(
-                directory=beside_database(settings.database_url, ".audio"),
-                ttl=settings.relay_audio_seconds,
-            )
-        )
+        self.audio = _audio_store(settings, database, clock)
         messages = WaitingMessages(database, clock, boot=self.journal.boot)
         presence = Presence(grace=RECONNECT_GRACE)
         self._meter = CallMeter()
@@ -275,3 +272,11 @@ class Relay:
                 self.clients.on_owner_changed(news)
             case _:
                 assert_never(news)
+
+
+def _audio_store(settings: Settings, database: Database, now: Callable[[], datetime]) -> AudioStore:
+    """Return where every node finds the audio: in the database if they share a server, else beside it."""
+    seconds = settings.relay_audio_seconds
+    if database.is_server:
+        return AudioTable(database, AudioLimits(ttl=seconds), lambda: now().timestamp())
+    return AudioFiles(AudioOptions(directory=beside_database(settings.database_url, ".audio"), ttl=seconds))

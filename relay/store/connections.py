@@ -70,7 +70,8 @@ class Connections:
         self._is_fresh = True
         self._engine: Engine | None = None
         self._writer: Connection | None = None
-        self._is_server = False
+        # Whether other processes may be at it at the same time; known once it was opened.
+        self.is_server = False
         self._socket: ServerSocket | None = None
         # Since when the writer's thread has the write that it has; infinite while it has none.
         self._since = math.inf
@@ -79,14 +80,14 @@ class Connections:
     def open(self) -> None:
         """Open the writer. Raises `DatabaseError`."""
         # Found anew, a server has the tables; a newer relay that has added some since is no reason to stop.
-        self._engine = open_engine(self.url, migrate=not self._is_server)
-        self._is_server = self._engine.dialect.name == "postgresql"
+        self._engine = open_engine(self.url, migrate=not self.is_server)
+        self.is_server = self._engine.dialect.name == "postgresql"
         self._path = file_of(self.url)
         self._identity = None if self._path is None else lost_file.identity(self._path)
         try:
             self._writer = self._engine.connect()
             self._socket = ServerSocket.of(self._writer)
-            if self._sole and self._is_server:
+            if self._sole and self.is_server:
                 hold_server(self._writer)
         except SQLAlchemyError as error:
             self._abandon()
@@ -181,11 +182,11 @@ class Connections:
             # Its text may name the file or the server, and what is in trouble is told to anybody.
             log.warning("database_not_opened", cause=str(error))
             why = "it cannot be opened, and the log says why"
-            raise DatabaseInTrouble(why, reopen=True, passes=self._is_server) from error
+            raise DatabaseInTrouble(why, reopen=True, passes=self.is_server) from error
 
     def _break(self) -> None:
         """Close everything, once no thread reads any more. Raises `DatabaseInTrouble` when one does not end."""
-        if self._is_server:
+        if self.is_server:
             # A reader whose connection is lost notices by itself, and one that hangs must not hold up the writer.
             self._abandon()
             return
@@ -219,7 +220,7 @@ class Connections:
         engine = self._engine
         if engine is not None:
             return read_only(engine).connect()
-        if self._is_server:
+        if self.is_server:
             raise ReadLost("The database is not open: its server cannot be reached.")
         raise DatabaseError("The database is not open.")
 
@@ -256,7 +257,7 @@ class Connections:
             with self._writer.begin():
                 begun = True
                 values = self._perform(self._writer, writes)
-                if self._is_server and not all(isinstance(each, Row | Rows) for each in writes):
+                if self.is_server and not all(isinstance(each, Row | Rows) for each in writes):
                     in_doubt = CommitInDoubt.of(self._writer, writes, values)
                 self._since = time.monotonic()
         except Exception as error:  # noqa: BLE001 - each asker gets its own; this thread serves all of them

@@ -174,6 +174,11 @@ class Database:
         return self._trouble
 
     @property
+    def is_server(self) -> bool:
+        """Whether it is a server's, which several nodes may share, and not a file of this one; known once it serves."""
+        return self._connections.is_server
+
+    @property
     def kept(self) -> int:
         """How many writes are not committed yet that must not be lost."""
         return self._kept

@@ -23,6 +23,7 @@ from sqlalchemy import (
     Index,
     Insert,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -391,4 +392,40 @@ dials = Table(
     Index("dials_to_number", "number", "at"),
     Index("dials_of_agent", "agent_id", "at"),
     Index("dials_by_age", "at"),
+)
+
+# ── what is one for all nodes of a server ───────────────────────────────────────────────────────────────────────────
+
+# Calls that have an owner, for as long as one that was lost is looked for.
+claimed_calls = Table(
+    "claimed_calls",
+    metadata,
+    Column("call_sid", Name, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+)
+
+# One row. Not used on SQLite, where one process places all calls, as little as the audio of voice messages is there.
+pace = Table(
+    "pace",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("next_at", UtcDateTime, nullable=False),
+)
+
+audio = Table(
+    "audio",
+    metadata,
+    # The hash of the name that opens it.
+    Column("key", String(64), primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("is_whole", Boolean, nullable=False),
+    Index("audio_by_expiry", "expires_at"),
+)
+audio_pieces = Table(
+    "audio_pieces",
+    metadata,
+    Column("key", String(64), ForeignKey("audio.key", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("content", LargeBinary, nullable=False),
 )

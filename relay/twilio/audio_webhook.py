@@ -4,7 +4,7 @@ The name is the permission (see relay/speech/audio_store.py), so it is never log
 expired and what never was look the same. The carrier's fetcher is a caching proxy, which honours `ETag` and
 `Cache-Control` (its page on `<Play>`); it is allowed to keep the audio for as long as we do, and no longer.
 
-The file is read as it is sent, a piece at a time, so a slow reader costs one piece of memory; the framework's limit on
+It is read as it is sent, a piece at a time, so a slow reader costs one piece of memory; the framework's limit on
 an answer (60 s) ends one that is too slow. The framework's own body of a file was the alternative: it leaves the file
 open when the reader hangs up while it is being opened. Ranges and conditions are those of RFC 9110, sections 13 and 14.
 """
@@ -22,7 +22,7 @@ from quart_trio.wrappers import TrioResponse
 from werkzeug.datastructures import Range
 from werkzeug.sansio.http import is_resource_modified
 
-from relay.errors import error_document
+from relay.errors import DatabaseError, error_document
 from relay.speech.audio_store import AudioStore, StoredAudio
 
 log = structlog.get_logger(__name__)
@@ -103,9 +103,9 @@ class _Pieces(ResponseBody):
             raise StopAsyncIteration
         try:
             piece = await self.store.read(self.found, self.position, min(PIECE_BYTES, self.end - self.position))
-        except OSError as error:
+        except (OSError, DatabaseError) as error:
             # Raised, it would be logged with the path that is asked for. The server notices that bytes are missing.
-            log.warning("audio_not_sent", error=type(error).__name__, errno=error.errno)
+            log.warning("audio_not_sent", error=type(error).__name__, errno=getattr(error, "errno", None))
             piece = b""
         if not piece:
             raise StopAsyncIteration

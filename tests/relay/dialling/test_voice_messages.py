@@ -16,7 +16,7 @@ from relay.dialling.requests import VoiceMessageRequest
 from relay.dialling.verdict import DialKind, GateRules
 from relay.dialling.voice_messages import VoiceMessages
 from relay.errors import DatabaseError, OutboundRefused
-from relay.speech.audio_store import AudioOptions, AudioStore
+from relay.speech.audio_files import AudioFiles, AudioOptions
 from relay.speech.engines.port import SpeechFailed
 from relay.store.agent_registry import AgentRegistry
 from relay.store.call_journal import CallJournal
@@ -39,13 +39,13 @@ def engine() -> ScriptedEngine:
 
 
 @pytest.fixture
-def audio(tmp_path: Path) -> AudioStore:
+def audio(tmp_path: Path) -> AudioFiles:
     """Have a store of audio."""
-    return AudioStore(AudioOptions(directory=tmp_path / "audio"))
+    return AudioFiles(AudioOptions(directory=tmp_path / "audio"))
 
 
 def messages(
-    parties: Parties, engine: ScriptedEngine | None, audio: AudioStore, *, has_carrier: bool = True
+    parties: Parties, engine: ScriptedEngine | None, audio: AudioFiles, *, has_carrier: bool = True
 ) -> VoiceMessages:
     """Put the messages together."""
     return VoiceMessages(
@@ -69,13 +69,13 @@ def orders(parties: Parties) -> ET.Element:
     return ET.fromstring(request.twiml)
 
 
-async def kept(audio: AudioStore, parties: Parties) -> bool:
+async def kept(audio: AudioFiles, parties: Parties) -> bool:
     """Tell whether the audio of the last message that was ordered can be played."""
     url = ET.fromstring(parties.carrier.requests[-1].twiml).findtext("Play") or ""
     return await audio.find(url.rpartition("/")[2].removesuffix(".wav")) is not None
 
 
-def expired(audio: AudioStore) -> list[bool]:
+def expired(audio: AudioFiles) -> list[bool]:
     """Tell of each file whether its time is over."""
     return [each.stat().st_mtime <= audio.now() for each in audio.options.directory.glob("*.wav")]
 
@@ -83,7 +83,7 @@ def expired(audio: AudioStore) -> list[bool]:
 # ── a message that is sent ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_text_is_spoken_and_played(engine: ScriptedEngine, audio: AudioStore) -> None:
+async def test_a_text_is_spoken_and_played(engine: ScriptedEngine, audio: AudioFiles) -> None:
     """The client learns of the call and the audio; the carrier is to play it, and finds it there."""
     parties = Parties()
     result = await messages(parties, engine, audio).send(agent(), wish())
@@ -95,7 +95,7 @@ async def test_a_text_is_spoken_and_played(engine: ScriptedEngine, audio: AudioS
     assert parties.observer.dials == [("voice_message", "placed")]
 
 
-async def test_the_dial_of_a_message_is_counted_first(engine: ScriptedEngine, audio: AudioStore) -> None:
+async def test_the_dial_of_a_message_is_counted_first(engine: ScriptedEngine, audio: AudioFiles) -> None:
     """The gate counts before speech is paid for, and the record is opened when the call has its name."""
     parties = Parties()
     await messages(parties, engine, audio).send(agent(), wish())
@@ -105,7 +105,7 @@ async def test_the_dial_of_a_message_is_counted_first(engine: ScriptedEngine, au
     assert (row.kind, row.caller, row.called) == (CallKind.VOICE_MESSAGE, OURS, THEIRS)
 
 
-async def test_a_message_opens_with_who_is_calling(engine: ScriptedEngine, audio: AudioStore) -> None:
+async def test_a_message_opens_with_who_is_calling(engine: ScriptedEngine, audio: AudioFiles) -> None:
     """Before the audio the carrier says that a machine speaks, unless the operator switched that off."""
     parties = Parties()
     await messages(parties, engine, audio).send(agent(), wish())
@@ -115,7 +115,7 @@ async def test_a_message_opens_with_who_is_calling(engine: ScriptedEngine, audio
     assert [each.tag for each in orders(parties)] == ["Play"]
 
 
-async def test_a_message_is_cleaned_before_it_is_spoken(engine: ScriptedEngine, audio: AudioStore) -> None:
+async def test_a_message_is_cleaned_before_it_is_spoken(engine: ScriptedEngine, audio: AudioFiles) -> None:
     """The engine gets what can be heard, with the voice and the language of the wish."""
     parties = Parties()
     made = wish(text="**Reminder** 😀", voice="wished-voice", language="de-DE")
@@ -123,7 +123,7 @@ async def test_a_message_is_cleaned_before_it_is_spoken(engine: ScriptedEngine, 
     assert engine.asked == [("Reminder", "wished-voice", "de-DE")]
 
 
-async def test_the_carrier_may_speak_itself(audio: AudioStore) -> None:
+async def test_the_carrier_may_speak_itself(audio: AudioFiles) -> None:
     """Without an engine the text is in the orders, and there is no audio to tell of."""
     parties = Parties()
     result = await messages(parties, None, audio).send(agent(discloses=False), wish())
@@ -132,7 +132,7 @@ async def test_the_carrier_may_speak_itself(audio: AudioStore) -> None:
     assert parties.carrier.requests[0].time_limit == DEFAULTS.time_limit
 
 
-async def test_a_message_has_limits(engine: ScriptedEngine, audio: AudioStore) -> None:
+async def test_a_message_has_limits(engine: ScriptedEngine, audio: AudioFiles) -> None:
     """It rings as long as wished, nobody asks whether a machine answers, and the call ends soon after the audio."""
     parties = Parties()
     await messages(parties, engine, audio).send(agent(), wish(ring_seconds=40))
@@ -140,14 +140,14 @@ async def test_a_message_has_limits(engine: ScriptedEngine, audio: AudioStore) -
     assert (request.ring_seconds, request.detect_machine, request.time_limit) == (40, None, 62)
 
 
-async def test_a_replaced_voice_is_reported(engine: ScriptedEngine, audio: AudioStore) -> None:
+async def test_a_replaced_voice_is_reported(engine: ScriptedEngine, audio: AudioFiles) -> None:
     """The client learns that another voice spoke, and which."""
     parties = Parties()
     engine.other_voice = "b-voice"
     assert (await messages(parties, engine, audio).send(agent(), wish()))["otherVoice"] == "b-voice"
 
 
-async def test_only_what_may_be_dialled_is_spoken(audio: AudioStore, database: Database) -> None:
+async def test_only_what_may_be_dialled_is_spoken(audio: AudioFiles, database: Database) -> None:
     """Of many messages at once to one number, so many are paid for as the gate lets through."""
     parties, spoken, said = Parties(), ScriptedEngine(size=16_000), []
     spoken.go.set()
@@ -169,7 +169,7 @@ async def test_only_what_may_be_dialled_is_spoken(audio: AudioStore, database: D
     assert len(spoken.asked) == 5
 
 
-async def test_failing_speech_uses_up_no_place(engine: ScriptedEngine, audio: AudioStore, database: Database) -> None:
+async def test_failing_speech_uses_up_no_place(engine: ScriptedEngine, audio: AudioFiles, database: Database) -> None:
     """However often speech failed, the number may still be called as often as before."""
     parties = Parties()
     await AgentRegistry(database).add("my-client", number=OURS)
@@ -188,7 +188,7 @@ async def test_failing_speech_uses_up_no_place(engine: ScriptedEngine, audio: Au
 # ── refusals ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_dry_run_of_a_message_speaks_nothing(engine: ScriptedEngine, audio: AudioStore) -> None:
+async def test_a_dry_run_of_a_message_speaks_nothing(engine: ScriptedEngine, audio: AudioFiles) -> None:
     """The verdict comes back; nothing is spoken, counted or ordered."""
     parties = Parties()
     result = await messages(parties, engine, audio, has_carrier=False).send(agent(), wish(dry_run=True))
@@ -196,7 +196,7 @@ async def test_a_dry_run_of_a_message_speaks_nothing(engine: ScriptedEngine, aud
     assert (engine.asked, parties.gate.counted, parties.log) == ([], [], ["explained"])
 
 
-async def refused(parties: Parties, engine: ScriptedEngine | None, audio: AudioStore, made: VoiceMessageRequest) -> str:
+async def refused(parties: Parties, engine: ScriptedEngine | None, audio: AudioFiles, made: VoiceMessageRequest) -> str:
     """Send a message that is refused, and return the code."""
     with pytest.raises(OutboundRefused) as caught:
         await messages(parties, engine, audio).send(agent(), made)
@@ -205,14 +205,14 @@ async def refused(parties: Parties, engine: ScriptedEngine | None, audio: AudioS
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "😀", "\x00"])
-async def test_a_message_that_cannot_be_heard_is_refused(engine: ScriptedEngine, audio: AudioStore, text: str) -> None:
+async def test_a_message_that_cannot_be_heard_is_refused(engine: ScriptedEngine, audio: AudioFiles, text: str) -> None:
     """Nothing is asked of anybody for a text of which nothing is left."""
     parties = Parties()
     assert await refused(parties, engine, audio, wish(text=text)) == "nothing_to_say"
     assert (engine.asked, parties.log) == ([], [])
 
 
-async def test_the_gate_refuses_before_anything_is_spoken(engine: ScriptedEngine, audio: AudioStore) -> None:
+async def test_the_gate_refuses_before_anything_is_spoken(engine: ScriptedEngine, audio: AudioFiles) -> None:
     """Speech costs money with some engines; none is made for a number that may not be called."""
     parties = Parties()
     parties.gate.refusals = (DO_NOT_CALL,)
@@ -220,7 +220,7 @@ async def test_the_gate_refuses_before_anything_is_spoken(engine: ScriptedEngine
     assert (engine.asked, parties.log) == ([], ["checked"])
 
 
-async def test_a_failing_engine_dials_nothing(engine: ScriptedEngine, audio: AudioStore) -> None:
+async def test_a_failing_engine_dials_nothing(engine: ScriptedEngine, audio: AudioFiles) -> None:
     """Its reason is the refusal's, and the gate's place is given back."""
     parties = Parties()
     engine.failure = SpeechFailed("speech_key_refused", "Check the key.")
@@ -228,7 +228,7 @@ async def test_a_failing_engine_dials_nothing(engine: ScriptedEngine, audio: Aud
     assert (parties.log, parties.gate.counted) == (["checked", "given back"], [])
 
 
-async def test_a_place_that_cannot_be_given_back_hides_no_reason(engine: ScriptedEngine, audio: AudioStore) -> None:
+async def test_a_place_that_cannot_be_given_back_hides_no_reason(engine: ScriptedEngine, audio: AudioFiles) -> None:
     """What the client learns is why nothing was dialled; the place stays counted."""
     parties = Parties()
     engine.failure = SpeechFailed("speech_key_refused", "Check the key.")
@@ -238,7 +238,7 @@ async def test_a_place_that_cannot_be_given_back_hides_no_reason(engine: Scripte
 
 
 async def test_a_message_that_is_cancelled_while_it_is_spoken_gives_its_place_back(
-    engine: ScriptedEngine, audio: AudioStore
+    engine: ScriptedEngine, audio: AudioFiles
 ) -> None:
     """Whoever changes their mind before anything was ordered has used up nothing."""
     parties = Parties()
@@ -254,12 +254,12 @@ async def test_a_message_that_is_cancelled_while_it_is_spoken_gives_its_place_ba
 async def test_audio_that_cannot_be_kept_dials_nothing(engine: ScriptedEngine, tmp_path: Path) -> None:
     """A store without room refuses, and the gate's place is given back."""
     parties = Parties()
-    audio = AudioStore(AudioOptions(directory=tmp_path, max_bytes=10))
+    audio = AudioFiles(AudioOptions(directory=tmp_path, max_bytes=10))
     assert await refused(parties, engine, audio, wish()) == "audio_store_full"
     assert (parties.log, parties.gate.counted) == (["checked", "given back"], [])
 
 
-async def test_a_text_that_the_carrier_cannot_take_is_named(audio: AudioStore) -> None:
+async def test_a_text_that_the_carrier_cannot_take_is_named(audio: AudioFiles) -> None:
     """Said by the carrier itself, a text must fit into its orders."""
     parties = Parties()
     with pytest.raises(OutboundRefused, match="text is too long") as caught:
@@ -267,7 +267,7 @@ async def test_a_text_that_the_carrier_cannot_take_is_named(audio: AudioStore) -
     assert caught.value.code == "too_long"
 
 
-async def test_audio_of_a_refused_call_expires_at_once(engine: ScriptedEngine, audio: AudioStore) -> None:
+async def test_audio_of_a_refused_call_expires_at_once(engine: ScriptedEngine, audio: AudioFiles) -> None:
     """What nobody will play cannot be fetched any more."""
     parties = Parties()
     parties.carrier.failure = CarrierRefused("number_blocked", 21216, "Blocked.", False)
@@ -276,7 +276,7 @@ async def test_audio_of_a_refused_call_expires_at_once(engine: ScriptedEngine, a
     assert parties.records.rows == {}
 
 
-async def test_audio_of_a_call_that_may_ring_is_kept(engine: ScriptedEngine, audio: AudioStore) -> None:
+async def test_audio_of_a_call_that_may_ring_is_kept(engine: ScriptedEngine, audio: AudioFiles) -> None:
     """Where nobody knows whether there is a call, whoever answers it hears the message."""
     parties = Parties()
     parties.carrier.failure = CallOutcomeUnknown(THEIRS, OURS, WallClock().time)
@@ -284,7 +284,7 @@ async def test_audio_of_a_call_that_may_ring_is_kept(engine: ScriptedEngine, aud
     assert await kept(audio, parties)
 
 
-async def test_audio_of_a_cancelled_message_expires(engine: ScriptedEngine, audio: AudioStore) -> None:
+async def test_audio_of_a_cancelled_message_expires(engine: ScriptedEngine, audio: AudioFiles) -> None:
     """Also while the cancellation is on its way."""
     parties = Parties()
     parties.carrier.held = trio.Event()
@@ -296,14 +296,14 @@ async def test_audio_of_a_cancelled_message_expires(engine: ScriptedEngine, audi
     assert expired(audio) == [True]
 
 
-async def test_a_message_is_sent_even_if_it_is_not_recorded(engine: ScriptedEngine, audio: AudioStore) -> None:
+async def test_a_message_is_sent_even_if_it_is_not_recorded(engine: ScriptedEngine, audio: AudioFiles) -> None:
     """Once the telephone rings the client learns so, whatever the database does."""
     parties = Parties()
     parties.records.failing = True
     assert (await messages(parties, engine, audio).send(agent(), wish()))["callSid"] == SID
 
 
-async def test_without_a_verdict_no_message_is_sent(engine: ScriptedEngine, audio: AudioStore) -> None:
+async def test_without_a_verdict_no_message_is_sent(engine: ScriptedEngine, audio: AudioFiles) -> None:
     """A database that cannot be used comes out as it is."""
     parties = Parties()
     parties.gate.failing = True

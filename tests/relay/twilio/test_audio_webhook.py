@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from relay.http.listener import ListenerOptions, serve
 from relay.http.pages import build_app
-from relay.speech.audio_store import AudioOptions, AudioStore
+from relay.speech.audio_files import AudioFiles, AudioOptions
 from relay.speech.engines.port import audio_of
 from relay.twilio.audio_webhook import PIECE_BYTES, AudioPages, loggable
 from relay.twilio.urls import CarrierUrls
@@ -34,12 +34,12 @@ class Served:
 
     directory: Path
     seconds: float = 1_800_000_000.25
-    store: AudioStore = attrs.field(init=False)
+    store: AudioFiles = attrs.field(init=False)
     app: QuartTrio = attrs.field(init=False)
     path: str = ""
 
     def __attrs_post_init__(self) -> None:
-        self.store = AudioStore(AudioOptions(directory=self.directory, ttl=600), lambda: self.seconds)
+        self.store = AudioFiles(AudioOptions(directory=self.directory, ttl=600), lambda: self.seconds)
         self.app = build_app([AudioPages(self.store).blueprint()], loggable)
 
 

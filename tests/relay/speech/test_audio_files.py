@@ -13,7 +13,8 @@ import trio
 import trio.testing
 from structlog.testing import capture_logs
 
-from relay.speech.audio_store import LINGER_SECONDS, AudioOptions, AudioStore
+from relay.speech.audio_files import AudioFiles, AudioOptions
+from relay.speech.audio_store import LINGER_SECONDS
 from relay.speech.engines.port import Audio, SpeechFailed, audio_of
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -37,17 +38,17 @@ def clock() -> TurnedClock:
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: TurnedClock) -> AudioStore:
+def store(tmp_path: Path, clock: TurnedClock) -> AudioFiles:
     """Return a store that keeps audio for an hour, with room for some."""
-    return AudioStore(AudioOptions(directory=tmp_path / "audio", ttl=3600, max_bytes=100_000), clock)
+    return AudioFiles(AudioOptions(directory=tmp_path / "audio", ttl=3600, max_bytes=100_000), clock)
 
 
-def files(store: AudioStore) -> list[Path]:
+def files(store: AudioFiles) -> list[Path]:
     """List what is on disk."""
     return sorted(store.options.directory.iterdir())
 
 
-async def test_audio_is_found_by_its_name(store: AudioStore) -> None:
+async def test_audio_is_found_by_its_name(store: AudioFiles) -> None:
     """What is found is the file, whole, and when it expires."""
     found = await store.find(await store.put(AUDIO))
     assert found is not None
@@ -55,14 +56,14 @@ async def test_audio_is_found_by_its_name(store: AudioStore) -> None:
     assert (found.size, found.expires_at) == (len(AUDIO.wav), START.timestamp() + 3600)
 
 
-async def test_each_message_has_a_name_of_its_own(store: AudioStore) -> None:
+async def test_each_message_has_a_name_of_its_own(store: AudioFiles) -> None:
     """The same audio twice gets two names that nobody can guess, and that the web takes as they are."""
     names = {await store.put(AUDIO) for _ in range(3)}
     assert len(names) == 3
     assert all(len(name) == 43 and name.replace("-", "").replace("_", "").isalnum() for name in names)
 
 
-async def test_the_disk_does_not_know_the_name(store: AudioStore) -> None:
+async def test_the_disk_does_not_know_the_name(store: AudioFiles) -> None:
     """A listing shows hashes, in a directory and in files that are ours alone."""
     name = await store.put(AUDIO)
     (file,) = files(store)
@@ -71,16 +72,16 @@ async def test_the_disk_does_not_know_the_name(store: AudioStore) -> None:
     assert stat.S_IMODE(store.options.directory.stat().st_mode) == 0o700
 
 
-async def test_audio_outlives_the_daemon(store: AudioStore, clock: TurnedClock) -> None:
+async def test_audio_outlives_the_daemon(store: AudioFiles, clock: TurnedClock) -> None:
     """Another store over the same directory finds it, and knows when it expires."""
     name = await store.put(AUDIO)
-    again = AudioStore(store.options, clock)
+    again = AudioFiles(store.options, clock)
     found = await again.find(name)
     assert found is not None
     assert found.expires_at == START.timestamp() + 3600
 
 
-async def test_audio_expires(store: AudioStore, clock: TurnedClock) -> None:
+async def test_audio_expires(store: AudioFiles, clock: TurnedClock) -> None:
     """It is there until the last second, and then it is not, though its file lingers for those who read it."""
     name = await store.put(AUDIO)
     clock.seconds += 3599
@@ -90,7 +91,7 @@ async def test_audio_expires(store: AudioStore, clock: TurnedClock) -> None:
     assert len(files(store)) == 1
 
 
-async def test_the_time_runs_from_the_last_planned_use(store: AudioStore, clock: TurnedClock) -> None:
+async def test_the_time_runs_from_the_last_planned_use(store: AudioFiles, clock: TurnedClock) -> None:
     """A message for tomorrow is there tomorrow, and an hour longer."""
     name = await store.put(AUDIO, START + timedelta(days=1))
     clock.seconds += 86_400 + 3599
@@ -99,7 +100,7 @@ async def test_the_time_runs_from_the_last_planned_use(store: AudioStore, clock:
     assert await store.find(name) is None
 
 
-async def test_a_later_use_extends_and_an_earlier_one_shortens_nothing(store: AudioStore) -> None:
+async def test_a_later_use_extends_and_an_earlier_one_shortens_nothing(store: AudioFiles) -> None:
     """The time that was promised last is never taken back."""
     name = await store.put(AUDIO)
     assert await store.extend(name, START + timedelta(hours=5))
@@ -109,7 +110,7 @@ async def test_a_later_use_extends_and_an_earlier_one_shortens_nothing(store: Au
     assert found.expires_at == (START + timedelta(hours=6)).timestamp()
 
 
-async def test_what_is_not_there_cannot_be_extended(store: AudioStore, clock: TurnedClock) -> None:
+async def test_what_is_not_there_cannot_be_extended(store: AudioFiles, clock: TurnedClock) -> None:
     """Neither what expired nor what never was comes back."""
     name = await store.put(AUDIO)
     clock.seconds += 3600
@@ -117,7 +118,7 @@ async def test_what_is_not_there_cannot_be_extended(store: AudioStore, clock: Tu
     assert not await store.extend("A" * 43, START)
 
 
-async def test_audio_can_be_let_expire(store: AudioStore) -> None:
+async def test_audio_can_be_let_expire(store: AudioFiles) -> None:
     """Once its call is over a message need not be kept; doing it twice, or for nothing, is no error."""
     name = await store.put(AUDIO)
     await store.expire(name)
@@ -127,13 +128,13 @@ async def test_audio_can_be_let_expire(store: AudioStore) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "x", "../../etc/passwd", "A" * 43, "A" * 42 + "/", "A" * 43 + "\n", "ä" * 43])
-async def test_what_is_no_name_is_not_there(store: AudioStore, name: str) -> None:
+async def test_what_is_no_name_is_not_there(store: AudioFiles, name: str) -> None:
     """Whatever is asked for, no path is made of it."""
     await store.put(AUDIO)
     assert await store.find(name) is None
 
 
-async def test_what_expired_is_deleted(store: AudioStore, clock: TurnedClock) -> None:
+async def test_what_expired_is_deleted(store: AudioFiles, clock: TurnedClock) -> None:
     """The task deletes files that nobody can be reading any more, and no others."""
     await store.put(AUDIO)
     clock.seconds += 1000
@@ -149,7 +150,7 @@ async def test_what_expired_is_deleted(store: AudioStore, clock: TurnedClock) ->
     assert {each.name for each in files(store)} == {found.path.name, "notes.txt"}
 
 
-async def test_deleting_goes_on(store: AudioStore, clock: TurnedClock, autojump_clock: trio.testing.MockClock) -> None:
+async def test_deleting_goes_on(store: AudioFiles, clock: TurnedClock, autojump_clock: trio.testing.MockClock) -> None:
     """What expires while the task runs is deleted too, though at first there was not even a directory."""
     async with trio.open_nursery() as nursery:
         await nursery.start(store.run)
@@ -162,7 +163,7 @@ async def test_deleting_goes_on(store: AudioStore, clock: TurnedClock, autojump_
         nursery.cancel_scope.cancel()
 
 
-async def test_a_directory_that_cannot_be_read_is_reported_and_tried_again(store: AudioStore) -> None:
+async def test_a_directory_that_cannot_be_read_is_reported_and_tried_again(store: AudioFiles) -> None:
     """A fault of the disk ends no task."""
     store.options.directory.write_text("a file")
     with capture_logs() as logs, trio.fail_after(10):
@@ -172,7 +173,7 @@ async def test_a_directory_that_cannot_be_read_is_reported_and_tried_again(store
     assert [each["event"] for each in logs] == ["audio_not_swept"]
 
 
-async def test_a_crash_in_the_middle_leaves_nothing_for_long(store: AudioStore, clock: TurnedClock) -> None:
+async def test_a_crash_in_the_middle_leaves_nothing_for_long(store: AudioFiles, clock: TurnedClock) -> None:
     """A file that was never finished is not served, and is deleted as any other."""
     await store.put(AUDIO)
     (file,) = files(store)
@@ -182,7 +183,7 @@ async def test_a_crash_in_the_middle_leaves_nothing_for_long(store: AudioStore, 
     assert [each.suffix for each in files(store)] == [".wav"]
 
 
-async def test_a_full_store_refuses_until_something_expired(store: AudioStore, clock: TurnedClock) -> None:
+async def test_a_full_store_refuses_until_something_expired(store: AudioFiles, clock: TurnedClock) -> None:
     """What waits to be played is never driven out; the error says when to try again."""
     large = Audio(b"x" * 60_000, 3.75)
     first = await store.put(large)
@@ -194,7 +195,7 @@ async def test_a_full_store_refuses_until_something_expired(store: AudioStore, c
     await store.put(large)
 
 
-async def test_two_messages_do_not_share_the_last_room(store: AudioStore) -> None:
+async def test_two_messages_do_not_share_the_last_room(store: AudioFiles) -> None:
     """Of those that come at once only as many are kept as there is room for."""
     outcomes: list[bool] = []
 
@@ -214,7 +215,7 @@ async def test_two_messages_do_not_share_the_last_room(store: AudioStore) -> Non
     assert sum(each.stat().st_size for each in files(store)) <= store.options.max_bytes
 
 
-async def test_a_disk_that_takes_nothing_is_a_failure(store: AudioStore) -> None:
+async def test_a_disk_that_takes_nothing_is_a_failure(store: AudioFiles) -> None:
     """The error is for the client, the reason for the log, and no name is in either."""
     store.options.directory.write_text("a file")
     with capture_logs() as logs, pytest.raises(SpeechFailed) as refusal:
@@ -223,7 +224,7 @@ async def test_a_disk_that_takes_nothing_is_a_failure(store: AudioStore) -> None
     assert [each["event"] for each in logs] == ["audio_not_kept"]
 
 
-async def test_a_put_is_not_cut_in_the_middle(store: AudioStore) -> None:
+async def test_a_put_is_not_cut_in_the_middle(store: AudioFiles) -> None:
     """Whoever is cancelled while the file is being written waits until it is whole."""
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
