@@ -110,7 +110,7 @@ async def serve(  # noqa: ASYNC128 - started in run
             require_server(settings.database_url)
         database = await stack.enter_async_context(open_database(settings.database_url, sole=sole))
         stack.enter_context(hold_database_lock(settings.database_url))
-        vendors = await stack.enter_async_context(open_vendors(settings, credentials))
+        vendors = await stack.enter_async_context(open_vendors(settings, credentials, database))
         listeners = await bind(settings.relay_host, settings.relay_port)
         for listener in listeners:
             stack.push_async_callback(listener.aclose)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import attrs
@@ -14,6 +14,9 @@ from relay.dialling.orphaned_calls import Reconciliation
 from relay.settings import Settings
 from relay.speech.engines.choice import EngineKind, SpeechOptions, open_engine
 from relay.speech.engines.port import SpeechEngine
+from relay.store.claimed_calls import ClaimedCalls
+from relay.store.database import Database
+from relay.store.pace import SharedPace
 from relay.twilio.rest import CarrierCalls, CarrierOptions, open_carrier_calls
 
 log = structlog.get_logger(__name__)
@@ -23,16 +26,18 @@ log = structlog.get_logger(__name__)
 class Vendors:
     """The services of others that are open: each None where there is no account for it, or no need."""
 
+    reconciliation: Reconciliation
     answering_machine: Responder | None = None
     speech: SpeechEngine | None = None
     carrier: CarrierCalls | None = None
-    reconciliation: Reconciliation = attrs.field(factory=Reconciliation)
 
 
 @asynccontextmanager
-async def open_vendors(settings: Settings, credentials: Credentials) -> AsyncIterator[Vendors]:
+async def open_vendors(settings: Settings, credentials: Credentials, database: Database) -> AsyncIterator[Vendors]:
     """Open what there is an account for, until the block ends."""
-    reconciliation = Reconciliation()
+    reconciliation = Reconciliation(ClaimedCalls(database))
+    # Behind a server there may be other nodes, which place calls of the same account.
+    reserve = SharedPace(database).reserve if database.is_server else None
     speech = SpeechOptions(
         kind=None if settings.relay_speech_engine == "auto" else EngineKind(settings.relay_speech_engine),
         elevenlabs_api_key=settings.elevenlabs_api_key,
@@ -41,9 +46,9 @@ async def open_vendors(settings: Settings, credentials: Credentials) -> AsyncIte
     async with (
         _answering_machine(settings) as answering_machine,
         open_engine(speech) as engine,
-        _carrier(settings, credentials, reconciliation) as carrier,
+        _carrier(settings, credentials, reconciliation, reserve) as carrier,
     ):
-        yield Vendors(answering_machine, engine, carrier, reconciliation)
+        yield Vendors(reconciliation, answering_machine, engine, carrier)
 
 
 @asynccontextmanager
@@ -66,7 +71,10 @@ async def _answering_machine(settings: Settings) -> AsyncIterator[Responder | No
 
 @asynccontextmanager
 async def _carrier(
-    settings: Settings, credentials: Credentials, reconciliation: Reconciliation
+    settings: Settings,
+    credentials: Credentials,
+    reconciliation: Reconciliation,
+    reserve: Callable[[float], Awaitable[float]] | None,
 ) -> AsyncIterator[CarrierCalls | None]:
     if credentials.orders_as is None:
         yield None
@@ -77,5 +85,6 @@ async def _carrier(
         on_unclaimed=reconciliation.on_unclaimed,
         base_url=settings.twilio_api_base_url,
         options=CarrierOptions(calls_per_second=settings.relay_calls_per_second),
+        reserve=reserve,
     ) as carrier:
         yield carrier

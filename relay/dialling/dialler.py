@@ -123,7 +123,7 @@ class Dialler:
         except CarrierRefused as refusal:
             log.warning("call_not_placed", agent_id=agent.agent_id, kind=kind.value, code=refusal.code)
             raise _by_carrier(refusal) from refusal
-        self.reconciliation.claim(placed.sid)
+        await self.reconciliation.claim(placed.sid)
         log.info(
             "call_placed",
             agent_id=agent.agent_id,

@@ -105,7 +105,8 @@ class CarrierCalls:
     async def create(self, request: PlaceCall) -> PlacedCall:
         """Place a call, paced to the number of calls a second that the account may start.
 
-        Raises `CarrierRefused` if no call was placed and `CallOutcomeUnknown` if that is not known. After a 429 it
+        Raises `CarrierRefused` if no call was placed, `CallOutcomeUnknown` if that is not known, and what `reserve`
+        raises, with no call placed. After a 429 it
         waits and tries again, a bounded number of times; nothing else is ever repeated.
 
         Cancelled before the request went out, nothing was placed. Cancelled after, the request is carried to its end,
@@ -234,18 +235,20 @@ async def open_carrier_calls(
     on_unclaimed: Callable[[UnclaimedCall], None],
     base_url: str | None = None,
     options: CarrierOptions | None = None,
+    reserve: Callable[[float], Awaitable[float]] | None = None,
 ) -> AsyncIterator[CarrierCalls]:
     """Open an account at the carrier, with one pool of connections for all that is asked of it.
 
     `on_unclaimed` is told of calls whose placing was cancelled half-way (see `CarrierCalls.create`); it runs in the
-    cancelled task, must not wait and must not raise. `base_url` is another origin for the API. The vendor's
+    cancelled task, must not wait and must not raise. `reserve` paces all processes of the account, see `Pacer`; without
+    it this one is the only one. `base_url` is another origin for the API. The vendor's
     `TWILIO_EDGE` and `TWILIO_REGION` are honoured by its library.
     """
     chosen = options or CarrierOptions()
     limits = httpx2.Timeout(chosen.timeout, connect=chosen.connect_timeout)
     async with httpx2.AsyncClient(timeout=limits, follow_redirects=False) as http:
         client = Client(account_sid, auth_token, http_client=TrioHttpClient(http, base_url=base_url))
-        yield CarrierCalls(client, chosen, on_unclaimed, Pacer(chosen.calls_per_second))
+        yield CarrierCalls(client, chosen, on_unclaimed, Pacer(chosen.calls_per_second, reserve))
 
 
 def _create_arguments(request: PlaceCall) -> dict[str, Any]:

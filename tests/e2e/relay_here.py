@@ -16,8 +16,10 @@ from relay.daemon.credentials import Credentials
 from relay.daemon.life_cycle import run
 from relay.daemon.vendors import Vendors
 from relay.daemon.wiring import Relay
+from relay.dialling.orphaned_calls import Reconciliation
 from relay.http.listener import address_of, bind
 from relay.settings import Settings
+from relay.store.claimed_calls import ClaimedCalls
 from relay.store.database import open_database
 
 
@@ -41,7 +43,8 @@ async def run_relay_here(directory: Path) -> AsyncIterator[RelayHere]:
     url = f"http://{host}:{port}"
     daemon = RunningDaemon(pid=os.getpid(), url=url, public_url=url, is_local=True)
     async with open_database(settings.database_url) as database, trio.open_nursery() as nursery:
-        relay = Relay(settings, Credentials(None, token, None), database, Vendors(), daemon)
+        vendors = Vendors(Reconciliation(ClaimedCalls(database)))
+        relay = Relay(settings, Credentials(None, token, None), database, vendors, daemon)
         stopping = trio.Event()
         await nursery.start(run, relay, listeners, url, stopping)
         yield RelayHere(settings.database_url, url, token, relay)

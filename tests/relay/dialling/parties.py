@@ -21,6 +21,7 @@ from relay.dialling.requests import Defaults
 from relay.dialling.verdict import DialKind, Refusal, Rule, Verdict
 from relay.errors import DatabaseError
 from relay.metrics import CallMeter
+from relay.store.claimed_calls import ClaimedCalls
 from relay.twilio.call_orders import CallState, PlaceCall, PlacedCall
 from relay.twilio.rest import CarrierCalls
 from relay.twilio.rest_errors import CarrierRefused
@@ -231,12 +232,35 @@ class FakeObserver:
 
 
 @attrs.define(eq=False)
+class FakeClaims:
+    """Which calls have an owner."""
+
+    claimed: list[str] = attrs.field(factory=list)
+
+    def reconciliation(self) -> Reconciliation:
+        """Make one that goes by these."""
+        return Reconciliation(cast("ClaimedCalls", self))
+
+    async def claim(self, call_sid: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.claimed.append(call_sid)
+
+    async def take(self, call_sids: Sequence[str]) -> str | None:
+        await trio.lowlevel.checkpoint()
+        taken = next((each for each in call_sids if each not in self.claimed), None)
+        if taken is not None:
+            self.claimed.append(taken)
+        return taken
+
+
+@attrs.define(eq=False)
 class Parties:
     """All of them, and the parts that are put together from them. A real carrier or gate goes before the fake."""
 
     log: list[str] = attrs.field(factory=list)
     observer: FakeObserver = attrs.field(factory=FakeObserver)
-    reconciliation: Reconciliation = attrs.field(factory=Reconciliation)
+    claims: FakeClaims = attrs.field(factory=FakeClaims)
+    reconciliation: Reconciliation = attrs.field(init=False)
     urls: CarrierUrls = attrs.field(factory=lambda: CarrierUrls(PUBLIC_URL))
     gate: FakeGate = attrs.field(init=False)
     reception: FakeReception = attrs.field(init=False)
@@ -246,6 +270,7 @@ class Parties:
     real_gate: DiallingGate | None = None
 
     def __attrs_post_init__(self) -> None:
+        self.reconciliation = self.claims.reconciliation()
         self.gate = FakeGate(self.log)
         self.reception = FakeReception(self.log)
         self.records = FakeRecords(self.log)

@@ -13,7 +13,6 @@ import trio
 
 from actors.transfer import TransferOutcome
 from relay.dialling import orphaned_calls as reconciling
-from relay.dialling.orphaned_calls import Reconciliation
 from relay.dialling.outbound_calls import Conversations
 from relay.dialling.requests import CallRequest, TransferRequest
 from relay.errors import OutboundRefused
@@ -22,7 +21,7 @@ from relay.simulator.carrier.callee import Answers, Refused, Unanswered
 from relay.simulator.carrier.rest_service import FaultPlan
 from relay.twilio.rest import CarrierOptions, open_carrier_calls
 from relay.twilio.urls import RETRIES, CarrierUrls
-from tests.relay.dialling.parties import DEFAULTS, PERSON, THEIRS, Parties, agent
+from tests.relay.dialling.parties import DEFAULTS, PERSON, THEIRS, FakeClaims, Parties, agent
 from tests.relay.dialling.test_transfers import Exchange as TransferExchange
 from tests.relay.dialling.test_transfers import transferring as transfers_on
 from tests.relay.simulator.ordering import QUICK, Bench, ordering
@@ -157,7 +156,11 @@ async def transferring(path: Path) -> AsyncIterator[tuple[Bench, TransferExchang
         ordering() as bench,
         transfers_on(path, carrier=None) as here,
         open_carrier_calls(
-            ACCOUNT, TOKEN, base_url=bench.rest.url, on_unclaimed=Reconciliation().on_unclaimed, options=QUICK
+            ACCOUNT,
+            TOKEN,
+            base_url=bench.rest.url,
+            on_unclaimed=FakeClaims().reconciliation().on_unclaimed,
+            options=QUICK,
         ) as carrier,
     ):
         here.transfers.carrier, here.transfers.urls = carrier, CarrierUrls(bench.relay.origin)

@@ -23,7 +23,7 @@ async def place(dialler: Dialler) -> str:
 async def test_a_placed_call_is_claimed() -> None:
     """A call that somebody waits for is not taken for one that nobody wants."""
     parties = Parties()
-    assert await place(parties.dialler()) in parties.reconciliation._claimed
+    assert await place(parties.dialler()) in parties.claims.claimed
 
 
 async def test_what_the_gate_refuses_is_not_ordered() -> None:

@@ -12,7 +12,7 @@ from relay.twilio.call_orders import CallState, PlaceCall, PlacedCall, Unclaimed
 from relay.twilio.rest import CarrierCalls
 from relay.twilio.rest_errors import CarrierRefused
 from tests.fakes import STARTED
-from tests.relay.dialling.parties import OURS, PUBLIC_URL, THEIRS, FakeCarrier
+from tests.relay.dialling.parties import OURS, PUBLIC_URL, THEIRS, FakeCarrier, FakeClaims
 
 REQUEST = PlaceCall(
     to=THEIRS, from_=OURS, twiml="<Response/>", status_callback=f"{PUBLIC_URL}/webhooks/a/call-status", time_limit=60
@@ -42,7 +42,7 @@ def state(call_sid: str) -> CallState:
 @asynccontextmanager
 async def reconciling(carrier: FakeCarrier) -> AsyncIterator[Reconciliation]:
     """End unclaimed calls for the length of the block."""
-    reconciliation = Reconciliation()
+    reconciliation = FakeClaims().reconciliation()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reconciliation.run, cast("CarrierCalls", carrier))
         yield reconciliation
@@ -82,8 +82,8 @@ async def test_calls_that_somebody_wants_are_left_alone(autojump_clock: MockCloc
     """Of the calls between the two numbers only the one that nobody was told of is ended."""
     carrier = FakeCarrier([], recent=[[state("CA3"), state("CA2"), state("CA1")]])
     async with reconciling(carrier) as reconciliation:
-        reconciliation.claim("CA1")
-        reconciliation.claim("CA3")
+        await reconciliation.claim("CA1")
+        await reconciliation.claim("CA3")
         reconciliation.on_unclaimed(unclaimed(None))
         await trio.sleep(60)
     assert carrier.hung_up == ["CA2"]
@@ -125,7 +125,7 @@ async def test_a_carrier_that_refuses_does_not_end_the_work(autojump_clock: Mock
 async def test_reporting_it_never_waits(autojump_clock: MockClock) -> None:
     """It is called in a task that is being cancelled: when there are too many, the rest are left, without an error."""
     carrier = FakeCarrier([])
-    reconciliation = Reconciliation()
+    reconciliation = FakeClaims().reconciliation()
     for number in range(150):
         reconciliation.on_unclaimed(unclaimed(f"CA{number}"))
     async with trio.open_nursery() as nursery:
@@ -133,11 +133,3 @@ async def test_reporting_it_never_waits(autojump_clock: MockClock) -> None:
         await trio.sleep(1)
         nursery.cancel_scope.cancel()
     assert sorted(carrier.hung_up) == sorted(f"CA{number}" for number in range(100))
-
-
-def test_what_is_claimed_is_forgotten_in_time() -> None:
-    """Only the newest calls are remembered."""
-    reconciliation = Reconciliation()
-    for number in range(2000):
-        reconciliation.claim(f"CA{number}")
-    assert len(reconciliation._claimed) == 1000

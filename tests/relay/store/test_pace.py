@@ -1,0 +1,67 @@
+"""The pace of outgoing calls, which all processes on one server keep together."""
+
+from __future__ import annotations
+
+import sys
+from itertools import pairwise
+
+import pytest
+import trio
+
+from relay.store.database import Database, open_database
+from relay.store.pace import SharedPace
+from relay.twilio.pacing import Pacer
+from tests.postgresql_server import connected
+
+pytestmark = pytest.mark.postgresql_only("where one process places all calls, it paces them in memory")
+
+GAP = 0.25
+# Of the clock between the answer of the server and the start; what a start is late makes the next one seem early.
+SLACK = 0.1
+
+
+async def test_two_processes_start_no_more_calls_than_one(database: Database, database_url: str) -> None:
+    """Each start is a while after the one before it, whoever makes it, and both processes have their share."""
+    starts: dict[float, int] = {}
+
+    async def start_calls(process: int) -> None:
+        done = await trio.run_process(
+            [sys.executable, "-m", "tests.relay.store.start_calls", database_url, "6", str(1 / GAP)],
+            capture_stdout=True,
+        )
+        starts.update(dict.fromkeys(map(float, done.stdout.split()), process))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(start_calls, 1)
+        nursery.start_soon(start_calls, 2)
+    times = sorted(starts)
+    assert len(times) == 12
+    assert min(after - before for before, after in pairwise(times)) > GAP - SLACK
+    assert times[-1] - times[0] > 11 * GAP - SLACK
+
+
+async def test_the_next_start_is_after_that_of_another_node(database: Database, database_url: str) -> None:
+    """The first is at once, the next a gap later, whoever asks."""
+    async with open_database(database_url) as other:
+        ours, theirs = SharedPace(database), SharedPace(other)
+        assert await ours.reserve(1.0) == 0
+        assert 0.5 < await theirs.reserve(1.0) <= 1
+        assert 1.5 < await ours.reserve(1.0) <= 2
+
+
+async def test_a_clock_that_was_set_back_stops_no_call(database: Database, database_url: str) -> None:
+    """A next start that is an hour away was never meant."""
+    pace = SharedPace(database)
+    await pace.reserve(1.0)
+    with connected(database_url) as connection:
+        connection.execute("UPDATE pace SET next_at = next_at + interval '1 hour'")
+    assert await pace.reserve(1.0) == 0
+
+
+async def test_a_start_that_was_given_up_is_the_next_ones(database: Database) -> None:
+    """Whoever is cancelled while waiting for a start that is reserved leaves it to the next task here."""
+    pacer = Pacer(2.0, SharedPace(database).reserve)
+    await pacer.wait_turn()
+    with trio.move_on_after(0.1):
+        await pacer.wait_turn()
+    assert await pacer.wait_turn() < 0.6
