@@ -26,6 +26,7 @@ COMMANDS = {
     "doctor": "Check whether real calls can work: settings, database, public address, signatures, keys.",
     "gate": "Ask whether a number may be dialled; stop an agent from dialling.",
     "messages": "Read, confirm and export what callers left for the agents.",
+    "nodes": "Look at the nodes of a cluster.",
     "serve": "Run the daemon until SIGTERM or SIGINT; a second signal stops it at once.",
     "status": "Show the running daemon: its address, who is connected, live calls, waiting messages.",
 }

@@ -15,6 +15,7 @@ from relay.agent import Agent
 from relay.cli.checks import own_numbers as numbers
 from relay.cli.checks import reach, vendors
 from relay.cli.checks.check import Check, CheckFailed, Finding, NotApplicable, Undetermined, Verdict
+from relay.cli.checks.nodes import nodes
 from relay.daemon.address import find_daemon
 from relay.daemon.credentials import find_carrier_token
 from relay.errors import SettingsError
@@ -221,6 +222,14 @@ CHECKS = (
     ),
     Check(name="signature", look=reach.signature, needs=("twilio_auth_token",), after="public_url"),
     Check(name="upgrade", look=reach.upgrade, after="signature", if_silent=reach.FORWARD_UPGRADES),
+    Check(
+        name="nodes",
+        look=nodes,
+        needs=("relay_node_url",),
+        consequence="A daemon serves the database alone.",
+        after="database",
+        if_silent="Look whether this machine may reach every node at its RELAY_NODE_URL.",
+    ),
     Check(
         name="carrier", look=vendors.carrier, needs=("twilio_account_sid", "twilio_auth_token"), silence=Undetermined
     ),

@@ -114,6 +114,8 @@ def test_the_version_is_reported(run: Run) -> None:
         ["calls"],
         ["calls", "list"],
         ["calls", "show"],
+        ["nodes"],
+        ["nodes", "list"],
     ],
     ids=" ".join,
 )
@@ -137,6 +139,7 @@ def test_every_command_has_help(run_without_database: Run, command: list[str]) -
         ["messages", "show", "msg_1"],
         ["calls", "list"],
         ["calls", "show", "CA1"],
+        ["nodes", "list"],
         ["dnc", "list"],
         ["dnc", "remove", "+14155550123"],
         ["consents", "list"],

@@ -21,8 +21,8 @@ from tests.relay.cli.checks.small_server import Reply, small_server
 pytestmark = pytest.mark.usefixtures("time_limit")
 
 NAMES = [
-    *("settings", "descriptors", "files", "database", "public_url", "signature", "upgrade", "carrier", "anthropic"),
-    *("agents", "voices", "webhooks", "elevenlabs"),
+    *("settings", "descriptors", "files", "database", "public_url", "signature", "upgrade", "nodes", "carrier"),
+    *("anthropic", "agents", "voices", "webhooks", "elevenlabs"),
 ]
 
 
@@ -67,7 +67,8 @@ async def test_a_daemon_with_all_it_needs_is_well(tmp_path: Path) -> None:
             elevenlabs_base_url=vendors.url,
         )
         found = await findings_for(settings)
-    assert {name: finding.verdict for name, finding in found.items()} == dict.fromkeys(NAMES, Verdict.OK)
+    of_one = dict.fromkeys(NAMES, Verdict.OK) | {"nodes": Verdict.SKIPPED}
+    assert {name: finding.verdict for name, finding in found.items()} == of_one
 
 
 async def test_findings_are_reported_as_they_come(settings: Settings) -> None:
@@ -90,7 +91,7 @@ async def test_missing_settings_are_named_with_the_way_out(settings: Settings) -
 async def test_what_a_missing_setting_is_needed_for_is_skipped(settings: Settings) -> None:
     """Without an address and credentials nothing is asked of anybody; it is said what a missing key means."""
     found = await findings_for(settings)
-    assert {name for name, each in found.items() if each.verdict is Verdict.SKIPPED} == {*NAMES[4:9], *NAMES[10:]}
+    assert {name for name, each in found.items() if each.verdict is Verdict.SKIPPED} == {*NAMES[4:10], *NAMES[11:]}
     assert found["public_url"].text == "Not set: PUBLIC_URL."
     assert "nobody is available" in found["anthropic"].text
 
