@@ -32,11 +32,15 @@ class CallMeter:
         self._happened: dict[str, dict[str, int]] = {}
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self.live_calls = Gauge("relay_live_calls", "Calls that are live now", registry=self.registry)
+        self.live_calls = Gauge("relay_live_calls", "Calls that are live now, at this node", registry=self.registry)
         self.places_taken = Gauge(
-            "relay_places_taken", "Calls that are live or announced, out of RELAY_MAX_CALLS", registry=self.registry
+            "relay_places_taken",
+            "Calls that are live or announced, at this node, out of its RELAY_MAX_CALLS",
+            registry=self.registry,
         )
-        self.client_sessions = Gauge("relay_client_sessions", "Client sessions connected now", registry=self.registry)
+        self.client_sessions = Gauge(
+            "relay_client_sessions", "Client sessions connected now, at this node", registry=self.registry
+        )
         self._calls = Counter("relay_calls", "Calls that ended, by outcome", ["outcome"], registry=self.registry)
         self._seconds = Histogram(
             "relay_call_seconds", "How long calls lasted", buckets=_DURATION_BUCKETS, registry=self.registry

@@ -76,6 +76,8 @@ class Connections:
         # Since when the writer's thread has the write that it has; infinite while it has none.
         self._since = math.inf
         self._in_doubt: CommitInDoubt | None = None
+        # Why it could not be opened anew, as the log has it.
+        self._why_not_opened = ""
 
     def open(self) -> None:
         """Open the writer. Raises `DatabaseError`."""
@@ -180,9 +182,12 @@ class Connections:
             self.open()
         except DatabaseError as error:
             # Its text may name the file or the server, and what is in trouble is told to anybody.
-            log.warning("database_not_opened", cause=str(error))
+            if (reason := str(error)) != self._why_not_opened:  # it is tried twice a second
+                log.warning("database_not_opened", cause=reason)
+            self._why_not_opened = reason
             why = "it cannot be opened, and the log says why"
             raise DatabaseInTrouble(why, reopen=True, passes=self.is_server) from error
+        self._why_not_opened = ""
 
     def _break(self) -> None:
         """Close everything, once no thread reads any more. Raises `DatabaseInTrouble` when one does not end."""

@@ -4,10 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import cast
 
+import pytest
 import trio
 from trio.testing import MockClock
 
+from relay.dialling import orphaned_calls
 from relay.dialling.orphaned_calls import Reconciliation
+from relay.store.claimed_calls import ClaimedCalls
+from relay.store.database import Database, open_database
 from relay.twilio.call_orders import CallState, PlaceCall, PlacedCall, UnclaimedCall
 from relay.twilio.rest import CarrierCalls
 from relay.twilio.rest_errors import CarrierRefused
@@ -133,3 +137,33 @@ async def test_reporting_it_never_waits(autojump_clock: MockClock) -> None:
         await trio.sleep(1)
         nursery.cancel_scope.cancel()
     assert sorted(carrier.hung_up) == sorted(f"CA{number}" for number in range(100))
+
+
+async def test_a_call_of_another_node_is_left_alone(
+    database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two nodes that call the same number each ends only what is nobody's, and no two the same call."""
+    monkeypatch.setattr(orphaned_calls, "_LOOKS", (0.1, 0.1))
+    recent = [state("CA3"), state("CA2"), state("CA1")]
+    carrier = FakeCarrier([], recent=[recent, recent])
+    async with open_database(database_url) as other, trio.open_nursery() as nursery:
+        ours, theirs = Reconciliation(ClaimedCalls(database)), Reconciliation(ClaimedCalls(other))
+        for each in (ours, theirs):
+            nursery.start_soon(each.run, cast("CarrierCalls", carrier))
+        await theirs.claim("CA1")
+        ours.on_unclaimed(unclaimed(None))
+        theirs.on_unclaimed(unclaimed(None))
+        with trio.fail_after(10):
+            while len(carrier.hung_up) < 2:  # noqa: ASYNC110
+                await trio.sleep(0.02)
+        nursery.cancel_scope.cancel()
+    assert sorted(carrier.hung_up) == ["CA2", "CA3"]
+
+
+async def test_a_call_that_is_placed_is_its_owners_also_when_the_task_is_cancelled(database: Database) -> None:
+    """It rings: whoever looks for a lost one must not take it."""
+    claims = ClaimedCalls(database)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await Reconciliation(claims).claim("CA1")
+    assert await claims.take(["CA1"]) is None
