@@ -6,11 +6,14 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import trio
 
 from relay.speech.engines.port import audio_of
 from relay.store.audio_table import PIECE_BYTES, AudioTable
 from relay.store.database import open_database
-from tests.e2e.test_nodes import node, server
+from tests.e2e.parties import eventually
+from tests.e2e.test_database_trouble import is_ready
+from tests.e2e.test_nodes import node, reports, server
 from tests.postgresql_server import PostgresqlServer
 
 __all__ = ["server"]
@@ -35,3 +38,16 @@ async def test_every_node_serves_the_audio(tmp_path: Path, server: PostgresqlSer
         part = await http.get(f"{second.url}{path}", headers={"Range": f"bytes={PIECE_BYTES - 2}-{PIECE_BYTES + 1}"})
         assert (part.status_code, part.content) == (206, AUDIO.wav[PIECE_BYTES - 2 : PIECE_BYTES + 2])
         assert (await http.get(f"{second.url}/audio/{'A' * 43}.wav")).status_code == 404
+
+
+@pytest.mark.slow
+async def test_nodes_outlast_a_restart_of_their_database(tmp_path: Path, server: PostgresqlServer) -> None:
+    """While it is away for five seconds no node gives up what it has, and both are seen again afterwards."""
+    async with node(tmp_path, server, "a") as first, node(tmp_path, server, "b") as second:
+        server.kill()
+        await trio.sleep(5)
+        await trio.to_thread.run_sync(server.start)
+        for each in (first, second):
+            await eventually(lambda daemon=each: is_ready(daemon))  # type: ignore[misc]
+            assert not await each.events("node_lost")
+        assert [each.node.name for each in await reports(server)] == ["a", "b"]

@@ -17,7 +17,7 @@ from actors.call_values import CallSummary, Line, Speaker
 from actors.errors import StoreFailed
 from relay.store import retention as retention_module
 from relay.store.call_journal import CallJournal
-from relay.store.database import Database
+from relay.store.database import Database, open_database
 from relay.store.retention import Purged, Retention
 from relay.store.schema import calls, held_words, transcripts
 from relay.store.waiting_messages import WaitingMessages
@@ -159,6 +159,29 @@ async def test_a_cancelled_purge_is_done_by_the_next(
         with trio.move_on_after(patience / 2000):
             await retention.purge(clock())
     await retention.purge(clock())
+    assert await sids(journal) == set()
+
+
+async def test_two_nodes_delete_each_call_once(
+    retention: Retention, journal: CallJournal, clock: WallClock, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both purge at the same moment: neither waits for the other or fails, and together they are done."""
+    monkeypatch.setattr(retention_module, "BATCH_ROWS", 3)
+    monkeypatch.setattr(retention_module, "PAUSE_SECONDS", 0)
+    said = (Line(Speaker.CALLER, "Hello?", clock()),)
+    await end_calls(journal, *(f"CA{each}" for each in range(20)), transcript=said)
+    clock.turn(seconds=1)
+    purged = Purged()
+
+    async def purge(node: Retention) -> None:
+        nonlocal purged
+        mine = await node.purge(clock())
+        purged += mine
+
+    async with open_database(database_url) as other, trio.open_nursery() as nursery:
+        nursery.start_soon(purge, retention)
+        nursery.start_soon(purge, Retention(other, clock))
+    assert purged == Purged(calls=20, transcripts=20)
     assert await sids(journal) == set()
 
 
