@@ -29,6 +29,16 @@ BODY_AT_HAND = "relay.body_at_hand"
 None if it has not, and then it is to be received. So an app needs a timer only for a body that must be waited for.
 """
 
+CUT = "relay.cut"
+"""The extension of an HTTP scope that an app calls, without arguments, to close the connection without an answer."""
+
+HAND_OVER = "relay.hand_over"
+"""The extension of a WebSocket's scope that an app calls, without arguments, for the peer's socket itself.
+
+Only instead of an answer to the upgrade: what is sent and received is then the app's own affair, the 101 included, and
+the connection closes when the app returns. None if the peer has left.
+"""
+
 _POLICY_VIOLATION = 1008
 
 

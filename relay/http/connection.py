@@ -38,7 +38,7 @@ import attrs
 import structlog
 import trio
 
-from relay.http.asgi import BODY_AT_HAND, AsgiApp
+from relay.http.asgi import BODY_AT_HAND, CUT, HAND_OVER, AsgiApp
 from relay.http.exchange import HttpExchange, refusal, scope_of
 from relay.http.framework import Framework
 from relay.http.http1 import Chunks, Length, MalformedRequestError, RequestHead, find_head
@@ -274,6 +274,7 @@ class Connection:
                 note_change=self._note_change,
             )
             scope = websocket_scope(scope)
+            scope["extensions"][HAND_OVER] = exchange.hand_over
         else:
             exchange = self._exchange = HttpExchange(wire, head, is_last=self._is_last, note_change=self._note_change)
             self._note_turn()
@@ -286,7 +287,7 @@ class Connection:
                 self._nursery.start_soon(self._handle, exchange, serve)
                 await exchange.wait_ended()
                 return
-            scope["extensions"][BODY_AT_HAND] = exchange.take_whole_body
+            scope["extensions"] |= {BODY_AT_HAND: exchange.take_whole_body, CUT: exchange.end}
         self._begin_handler()
         self._in_place = True
         reader = self._reader

@@ -27,6 +27,7 @@ from websockets.utils import accept_key
 from relay.http.asgi import Header, Message
 from relay.http.exchange import refusal
 from relay.http.http1 import RequestHead, encode_head
+from relay.http.peer_socket import PeerSocket
 from relay.http.wire import Wire
 
 # The library writes a line for each socket that ends.
@@ -78,6 +79,7 @@ class WebSocketExchange:
         "_frames",
         "_head",
         "_is_connected",
+        "_is_handed_over",
         "_is_text",
         "_max_bytes",
         "_note_change",
@@ -105,6 +107,7 @@ class WebSocketExchange:
         self._ping_at = math.inf
         self._note_change = note_change
         self._is_connected = False  # whether the app was handed the connect event
+        self._is_handed_over = False  # whether the app has the socket
         self._refusal: tuple[int, list[Header], bytes] | None = None
         self._frames: _Frames | None = None
         self._fragments: list[BytesLike] = []
@@ -253,13 +256,20 @@ class WebSocketExchange:
         self.end()
         await trio.lowlevel.checkpoint()
 
+    def hand_over(self) -> PeerSocket | None:
+        """Return the peer's socket, see `HAND_OVER`. Raises `RuntimeError` when the upgrade was answered."""
+        if self._frames is not None:
+            raise RuntimeError("the upgrade was answered")
+        self._is_handed_over = not self.is_over
+        return None if self.is_over else self.wire.socket
+
     async def finish(self) -> None:
         """End what the app has left open: without an answer to the upgrade by a 500, else by 1011, internal error."""
         if self.is_over:
             return
-        if self._frames is None:
+        if self._frames is None and not self._is_handed_over:
             await self._answer(500, [], b"")
-        elif self._frames.state is OPEN:
+        elif self._frames is not None and self._frames.state is OPEN:
             self._frames.send_close(CloseCode.INTERNAL_ERROR)
             await self.wire.write(b"".join(self._frames.data_to_send()))
         self.end()
