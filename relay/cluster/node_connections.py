@@ -116,7 +116,7 @@ class TlsSocket:
 
 @attrs.define(eq=False)
 class NodeConnections:
-    """Make connections to nodes, and keep those that are not used; the router owns it."""
+    """Make connections to nodes, and keep those that are not used. `run` runs beside them."""
 
     most_kept: int = MOST_KEPT
     kept_seconds: float = KEPT_SECONDS

@@ -89,6 +89,11 @@ class RequestBody:
         return cls(receive, scope.get("extensions", {}).get(BODY_AT_HAND), is_chunked, has_none)
 
     @property
+    def is_untouched(self) -> bool:
+        """Whether nothing of it was received."""
+        return not self._kept and not self._kept_bytes
+
+    @property
     def can_repeat(self) -> bool:
         """Whether all that was received is kept."""
         return self._kept_bytes <= KEPT_BYTES

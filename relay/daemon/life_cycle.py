@@ -145,12 +145,13 @@ async def run(
     async with trio.open_nursery() as supervisors:
         await _start_supervisors(relay, supervisors)
         stop_listening = trio.Event()
-        options = ListenerOptions(
-            grace=LISTENER_GRACE, max_connections=descriptors.connections_for(descriptors.limit())
-        )
+        # What is passed on to another node has a second one.
+        each = 1 if relay.directory is None else 2
+        most = descriptors.connections_for(descriptors.limit()) // each
+        options = ListenerOptions(grace=LISTENER_GRACE, max_connections=most)
         async with trio.open_nursery() as listening:
-            gateway = relay.gateway()
-            serving = partial(serve_on, listeners, gateway, options, runs_in_place=gateway.runs_in_place)
+            app = relay.app()
+            serving = partial(serve_on, listeners, app, options, runs_in_place=app.runs_in_place)
             await listening.start(partial(serving, stop=stop_listening))
             _settle_memory()
             with announce(relay.settings.database_url, relay.daemon):
@@ -196,6 +197,7 @@ async def _start_supervisors(relay: Relay, nursery: trio.Nursery) -> None:
     nursery.start_soon(relay.presence.run)
     if relay.directory is not None:
         nursery.start_soon(relay.directory.run)
+        nursery.start_soon(relay.node_connections.run)
     nursery.start_soon(relay.calls.run)
     nursery.start_soon(_watch_tokens, relay)
     nursery.start_soon(relay.audio.run)

@@ -21,6 +21,8 @@ from actors.policy import Policy
 from actors.ports import Responder
 from relay.agent import Agent
 from relay.cluster.directory import Directory
+from relay.cluster.node_connections import NodeConnections
+from relay.cluster.router import Router
 from relay.daemon.address import STATUS_PATH, RunningDaemon
 from relay.daemon.credentials import Credentials
 from relay.daemon.node import candidate_of, tenants_of
@@ -92,6 +94,9 @@ class Relay:
         self.vendors = vendors
         self.daemon = daemon
         self._public_url = public_url = daemon.public_url
+        node = settings.node_name if settings.relay_node_url else ""
+        self._urls = CarrierUrls(public_url, node)
+        self._checker = SignatureChecker(credentials.auth_token, public_url)
         # Nodes compare times: all of them go by the database's clock. Who is alone has none but its own.
         clock = DatabaseClock() if settings.relay_node_url else utc_now
         self._now: Callable[[], datetime] = clock
@@ -140,7 +145,7 @@ class Relay:
             reception=self._reception,
             journal=self.journal,
             carrier=vendors.carrier,
-            urls=CarrierUrls(public_url),
+            urls=self._urls,
             defaults=self._defaults,
         )
         self._guard = RebindingGuard(
@@ -158,7 +163,9 @@ class Relay:
             guard=self._guard,
             # The same for all nodes, and after a restart.
             secret=settings.twilio_auth_token,
+            node=node,
         )
+        self.node_connections = NodeConnections()
         self.directory = self._directory(clock) if isinstance(clock, DatabaseClock) else None
         self._meter.live_calls.set_function(lambda: len(self.calls.live()))
         self._meter.places_taken.set_function(self.calls.occupied)
@@ -174,7 +181,6 @@ class Relay:
         )
 
     def _outbound_tools(self) -> list[Tool[Any]]:
-        urls = CarrierUrls(self._public_url)
         dialler = Dialler(
             gate=self._gate,
             carrier=self.vendors.carrier,
@@ -183,14 +189,14 @@ class Relay:
         )
         return outbound_tools(
             Conversations(
-                dialler=dialler, reception=self._reception, urls=urls, defaults=self._defaults, now=self._now
+                dialler=dialler, reception=self._reception, urls=self._urls, defaults=self._defaults, now=self._now
             ),
             VoiceMessages(
                 dialler=dialler,
                 journal=self.journal,
                 engine=self.vendors.speech,
                 audio=self.audio,
-                urls=urls,
+                urls=self._urls,
                 defaults=self._defaults,
                 now=self._now,
             ),
@@ -200,13 +206,12 @@ class Relay:
 
     def gateway(self) -> Gateway:
         """Return what answers every request and every socket."""
-        checker = SignatureChecker(self._credentials.auth_token, self._public_url)
         webhooks = CarrierWebhooks(
-            checker=checker,
+            checker=self._checker,
             agents=self.known_agents,
             reception=self._reception,
             phrases=lambda language: locale_for(language).carrier,
-            urls=CarrierUrls(self._public_url),
+            urls=self._urls,
             default_language=self.settings.default_voice_language,
         )
         status = DaemonStatus(
@@ -223,7 +228,7 @@ class Relay:
                 [webhooks.blueprint(), audio.blueprint(), health.blueprint(), operator.blueprint()], loggable
             ),
             voice=VoiceSocket(
-                checker=checker,
+                checker=self._checker,
                 calls=self.calls,
                 account_sid=self._credentials.account_sid,
                 redeem_kept=self._redeem_kept,
@@ -239,6 +244,19 @@ class Relay:
         except DatabaseError:
             return None
         return None if agent is None else await self._reception.redeem_kept(agent, call_sid, ticket)
+
+    def app(self) -> Gateway | Router:
+        """Return what stands at the port: the gateway, behind the router where the daemon is a node of a cluster."""
+        if self.directory is None:
+            return self.gateway()
+        return Router(
+            directory=self.directory,
+            connections=self.node_connections,
+            gateway=self.gateway(),
+            registry=self.agents,
+            agents=self.known_agents,
+            checker=self._checker,
+        )
 
     def _policy_for(self, agent: Agent, language: str) -> Policy:
         first_filler = self.settings.relay_filler_seconds or math.inf

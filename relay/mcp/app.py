@@ -70,11 +70,13 @@ class McpApp:
         more_tools: Iterable[Tool[Any]] = (),
         guard: RebindingGuard | None = None,
         secret: str | None = None,
+        node: str = "",
     ) -> None:
         """Bundle the parts; `more_tools` are offered beside the message and call tools.
 
         With a `secret`, whatever other process knows it goes on with what a client was given to hand back.
         `guard` says by which names and from which web pages `/mcp` may be reached; without one, by loopback only.
+        `node` is the name of this node of a cluster, with which the ids of its sessions begin.
         """
         self._agents = agents
         self._book = HandshakeCache(hellos)
@@ -83,6 +85,7 @@ class McpApp:
         self._timing = timing or Timing()
         self._bodies = Bodies(self._timing.body_patience)
         self._returning = ReturningClients()
+        self._node = node
         self._registry = ClientSessions() if sessions is None else sessions
         self._waiting = WaitingTools(self._queues)
         tools = Toolbox(
@@ -102,7 +105,7 @@ class McpApp:
             server=self._server,
             messages=self._messages,
             calls=self._calls,
-            new_session=partial(HttpSession, queues=self._queues, returning=self._returning),
+            new_session=partial(HttpSession, queues=self._queues, returning=self._returning, node=node),
             registry=self._registry,
             timing=self._timing,
             guard=guard or RebindingGuard(None),
@@ -207,7 +210,13 @@ class McpApp:
         if head.query.get("agentId", agent.agent_id) != agent.agent_id:
             await refuse(send, 403, "not_your_agent", "agentId is not the token's agent; leave it out or fix it.")
             return
-        session = McpSession(agent=agent, queues=self._queues, returning=self._returning, token_digest=digest_of(token))
+        session = McpSession(
+            agent=agent,
+            queues=self._queues,
+            returning=self._returning,
+            token_digest=digest_of(token),
+            node=self._node,
+        )
         stream = SseStream(
             session=session,
             head=head,

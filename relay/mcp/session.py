@@ -68,6 +68,9 @@ CHANNEL = "claude/channel"
 # How long a request waits for the database to say which messages wait, in seconds.
 ANNOUNCE_SECONDS = 2.0
 
+NODE_MARK = "~"
+"""Between the name of a node and the rest, in the id of a session."""
+
 _BOOT = secrets.token_hex(3)
 
 
@@ -76,13 +79,15 @@ class McpSession:
     """A client's session. `session_id` is a secret (it authorises POSTs); `name` is what logs and request ids show.
 
     `client_key` names the client beyond this session: it is the id of the stream's first event, which an EventSource
-    gives back when it reconnects. `level` is the least severe log message that it wants, None if it never set one.
+    gives back when it reconnects. `node` is the name of this node of a cluster, by which other nodes find the session;
+    empty where there is none. `level` is the least severe log message that it wants, None if it never set one.
     """
 
     agent: Agent
     queues: TurnQueues
     token_digest: bytes = attrs.field(repr=False)
-    session_id: str = attrs.field(factory=lambda: secrets.token_urlsafe(24), init=False, repr=False)
+    node: str = ""
+    session_id: str = attrs.field(init=False, repr=False)
     name: str = attrs.field(factory=lambda: secrets.token_hex(4), init=False)
     client_key: str = attrs.field(factory=lambda: secrets.token_urlsafe(16), init=False, repr=False)
     level: LoggingLevel | None = attrs.field(default=None, init=False)
@@ -112,6 +117,11 @@ class McpSession:
     _tool_calls: dict[RequestId, trio.CancelScope] = attrs.field(factory=dict, init=False)
     _candidate: InitializeRequestParams | None = attrs.field(default=None, init=False)
     _numbers: Iterator[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
+
+    @session_id.default
+    def _new_session_id(self) -> str:
+        secret = secrets.token_urlsafe(24)
+        return f"{self.node}{NODE_MARK}{secret}" if self.node else secret
 
     def __attrs_post_init__(self) -> None:
         self.use = SessionUse(self.returning)

@@ -51,18 +51,24 @@ _DIAL_STATUSES = frozenset({"completed", "answered", "busy", "no-answer", "faile
 
 async def signed_form(checker: SignatureChecker) -> Form:
     """Read the form of the current request and check who sent it. Raises the HTTP errors 400, 403, 408 and 413."""
-    if "X-Twilio-Signature" not in request.headers:
+    if not checker.is_claimed(request.scope):
         raise Forbidden  # before the body is read: do not wait for the bytes of an unverified sender
-    body = await request.get_data(cache=False, as_text=False, parse_form_data=False)
-    try:
-        pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
-    except ValueError as error:
-        raise BadRequest from error
-    form = MultiDict(pairs)
+    form = parse_form(await request.get_data(cache=False, as_text=False, parse_form_data=False))
+    if form is None:
+        raise BadRequest
     if not checker.check_form(request.scope, form):
         log.warning("webhook_refused", path=request.path, why="signature")
         raise Forbidden
     return form
+
+
+def parse_form(body: bytes) -> Form | None:
+    """Return the fields of a form; None for what is none."""
+    try:
+        pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
+    except ValueError:
+        return None
+    return MultiDict(pairs)
 
 
 def call_sid(form: Form) -> str:

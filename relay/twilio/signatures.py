@@ -41,6 +41,10 @@ class SignatureChecker:
         init=False, repr=False, default=attrs.Factory(lambda self: RequestValidator(self.auth_token), takes_self=True)
     )
 
+    def is_claimed(self, scope: Mapping[str, Any]) -> bool:
+        """Return whether a request has a signature, good or bad: without one its body need not be waited for."""
+        return any(name.lower() == _HEADER for name, _ in scope["headers"])
+
     def check_form(self, scope: Mapping[str, Any], form: Mapping[str, str]) -> bool:
         """Return whether a webhook with this ASGI scope and these form fields was signed by the carrier. Never raises.
 

@@ -26,9 +26,14 @@ RETRIES = "#rc=2&rp=ct,rt,5xx"
 
 @attrs.frozen
 class CarrierUrls:
-    """The addresses of each agent's webhooks, and of audio. `public_url` is our origin, without a slash at its end."""
+    """The addresses of each agent's webhooks, and of audio. `public_url` is our origin, without a slash at its end.
+
+    `node` is the name of this node of a cluster, empty where there is none: a ticket is good at the node that made it,
+    so the voice socket's address names that. What stands in front of the nodes may send it straight there.
+    """
 
     public_url: str
+    node: str = ""
 
     def voice(self, agent_id: str) -> str:
         """Return the URL that is asked about a new call."""
@@ -36,7 +41,9 @@ class CarrierUrls:
 
     def voice_socket(self, agent_id: str) -> str:
         """Return the address of the voice socket: `wss`, or `ws` where our origin is `http`."""
-        return f"ws{self._of(agent_id, 'voice-ws').removeprefix('http')}"
+        origin = f"ws{self.public_url.removeprefix('http')}"
+        of_node = f"/n/{self.node}" if self.node else ""
+        return f"{origin}{of_node}/webhooks/{agent_id}/voice-ws"
 
     def voice_ended(
         self, agent_id: str, attempt: int = 0, *, lost: int = 0, is_voiceless: bool = False, holds: int = 0

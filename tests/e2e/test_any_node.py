@@ -1,0 +1,159 @@
+"""Three nodes, where nothing enters at the agent's home: a call is as with one daemon.
+
+client ──▶ node a ──┐
+                    ├──▶ node c, the agent's home
+carrier ─▶ node b ──┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import httpx2
+import pytest
+import trio
+from mcp_types import CreateMessageRequestParams, CreateMessageResult, TextContent
+
+from relay.simulator.carrier.exchange import Carrier, open_carrier
+from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon
+from relay.store.homes import Home, Homes
+from tests.e2e.calling_out import free_port
+from tests.e2e.parties import Access, ask, connected, database_of, messages_of, register, repeat
+from tests.e2e.test_take_over import saved
+from tests.e2e.test_turn_tools import at_the_same_time
+from tests.e2e.test_turn_tools import repeat as answer_by_tools
+from tests.forked_process import run_local_daemon
+from tests.postgresql_server import PostgresqlServer, run_postgresql
+from tests.relay.mcp.tool_client import EACH_WAY, HTTP, tool_client
+
+TOKEN = "0" * 32
+WORDS = ("Hello?", "What is the time?", "Thank you, goodbye.")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresqlServer]:
+    with run_postgresql() as server:
+        yield server
+
+
+@attrs.define(eq=False)
+class Three:
+    """Nodes a, b and c, of which the carrier reaches b, and an agent whose home is c."""
+
+    nodes: dict[str, LocalDaemon]
+    carrier: Carrier
+    agent: Access
+
+    async def home(self) -> Home:
+        """Return the agent's home, as the database has it."""
+        async with database_of(self.nodes["a"]) as database:
+            home = await Homes(database).find(self.agent.agent_id)
+        assert home is not None
+        return home
+
+
+@asynccontextmanager
+async def three(directory: Path, server: PostgresqlServer, **settings: str) -> AsyncIterator[Three]:
+    async with AsyncExitStack() as stack:
+        nodes: dict[str, LocalDaemon] = {}
+        ports = {name: free_port() for name in "abc"}
+        public_url = f"http://127.0.0.1:{ports['b']}"
+        for name, port in ports.items():
+            given = {
+                "DATABASE_URL": server.url,
+                "TWILIO_AUTH_TOKEN": TOKEN,
+                "PUBLIC_URL": public_url,
+                "RELAY_NODE": name,
+                "RELAY_NODE_URL": f"http://127.0.0.1:{port}",
+                "RELAY_DRAIN_SECONDS": "0",
+                **settings,
+            }
+            (place := directory / name).mkdir()
+            nodes[name] = await stack.enter_async_context(run_local_daemon(place, given, port=port))
+        carrier = await stack.enter_async_context(open_carrier(ACCOUNT, TOKEN, public_url))
+        agent = await register(nodes["a"])
+        await _be_at_home(nodes["c"], agent)
+        yield Three(nodes, carrier, agent)
+
+
+async def _be_at_home(node: LocalDaemon, agent: Access) -> None:
+    """Have an agent's first client come to a node, and leave."""
+    async with httpx2.AsyncClient() as http, http.stream("GET", f"{node.url}/sse?token={agent.token}") as answer:
+        assert answer.status_code == 200
+
+
+async def sample(_context: Any, params: CreateMessageRequestParams) -> CreateMessageResult:
+    """Answer a turn with what the caller said."""
+    await trio.lowlevel.checkpoint()
+    said = params.messages[-1].content
+    assert isinstance(said, TextContent)
+    return CreateMessageResult(role="assistant", model="test", content=TextContent(text=f"You said: {said.text}"))
+
+
+async def talk(cluster: Three) -> None:
+    """Have three turns of a call, which are answered by the client, and nothing is left of it."""
+    async with cluster.carrier.call(cluster.agent.agent_id) as call:
+        for words in WORDS:
+            assert await ask(call, words) == f"You said: {words}"
+        assert len(call.sessions) == 1
+    home = await cluster.home()
+    assert (home.node, home.epoch) == ("c", 1)
+    assert await messages_of(cluster.nodes["a"], cluster.agent) == ()
+    assert [len(await node.events("call_admitted")) for node in cluster.nodes.values()] == [0, 0, 1]
+
+
+async def test_a_client_over_sse(tmp_path: Path, server: PostgresqlServer) -> None:
+    """Its stream and its answers go through one node, webhooks and voice through another."""
+    async with three(tmp_path, server) as cluster, connected(cluster.agent, repeat, at=cluster.nodes["a"]):
+        await talk(cluster)
+
+
+async def test_a_client_over_streamable_http(tmp_path: Path, server: PostgresqlServer) -> None:
+    """So do the requests of a session that its `Mcp-Session-Id` names."""
+    async with three(tmp_path, server) as cluster:
+        url, token = cluster.nodes["a"].url, cluster.agent.token
+        async with tool_client(url, token, HTTP, sampling_callback=sample) as client:
+            await client.mcp.list_tools()
+            await talk(cluster)
+
+
+@EACH_WAY
+async def test_a_client_with_turn_tools(way: str, tmp_path: Path, server: PostgresqlServer) -> None:
+    """Tool calls that wait for a caller are passed on as well, with a session and without one."""
+    heard: list[dict[str, Any]] = []
+    async with (
+        three(tmp_path, server) as cluster,
+        tool_client(cluster.nodes["a"].url, cluster.agent.token, way) as client,
+    ):
+        assert "waiting" in await client.converse(waitSeconds=0)
+        async with at_the_same_time(answer_by_tools, client, heard):
+            await talk(cluster)
+    assert [each["caller"] for each in heard] == list(WORDS)
+
+
+async def test_a_call_outlives_its_home(tmp_path: Path, server: PostgresqlServer) -> None:
+    """The home is killed: the carrier asks another node, the client comes back, and the call goes on with all of it."""
+    async with three(tmp_path, server) as cluster:
+        a, agent = cluster.nodes["a"], cluster.agent
+        async with cluster.carrier.call(agent.agent_id) as call:
+            async with connected(agent, repeat, at=a):
+                assert await ask(call, "One.") == "You said: One."
+                await saved(a, call, "You said: One.")
+                await cluster.nodes["c"].kill()
+                await call.until(lambda: len(call.sessions) == 2)
+            await call.say("Two.")
+            async with connected(agent, repeat, at=a) as client:
+                assert (await call.hear()).text == "You said: Two."
+                turn = await client.asked.receive()
+                assert await ask(call, "Three.") == "You said: Three."
+        home = await cluster.home()
+        assert (home.node, home.epoch) == ("b", 2)
+        assert await messages_of(a, agent) == ()
+    assert ("user", "One.") in turn.history
+    assert ("assistant", "You said: One.") in turn.history
