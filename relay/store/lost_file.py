@@ -77,8 +77,9 @@ def save(connection: SqliteConnection, path: Path) -> Path:
 def put_back(saved: Path, path: Path) -> None:
     """Rename a saved database to `path`. No connection of ours may have that file open any more."""
     try:
-        # A log that was left beside a deleted file belongs to no other.
-        for suffix in ("-wal", "-shm"):
+        # What was left beside a deleted file belongs to no other. SQLite would apply it all the same: the journal of a
+        # new database, which another program is just writing, says that there was nothing before.
+        for suffix in ("-wal", "-shm", "-journal"):
             path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
         saved.replace(path)
     except OSError as error:

@@ -586,6 +586,20 @@ def fresh_one(path: Path) -> None:
     engine_module.open_engine(f"sqlite:///{path}").dispose()
 
 
+def one_with_a_journal(path: Path) -> None:
+    """As a program leaves it that is killed, or still at work, in the first transaction of a new database."""
+    delete_all(path)
+    journal = path.with_name(f"{path.name}-journal")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA cache_size = 2")
+        other.execute("BEGIN")
+        other.execute("CREATE TABLE more (body)")
+        other.executemany("INSERT INTO more VALUES (?)", [("x" * 3000,)] * 20)
+        content = journal.read_bytes()
+        other.execute("ROLLBACK")
+    journal.write_bytes(content)
+
+
 def take_directory(path: Path) -> None:
     path.rename(path.with_name(f"{path.name}-gone"))
 
@@ -605,7 +619,7 @@ def saved_files(database: Database) -> list[Path]:
 
 @of_a_file
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("loss", [delete_all, move_away, leave_the_log, empty_one, fresh_one])
+@pytest.mark.parametrize("loss", [delete_all, move_away, leave_the_log, empty_one, fresh_one, one_with_a_journal])
 @pytest.mark.parametrize("idle", [False, True])
 async def test_a_lost_file_is_put_back(database_url: str, loss: Callable[[Path], None], idle: bool) -> None:
     """Whatever was in it is there again, with what was written after the loss, also for another process."""
