@@ -5,7 +5,7 @@ They pass the same checks as the real ones: see `tests/relay/store/test_cluster_
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import attrs
@@ -52,11 +52,17 @@ class MemoryCluster:
     candidates: dict[str, Candidate] = attrs.field(factory=dict)
     leaving: set[str] = attrs.field(factory=set)
     homes: dict[str, Home] = attrs.field(factory=dict)
+    over: set[str] = attrs.field(factory=set)
     beats: int = 0
 
     @property
     def now(self) -> datetime:
         return wall() + self.ahead
+
+    async def can_beat(self, nodes: Sequence[Node]) -> bool:
+        """Return whether any of the nodes is not cut off."""
+        await trio.lowlevel.checkpoint()
+        return any(node.name not in self.cut_off for node in nodes)
 
     def age(self, boot: str, seconds: float) -> None:
         """Have a member been seen so much earlier."""
@@ -100,6 +106,7 @@ class MemoryMembers:
         if boot not in cluster.candidates:
             raise ClusterError("Another relay has taken this node's name")
         cluster.seen[boot] = cluster.now
+        cluster.over.discard(boot)
         (cluster.leaving.add if is_leaving else cluster.leaving.discard)(boot)
         name = cluster.candidates[boot].node.name
         homes = tuple(home for home in cluster.homes.values() if home.node == name)
@@ -109,9 +116,15 @@ class MemoryMembers:
         others = [
             attrs.evolve(each.node, is_leaving=other in cluster.leaving, unseen=cluster.unseen(other))
             for other, each in cluster.candidates.items()
-            if other != boot
+            if other != boot and other not in cluster.over
         ]
         return Beat(now=cluster.now, offset=cluster.ahead, others=tuple(others), homes=homes)
+
+    async def end(self, boots: Collection[str]) -> None:
+        await self._reach()
+        for boot in boots:
+            if self.cluster.unseen(boot) >= GONE_SECONDS:
+                self.cluster.over.add(boot)
 
     async def _reach(self) -> None:
         await trio.lowlevel.checkpoint()

@@ -15,14 +15,17 @@ Alive is who beats, by the database's clock. A node that refuses a connection is
 is dead when it was not seen for `SILENT_SECONDS`; else it can only not be reached from here, and nothing is taken from
 it. Dead is a node until it is seen again after that.
 
-A node that cannot beat for `LOST_SECONDS` is lost, and lets go of all its homes: by then others may have taken them. It
-goes on as new with its next beat. Who was frozen learns from that beat what was taken meanwhile.
+A node that cannot beat for `LOST_SECONDS`, while another one can, is lost, and lets go of all its homes: by then others
+may have taken them. It goes on as new with its next beat. Where the database is away for all of them nobody can take
+anything, so each goes on with what it has. Who was frozen learns from its next beat what was taken meanwhile; and who
+could not beat itself takes nobody for unseen who could not either.
 """
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 
 import attrs
@@ -72,13 +75,15 @@ class _Kept:
 class Directory:
     """The nodes and homes as one node knows them, in one Trio thread, with one task in `run`.
 
-    `join` comes first. `clock` is set to the database's by each beat.
+    `join` comes first. `clock` is set to the database's by each beat. `can_beat` returns whether any of the nodes can
+    reach the database; it must not raise.
     """
 
     candidate: Candidate
     members: Members
     homes: Homes
     tenants: Tenants
+    can_beat: Callable[[Sequence[Node]], Awaitable[bool]]
     clock: DatabaseClock = attrs.field(factory=DatabaseClock)
     # Whether this node leaves the cluster: new homes are elsewhere.
     is_leaving: bool = attrs.field(default=False, init=False)
@@ -89,8 +94,9 @@ class Directory:
     _dead: dict[str, datetime] = attrs.field(factory=dict, init=False)
     _here: dict[str, _Kept] = attrs.field(factory=dict, init=False)
     _elsewhere: dict[str, _Kept] = attrs.field(factory=dict, init=False)
-    # When the last beat that arrived was begun.
+    # When the last beat that arrived was begun, and since when none was missing.
     _beaten: float = attrs.field(factory=trio.current_time, init=False)
+    _steady_since: float = attrs.field(factory=trio.current_time, init=False)
     # Whether the last beat failed.
     _is_late: bool = attrs.field(default=False, init=False)
     # Set to beat before the second is over.
@@ -120,7 +126,12 @@ class Directory:
         kept = self._elsewhere.get(agent_id)
         if kept is not None and kept.at + CACHE_SECONDS > trio.current_time():
             return kept.home
-        return await self._look_up(agent_id)
+        try:
+            return await self._look_up(agent_id)
+        except DatabaseError:
+            if kept is None:
+                raise
+            return kept.home  # while nobody can take it, it is where it was
 
     async def take_home(self, agent_id: str) -> Home:
         """Make this node the agent's home if none is, or a dead one; return the home that the agent has then.
@@ -189,7 +200,7 @@ class Directory:
             await self._beat()
         except StoreFailed as error:
             raise DatabaseError(f"The cluster cannot be joined: {error}. Look after its database.") from error
-        log.info("joined", node=self.node, others=sorted(self._nodes))
+        log.info("joined", node=self.node, others=[node.name for node in self.others()])
 
     async def _enter(self) -> None:
         seen_at = await self.members.enter(self.candidate)
@@ -213,6 +224,7 @@ class Directory:
                 next_beat = trio.current_time() + BEAT_SECONDS
                 try:
                     await self._beat()
+                    await self._end_gone()
                 except StoreFailed as error:
                     if not self._is_late:
                         log.warning("not_beaten", cause=str(error))
@@ -229,26 +241,42 @@ class Directory:
             )
             self._on_beat(beat, began)
 
+    async def _end_gone(self) -> None:
+        gone = [node.boot for node in self._nodes.values() if node.unseen >= GONE_SECONDS]
+        if gone:
+            await self.members.end(gone)
+
     async def _notice_loss(self) -> None:
+        others_since = math.inf
         while True:
-            await trio.sleep_until(self._beaten + LOST_SECONDS)
-            if self._beaten + LOST_SECONDS > trio.current_time():
-                continue
-            if not self.is_lost:
+            await trio.sleep_until(self._beaten + SILENT_SECONDS)
+            asked = trio.current_time()
+            if self._is_overdue(SILENT_SECONDS) and await self.can_beat(list(self._nodes.values())):
+                others_since = min(others_since, asked)
+            else:
+                others_since = math.inf
+            # They have it for as long as it takes to be lost: they may only have had it back a moment earlier.
+            is_alone = trio.current_time() - others_since >= LOST_SECONDS - SILENT_SECONDS
+            if not self.is_lost and is_alone and self._is_overdue(LOST_SECONDS):
                 self.is_lost = True
                 log.error("node_lost", homes=len(self._here), why=f"no beat for {LOST_SECONDS:g} seconds")
                 for agent_id in list(self._here):
                     self._let_go(agent_id)
-            await trio.sleep(BEAT_SECONDS)
+            await trio.sleep(BEAT_SECONDS / 2)
+
+    def _is_overdue(self, seconds: float) -> bool:
+        return self._beaten + seconds <= trio.current_time()
 
     def _on_beat(self, beat: Beat, began: float) -> None:
+        if began - self._beaten >= SILENT_SECONDS:
+            self._steady_since = began
         self._beaten, self._is_late = began, False
-        if self.is_lost and began + LOST_SECONDS > trio.current_time():
+        if self.is_lost and not self._is_overdue(LOST_SECONDS):
             self.is_lost = False
             log.warning("node_back", node=self.node)
         if beat.offset is not None:
             self.clock.offset = beat.offset
-        self._note_nodes(beat)
+        self._note_nodes(beat, steady=began - self._steady_since)
         homes = {home.agent_id: home for home in beat.homes}
         for agent_id, kept in list(self._here.items()):
             # What was taken since is not in it.
@@ -258,15 +286,17 @@ class Directory:
             for home in homes.values():
                 self._learn(home, began)
 
-    def _note_nodes(self, beat: Beat) -> None:
+    def _note_nodes(self, beat: Beat, steady: float) -> None:
         known = self._nodes
-        self._nodes = {node.name: node for node in beat.others if node.unseen < GONE_SECONDS}
-        for name, node in self._nodes.items():
-            since = self._dead.get(name)
-            is_new = name in known and known[name].boot != node.boot
+        # Whoever beats again after all were kept from it does not do so in the very same moment.
+        nodes = (attrs.evolve(node, unseen=min(node.unseen, steady)) for node in beat.others)
+        self._nodes = {node.name: node for node in nodes}
+        for node in beat.others:
+            since = self._dead.get(node.name)
+            is_new = node.name in known and known[node.name].boot != node.boot
             if since is not None and (is_new or (beat.now - since).total_seconds() > node.unseen):
-                del self._dead[name]
-                log.info("node_alive", node=name)
+                del self._dead[node.name]
+                log.info("node_alive", node=node.name)
         self._dead = {name: since for name, since in self._dead.items() if name in self._nodes}
 
     def _changed_clients(self) -> dict[str, bool]:
@@ -320,7 +350,10 @@ class Directory:
         return random.choice(staying) if self.is_leaving and staying else self.node  # noqa: S311 - no secret
 
     def _is_dead(self, name: str) -> bool:
-        return name != self.node and (name not in self._nodes or name in self._dead)
+        if name == self.node:
+            return False
+        node = self._nodes.get(name)
+        return node is None or node.unseen >= GONE_SECONDS or name in self._dead
 
     def _bury(self, name: str, why: str) -> None:
         if name in self._nodes and name not in self._dead:

@@ -312,7 +312,6 @@ class CallJournal:
         now, waited = self.now(), timedelta(seconds=patience)
 
         def work(connection: Connection) -> Recovery:
-            runs.end_unseen(connection, now)
             recovered = recovery.recover(connection, self.boot, now, waited)
             call_states.forget_old(connection, now, waited)
             return recovered

@@ -1,7 +1,7 @@
 """The members of a cluster: the runs of the daemon that share one PostgreSQL database, and when each was last seen.
 
     enter ──▶ member ──beat, each second──▶ member … ──end (relay.store.runs)───────────────▶ over
-                                                 └──unseen for GONE_SECONDS──end_unseen──▶ over ──beat──▶ member
+                                                 └──unseen for GONE_SECONDS──end──▶ over ──beat──▶ member
 
 Whatever is compared here is by the database's clock: those of the nodes count for nothing. A member that was only
 frozen or cut off is back with its next beat, and learns from it what others have taken meanwhile.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -180,6 +180,13 @@ class Members:
             "with_client": [agent_id for agent_id, had in had_client.items() if had],
         }
         return await self.database.write(lambda connection: _beat(connection, values))
+
+    async def end(self, boots: Collection[str]) -> None:
+        """Record that members are over since they were seen last, unless that was in the last `GONE_SECONDS`."""
+        gone = and_(IS_MEMBER, runs.c.boot.in_(boots), unseen().element >= GONE_SECONDS)
+        await self.database.write(
+            lambda connection: connection.execute(update(runs).where(gone).values(over_at=runs.c.seen_at))
+        )
 
     async def report(self) -> list[NodeReport]:
         """Return the members, by name. Raises `DatabaseError`. Works on SQLite too, which has none."""

@@ -13,10 +13,10 @@ from __future__ import annotations
 import socket
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Float, Label, and_, cast, delete, extract, func, insert, literal, select, update
+from sqlalchemy import Connection, Float, Label, and_, cast, delete, extract, func, insert, select, update
 
 from relay import __version__
-from relay.store.schema import UtcDateTime, runs
+from relay.store.schema import runs
 
 # For an operator who looks what has been running here.
 KEPT = timedelta(days=1)
@@ -57,9 +57,3 @@ def unseen() -> Label[float]:
 def seen_members(connection: Connection) -> list[str]:
     """Return the names of the members that may live, on PostgreSQL."""
     return list(connection.execute(select(runs.c.node).where(IS_MEMBER, unseen().element < GONE_SECONDS)).scalars())
-
-
-def end_unseen(connection: Connection, now: datetime) -> None:
-    """Record that members are over which were not seen for `GONE_SECONDS`: since they were seen last."""
-    gone = runs.c.seen_at < literal(now - timedelta(seconds=GONE_SECONDS), UtcDateTime)
-    connection.execute(update(runs).where(IS_MEMBER, gone).values(over_at=runs.c.seen_at))

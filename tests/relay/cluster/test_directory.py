@@ -61,6 +61,7 @@ def made(cluster: MemoryCluster, name: str, boot: str = "") -> tuple[Directory, 
         members=MemoryMembers(cluster, name),  # type: ignore[arg-type]
         homes=MemoryHomes(cluster, name),  # type: ignore[arg-type]
         tenants=Tenants(on_come=agents.come.append, on_gone=agents.gone.append, with_client=agents.with_client),
+        can_beat=cluster.can_beat,
         clock=DatabaseClock(wall=wall),
     )
     return directory, agents
@@ -249,6 +250,8 @@ async def test_a_node_that_is_unseen_for_long_is_dead_unasked(
         await freeze(a)
         await trio.sleep(GONE_SECONDS + BEAT_SECONDS)
         assert b.directory.find_node("a") is None
+        await trio.sleep(BEATS)
+        assert cluster.over == {"boot-a"}
 
 
 async def test_a_node_finds_itself(cluster: MemoryCluster, autojump_clock: MockClock) -> None:
@@ -338,7 +341,10 @@ async def test_a_home_that_came_back_is_a_new_one(cluster: MemoryCluster, autoju
 
 
 async def test_a_node_without_its_database_lets_go_of_all(cluster: MemoryCluster, autojump_clock: MockClock) -> None:
-    """After eight seconds, before others take it for dead; until then it goes on, and it takes nothing after."""
+    """After eight seconds, before others take it for dead; until then it goes on, and it takes nothing after.
+
+    Another node has the database, so it is this one that is cut off.
+    """
     async with running(cluster, "a", "b") as (a, b):
         for agent in (AGENT, "other"):
             await a.directory.take_home(agent)
@@ -358,6 +364,46 @@ async def test_a_node_without_its_database_lets_go_of_all(cluster: MemoryCluster
         assert (await b.directory.take_home(AGENT)).node == "b"
 
 
+async def test_where_all_are_without_the_database_each_goes_on(
+    cluster: MemoryCluster, autojump_clock: MockClock
+) -> None:
+    """None of them can take what the others have, neither meanwhile nor when it is back."""
+    async with running(cluster, "a", "b") as (a, b):
+        await a.directory.take_home(AGENT)
+        await b.directory.find_home(AGENT)
+        cluster.cut_off |= {"a", "b"}
+        await trio.sleep(60)
+        assert a.directory.is_here(AGENT)
+        assert (await b.directory.find_home(AGENT)) == Home(AGENT, "a", 1)
+        assert b.directory.find_node("a") is not None
+        assert not b.directory.silent("a")
+        with pytest.raises(DatabaseError):
+            await b.directory.find_home("other")
+        cluster.cut_off.remove("b")
+        await trio.sleep(BEATS)
+        assert not b.directory.silent("a")
+        assert await b.directory.take_home(AGENT) == Home(AGENT, "a", 1)
+        cluster.cut_off.clear()
+        await trio.sleep(BEATS)
+        assert a.agents.gone == []
+        assert not a.directory.is_lost
+
+
+async def test_a_node_that_alone_stays_without_the_database_lets_go(
+    cluster: MemoryCluster, autojump_clock: MockClock
+) -> None:
+    """The others have it again, so by then they may take what it has."""
+    async with running(cluster, "a", "b") as (a, _b):
+        await a.directory.take_home(AGENT)
+        cluster.cut_off |= {"a", "b"}
+        await trio.sleep(60)
+        cluster.cut_off.remove("b")
+        await trio.sleep(BEATS)
+        assert a.agents.gone == []
+        await trio.sleep(LOST_SECONDS)
+        assert a.agents.gone == [AGENT]
+
+
 async def test_a_node_that_has_its_database_again_goes_on_as_new(
     cluster: MemoryCluster, autojump_clock: MockClock
 ) -> None:
@@ -366,7 +412,7 @@ async def test_a_node_that_has_its_database_again_goes_on_as_new(
         for agent in (AGENT, "other"):
             await a.directory.take_home(agent)
         cluster.cut_off.add("a")
-        await trio.sleep(LOST_SECONDS + BEAT_SECONDS)
+        await trio.sleep(LOST_SECONDS + 2 * BEAT_SECONDS)
         assert b.directory.silent("a")
         await b.directory.take_home(AGENT)
         cluster.cut_off.clear()

@@ -130,6 +130,20 @@ async def test_homes_are_kept_by_the_next_run_of_a_node(shared: Shared) -> None:
     assert await beat(shared, "second") == ({}, {"agent": home})
 
 
+async def test_a_member_is_over_that_is_gone_and_back_with_its_next_beat(shared: Shared) -> None:
+    """One that was seen lately is not over, whoever says so."""
+    for node in (A, B):
+        await shared.members.enter(node)
+    await shared.members.end(["boot-b"])
+    assert (await beat(shared, "boot-a"))[0] == {"b": False}
+    await shared.age("boot-b", 11)
+    assert (await beat(shared, "boot-a"))[0] == {"b": False}
+    await shared.members.end(["boot-b"])
+    assert (await beat(shared, "boot-a"))[0] == {}
+    await beat(shared, "boot-b")
+    assert (await beat(shared, "boot-a"))[0] == {"b": False}
+
+
 @pytest.mark.parametrize(
     ("made", "setting"),
     [

@@ -19,7 +19,7 @@ from tests.contracts.message_store import call
 from tests.fakes_cluster import candidate
 
 pytestmark = pytest.mark.postgresql_only("SQLite serves one daemon")
-A, B = candidate("a"), candidate("b")
+A = candidate("a")
 
 
 async def age(database: Database, boot: str, seconds: float) -> None:
@@ -68,6 +68,7 @@ async def test_a_member_that_is_unseen_is_over_since_then(database: Database) ->
         await members.enter(candidate(name, boot=journal.boot))
         await journal.open_call(call(f"CA-{name}"))
     await age(database, dead.boot, 59)
+    await members.end([dead.boot, seen.boot])
     assert (await third.recover(60)).calls == 0
     over = await over_for(database, dead.boot)
     assert over is not None
@@ -78,20 +79,6 @@ async def test_a_member_that_is_unseen_is_over_since_then(database: Database) ->
     )
     assert (await third.recover(60)).calls == 1
     assert await over_for(database, seen.boot) is None
-
-
-async def test_a_member_that_is_back_is_not_over(database: Database) -> None:
-    """It was frozen, or cut off from the database; with its next beat it is a member again."""
-    members = Members(database)
-    for node in (A, B):
-        await members.enter(node)
-    await age(database, "boot-a", 20)
-    await CallJournal(database).recover()
-    assert await over_for(database, "boot-a") is not None
-    assert (await members.beat("boot-b", is_leaving=False, had_client={})).others == ()
-    await members.beat("boot-a", is_leaving=False, had_client={})
-    (other,) = (await members.beat("boot-b", is_leaving=False, had_client={})).others
-    assert other.name == "a"
 
 
 async def test_two_of_one_name_that_start_at_once(database: Database) -> None:

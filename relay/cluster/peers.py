@@ -1,0 +1,47 @@
+"""What the other nodes say of the database, for one that cannot reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import httpx2
+import trio
+
+from relay.store.members import Node
+
+# A node that answers does so at once; and who asks is about to be taken for dead.
+_ANSWER_SECONDS = 1.5
+
+
+async def can_beat(nodes: Sequence[Node]) -> bool:
+    """Return whether any of the nodes can reach the database, as its readiness says; within a second or two.
+
+    A node that does not answer, or that is no relay, cannot. Cancelling gives it up at once.
+    """
+    found = False
+    with trio.move_on_after(_ANSWER_SECONDS):
+        async with trio.open_nursery() as nursery:
+
+            async def ask(node: Node) -> None:
+                nonlocal found
+                if await _reaches_database(node):
+                    found = True
+                    nursery.cancel_scope.cancel()
+
+            for node in nodes:
+                nursery.start_soon(ask, node)
+    return found
+
+
+async def _reaches_database(node: Node) -> bool:
+    try:
+        async with httpx2.AsyncClient(timeout=_ANSWER_SECONDS) as http:
+            answer = (await http.get(f"{node.url}/health/ready")).json()
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError):
+        return False
+    if not isinstance(answer, dict):
+        return False
+    failing = answer.get("failing", {})
+    is_relay = answer.get("status") == "ready" or (isinstance(failing, dict) and bool(failing))
+    # Its own check may have had no time to say.
+    return is_relay and not {"database", "checks"} & set(failing)
