@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from relay.simulator.load.local_daemon import DaemonFailed, LocalDaemon
-from relay.store.database import open_database
-from relay.store.members import Members, NodeReport
-from tests.e2e.calling_out import free_port
+from relay.simulator.load.local_daemon import DaemonFailed
+from tests.e2e.nodes import TOKEN, node, reports
 from tests.e2e.parties import eventually
 from tests.forked_process import run_local_daemon
 from tests.postgresql_server import PostgresqlServer, run_postgresql
-
-TOKEN = "0" * 32
-PUBLIC = "https://voice.example.com"
 
 pytestmark = pytest.mark.slow
 
@@ -27,29 +21,6 @@ pytestmark = pytest.mark.slow
 def server() -> Iterator[PostgresqlServer]:
     with run_postgresql() as server:
         yield server
-
-
-@asynccontextmanager
-async def node(directory: Path, server: PostgresqlServer, name: str, **more: str) -> AsyncIterator[LocalDaemon]:
-    """Run a daemon as a node, in a directory of its own."""
-    port = free_port()
-    settings = {
-        "DATABASE_URL": server.url,
-        "TWILIO_AUTH_TOKEN": TOKEN,
-        "PUBLIC_URL": PUBLIC,
-        "RELAY_NODE": name,
-        "RELAY_NODE_URL": f"http://127.0.0.1:{port}",
-        "RELAY_DRAIN_SECONDS": "0",
-        **more,
-    }
-    (place := directory / f"{name}-{port}").mkdir()
-    async with run_local_daemon(place, settings, port=port) as daemon:
-        yield daemon
-
-
-async def reports(server: PostgresqlServer) -> list[NodeReport]:
-    async with open_database(server.url) as database:
-        return await Members(database).report()
 
 
 async def test_nodes_join_and_leave(tmp_path: Path, server: PostgresqlServer) -> None:

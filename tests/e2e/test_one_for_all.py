@@ -11,9 +11,10 @@ import trio
 from relay.speech.engines.port import audio_of
 from relay.store.audio_table import PIECE_BYTES, AudioTable
 from relay.store.database import open_database
+from tests.e2e.nodes import node, reports
 from tests.e2e.parties import eventually
 from tests.e2e.test_database_trouble import is_ready
-from tests.e2e.test_nodes import node, reports, server
+from tests.e2e.test_nodes import server
 from tests.postgresql_server import PostgresqlServer
 
 __all__ = ["server"]
