@@ -33,6 +33,7 @@ import structlog
 import trio
 
 from actors.errors import StoreFailed
+from relay.cluster.peers import can_beat
 from relay.errors import ClusterError, DatabaseError
 from relay.store.database_clock import DatabaseClock
 from relay.store.homes import Home, Homes
@@ -83,8 +84,8 @@ class Directory:
     members: Members
     homes: Homes
     tenants: Tenants
-    can_beat: Callable[[Sequence[Node]], Awaitable[bool]]
     clock: DatabaseClock = attrs.field(factory=DatabaseClock)
+    can_beat: Callable[[Sequence[Node]], Awaitable[bool]] = can_beat
     # Whether this node leaves the cluster: new homes are elsewhere.
     is_leaving: bool = attrs.field(default=False, init=False)
     # Whether it has let go of its homes, because it could not beat.

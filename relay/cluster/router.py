@@ -182,7 +182,7 @@ class _Asked:
 
     async def _has_come(self, agent_id: str) -> bool:
         """Return whether this node has become the home just now, as the node that passes the request on says."""
-        if self._router.hop_of(self._scope) is None:
+        if self._router.hop_of(self._scope) is None or self._directory.is_lost:
             return False
         self._directory.forget(agent_id)
         await self._directory.find_home(agent_id)

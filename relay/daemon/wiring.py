@@ -22,7 +22,6 @@ from actors.ports import Responder
 from relay.agent import Agent
 from relay.cluster.directory import Directory
 from relay.cluster.node_connections import NodeConnections
-from relay.cluster.peers import can_beat
 from relay.cluster.router import Router
 from relay.daemon.address import STATUS_PATH, RunningDaemon
 from relay.daemon.credentials import Credentials
@@ -178,7 +177,6 @@ class Relay:
             members=Members(self._database),
             homes=Homes(self._database),
             tenants=tenants_of(self.calls, self.presence, self.clients),
-            can_beat=can_beat,
             clock=clock,
         )
 
