@@ -119,6 +119,9 @@ def _parse(head: bytes, method: str) -> NodeAnswer:
         pass  # 101: what follows is not HTTP
     except httptools.HttpParserError as error:
         raise BrokenAnswerError("the head of the answer is not well-formed") from error
+    version = parser.get_http_version()
+    if version not in {"1.0", "1.1"}:
+        raise BrokenAnswerError("the answer is of another version of HTTP")
     status, headers = parser.get_status_code(), fields.headers
     names = {name: value for name, value in headers if name in {b"content-length", b"transfer-encoding", b"connection"}}
     length, is_chunked = names.get(b"content-length"), b"transfer-encoding" in names
@@ -133,7 +136,7 @@ def _parse(head: bytes, method: str) -> NodeAnswer:
         headers=[each for each in headers if each[0] not in _OF_THE_CONNECTION],
         left=left,
         ends_with_connection=left == math.inf and not is_chunked,
-        keeps_alive=parser.get_http_version() == "1.1" and b"close" not in names.get(b"connection", b"").lower(),
+        keeps_alive=version == "1.1" and b"close" not in names.get(b"connection", b"").lower(),
         reader=parser if is_chunked else None,
         fields=fields,
     )

@@ -22,6 +22,7 @@ from typing import assert_never
 
 import attrs
 import structlog
+import trio
 
 from relay.cluster.destination import AtNode, Elsewhere, Here, HomeOf, HomeOfToken, find_destination
 from relay.cluster.directory import Directory
@@ -34,6 +35,7 @@ from relay.errors import STORE_FAILURES
 from relay.http.asgi import BODY_AT_HAND, CUT, Receive, Scope, Send, refuse
 from relay.http.connection import KNOWN_PEER
 from relay.http.gateway import Gateway
+from relay.http.pages import BODY_SECONDS
 from relay.known_agents import KnownAgents
 from relay.store.agent_registry import AgentRegistry
 from relay.store.members import Node
@@ -193,7 +195,9 @@ class _Asked:
         checker = self._router.checker
         if self._is_socket or not checker.is_claimed(self._scope):
             return False
-        body = await self._body.receive_all()
+        body = None
+        with trio.move_on_after(BODY_SECONDS):  # if it comes later than that, the pages answer
+            body = await self._body.receive_all()
         form = None if body is None else parse_form(body)
         if form is None or not checker.check_form(self._scope, form):
             return False

@@ -16,9 +16,11 @@ import attrs
 import httpx2
 import pytest
 import trio
+from mcp.shared.exceptions import MCPError
 from mcp_types import CreateMessageRequestParams, CreateMessageResult, TextContent
 
 from relay.simulator.carrier.exchange import Carrier, open_carrier
+from relay.simulator.carrier.simulated_call import SimulatedCall
 from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon
 from relay.store.homes import Home, Homes
 from tests.e2e.calling_out import free_port
@@ -28,7 +30,7 @@ from tests.e2e.test_turn_tools import at_the_same_time
 from tests.e2e.test_turn_tools import repeat as answer_by_tools
 from tests.forked_process import run_local_daemon
 from tests.postgresql_server import PostgresqlServer, run_postgresql
-from tests.relay.mcp.tool_client import EACH_WAY, HTTP, tool_client
+from tests.relay.mcp.tool_client import EACH_WAY, HTTP, STATELESS, tool_client
 
 TOKEN = "0" * 32
 WORDS = ("Hello?", "What is the time?", "Thank you, goodbye.")
@@ -143,17 +145,80 @@ async def test_a_call_outlives_its_home(tmp_path: Path, server: PostgresqlServer
         a, agent = cluster.nodes["a"], cluster.agent
         async with cluster.carrier.call(agent.agent_id) as call:
             async with connected(agent, repeat, at=a):
-                assert await ask(call, "One.") == "You said: One."
-                await saved(a, call, "You said: One.")
-                await cluster.nodes["c"].kill()
-                await call.until(lambda: len(call.sessions) == 2)
+                await ask_and_kill(cluster, call)
             await call.say("Two.")
             async with connected(agent, repeat, at=a) as client:
                 assert (await call.hear()).text == "You said: Two."
                 turn = await client.asked.receive()
                 assert await ask(call, "Three.") == "You said: Three."
-        home = await cluster.home()
-        assert (home.node, home.epoch) == ("b", 2)
-        assert await messages_of(a, agent) == ()
+        await went_on(cluster)
     assert ("user", "One.") in turn.history
     assert ("assistant", "You said: One.") in turn.history
+
+
+async def test_a_call_of_a_client_over_streamable_http_outlives_its_home(
+    tmp_path: Path, server: PostgresqlServer
+) -> None:
+    """Its session is over with its node, and the next one is at the new home."""
+    async with three(tmp_path, server) as cluster:
+        url, token = cluster.nodes["a"].url, cluster.agent.token
+        async with cluster.carrier.call(cluster.agent.agent_id) as call:
+            async with tool_client(url, token, HTTP, sampling_callback=sample) as client:
+                await client.mcp.list_tools()
+                await ask_and_kill(cluster, call)
+                with pytest.raises(MCPError):
+                    await client.mcp.list_tools()
+            await call.say("Two.")
+            async with tool_client(url, token, HTTP, sampling_callback=sample):
+                assert (await call.hear()).text == "You said: Two."
+                assert await ask(call, "Three.") == "You said: Three."
+        await went_on(cluster)
+
+
+async def test_a_call_of_a_client_with_turn_tools_outlives_its_home(tmp_path: Path, server: PostgresqlServer) -> None:
+    """The tool call that waits breaks with its node; the next one waits at the new home."""
+    async with three(tmp_path, server) as cluster:
+        url, token = cluster.nodes["a"].url, cluster.agent.token
+        async with cluster.carrier.call(cluster.agent.agent_id) as call:
+            try:
+                async with tool_client(url, token, STATELESS) as client:
+                    assert "waiting" in await client.converse(waitSeconds=0)
+                    async with at_the_same_time(answer_by_tools, client, []):
+                        await ask_and_kill(cluster, call)
+            except* httpx2.TransportError:
+                pass  # which is how the SDK shows a connection that breaks
+            async with tool_client(url, token, STATELESS) as client, at_the_same_time(answer_by_tools, client, []):
+                assert await ask(call, "Two.") == "You said: Two."
+                assert await ask(call, "Three.") == "You said: Three."
+        await went_on(cluster)
+
+
+async def ask_and_kill(cluster: Three, call: SimulatedCall) -> None:
+    """Have a turn, kill the agent's home when it is stored, and wait for the next session of the call."""
+    assert await ask(call, "One.") == "You said: One."
+    await saved(cluster.nodes["a"], call, "You said: One.")
+    await cluster.nodes["c"].kill()
+    await call.until(lambda: len(call.sessions) == 2)
+
+
+async def went_on(cluster: Three) -> None:
+    """Check that the home was taken once, by who was asked first, and that nothing was left as a message."""
+    home = await cluster.home()
+    assert home.node in {"a", "b"}
+    assert home.epoch == 2
+    assert await messages_of(cluster.nodes["a"], cluster.agent) == ()
+
+
+async def test_a_call_goes_on_when_the_node_of_its_client_is_killed(tmp_path: Path, server: PostgresqlServer) -> None:
+    """A node that only passes things on takes nothing along but the connections: the client comes by another one."""
+    async with three(tmp_path, server) as cluster:
+        agent = cluster.agent
+        async with cluster.carrier.call(agent.agent_id) as call:
+            async with connected(agent, repeat, at=cluster.nodes["a"]):
+                assert await ask(call, "One.") == "You said: One."
+                await cluster.nodes["a"].kill()
+            async with connected(agent, repeat, at=cluster.nodes["b"]):
+                assert await ask(call, "Two.") == "You said: Two."
+            assert len(call.sessions) == 1
+        home = await Three(cluster.nodes | {"a": cluster.nodes["b"]}, cluster.carrier, agent).home()
+        assert (home.node, home.epoch) == ("c", 1)
