@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -102,6 +103,23 @@ async def test_a_node_that_alone_has_no_database_lets_go(tmp_path: Path, server:
         assert len(await nodes.a.events("node_lost")) == 1
         nodes.cable.lead_to(server.port)
         await eventually(lambda: _is_back(nodes.a))
+
+
+async def test_a_node_that_was_frozen_lets_go_of_what_was_taken(tmp_path: Path, server: PostgresqlServer) -> None:
+    """Its client has come back to the other node, which has taken the home; then its call follows, and is answered."""
+    async with two_nodes(tmp_path, server) as nodes, nodes.carrier.call(AGENT) as call:
+        async with connected(nodes.agent):
+            assert await ask(call, "One.") == "You said: One."
+            await eventually(lambda: nodes.is_home_with_client("a"))
+            nodes.a.process.send_signal(signal.SIGSTOP)
+            await trio.sleep(5)
+        nodes.lead_to(nodes.b)
+        async with connected(nodes.agent):
+            await eventually(lambda: nodes.is_home_with_client("b"))
+            nodes.a.process.send_signal(signal.SIGCONT)
+            await call.until(lambda: len(call.sessions) == 2)
+            assert await ask(call, "Two.") == "You said: Two."
+        assert not await nodes.a.events("node_lost")
 
 
 async def test_an_outage_of_the_database_moves_nothing(tmp_path: Path, server: PostgresqlServer) -> None:
