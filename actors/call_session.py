@@ -292,9 +292,9 @@ class CallSession:
         services = self.services
         match command:
             case HoldUtterance():
-                await services.journal.hold_utterance(self.info.call_sid, command.turn, command.text, command.lines)
+                await services.journal.hold_utterance(self.info.call_sid, command.turn, command.text, command.said)
             case ReleaseUtterances():
-                await services.journal.release_utterances(self.info.call_sid, command.through_turn, command.lines)
+                await services.journal.release_utterances(self.info.call_sid, command.through_turn, command.said)
             case StoreMessage() if command.unless_back is not None:
                 self.unanswered = command
             case StoreMessage():
@@ -378,7 +378,7 @@ class CallSession:
                 await self._store_with_retries(command)
         try:
             conversation = self._conversation
-            await self.services.journal.close_call(self.info.call_sid, conversation.summary, conversation.take_lines())
+            await self.services.journal.close_call(self.info.call_sid, conversation.summary, conversation.take_change())
         except CallTaken:
             raise
         except StoreFailed as error:

@@ -175,14 +175,17 @@ class Line:
 
 
 @attrs.frozen
-class NumberedLine:
-    """A line of a call's transcript and its number, which counts on through all sessions of the call.
+class TranscriptChange:
+    """What a call's transcript has become since the change before: from line `first` on it is `lines`.
 
-    An empty line takes back the one of that number.
+    Lines are numbered on through all sessions of the call, and so are its changes, by `number`. Utterances that were
+    held in turns up to `through_turn` are among the lines of this change, or of those before it.
     """
 
     number: int
-    line: Line
+    first: int
+    lines: tuple[Line, ...] = attrs.field(repr=False)
+    through_turn: int = 0
 
 
 @attrs.frozen
@@ -231,7 +234,8 @@ class MessageDraft:
     """A waiting message, ready to be stored.
 
     `call_sid` and `part` are its key: the same key again replaces what was stored, unless a client was shown it
-    already. `through_turn` is the last turn whose utterance is inside, so that the journal can release them.
+    already. `through_turn` is the last turn whose utterance is inside, so that the journal can release them; `said` is
+    what was said since the last write of the call, which only rides along.
     """
 
     call_sid: str
@@ -245,6 +249,7 @@ class MessageDraft:
     preferences: str = ""
     transcript: tuple[Line, ...] = ()
     through_turn: int = attrs.field(default=0, validator=ge(0))
+    said: TranscriptChange | None = attrs.field(default=None, eq=False, repr=False)
 
 
 @attrs.frozen(kw_only=True)

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import attrs
 
-from actors.call_values import MessageDraft, NumberedLine, Reason, TurnRequest, UnansweredUtterance
+from actors.call_values import MessageDraft, Reason, TranscriptChange, TurnRequest, UnansweredUtterance
 
 
 class By(StrEnum):
@@ -67,20 +67,21 @@ class CancelTurn:
 class HoldUtterance:
     """Store an utterance before a client gets it.
 
-    `lines` is what else was said since the last such write. It only rides along: what is done is the same without.
+    `said` is what else was said since the last such write. It only rides along: what is done is the same without, and
+    mostly there is none, because the utterance itself is said in the line that it adds.
     """
 
     turn: int
     text: str
-    lines: tuple[NumberedLine, ...] = attrs.field(default=(), eq=False, repr=False)
+    said: TranscriptChange | None = attrs.field(default=None, eq=False, repr=False)
 
 
 @attrs.frozen
 class ReleaseUtterances:
-    """Release the utterances that were answered, up to and with this turn; `lines` as of `HoldUtterance`."""
+    """Release the utterances that were answered, up to and with this turn, and store what was `said` until then."""
 
     through_turn: int
-    lines: tuple[NumberedLine, ...] = attrs.field(default=(), eq=False, repr=False)
+    said: TranscriptChange | None = attrs.field(default=None, eq=False, repr=False)
 
 
 @attrs.frozen

@@ -104,9 +104,9 @@ from actors.call_values import (
     CallSummary,
     Direction,
     Line,
-    NumberedLine,
     Reason,
     Speaker,
+    TranscriptChange,
     TurnRequest,
     UnansweredUtterance,
     Voicemail,
@@ -250,9 +250,9 @@ class Conversation:
         """The transcript so far, within its window."""
         return self._transcript.window()
 
-    def take_lines(self) -> tuple[NumberedLine, ...]:
-        """Return the lines of the transcript that no command has carried yet, as they are now."""
-        return self._transcript.take_changes()
+    def take_change(self) -> TranscriptChange | None:
+        """Return what the transcript has become since a command last carried that; None if it is the same."""
+        return self._transcript.take_change(self._turns.newest)
 
     @property
     def summary(self) -> CallSummary:
@@ -465,7 +465,11 @@ class Conversation:
                 assert_never(self._availability)
 
     def _hold(self, number: int, utterance: str) -> list[Command]:
-        return [HoldUtterance(number, utterance, self.take_lines())] if utterance else []
+        if not utterance:
+            return []
+        # Mostly it is all that is new, and then it is stored once; it becomes a line with the answer.
+        said = None if self._transcript.has_only_utterance_to_take else self.take_change()
+        return [HoldUtterance(number, utterance, said)]
 
     def _await_client(self) -> list[Command]:
         self._enter(Phase.CLIENT_AWAITED)
@@ -620,11 +624,13 @@ class Conversation:
 
     def _store_message(self, *, unless_back: tuple[UnansweredUtterance, ...] | None = None) -> StoreMessage:
         self._unanswered.is_stored = False
-        return StoreMessage(self._unanswered.draft(self._transcript.window()), unless_back)
+        # What may never be stored carries nothing: the end of the session does.
+        said = self.take_change() if unless_back is None else None
+        return StoreMessage(self._unanswered.draft(self._transcript.window(), said), unless_back)
 
     def _release(self) -> list[Command]:
         through = self._unanswered.answered()
-        return [] if through is None else [ReleaseUtterances(through, self.take_lines())]
+        return [] if through is None else [ReleaseUtterances(through, self.take_change())]
 
     def _on_claim(self, _event: events.CallClaimed) -> list[Command]:
         self._is_claimed = True

@@ -5,10 +5,10 @@ A fake passes the same checks as the real thing: see `tests/contracts/`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
-from actors.call_values import CallInfo, CallSummary, MessageDraft, NumberedLine, Reason, TakenOver, TurnRequest
+from actors.call_values import CallInfo, CallSummary, MessageDraft, Reason, TakenOver, TranscriptChange, TurnRequest
 from actors.commands import NoteTurn
 from actors.errors import StoreFailed
 from actors.events import PhoneEvent
@@ -98,9 +98,9 @@ class MessageStore(Protocol):
         Then the store keeps the message until it can make it durable. `on_stored` gets the id once it is, also when the
         call is over by then; it must neither wait nor raise. The same key (`call_sid`, `part`) again replaces the
         stored one and keeps its id, unless a client was shown it already: then it becomes a new message. In the same
-        transaction the journal releases the call's utterances up to `draft.through_turn`. Raises `StoreFailed` when the
-        message is not even kept, and `CallTaken` when another run of the relay has the call; cancelling leaves nothing
-        half done.
+        transaction the journal releases the call's utterances up to `draft.through_turn`, and stores `draft.said`.
+        Raises `StoreFailed` when the message is not even kept, and `CallTaken` when another run of the relay has the
+        call; cancelling leaves nothing half done.
         """
         ...
 
@@ -129,16 +129,19 @@ class Journal(Protocol):
         """
         ...
 
-    async def hold_utterance(self, call_sid: str, turn: int, text: str, lines: Sequence[NumberedLine] = ()) -> None:
-        """Make an utterance durable before a client is asked, with what else was said. Raises `StoreFailed`."""
+    async def hold_utterance(self, call_sid: str, turn: int, text: str, said: TranscriptChange | None = None) -> None:
+        """Make an utterance durable before a client is asked, with what else was `said`. Raises `StoreFailed`."""
         ...
 
-    async def release_utterances(self, call_sid: str, through_turn: int, lines: Sequence[NumberedLine] = ()) -> None:
-        """Release utterances that were answered, up to and with this turn. Raises `StoreFailed`."""
+    async def release_utterances(self, call_sid: str, through_turn: int, said: TranscriptChange | None = None) -> None:
+        """Release utterances that were answered, up to and with this turn; store what was `said` until then.
+
+        Raises `StoreFailed`.
+        """
         ...
 
-    async def close_call(self, call_sid: str, summary: CallSummary, lines: Sequence[NumberedLine] = ()) -> None:
-        """Close the call's record, and store the last that was said.
+    async def close_call(self, call_sid: str, summary: CallSummary, said: TranscriptChange | None = None) -> None:
+        """Close the call's record, and store the last that was `said`.
 
         Utterances that are still held stay, for the session or the run that is next. Raises `StoreFailed`.
         """

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import takewhile
 
 import attrs
 
-from actors.call_values import Line, NumberedLine, Speaker
+from actors.call_values import Line, Speaker, TranscriptChange
 
 _WORD = re.compile(r"\w+")
 _CLOSING = re.compile(r"[^\w\s]*")
-_TAKEN_BACK = Line(Speaker.RELAY, "", datetime.min.replace(tzinfo=UTC))
 
 
 def is_audible(text: str) -> bool:
@@ -83,7 +82,7 @@ class Transcript:
 
     Every change is applied to `record` too, a longer transcript that begins with this one; only `extend` is not.
 
-    Its own lines are numbered on from `first_number`, and `take_changes` returns those that are new or different since
+    Its own lines are numbered on from `first_number`, and `take_change` returns those that are new or different since
     it was called last. Changes happen at the end of the transcript, so where they begin is all that is remembered.
     """
 
@@ -93,13 +92,16 @@ class Transcript:
     first_number: int = 1
     _lines: list[Line] = attrs.field(factory=list, init=False)
     _characters: int = attrs.field(default=0, init=False)
-    # The number of the oldest line of the window, where the changes begin, and the highest number that was taken.
+    # The number of the oldest line of the window, where the changes begin, the highest number that was taken, and how
+    # many changes were.
     _oldest: int = attrs.field(init=False)
     _changed_from: int = attrs.field(init=False)
-    _taken_through: int = attrs.field(default=0, init=False)
+    _taken_through: int = attrs.field(init=False)
+    _changes: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._oldest = self._changed_from = self.first_number
+        self._taken_through = self.first_number - 1
 
     def extend(self, lines: Iterable[Line]) -> None:
         """Add the lines of an earlier session of the same call, before any other."""
@@ -109,14 +111,25 @@ class Transcript:
         self._oldest = self.first_number - len(self._lines)
         self._changed_from = self.first_number
 
-    def take_changes(self) -> tuple[NumberedLine, ...]:
-        """Return the lines that are new or different since the last time; an empty one took back that of its number."""
+    @property
+    def has_only_utterance_to_take(self) -> bool:
+        """Whether the one line that the caller has just added is all that is new or different."""
+        end = self._oldest + len(self._lines)
+        is_last = self._changed_from == end - 1 > self._taken_through
+        return is_last and self._lines[-1].speaker is Speaker.CALLER
+
+    def take_change(self, through_turn: int) -> TranscriptChange | None:
+        """Return the lines that are new or different since the last time; None if all are as they were.
+
+        Utterances of turns up to `through_turn` are among them, or were.
+        """
         first, end = max(self._changed_from, self._oldest, self.first_number), self._oldest + len(self._lines)
-        changes = [NumberedLine(number, self._lines[number - self._oldest]) for number in range(first, end)]
-        if self._taken_through >= end:
-            changes += [NumberedLine(number, _TAKEN_BACK) for number in range(end, self._taken_through + 1)]
+        if first >= end > self._taken_through:
+            return None
+        number = self.first_number + self._changes
+        self._changes += 1
         self._changed_from, self._taken_through = end, end - 1
-        return tuple(changes)
+        return TranscriptChange(number, first, tuple(self._lines[first - self._oldest :]), through_turn)
 
     def add(self, speaker: Speaker, text: str, at: datetime) -> None:
         """Begin a new line. Blank text is not a line."""

@@ -53,6 +53,11 @@ class Turns:
         """Return the account of a call's first session, which is 0, or of a later one."""
         return cls(now, attempt * TURNS_PER_SESSION)
 
+    @property
+    def newest(self) -> int:
+        """The highest number that a turn has."""
+        return self._newest
+
     def get_running(self) -> Turn:
         """Return the turn that runs. Only where one does, as the phase says."""
         assert self.running is not None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import attrs
 
-from actors.call_values import CallInfo, Line, MessageDraft, Reason, UnansweredUtterance
+from actors.call_values import CallInfo, Line, MessageDraft, Reason, TranscriptChange, UnansweredUtterance
 
 
 @attrs.define
@@ -100,7 +100,7 @@ class UnansweredUtterances:
         is_unconfirmed, self.is_unconfirmed = self.is_unconfirmed, False
         return is_unconfirmed and self.is_stored
 
-    def draft(self, transcript: tuple[Line, ...]) -> MessageDraft:
+    def draft(self, transcript: tuple[Line, ...], said: TranscriptChange | None = None) -> MessageDraft:
         """Return the waiting message as it stands. Only after `leave`."""
         if self.reason is None:
             raise ValueError("nothing was left in this call")
@@ -117,4 +117,5 @@ class UnansweredUtterances:
             preferences=self.preferences,
             transcript=transcript,
             through_turn=self._through_turn,
+            said=said,
         )

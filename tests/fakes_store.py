@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import attrs
 import trio
 
 from actors.call_record import CallKind, CallProgress
-from actors.call_values import Callee, CallInfo, CallSummary, Direction, MessageDraft, NumberedLine, TakenOver
+from actors.call_values import Callee, CallInfo, CallSummary, Direction, MessageDraft, TakenOver, TranscriptChange
 from actors.errors import CallTaken, StoreFailed
 from relay.store.call_states import Announcement, KeptCall
 
@@ -85,21 +85,21 @@ class MemoryJournal:
         self.closed.pop(call.call_sid, None)
         return self.left.pop(call.call_sid, None)
 
-    async def hold_utterance(self, call_sid: str, turn: int, text: str, lines: Sequence[NumberedLine] = ()) -> None:
+    async def hold_utterance(self, call_sid: str, turn: int, text: str, said: TranscriptChange | None = None) -> None:
         await self._reach(call_sid)
         if call_sid not in self.calls:
             raise StoreFailed("words of an unknown call")
         self.held[call_sid][turn] = text
-        self._write(call_sid, lines)
+        self.write(call_sid, said)
 
-    async def release_utterances(self, call_sid: str, through_turn: int, lines: Sequence[NumberedLine] = ()) -> None:
+    async def release_utterances(self, call_sid: str, through_turn: int, said: TranscriptChange | None = None) -> None:
         await self._reach(call_sid)
         self.let_go(call_sid, through_turn)
-        self._write(call_sid, lines)
+        self.write(call_sid, said)
 
-    async def close_call(self, call_sid: str, summary: CallSummary, lines: Sequence[NumberedLine] = ()) -> None:
+    async def close_call(self, call_sid: str, summary: CallSummary, said: TranscriptChange | None = None) -> None:
         await self._reach(call_sid)
-        self._write(call_sid, lines)
+        self.write(call_sid, said)
         if call_sid in self.calls or call_sid in self.announced:
             self.closed.setdefault(call_sid, summary)
 
@@ -120,8 +120,11 @@ class MemoryJournal:
         for turn in [each for each in held if each <= through_turn]:
             del held[turn]
 
-    def _write(self, call_sid: str, lines: Sequence[NumberedLine]) -> None:
-        self.lines.setdefault(call_sid, {}).update({each.number: each.line.text for each in lines})
+    def write(self, call_sid: str, said: TranscriptChange | None) -> None:
+        """Apply a change to what was said in a call."""
+        if said is not None:
+            before = {number: text for number, text in self.lines.get(call_sid, {}).items() if number < said.first}
+            self.lines[call_sid] = before | dict(enumerate((each.text for each in said.lines), said.first))
 
     async def _reach(self, call_sid: str = "") -> None:
         await trio.lowlevel.checkpoint()
@@ -153,6 +156,7 @@ class MemoryMessageStore:
         message_id = self._same_key(draft) or f"msg_{len(self.messages) + 1}"
         self.messages[message_id] = draft
         self.journal.let_go(draft.call_sid, draft.through_turn)
+        self.journal.write(draft.call_sid, draft.said)
         if on_stored is not None:
             on_stored(message_id)
         return message_id

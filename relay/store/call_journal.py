@@ -22,7 +22,7 @@ whichever comes first. Both are kept, so the record is the same in either order.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -32,7 +32,7 @@ import structlog
 from sqlalchemy import Connection, Select, bindparam, select, update
 
 from actors.call_record import CallKind, CallProgress, CallRecord, CallState
-from actors.call_values import Callee, CallInfo, CallSummary, Direction, Line, NumberedLine, Reason, TakenOver
+from actors.call_values import Callee, CallInfo, CallSummary, Direction, Line, Reason, TakenOver, TranscriptChange
 from actors.errors import CallTaken
 from actors.transfer import TransferOutcome
 from relay.store import call_lines, call_states, recovery, runs, transcripts
@@ -40,7 +40,7 @@ from relay.store.call_record import record_of, row_of
 from relay.store.call_states import Announcement, KeptCall
 from relay.store.database import Database
 from relay.store.recovery import Recovery
-from relay.store.rows import Row, Rows, RowStatement, execute_all
+from relay.store.rows import RowStatement, execute_all
 from relay.store.schema import calls, insert_if_new, utc_now
 from relay.store.waiting_messages import insert_message, new_message_id
 
@@ -160,13 +160,15 @@ class CallJournal:
                 if is_foreign and boot != recovery.NO_RUN and call.attempt <= attempt:
                     raise CallTaken("another run of the relay has a newer session of this call")
                 recovery.seal_messages(connection, call.call_sid)
-                if known.agent_id != call.agent_id:
-                    call_lines.forget_lines(connection, call.call_sid)
-                elif is_foreign or (must_answer and attempt == call.attempt):  # or this was committed, and not answered
+                is_another_agents = known.agent_id != call.agent_id
+                # Or this was committed, and not answered.
+                if not is_another_agents and (is_foreign or (must_answer and attempt == call.attempt)):
                     taken = call_lines.take_over(connection, call.call_sid)
                 if taken is None and not call.unanswered:
                     # Else the words are in hand again, under the turns that they were held in.
                     recovery.settle_words(connection, known, Reason.UNANSWERED, now)
+                if is_another_agents:
+                    call_lines.forget_lines(connection, call.call_sid)
             call_states.use_ticket(connection, call.call_sid)
             known = known or new
             _change(connection, known, known.opened(call), boot=self.boot, attempt=call.attempt)
@@ -174,27 +176,22 @@ class CallJournal:
 
         return await (self.database.write(work) if must_answer else self.database.keep(work))
 
-    async def hold_utterance(self, call_sid: str, turn: int, text: str, lines: Sequence[NumberedLine] = ()) -> None:
-        """Store the caller's utterance of one turn, and lines of the transcript; a repeat replaces either.
+    async def hold_utterance(self, call_sid: str, turn: int, text: str, said: TranscriptChange | None = None) -> None:
+        """Store the caller's utterance of one turn, and what else was `said`; a repeat replaces either.
 
         Refused with `StoreFailed` for a call that was never opened: a message from it would belong to no agent.
         """
-        held = call_lines.hold_row(call_sid, self.boot, turn, text, self.now())
-        await self.database.keep(self._with_lines(held, call_sid, lines))
+        await self.database.keep(call_lines.hold(call_sid, self.boot, turn, text, at=self.now(), said=said))
 
-    async def release_utterances(self, call_sid: str, through_turn: int, lines: Sequence[NumberedLine] = ()) -> None:
-        """Release a call's utterances, up to and with a turn, and store lines of the transcript.
+    async def release_utterances(self, call_sid: str, through_turn: int, said: TranscriptChange | None = None) -> None:
+        """Release a call's utterances, up to and with a turn, and store what was `said` until then.
 
         Returns before that is durable: a crash in the next tenth of a second brings the words back as a message, which
         at least once allows, and a turn then costs one flush of the disk instead of two.
         """
-        released = call_lines.release_row(call_sid, self.boot, through_turn)
-        await self.database.keep_later(self._with_lines(released, call_sid, lines))
+        await self.database.keep_later(call_lines.release(call_sid, self.boot, through_turn, said))
 
-    def _with_lines(self, row: Row, call_sid: str, lines: Sequence[NumberedLine]) -> Row | Rows:
-        return Rows([row, *call_lines.line_rows(call_sid, self.boot, lines)]) if lines else row
-
-    async def close_call(self, call_sid: str, summary: CallSummary, lines: Sequence[NumberedLine] = ()) -> None:
+    async def close_call(self, call_sid: str, summary: CallSummary, said: TranscriptChange | None = None) -> None:
         """Record the end of a session, which ends the call too unless its outcome is `transferred` or `moved`.
 
         Done once a session; for one that is closed, and for an unknown call, nothing changes. Turns and transcripts
@@ -211,8 +208,8 @@ class CallJournal:
             closed, (boot, _attempt) = known.closed(summary, now), _run_of(connection, call_sid)
             if boot == self.boot and known.is_over_for_carrier:
                 call_states.forget(connection, [call_sid])
-            elif boot == self.boot:
-                execute_all(connection, call_lines.line_rows(call_sid, self.boot, lines))
+            elif boot == self.boot and said is not None:
+                execute_all(connection, [call_lines.change_row(call_sid, self.boot, said)])
             if closed == known:
                 return
             if boot not in {self.boot, recovery.NO_RUN}:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, and_, bindparam, case, delete, func, or_, sel
 from actors.call_record import CallRecord
 from actors.call_values import CallOutcome, Line, MessageDraft, Reason, Speaker
 from actors.transfer import TransferOutcome
+from relay.store.call_lines import keep_held
 from relay.store.call_record import record_of
 from relay.store.rows import RowStatement
 from relay.store.schema import IS_DIALLING, IS_OPEN, LINE_IS_OPEN, UtcDateTime, calls, held_words, messages, runs
@@ -113,6 +114,7 @@ def seal_messages(connection: Connection, call_sid: str) -> None:
 
 def settle_words(connection: Connection, call: CallRecord, reason: Reason, now: datetime) -> bool:
     """Store as a message the utterances that a lost call session still held; return whether there were any."""
+    keep_held(connection, call.call_sid)
     found = connection.execute(_TAKE, {"of_call": call.call_sid}).mappings().all()
     if not found:
         return False

@@ -103,8 +103,9 @@ class _Prepared:
     is_positional: bool
 
     def bind(self, values: Values) -> Sequence[Any] | Values:
-        converted = [(name, values[name] if to is None else to(values[name])) for name, to in self.binds]
-        return [value for _name, value in converted] if self.is_positional else dict(converted)
+        if self.is_positional:
+            return [values[name] if to is None else to(values[name]) for name, to in self.binds]
+        return {name: values[name] if to is None else to(values[name]) for name, to in self.binds}
 
     def execute(self, connection: Connection, rows: Sequence[Any]) -> int:
         driver = connection.connection

@@ -21,8 +21,10 @@ from sqlalchemy import Connection, Select, bindparam, delete, func, insert, or_,
 
 from actors.call_values import MessageDraft
 from actors.errors import CallTaken
+from relay.store.call_lines import change_row
 from relay.store.database import Database
 from relay.store.message_record import MessageStatus, WaitingMessage, hold_end, message_of
+from relay.store.rows import execute_all
 from relay.store.schema import calls, held_words, messages, utc_now
 from relay.store.transcripts import lines_as_json
 
@@ -106,7 +108,7 @@ class WaitingMessages:
         now, new_id = self.now(), new_message_id()
 
         def work(connection: Connection) -> str:
-            self._require_call(connection, draft.call_sid)
+            owner = self._require_call(connection, draft.call_sid)
             key = {"of_call": draft.call_sid, "of_part": draft.part, "of_agent": draft.agent_id}
             row = connection.execute(_SAME, key).one_or_none()
             if row is None:
@@ -119,15 +121,21 @@ class WaitingMessages:
                     held_words.c.call_sid == draft.call_sid, held_words.c.turn <= draft.through_turn
                 )
             )
+            if draft.said is not None and self.boot is not None and owner == self.boot:
+                execute_all(connection, [change_row(draft.call_sid, self.boot, draft.said)])
             return message_id
 
         return await self.database.keep(work, on_written=on_stored) or ""
 
-    def _require_call(self, connection: Connection, call_sid: str) -> None:
-        """Lock a call. Raises `CallTaken` if another run has it; one without a record, or left by all, none has."""
-        owner = connection.execute(_LOCK_CALL, {"of_call": call_sid}).scalar_one_or_none()
+    def _require_call(self, connection: Connection, call_sid: str) -> str | None:
+        """Lock a call, and return whose it is: one without a record, or left by all, is nobody's.
+
+        Raises `CallTaken` if another run has it.
+        """
+        owner: str | None = connection.execute(_LOCK_CALL, {"of_call": call_sid}).scalar_one_or_none()
         if self.boot is not None and owner not in {None, "", self.boot}:
             raise CallTaken("another run of the relay has this call, and asks its caller's utterances again")
+        return owner
 
     async def fetch(self, agent_id: str, limit: int = 50, acknowledge: Sequence[str] = ()) -> Batch:
         """Confirm the ids in `acknowledge`, then hand out up to `limit` messages, oldest first.

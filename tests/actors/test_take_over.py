@@ -245,6 +245,7 @@ def test_the_changes_are_the_transcript(earlier: list[str], steps: list[tuple[st
     transcript = Transcript(most, 1000, first_number=100)
     transcript.extend(Line(Speaker.CALLER, text, STARTED) for text in earlier)
     kept: dict[int, str] = {}
+    newest = 0
     for step, speaker, text in [*steps, ("take", Speaker.AGENT, "")]:
         match step:
             case "add":
@@ -256,9 +257,17 @@ def test_the_changes_are_the_transcript(earlier: list[str], steps: list[tuple[st
             case "cut":
                 transcript.cut_to_heard(text, "")
             case _:
-                changes = transcript.take_changes()
-                kept |= {each.number: each.line.text for each in changes}
-                assert transcript.take_changes() == ()
+                is_held = transcript.has_only_utterance_to_take
+                change = transcript.take_change(0)
+                assert not is_held or (
+                    change is not None and [line.speaker for line in change.lines] == [Speaker.CALLER]
+                )
+                if change is not None:
+                    kept = {number: text for number, text in kept.items() if number < change.first}
+                    kept |= {number: line.text for number, line in enumerate(change.lines, change.first)}
+                    assert change.number > newest
+                    newest = change.number
+                assert transcript.take_change(0) is None
     own = [kept[number].strip() for number in sorted(kept) if kept[number].strip()]
     window = [line.text.strip() for line in transcript.window()]
     assert min(kept, default=100) >= 100
@@ -281,3 +290,38 @@ async def test_lines_are_numbered_on_from_session_to_session(nursery: trio.Nurse
         line.carrier_says(CallerGone(1000))
     first = attempt * 100_000 + 1
     assert run.journal.lines["CA1"] == {first: "One.", first + 1: "Yes."}
+
+
+async def test_what_else_was_said_is_stored_with_an_utterance(nursery: trio.Nursery) -> None:
+    """Should the run die now, the next one knows the greeting too, and an answer as far as it was heard."""
+    run, line = a_run(), MemoryLine()
+    info = call_info(greeting="Hello.")
+    run.calls.announce(info, Policy())
+    nursery.start_soon(run.calls.connect, info, line)
+    line.carrier_says(UtteranceHeard("One."))
+    assert await line.hear() == "Yes."
+    await wait_all_tasks_blocked()
+    lines = {1: "Hello.", 2: "One.", 3: "Yes."}
+    assert ({number: text.strip() for number, text in run.journal.lines["CA1"].items()}, run.journal.held["CA1"]) == (
+        lines,
+        {},
+    )
+    run.client.script = silent
+    line.carrier_says(UtteranceHeard("Two."))
+    await wait_all_tasks_blocked()
+    # It is held, and a line with its answer: stored once.
+    assert (len(run.journal.lines["CA1"]), run.journal.held["CA1"]) == (3, {2: "Two."})
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_goes_into_a_message_was_said_all_the_same(nursery: trio.Nursery) -> None:
+    """No client is there: the next run knows what the caller has said to the answering machine until then."""
+    run, line = a_run(is_client_here=False), MemoryLine()
+    info = call_info(greeting="Hello.")
+    run.calls.announce(info, Policy())
+    nursery.start_soon(run.calls.connect, info, line)
+    line.carrier_says(UtteranceHeard("One."))
+    await wait_all_tasks_blocked()
+    assert [each.body for each in run.store.messages.values()] == ["One."]
+    assert [run.journal.lines["CA1"][number] for number in (1, 2)] == ["Hello.", "One."]
+    nursery.cancel_scope.cancel()

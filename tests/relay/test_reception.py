@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.call_record import CallProgress, CallRecord, CallState
 from actors.call_session import CallServices
-from actors.call_values import Callee, CallInfo, CallSummary, Direction, NumberedLine, TurnRequest, Voicemail
+from actors.call_values import Callee, CallInfo, CallSummary, Direction, TranscriptChange, TurnRequest, Voicemail
 from actors.calls import LAST_WORD_SECONDS, RETURN_SECONDS, TICKET_SECONDS, Calls
 from actors.clients import Presence
 from actors.commands import By
@@ -436,9 +435,9 @@ class SlowJournal(MemoryJournal):
 
     may_close: trio.Event = attrs.field(factory=trio.Event)
 
-    async def close_call(self, call_sid: str, summary: CallSummary, lines: Sequence[NumberedLine] = ()) -> None:
+    async def close_call(self, call_sid: str, summary: CallSummary, said: TranscriptChange | None = None) -> None:
         await self.may_close.wait()
-        await super().close_call(call_sid, summary, lines)
+        await super().close_call(call_sid, summary, said)
 
 
 async def test_what_happens_while_a_record_is_closed_is_not_lost(

@@ -15,8 +15,8 @@ from actors.call_values import (
     CallSummary,
     Direction,
     Line,
-    NumberedLine,
     Speaker,
+    TranscriptChange,
     Voicemail,
 )
 from actors.calls import Calls
@@ -68,10 +68,8 @@ async def talked_at(reception: Reception) -> CallInfo:
     agent = attrs.evolve(AGENT, system_prompt="Be brief.", voice="a voice", language="de-DE")
     info = (await reception.register(incoming(agent=agent))).call_info
     await reception.journal.open_call(info)
-    lines = [Line(Speaker.CALLER, "One.", info.started_at), Line(Speaker.AGENT, "First.", info.started_at)]
-    await reception.journal.hold_utterance(
-        "CA1", 1, "One.", [NumberedLine(number, line) for number, line in enumerate(lines, 1)]
-    )
+    lines = Line(Speaker.CALLER, "One.", info.started_at), Line(Speaker.AGENT, "First.", info.started_at)
+    await reception.journal.hold_utterance("CA1", 1, "One.", TranscriptChange(1, 1, lines, 1))
     await reception.journal.release_utterances("CA1", 1)
     return info
 

@@ -9,7 +9,6 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.call_values import Line, NumberedLine, Speaker
 from actors.errors import CallTaken
 from relay.store.call_journal import CallJournal
 from relay.store.database import Database, open_database
@@ -67,8 +66,7 @@ class World:
             return
         text = f"utterance-{len(self.held)}-{self.clock.time:%H%M%S}"
         turn = session.attempt * 100_000 + len(self.held) + 1
-        line = NumberedLine(turn, Line(Speaker.CALLER, text, self.clock()))
-        if await self._write(session, lambda: session.journal.hold_utterance("CA1", turn, text, [line])):
+        if await self._write(session, lambda: session.journal.hold_utterance("CA1", turn, text)):
             self.held.append(text)
             session.in_hand.append((turn, text))
 

@@ -17,10 +17,10 @@ from actors.call_values import (
     CallSummary,
     Direction,
     Line,
-    NumberedLine,
     Reason,
     Speaker,
     TakenOver,
+    TranscriptChange,
     UnansweredUtterance,
     Voicemail,
 )
@@ -60,16 +60,19 @@ async def announce(journal: CallJournal, info: CallInfo = TOLD, ticket: str = "t
     await journal.announce_call(info.call_sid, info.agent_id, Direction.INBOUND, "+1", "+2", announced=told)
 
 
-def said(journal: CallJournal, number: int, speaker: Speaker, text: str, *, is_note: bool = False) -> NumberedLine:
-    return NumberedLine(number, Line(speaker, text, journal.now(), is_note=is_note))
+def said(journal: CallJournal, number: int, *lines: tuple[Speaker, str], through_turn: int = 0) -> TranscriptChange:
+    """Make a change that begins with the line of its own number."""
+    spoken = tuple(Line(speaker, text, journal.now()) for speaker, text in lines)
+    return TranscriptChange(number, number, spoken, through_turn)
 
 
 async def talk(journal: CallJournal, info: CallInfo = TOLD) -> None:
     """Open a call, answer one utterance, and hold another."""
     await journal.open_call(info)
-    await journal.hold_utterance("CA1", 1, "One.", [said(journal, 1, Speaker.CALLER, "One.")])
-    await journal.release_utterances("CA1", 1, [said(journal, 2, Speaker.AGENT, "First.")])
-    await journal.hold_utterance("CA1", 2, "Two.", [said(journal, 3, Speaker.CALLER, "Two.")])
+    await journal.hold_utterance("CA1", 1, "One.")
+    answered = said(journal, 1, (Speaker.CALLER, "One."), (Speaker.AGENT, "First."), through_turn=1)
+    await journal.release_utterances("CA1", 1, answered)
+    await journal.hold_utterance("CA1", 2, "Two.")
 
 
 def again(attempt: int = 1) -> CallInfo:
@@ -99,9 +102,10 @@ async def test_another_run_knows_what_was_said(journal: CallJournal) -> None:
     """Lines come back in order with who said them, notes and who picked up too; a line that was taken back is gone."""
     await announce(journal)
     await talk(journal)
-    note, gone = said(journal, 4, Speaker.RELAY, "They are back.", is_note=True), said(journal, 5, Speaker.RELAY, "Oh.")
-    await journal.hold_utterance("CA1", 3, "Three.", [note, gone])
-    await journal.hold_utterance("CA1", 3, "Three.", [said(journal, 5, Speaker.RELAY, "")])
+    note = Line(Speaker.RELAY, "They are back.", journal.now(), is_note=True)
+    lines = (Line(Speaker.CALLER, "Two.", journal.now()), note, Line(Speaker.CALLER, "Three.", journal.now()))
+    await journal.hold_utterance("CA1", 3, "Three.", TranscriptChange(2, 3, lines, 3))
+    await journal.release_utterances("CA1", 3, TranscriptChange(3, 5, (), 3))
     await journal.note_picked_up("my-client", "CA1", Callee.HUMAN)
     kept = await next_run(journal).find_state("CA1", "my-client")
     assert kept is not None
@@ -208,23 +212,37 @@ async def test_another_run_takes_a_call_with_what_is_unanswered(journal: CallJou
     assert await waiting.list_all() == ()
 
 
+async def test_what_became_a_message_was_said_all_the_same(journal: CallJournal, waiting: WaitingMessages) -> None:
+    """Another run has it among the lines, once, and does not ask it again."""
+    await talk(journal)
+    left = said(journal, 3, (Speaker.CALLER, "Two."), (Speaker.RELAY, "I take a message."), through_turn=2)
+    message = attrs.evolve(draft(body="Two.", through_turn=2), said=attrs.evolve(left, number=2))
+    await attrs.evolve(waiting, boot=journal.boot).leave(message)
+    taken = await next_run(journal).open_call(again())
+    assert taken is not None
+    assert ([line.text for line in taken.lines], taken.unanswered) == (
+        ["One.", "First.", "Two.", "I take a message."],
+        (),
+    )
+
+
 async def test_a_run_that_has_lost_a_call_writes_nothing(journal: CallJournal, waiting: WaitingMessages) -> None:
     """All that it would write is refused, and what the other run has stored stays."""
     await talk(journal)
     other = next_run(journal)
     await other.open_call(again())
-    await other.hold_utterance("CA1", 100_001, "Three.", [said(journal, 100_001, Speaker.CALLER, "Three.")])
+    await other.hold_utterance("CA1", 100_001, "Three.")
     before = await other.get("CA1")
     for write in (
-        lambda: journal.hold_utterance("CA1", 3, "late", [said(journal, 4, Speaker.CALLER, "late")]),
+        lambda: journal.hold_utterance("CA1", 3, "late", said(journal, 4, (Speaker.CALLER, "late"))),
         lambda: journal.hold_utterance("CA1", 3, "late"),
-        lambda: journal.close_call("CA1", COMPLETED, [said(journal, 4, Speaker.AGENT, "late")]),
+        lambda: journal.close_call("CA1", COMPLETED, said(journal, 4, (Speaker.AGENT, "late"))),
         lambda: journal.open_call(TOLD),
         lambda: attrs.evolve(waiting, boot=journal.boot).leave(draft(body="late", through_turn=9)),
     ):
         with pytest.raises(CallTaken):
             await write()
-    await journal.release_utterances("CA1", 200_000, [said(journal, 3, Speaker.AGENT, "late")])
+    await journal.release_utterances("CA1", 200_000, said(journal, 3, (Speaker.AGENT, "late")))
     await journal.release_utterances("CA1", 200_000)
     taken = await next_run(other).open_call(again(2))
     assert taken is not None
@@ -253,7 +271,7 @@ async def test_what_is_refused_harms_no_other_call(journal: CallJournal) -> None
 
     async def hold(sid: str) -> None:
         try:
-            await journal.hold_utterance(sid, 1, sid, [said(journal, 1, Speaker.CALLER, sid)])
+            await journal.hold_utterance(sid, 1, sid, said(journal, 1, (Speaker.CALLER, sid), through_turn=1))
         except StoreFailed as error:
             refused[sid] = error
 
@@ -349,7 +367,8 @@ async def test_a_call_that_is_over_is_forgotten(journal: CallJournal) -> None:
     """Whichever is heard first, the end of the line or the carrier's word: what was said is not kept beyond both."""
     await announce(journal)
     await talk(journal)
-    await journal.close_call("CA1", COMPLETED, [said(journal, 4, Speaker.RELAY, "Goodbye.")])
+    last = said(journal, 3, (Speaker.CALLER, "Two."), (Speaker.RELAY, "Goodbye."), through_turn=2)
+    await journal.close_call("CA1", COMPLETED, last)
     kept = await journal.find_state("CA1", "my-client")
     assert kept is not None
     assert kept.lines[-1].text == "Goodbye."
@@ -359,7 +378,7 @@ async def test_a_call_that_is_over_is_forgotten(journal: CallJournal) -> None:
     await announce(journal, other)
     await journal.open_call(other)
     await journal.note_progress("my-client", CallProgress(call_sid="CA2", status="completed"))
-    await journal.close_call("CA2", COMPLETED, [said(journal, 1, Speaker.RELAY, "Goodbye.")])
+    await journal.close_call("CA2", COMPLETED, said(journal, 1, (Speaker.RELAY, "Goodbye.")))
     assert await journal.find_state("CA2", "my-client") is None
 
 

@@ -42,9 +42,7 @@ def upgrade() -> None:
         "call_lines",
         sa.Column("call_sid", sa.String, sa.ForeignKey("calls.call_sid", ondelete="CASCADE"), primary_key=True),
         sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-        sa.Column("speaker", sa.String, nullable=False),
-        sa.Column("text", sa.Text, nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("said", sa.Text, nullable=False),
         sqlite_with_rowid=False,
     )
     op.execute(
