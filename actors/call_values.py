@@ -178,8 +178,7 @@ class Line:
 class TranscriptChange:
     """What a call's transcript has become since the change before: from line `first` on it is `lines`.
 
-    Lines are numbered on through all sessions of the call, and so are its changes, by `number`. Utterances that were
-    held in turns up to `through_turn` are among the lines of this change, or of those before it.
+    Lines and changes count on through a call's sessions. Utterances of turns up to `through_turn` are in them by now.
     """
 
     number: int

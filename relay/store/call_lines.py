@@ -89,7 +89,7 @@ def change_row(call_sid: str, boot: str, said: TranscriptChange) -> Row:
 
 
 def _text_of(said: TranscriptChange) -> str:
-    lines = [(_NOTE if each.is_note else each.speaker.value, storable(each.text), each.at) for each in said.lines]
+    lines = [(_NOTE if each.is_note else each.speaker, storable(each.text), each.at) for each in said.lines]
     return _encode((said.first, said.through_turn, lines)).decode()
 
 

@@ -99,13 +99,15 @@ class _Prepared:
     """A statement in the words of one driver, and how each value is converted for it."""
 
     sql: str
-    binds: Sequence[tuple[str, Callable[[Any], Any] | None]]
+    names: Sequence[str]
+    conversions: Sequence[tuple[int, Callable[[Any], Any]]]
     is_positional: bool
 
     def bind(self, values: Values) -> Sequence[Any] | Values:
-        if self.is_positional:
-            return [values[name] if to is None else to(values[name]) for name, to in self.binds]
-        return {name: values[name] if to is None else to(values[name]) for name, to in self.binds}
+        row = [values[name] for name in self.names]
+        for place, convert in self.conversions:
+            row[place] = convert(row[place])
+        return row if self.is_positional else dict(zip(self.names, row, strict=True))
 
     def execute(self, connection: Connection, rows: Sequence[Any]) -> int:
         driver = connection.connection
@@ -133,8 +135,7 @@ class _Prepared:
 @lru_cache(maxsize=128)
 def _prepare(statement: UpdateBase, dialect: Dialect) -> _Prepared:
     compiled = statement.compile(dialect=dialect)
-    binds = [
-        (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
-        for name in compiled.positiontup or compiled.binds
-    ]
-    return _Prepared(compiled.string, binds, compiled.positional)
+    names = list(compiled.positiontup or compiled.binds)
+    converted = (compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect) for name in names)
+    conversions = [(place, convert) for place, convert in enumerate(converted) if convert is not None]
+    return _Prepared(compiled.string, names, conversions, compiled.positional)
