@@ -133,7 +133,7 @@ def test_settings_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_and_tests_exist(page: Path) -> None:
     """Each file of ours that a page names is there, and each test that it names is in its file."""
-    named = re.findall(r"`((?:actors|relay|scripts|tests|docs)/[\w./]+)(?:::(\w+))?`", page.read_text())
+    named = re.findall(r"`((?:actors|relay|scripts|tests|docs|deploy)/[\w./]+)(?:::(\w+))?`", page.read_text())
     missing = [name for name, _ in named if not (REPOSITORY / name).exists()]
     assert missing == []
     assert [test for name, test in named if test and f"def {test}(" not in (REPOSITORY / name).read_text()] == []

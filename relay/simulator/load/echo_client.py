@@ -78,14 +78,14 @@ async def open_echo_client(
 
 @attrs.define(eq=False)
 class EchoClient:
-    """A connected client; `answered` counts its turns."""
+    """A connected client; `answered` counts its turns, `over` is set when nothing more will come."""
 
     _link: Link
     _answer: AnswerTurn | None
     answered: int = 0
+    over: trio.Event = attrs.field(factory=trio.Event)
     _ids: Iterator[int] = attrs.field(factory=itertools.count)
     _results: dict[int, trio.MemorySendChannel[Message]] = attrs.field(factory=dict)
-    _is_over: bool = False
 
     async def call_tool(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Call a tool and return its structured content, which holds `error` with its `code` where it failed.
@@ -121,7 +121,7 @@ class EchoClient:
 
     def end(self) -> None:
         """Note that nothing more will come."""
-        self._is_over = True
+        self.over.set()
         for waiting in self._results.values():
             waiting.close()
 
@@ -136,7 +136,7 @@ class EchoClient:
         return Question(params["messages"][-1]["content"]["text"], progress)
 
     async def _ask(self, method: str, params: Mapping[str, Any]) -> Message:
-        if self._is_over:
+        if self.over.is_set():
             raise EchoFailed("the relay has ended the stream")
         number = next(self._ids)
         self._results[number], result = trio.open_memory_channel[Message](1)

@@ -1,0 +1,235 @@
+"""What becomes of live calls when something happens to a cluster: a table of what the callers noticed.
+
+    callers (simulated carrier), clients ──▶ HAProxy ──▶ three nodes ──▶ PostgreSQL
+                                                ▲            ▲              ▲
+                                                └── kill, roll, partition, outage
+
+Everything runs on this machine, in a directory that is removed afterwards. `scripts/cluster` makes the environment
+first, and runs this as a module, so that its parts find each other.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+import trio
+from rich.console import Console
+from rich.table import Table
+
+from relay.cli.one_line import in_one_line
+from relay.simulator.load.local_daemon import DaemonFailed
+from scripts.cluster_callers import Event, Tally, talk_during
+from scripts.local_cluster import MOST_NODES, LocalCluster, run_local_cluster
+from scripts.local_postgresql import NotInstalled
+
+MOST_SECONDS = 600
+"""What a run may take before it counts as hanging."""
+
+ROLL = {"RELAY_DRAIN": "handover", "RELAY_DRAIN_SECONDS": "0"}
+"""Settings with which a node that is told to stop passes its calls on at once."""
+
+
+@attrs.frozen(kw_only=True)
+class Load:
+    """What every command is told: how many calls on how many agents, how to print, and where logs are to stay."""
+
+    calls: int
+    agents: int
+    as_json: bool = False
+    keep: Path | None = None
+
+
+def _loads(agents: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command a load as its first argument, with so many agents unless an option says otherwise."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @click.option("--calls", type=click.IntRange(1, 500), default=50, show_default=True, help="Calls at once.")
+        @click.option("--agents", type=click.IntRange(1, 50), default=agents, show_default=True, help="Whom they call.")
+        @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
+        @click.option(
+            "--keep", type=click.Path(path_type=Path, file_okay=False), help="Where to leave the nodes' logs."
+        )
+        @functools.wraps(command)
+        def with_load(calls: int, agents: int, as_json: bool, keep: Path | None, **options: Any) -> None:
+            command(Load(calls=calls, agents=agents, as_json=as_json, keep=keep), **options)
+
+        return with_load
+
+    return decorate
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Run a cluster on this machine, and have callers talk while something goes wrong.
+
+    The exit status is 1 where something was lost, or a call was cut.
+    """
+
+
+@main.command()
+def demo() -> None:
+    """Kill one node, then restart each in turn, under eight calls: about two minutes."""
+    note("1. A node is killed, with eight calls on it")
+    _play("demo: kill", kill_home, Load(calls=8, agents=1))
+    note("2. Each node is restarted in turn, as for a deploy")
+    _play("demo: roll", restart_each, Load(calls=8, agents=3), ROLL)
+
+
+@main.command()
+@_loads(1)
+def kill(load: Load) -> None:
+    """Kill (SIGKILL) the home of most of the calls, and start it again."""
+    _play("kill", kill_home, load)
+
+
+@main.command()
+@_loads(3)
+@click.option("--drain-seconds", type=float, default=0.0, show_default=True, help="RELAY_DRAIN_SECONDS of the nodes.")
+def roll(load: Load, drain_seconds: float) -> None:
+    """Restart each node in turn, with RELAY_DRAIN=handover."""
+    _play("roll", restart_each, load, {**ROLL, "RELAY_DRAIN_SECONDS": f"{drain_seconds:g}"})
+
+
+@main.command()
+@_loads(3)
+@click.option("--between", type=click.Choice(["database", "nodes"]), default="database", show_default=True)
+@click.option("--seconds", type=float, default=20.0, show_default=True, help="For how long.")
+def partition(load: Load, between: str, seconds: float) -> None:
+    """Cut the home of most calls off: what goes to PostgreSQL, or what comes from the other nodes, gets no answer.
+
+    Connections stay open, as with a server that hangs. Packets that vanish need a network namespace, and root.
+    """
+    _play(f"partition ({between}, {seconds:g} s)", partial(cut_off, between, seconds), load, has_doors=True)
+
+
+@main.command()
+@_loads(3)
+@click.option("--hung", is_flag=True, help="PostgreSQL stops where it is, instead of being killed.")
+@click.option("--seconds", type=float, default=5.0, show_default=True, help="For how long; 0 is a restart.")
+def outage(load: Load, hung: bool, seconds: float) -> None:
+    """Take PostgreSQL away: it is killed and started again, or hangs."""
+    what = f"outage ({'hung' if hung else 'away'}, {seconds:g} s)"
+    _play(what, partial(take_database_away, hung, seconds), load)
+
+
+# ── what happens ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _home_of_most(cluster: LocalCluster, agents: Sequence[str]) -> str:
+    homes = Counter([await cluster.home_of(agent) for agent in agents])
+    (home, count) = homes.most_common(1)[0]
+    if home is None:
+        raise DaemonFailed("no agent has a home")
+    note(f"{home} is the home of {count} of {len(agents)} agents")
+    return home
+
+
+async def kill_home(cluster: LocalCluster, agents: Sequence[str]) -> None:
+    """Kill the home of most agents, and start it again after a while."""
+    node = cluster.nodes[await _home_of_most(cluster, agents)]
+    note(f"{node.name} is killed")
+    await node.daemon.kill()
+    await trio.sleep(10)
+    await node.start()
+    note(f"{node.name} is back")
+
+
+async def restart_each(cluster: LocalCluster, _agents: Sequence[str]) -> None:
+    """Stop each node as an operator does, and start it again."""
+    for node in cluster.nodes.values():
+        began = trio.current_time()
+        status = await node.daemon.stop()
+        note(f"{node.name} ended with {status} after {trio.current_time() - began:.1f} s")
+        await node.start()
+        note(f"{node.name} is back")
+        await trio.sleep(5)
+
+
+async def cut_off(between: str, seconds: float, cluster: LocalCluster, agents: Sequence[str]) -> None:
+    """Shut the door before PostgreSQL, or before the node, for so long."""
+    name = await _home_of_most(cluster, agents)
+    door = (cluster.database_doors if between == "database" else cluster.node_doors)[name]
+    note(f"{name} is cut off from {'PostgreSQL' if between == 'database' else 'the other nodes'} for {seconds:g} s")
+    door.shut()
+    await trio.sleep(seconds)
+    door.open()
+    note(f"{name} is connected again")
+    await _start_what_ended(cluster)
+
+
+async def take_database_away(hung: bool, seconds: float, cluster: LocalCluster, _agents: Sequence[str]) -> None:
+    """Kill PostgreSQL, or stop it where it is, for so long."""
+    note(f"PostgreSQL {'hangs' if hung else 'is killed'}")
+    if hung:
+        cluster.server.pause()
+        await trio.sleep(seconds)
+        cluster.server.go_on()
+    else:
+        cluster.server.kill()
+        await trio.sleep(seconds)
+        await trio.to_thread.run_sync(cluster.server.start)
+    note("PostgreSQL is back")
+    await _start_what_ended(cluster)
+
+
+async def _start_what_ended(cluster: LocalCluster) -> None:
+    """Do what a service manager does for a node that has ended by itself."""
+    await trio.sleep(5)
+    for node in cluster.nodes.values():
+        if node.daemon.process.poll() is not None:
+            note(f"{node.name} had ended with {node.daemon.process.returncode}, and is started again")
+            await node.start()
+
+
+# ── running and printing ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def note(text: str) -> None:
+    """Print how it goes, beside the table."""
+    click.echo(text, err=True)
+
+
+def _play(
+    name: str, event: Event, load: Load, settings: Mapping[str, str] | None = None, *, has_doors: bool = False
+) -> None:
+    """Have something happen to a cluster under calls, and print what the callers noticed; exit with 1 for a loss."""
+    with in_one_line(DaemonFailed, NotInstalled), tempfile.TemporaryDirectory(prefix="relay-cluster-") as temporary:
+        directory = Path(temporary)
+        if load.keep is not None:
+            load.keep.mkdir(parents=True, exist_ok=True)
+            directory = Path(tempfile.mkdtemp(dir=load.keep))
+        tally = trio.run(partial(_run, event, load, directory, settings, has_doors=has_doors))
+    if load.as_json:
+        click.echo(json.dumps({"run": name, **tally.rows()}))
+    else:
+        table = Table(title=name, show_header=False)
+        for row in tally.rows().items():
+            table.add_row(*row)
+        Console().print(table)
+    if not tally.is_clean:
+        raise SystemExit(1)
+
+
+async def _run(
+    event: Event, load: Load, directory: Path, settings: Mapping[str, str] | None, *, has_doors: bool
+) -> Tally:
+    try:
+        with trio.fail_after(MOST_SECONDS):
+            async with run_local_cluster(directory, MOST_NODES, settings, has_doors=has_doors) as cluster:
+                note(f"{', '.join(cluster.nodes)} are ready behind {cluster.url}")
+                return await talk_during(cluster, load.agents, load.calls, event, note)
+    except trio.TooSlowError:
+        raise DaemonFailed(f"the run hangs: it has taken {MOST_SECONDS} s") from None
+
+
+if __name__ == "__main__":
+    main(prog_name="scripts/cluster")

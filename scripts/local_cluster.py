@@ -1,0 +1,239 @@
+"""A cluster of its own: PostgreSQL, nodes as processes, and HAProxy before them from the file that operators are given.
+
+    carrier, clients ──▶ HAProxy (deploy/haproxy-cluster.cfg) ──▶ relay-1 … relay-3 ──▶ PostgreSQL
+                                                                     └── a door ──┴── a door ──┘
+
+Where a node is to be cut off, what leads to it or from it goes through a `Door` of this process, which can be shut.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from pathlib import Path
+
+import attrs
+import trio
+
+from relay.simulator.load.local_daemon import DaemonFailed, DaemonProcess, LocalDaemon, run_local_daemon
+from relay.store.database import open_database
+from relay.store.homes import Homes
+from scripts.local_postgresql import NotInstalled, PostgresqlServer, free_port, run_postgresql
+
+CONFIGURATION = Path(__file__).parents[1] / "deploy" / "haproxy-cluster.cfg"
+TOKEN = "0" * 32
+"""The carrier's auth token."""
+
+MOST_NODES = 3
+"""As many as the configuration of HAProxy names."""
+
+_START_SECONDS = 15.0
+_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+
+
+@attrs.define(eq=False)
+class Door:
+    """A TCP port that leads to another one of this machine, as long as it is open. What waits at it is not lost."""
+
+    port: int
+    target: int
+    _opened: trio.Event = attrs.field(factory=trio.Event)
+
+    def shut(self) -> None:
+        """Let nothing through any more, in either direction; connections stay, and new ones are made."""
+        self._opened = trio.Event()
+
+    def open(self) -> None:
+        """Let everything through, also what has waited."""
+        self._opened.set()
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Take connections until cancelled."""
+        self.open()
+        listeners = await trio.open_tcp_listeners(self.port, host="127.0.0.1")
+        task_status.started()
+        await trio.serve_listeners(self._pass_on, listeners)
+
+    async def _pass_on(self, near: trio.SocketStream) -> None:
+        await self._opened.wait()
+        try:
+            async with await trio.open_tcp_stream("127.0.0.1", self.target) as far, trio.open_nursery() as nursery:
+                nursery.start_soon(self._pump, near, far, nursery.cancel_scope)
+                nursery.start_soon(self._pump, far, near, nursery.cancel_scope)
+        except OSError:
+            pass  # as the port itself would refuse
+
+    async def _pump(self, source: trio.SocketStream, sink: trio.SocketStream, both: trio.CancelScope) -> None:
+        try:
+            async for piece in source:
+                await self._opened.wait()
+                await sink.send_all(piece)
+            await sink.send_eof()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            both.cancel()
+
+
+@attrs.define(eq=False)
+class LocalNode:
+    """A node that can be started again; `daemon` is its newest process."""
+
+    name: str
+    directory: Path
+    port: int
+    settings: Mapping[str, str]
+    _stack: AsyncExitStack
+    _open_process: Callable[..., Awaitable[DaemonProcess]]
+    _daemon: LocalDaemon | None = None
+
+    @property
+    def daemon(self) -> LocalDaemon:
+        """Return its newest process. It must have been started."""
+        assert self._daemon is not None
+        return self._daemon
+
+    async def start(self) -> None:
+        """Start it, and wait until it is ready. Raises `DaemonFailed`."""
+        running = run_local_daemon(self.directory, self.settings, port=self.port, open_process=self._open_process)
+        self._daemon = await self._stack.enter_async_context(running)
+
+
+@attrs.define(eq=False)
+class LocalCluster:
+    """A running cluster; `url` is where HAProxy answers. The doors are by the name of the node, where there are any."""
+
+    url: str
+    server: PostgresqlServer
+    nodes: dict[str, LocalNode]
+    database_doors: dict[str, Door]
+    node_doors: dict[str, Door]
+    token: str = TOKEN
+
+    @property
+    def database_url(self) -> str:
+        """Return the URL of its database, past all doors."""
+        return self.server.url
+
+    async def register(self, agent_id: str) -> str:
+        """Register an agent; return its token."""
+        return (await next(iter(self.nodes.values())).daemon.register(agent_id))["token"]
+
+    async def home_of(self, agent_id: str) -> str | None:
+        """Return the name of the node that is an agent's home."""
+        async with open_database(self.database_url) as database:
+            home = await Homes(database).find(agent_id)
+        return None if home is None else home.node
+
+
+@asynccontextmanager
+async def run_local_cluster(
+    directory: Path,
+    count: int = MOST_NODES,
+    settings: Mapping[str, str] | None = None,
+    *,
+    has_doors: bool = False,
+    open_process: Callable[..., Awaitable[DaemonProcess]] = trio.lowlevel.open_process,
+) -> AsyncIterator[LocalCluster]:
+    """Run PostgreSQL, up to three nodes and HAProxy for the length of the block, all on loopback.
+
+    With doors, each node reaches PostgreSQL, and the others reach it, through one of its own. Raises `NotInstalled`
+    without PostgreSQL or HAProxy, and `DaemonFailed` when a node or HAProxy does not start.
+    """
+    find_haproxy()
+    public = free_port()
+    ports = {f"relay-{number}": free_port() for number in range(1, count + 1)}
+    with ExitStack() as servers:
+        server = await trio.to_thread.run_sync(servers.enter_context, run_postgresql())
+        async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
+            cluster = LocalCluster(f"http://127.0.0.1:{public}", server, {}, {}, {})
+            if has_doors:
+                for name, port in ports.items():
+                    cluster.database_doors[name] = Door(free_port(), server.port)
+                    cluster.node_doors[name] = Door(free_port(), port)
+                for door in (*cluster.database_doors.values(), *cluster.node_doors.values()):
+                    await nursery.start(door.serve)
+            for name, port in ports.items():
+                (place := directory / name).mkdir()
+                given = {**_settings(cluster, name, port), **(settings or {})}
+                cluster.nodes[name] = LocalNode(name, place, port, given, stack, open_process)
+                await cluster.nodes[name].start()
+            await stack.enter_async_context(_run_haproxy(directory, public, ports))
+            yield cluster
+            for door in (*cluster.database_doors.values(), *cluster.node_doors.values()):
+                door.open()
+            await stack.aclose()
+            nursery.cancel_scope.cancel("the cluster is not needed any more")
+
+
+def _settings(cluster: LocalCluster, name: str, port: int) -> dict[str, str]:
+    database, door = cluster.database_doors.get(name), cluster.node_doors.get(name)
+    url = cluster.server.url
+    return {
+        "DATABASE_URL": url.replace(f":{cluster.server.port}/", f":{database.port}/") if database else url,
+        "TWILIO_AUTH_TOKEN": TOKEN,
+        "PUBLIC_URL": cluster.url,
+        "RELAY_NODE": name,
+        "RELAY_NODE_URL": f"http://127.0.0.1:{door.port if door else port}",
+    }
+
+
+# ── HAProxy ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def find_haproxy() -> str:
+    """Return where HAProxy is. Raises `NotInstalled`."""
+    found = shutil.which("haproxy", path=_PATH)
+    if found is None:
+        raise NotInstalled("HAProxy is not installed: apt-get install haproxy")
+    return found
+
+
+def configure(port: int, nodes: Mapping[str, int]) -> str:
+    """Return the configuration with these ports of loopback in place of its addresses, and without its certificate."""
+    lines = []
+    for line in CONFIGURATION.read_text().splitlines():
+        match line.split():
+            case ["bind", *_]:
+                lines.append(f"    bind 127.0.0.1:{port}")
+            case ["server", name, _, *more]:
+                lines += [f"    server {name} 127.0.0.1:{nodes[name]} {' '.join(more)}"] if name in nodes else []
+            case ["use-server", name, *_] if name not in nodes:
+                pass
+            case _:
+                lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+@asynccontextmanager
+async def _run_haproxy(directory: Path, port: int, nodes: Mapping[str, int]) -> AsyncIterator[None]:
+    configuration, log = trio.Path(directory / "haproxy.cfg"), trio.Path(directory / "haproxy.log")
+    await configuration.write_text(configure(port, nodes))
+    async with await log.open("wb") as output:
+        process = await trio.lowlevel.open_process(
+            [find_haproxy(), "-db", "-f", str(configuration)],
+            stdin=subprocess.DEVNULL,
+            stdout=output.fileno(),
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        with trio.move_on_after(_START_SECONDS) as starting:
+            while process.poll() is None and not await _answers(port):  # noqa: ASYNC110 - it tells nobody
+                await trio.sleep(0.05)
+        if starting.cancelled_caught or process.poll() is not None:
+            raise DaemonFailed(f"HAProxy did not start:\n{await log.read_text()}")
+        yield
+    finally:
+        process.kill()
+        with trio.move_on_after(_START_SECONDS, shield=True):
+            await process.wait()
+
+
+async def _answers(port: int) -> bool:
+    try:
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+    except OSError:
+        return False
+    await stream.aclose()
+    return True
