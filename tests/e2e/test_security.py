@@ -199,7 +199,8 @@ async def test_another_accounts_call_is_refused(daemon: LocalDaemon, carrier: Ca
 
 async def test_a_ticket_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ticket that was not used in time opens nothing, and its place is free again."""
-    monkeypatch.setattr("actors.calls.TICKET_SECONDS", 0.1)
+    for module in ("actors.calls", "relay.reception"):
+        monkeypatch.setattr(f"{module}.TICKET_SECONDS", 0.1)
     async with run_relay_here(tmp_path) as here, carrier_of(here) as carrier:
         agent = await register(here)
         facts = facts_of(agent)
