@@ -31,7 +31,7 @@ from __future__ import annotations
 import hmac
 import math
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -129,6 +129,8 @@ class Call:
     """Whether another run of the relay had it, and it has had no session here yet."""
     session: CallSession | None = None
     """The call session that it has now."""
+    hop: str = ""
+    """The node by way of which the line of that session comes; empty if it comes straight here."""
     owner: Owner = NO_OWNER
     """Which client has it. A client that comes back on another session claims it again."""
     memory: CallMemory = attrs.field(factory=CallMemory)
@@ -196,6 +198,8 @@ class Calls:
     now: Callable[[], datetime] = _now
     return_seconds: float = RETURN_SECONDS
     draining: bool = attrs.field(default=False, init=False)
+    # Whether the carrier asks another process how an agent's calls go on that are handed over here.
+    _is_elsewhere: Callable[[str], bool] = attrs.field(default=lambda _agent_id: False, init=False)
     # What is asked of every session from now on, so that the process can stop.
     _parting: DrainRequested | MoveRequested | MoveDue | None = attrs.field(default=None, init=False)
     # By call SID, or by our order where there is none yet.
@@ -318,8 +322,10 @@ class Calls:
 
     # ── its sessions ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def connect(self, info: CallInfo, line: PhoneLine) -> CallSession:
+    async def connect(self, info: CallInfo, line: PhoneLine, *, hop: str = "") -> CallSession:
         """Run a session of a call on its line, and return it when it is over and everything of it is stored.
+
+        `hop` is the node by way of which the line comes, empty if it comes straight here.
 
         A newer session of a live call takes over: its old line is lost, and the carrier knew it before we did. Raises
         `CallRefused` when the session is no newer, or the call unknown; else nothing but `trio.Cancelled`, after the
@@ -334,7 +340,7 @@ class Calls:
             info.agent_id, lambda now: session.inbox.post(AvailabilityChanged(now))
         ) as availability:
             session = CallSession(info, line, self.services, call.policy, availability, is_taken_over=call.is_restored)
-            call.session, call.has_place = session, False
+            call.session, call.has_place, call.hop = session, False, hop
             if call.callee is not None:
                 session.inbox.post(CalleeRecognised(call.callee))
                 call.callee = None
@@ -357,6 +363,9 @@ class Calls:
         else:
             call.is_restored = call.is_restored and not session.is_open
             self._session_ended(call, session)
+            is_newest = call.info.attempt <= info.attempt
+            if is_newest and session.may_return and self._is_elsewhere(info.agent_id):
+                self.pass_on(info.agent_id, info.call_sid)
         return session
 
     def _drop(self, call: Call) -> None:
@@ -433,6 +442,10 @@ class Calls:
         """Return the sessions that calls have now, of one agent or of all, oldest call first."""
         sessions = (call.session for call in self._calls.values() if call.session is not None)
         return [session for session in sessions if agent_id in {None, session.info.agent_id}]
+
+    def busy_agents(self) -> frozenset[str]:
+        """Name the agents that have calls with a place, or calls that are being transferred."""
+        return frozenset(call.agent_id for call in self._calls.values() if call.is_occupying or call.is_transferring)
 
     def occupied(self) -> int:
         """Count the places that are taken or promised."""
@@ -537,13 +550,24 @@ class Calls:
         await self._let_finish(patience)
         return await self._part(DrainRequested(), farewell)
 
-    async def hand_over(self, handoff: str, *, patience: float, moving: float, ending: float) -> bool:
+    async def hand_over(
+        self,
+        handoff: str,
+        *,
+        patience: float,
+        moving: float,
+        ending: float,
+        is_elsewhere: Callable[[str], bool] = lambda _agent_id: False,
+    ) -> bool:
         """Refuse new calls, wait for the live ones for `patience` seconds, then have the rest move to another process.
 
         For `moving` seconds each does so when its caller has finished speaking, then all at once. Their sessions end
         towards the carrier with `handoff`, and whatever it then asks about them is for `pass_on`. A call that comes
-        meanwhile moves too. Returns whether all sessions were over within `ending` seconds after that. Safe to cancel.
+        meanwhile moves too. The calls of an agent that `is_elsewhere` go on there by themselves: they are forgotten
+        here with the end of their session. Returns whether all sessions were over within `ending` seconds after that.
+        Safe to cancel.
         """
+        self._is_elsewhere = is_elsewhere
         await self._let_finish(patience)
         if self.occupied():
             await self._part(MoveRequested(handoff), moving)
@@ -597,6 +621,23 @@ class Calls:
                 if call.session is not None:
                     call.session.inbox.post(call.moves_away)
 
+    def move_lines(self, hops: Collection[str], handoff: str) -> Callable[[], None] | None:
+        """Have calls whose lines come by way of these nodes move to a new session, when their callers have spoken.
+
+        Each call is asked once. Returns what has those move at once that have not by then; None if there are none.
+        """
+        passing = [call for call in self._calls.values() if call.session is not None and call.hop in hops]
+        sessions = [call.session for call in passing if call.session is not None]
+        for call in passing:
+            call.hop = ""
+
+        def post(request: MoveRequested | MoveDue) -> None:
+            for session in sessions:
+                session.inbox.post(request)
+
+        post(MoveRequested(handoff))
+        return partial(post, MoveDue(handoff)) if sessions else None
+
     async def all_ended(self) -> None:
         """Wait until the carrier has reported the end of every call, or is no longer expected to."""
         while any(self._named()):
@@ -610,7 +651,8 @@ class Calls:
         next start. After `hand_over` they stay held: the next process expects the callers who have not come back yet.
         """
         for call in () if self._hands_over else self._named():
-            self._leave(call)
+            if call.moves_away is None:
+                self._leave(call)
         while self._to_leave:
             await self._freed.wait()
 

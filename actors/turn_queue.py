@@ -432,6 +432,17 @@ class TurnQueue:
         """Whether a client waits, or has an utterance in hand."""
         return self._clients.waits(client) or any(turn.taken_by == client for turn in self._turns.values())
 
+    def has_turn(self, client: str) -> bool:
+        """Whether a client has an utterance in hand."""
+        return any(turn.taken_by == client for turn in self._turns.values())
+
+    def end_waits(self, client: str | None = None) -> None:
+        """End the waits of a client, or of all: their clients go on elsewhere, and are back in a moment."""
+        for wait in self._waits:
+            if client in {None, wait.client}:
+                wait.until = trio.current_time()
+                wait.wake()
+
     @property
     def waiting_calls(self) -> int:
         """The number of calls with an utterance that no client has taken."""
@@ -610,6 +621,17 @@ class TurnQueues:
         """Whether a client waits in its queue, or has taken an utterance and not answered it."""
         queue = self._known.get(agent_id)
         return queue is not None and queue.is_engaged(client)
+
+    def has_turn(self, agent_id: str, client: str) -> bool:
+        """Whether a client has taken an utterance and not answered it."""
+        queue = self._known.get(agent_id)
+        return queue is not None and queue.has_turn(client)
+
+    def end_waits(self, agent_id: str, client: str | None = None) -> None:
+        """See `TurnQueue.end_waits`."""
+        queue = self._known.get(agent_id)
+        if queue is not None:
+            queue.end_waits(client)
 
     async def run(self) -> None:
         """Review each queue when it is due: end waits and graces. Runs until cancelled, at any point."""

@@ -189,6 +189,37 @@ class Directory:
         self.is_leaving = True
         self._hurry.set()
 
+    def homes_here(self) -> list[str]:
+        """Return the agents whose home this node is, as of the last beat."""
+        return list(self._here)
+
+    async def give(self, agent_ids: Iterable[str]) -> list[str]:
+        """Give the homes of these agents to nodes that stay; return those of them that are not here any more.
+
+        Whether their clients are here is stored before. The tenants are not told: who gives knows. Where no other node
+        stays, nothing is given. Raises `DatabaseError` or `StoreFailed`, and then some may be given.
+        """
+        if self._new_home() == self.node:
+            return []
+        await self._beat()
+        given = []
+        for agent_id in agent_ids:
+            async with self._beating:  # else a beat would find it gone, and take it for a loss
+                await self._give(agent_id)
+            if agent_id not in self._here:
+                given.append(agent_id)
+        return given
+
+    async def _give(self, agent_id: str) -> None:
+        kept, node = self._here.get(agent_id), self._new_home()
+        if kept is None or node == self.node:
+            return
+        began = trio.current_time()
+        home = await self.homes.take(agent_id, node, kept.home)
+        if home.node != self.node and self._here.pop(agent_id, None) is not None:
+            self._elsewhere[agent_id] = _Kept(home, began)
+            log.info("home_given", agent_id=agent_id, node=home.node, epoch=home.epoch)
+
     # ── membership ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def join(self) -> None:
@@ -347,7 +378,7 @@ class Directory:
         self.tenants.on_gone(agent_id)
 
     def _new_home(self) -> str:
-        staying = [node.name for node in self.others() if not node.is_leaving]
+        staying = [node.name for node in self.others() if not node.is_leaving and node.unseen < SILENT_SECONDS]
         return random.choice(staying) if self.is_leaving and staying else self.node  # noqa: S311 - no secret
 
     def _is_dead(self, name: str) -> bool:

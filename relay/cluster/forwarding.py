@@ -25,7 +25,8 @@ import trio
 
 from relay.cluster.node_answer import BrokenAnswerError, NodeAnswer, find_answer
 from relay.cluster.node_connections import NodeConnections, NodeRefusedError, NodeSocket, NodeUnreachableError
-from relay.cluster.passed_request import HOP, PassedRequest, encode_request
+from relay.cluster.passed_request import PassedRequest, encode_request
+from relay.http.asgi import HOP
 
 log = structlog.get_logger(__name__)
 

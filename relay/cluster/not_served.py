@@ -7,9 +7,8 @@ error of JSON-RPC; the carrier, and who opens a socket, a status.
 from __future__ import annotations
 
 from relay.cluster.forwarding import MISDIRECTED_STATUS
-from relay.cluster.passed_request import HOP
 from relay.errors import error_document
-from relay.http.asgi import Head, Header, Scope, Send, refuse, refuse_upgrade
+from relay.http.asgi import HOP, Head, Header, Scope, Send, refuse, refuse_upgrade
 from relay.http.cors import Cors
 from relay.mcp.transports.refusals import RETRY_AFTER, refuse_request
 from relay.mcp.transports.sse import come_back_later

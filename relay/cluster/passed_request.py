@@ -11,10 +11,8 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
-from relay.http.asgi import BODY_AT_HAND, Header, Message, Receive, Scope, Send
+from relay.http.asgi import BODY_AT_HAND, HOP, Header, Message, Receive, Scope, Send
 
-HOP = b"relay-hop"
-"""The header of a request that names the node which passes it on; of an answer, the node that is not the home."""
 KEPT_BYTES = 65_536
 """Of a body, to be sent once more: a webhook's has a kilobyte or two."""
 

@@ -16,7 +16,8 @@ closed without an answer, as it would be if the node had been asked directly. Th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import assert_never
 
@@ -64,10 +65,29 @@ class Router:
     forwarder: Forwarder = attrs.field(init=False)
     tunnels: Tunnels = attrs.field(init=False)
     _noted_loops: set[str] = attrs.field(factory=set, init=False)
+    _passing: int = attrs.field(default=0, init=False)
+    _is_passed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.forwarder = Forwarder(self.directory.node, self.connections)
         self.tunnels = Tunnels(self.directory.node, self.connections)
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        """Count what passes to another node for the length of a block."""
+        self._passing += 1
+        try:
+            yield
+        finally:
+            self._passing -= 1
+            if not self._passing:
+                self._is_passed.set()
+                self._is_passed = trio.Event()
+
+    async def nothing_passes(self) -> None:
+        """Wait until nothing passes through this node to another one. May be cancelled."""
+        while self._passing:
+            await self._is_passed.wait()
 
     def runs_in_place(self, path: str) -> bool:
         """Return what the gateway says of a path; what is passed on goes the same way."""
@@ -146,7 +166,8 @@ class _Asked:
                 else:
                     await refuse_as_gone(self._scope, self._send)
                 return
-            outcome = await self._pass_on(node)
+            with self._router.passing():
+                outcome = await self._pass_on(node)
             if outcome is Outcome.MISDIRECTED:
                 break
             if not await self._looks_again(outcome, node.name):
@@ -172,7 +193,8 @@ class _Asked:
             node = directory.find_node(home.node)
             if node is None or node.name == directory.node:
                 continue
-            outcome = await self._pass_on(node)
+            with self._router.passing():
+                outcome = await self._pass_on(node)
             if outcome is Outcome.MISDIRECTED:
                 directory.forget(agent_id)
                 if node.name == misdirecting and not directory.silent(node.name):

@@ -18,8 +18,8 @@ import trio
 from relay.cluster.forwarding import ANSWER_SECONDS, MISDIRECTED_STATUS, Outcome
 from relay.cluster.node_answer import SWITCHING, BrokenAnswerError, NodeAnswer, find_answer
 from relay.cluster.node_connections import NodeConnections, NodeRefusedError, NodeSocket, NodeUnreachableError
-from relay.cluster.passed_request import HOP, encode_request
-from relay.http.asgi import HAND_OVER, Scope, Send
+from relay.cluster.passed_request import encode_request
+from relay.http.asgi import HAND_OVER, HOP, Scope, Send
 from relay.http.peer_socket import PeerSocket
 
 log = structlog.get_logger(__name__)

@@ -73,6 +73,9 @@ LAST_WEBHOOK_SECONDS = 2.0
 LAST_MESSAGES_SECONDS = 3.0
 # For the database to take down that the run is over.
 END_OF_RUN_SECONDS = 2.0
+# For what passes through a node to other ones to be retired by them: they learn it within a second or two, and give
+# turns that are in hand eight.
+PASSING_SECONDS = 10.0
 # What connections may still do after that: a webhook's answer, the end of a stream.
 LISTENER_GRACE = 1.0
 # How often calls are looked for that runs have left which are over.
@@ -159,6 +162,9 @@ async def run(
                 task_status.started(url)
                 await stopping.wait()
                 drained = await _drain(relay)
+                if router is not None:
+                    with trio.move_on_after(PASSING_SECONDS):
+                        await router.nothing_passes()
             relay.clients.close_all()
             stop_listening.set()
         supervisors.cancel_scope.cancel("stopped")
@@ -198,6 +204,8 @@ async def _start_supervisors(relay: Relay, nursery: trio.Nursery) -> None:
     if relay.directory is not None:
         nursery.start_soon(relay.directory.run)
         nursery.start_soon(relay.node_connections.run)
+    if relay.leaving is not None:
+        nursery.start_soon(relay.leaving.retire_what_passes, MOVE_SECONDS)
     nursery.start_soon(relay.calls.run)
     nursery.start_soon(_watch_tokens, relay)
     nursery.start_soon(relay.audio.run)
@@ -209,19 +217,31 @@ async def _start_supervisors(relay: Relay, nursery: trio.Nursery) -> None:
 
 async def _drain(relay: Relay) -> bool:
     """Take no new calls, and wait for those that go on; return whether all of them have ended."""
-    patience = relay.settings.relay_drain_seconds
-    if relay.directory is not None:
-        relay.directory.leave()
-    if relay.settings.relay_drain == "handover":
-        handoff = encode_handoff_data(Moving())
-        drained = await relay.calls.hand_over(handoff, patience=patience, moving=MOVE_SECONDS, ending=FAREWELL_SECONDS)
-    else:
-        drained = await relay.calls.drain(patience, FAREWELL_SECONDS)
+    patience, leaving = relay.settings.relay_drain_seconds, relay.leaving
+    async with trio.open_nursery() as retiring:
+        if leaving is None:
+            drained = await _end_calls(relay, patience)
+        else:
+            await leaving.move_agents(patience, retiring)
+            drained = await _end_calls(relay, 0)
     with trio.move_on_after(LAST_WEBHOOK_SECONDS):
         await relay.calls.all_ended()
     with trio.move_on_after(LAST_MESSAGES_SECONDS):
         await relay.calls.settle()
     return drained
+
+
+async def _end_calls(relay: Relay, patience: float) -> bool:
+    if relay.settings.relay_drain != "handover":
+        return await relay.calls.drain(patience, FAREWELL_SECONDS)
+    directory = relay.directory
+    return await relay.calls.hand_over(
+        encode_handoff_data(Moving()),
+        patience=patience,
+        moving=MOVE_SECONDS,
+        ending=FAREWELL_SECONDS,
+        is_elsewhere=lambda agent_id: directory is not None and not directory.is_here(agent_id),
+    )
 
 
 # ── what a start and a stop are made of ─────────────────────────────────────────────────────────────────────────────

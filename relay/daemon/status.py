@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -27,12 +27,17 @@ class DaemonStatus:
     calls: Calls
     clients: McpApp
     has_answering_machine: bool
+    has_left: Callable[[], bool] = lambda: False
+
+    def is_leaving(self) -> bool:
+        """Whether the daemon is being stopped."""
+        return self.calls.draining or self.has_left()
 
     async def checks(self) -> Mapping[str, str | None]:
         """Return each condition for taking calls, by name, with None or what is wrong."""
         return {
             "database": await self._database_fault(),
-            "draining": "the relay is being stopped" if self.calls.draining else None,
+            "draining": "the relay is being stopped" if self.is_leaving() else None,
         }
 
     async def _database_fault(self) -> str | None:
@@ -49,7 +54,7 @@ class DaemonStatus:
     def document(self) -> dict[str, Any]:
         """Return what only the running daemon knows, as JSON; see `relay.cli.status`."""
         return {
-            "draining": self.calls.draining,
+            "draining": self.is_leaving(),
             "answeringMachine": self.has_answering_machine,
             "clients": [
                 {

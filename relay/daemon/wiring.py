@@ -25,6 +25,7 @@ from relay.cluster.node_connections import NodeConnections
 from relay.cluster.router import Router
 from relay.daemon.address import STATUS_PATH, RunningDaemon
 from relay.daemon.credentials import Credentials
+from relay.daemon.leaving import Leaving
 from relay.daemon.node import candidate_of, tenants_of
 from relay.daemon.status import DaemonStatus
 from relay.daemon.vendors import Vendors
@@ -167,6 +168,7 @@ class Relay:
         )
         self.node_connections = NodeConnections()
         self.directory = self._directory(clock) if isinstance(clock, DatabaseClock) else None
+        self.leaving = None if self.directory is None else Leaving(self.directory, self.calls, self.clients)
         self._meter.live_calls.set_function(lambda: len(self.calls.live()))
         self._meter.places_taken.set_function(self.calls.occupied)
         self._meter.client_sessions.set_function(lambda: len(self.clients))
@@ -219,8 +221,9 @@ class Relay:
             calls=self.calls,
             clients=self.clients,
             has_answering_machine=self.vendors.answering_machine is not None,
+            has_left=lambda: self.directory is not None and self.directory.is_leaving,
         )
-        health = HealthPages(checks=status.checks, registry=self._meter.registry)
+        health = HealthPages(checks=status.checks, registry=self._meter.registry, is_leaving=status.is_leaving)
         audio = AudioPages(self.audio)
         operator = OperatorPages(path=STATUS_PATH, secret=self.daemon.secret, status=status.document)
         return Gateway(

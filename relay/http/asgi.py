@@ -29,6 +29,9 @@ BODY_AT_HAND = "relay.body_at_hand"
 None if it has not, and then it is to be received. So an app needs a timer only for a body that must be waited for.
 """
 
+HOP = b"relay-hop"
+"""The header of a request that names the node which passes it on; of an answer, the node that is not the home."""
+
 CUT = "relay.cut"
 """The extension of an HTTP scope that an app calls, without arguments, to close the connection without an answer."""
 
@@ -91,6 +94,11 @@ class Head:
         if body is not None and len(body) > limit:
             raise BodyTooLarge
         return body
+
+    @property
+    def hop(self) -> str:
+        """The node that has passed it on, by that node's own word; empty if none did."""
+        return self.headers.get(HOP.decode(), "")
 
     @property
     def token(self) -> str | None:

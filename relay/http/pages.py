@@ -85,13 +85,14 @@ async def _error(status: int, document: bytes) -> ResponseTypes:
 
 @attrs.frozen(kw_only=True)
 class HealthPages:
-    """`GET /health`, `/health/ready` and `/metrics`, for monitoring.
+    """`GET /health`, `/health/ready`, `/health/balance` and `/metrics`, for monitoring and for load balancers.
 
     `checks` returns each condition for taking calls by name, with None or what is wrong; the texts are public.
     """
 
     checks: Callable[[], Awaitable[Mapping[str, str | None]]]
     registry: CollectorRegistry
+    is_leaving: Callable[[], bool] = lambda: False
     _started: float = attrs.field(factory=time.monotonic, init=False)
 
     def blueprint(self) -> Blueprint:
@@ -99,6 +100,7 @@ class HealthPages:
         routes = Blueprint("health", __name__)
         routes.get("/health")(self.health)
         routes.get("/health/ready")(self.ready)
+        routes.get("/health/balance")(self.balance)
         routes.get("/metrics")(self.metrics)
         return routes
 
@@ -119,6 +121,18 @@ class HealthPages:
         log.warning("not_ready", failing=sorted(failing))
         message = "; ".join(f"{name}: {fault}" for name, fault in sorted(failing.items()))
         return {"error": {"code": "not_ready", "message": message}, "failing": failing}, 503
+
+    async def balance(self) -> tuple[dict[str, object], int]:
+        """Return whether a load balancer shall send new requests here: 200, or 404 when the daemon is being stopped.
+
+        HAProxy's `http-check disable-on-404` then sends nothing new and leaves open what is. Trouble that passes is
+        none of its business: a daemon that is taken for down would lose its calls.
+        """
+        await trio.lowlevel.checkpoint()
+        if self.is_leaving():
+            message = "The relay is being stopped: send new requests elsewhere, and leave open what is."
+            return {"error": {"code": "leaving", "message": message}}, 404
+        return {"status": "balanced"}, 200
 
     async def metrics(self) -> tuple[bytes, dict[str, str]]:
         """Return the daemon's metrics as Prometheus text."""

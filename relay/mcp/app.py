@@ -14,7 +14,7 @@ agent, tool calls for each session, bytes not yet read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from typing import Any
 
@@ -31,6 +31,7 @@ from relay.http.asgi import Head, Receive, Scope, Send, answer, refuse
 from relay.mcp.client_sessions import ClientHere, ClientSessions
 from relay.mcp.handshakes import HandshakeCache
 from relay.mcp.plain_calls import PlainCalls
+from relay.mcp.retirement import retire
 from relay.mcp.returning_clients import ReturningClients
 from relay.mcp.server import build_server, options_of
 from relay.mcp.session import McpSession
@@ -81,6 +82,7 @@ class McpApp:
         self._agents = agents
         self._book = HandshakeCache(hellos)
         self._messages = AgentMessages(messages, calls.live)
+        self._presence = presence
         self._queues = TurnQueues(presence, calls.live, turn_queue_options or TurnQueueOptions())
         self._timing = timing or Timing()
         self._bodies = Bodies(self._timing.body_patience)
@@ -180,6 +182,21 @@ class McpApp:
             if session.token_digest != but_of:
                 session.close(why)
 
+    async def retire_agent(self, agent_id: str, why: str) -> None:
+        """Close the sessions of an agent, each when its client has nothing in hand; see `relay.mcp.retirement`."""
+        self._queues.end_waits(agent_id)
+        async with trio.open_nursery() as nursery:
+            for session in self._registry.of_agent(agent_id):
+                nursery.start_soon(retire, session, self._presence, why)
+
+    def passing(self, nodes: Collection[str]) -> list[McpSession]:
+        """Return the sessions that come by way of these nodes and are not being retired."""
+        return [each for each in self._registry.everyone() if each.hop in nodes and not each.is_retiring]
+
+    async def retire_passing(self, session: McpSession) -> None:
+        """End what comes by way of a node that leaves when its client has nothing in hand, so that it comes anew."""
+        await retire(session, self._presence, "node_leaves", keeps_session=True)
+
     def close_all(self) -> None:
         """Close every session and open no more, because the daemon stops. Never waits."""
         self._closing = True
@@ -216,6 +233,7 @@ class McpApp:
             returning=self._returning,
             token_digest=digest_of(token),
             node=self._node,
+            hop=head.hop,
         )
         stream = SseStream(
             session=session,

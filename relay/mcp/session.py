@@ -94,6 +94,10 @@ class McpSession:
     returning: ReturningClients = attrs.field(factory=ReturningClients)
     use: SessionUse = attrs.field(init=False)
     closed: bool = attrs.field(default=False, init=False)
+    # The node by way of which its client is asked, if that is another one; and whether it gets no more turns, because
+    # it ends as soon as none is in hand: see `relay.mcp.retirement`.
+    hop: str = ""
+    is_retiring: bool = attrs.field(default=False, init=False)
     opened_at: datetime = attrs.field(factory=lambda: datetime.now(UTC), init=False)
     heard_at: float = attrs.field(factory=trio.current_time, init=False)
     # When it last answered a request of ours, and since when it has not answered a ping (`inf` if it has).
@@ -186,7 +190,7 @@ class McpSession:
         A client that has not answered a ping gets no turn until it answers something: a turn would cost a caller the
         whole time limit.
         """
-        if self.is_silent:
+        if self.is_silent or self.is_retiring:
             return None
         if self.can_sample:
             return Reachability.SAMPLING
@@ -197,6 +201,12 @@ class McpSession:
     def busy(self) -> bool:
         """Whether the client may be unable to answer a ping because it works on a turn."""
         return self.sampler.is_busy
+
+    @property
+    def has_work(self) -> bool:
+        """Whether its client has a turn in hand, or waits for the answer to a request, or has not read one yet."""
+        has_turn = self.sampler.has_turns or self.queues.has_turn(self.agent_id, self.queue_key)
+        return has_turn or bool(self._tool_calls) or self.outbox.size > 0
 
     @property
     def is_silent(self) -> bool:
@@ -371,6 +381,12 @@ class McpSession:
         """Notify the client of the messages that wait. Never waits."""
         self.has_new_messages = True
         self.news.set()
+
+    def retire(self) -> None:
+        """Take no more turns, because it is to be closed when it has no work. Its tool calls wait no longer."""
+        self.is_retiring = True
+        self.queues.end_waits(self.agent_id, self.queue_key)
+        self.show_presence()
 
     def close(self, why: str, *, in_order: bool = False) -> None:
         """End the session, whatever it is doing: no more turns, those in hand fail, its stream ends. Never waits.

@@ -22,7 +22,7 @@ from actors.call_values import CallInfo
 from actors.calls import Calls
 from actors.errors import CallRefused
 from actors.events import CallerGone, FrameUnknown, PhoneEvent
-from relay.http.asgi import Receive, Scope, Send, refuse_upgrade
+from relay.http.asgi import Head, Receive, Scope, Send, refuse_upgrade
 from relay.logs import report
 from relay.twilio.frames import Setup
 from relay.twilio.phone_line import AsgiPhoneLine
@@ -62,12 +62,12 @@ class VoiceSocket:
         try:
             await receive()  # websocket.connect, which says nothing
             await send({"type": "websocket.accept"})
-            await self._run(agent_id, line)
+            await self._run(agent_id, line, Head(scope).hop)
         except* Exception as group:  # noqa: BLE001 - the firewall: whatever it was, it stays this connection's
             report("voice_socket_failed", group, agent_id=agent_id)
             await line.close(_INTERNAL_ERROR)
 
-    async def _run(self, agent_id: str, line: AsgiPhoneLine) -> None:
+    async def _run(self, agent_id: str, line: AsgiPhoneLine, hop: str) -> None:
         try:
             info = await self._identify(agent_id, line)
         except _Refused as refusal:
@@ -79,7 +79,7 @@ class VoiceSocket:
             await line.close(_POLICY_VIOLATION)
             return
         try:
-            await self.calls.connect(info, line)
+            await self.calls.connect(info, line, hop=hop)
         except CallRefused as refusal:
             log.warning("call_refused", call_sid=info.call_sid, agent_id=info.agent_id, code=refusal.code)
             await line.close(_POLICY_VIOLATION)

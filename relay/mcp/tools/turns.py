@@ -131,6 +131,8 @@ class WaitingTools:
         Raises `CallOver`. Reports progress meanwhile. Cancelled, the client is taken for gone.
         """
         queue, report = self.queues.of(call.agent.agent_id), call.report
+        if call.session is not None and call.session.is_retiring:
+            seconds = 0
         signs = None if report is None else SignsOfLife(PROGRESS_SECONDS, partial(_show_progress, report))
         return await queue.next_utterance(call.client, call_sid, within=seconds, signs=signs)
 

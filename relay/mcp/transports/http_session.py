@@ -87,7 +87,7 @@ class HttpSession(McpSession):
             outbox.close()
             return outbox
         self.outbox = outbox
-        self._had_stream = True
+        self._had_stream, self.is_retiring = True, False
         self.show_presence()
         self.announce()
         log.info("stream_opened", session=self.name, agent_id=self.agent_id, can_sample=self.can_sample)
@@ -199,6 +199,11 @@ class HttpSession(McpSession):
         super().close(why, in_order=in_order)
         for exchange in set(self._exchanges.values()):
             exchange.end()
+
+    def end_passing(self) -> None:
+        """End what came by way of another node that leaves: the standing stream. Its client opens another one."""
+        self.detach(self.outbox)
+        self.hop, self.is_retiring = "", False
 
     @contextlib.contextmanager
     def used(self) -> Iterator[None]:

@@ -235,6 +235,8 @@ class StreamableHttp:
             self._registry.remove(session)
 
     async def _serve_session(self, session: HttpSession, head: Head, receive: Receive, send: Send) -> None:
+        if head.method == "GET" or not session.reachable:
+            session.hop = head.hop
         match head.method:
             case "DELETE":
                 session.close("client_left", in_order=True)

@@ -15,7 +15,8 @@ import pytest
 import trio
 
 from relay.cluster.forwarding import Outcome
-from relay.cluster.passed_request import HOP, KEPT_BYTES
+from relay.cluster.passed_request import KEPT_BYTES
+from relay.http.asgi import HOP
 from tests.hostile_inputs import RAW_INPUTS, HostileInput, throw
 from tests.http1_peer import CHUNKED, Cut, chunk, head, peer
 from tests.relay.cluster.hop import Hop, hop_to, node_of, scripted_node

@@ -15,8 +15,7 @@ import pytest
 import trio
 
 from relay.cluster.forwarding import Outcome
-from relay.cluster.passed_request import HOP
-from relay.http.asgi import refuse_upgrade
+from relay.http.asgi import HOP, refuse_upgrade
 from relay.simulator.carrier.websocket import WebSocket, WebSocketClosed, open_websocket
 from tests.hostile_inputs import (
     MALFORMED_FRAMES,
