@@ -39,6 +39,7 @@ import trio
 from actors.calls import Calls
 from actors.errors import StoreFailed
 from relay import logs
+from relay.cluster.router import Router
 from relay.daemon.address import RunningDaemon, announce
 from relay.daemon.credentials import carrier_credentials
 from relay.daemon.vendors import open_vendors
@@ -162,9 +163,9 @@ async def run(
                 task_status.started(url)
                 await stopping.wait()
                 drained = await _drain(relay)
-                if router is not None:
+                if isinstance(app, Router):
                     with trio.move_on_after(PASSING_SECONDS):
-                        await router.nothing_passes()
+                        await app.nothing_passes()
             relay.clients.close_all()
             stop_listening.set()
         supervisors.cancel_scope.cancel("stopped")

@@ -58,11 +58,11 @@ class VoiceSocket:
             log.warning("voice_socket_refused", agent_id=agent_id, why="signature")
             await refuse_upgrade(scope, send, 403)
             return
-        line = AsgiPhoneLine(receive, send)
+        line, hop = AsgiPhoneLine(receive, send), Head(scope).hop  # whose headers are gone once it is accepted
         try:
             await receive()  # websocket.connect, which says nothing
             await send({"type": "websocket.accept"})
-            await self._run(agent_id, line, Head(scope).hop)
+            await self._run(agent_id, line, hop)
         except* Exception as group:  # noqa: BLE001 - the firewall: whatever it was, it stays this connection's
             report("voice_socket_failed", group, agent_id=agent_id)
             await line.close(_INTERNAL_ERROR)

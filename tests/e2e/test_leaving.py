@@ -1,0 +1,289 @@
+"""Nodes that leave their cluster under calls, behind a balancer: nobody notices, and each is gone in time.
+
+carrier, clients ──▶ balancer ──▶ a node that is not leaving (`GET /health/balance`)
+"""
+
+from __future__ import annotations
+
+import itertools
+import signal
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import httpx2
+import pytest
+import trio
+
+from relay.attach.backoff import Pauses
+from relay.attach.client_session import Session, stay_attached
+from relay.attach.link import Transport
+from relay.attach.turn import Say, Turn
+from relay.simulator.carrier.exchange import Carrier, open_carrier
+from relay.simulator.carrier.simulated_call import SimulatedCall
+from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon
+from relay.store.homes import Home, Homes
+from tests.e2e.calling_out import free_port
+from tests.e2e.parties import Access, ask, database_of, eventually, messages_of, register
+from tests.e2e.test_any_node import TOKEN
+from tests.forked_process import run_local_daemon
+from tests.postgresql_server import PostgresqlServer, run_postgresql
+
+# A client that is back at once, as an EventSource is.
+AT_ONCE = Pauses(first=0.5, most=0.5, steady=0.0)
+
+pytestmark = pytest.mark.slow
+BOTH = pytest.mark.parametrize("transport", list(Transport))
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresqlServer]:
+    with run_postgresql() as server:
+        yield server
+
+
+@attrs.define(eq=False)
+class Balancer:
+    """A load balancer by TCP: new connections go in turn to the nodes whose check says 200; open ones stay.
+
+    While `only` names a node, all new connections go to it, whatever it says.
+    """
+
+    ports: dict[str, int]
+    only: str = ""
+    _in_turn: Iterator[int] = attrs.field(factory=itertools.count, init=False)
+    _up: list[str] = attrs.field(factory=list, init=False)
+    _is_checked: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    async def check(self) -> None:
+        async with httpx2.AsyncClient() as http:
+            while True:
+                up = []
+                for name, port in self.ports.items():
+                    try:
+                        answer = await http.get(f"http://127.0.0.1:{port}/health/balance")
+                    except httpx2.HTTPError:
+                        continue
+                    if answer.status_code == 200:
+                        up.append(name)
+                self._up = up
+                self._is_checked.set()
+                await trio.sleep(0.2)
+
+    async def serve(self, near: trio.SocketStream) -> None:
+        await self._is_checked.wait()
+        names = [self.only] if self.only else self._up
+        try:
+            far = await trio.open_tcp_stream("127.0.0.1", self.ports[names[next(self._in_turn) % len(names)]])
+        except OSError:
+            return
+        async with far, trio.open_nursery() as nursery:
+            # One request a connection, so that each goes where requests go now.
+            first = await near.receive_some()
+            await far.send_all(first.replace(b"Connection: keep-alive", b"Connection: close"))
+            nursery.start_soon(_copy, near, far, nursery.cancel_scope)
+            await _copy(far, near, nursery.cancel_scope)
+
+
+async def _copy(source: trio.SocketStream, target: trio.SocketStream, both: trio.CancelScope) -> None:
+    try:
+        async for chunk in source:
+            await target.send_all(chunk)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        pass
+    both.cancel("one side is gone")
+
+
+@attrs.define(eq=False)
+class Cluster:
+    nodes: dict[str, LocalDaemon]
+    balancer: Balancer
+    origin: str
+    carrier: Carrier
+
+    @property
+    def any_node(self) -> LocalDaemon:
+        return next(iter(self.nodes.values()))
+
+    async def home(self, agent: Access) -> Home | None:
+        """Return the agent's home, as the database has it."""
+        async with database_of(self.any_node) as database:
+            return await Homes(database).find(agent.agent_id)
+
+    async def stop(self, name: str) -> float:
+        """Tell a node to stop, and return how many seconds it took; it ends well."""
+        began, node = trio.current_time(), self.nodes[name]
+        node.process.send_signal(signal.SIGTERM)
+        assert await node.process.wait() == 0
+        return trio.current_time() - began
+
+
+@asynccontextmanager
+async def clustered(
+    directory: Path, server: PostgresqlServer, names: str = "ab", **more: str
+) -> AsyncIterator[Cluster]:
+    balancer = Balancer({name: free_port() for name in names})
+    async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, balancer.serve, 0, host="127.0.0.1"))
+        origin = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        nodes = {}
+        for name, port in balancer.ports.items():
+            settings = {
+                "DATABASE_URL": server.url,
+                "TWILIO_AUTH_TOKEN": TOKEN,
+                "PUBLIC_URL": origin,
+                "RELAY_NODE": name,
+                "RELAY_NODE_URL": f"http://127.0.0.1:{port}",
+                "RELAY_DRAIN": "handover",
+                "RELAY_DRAIN_SECONDS": "0",
+                **more,
+            }
+            (place := directory / name).mkdir()
+            nodes[name] = await stack.enter_async_context(run_local_daemon(place, settings, port=port))
+        nursery.start_soon(balancer.check)
+        carrier = await stack.enter_async_context(open_carrier(ACCOUNT, TOKEN, origin))
+        yield Cluster(nodes, balancer, origin, carrier)
+        nursery.cancel_scope.cancel("the test is over")
+
+
+@attrs.define(eq=False)
+class Client:
+    """A client that stays attached: what happened to it, and a brain that repeats what callers say."""
+
+    name: str = "repeats"
+    events: list[str] = attrs.field(factory=list)
+
+    def tell(self, event: str, **_facts: Any) -> None:
+        self.events.append(event)
+
+    async def answer(self, turn: Turn, say: Say) -> str:
+        await trio.sleep(0.1)
+        return f"You said: {turn.text}"
+
+    async def take_message(self, _record: Mapping[str, Any]) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def is_connected(self, times: int) -> bool:
+        await trio.lowlevel.checkpoint()
+        return self.events.count("connected") >= times
+
+
+@asynccontextmanager
+async def attached(cluster: Cluster, agent: Access, transport: Transport = Transport.SSE) -> AsyncIterator[Client]:
+    """Have a client of the MCP SDK come by way of the balancer, again and again."""
+    client = Client()
+    async with trio.open_nursery() as nursery:
+        session = Session(brain=client, report=client, fetches=False)
+        nursery.start_soon(stay_attached, session, cluster.origin, agent.token, transport, AT_ONCE)
+        await eventually(partial(client.is_connected, 1))
+        yield client
+        nursery.cancel_scope.cancel("the test is over")
+
+
+async def talk(call: SimulatedCall, until: trio.Event) -> None:
+    """Say one thing after the other; each is answered by the client."""
+    for number in itertools.count():
+        if until.is_set():
+            return
+        assert await ask(call, f"Line {number}.") == f"You said: Line {number}."
+
+
+def assert_unnoticed(call: SimulatedCall) -> None:
+    """Check that no session of a call was lost, and that its caller heard nothing of it."""
+    assert all(outcome.status != "failed" for outcome in call.outcomes)
+    assert not [line for line in call.heard if not line.startswith("You said")], call.heard
+
+
+@BOTH
+async def test_calls_move_with_their_home(transport: Transport, tmp_path: Path, server: PostgresqlServer) -> None:
+    """The home of an agent leaves while its callers talk: each is answered by the client all the time."""
+    async with clustered(tmp_path, server) as cluster, AsyncExitStack() as stack:
+        agent = await register(cluster.any_node, greeting="")
+        client = await stack.enter_async_context(attached(cluster, agent, transport))
+        calls = [await stack.enter_async_context(cluster.carrier.call(agent.agent_id)) for _ in range(4)]
+        enough, home = trio.Event(), await cluster.home(agent)
+        assert home is not None
+        async with trio.open_nursery() as nursery:
+            for call in calls:
+                nursery.start_soon(talk, call, enough)
+            await trio.sleep(1)
+            took = await cluster.stop(home.node)
+            await trio.sleep(1)
+            enough.set()
+        assert took < 6
+        moved = await cluster.home(agent)
+        assert moved is not None
+        assert moved.node != home.node
+        for call in calls:
+            assert_unnoticed(call)
+            assert len(call.sessions) >= 2
+        assert await messages_of(cluster.any_node, agent) == ()
+        assert client.events.count("connected") <= 3
+
+
+@BOTH
+async def test_an_agent_without_calls_moves_at_once(
+    transport: Transport, tmp_path: Path, server: PostgresqlServer
+) -> None:
+    """While another one's call may go on, and new calls of that come to it; both are there when the call is over."""
+    async with clustered(tmp_path, server, RELAY_DRAIN_SECONDS="30") as cluster, AsyncExitStack() as stack:
+        cluster.balancer.only = "a"
+        quiet, busy = [await register(cluster.any_node, greeting="") for _ in range(2)]
+        client = await stack.enter_async_context(attached(cluster, quiet, transport))
+        other = await stack.enter_async_context(attached(cluster, busy, transport))
+        async with cluster.carrier.call(busy.agent_id) as call:
+            assert await ask(call, "One.") == "You said: One."
+            cluster.balancer.only = ""
+            cluster.nodes["a"].process.send_signal(signal.SIGTERM)
+            await eventually(partial(client.is_connected, 2))
+            home = await cluster.home(quiet)
+            assert home is not None
+            assert (home.node, home.epoch, home.had_client) == ("b", 2, True)
+            async with cluster.carrier.call(quiet.agent_id) as moved, cluster.carrier.call(busy.agent_id) as second:
+                assert await ask(moved, "Two.") == "You said: Two."
+                assert await ask(second, "Three.") == "You said: Three."
+                assert await ask(call, "Four.") == "You said: Four."
+            assert len(await cluster.nodes["a"].events("call_admitted")) == 2
+            assert other.events.count("connected") == 1
+            assert cluster.nodes["a"].process.poll() is None
+        with trio.fail_after(5):
+            assert await cluster.nodes["a"].process.wait() == 0
+        await eventually(partial(other.is_connected, 2))
+        assert client.events.count("connected") == 2
+        assert_unnoticed(call)
+        assert len(call.sessions) == 1
+
+
+@BOTH
+async def test_what_passes_through_a_node_that_leaves_is_retired(
+    transport: Transport, tmp_path: Path, server: PostgresqlServer
+) -> None:
+    """Client and voice come by way of a node that is not the home: they come by another one, and no call is cut."""
+    async with clustered(tmp_path, server) as cluster, AsyncExitStack() as stack:
+        agent = await register(cluster.any_node, greeting="")
+        async with httpx2.AsyncClient() as http:
+            url = f"{cluster.nodes['b'].url}/sse?token={agent.token}"
+            async with http.stream("GET", url) as answer:
+                assert answer.status_code == 200
+        cluster.balancer.only = "a"
+        client = await stack.enter_async_context(attached(cluster, agent, transport))
+        call = await stack.enter_async_context(cluster.carrier.call(agent.agent_id))
+        cluster.balancer.only = ""
+        enough = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk, call, enough)
+            await trio.sleep(0.5)
+            took = await cluster.stop("a")
+            await trio.sleep(1)
+            enough.set()
+        assert took < 8
+        home = await cluster.home(agent)
+        assert home is not None
+        assert (home.node, home.epoch) == ("b", 1)
+        assert_unnoticed(call)
+        assert [outcome.handoff for outcome in call.outcomes] == ['{"moving":true}']
+        assert await messages_of(cluster.nodes["b"], agent) == ()
+        assert client.events.count("lost") <= 2
