@@ -193,22 +193,18 @@ class Directory:
         """Return the agents whose home this node is, as of the last beat."""
         return list(self._here)
 
-    async def give(self, agent_ids: Iterable[str]) -> list[str]:
-        """Give the homes of these agents to nodes that stay; return those of them that are not here any more.
+    async def give(self, agent_ids: Iterable[str]) -> None:
+        """Give the homes of these agents to nodes that stay.
 
         Whether their clients are here is stored before. The tenants are not told: who gives knows. Where no other node
         stays, nothing is given. Raises `DatabaseError` or `StoreFailed`, and then some may be given.
         """
         if self._new_home() == self.node:
-            return []
+            return
         await self._beat()
-        given = []
         for agent_id in agent_ids:
             async with self._beating:  # else a beat would find it gone, and take it for a loss
                 await self._give(agent_id)
-            if agent_id not in self._here:
-                given.append(agent_id)
-        return given
 
     async def _give(self, agent_id: str) -> None:
         kept, node = self._here.get(agent_id), self._new_home()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -279,6 +281,22 @@ async def test_nothing_moves_where_nothing_is_left(setup: Setup) -> None:
     assert not setup.reception.pass_on("my-client", "CA1")
 
 
+async def test_a_call_that_goes_on_elsewhere_is_forgotten_with_its_session(
+    slow: Setup, autojump_clock: MockClock
+) -> None:
+    """The carrier asks another process about it, so nothing more is heard of it here, and its words stay held."""
+    line = await slow.bring(await slow.announce())
+    await slow.ask(line, QUESTION)
+    slow.nursery.start_soon(
+        partial(slow.calls.hand_over, HANDOFF, patience=0, moving=0, ending=10, is_elsewhere=lambda _agent: True)
+    )
+    await wait_all_tasks_blocked()
+    await ends(slow, line)
+    assert slow.calls.find_call("CA1") is None
+    await slow.calls.settle()
+    assert messages_at(slow) == []
+
+
 # ── away from a process that goes on ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -320,3 +338,34 @@ async def test_the_question_of_a_call_that_moved_away_and_went_nowhere_becomes_a
     assert messages_at(slow) == []
     await trio.sleep(RETURN_SECONDS + 1)
     assert messages_at(slow) == [QUESTION]
+
+
+# ── away from a line that passes through another node ───────────────────────────────────────────────────────────────
+
+
+async def test_a_line_by_way_of_a_node_that_leaves_is_replaced(setup: Setup) -> None:
+    """Its call moves when its caller has spoken, to a new session here; others stay, and so does the new one."""
+    line = await setup.bring(await setup.announce(), hop="a")
+    other = await setup.bring(await setup.announce("CA2"), hop="b")
+    assert setup.calls.move_lines({"a"}, HANDOFF) is not None
+    assert setup.calls.move_lines({"a"}, HANDOFF) is None
+    await wait_all_tasks_blocked()
+    assert ("end", HANDOFF, True) not in line.frames
+    await setup.ask(line, QUESTION)
+    await wait_all_tasks_blocked()
+    await ends(setup, line)
+    assert outcome_of(setup) == CallOutcome.MOVED
+    again = await setup.bring(await setup.announce(attempt=1, greeting="", has_moved=True))
+    assert ("end", HANDOFF, True) not in again.frames
+    assert ("end", HANDOFF, True) not in other.frames
+
+
+async def test_a_silent_line_by_way_of_a_node_that_leaves_is_replaced_in_time(setup: Setup) -> None:
+    """When it is due."""
+    line = await setup.bring(await setup.announce(), hop="a")
+    due = setup.calls.move_lines({"a"}, HANDOFF)
+    assert due is not None
+    due()
+    await wait_all_tasks_blocked()
+    await ends(setup, line)
+    assert outcome_of(setup) == CallOutcome.MOVED

@@ -50,13 +50,13 @@ class Setup:
     async def announce(self, call_sid: str = "CA1", **changes: object) -> Admission:
         return await self.reception.register(incoming(call_sid, **changes))
 
-    async def bring(self, admission: Admission) -> MemoryLine:
+    async def bring(self, admission: Admission, *, hop: str = "") -> MemoryLine:
         """Come with the ticket, and return the line once the call is on it."""
         call = admission.call_info
         info = self.calls.redeem(call.agent_id, call.call_sid, admission.ticket)
         assert info is not None
         line = MemoryLine()
-        self.nursery.start_soon(self.calls.connect, info, line)
+        self.nursery.start_soon(partial(self.calls.connect, info, line, hop=hop))
         await wait_all_tasks_blocked()
         return line
 

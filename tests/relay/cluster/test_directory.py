@@ -180,6 +180,41 @@ async def test_a_home_here_is_looked_up_nowhere(cluster: MemoryCluster, autojump
         assert a.lookups == before
 
 
+# ── a node leaves ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_home_is_given_to_a_node_that_stays(cluster: MemoryCluster, autojump_clock: MockClock) -> None:
+    """It is told of the client, also of one that has come since the last beat; who gives it is told of no loss."""
+    async with running(cluster, "a", "b", "c") as (a, b, c):
+        await a.directory.take_home(AGENT)
+        await a.directory.take_home("other")
+        a.directory.leave()
+        b.directory.leave()
+        await trio.sleep(BEATS)
+        a.agents.clients.add(AGENT)
+        await a.directory.give([AGENT, "unknown"])
+        assert a.directory.homes_here() == ["other"]
+        await trio.sleep(BEATS)
+        assert c.agents.come == [Home(AGENT, "c", 2, had_client=True)]
+        for each in (a, b):
+            home = await each.directory.find_home(AGENT)
+            assert home is not None
+            assert home.node == "c"
+        assert a.agents.gone == []
+
+
+async def test_a_home_stays_where_no_other_node_does(cluster: MemoryCluster, autojump_clock: MockClock) -> None:
+    """All others leave too, or are not seen."""
+    async with running(cluster, "a", "b", "c") as (a, b, c):
+        await a.directory.take_home(AGENT)
+        a.directory.leave()
+        b.directory.leave()
+        await freeze(c)
+        await trio.sleep(2 * BEATS)
+        await a.directory.give([AGENT])
+        assert a.directory.homes_here() == [AGENT]
+
+
 # ── dead or alive ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 

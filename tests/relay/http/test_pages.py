@@ -156,6 +156,16 @@ async def test_a_check_that_hangs_is_a_no(autojump_clock: trio.testing.MockClock
     assert "checks" in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(("is_leaving", "status"), [(False, 200), (True, 404)])
+async def test_a_balancer_is_told_when_the_daemon_is_stopped(is_leaving: bool, status: int) -> None:
+    """By 404, which ends no stream; trouble that passes is nothing to it."""
+    pages = HealthPages(
+        checks=Checks({"database": "gone"}).checks, registry=CollectorRegistry(), is_leaving=lambda: is_leaving
+    )
+    answer = await ask(build_app([pages.blueprint()]), "GET", "/health/balance")
+    assert answer.status == status
+
+
 async def test_metrics_are_those_of_the_registry_that_was_given() -> None:
     """The page is Prometheus text of this daemon's registry."""
     registry = CollectorRegistry()
