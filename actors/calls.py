@@ -622,7 +622,7 @@ class Calls:
                     call.session.inbox.post(call.moves_away)
 
     def move_lines(self, hops: Collection[str], handoff: str) -> Callable[[], None] | None:
-        """Have calls whose lines come by way of these nodes move to a new session, when their callers have spoken.
+        """Move calls whose lines come by way of these nodes to a new session, when their callers have spoken.
 
         Each call is asked once. Returns what has those move at once that have not by then; None if there are none.
         """

@@ -70,6 +70,8 @@ LONG_FILES = {
     "relay/store/call_journal.py": "one record of a call, and every write about it with the rule of who may write it",
     "relay/store/schema.py": "every table is in one file, as one reads it to know what is stored",
     "relay/cluster/directory.py": "whose a home is, which node is dead and when this one lets go are one state",
+    "relay/daemon/life_cycle.py": "the life of a daemon, in the order in which it happens, is read as one text",
+    "relay/daemon/wiring.py": "every part is put together in one place, each in a few lines",
     "relay/http/connection.py": "whose turn it is on a connection, and until when, is one state for both directions",
     "relay/mcp/session.py": "what a client can do now is one state, which all that happens to its session changes",
     "relay/simulator/carrier/simulated_call.py": "the carrier's half of a call and the script's share its state",

@@ -194,7 +194,7 @@ class Directory:
         return list(self._here)
 
     async def give(self, agent_ids: Iterable[str]) -> None:
-        """Give the homes of these agents to nodes that stay.
+        """Pass the homes of these agents to nodes that stay.
 
         Whether their clients are here is stored before. The tenants are not told: who gives knows. Where no other node
         stays, nothing is given. Raises `DatabaseError` or `StoreFailed`, and then some may be given.

@@ -25,7 +25,7 @@ from mcp.shared.dispatcher import coerce_request_id
 from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse, RequestId
 
-from relay.http.asgi import Receive, Send
+from relay.http.asgi import Head, Receive, Send
 from relay.logs import report
 from relay.mcp.notifications import notify_client
 from relay.mcp.plain_calls import PlainCalls
@@ -206,8 +206,10 @@ class HttpSession(McpSession):
         self.hop, self.is_retiring = "", False
 
     @contextlib.contextmanager
-    def used(self) -> Iterator[None]:
-        """Count the session as in use for the length of a block."""
+    def used(self, head: Head) -> Iterator[None]:
+        """Count the session as in use by a request for the length of a block."""
+        if head.method == "GET" or not self.reachable:
+            self.hop = head.hop
         self._uses += 1
         try:
             yield

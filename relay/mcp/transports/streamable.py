@@ -136,7 +136,7 @@ class StreamableHttp:
         elif not isinstance(session, HttpSession) or session.agent_id != agent.agent_id or session.closed:
             await refuse_request(head, send, 404, "unknown_session", "There is no such session; initialize a new one.")
         else:
-            with session.used():
+            with session.used(head):
                 await self._serve_session(session, head, receive, send)
 
     async def _authorize(self, head: Head, session: McpSession | None, send: Send) -> Agent | None:
@@ -202,7 +202,7 @@ class StreamableHttp:
         session = self._new_session(agent=agent, token_digest=digest_of(token))
         self._registry.add(session)
         self._sessions.start_soon(self._run_session, session)
-        with session.used():
+        with session.used(head):
             header = (_SESSION_HEADER, session.session_id.encode())
             await self._exchange(session, messages, receive, send, header, is_batch=is_batch)
         if session.connection.client_params is None:
@@ -235,8 +235,6 @@ class StreamableHttp:
             self._registry.remove(session)
 
     async def _serve_session(self, session: HttpSession, head: Head, receive: Receive, send: Send) -> None:
-        if head.method == "GET" or not session.reachable:
-            session.hop = head.hop
         match head.method:
             case "DELETE":
                 session.close("client_left", in_order=True)

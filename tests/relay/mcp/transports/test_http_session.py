@@ -14,6 +14,7 @@ from mcp_types import JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 from actors.clients import Presence
 from actors.turn_queue import TurnQueues
 from relay.agent import Agent
+from relay.http.asgi import Head
 from relay.mcp.transports.event_stream import Timing
 from relay.mcp.transports.http_session import HttpSession, RequestIdInUseError
 from tests.relay.mcp.mcp_relay import NOW, no_calls
@@ -50,7 +51,7 @@ async def test_session_without_a_stream_is_kept_long(
     """A client that only calls tools may be silent for half an hour; using the session begins the time anew."""
     session.become_ready()
     await trio.sleep(1700)
-    with session.used():
+    with session.used(Head({"method": "POST", "headers": []})):
         await trio.sleep(5000)
         assert session.expired(TIMING) is None
     await trio.sleep(1799)
