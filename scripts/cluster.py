@@ -34,8 +34,8 @@ from scripts.local_postgresql import NotInstalled
 MOST_SECONDS = 600
 """What a run may take before it counts as hanging."""
 
-ROLL = {"RELAY_DRAIN": "handover", "RELAY_DRAIN_SECONDS": "0"}
-"""Settings with which a node that is told to stop passes its calls on at once."""
+SETTINGS = {"RELAY_DRAIN": "handover", "RELAY_DRAIN_SECONDS": "0"}
+"""With these a node that is told to stop passes its calls on at once."""
 
 
 @attrs.frozen(kw_only=True)
@@ -81,7 +81,7 @@ def demo() -> None:
     note("1. A node is killed, with eight calls on it")
     _play("demo: kill", kill_home, Load(calls=8, agents=1))
     note("2. Each node is restarted in turn, as for a deploy")
-    _play("demo: roll", restart_each, Load(calls=8, agents=3), ROLL)
+    _play("demo: roll", restart_each, Load(calls=8, agents=3))
 
 
 @main.command()
@@ -96,7 +96,7 @@ def kill(load: Load) -> None:
 @click.option("--drain-seconds", type=float, default=0.0, show_default=True, help="RELAY_DRAIN_SECONDS of the nodes.")
 def roll(load: Load, drain_seconds: float) -> None:
     """Restart each node in turn, with RELAY_DRAIN=handover."""
-    _play("roll", restart_each, load, {**ROLL, "RELAY_DRAIN_SECONDS": f"{drain_seconds:g}"})
+    _play("roll", restart_each, load, {"RELAY_DRAIN_SECONDS": f"{drain_seconds:g}"})
 
 
 @main.command()
@@ -207,7 +207,7 @@ def _play(
         if load.keep is not None:
             load.keep.mkdir(parents=True, exist_ok=True)
             directory = Path(tempfile.mkdtemp(dir=load.keep))
-        tally = trio.run(partial(_run, event, load, directory, settings, has_doors=has_doors))
+        tally = trio.run(partial(_run, event, load, directory, {**SETTINGS, **(settings or {})}, has_doors=has_doors))
     if load.as_json:
         click.echo(json.dumps({"run": name, **tally.rows()}))
     else:
@@ -219,9 +219,7 @@ def _play(
         raise SystemExit(1)
 
 
-async def _run(
-    event: Event, load: Load, directory: Path, settings: Mapping[str, str] | None, *, has_doors: bool
-) -> Tally:
+async def _run(event: Event, load: Load, directory: Path, settings: Mapping[str, str], *, has_doors: bool) -> Tally:
     try:
         with trio.fail_after(MOST_SECONDS):
             async with run_local_cluster(directory, MOST_NODES, settings, has_doors=has_doors) as cluster:

@@ -8,21 +8,24 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import trio
 
 from relay.simulator.carrier.exchange import open_carrier
 from relay.simulator.load.local_daemon import ACCOUNT
+from scripts.cluster_callers import ReturningClient
 from scripts.local_cluster import LocalCluster, configure, run_local_cluster
 from tests.e2e.parties import Access, ask, connected, register
 from tests.e2e.proxies import marks_of
 from tests.postgresql_server import programs
 
 WORDS = ("Hello?", "What is the time?", "Thank you, goodbye.")
+AT_ONCE = {"RELAY_DRAIN": "handover", "RELAY_DRAIN_SECONDS": "0"}
 
 
 @asynccontextmanager
 async def a_cluster(directory: Path) -> AsyncIterator[tuple[LocalCluster, Access]]:
     programs()
-    async with run_local_cluster(directory) as cluster:
+    async with run_local_cluster(directory, settings=AT_ONCE) as cluster:
         yield cluster, await register(cluster)
 
 
@@ -65,6 +68,27 @@ async def test_a_call_goes_on_when_its_home_is_killed(proxy: str, tmp_path: Path
         async with connected(agent):
             assert (await call.hear()).text == "You said: Two."
         assert await cluster.home_of(agent.agent_id) != home
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("proxy", [pytest.param("haproxy", marks=marks_of("haproxy"))])
+async def test_a_call_goes_on_when_its_home_is_stopped(proxy: str, tmp_path: Path) -> None:
+    """It moves, its client comes back elsewhere, and nothing new is sent to the node that leaves."""
+    async with (
+        a_cluster(tmp_path) as (cluster, agent),
+        open_carrier(ACCOUNT, cluster.token, cluster.url) as carrier,
+        trio.open_nursery() as clients,
+    ):
+        await clients.start(ReturningClient(cluster.url, agent.token).run)
+        async with carrier.call(agent.agent_id) as call:
+            assert await ask(call, "One.") == "You said: One."
+            home = await cluster.home_of(agent.agent_id)
+            assert home is not None
+            assert await cluster.nodes[home].daemon.stop() == 0
+            assert await ask(call, "Two.") == "You said: Two."
+            assert len(call.sessions) == 2
+        assert await cluster.home_of(agent.agent_id) != home
+        clients.cancel_scope.cancel()
 
 
 def test_nodes_that_are_not_there_are_left_out_of_the_configuration() -> None:
