@@ -193,13 +193,18 @@ class Directory:
         """Return the agents whose home this node is, as of the last beat."""
         return list(self._here)
 
+    @property
+    def can_give(self) -> bool:
+        """Whether this node leaves and another one stays, which homes can be given to."""
+        return self._new_home() != self.node
+
     async def give(self, agent_ids: Iterable[str]) -> None:
         """Pass the homes of these agents to nodes that stay.
 
         Whether their clients are here is stored before. The tenants are not told: who gives knows. Where no other node
         stays, nothing is given. Raises `DatabaseError` or `StoreFailed`, and then some may be given.
         """
-        if self._new_home() == self.node:
+        if not self.can_give:
             return
         await self._beat()
         for agent_id in agent_ids:

@@ -39,25 +39,27 @@ class Leaving:
     calls: Calls
     clients: McpApp
 
-    async def move_agents(self, patience: float, nursery: trio.Nursery) -> None:
+    async def move_agents(self, patience: float, nursery: trio.Nursery) -> float:
         """Leave: give all homes away, of agents with calls when they have none or after `patience` seconds.
 
-        Their sessions are retired in the nursery. Returns when all are given, or cannot be. Safe to cancel.
+        Their sessions are retired in the nursery. Returns what is left of the patience when all are given, or there is
+        no other node that stays. Safe to cancel.
         """
         due = trio.current_time() + patience
         self.directory.leave()
-        if self.directory.others():
+        if self.directory.can_give:
             await trio.sleep(NOTICE_SECONDS)
-        while homes := self.directory.homes_here():
+        while self.directory.can_give and (homes := self.directory.homes_here()):
             is_due, busy = trio.current_time() >= due, self.calls.busy_agents()
             given = await self._give([each for each in homes if is_due or each not in busy])
             for agent_id in given:
                 log.info("agent_moved", agent_id=agent_id, is_busy=agent_id in busy)
                 nursery.start_soon(self.clients.retire_agent, agent_id, "home_moved")
             if is_due:
-                return
+                break
             self._move_latecomers()
             await trio.sleep(_LOOK_SECONDS)
+        return max(due - trio.current_time(), 0)
 
     async def _give(self, agent_ids: list[str]) -> list[str]:
         if not agent_ids:

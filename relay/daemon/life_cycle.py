@@ -220,11 +220,9 @@ async def _drain(relay: Relay) -> bool:
     """Take no new calls, and wait for those that go on; return whether all of them have ended."""
     patience, leaving = relay.settings.relay_drain_seconds, relay.leaving
     async with trio.open_nursery() as retiring:
-        if leaving is None:
-            drained = await _end_calls(relay, patience)
-        else:
-            await leaving.move_agents(patience, retiring)
-            drained = await _end_calls(relay, 0)
+        if leaving is not None:
+            patience = await leaving.move_agents(patience, retiring)
+        drained = await _end_calls(relay, patience)
     with trio.move_on_after(LAST_WEBHOOK_SECONDS):
         await relay.calls.all_ended()
     with trio.move_on_after(LAST_MESSAGES_SECONDS):

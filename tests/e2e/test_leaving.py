@@ -23,6 +23,7 @@ from relay.attach.client_session import Session, stay_attached
 from relay.attach.link import Transport
 from relay.attach.turn import Say, Turn
 from relay.simulator.carrier.exchange import Carrier, open_carrier
+from relay.simulator.carrier.fault_plan import WebhookFailed
 from relay.simulator.carrier.simulated_call import SimulatedCall
 from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon
 from relay.store.homes import Home, Homes
@@ -287,3 +288,47 @@ async def test_what_passes_through_a_node_that_leaves_is_retired(
         assert [outcome.handoff for outcome in call.outcomes] == ['{"moving":true}']
         assert await messages_of(cluster.nodes["b"], agent) == ()
         assert client.events.count("lost") <= 2
+
+
+async def test_a_node_that_is_alone_waits_for_its_calls_and_takes_no_new_ones(
+    tmp_path: Path, server: PostgresqlServer
+) -> None:
+    """As a daemon without a cluster does: at once it ends only where there are none."""
+    async with clustered(tmp_path, server, "a", RELAY_DRAIN_SECONDS="60") as cluster, AsyncExitStack() as stack:
+        agent = await register(cluster.any_node, greeting="")
+        await stack.enter_async_context(attached(cluster, agent))
+        cluster.balancer.only = "a"
+        async with cluster.carrier.call(agent.agent_id) as call:
+            assert await ask(call, "One.") == "You said: One."
+            cluster.nodes["a"].process.send_signal(signal.SIGTERM)
+            await eventually(partial(_is_refused, cluster, agent))
+            assert await ask(call, "Two.") == "You said: Two."
+        with trio.fail_after(10):
+            assert await cluster.nodes["a"].process.wait() == 0
+        assert len(call.sessions) == 1
+
+
+async def _is_refused(cluster: Cluster, agent: Access) -> bool:
+    try:
+        async with cluster.carrier.call(agent.agent_id) as call:
+            return not call.sessions
+    except WebhookFailed:
+        return True
+
+
+async def test_who_talks_at_the_end_hears_a_farewell(tmp_path: Path, server: PostgresqlServer) -> None:
+    """With `finish`, as from a daemon that is alone; the next call is answered by the next home."""
+    async with clustered(tmp_path, server, RELAY_DRAIN="finish") as cluster, AsyncExitStack() as stack:
+        agent = await register(cluster.any_node, greeting="")
+        client = await stack.enter_async_context(attached(cluster, agent))
+        home = await cluster.home(agent)
+        assert home is not None
+        async with cluster.carrier.call(agent.agent_id) as call:
+            assert await ask(call, "One.") == "You said: One."
+            cluster.nodes[home.node].process.send_signal(signal.SIGTERM)
+            assert "goodbye" in (await call.hear()).text.lower()
+            await call.wait_ended()
+        await eventually(partial(client.is_connected, 2))
+        async with cluster.carrier.call(agent.agent_id) as call:
+            assert await ask(call, "Two.") == "You said: Two."
+        assert await cluster.nodes[home.node].process.wait() == 0

@@ -211,6 +211,7 @@ async def test_a_home_stays_where_no_other_node_does(cluster: MemoryCluster, aut
         b.directory.leave()
         await freeze(c)
         await trio.sleep(2 * BEATS)
+        assert not a.directory.can_give
         await a.directory.give([AGENT])
         assert a.directory.homes_here() == [AGENT]
 
