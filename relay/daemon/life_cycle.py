@@ -4,7 +4,7 @@
     ├── signals                    the first drains, the second stops at once
     ├── database writer            relay.store
     ├── presence, calls            supervisors: the grace of lost clients, unused tickets
-    ├── directory                  of a node of a cluster: says that it is here, learns which agents are at home here
+    ├── directory, leaving         of a node of a cluster: says that it is here, learns which agents are at home here
     ├── recovery                   takes up what runs that are over have left, when nobody has come back
     ├── transfers, reconciliation  supervisors: transfers under way, calls whose order was cancelled
     ├── audio, retention           delete what has had its time
@@ -21,7 +21,7 @@ asks for it, and becomes waiting messages if it does not in time.
 Stop: on the first signal new calls are refused while everything else is still served; live calls may finish for the
 drain time, then they hear a farewell, or move to the process that comes next; when none is left (or after a bounded
 wait) and the carrier has asked what comes after them, the MCP sessions are closed, the listener stops, and the database
-commits what it was given.
+commits what it was given. A node of a cluster gives its agents to other nodes first, see `relay.daemon.leaving`.
 """
 
 from __future__ import annotations

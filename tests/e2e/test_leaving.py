@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -101,6 +101,7 @@ async def _copy(source: trio.SocketStream, target: trio.SocketStream, both: trio
 @attrs.define(eq=False)
 class Cluster:
     nodes: dict[str, LocalDaemon]
+    start: Callable[[str], Awaitable[None]]
     balancer: Balancer
     origin: str
     carrier: Carrier
@@ -127,11 +128,14 @@ async def clustered(
     directory: Path, server: PostgresqlServer, names: str = "ab", **more: str
 ) -> AsyncIterator[Cluster]:
     balancer = Balancer({name: free_port() for name in names})
-    async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
+    async with trio.open_nursery() as daemons, trio.open_nursery() as nursery, AsyncExitStack() as stack:
         (listener,) = await nursery.start(partial(trio.serve_tcp, balancer.serve, 0, host="127.0.0.1"))
         origin = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
-        nodes = {}
-        for name, port in balancer.ports.items():
+        nodes: dict[str, LocalDaemon] = {}
+        over = trio.Event()
+
+        async def run(name: str, *, task_status: trio.TaskStatus[None]) -> None:
+            port = balancer.ports[name]
             settings = {
                 "DATABASE_URL": server.url,
                 "TWILIO_AUTH_TOKEN": TOKEN,
@@ -142,11 +146,20 @@ async def clustered(
                 "RELAY_DRAIN_SECONDS": "0",
                 **more,
             }
-            (place := directory / name).mkdir()
-            nodes[name] = await stack.enter_async_context(run_local_daemon(place, settings, port=port))
+            (place := directory / name).mkdir(exist_ok=True)
+            async with run_local_daemon(place, settings, port=port) as nodes[name]:
+                task_status.started()
+                await over.wait()
+
+        async def start(name: str) -> None:
+            await daemons.start(run, name)
+
+        for name in names:
+            await start(name)
         nursery.start_soon(balancer.check)
         carrier = await stack.enter_async_context(open_carrier(ACCOUNT, TOKEN, origin))
-        yield Cluster(nodes, balancer, origin, carrier)
+        yield Cluster(nodes, start, balancer, origin, carrier)
+        over.set()
         nursery.cancel_scope.cancel("the test is over")
 
 
@@ -223,6 +236,26 @@ async def test_calls_move_with_their_home(transport: Transport, tmp_path: Path, 
             assert len(call.sessions) >= 2
         assert await messages_of(cluster.any_node, agent) == ()
         assert client.events.count("connected") <= 3
+
+
+async def test_every_node_is_restarted_under_calls(tmp_path: Path, server: PostgresqlServer) -> None:
+    """One after the other, as a deployment does; one client comes over SSE, the other one over Streamable HTTP."""
+    async with clustered(tmp_path, server, "abc") as cluster, AsyncExitStack() as stack:
+        enough, calls = trio.Event(), []
+        for transport in Transport:
+            agent = await register(cluster.any_node, greeting="")
+            await stack.enter_async_context(attached(cluster, agent, transport))
+            calls += [await stack.enter_async_context(cluster.carrier.call(agent.agent_id)) for _ in range(3)]
+        async with trio.open_nursery() as nursery:
+            for call in calls:
+                nursery.start_soon(talk, call, enough)
+            for name in "abc":
+                await cluster.stop(name)
+                await cluster.start(name)
+                await trio.sleep(1)
+            enough.set()
+        for call in calls:
+            assert_unnoticed(call)
 
 
 @BOTH
