@@ -633,6 +633,11 @@ class TurnQueues:
         if queue is not None:
             queue.end_waits(client)
 
+    def end_all_waits(self) -> None:
+        """End the waits of all clients of all agents."""
+        for queue in list(self._known.values()):
+            queue.end_waits()
+
     async def run(self) -> None:
         """Review each queue when it is due: end waits and graces. Runs until cancelled, at any point."""
         while True:

@@ -83,11 +83,16 @@ class Leaving:
         Calls whose lines do move to new ones: for `moving` seconds when their callers have spoken, then at once.
         """
         since: dict[str, float] = {}
+        known: frozenset[str] = frozenset()
         async with trio.open_nursery() as nursery:
             while True:
                 now = trio.current_time()
                 since = {each.name: since.get(each.name, now) for each in self.directory.others() if each.is_leaving}
                 leaving = frozenset(name for name, at in since.items() if at + NOTICE_SECONDS <= now)
+                if leaving - known:
+                    # Some may have come that way without a session, and then nothing shows it; to call again is cheap.
+                    self.clients.end_waits()
+                known = leaving
                 if leaving:
                     for session in self.clients.passing(leaving):
                         nursery.start_soon(self.clients.retire_passing, session)

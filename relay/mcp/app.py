@@ -193,6 +193,10 @@ class McpApp:
         """Return the sessions that come by way of these nodes and are not being retired."""
         return [each for each in self._registry.everyone() if each.hop in nodes and not each.is_retiring]
 
+    def end_waits(self) -> None:
+        """End all tool calls that wait for callers; their clients call again, perhaps by another way. Never waits."""
+        self._queues.end_all_waits()
+
     async def retire_passing(self, session: McpSession) -> None:
         """End what comes by way of a node that leaves when its client has nothing in hand, so that it comes anew."""
         await retire(session, self._presence, "node_leaves", keeps_session=True)

@@ -149,6 +149,20 @@ async def test_waiting_for_an_utterance_is_presence(autojump_clock: MockClock) -
     assert seen == [Availability.AWAY, Availability.HERE, Availability.JUST_LOST, Availability.AWAY]
 
 
+async def test_all_waits_can_be_ended(autojump_clock: MockClock) -> None:
+    """Each ends as if its time was over, and its client is waited for."""
+    async with open_room() as room, trio.open_nursery() as nursery:
+
+        async def end() -> None:
+            await trio.sleep(1)
+            room.turns.end_all_waits()
+
+        nursery.start_soon(end)
+        assert await room.queue.next_utterance("one") is None
+        assert trio.current_time() < 2
+        assert room.availability is Availability.JUST_LOST
+
+
 async def test_who_waits_gets_signs_of_life(autojump_clock: MockClock) -> None:
     """They come between the beginning and the end of a wait, and change nothing about who is here."""
     async with open_room() as room:
