@@ -53,8 +53,9 @@ REPORT_SECONDS = 5.0
 class Tally:
     """What callers saw: turns, calls that ended before their time, and seconds for what they waited for.
 
-    `asked` are turns, `repeated` those that a caller said again; `cut` are calls by why they ended. `sessions` are the
-    gaps between a call's sessions, `waits` from the words to the end of the answer.
+    `asked` are turns, `repeated` those that a caller said again; `cut` are calls by why they ended. A caller whom the
+    machine answers hangs up. `sessions` are the gaps between a call's sessions, `waits` from the words to the end of
+    the answer.
     """
 
     calls: int = 0
@@ -96,12 +97,15 @@ class Tally:
 
 @attrs.define(eq=False)
 class Crowd:
-    """Calls that go on until `stop`. `tally` may be read at any time; `agents` are the ids of those who are called."""
+    """Calls that go on until `stop`. `tally` may be read at any time; `agents` are the ids of those who are called.
+
+    `live` calls have a session, `over` are those that have ended."""
 
     carrier: Carrier
     agents: Sequence[str]
     tally: Tally = attrs.field(factory=Tally)
     live: int = 0
+    over: int = 0
     _is_stopped: bool = False
     _run: str = attrs.field(factory=lambda: secrets.token_hex(4))
 
@@ -131,6 +135,7 @@ class Crowd:
                 nursery.cancel_scope.cancel("the caller hangs up")
         except* (WebhookFailed, TwimlRefused, EndlessCall, CallOver) as errors:
             self.tally.cut[str(next(leaves_of(errors)))] += 1
+        self.over += 1
 
     async def _watch_sessions(self, call: SimulatedCall) -> None:
         """Measure from the end of each session to the next."""
@@ -146,32 +151,35 @@ class Crowd:
     async def _talk(self, call: SimulatedCall, number: int) -> None:
         turn = 0
         while not self._is_stopped:
-            await self._take_turn(call, number, turn)
+            if await self._take_turn(call, number, turn) == "machine":
+                return  # it has taken a message, or said goodbye
             turn += 1
             await trio.sleep(random.uniform(*THINK))  # noqa: S311 - nobody must not guess it
 
-    async def _take_turn(self, call: SimulatedCall, number: int, turn: int) -> None:
+    async def _take_turn(self, call: SimulatedCall, number: int, turn: int) -> str:
+        """Say something and wait for the answer; return by whom it came, empty if by nobody."""
         words = f"This is load{self._run}c{number}t{turn}, are you there?"
         sessions, said = len(call.sessions), trio.current_time()
         await call.say(words)
         self.tally.asked += 1
-        is_answered = False
+        path = ""
         try:
             with trio.move_on_at(said + ANSWER_WITHIN):
                 with trio.move_on_at(said + PATIENCE):
-                    is_answered = await self._hear_answer(call, number, turn)
-                if not is_answered and len(call.sessions) > sessions:
+                    path = await self._hear_answer(call, number, turn)
+                if not path and len(call.sessions) > sessions:
                     self.tally.repeated += 1
                     await call.say(words)
-                if not is_answered:
-                    is_answered = await self._hear_answer(call, number, turn)
+                if not path:
+                    path = await self._hear_answer(call, number, turn)
         finally:
-            if is_answered:
+            if path:
                 self.tally.waits.append(trio.current_time() - said)
             else:
                 self.tally.lost += 1
+        return path
 
-    async def _hear_answer(self, call: SimulatedCall, number: int, turn: int) -> bool:
+    async def _hear_answer(self, call: SimulatedCall, number: int, turn: int) -> str:
         phrases = locale_for("en-US").phrases
         while True:
             text = (await call.hear()).text
@@ -179,10 +187,10 @@ class Crowd:
             self.tally.crossed += sum(each[0] != number for each in markers)
             if (number, turn) in markers:
                 self.tally.answered += 1
-                return True
+                return "client"
             if phrases.apology in text or phrases.unavailable in text:
                 self.tally.by_machine += 1
-                return True
+                return "machine"
 
 
 @attrs.frozen
@@ -227,7 +235,7 @@ async def talk_during(
             nursery.start_soon(_report, crowd, note)
             async with trio.open_nursery() as talking:
                 talking.start_soon(crowd.run, calls)
-                while crowd.live + crowd.tally.cut.total() < calls:  # noqa: ASYNC110 - the calls begin within seconds
+                while crowd.live + crowd.over < calls:  # noqa: ASYNC110 - the calls begin within seconds
                     await trio.sleep(0.1)
                 await trio.sleep(BEFORE)
                 await event(cluster, names)
