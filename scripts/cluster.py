@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ import trio
 from rich.console import Console
 from rich.table import Table
 
+from relay import logs
 from relay.cli.one_line import in_one_line
 from relay.simulator.load.local_daemon import DaemonFailed
 from scripts.cluster_callers import Event, Tally, talk_during
@@ -73,6 +75,8 @@ def main() -> None:
 
     The exit status is 1 where something was lost, or a call was cut.
     """
+    # What the simulated carrier notices of lines that break is in the table.
+    logs.configure(logging.ERROR)
 
 
 @main.command()
