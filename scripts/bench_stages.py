@@ -31,7 +31,7 @@ from relay.mcp import sampler
 from relay.store.call_journal import CallJournal
 from relay.store.connections import Connections
 from relay.store.database import Database
-from relay.store.rows import Row
+from relay.store.rows import Row, Rows
 from relay.store.writer_thread import WriterThread
 
 _MARKER = re.compile(rb"load[0-9a-f]{8}c(\d+)t(\d+)", re.IGNORECASE)
@@ -144,10 +144,10 @@ class Stages(trio.abc.Instrument):
         return receiving
 
     def _at_hold(self, hold: Place) -> Place:
-        async def holding(journal: CallJournal, call_sid: str, turn: int, text: str) -> None:
+        async def holding(journal: CallJournal, call_sid: str, turn: int, text: str, *said: Any) -> None:
             key = key_of(text.encode())
             self.mark("hold asked", key)
-            await hold(journal, call_sid, turn, text)
+            await hold(journal, call_sid, turn, text, *said)
             self.mark("held", key)
 
         return holding
@@ -218,5 +218,6 @@ def key_of(data: bytes) -> Key | None:
 
 def key_of_write(work: object) -> Key | None:
     """Return the call and turn of words that are written."""
-    text = work.values.get("text") if isinstance(work, Row) else None
-    return key_of(text.encode()) if isinstance(text, str) else None
+    rows = work.rows if isinstance(work, Rows) else (work,)
+    texts = [row.values.get("text") for row in rows if isinstance(row, Row)]
+    return next((key_of(text.encode()) for text in texts if isinstance(text, str)), None)

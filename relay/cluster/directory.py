@@ -26,6 +26,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 import attrs
@@ -100,8 +101,6 @@ class Directory:
     _steady_since: float = attrs.field(factory=trio.current_time, init=False)
     # Whether the last beat failed.
     _is_late: bool = attrs.field(default=False, init=False)
-    # Set to beat before the second is over.
-    _hurry: trio.Event = attrs.field(factory=trio.Event, init=False)
     # Beats arrive in their order.
     _beating: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
@@ -184,10 +183,15 @@ class Directory:
             self._bury(name, "silent")
         return self._is_dead(name)
 
-    def leave(self) -> None:
-        """Leave: the other nodes learn it with the next beat, and new homes are elsewhere."""
+    async def leave(self) -> None:
+        """Leave: new homes are elsewhere, and the other nodes learn it with their next beat.
+
+        Beats at once, for a second at most: a node that joined since the last beat may be the one that stays. If the
+        database does not answer, `run` goes on to try. May be cancelled at any point.
+        """
         self.is_leaving = True
-        self._hurry.set()
+        with trio.move_on_after(BEAT_SECONDS), suppress(StoreFailed):
+            await self._beat()
 
     def homes_here(self) -> list[str]:
         """Return the agents whose home this node is, as of the last beat."""
@@ -262,9 +266,7 @@ class Directory:
                     if not self._is_late:
                         log.warning("not_beaten", cause=str(error))
                     self._is_late = True
-                with trio.move_on_at(next_beat):
-                    await self._hurry.wait()
-                self._hurry = trio.Event()
+                await trio.sleep_until(next_beat)
 
     async def _beat(self) -> None:
         async with self._beating:

@@ -46,7 +46,7 @@ class Leaving:
         no other node that stays. Safe to cancel.
         """
         due = trio.current_time() + patience
-        self.directory.leave()
+        await self.directory.leave()
         if self.directory.can_give:
             await trio.sleep(NOTICE_SECONDS)
         while self.directory.can_give and (homes := self.directory.homes_here()):

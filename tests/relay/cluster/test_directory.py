@@ -188,8 +188,8 @@ async def test_a_home_is_given_to_a_node_that_stays(cluster: MemoryCluster, auto
     async with running(cluster, "a", "b", "c") as (a, b, c):
         await a.directory.take_home(AGENT)
         await a.directory.take_home("other")
-        a.directory.leave()
-        b.directory.leave()
+        await a.directory.leave()
+        await b.directory.leave()
         await trio.sleep(BEATS)
         a.agents.clients.add(AGENT)
         await a.directory.give([AGENT, "unknown"])
@@ -207,8 +207,8 @@ async def test_a_home_stays_where_no_other_node_does(cluster: MemoryCluster, aut
     """All others leave too, or are not seen."""
     async with running(cluster, "a", "b", "c") as (a, b, c):
         await a.directory.take_home(AGENT)
-        a.directory.leave()
-        b.directory.leave()
+        await a.directory.leave()
+        await b.directory.leave()
         await freeze(c)
         await trio.sleep(2 * BEATS)
         assert not a.directory.can_give
@@ -294,7 +294,7 @@ async def test_a_node_finds_itself(cluster: MemoryCluster, autojump_clock: MockC
     """Under its own name, with whether it leaves."""
     async with running(cluster, "a") as (a,):
         assert a.directory.find_node("a") == a.directory.candidate.node
-        a.directory.leave()
+        await a.directory.leave()
         node = a.directory.find_node("a")
         assert node is not None
         assert node.is_leaving
@@ -310,7 +310,7 @@ async def test_new_homes_are_not_at_a_node_that_leaves(cluster: MemoryCluster, a
     async with running(cluster, "a", "b") as (a, b):
         old = await a.directory.take_home("old")
         beats = cluster.beats
-        a.directory.leave()
+        await a.directory.leave()
         await trio.testing.wait_all_tasks_blocked()
         assert cluster.beats == beats + 1
         assert await a.directory.take_home(AGENT) == Home(AGENT, "b", 1)
@@ -325,9 +325,9 @@ async def test_new_homes_are_not_at_a_node_that_leaves(cluster: MemoryCluster, a
 async def test_the_last_node_takes_homes_while_it_leaves(cluster: MemoryCluster, autojump_clock: MockClock) -> None:
     """There is no other one, or the other one leaves too."""
     async with running(cluster, "a", "b") as (a, b):
-        b.directory.leave()
+        await b.directory.leave()
         await trio.sleep(BEATS)
-        a.directory.leave()
+        await a.directory.leave()
         assert (await a.directory.take_home(AGENT)).node == "a"
 
 

@@ -352,7 +352,7 @@ async def test_two_nodes_that_are_asked_at_once_agree(made: Made) -> None:
 async def test_a_leaving_node_takes_no_home(made: Made) -> None:
     """It gives it to another node, and passes on what it was asked, at once."""
     async with three(made, home=None) as (a, _, _):
-        a.directory.leave()
+        await a.directory.leave()
         answered = await a.webhook_at()
         assert answered in {"b", "c"}
         assert made.cluster.homes[AGENT].node == answered

@@ -95,7 +95,7 @@ class FakeReception:
         """Take the ticket, once."""
         return self._tickets.pop((agent_id, call_sid, ticket), None)
 
-    async def connect(self, info: CallInfo, line: PhoneLine) -> None:
+    async def connect(self, info: CallInfo, line: PhoneLine, *, hop: str = "") -> None:
         """Do with the call what the test wants."""
         self.connected.append(info)
         await self.on_connect(info, line)
