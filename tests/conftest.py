@@ -5,12 +5,28 @@ from __future__ import annotations
 import gc
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 
 # The tests, and the processes that they start, trust no server outside: the one certificate here has a key that nobody
 # has. And an HTTP client, of which there are thousands, reads it in a millisecond, where all authorities take thirty.
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("nobody.pem"))
+
+_configure = structlog.configure
+
+
+def _configure_for_now(**options: Any) -> None:
+    """Configure no logger for good.
+
+    Each keeps what it was first used with, and a command that a test runs configures them all: what a later test wants
+    to capture would still go the way of that command.
+    """
+    _configure(**{**options, "cache_logger_on_first_use": False})
+
+
+structlog.configure = _configure_for_now  # type: ignore[assignment]
 
 # Collecting imports all of the project and makes only what stays.
 gc.disable()

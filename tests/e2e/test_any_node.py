@@ -187,6 +187,7 @@ async def test_a_call_of_a_client_with_turn_tools_outlives_its_home(tmp_path: Pa
                         await ask_and_kill(cluster, call)
             except* httpx2.TransportError:
                 pass  # which is how the SDK shows a connection that breaks
+            await call.until(lambda: len(call.sessions) == 2)  # the error may have been quicker
             async with tool_client(url, token, STATELESS) as client, at_the_same_time(answer_by_tools, client, []):
                 assert await ask(call, "Two.") == "You said: Two."
                 assert await ask(call, "Three.") == "You said: Three."

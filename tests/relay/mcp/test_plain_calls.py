@@ -126,8 +126,8 @@ async def test_call_ends_with_its_session() -> None:
 @pytest.mark.parametrize("token", ["", 0, "t"])
 async def test_progress_names_its_token(token: int | str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It comes before the answer, over SSE and in the response of a POST; there it makes a stream of it."""
-    monkeypatch.setattr(turns, "PROGRESS_SECONDS", 0.03)
-    asked = call("comms_converse", arguments={"waitSeconds": 0.04}, _meta={"progressToken": token})
+    monkeypatch.setattr(turns, "PROGRESS_SECONDS", 0.2)
+    asked = call("comms_converse", arguments={"waitSeconds": 0.3}, _meta={"progressToken": token})
     params = {"progressToken": token, "progress": 0, "message": "waiting for a caller"}
     async with running_relay() as relay, raw_client(relay) as client, standing_client(relay) as (other, _stream):
         await client.shake_hands(sampling=False)
