@@ -219,7 +219,7 @@ async def _run_haproxy(directory: Path, port: int, nodes: Mapping[str, int]) -> 
         )
     try:
         with trio.move_on_after(_START_SECONDS) as starting:
-            while process.poll() is None and not await _answers(port):  # noqa: ASYNC110 - it tells nobody
+            while process.poll() is None and not await is_listening(port):  # noqa: ASYNC110 - it tells nobody
                 await trio.sleep(0.05)
         if starting.cancelled_caught or process.poll() is not None:
             raise DaemonFailed(f"HAProxy did not start:\n{await log.read_text()}")
@@ -230,7 +230,8 @@ async def _run_haproxy(directory: Path, port: int, nodes: Mapping[str, int]) -> 
             await process.wait()
 
 
-async def _answers(port: int) -> bool:
+async def is_listening(port: int) -> bool:
+    """Return whether a connection to a port of this machine is accepted."""
     try:
         stream = await trio.open_tcp_stream("127.0.0.1", port)
     except OSError:

@@ -91,7 +91,7 @@ class PostgresqlServer:
     def empty_database(self) -> str:
         """Return the URL of the one database whose tables have no rows, or that has no tables yet.
 
-        Whoever is connected to it from an earlier test is thrown out.
+        Connections to it that an earlier test left are ended.
         """
         if not self._emptied:
             with connected(self.url) as connection:

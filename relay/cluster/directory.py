@@ -323,7 +323,7 @@ class Directory:
 
     def _note_nodes(self, beat: Beat, steady: float) -> None:
         known = self._nodes
-        # Whoever beats again after all were kept from it does not do so in the very same moment.
+        # Nodes that beat again after all were kept from it do not do so in the very same moment.
         nodes = (attrs.evolve(node, unseen=min(node.unseen, steady)) for node in beat.others)
         self._nodes = {node.name: node for node in nodes}
         for node in beat.others:

@@ -26,14 +26,12 @@ import trio
 from relay.cluster.node_answer import BrokenAnswerError, NodeAnswer, find_answer
 from relay.cluster.node_connections import NodeConnections, NodeRefusedError, NodeSocket, NodeUnreachableError
 from relay.cluster.passed_request import PassedRequest, encode_request
-from relay.http.asgi import HOP
 
 log = structlog.get_logger(__name__)
 
 ANSWER_SECONDS = 1.5
 """For the first byte of an answer that comes at once."""
 _UNWATCHED_SECONDS = 0.1
-MISDIRECTED_STATUS = 421
 
 
 class Outcome(enum.Enum):
@@ -192,7 +190,7 @@ class _Passing:
         except BrokenAnswerError as error:
             log.warning("node_answer_broken", why=str(error))
             return Outcome.LOST
-        if answer.status == MISDIRECTED_STATUS and any(name == HOP for name, _ in answer.headers):
+        if answer.is_misdirected:
             return Outcome.MISDIRECTED
         self._answer = answer
         return None

@@ -13,12 +13,12 @@ import math
 import attrs
 import httptools
 
-from relay.http.asgi import Header
+from relay.http.asgi import HOP, Header
 from relay.http.http1 import has_body
 
 LONGEST_HEAD = 65_536
 """Bytes of the head of an answer."""
-SWITCHING = 101
+SWITCHING, MISDIRECTED = 101, 421
 
 # They belong to one connection and not to the answer (RFC 9110, 7.6.1); how the body ends is said anew.
 _OF_THE_CONNECTION = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
@@ -69,6 +69,11 @@ class NodeAnswer:
     _reader: httptools.HttpResponseParser | None
     """Of chunks."""
     _fields: _Fields
+
+    @property
+    def is_misdirected(self) -> bool:
+        """Whether the node itself says that it is not the home; a 421 of what it serves names no node."""
+        return self.status == MISDIRECTED and any(name == HOP for name, _ in self.headers)
 
     def take(self, data: bytes) -> bytes:
         """Return what of the data is the body's. Raises `BrokenAnswerError`, also for what comes behind it."""

@@ -6,7 +6,7 @@ error of JSON-RPC; the carrier, and who opens a socket, a status.
 
 from __future__ import annotations
 
-from relay.cluster.forwarding import MISDIRECTED_STATUS
+from relay.cluster.node_answer import MISDIRECTED
 from relay.errors import error_document
 from relay.http.asgi import HOP, Head, Header, Scope, Send, refuse, refuse_upgrade
 from relay.http.cors import Cors
@@ -46,8 +46,8 @@ async def refuse_as_misdirected(node: str, scope: Scope, send: Send) -> None:
     """Refuse, as `node`, to be taken for another one; by the header who asks knows that nothing was done."""
     hop: Header = (HOP, node.encode())
     if scope["type"] != "websocket":
-        await refuse(send, MISDIRECTED_STATUS, "not_home", _NOT_HOME, hop)
+        await refuse(send, MISDIRECTED, "not_home", _NOT_HOME, hop)
         return
     headers: list[Header] = [hop, (b"content-type", b"application/json")]
-    await send({"type": "websocket.http.response.start", "status": MISDIRECTED_STATUS, "headers": headers})
+    await send({"type": "websocket.http.response.start", "status": MISDIRECTED, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": error_document("not_home", _NOT_HOME)})

@@ -15,11 +15,11 @@ import attrs
 import structlog
 import trio
 
-from relay.cluster.forwarding import ANSWER_SECONDS, MISDIRECTED_STATUS, Outcome
+from relay.cluster.forwarding import ANSWER_SECONDS, Outcome
 from relay.cluster.node_answer import SWITCHING, BrokenAnswerError, NodeAnswer, find_answer
 from relay.cluster.node_connections import NodeConnections, NodeRefusedError, NodeSocket, NodeUnreachableError
 from relay.cluster.passed_request import encode_request
-from relay.http.asgi import HAND_OVER, HOP, Scope, Send
+from relay.http.asgi import HAND_OVER, Scope, Send
 from relay.http.peer_socket import PeerSocket
 
 log = structlog.get_logger(__name__)
@@ -74,7 +74,7 @@ class Tunnels:
         answer = opening.answer
         if answer is None:
             return Outcome.LOST
-        if answer.status == MISDIRECTED_STATUS and any(name == HOP for name, _ in answer.headers):
+        if answer.is_misdirected:
             return Outcome.MISDIRECTED
         note_status(answer.status)
         if answer.status != SWITCHING:

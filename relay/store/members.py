@@ -41,7 +41,7 @@ from relay.store.homes import Home
 from relay.store.runs import GONE_SECONDS, IS_MEMBER, KEPT, unseen
 from relay.store.schema import LINE_IS_OPEN, calls, homes, runs, timestamp, utc_now
 
-# A member that was not seen for so long may be dead: whoever asks it and gets no answer takes it for that.
+# A member that was not seen for so long may be dead: a node that asks it and gets no answer takes it for that.
 SILENT_SECONDS = 3.0
 
 # Twice as far as a clock that is set by the answer may be off.
@@ -210,7 +210,7 @@ def _enter(connection: Connection, candidate: Candidate) -> datetime | None:
         elif row["unseen"] < GONE_SECONDS:
             _require_agreement(candidate, row)
     now = func.clock_timestamp()
-    # Nobody serves it alone, so whoever did is over; and so is the earlier one of this name.
+    # No daemon serves it alone, so a run that did is over; and so is the earlier one of this name.
     replaced = and_(runs.c.over_at.is_(None), or_(runs.c.is_member.is_(False), runs.c.node == name))
     connection.execute(update(runs).where(replaced).values(over_at=case((runs.c.is_member, runs.c.seen_at), else_=now)))
     connection.execute(delete(runs).where(runs.c.over_at < now - KEPT))

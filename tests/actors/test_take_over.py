@@ -241,7 +241,7 @@ _STEPS = st.one_of(
     st.integers(2, 6),
 )
 def test_the_changes_are_the_transcript(earlier: list[str], steps: list[tuple[str, Speaker, str]], most: int) -> None:
-    """Whoever writes down each change by its number has the newest lines of the session, as they are in its window."""
+    """A journal that writes each change by its number has the newest lines of the session, as in its window."""
     transcript = Transcript(most, 1000, first_number=100)
     transcript.extend(Line(Speaker.CALLER, text, STARTED) for text in earlier)
     kept: dict[int, str] = {}

@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from relay.simulator.load.local_daemon import LocalDaemon
+from scripts.local_cluster import is_listening
 from tests.e2e.calling_out import free_port
 
 START_SECONDS = 15.0
@@ -114,7 +115,7 @@ async def behind(proxy: Configure, daemon: LocalDaemon, directory: Path) -> Asyn
         )
     try:
         with trio.fail_after(START_SECONDS):
-            while not await _answers(port):
+            while not await is_listening(port):
                 assert process.poll() is None, (directory / "proxy.out").read_text()
                 await trio.sleep(0.05)
         yield f"http://127.0.0.1:{port}"
@@ -122,12 +123,3 @@ async def behind(proxy: Configure, daemon: LocalDaemon, directory: Path) -> Asyn
         process.terminate()
         with trio.move_on_after(START_SECONDS, shield=True):
             await process.wait()
-
-
-async def _answers(port: int) -> bool:
-    try:
-        stream = await trio.open_tcp_stream("127.0.0.1", port)
-    except OSError:
-        return False
-    await stream.aclose()
-    return True

@@ -153,6 +153,16 @@ async def hand_over(setup: Setup, done: list[bool]) -> None:
     done.append(await setup.calls.hand_over(HANDOFF, patience=5, moving=3, ending=10))
 
 
+async def left_with_a_question(slow: Setup) -> MemoryLine:
+    """Begin to hand over, and return the line of a call that moves with a question that nobody has answered."""
+    line = await slow.bring(await slow.announce())
+    slow.nursery.start_soon(hand_over, slow, [])
+    await trio.sleep(4)
+    await slow.ask(line, QUESTION)
+    await trio.sleep(5)
+    return line
+
+
 async def test_calls_may_finish_before_they_are_handed_over(setup: Setup, autojump_clock: MockClock) -> None:
     """For the drain time nothing changes but that new calls are refused; a call that ends by itself does not move."""
     done: list[bool] = []
@@ -209,12 +219,7 @@ async def test_what_was_handed_over_is_forgotten_and_its_words_stay_held(
     slow: Setup, autojump_clock: MockClock
 ) -> None:
     """The carrier asks, and another process is to answer: no message is left here, not even at the end."""
-    done: list[bool] = []
-    line = await slow.bring(await slow.announce())
-    slow.nursery.start_soon(hand_over, slow, done)
-    await trio.sleep(4)
-    await slow.ask(line, QUESTION)
-    await trio.sleep(5)
+    line = await left_with_a_question(slow)
     await ends(slow, line)
     assert slow.reception.pass_on("my-client", "CA1")
     assert slow.entries() == (0, 0, 0)
@@ -230,12 +235,7 @@ async def test_the_carrier_may_ask_before_the_end_of_the_session_is_noticed(
     slow: Setup, autojump_clock: MockClock
 ) -> None:
     """Then too the words stay held."""
-    done: list[bool] = []
-    line = await slow.bring(await slow.announce())
-    slow.nursery.start_soon(hand_over, slow, done)
-    await trio.sleep(4)
-    await slow.ask(line, QUESTION)
-    await trio.sleep(5)
+    line = await left_with_a_question(slow)
     assert slow.reception.pass_on("my-client", "CA1")
     await ends(slow, line)
     await slow.calls.settle()
@@ -246,12 +246,7 @@ async def test_words_of_a_call_that_the_carrier_has_not_asked_about_stay_held(
     slow: Setup, autojump_clock: MockClock
 ) -> None:
     """Its caller comes back to the next process."""
-    done: list[bool] = []
-    line = await slow.bring(await slow.announce())
-    slow.nursery.start_soon(hand_over, slow, done)
-    await trio.sleep(4)
-    await slow.ask(line, QUESTION)
-    await trio.sleep(5)
+    line = await left_with_a_question(slow)
     await ends(slow, line)
     await slow.calls.settle()
     assert messages_at(slow) == []
