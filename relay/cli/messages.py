@@ -78,7 +78,7 @@ def confirm_messages(message_ids: tuple[str, ...], as_json: bool) -> None:
     async def work(database: Database, _settings: Settings) -> list[str]:
         found = await _named(database, message_ids)
         for each in found:
-            await WaitingMessages(database).acknowledge(each.agent_id, [each.id])
+            await WaitingMessages(database).acknowledge(each.agent_id, [each.id], by="relay messages")
         return list(dict.fromkeys(each.id for each in found))
 
     confirmed = with_database(work)

@@ -11,11 +11,10 @@ from datetime import datetime
 
 import attrs
 
-from relay.mcp.session import McpSession
+from relay.mcp.session import LONGEST_CLIENT_NAME, McpSession
 from relay.mcp.transports.http_session import HttpSession
 
 SESSIONS_PER_AGENT = 32
-_LONGEST_NAME = 100
 
 
 @attrs.frozen(kw_only=True)
@@ -39,8 +38,8 @@ class ClientHere:
         known = session.connection.client_params
         return cls(
             agent_id=session.agent_id,
-            name=known.client_info.name[:_LONGEST_NAME] if known is not None else "",
-            version=known.client_info.version[:_LONGEST_NAME] if known is not None else "",
+            name=session.client_name,
+            version=known.client_info.version[:LONGEST_CLIENT_NAME] if known is not None else "",
             transport="Streamable HTTP" if isinstance(session, HttpSession) else "SSE",
             answers_by="sampling" if session.can_sample else "turn tools",
             since=session.opened_at,

@@ -57,6 +57,7 @@ class PlainCalls:
         of_session = ToolCall(
             agent=session.agent,
             client=session.queue_key,
+            client_name=session.client_name,
             session=session,
             report=None if token is None else partial(_report, notify, token),
         )

@@ -29,7 +29,7 @@ from relay import __version__
 from relay.agent import Agent
 from relay.errors import STORE_FAILURES
 from relay.mcp.notifications import AT_ONCE, LIVE_CALLS, RESOURCE_URI
-from relay.mcp.session import CHANNEL, McpSession
+from relay.mcp.session import CHANNEL, McpSession, name_of
 from relay.mcp.tools import guidance
 from relay.mcp.tools.arguments import shortened
 from relay.mcp.tools.messages import AgentMessages
@@ -227,6 +227,7 @@ def _tool_call(ctx: Context, state: str | None, answers: Mapping[str, types.Inpu
     return ToolCall(
         agent=_agent(ctx),
         client=_stateless_key(ctx) if session is None else session.queue_key,
+        client_name=name_of(ctx.session.client_params),
         session=session,
         answers_questions=session is None and capabilities is not None and capabilities.sampling is not None,
         report=partial(_report, ctx) if _wants_progress(ctx) else None,

@@ -54,6 +54,8 @@ from relay.mcp.transports.posted_answers import PostedPiece, read_answer
 
 log = structlog.get_logger(__name__)
 
+LONGEST_CLIENT_NAME = 100
+
 # The dispatcher takes messages out without waiting for anything, so more than a few are there only when as many POSTs
 # came within one round of the event loop. Answers to turns and plain tool calls do not pass here; 256 is more than else
 # comes in one.
@@ -155,6 +157,11 @@ class McpSession:
     def queue_key(self) -> str:
         """The key of its client at the turn queue."""
         return f"session:{self.name}"
+
+    @property
+    def client_name(self) -> str:
+        """What its client calls itself, at most `LONGEST_CLIENT_NAME` characters; empty before its handshake."""
+        return name_of(self.connection.client_params)
 
     @property
     def reachable(self) -> bool:
@@ -441,3 +448,8 @@ class McpSession:
         # Never used twice, not by another session nor after a restart: a client that reconnects may still answer an
         # old request, and with the SDK's numbers one caller would hear the answer to another.
         return f"{_BOOT}-{self.name}-{next(self._numbers)}"
+
+
+def name_of(client: InitializeRequestParams | None) -> str:
+    """Return what a client calls itself in its handshake, at most `LONGEST_CLIENT_NAME` characters; empty for none."""
+    return "" if client is None else client.client_info.name[:LONGEST_CLIENT_NAME]

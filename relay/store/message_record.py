@@ -26,7 +26,11 @@ class MessageStatus(StrEnum):
 
 @attrs.frozen(kw_only=True)
 class WaitingMessage:
-    """One message as it was when it was read. `deliveries` counts how often a client fetched it, this time included."""
+    """One message as it was when it was read. `deliveries` counts how often a client fetched it, this time included.
+
+    `held_by` and `acknowledged_by` are what the clients call themselves that had it in hand and confirmed it; None
+    where it is not known, or did not happen. `held_until` may be long over.
+    """
 
     id: str
     agent_id: str
@@ -42,6 +46,10 @@ class WaitingMessage:
     created_at: datetime
     deliveries: int
     status: MessageStatus
+    held_until: datetime | None = None
+    held_by: str | None = None
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return the record as it is on the wire."""
@@ -93,4 +101,8 @@ def message_of(row: RowMapping, now: datetime) -> WaitingMessage:
         created_at=row["created_at"],
         deliveries=row["deliveries"],
         status=status,
+        held_until=row["held_until"],
+        held_by=row["held_by"],
+        acknowledged_at=row["acknowledged_at"],
+        acknowledged_by=row["acknowledged_by"],
     )

@@ -277,6 +277,9 @@ messages = Table(
     # Never changed again: a client was shown it, or the connection that wrote it is over.
     Column("sealed", Boolean, nullable=False),
     Column("acknowledged_at", UtcDateTime),
+    # What the client calls itself that has, or had, the message in hand; and who confirmed it. Null: not known.
+    Column("held_by", Words),
+    Column("acknowledged_by", Words),
     Index("messages_of_call", "call_sid", "part"),
     sqlite_autoincrement=True,
 )
@@ -445,4 +448,63 @@ audio_pieces = Table(
     Column("key", String(64), ForeignKey("audio.key", ondelete="CASCADE"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("content", LargeBinary, nullable=False),
+)
+
+# ── the console ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+# One that was removed stays, disabled, so that what is on record of its actions does not become another one's.
+operators = Table(
+    "operators",
+    metadata,
+    Column("name", Name, primary_key=True),
+    Column("role", String, nullable=False),
+    Column("token_hash", String(64), nullable=False, unique=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("disabled_at", UtcDateTime),
+)
+
+# Also the links that sign in once: one has not been seen yet, and its hash is made with another prefix.
+console_sessions = Table(
+    "console_sessions",
+    metadata,
+    Column("id_hash", String(64), primary_key=True),
+    Column("operator", Name, ForeignKey("operators.name", ondelete="CASCADE"), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Index("console_sessions_of_operator", "operator"),
+)
+
+# What operators did, and with what outcome. Numbers may stand in it, as in the records of calls; what was said never.
+operator_actions = Table(
+    "operator_actions",
+    metadata,
+    Column("position", Integer, primary_key=True, autoincrement=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("operator", Name, nullable=False),
+    Column("action", String, nullable=False),
+    Column("agent_id", Name),
+    Column("call_sid", Name),
+    Column("outcome", String, nullable=False),
+    Column("detail", Words, nullable=False),
+    Index("operator_actions_by_age", "at"),
+    Index("operator_actions_of_call", "call_sid"),
+)
+
+# When what happened in a turn, in milliseconds of one monotonic clock; null for what did not happen. No words.
+call_turns = Table(
+    "call_turns",
+    metadata,
+    Column("call_sid", Name, ForeignKey("calls.call_sid", ondelete="CASCADE"), primary_key=True),
+    Column("turn", Integer, primary_key=True, autoincrement=False),
+    Column("by", String),
+    Column("outcome", String),
+    Column("arrived_ms", Float),
+    Column("stored_ms", Float),
+    Column("asked_ms", Float),
+    Column("first_ms", Float),
+    Column("out_ms", Float),
+    Column("last_ms", Float),
+    Column("heard_ms", Float),
+    sqlite_with_rowid=False,
 )

@@ -137,18 +137,23 @@ class WaitingMessages:
             raise CallTaken("another run of the relay has this call, and asks its caller's utterances again")
         return owner
 
-    async def fetch(self, agent_id: str, limit: int = 50, acknowledge: Sequence[str] = ()) -> Batch:
+    async def fetch(
+        self, agent_id: str, limit: int = 50, acknowledge: Sequence[str] = (), *, by: str | None = None
+    ) -> Batch:
         """Confirm the ids in `acknowledge`, then hand out up to `limit` messages, oldest first.
 
-        What is returned is held for `HOLD_SECONDS` and then offered again, until its id is acknowledged.
+        What is returned is held for `HOLD_SECONDS` and then offered again, until its id is acknowledged. `by` is what
+        the client calls itself; it is kept for the operator, and None where it is not known.
         """
         now = self.now()
-        return await self.database.write(lambda connection: _fetch(connection, agent_id, limit, acknowledge, now))
+        return await self.database.write(
+            lambda connection: _fetch(connection, agent_id, limit, acknowledge, now=now, by=by)
+        )
 
-    async def acknowledge(self, agent_id: str, ids: Sequence[str]) -> Acknowledgement:
-        """Confirm messages by id. Idempotent; another agent's id counts as unknown."""
+    async def acknowledge(self, agent_id: str, ids: Sequence[str], *, by: str | None = None) -> Acknowledgement:
+        """Confirm messages by id. Idempotent; another agent's id counts as unknown. `by` is kept with the first."""
         now = self.now()
-        return await self.database.write(lambda connection: _acknowledge(connection, agent_id, ids, now))
+        return await self.database.write(lambda connection: _acknowledge(connection, agent_id, ids, now, by))
 
     async def peek(self, agent_id: str, limit: int = 50) -> tuple[WaitingMessage, ...]:
         """Return up to `limit` waiting messages, oldest first, without handing them out.
@@ -213,8 +218,10 @@ def _contents(draft: MessageDraft) -> dict[str, Any]:
     }
 
 
-def _fetch(connection: Connection, agent_id: str, limit: int, acknowledge: Sequence[str], now: datetime) -> Batch:
-    _acknowledge(connection, agent_id, acknowledge, now)
+def _fetch(
+    connection: Connection, agent_id: str, limit: int, acknowledge: Sequence[str], *, now: datetime, by: str | None
+) -> Batch:
+    _acknowledge(connection, agent_id, acknowledge, now, by)
     # A hold that ends later than any hold given now can end was given before the clock was set back: it counts no more.
     held = messages.c.held_until
     offered = or_(held.is_(None), held <= now, held > hold_end(now))
@@ -224,15 +231,24 @@ def _fetch(connection: Connection, agent_id: str, limit: int, acknowledge: Seque
     _change(
         connection,
         [row["position"] for row in rows],
-        {"deliveries": messages.c.deliveries + 1, "held_until": hold_end(now), "sealed": True},
+        {"deliveries": messages.c.deliveries + 1, "held_until": hold_end(now), "held_by": by, "sealed": True},
     )
     taken = tuple(
-        attrs.evolve(message_of(row, now), deliveries=row["deliveries"] + 1, status=MessageStatus.HELD) for row in rows
+        attrs.evolve(
+            message_of(row, now),
+            deliveries=row["deliveries"] + 1,
+            status=MessageStatus.HELD,
+            held_until=hold_end(now),
+            held_by=by,
+        )
+        for row in rows
     )
     return Batch(taken, _count(connection, agent_id) - len(taken))
 
 
-def _acknowledge(connection: Connection, agent_id: str, ids: Sequence[str], now: datetime) -> Acknowledgement:
+def _acknowledge(
+    connection: Connection, agent_id: str, ids: Sequence[str], now: datetime, by: str | None
+) -> Acknowledgement:
     asked = list(dict.fromkeys(ids))
     known: set[str] = set()
     for start in range(0, len(asked), _IDS_AT_ONCE):
@@ -246,7 +262,7 @@ def _acknowledge(connection: Connection, agent_id: str, ids: Sequence[str], now:
         rows = connection.execute(own).all()
         known.update(row.id for row in rows)
         fresh = [row.position for row in rows if row.acknowledged_at is None]
-        _change(connection, fresh, {"acknowledged_at": now, "sealed": True})
+        _change(connection, fresh, {"acknowledged_at": now, "acknowledged_by": by, "sealed": True})
     return Acknowledgement(
         tuple(each for each in asked if each in known), tuple(each for each in asked if each not in known)
     )

@@ -10,10 +10,9 @@ import mcp_types as types
 from pydantic import Field
 
 from actors.calls import Calls
-from relay.agent import Agent
 from relay.mcp.tools.arguments import Arguments
 from relay.mcp.tools.results import Result
-from relay.mcp.tools.toolbox import Tool
+from relay.mcp.tools.toolbox import ToolBase, ToolCall, TurnTool
 from relay.store.message_record import WaitingMessage
 from relay.store.waiting_messages import WaitingMessages
 
@@ -101,9 +100,9 @@ class AgentMessages:
     store: WaitingMessages
     calls: Calls
 
-    async def fetch(self, agent_id: str, limit: int, acknowledge: Sequence[str]) -> Messages:
+    async def fetch(self, agent_id: str, limit: int, acknowledge: Sequence[str], by: str | None) -> Messages:
         """Confirm messages, then hand out up to `limit`: see `WaitingMessages.fetch`."""
-        batch = await self.store.fetch(agent_id, limit, acknowledge)
+        batch = await self.store.fetch(agent_id, limit, acknowledge, by=by)
         return Messages(messages=self._shown(batch.messages), remaining=batch.remaining)
 
     async def peek(self, agent_id: str, limit: int) -> list[Message]:
@@ -118,18 +117,20 @@ class AgentMessages:
         return Message.model_validate(message.as_json() | ({"live": True} if is_live else {}))
 
 
-def message_tools(messages: AgentMessages) -> list[Tool[Any]]:
+def message_tools(messages: AgentMessages) -> list[ToolBase[Any]]:
     """Return the tools over the waiting messages."""
 
-    async def get(agent: Agent, arguments: GetWaitingMessages) -> Messages:
-        return await messages.fetch(agent.agent_id, arguments.limit, arguments.acknowledge)
+    async def get(call: ToolCall, arguments: GetWaitingMessages) -> Messages:
+        by = call.client_name or None
+        return await messages.fetch(call.agent.agent_id, arguments.limit, arguments.acknowledge, by)
 
-    async def acknowledge(agent: Agent, arguments: AcknowledgeMessages) -> Acknowledged:
-        done = await messages.store.acknowledge(agent.agent_id, arguments.ids)
+    async def acknowledge(call: ToolCall, arguments: AcknowledgeMessages) -> Acknowledged:
+        by = call.client_name or None
+        done = await messages.store.acknowledge(call.agent.agent_id, arguments.ids, by=by)
         return Acknowledged(acknowledged=list(done.acknowledged), unknown=list(done.unknown))
 
     return [
-        Tool(
+        TurnTool(
             name="comms_get_waiting_messages",
             title="Get waiting messages",
             description=(
@@ -147,8 +148,9 @@ def message_tools(messages: AgentMessages) -> list[Tool[Any]]:
             ),
             run=get,
             lists=True,
+            waits=False,
         ),
-        Tool(
+        TurnTool(
             name="comms_acknowledge_messages",
             title="Confirm messages",
             description=(
@@ -161,5 +163,6 @@ def message_tools(messages: AgentMessages) -> list[Tool[Any]]:
                 read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False
             ),
             run=acknowledge,
+            waits=False,
         ),
     ]

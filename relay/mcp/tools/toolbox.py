@@ -88,14 +88,15 @@ Report = Callable[[float, str], Awaitable[None]]
 class ToolCall:
     """Who calls a tool, and what came with it beside the arguments.
 
-    `client` tells the agent's clients apart. `session` is the client's, None for one of the 2026-07-28 revision;
-    `answers_questions` says of such a one that it can sample. `report` tells the client how far it is; None where it
-    did not ask to know. `state` and `answers` are what an earlier `InputRequiredResult` of this tool gave, and what
-    came of it.
+    `client` tells the agent's clients apart; `client_name` is what this one calls itself, which may be empty. `session`
+    is the client's, None for one of the 2026-07-28 revision; `answers_questions` says of such a one that it can sample.
+    `report` tells the client how far it is; None where it did not ask to know. `state` and `answers` are what an
+    earlier `InputRequiredResult` of this tool gave, and what came of it.
     """
 
     agent: Agent
     client: str = ""
+    client_name: str = ""
     session: McpSession | None = None
     answers_questions: bool = False
     report: Report | None = None

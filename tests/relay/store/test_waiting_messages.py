@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 import pytest
 import trio
@@ -53,6 +54,24 @@ async def test_what_was_fetched_is_held(waiting: WaitingMessages) -> None:
     await waiting.fetch(MINE, limit=1)
     batch = await waiting.fetch(MINE)
     assert (bodies(batch.messages), batch.remaining) == (["b"], 1)
+
+
+async def test_the_last_who_had_it_and_the_first_who_confirmed_it_are_kept(
+    waiting: WaitingMessages, clock: WallClock
+) -> None:
+    """A message that was handed out again is the second client's, and who confirms it again changes nothing."""
+    (message_id,) = await leave(waiting, "a")
+    (first,) = (await waiting.fetch(MINE, by="desktop")).messages
+    assert (first.held_by, first.held_until) == ("desktop", clock() + timedelta(seconds=HOLD_SECONDS))
+    clock.turn(seconds=HOLD_SECONDS)
+    await waiting.fetch(MINE, by="phone\0")
+    confirmed_at = clock()
+    for name in ("phone", "desktop"):
+        await waiting.acknowledge(MINE, [message_id], by=name)
+        clock.turn(seconds=1)
+    kept = await waiting.get(message_id)
+    assert kept is not None
+    assert (kept.held_by, kept.acknowledged_by, kept.acknowledged_at) == ("phone\ufffd", "phone", confirmed_at)
 
 
 async def test_what_was_not_confirmed_is_offered_again(waiting: WaitingMessages, clock: WallClock) -> None:

@@ -11,7 +11,7 @@ from relay.agent import Agent
 from relay.mcp.tools.messages import AgentMessages, message_tools
 from relay.mcp.tools.toolbox import Toolbox
 from tests.relay.mcp.mcp_relay import NOW, RunningRelay, as_fetched, called, raw_client
-from tests.relay.mcp.tool_client import staffing
+from tests.relay.mcp.tool_client import EACH_WAY, staffing, tool_client
 from tests.sids import sid
 
 ANNA = Agent(agent_id="anna", created_at=NOW)
@@ -70,3 +70,20 @@ async def test_message_of_a_live_call_is_marked_in_every_way(relay: RunningRelay
     assert [each["params"]["data"] for each in notices] == expected
     assert json.loads(read["result"]["contents"][0]["text"]) == {"messages": expected}
     assert fetched == [as_fetched(live, live=True), as_fetched(over)]
+
+
+@EACH_WAY
+async def test_who_had_a_message_is_kept(relay: RunningRelay, way: str) -> None:
+    """The operator sees which client a message was handed to, and which one has confirmed it."""
+    message = await relay.leave("anna")
+    async with tool_client(relay.origin, "token-anna", way, name="desktop") as client:
+        await client.tool("comms_get_waiting_messages")
+        held = await relay.messages.get(message.id)
+    async with tool_client(relay.origin, "token-anna", way, name="phone") as client:
+        await client.tool("comms_acknowledge_messages", ids=[message.id])
+        await client.tool("comms_get_waiting_messages", acknowledge=[message.id])
+    confirmed = await relay.messages.get(message.id)
+    assert held is not None
+    assert confirmed is not None
+    assert (held.held_by, held.acknowledged_by) == ("desktop", None)
+    assert (confirmed.held_by, confirmed.acknowledged_by) == ("desktop", "phone")
