@@ -59,3 +59,13 @@ def test_a_file_with_a_fault_is_read_until_it_has_none(
     assert [async_lint.main([]), async_lint.main([str(code)])] == [1, 1]
     assert capfd.readouterr().out.count("ASYNC110") == 2
     assert len(read) == 2
+
+
+def test_a_file_that_the_rules_are_not_about_is_not_read(code: Path, read: list[str]) -> None:
+    """What has nothing asynchronous in it, and catches no cancellation."""
+    code.write_text("def add(one: int, other: int) -> int:\n    return one + other\n")
+    assert async_lint.main([]) == 0
+    assert read == []
+    code.write_text("def swallow() -> None:\n    try:\n        add()\n    except:\n        pass\n")
+    assert async_lint.main([]) == 1
+    assert read == ["relay/code.py"]
