@@ -22,9 +22,10 @@ whichever comes first. Both are kept, so the record is the same in either order.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import count
 from typing import Any
 
 import attrs
@@ -53,6 +54,10 @@ _FIND_AND_LOCK = _FIND.with_for_update(key_share=True)
 _HELD_BY = select(calls.c.boot, calls.c.attempt).where(calls.c.call_sid == bindparam("of_call"))
 _INSERT = RowStatement(insert_if_new(calls))
 
+# What was said lately is looked through for calls that are forgotten once in so many times: a daemon recovers every few
+# seconds, and this takes some milliseconds.
+_RECOVERIES_TO_FORGET = 12
+
 
 def _new_boot() -> str:
     return secrets.token_hex(8)
@@ -71,6 +76,7 @@ class CallJournal:
     database: Database
     now: Callable[[], datetime] = utc_now
     boot: str = attrs.field(factory=_new_boot)
+    _recoveries: Iterator[int] = attrs.field(factory=partial(count, 1), init=False)
 
     async def announce_call(
         self,
@@ -293,7 +299,12 @@ class CallJournal:
     async def begin_run(self, url: str = "") -> None:
         """Enter this run, before it takes any call; it is reached at `url`. All earlier ones are over then."""
         now = self.now()
-        await self.database.write(lambda connection: runs.begin(connection, self.boot, now, url=url))
+
+        def work(connection: Connection) -> None:
+            runs.begin(connection, self.boot, now, url=url)
+            call_lines.file_recent(connection)
+
+        await self.database.write(work)
 
     async def end_run(self) -> None:
         """Record that this run is over: it has no call any more, and takes none."""
@@ -307,10 +318,13 @@ class CallJournal:
         Raises `StoreFailed`.
         """
         now, waited = self.now(), timedelta(seconds=patience)
+        is_last_of_some = next(self._recoveries) % _RECOVERIES_TO_FORGET == 0
 
         def work(connection: Connection) -> Recovery:
             recovered = recovery.recover(connection, self.boot, now, waited)
             call_states.forget_old(connection, now, waited)
+            if is_last_of_some:
+                call_lines.forget_recent(connection)
             return recovered
 
         return await self.database.write(work)

@@ -3,6 +3,9 @@
     hold ──row──▶ held_words ─────────────────────────────────────────────────┐
     release ──rows, in one write──▶ held_words: gone; call_lines: a change ───┴──take_over──▶ the next run
 
+On SQLite a change is added to `recent_lines` first, which costs a third, and read there by looking through all of it;
+the next run moves what is there (`file_recent`). To move it now and then lost: that costs as much as to write it there.
+
 A turn costs one row of what was said, with its release: until then the utterance is in what is held, and counts as the
 last that was said. Each write is made only if the run that makes it has the call: the statement itself looks.
 """
@@ -16,11 +19,22 @@ import attrs
 import msgspec
 import structlog
 from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy.dialects import sqlite
 
 from actors.call_values import Line, Speaker, TakenOver, TranscriptChange, UnansweredUtterance
 from actors.errors import CallTaken, StoreFailed
 from relay.store.rows import Row, Rows, RowStatement, Values
-from relay.store.schema import UtcDateTime, Words, call_lines, calls, held_words, storable, upsert_by_run
+from relay.store.schema import (
+    UtcDateTime,
+    Words,
+    call_lines,
+    call_states,
+    calls,
+    held_words,
+    recent_lines,
+    storable,
+    upsert_by_run,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -44,16 +58,24 @@ def _refusal(connection: Connection, values: Values) -> StoreFailed:
 
 
 _OWNER = select(calls.c.boot).where(calls.c.call_sid == bindparam("of_call"))
+_NUMBER = bindparam("number", type_=call_lines.c.number.type)
+_SAID = bindparam("said", type_=call_lines.c.said.type)
+_OF_RUN = select(calls.c.call_sid, _NUMBER, _SAID).where(
+    calls.c.call_sid == bindparam("of_call", type_=calls.c.call_sid.type),
+    calls.c.boot == bindparam("of_run", type_=calls.c.boot.type),
+)
 _CHANGE = RowStatement(
-    upsert_by_run(
-        call_lines,
-        {
-            "number": bindparam("number", type_=call_lines.c.number.type),
-            "said": bindparam("said", type_=call_lines.c.said.type),
-        },
-        ["said"],
-    ),
+    {
+        "sqlite": insert(recent_lines).from_select(["call_sid", "number", "said"], _OF_RUN),
+        "postgresql": upsert_by_run(call_lines, {"number": _NUMBER, "said": _SAID}, ["said"])["postgresql"],
+    },
     refusal=_refusal,
+)
+_FILE_RECENT = sqlite.insert(call_lines).from_select(
+    ["call_sid", "number", "said"],
+    select(recent_lines.c.call_sid, recent_lines.c.number, recent_lines.c.said)
+    .join(calls, calls.c.call_sid == recent_lines.c.call_sid)
+    .order_by(recent_lines.c.call_sid, recent_lines.c.position),
 )
 _HOLD = RowStatement(
     upsert_by_run(
@@ -130,6 +152,8 @@ def keep_held(connection: Connection, call_sid: str) -> None:
 
     Only where the session that holds them is over: its own changes have the same numbers.
     """
+    if not _read_held(connection, call_sid):
+        return
     said = _Said.read(connection, call_sid)
     if said.only_held:
         lines = tuple(line for _turn, line in said.only_held)
@@ -140,7 +164,25 @@ def keep_held(connection: Connection, call_sid: str) -> None:
 
 def forget_lines(connection: Connection, call_sid: str) -> None:
     """Delete what was said in a call that goes on with another agent: it is private to the first one."""
-    connection.execute(delete(call_lines).where(call_lines.c.call_sid == call_sid))
+    for table in (call_lines, recent_lines):
+        connection.execute(delete(table).where(table.c.call_sid == call_sid))
+
+
+def file_recent(connection: Connection) -> None:
+    """Move what was said in the calls of earlier runs to where it is found by the call. No-op on PostgreSQL."""
+    if connection.dialect.name != "sqlite":
+        return
+    forget_recent(connection)
+    connection.execute(_FILE_RECENT.on_conflict_do_update(set_={"said": _FILE_RECENT.excluded.said}))
+    connection.execute(delete(recent_lines))
+
+
+def forget_recent(connection: Connection) -> None:
+    """Delete what was said lately in calls that are forgotten: to look for it at the end of each costs too much."""
+    here = recent_lines.c.call_sid
+    has_state = select(call_states.c.call_sid).where(call_states.c.call_sid == here).exists()
+    is_open = select(calls.c.call_sid).where(calls.c.call_sid == here, calls.c.ended_at.is_(None)).exists()
+    connection.execute(delete(recent_lines).where(~has_state, ~is_open))
 
 
 @attrs.frozen(kw_only=True)
@@ -154,12 +196,15 @@ class _Said:
     @classmethod
     def read(cls, connection: Connection, call_sid: str) -> _Said:
         wanted = select(call_lines.c.number, call_lines.c.said).where(call_lines.c.call_sid == call_sid)
-        rows = connection.execute(wanted.order_by(call_lines.c.number.desc()).limit(_NEWEST_LINES)).all()
+        filed = connection.execute(wanted.order_by(call_lines.c.number.desc()).limit(_NEWEST_LINES)).all()
+        recent = connection.execute(_RECENT, {"of_call": call_sid}).all()
+        changes = {row.number: row.said for row in (*filed, *recent)}
+        newest = sorted(changes)[-_NEWEST_LINES:]
         lines: dict[int, Line] = {}
         through = 0
-        for row in reversed(rows):
+        for change in newest:
             try:
-                first, through_turn, changed = _decode(row.said)
+                first, through_turn, changed = _decode(changes[change])
             except msgspec.MsgspecError as error:
                 # Another version's. The text of the error may quote it.
                 log.warning("call_lines_not_read", error=type(error).__name__)
@@ -170,7 +215,14 @@ class _Said:
             for number, (speaker, text, at) in enumerate(changed, first):
                 lines[number] = Line(_SAID_BY.get(speaker, Speaker.RELAY), text, at, is_note=speaker == _NOTE)
         only_held = [(turn, line) for turn, line in _read_held(connection, call_sid) if turn > through]
-        return cls(lines=lines, newest=rows[0].number if rows else 0, only_held=only_held)
+        return cls(lines=lines, newest=newest[-1] if newest else 0, only_held=only_held)
+
+
+_RECENT = (
+    select(recent_lines.c.number, recent_lines.c.said)
+    .where(recent_lines.c.call_sid == bindparam("of_call"))
+    .order_by(recent_lines.c.position)
+)
 
 
 def _read_held(connection: Connection, call_sid: str) -> list[tuple[int, Line]]:

@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 from sqlalchemy import Table
 
-from relay.store.schema import call_lines, call_states, calls, do_not_call, held_words, messages, runs
+from relay.store.schema import call_lines, call_states, calls, do_not_call, held_words, messages, recent_lines, runs
 from relay.store.trouble import DatabaseInTrouble
 
 Identity: TypeAlias = tuple[int, int]
@@ -109,6 +109,7 @@ def carry_over(saved: Path, connection: SqliteConnection) -> None:
                 _copy(connection, runs, "true")
                 _copy(connection, call_states, "true")
                 _copy(connection, call_lines, "call_sid IN (SELECT call_sid FROM main.calls)")
+                _copy(connection, recent_lines, "call_sid IN (SELECT call_sid FROM main.calls)", without="position")
                 _copy(connection, do_not_call, "true")
         finally:
             connection.execute("DETACH DATABASE saved")

@@ -236,6 +236,18 @@ call_lines = Table(
     sqlite_with_rowid=False,
 )
 
+# On SQLite what the present run adds to these rows: only added to, so that the rows of one commit share a page, and
+# without an index, which would have a page for each call. What a turn costs is mostly the pages that it changes. No
+# foreign key either: the call is looked for as the row is written. Not used on PostgreSQL, where several runs read it.
+recent_lines = Table(
+    "recent_lines",
+    metadata,
+    Column("position", Integer, primary_key=True),
+    Column("call_sid", Name, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("said", Text, nullable=False),
+)
+
 # Beside the calls and not in them: few calls have one, and lists of calls do not carry it.
 transcripts = Table(
     "transcripts",

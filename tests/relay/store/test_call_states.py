@@ -8,7 +8,7 @@ import attrs
 import pytest
 import structlog
 import trio
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, select, update
 
 from actors.call_record import CallProgress
 from actors.call_values import (
@@ -28,7 +28,7 @@ from actors.errors import CallTaken, StoreFailed
 from relay.store.call_journal import CallJournal
 from relay.store.call_states import Announcement
 from relay.store.recovery import Recovery
-from relay.store.schema import call_states
+from relay.store.schema import call_lines, call_states, recent_lines
 from relay.store.waiting_messages import WaitingMessages
 from tests.contracts.message_store import call, draft
 from tests.fakes_store import WallClock
@@ -380,6 +380,45 @@ async def test_a_call_that_is_over_is_forgotten(journal: CallJournal) -> None:
     await journal.note_progress("my-client", CallProgress(call_sid="CA2", status="completed"))
     await journal.close_call("CA2", COMPLETED, said(journal, 1, (Speaker.RELAY, "Goodbye.")))
     assert await journal.find_state("CA2", "my-client") is None
+
+
+async def test_nothing_stays_of_what_was_said_in_a_call_that_is_forgotten(journal: CallJournal) -> None:
+    """In no table, a minute later at the latest; what was said in another call does."""
+    other = attrs.evolve(TOLD, call_sid="CA2")
+    await announce(journal)
+    await announce(journal, other)
+    await talk(journal)
+    await journal.open_call(other)
+    await journal.release_utterances("CA2", 1, said(journal, 1, (Speaker.AGENT, "Good morning."), through_turn=1))
+    await journal.close_call("CA1", COMPLETED)
+    await journal.note_progress("my-client", CallProgress(call_sid="CA1", status="completed"))
+    for _five_seconds in range(60 // 5):
+        await journal.recover(60)
+
+    def read(connection: Connection) -> list[str]:
+        tables = (call_lines, recent_lines)
+        return [each for table in tables for each in connection.execute(select(table.c.call_sid)).scalars()]
+
+    assert await journal.database.read(read) == ["CA2"]
+
+
+async def test_what_was_said_outlives_several_runs(journal: CallJournal) -> None:
+    """Each run reads what all before it have left of a call, the newest change of a line only."""
+    await journal.begin_run()
+    await announce(journal)
+    await talk(journal)
+    for attempt, run in enumerate((next_run(journal), next_run(journal)), 1):
+        await run.begin_run()
+        await run.open_call(again(attempt))
+        number = attempt * 10
+        await run.hold_utterance("CA1", number, "More.", said(run, number, (Speaker.CALLER, "Mo"), through_turn=number))
+        await run.release_utterances("CA1", number, said(run, number, (Speaker.CALLER, "More."), through_turn=number))
+    for _restart in range(2):
+        last = next_run(journal)
+        await last.begin_run()
+        kept = await last.find_state("CA1", "my-client")
+        assert kept is not None
+        assert [line.text for line in kept.lines] == ["One.", "First.", "Two.", "More.", "More."]
 
 
 async def test_a_call_of_which_no_end_is_heard_is_forgotten_later(journal: CallJournal, clock: WallClock) -> None:
