@@ -224,8 +224,6 @@ class CallSession:
     async def _open(self) -> None:
         try:
             taken = await self.services.journal.open_call(self.info, must_answer=self.is_taken_over)
-        except CallTaken:
-            raise
         except StoreFailed as error:
             if self.is_taken_over:  # without the journal it would not know what it must ask again
                 raise
@@ -258,8 +256,6 @@ class CallSession:
             except LineClosed:
                 # The reader will notice it too, but perhaps only after a timeout of the carrier.
                 self.inbox.post(CallerGone())
-            except CallTaken:
-                raise
             except StoreFailed as error:
                 # Nothing that was said depends on it, so the call goes on; the epilogue tries again.
                 self.services.observer.call_crashed(self.info, error, "store")
@@ -379,8 +375,6 @@ class CallSession:
         try:
             conversation = self._conversation
             await self.services.journal.close_call(self.info.call_sid, conversation.summary, conversation.take_change())
-        except CallTaken:
-            raise
         except StoreFailed as error:
             self.services.observer.call_crashed(self.info, error, "epilogue")
 
@@ -389,8 +383,6 @@ class CallSession:
         while True:
             try:
                 await self._store(command)
-            except CallTaken:
-                raise
             except StoreFailed as error:
                 self.services.observer.call_crashed(self.info, error, "epilogue")
                 await trio.sleep(RETRY_SECONDS)

@@ -10,6 +10,7 @@ Each class says which side failed, because that decides what the caller hears ne
     │   ├── ClientFailed        the client answered with an error, or with nothing that can be spoken
     │   └── AnsweringMachineFailed  the answering machine could not answer
     ├── StoreFailed             our side: what the caller left could not be made durable
+    ├── CallTaken               another run of the relay has the call: a write about it was refused
     ├── CallRefused             admission: full, draining, no record of it can be opened, or it is already here
     └── UnknownCall             a tool named a call that this agent does not have
 """
@@ -59,7 +60,7 @@ class StoreFailed(CallError):
     """A write was not made durable; what it carried must be written again."""
 
 
-class CallTaken(StoreFailed):
+class CallTaken(CallError):
     """A write was refused because another run of the relay has the call; it must not be written again."""
 
 

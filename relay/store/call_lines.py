@@ -22,7 +22,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 from sqlalchemy.dialects import sqlite
 
 from actors.call_values import Line, Speaker, TakenOver, TranscriptChange, UnansweredUtterance
-from actors.errors import CallTaken, StoreFailed
+from actors.errors import CallError, CallTaken, StoreFailed
 from relay.store.rows import Row, Rows, RowStatement, Values
 from relay.store.schema import (
     UtcDateTime,
@@ -49,7 +49,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(tuple[int, int, list[tuple[str, str, datetime]]]).decode
 
 
-def _refusal(connection: Connection, values: Values) -> StoreFailed:
+def _refusal(connection: Connection, values: Values) -> CallError:
     """Return why a row about a call was not written: another run has it, or it never was."""
     owner = connection.execute(_OWNER, {"of_call": values["of_call"]}).scalar_one_or_none()
     if owner is None:

@@ -56,7 +56,7 @@ import structlog
 import trio
 from sqlalchemy import Connection
 
-from actors.errors import StoreFailed
+from actors.errors import CallError, StoreFailed
 from relay.errors import DatabaseError
 from relay.store.connections import Connections, Outcome, Work
 from relay.store.reader import Reader, ReadLost
@@ -465,7 +465,7 @@ class Database:
 
 def _loggable(error: Exception) -> str:
     # Ours hold no value that was to be written; what else a `work` raises may.
-    return str(error) if isinstance(error, StoreFailed) else ""
+    return str(error) if isinstance(error, CallError) else ""
 
 
 @asynccontextmanager

@@ -272,7 +272,7 @@ async def test_what_is_refused_harms_no_other_call(journal: CallJournal) -> None
     async def hold(sid: str) -> None:
         try:
             await journal.hold_utterance(sid, 1, sid, said(journal, 1, (Speaker.CALLER, sid), through_turn=1))
-        except StoreFailed as error:
+        except (CallTaken, StoreFailed) as error:
             refused[sid] = error
 
     async with trio.open_nursery() as nursery:
