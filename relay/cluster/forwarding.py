@@ -53,6 +53,16 @@ class Outcome(enum.Enum):
     """Who asks has left before its request was complete."""
 
 
+async def connect(connections: NodeConnections, url: str) -> NodeSocket | Outcome:
+    """Connect to the node at `url`; return instead what becomes of what was to be passed on, where that fails."""
+    try:
+        return await connections.connect(url)
+    except NodeRefusedError:
+        return Outcome.REFUSED
+    except NodeUnreachableError:
+        return Outcome.UNREACHABLE
+
+
 @attrs.define(eq=False)
 class Forwarder:
     """Pass requests on to other nodes. `name` is that of this node; `connections` are run by the owner of both."""
@@ -71,13 +81,8 @@ class Forwarder:
             outcome = await self._pass(url, node, head, request)
             if outcome is not Outcome.LOST or not (request.may_repeat and request.body.can_repeat):
                 return outcome
-        try:
-            node = await self.connections.connect(url)
-        except NodeRefusedError:
-            return Outcome.REFUSED
-        except NodeUnreachableError:
-            return Outcome.UNREACHABLE
-        return await self._pass(url, node, head, request)
+        made = await connect(self.connections, url)
+        return made if isinstance(made, Outcome) else await self._pass(url, made, head, request)
 
     async def _pass(self, url: str, node: NodeSocket, head: bytes, request: PassedRequest) -> Outcome:
         passing = _Passing(node, request)

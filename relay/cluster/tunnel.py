@@ -15,9 +15,9 @@ import attrs
 import structlog
 import trio
 
-from relay.cluster.forwarding import ANSWER_SECONDS, Outcome
+from relay.cluster.forwarding import ANSWER_SECONDS, Outcome, connect
 from relay.cluster.node_answer import SWITCHING, BrokenAnswerError, NodeAnswer, find_answer
-from relay.cluster.node_connections import NodeConnections, NodeRefusedError, NodeSocket, NodeUnreachableError
+from relay.cluster.node_connections import NodeConnections, NodeSocket
 from relay.cluster.passed_request import encode_request
 from relay.http.asgi import HAND_OVER, Scope, Send
 from relay.http.peer_socket import PeerSocket
@@ -50,12 +50,9 @@ class Tunnels:
         status of an answer that is relayed. Cancelling closes both connections.
         """
         head = encode_request(scope, self.name, upgrades=True)
-        try:
-            node = await self.connections.connect(url)
-        except NodeRefusedError:
-            return Outcome.REFUSED
-        except NodeUnreachableError:
-            return Outcome.UNREACHABLE
+        node = await connect(self.connections, url)
+        if isinstance(node, Outcome):
+            return node
         try:
             await node.send(head)
             opening = _Opening(node)

@@ -28,6 +28,7 @@ from relay.store.former_agents import (
     lock_what_is_over,
     require_nothing_left,
 )
+from relay.store.homes import forget_home
 from relay.store.rows import RowStatement
 from relay.store.schema import agents, insert_if_new, storable, utc_now
 
@@ -219,6 +220,7 @@ class AgentRegistry:
                 )
             forget_what_is_over(connection, agent_id, with_messages=discard_messages)
             connection.execute(delete(agents).where(agents.c.agent_id == agent_id))
+            forget_home(connection, agent_id)
 
         await self.database.write(work)
 

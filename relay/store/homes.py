@@ -3,7 +3,7 @@
     nobody's ──take──▶ node a, epoch 1 ──take, of those who know epoch 1──▶ node b, epoch 2 ──▶ …
 
 A home is taken by compare and set: of two nodes that try at once one wins, and both are told which. No lock is held,
-so a node that dies holds up nobody.
+so a node that dies holds up nobody. A home is deleted with its agent, when no call of the agent goes on there.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import attrs
-from sqlalchemy import Connection, Insert, bindparam, select, update
+from sqlalchemy import Connection, Insert, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.store.database import Database
-from relay.store.schema import homes
+from relay.store.schema import IS_OPEN, calls, homes
 
 _FIND = select(homes).where(homes.c.agent_id == bindparam("of_agent"))
 _ADD: Mapping[str, Insert] = {
@@ -57,18 +57,23 @@ class Homes:
         """
 
         def work(connection: Connection) -> Home:
-            if known is None:
-                new = {"agent_id": agent_id, "node": node, "epoch": 1, "had_client": False}
+            epoch = 0
+            if known is not None:
+                epoch = known.epoch
+                connection.execute(_TAKE, {"of_agent": agent_id, "known_epoch": epoch, "new_node": node})
+            # None was known, or it was deleted with its agent, which was registered anew.
+            while (found := _find(connection, agent_id)) is None:
+                new = {"agent_id": agent_id, "node": node, "epoch": epoch + 1, "had_client": False}
                 connection.execute(_ADD[connection.dialect.name], new)
-            else:
-                change = {"of_agent": agent_id, "known_epoch": known.epoch, "new_node": node}
-                connection.execute(_TAKE, change)
-            found = _find(connection, agent_id)
-            # Rows are never deleted.
-            assert found is not None
             return found
 
         return await self.database.write(work)
+
+
+def forget_home(connection: Connection, agent_id: str) -> None:
+    """Delete the home of an agent that is removed; while calls of it go on, they are found there."""
+    live = select(calls.c.call_sid).where(calls.c.agent_id == agent_id, IS_OPEN).exists()
+    connection.execute(delete(homes).where(homes.c.agent_id == agent_id, ~live))
 
 
 def _find(connection: Connection, agent_id: str) -> Home | None:

@@ -14,6 +14,7 @@ from relay.errors import AgentError
 from relay.store.agent_registry import AgentRegistry
 from relay.store.call_journal import CallJournal
 from relay.store.client_hellos import ClientHellos
+from relay.store.homes import Home, Homes
 from relay.store.waiting_messages import WaitingMessages
 from tests.contracts.message_store import call, draft
 
@@ -140,6 +141,22 @@ async def test_an_agent_with_held_utterances_is_not_removed(registry: AgentRegis
     await journal.close_call("CA1", CallSummary(outcome="failed"))
     with pytest.raises(AgentError, match="1 waiting message"):
         await registry.remove("my-client")
+
+
+async def test_a_home_goes_with_its_agent(registry: AgentRegistry, journal: CallJournal) -> None:
+    """Where calls go on it stays until they are over; whoever knew it takes the next one of the id, as a later one."""
+    homes = Homes(registry.database)
+    await registry.add("my-client")
+    await homes.take("my-client", "node-a", await homes.take("my-client", "node-b", None))
+    await journal.open_call(call())
+    await registry.remove("my-client")
+    known = await homes.find("my-client")
+    assert known is not None
+    await journal.close_call("CA1", CallSummary(outcome="completed"))
+    await registry.remove("my-client")
+    assert await homes.find("my-client") is None
+    await registry.add("my-client")
+    assert await homes.take("my-client", "node-b", known) == Home("my-client", "node-b", known.epoch + 1)
 
 
 async def test_a_live_call_outlives_its_agent(
