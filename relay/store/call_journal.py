@@ -232,8 +232,8 @@ class CallJournal:
         """Record what the carrier says of a call, in any order and any number of times.
 
         Opens the record of a call that is not known. Another agent's call is left as it is. The first word of the
-        carrier that a voice message was not heard leaves a message, in the same transaction; `on_message_left` is then
-        called with the agent's id, and must not wait.
+        carrier that a voice message was not heard leaves a message, in the same transaction, and so do the words that a
+        run held which is over; `on_message_left` is then called with the agent's id, and must not wait.
         """
         now, message_id = self.now(), new_message_id()
         new = CallRecord(
@@ -257,7 +257,8 @@ class CallJournal:
             draft = known.undelivered(progress)
             if draft is not None:
                 insert_message(connection, draft, part=draft.part, now=now, message_id=message_id)
-            return known, draft is not None
+            has_left_words = progress.is_over and recovery.settle_ended(connection, known, now)
+            return known, has_left_words or draft is not None
 
         def written(outcome: tuple[CallRecord, bool]) -> None:
             known, has_left = outcome

@@ -1,6 +1,7 @@
 """What becomes of the calls that a run of the daemon has left, when nobody has come back: parts of a transaction.
 
     a run is over ──RETURN seconds──▶ recover: held utterances become messages, records are closed
+         ├── the carrier says that a call of it is over ──▶ the same at once
          └── the carrier asks for a call before that: another run takes it, and it is no business of this any more
 
 Several processes may do so at once: each row is locked, and skipped by the others.
@@ -12,9 +13,9 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 
 import attrs
-from sqlalchemy import Connection, and_, bindparam, case, delete, func, or_, select, true, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, false, func, not_, or_, select, true, update
 
-from actors.call_record import CallRecord
+from actors.call_record import CallRecord, CarrierStatus
 from actors.call_values import CallOutcome, Line, MessageDraft, Reason, Speaker
 from actors.transfer import TransferOutcome
 from relay.store.call_lines import keep_held
@@ -43,13 +44,23 @@ _TAKE = (
 NO_RUN = ""
 
 _NOW = bindparam("now", type_=UtcDateTime())
+_HAS_ENDED = func.coalesce(calls.c.carrier_status.in_([each.value for each in CarrierStatus if each.is_over]), false())
 _LOST = and_(
     calls.c.boot != bindparam("of_run", type_=calls.c.boot.type),
     calls.c.boot.not_in(
         select(runs.c.boot).where(
-            or_(runs.c.over_at.is_(None), runs.c.over_at > bindparam("over_since", type_=UtcDateTime()))
+            or_(
+                runs.c.over_at.is_(None),
+                # Nobody comes back to a call that the carrier has ended.
+                and_(runs.c.over_at > bindparam("over_since", type_=UtcDateTime()), not_(_HAS_ENDED)),
+            )
         )
     ),
+)
+_OF_RUN_THAT_IS_OVER = (
+    select(calls.c.call_sid)
+    .join(runs, runs.c.boot == calls.c.boot)
+    .where(calls.c.call_sid == bindparam("of_call"), runs.c.over_at.is_not(None))
 )
 _SILENCED = (
     select(calls)
@@ -87,6 +98,8 @@ class Recovery:
 def recover(connection: Connection, boot: str, now: datetime, patience: timedelta) -> Recovery:
     """Store as messages the utterances that runs held which have been over for `patience`, and close their open calls.
 
+    Calls that the carrier has ended are not waited for.
+
     No run has those calls any more then: what a run writes that was only frozen is refused. A run that is not on record
     was over long ago, and `boot` is the caller's own.
 
@@ -105,6 +118,19 @@ def recover(connection: Connection, boot: str, now: datetime, patience: timedelt
         connection.execute(_CLOSE, {"of_call": call_sid, "now": now})
     connection.execute(_END_UNHEARD, given)
     return Recovery(messages=left, calls=len(open_calls), agent_ids=frozenset(row["agent_id"] for row in rows))
+
+
+def settle_ended(connection: Connection, call: CallRecord, now: datetime) -> bool:
+    """Settle a call that the carrier has just ended, if the run that had it is over; return whether it left a message.
+
+    Else that run does so itself, or is found to be over by `recover`.
+    """
+    if connection.execute(_OF_RUN_THAT_IS_OVER, {"of_call": call.call_sid}).first() is None:
+        return False
+    seal_messages(connection, call.call_sid)
+    has_left = settle_words(connection, call, Reason.RELAY_RESTARTED, now)
+    connection.execute(_CLOSE, {"of_call": call.call_sid, "now": now})
+    return has_left
 
 
 def seal_messages(connection: Connection, call_sid: str) -> None:

@@ -116,6 +116,37 @@ async def test_a_start_closes_calls_that_were_being_passed_on(journal: CallJourn
     assert ((await record(journal)).state, (await record(journal)).outcome) == (CallState.ENDED, "transferred")
 
 
+async def test_nobody_is_waited_for_when_the_carrier_has_ended_a_call(
+    journal: CallJournal, waiting: WaitingMessages, clock: WallClock
+) -> None:
+    """What a run held that is over is a message as soon as the next one hears of the end, and nobody asks it again."""
+    told: list[str] = []
+    await journal.begin_run()
+    for sid in ("CA1", "CA2", "CA3"):
+        await journal.open_call(call(sid))
+        await journal.hold_utterance(sid, 1, f"I am {sid}.")
+    await journal.note_progress("my-client", CallProgress(call_sid="CA3", status="completed"))
+    other = next_run(journal)
+    await other.note_progress(
+        "my-client", CallProgress(call_sid="CA1", status="completed"), on_message_left=told.append
+    )
+    assert (await waiting.list_all(), told) == ((), [])  # the first one may still be there
+    await other.begin_run()
+    await other.note_progress(
+        "my-client", CallProgress(call_sid="CA1", status="completed"), on_message_left=told.append
+    )
+    assert ([each.body for each in await waiting.list_all()], told) == (["I am CA1."], ["my-client"])
+    assert (await record(other)).state is CallState.ENDED
+    await other.note_progress(
+        "my-client", CallProgress(call_sid="CA1", status="completed"), on_message_left=told.append
+    )
+    assert await other.recover(60) == Recovery(messages=1, calls=1)
+    assert [each.body for each in await waiting.list_all()] == ["I am CA1.", "I am CA3."]
+    clock.turn(seconds=60)
+    assert await other.recover(60) == Recovery(messages=1, calls=1)
+    assert told == ["my-client"]
+
+
 async def test_a_start_closes_lines_of_calls_that_the_carrier_ended(journal: CallJournal, clock: WallClock) -> None:
     """A run that died between the carrier's word and its own leaves a record that is whole."""
     await journal.open_call(attrs.evolve(call(), started_at=clock()))
