@@ -13,7 +13,7 @@ again, or it is lost as all are that an asynchronous standby did not get.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -23,6 +23,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from relay.store.trouble import DatabaseInTrouble, trouble_of
 
 _NONE = object()
+
+
+def made_before(writes: Sequence[object], made: Iterable[tuple[object, Any]]) -> list[Any]:
+    """Return what came of the first of `writes`, as far as they are among those that were `made`, in their order."""
+    known, found = iter(made), list[Any]()
+    for write in writes:
+        value = next((value for each, value in known if each is write), _NONE)
+        if value is _NONE:
+            break
+        found.append(value)
+    return found
 
 
 @attrs.frozen
@@ -51,14 +62,7 @@ class CommitInDoubt:
                 raise DatabaseInTrouble("it has not said yet whether it committed", passes=True)
             case _:
                 return []
-        known = iter(zip(self.writes, self.values, strict=True))
-        values: list[Any] = []
-        for write in writes:
-            value = next((value for each, value in known if each is write), _NONE)
-            if value is _NONE:
-                break
-            values.append(value)
-        return values
+        return made_before(writes, zip(self.writes, self.values, strict=True))
 
     def _status(self, connection: Connection) -> str | None:
         try:

@@ -29,7 +29,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from actors.errors import StoreFailed
 from relay.errors import DatabaseError
 from relay.store import lost_file
-from relay.store.commit_in_doubt import CommitInDoubt
+from relay.store.commit_in_doubt import CommitInDoubt, made_before
 from relay.store.engine import file_of, open_engine, read_only
 from relay.store.reader import Reader, ReadLost
 from relay.store.rows import Row, Rows, execute_all
@@ -65,9 +65,12 @@ class Connections:
         self._sole = sole
         self._path: Path | None = None
         self._identity: lost_file.Identity | None = None
-        # What was saved of a lost file, until it is in its place.
+        # What was saved of a lost file, until that is mended; whether the name was free for it, and it has it.
         self._saved: Path | None = None
         self._is_fresh = True
+        self._is_placed = False
+        # What was committed to a file that was lost meanwhile and is not back: it is in what is saved of that.
+        self._committed: list[tuple[Work, Outcome]] = []
         self._engine: Engine | None = None
         self._writer: Connection | None = None
         # Whether other processes may be at it at the same time; known once it was opened.
@@ -131,8 +134,12 @@ class Connections:
         try:
             self._make_sound()
             outcomes, trouble = self._settle(writes) if writes else ([], self._probe())
-            # What was committed to a file that is gone is safe only once it is back.
-            self._make_sound()
+            try:
+                self._make_sound()
+            except DatabaseInTrouble:
+                # It is not safe before that file is back, and not to be written once more then.
+                self._committed = list(zip(writes, outcomes, strict=False))
+                raise
         except DatabaseInTrouble as error:
             outcomes, trouble = [], error
         except Exception as error:  # noqa: BLE001 - each asker gets its own; the actor serves all of them
@@ -164,13 +171,17 @@ class Connections:
     def _heal(self, path: Path) -> None:
         if self._saved is None:
             self._is_fresh = not lost_file.has_contents(path)
-            self._saved = lost_file.save(self._raw(), path)
+            self._saved, self._is_placed = lost_file.save(self._raw(), path), False
             log.error("database_file_lost", replaced=not self._is_fresh)
         with self._no_reads():
             # Before another file has the name: SQLite deletes the log of that name when it closes the last connection.
             self.close()
-            if self._is_fresh and self._saved.exists():
-                lost_file.put_back(self._saved, path)
+            if self._saved.exists():
+                if self._is_fresh:
+                    lost_file.put_back(self._saved, path)
+                    self._is_placed = True
+            elif not self._is_placed:
+                self._committed = []  # somebody has deleted that file too
             self._open_anew()
             if not self._is_fresh:
                 lost_file.carry_over(self._saved, self._raw())
@@ -247,10 +258,11 @@ class Connections:
     def _settle(self, writes: Sequence[Work]) -> tuple[list[Outcome], DatabaseInTrouble | None]:
         """Commit what is not committed yet. Raises `DatabaseInTrouble` while it cannot be said what that is."""
         assert self._writer is not None
-        if self._in_doubt is None:
-            return self._commit(writes)
-        done = [Outcome(value) for value in self._in_doubt.committed(self._writer, writes)]
-        self._in_doubt = None
+        done: list[Outcome] = made_before(writes, self._committed)
+        self._committed = []
+        if self._in_doubt is not None:
+            done = [Outcome(value) for value in self._in_doubt.committed(self._writer, writes)]
+            self._in_doubt = None
         outcomes, trouble = self._commit(writes[len(done) :]) if len(done) < len(writes) else ([], None)
         return [*done, *outcomes], trouble
 

@@ -23,9 +23,10 @@ from actors.errors import StoreFailed
 from relay.errors import AgentError, DatabaseError
 from relay.store import database as database_module
 from relay.store import engine as engine_module
+from relay.store import lost_file
 from relay.store.database import BATCH_WRITES, WAITING_WRITES, Database, open_database
 from relay.store.do_not_call import DoNotCallList
-from relay.store.schema import agents
+from relay.store.schema import agents, dials
 from relay.store.waiting_messages import WaitingMessages
 from tests.contracts.message_store import draft
 from tests.relay.store.other_program import LOCKED, writing_elsewhere
@@ -659,6 +660,44 @@ async def test_a_file_that_cannot_be_put_back_is_trouble_until_it_can(database_u
         await until_kept(database, 0)
         await until_well(database)
         assert await database.read(names) == ["before", "after"]
+
+
+@of_a_file
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("attempts", [1, 3])
+async def test_a_commit_to_a_lost_file_is_not_made_again(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, attempts: int
+) -> None:
+    """Its file was deleted under it, and locked by another program when it was back: it was committed all the same."""
+    runs: list[str] = []
+    with ExitStack() as stack:
+        other = stack.enter_context(closing(sqlite3.connect(":memory:")))
+        put_back = lost_file.put_back
+
+        def put_back_and_lock(saved: Path, path: Path) -> None:
+            nonlocal other
+            put_back(saved, path)
+            other = stack.enter_context(closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)))
+            other.execute("BEGIN EXCLUSIVE")
+
+        monkeypatch.setattr(lost_file, "put_back", put_back_and_lock)
+        async with open_database(database_url) as database:
+
+            def lose(connection: Connection) -> None:
+                runs.append("run")
+                connection.execute(insert(dials), {"agent_id": "a", "number": "+1", "kind": "call", "at": _BEGIN})
+                delete_all(file_of(database))
+
+            await database.keep(lose)
+            for _attempt in range(attempts):
+                await database.keep(note(f"after {_attempt}"))
+            await trio.sleep(0.1)
+            assert database.kept == 1 + attempts
+            other.execute("ROLLBACK")
+            await until_kept(database, 0)
+            assert await database.read(lambda each: len(each.execute(select(dials)).all())) == 1
+            assert await database.read(names) == [f"after {each}" for each in range(attempts)]
+    assert runs == ["run"]
 
 
 @of_a_file
