@@ -17,6 +17,7 @@ from scripts.local_cluster import is_listening
 from tests.e2e.calling_out import free_port
 
 START_SECONDS = 15.0
+DEPLOY = Path(__file__).parents[2] / "deploy"
 
 
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
@@ -36,19 +37,9 @@ def _find(program: str) -> str:
 
 def nginx(directory: Path, port: int, upstream: str) -> list[str]:
     """Configure nginx as its manual has it for pooled upstream connections and WebSockets; return the command."""
-    temporary = "\n".join(
-        f"    {name}_temp_path {directory}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (directory / "nginx.conf").write_text(
+    return _start_nginx(
+        directory,
         f"""
-daemon off;
-master_process off;
-pid {directory}/nginx.pid;
-error_log {directory}/nginx.log;
-events {{ worker_connections 512; }}
-http {{
-    access_log off;
-{temporary}
     map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
     upstream relay {{ server {upstream}; keepalive 8; }}
     server {{
@@ -73,6 +64,26 @@ http {{
             proxy_read_timeout 10s;
         }}
     }}
+""",
+    )
+
+
+def _start_nginx(directory: Path, site: str) -> list[str]:
+    """Write the file that nginx starts with, around what stands in one of `/etc/nginx/conf.d`; return the command."""
+    temporary = "\n".join(
+        f"    {name}_temp_path {directory}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (directory / "nginx.conf").write_text(
+        f"""
+daemon off;
+master_process off;
+pid {directory}/nginx.pid;
+error_log {directory}/nginx.log;
+events {{ worker_connections 512; }}
+http {{
+    access_log off;
+{temporary}
+{site}
 }}
 """
     )
@@ -101,13 +112,44 @@ backend relay
     return [_find("haproxy"), "-db", "-q", "-f", str(directory / "haproxy.cfg")]
 
 
+def operators_nginx(directory: Path, port: int, upstream: str) -> list[str]:
+    """Configure nginx by the file that operators are given, with these addresses; return the command."""
+    site = (DEPLOY / "nginx.conf").read_text()
+    for given, here in (
+        ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
+        ("127.0.0.1:8080;\n    keepalive", f"{upstream};\n    keepalive"),
+        ("/etc/nginx/voice.example.com.crt", f"{directory}/server.pem"),
+        ("/etc/nginx/voice.example.com.key", f"{directory}/server.pem"),
+        ("server_name voice.example.com", "server_name localhost"),
+    ):
+        assert site.count(given) == 1, given
+        site = site.replace(given, here)
+    return _start_nginx(directory, site)
+
+
+def operators_haproxy(directory: Path, port: int, upstream: str) -> list[str]:
+    """Configure HAProxy by the file that operators are given, with these addresses; return the command."""
+    text = (DEPLOY / "haproxy.cfg").read_text()
+    for given, here in (
+        (
+            "bind :443 ssl crt /etc/haproxy/voice.example.com.pem",
+            f"bind 127.0.0.1:{port} ssl crt {directory}/server.pem",
+        ),
+        ("server relay 127.0.0.1:8080", f"server relay {upstream}"),
+    ):
+        assert text.count(given) == 1, given
+        text = text.replace(given, here)
+    (directory / "haproxy.cfg").write_text(text)
+    return [_find("haproxy"), "-db", "-q", "-f", str(directory / "haproxy.cfg")]
+
+
 Configure = Callable[[Path, int, str], list[str]]
 
 
 @asynccontextmanager
-async def behind(proxy: Configure, daemon: LocalDaemon, directory: Path) -> AsyncIterator[str]:
-    """Run a proxy in front of a daemon for the length of the block; the value is its origin."""
-    port = free_port()
+async def behind(proxy: Configure, daemon: LocalDaemon, directory: Path, port: int | None = None) -> AsyncIterator[str]:
+    """Run a proxy in front of a daemon for the length of the block; the value is its origin, with plain HTTP."""
+    port = port or free_port()
     command = proxy(directory, port, daemon.url.removeprefix("http://"))
     async with await trio.open_file(directory / "proxy.out", "wb") as output:
         process = await trio.lowlevel.open_process(
