@@ -65,6 +65,7 @@ class UnclaimedCall:
 class NumberState:
     """Where a number of the account's leads; `is_led_elsewhere` is to an application or a trunk, not to `voice_url`."""
 
+    sid: str
     voice_url: str
     voice_method: str
     is_led_elsewhere: bool

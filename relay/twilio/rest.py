@@ -185,6 +185,21 @@ class CarrierCalls:
 
         return await self._repeat_while_busy(ask)
 
+    async def set_webhooks(self, number: NumberState, voice_url: str, status_url: str) -> None:
+        """Set where a number leads: `voice_url` is asked about its calls, and `status_url` learns how they end.
+
+        Idempotent. Cancelled, or refused as `carrier_silent`, it may have happened or not.
+        Source: the carrier's page on the IncomingPhoneNumber resource.
+        """
+
+        async def update() -> None:
+            with self._in_time(), _translated():
+                await self._client.incoming_phone_numbers(number.sid).update_async(
+                    voice_url=voice_url, voice_method="POST", status_callback=status_url, status_callback_method="POST"
+                )
+
+        await self._repeat_while_busy(update)
+
     async def find_recent(self, to: str, from_: str, since: datetime) -> Sequence[CallState]:
         """List the calls that were placed from one number to another since an instant, the newest first.
 
@@ -302,6 +317,7 @@ def _was_placed_since(call: Any, since: datetime) -> bool:
 
 def _number_state(number: Any) -> NumberState:
     return NumberState(
+        sid=number.sid,
         voice_url=number.voice_url or "",
         voice_method=number.voice_method or "POST",
         is_led_elsewhere=bool(number.voice_application_sid or number.trunk_sid),

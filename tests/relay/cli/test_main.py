@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -20,15 +21,19 @@ from click.testing import CliRunner, Result
 from actors.call_values import CallSummary
 from relay import __version__
 from relay.agent import Agent
-from relay.cli.checks import examination
+from relay.cli.checks import examination, own_numbers
 from relay.cli.checks.check import Finding, Verdict
+from relay.cli.checks.own_numbers import Misled
 from relay.cli.main import COMMANDS, main
+from relay.daemon import address
+from relay.daemon.address import RunningDaemon
 from relay.errors import DatabaseError
 from relay.settings import Settings
 from relay.store.agent_registry import AgentRegistry
 from relay.store.call_journal import CallJournal
 from relay.store.database import Database, open_database
 from relay.store.waiting_messages import WaitingMessages
+from relay.twilio.call_orders import NumberState
 from tests.contracts.message_store import call, draft
 
 Run: TypeAlias = Callable[..., Result]
@@ -43,7 +48,7 @@ def run_without_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run
     for name in ("PUBLIC_URL", "RELAY_HOST", "RELAY_PORT", "DATABASE_URL"):
         monkeypatch.delenv(name, raising=False)
     runner = CliRunner()
-    return lambda *arguments: runner.invoke(main, list(arguments))
+    return lambda *arguments, typed=None: runner.invoke(main, list(arguments), input=typed)
 
 
 @pytest.fixture
@@ -461,6 +466,58 @@ def test_the_doctor_ends_with_0_when_nothing_failed(run: Run, monkeypatch: pytes
     report = printed(run("doctor", "--json"))
     assert report["healthy"] is True
     assert [each["status"] for each in report["checks"]] == ["ok", "skipped", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--yes"], "--yes is for --fix"),
+        (["--fix", "--json"], "--fix asks; give it or --json"),
+        (["--fix"], "No number was set, because settings is not ok: fix that first, then ask again."),
+    ],
+)
+@pytest.mark.usefixtures("bare")
+def test_the_doctor_sets_no_number_that_would_not_be_answered(run: Run, options: list[str], told: str) -> None:
+    """What stands in the way is named."""
+    result = run("doctor", *options)
+    assert result.exit_code != 0
+    assert told in result.stderr
+
+
+@pytest.mark.parametrize(("typed", "is_set"), [("y\n", True), ("n\n", False), ("", False)])
+def test_the_doctor_asks_before_it_sets_a_number(
+    run: Run, monkeypatch: pytest.MonkeyPatch, typed: str, *, is_set: bool
+) -> None:
+    """Each by itself; what is not answered is not set."""
+    led: list[object] = []
+    state = NumberState(sid="PN1", voice_url="", voice_method="POST", is_led_elsewhere=False)
+    misled = Misled(
+        agent=Agent(agent_id="my-client", number="+14155550123", created_at=datetime.now(UTC)),
+        state=state,
+        how="leads nowhere",
+    )
+
+    async def examine(*_given: object, **_more: object) -> list[Finding]:
+        await trio.lowlevel.checkpoint()
+        return [Finding(check.name, Verdict.OK, "Well.") for check in examination.CHECKS]
+
+    async def find(_settings: object) -> list[Misled]:
+        await trio.lowlevel.checkpoint()
+        return [misled]
+
+    async def lead(_settings: object, number: Misled) -> None:
+        await trio.lowlevel.checkpoint()
+        led.append(number)
+
+    daemon = RunningDaemon(url="http://127.0.0.1:1", public_url="https://voice.example.com", pid=1, is_local=False)
+    monkeypatch.setattr(examination, "examine", examine)
+    monkeypatch.setattr(own_numbers, "find_misled", find)
+    monkeypatch.setattr(own_numbers, "lead_home", lead)
+    monkeypatch.setattr(address, "find_daemon", lambda _url: daemon)
+    result = run("doctor", "--fix", typed=typed)
+    assert "my-client's number +14155550123 leads nowhere. Set it to the agent's webhook?" in result.stdout
+    assert led == ([misled] if is_set else [])
+    assert ("leads here now" in result.stdout) is is_set
 
 
 class Daemon(ModuleType):

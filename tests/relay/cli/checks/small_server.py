@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
+from urllib.parse import parse_qsl
 
 import attrs
 import trio
@@ -25,15 +26,21 @@ class Reply:
 
 @attrs.define
 class SmallServer:
-    """An ASGI app with a reply for each path, 404 for all others. `asked` are the (path, headers) of the requests."""
+    """An ASGI app with a reply for each path, 404 for all others. `asked` are the (path, headers) of the requests.
+
+    `forms` are the fields of those with a form, with their paths.
+    """
 
     replies: Mapping[str, Reply]
     url: str = ""
     asked: list[tuple[str, dict[str, str]]] = attrs.field(factory=list)
+    forms: list[tuple[str, dict[str, str]]] = attrs.field(factory=list)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         headers = {name.decode().lower(): value.decode() for name, value in scope["headers"]}
         self.asked.append((scope["path"], headers))
+        if scope.get("method") == "POST" and headers.get("content-type") == "application/x-www-form-urlencoded":
+            self.forms.append((scope["path"], dict(parse_qsl((await receive())["body"].decode()))))
         reply = self.replies.get(scope["path"], Reply(404, b"nothing here"))
         if not reply.status:
             await trio.sleep_forever()

@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 
 from relay.cli.checks.check import CheckFailed, Undetermined
-from relay.cli.checks.own_numbers import webhooks
+from relay.cli.checks.own_numbers import find_misled, lead_home, webhooks
 from relay.settings import Settings
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import open_database
+from relay.twilio.rest_errors import CarrierRefused
 from tests.relay.cli.checks.small_server import Reply, SmallServer, small_server
 
 pytestmark = pytest.mark.usefixtures("time_limit")
 
 NUMBERS = "/2010-04-01/Accounts/AC1/IncomingPhoneNumbers.json"
+ONE = "/2010-04-01/Accounts/AC1/IncomingPhoneNumbers/PN1.json"
 NUMBER = "+14155550123"
 RIGHT = "https://voice.example.com/webhooks/my-client/voice"
 
@@ -27,6 +29,7 @@ RIGHT = "https://voice.example.com/webhooks/my-client/voice"
 def numbers(*found: dict[str, Any]) -> Reply:
     """Answer with these numbers, as the carrier lists them."""
     usual = {
+        "sid": "PN1",
         "phone_number": NUMBER,
         "voice_url": RIGHT,
         "voice_method": "POST",
@@ -137,3 +140,44 @@ async def test_those_who_call_back_should_reach_an_agent(tmp_path: Path) -> None
         with pytest.raises(Undetermined, match="TWILIO_PHONE_NUMBER back reaches no agent"):
             await webhooks(settings)
         await webhooks(settings.model_copy(update={"twilio_phone_number": None}))
+
+
+# ── setting them ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_number_is_led_to_its_agent(tmp_path: Path) -> None:
+    """Both addresses are set, by POST, and nothing else of the number."""
+    async with asked(tmp_path, numbers({"voice_url": "https://demo.example/"})) as (settings, server):
+        (misled,) = await find_misled(settings)
+        assert misled.agent.agent_id == "my-client"
+        assert misled.how == "leads to another server, not to the agent's webhook"
+        server.replies = {ONE: Reply(200, json.dumps({"sid": "PN1"}).encode(), {"content-type": "application/json"})}
+        await lead_home(settings, misled)
+    ((path, form),) = server.forms
+    assert path == ONE
+    assert form == {
+        "VoiceUrl": RIGHT,
+        "VoiceMethod": "POST",
+        "StatusCallback": "https://voice.example.com/webhooks/my-client/call-status#rc=2&rp=ct,rt,5xx",
+        "StatusCallbackMethod": "POST",
+    }
+
+
+@pytest.mark.parametrize(
+    "found", [{}, {"voice_application_sid": "AP1"}, {"trunk_sid": "TK1"}, {"phone_number": "+141555501239"}]
+)
+async def test_what_is_right_or_anothers_business_is_left_alone(tmp_path: Path, found: dict[str, Any]) -> None:
+    """A number that leads here, one of an application or a trunk, one of another account."""
+    async with asked(tmp_path, numbers(found)) as (settings, server):
+        assert await find_misled(settings) == []
+    assert server.forms == []
+
+
+async def test_a_carrier_that_does_not_set_it_says_why(tmp_path: Path) -> None:
+    """Its refusal is told, without the number."""
+    async with asked(tmp_path, numbers({"voice_url": ""})) as (settings, server):
+        (misled,) = await find_misled(settings)
+        server.replies = {ONE: Reply(401, b'{"code": 20003}')}
+        with pytest.raises(CarrierRefused) as refused:
+            await lead_home(settings, misled)
+    assert NUMBER not in str(refused.value)
