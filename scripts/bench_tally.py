@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import attrs
+
+from relay.simulator.load.load_report import Latency
 
 
 @attrs.define
@@ -41,8 +42,4 @@ class Tally:
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:
     """Return the distribution of some times by nearest rank, in milliseconds; empty where there are none."""
-    ordered = sorted(seconds)
-    shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
-    return {
-        name: round(ordered[math.ceil(share * len(ordered)) - 1] * 1000, 3) for name, share in shares.items() if ordered
-    }
+    return attrs.asdict(Latency.of(seconds, digits=3)) if seconds else {}

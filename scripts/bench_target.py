@@ -1,22 +1,16 @@
-"""The daemon that load is thrown at, as callers and clients know it, and the markers by which they know their turns.
-
-Every utterance carries a marker that no other has, and a client repeats what it was told: so an answer tells by itself
-which turn of which call it belongs to.
-"""
+"""The daemon that load is thrown at, as callers and clients know it, and the markers by which they know their turns."""
 
 from __future__ import annotations
 
-import re
-import secrets
 from urllib.parse import urlsplit
 
 import attrs
 
+from relay.simulator.load.markers import Markers
 from scripts.bench_http import Pool
 from scripts.bench_wire import Wheel
 
-_RUN = secrets.token_hex(4)
-_MARKER = re.compile(rf"load{_RUN}c(\d+)t(\d+)", re.IGNORECASE)
+_MARKERS = Markers()
 
 
 class PeerFailed(Exception):
@@ -47,10 +41,9 @@ def address_of(url: str) -> tuple[str, int]:
 
 def marked_words(number: int, turn: int) -> str:
     """Return what a call says in a turn."""
-    return f"This is load{_RUN}c{number}t{turn}, are you there?"
+    return _MARKERS.words(number, turn)
 
 
 def read_marker(text: str) -> tuple[int, int] | None:
     """Return the number of the call and of the turn whose words are in a text; of several, the last."""
-    found = _MARKER.findall(text)
-    return (int(found[-1][0]), int(found[-1][1])) if found else None
+    return next(reversed(_MARKERS.find(text)), None)

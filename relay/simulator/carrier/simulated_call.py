@@ -64,7 +64,7 @@ class SimulatedCall:
     through, `sessions` its ConversationRelay sessions and `outcomes` how they ended, `transcript` what both sides
     heard, `played` the audio that the relay named and `audio` what of it was its own, decoded. `legs` are the calls
     that `<Dial>` made. `status` is the REST API's; `answered_by` the verdict of the machine detection, if there was
-    one. `duration` is in seconds, 0 until the end.
+    one. `duration` is in seconds, 0 until the end; `asked_at` is Trio's clock when the carrier last asked for TwiML.
     """
 
     _account: Account
@@ -83,6 +83,7 @@ class SimulatedCall:
     ended_at: datetime | None = None
     duration: int = 0
     queued_seconds: float = 0.0
+    asked_at: float = -math.inf
     _live: bool = False
     _over: bool = False
     _hung_up: bool = False
@@ -301,7 +302,7 @@ class SimulatedCall:
             self.status = "ringing"
             try:
                 if document is None:
-                    first = await fetch_twiml(self._account, self.facts, self.facts.voice_url, status="ringing")
+                    first = await self._ask(self.facts.voice_url, status="ringing")
                 else:
                     first = document
                 self.answer()
@@ -380,6 +381,10 @@ class SimulatedCall:
         self._scope.cancel()
         self._listen.close()
 
+    async def _ask(self, url: str, *, status: str = "in-progress", extra: Mapping[str, str] | None = None) -> str:
+        self.asked_at = trio.current_time()
+        return await fetch_twiml(self._account, self.facts, url, status=status, extra=extra)
+
     async def _follow(self, document: str) -> None:
         following: str | None = document
         while following is not None:
@@ -406,7 +411,7 @@ class SimulatedCall:
                 case "Dial":
                     return await self._dial(verb)
                 case "Redirect":
-                    return await fetch_twiml(self._account, self.facts, verb.text)
+                    return await self._ask(verb.text)
                 case "Hangup" | "Reject":
                     return None
                 case "Say" | "Pause" | "Play":
@@ -462,7 +467,7 @@ class SimulatedCall:
         if outcome.error_code:
             fields |= {"ErrorCode": outcome.error_code, "ErrorMessage": outcome.error_message}
         status = "completed" if outcome.status == "completed" else "in-progress"
-        return await fetch_twiml(self._account, self.facts, action, status=status, extra=fields)
+        return await self._ask(action, status=status, extra=fields)
 
     async def _serve(self, noun: Verb, session_id: str) -> Outcome:
         """Open the socket that the TwiML names and serve the session on it."""
@@ -510,7 +515,7 @@ class SimulatedCall:
         if action is None:
             return None
         status = "completed" if self._hung_up else "in-progress"
-        return await fetch_twiml(self._account, self.facts, action, status=status, extra=self.legs[-1].fields())
+        return await self._ask(action, status=status, extra=self.legs[-1].fields())
 
     def _take_token(self, token: Token) -> None:
         try:

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import math
 import random
-import re
-import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from urllib.parse import urlsplit
@@ -26,6 +24,7 @@ from relay.simulator.carrier.exchange import open_carrier
 from relay.simulator.carrier.fault_plan import CallOver, EndlessCall, TwimlRefused, WebhookFailed
 from relay.simulator.carrier.simulated_call import SimulatedCall
 from relay.simulator.load.load_report import Latency, LoadReport, Progress
+from relay.simulator.load.markers import Markers
 
 SETTLE = 1.0
 """Seconds to wait for a marked answer after speech that is neither marked nor known: it may have been a filler."""
@@ -105,7 +104,7 @@ class Tally:
     stale: int = 0
     malformed: int = 0
     seconds: float = 0.0
-    run_id: str = attrs.field(factory=lambda: secrets.token_hex(4))
+    markers: Markers = attrs.field(factory=Markers)
     _is_stopped: bool = attrs.field(default=False, init=False)
     _conversations: set[trio.CancelScope] = attrs.field(factory=set, init=False)
 
@@ -182,7 +181,7 @@ class Tally:
 
     async def _take_turn(self, call: SimulatedCall, number: int, turn: int) -> None:
         sent = trio.current_time()
-        await call.say(f"This is {self._marker(number, turn)}, are you there?")
+        await call.say(self.markers.words(number, turn))
         self.progress.asked += 1
         answered = False
         try:
@@ -203,15 +202,15 @@ class Tally:
             while path != "client":
                 heard = await call.hear()
                 first = min(first, heard.began)
-                marker = self._read_marker(heard.text)
-                if marker is None:
+                found = self.markers.find(heard.text)
+                if not found:
                     path, ended = self._path(heard.text), heard.ended
                     if path != "other":
                         break
                     settling.deadline = trio.current_time() + SETTLE
-                elif marker == (number, turn):
+                elif found[0] == (number, turn):
                     path, ended = "client", heard.ended
-                elif marker[0] == number:
+                elif found[0][0] == number:
                     self.stale += 1
                 else:
                     self.wrong_call += 1
@@ -221,14 +220,6 @@ class Tally:
         self.first_word.append(first - sent)
         self.turn.append(ended - sent)
         return True
-
-    def _marker(self, number: int, turn: int) -> str:
-        # One word of letters and digits: whatever is done to speech on the way leaves it alone.
-        return f"load{self.run_id}c{number}t{turn}"
-
-    def _read_marker(self, text: str) -> tuple[int, int] | None:
-        found = re.search(rf"load{self.run_id}c(\d+)t(\d+)", text, re.IGNORECASE)
-        return (int(found[1]), int(found[2])) if found else None
 
     def _path(self, text: str) -> str:
         known = (path for path, phrases in self.plan.phrases.items() if any(phrase in text for phrase in phrases))

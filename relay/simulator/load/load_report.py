@@ -19,12 +19,12 @@ class Latency:
     max: float
 
     @classmethod
-    def of(cls, seconds: Sequence[float]) -> Latency:
-        """Return the distribution of some times in seconds."""
+    def of(cls, seconds: Sequence[float], digits: int = 1) -> Latency:
+        """Return the distribution of some times in seconds, with so many digits of a millisecond's fraction."""
         ordered = sorted(seconds)
 
         def rank(share: float) -> float:
-            return round(ordered[math.ceil(share * len(ordered)) - 1] * 1000, 1) if ordered else 0.0
+            return round(ordered[math.ceil(share * len(ordered)) - 1] * 1000, digits) if ordered else 0.0
 
         return cls(p50=rank(0.5), p95=rank(0.95), p99=rank(0.99), max=rank(1))
 
