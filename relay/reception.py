@@ -51,7 +51,7 @@ class IncomingCall:
     session; a session lost on the way is resumed as 1, 2 and so on, and so is one that comes back from a transfer; then
     `greeting` is what the carrier shall say first, in place of the agent's own, and `note` says what happened in
     between, for the responder. Of a call that `is_unheard` nothing was heard yet: its session begins as the one before
-    did; so does that of a call that `has_moved` while its callee was still to be recognised.
+    did; so does that of a call whose callee was still to be recognised.
     """
 
     agent: Agent
@@ -66,7 +66,6 @@ class IncomingCall:
     greeting: str | None = None
     note: str = attrs.field(default="", repr=False)
     is_unheard: bool = False
-    has_moved: bool = False
 
     @property
     def verified(self) -> bool:
@@ -309,7 +308,7 @@ class Reception:
         is_unheard = call.is_unheard and not was_heard
         if known is not None and known.agent_id == agent.agent_id and call.attempt > 0:
             again = attrs.evolve(known.info, attempt=call.attempt, opened_by=())
-            if is_unheard or (call.has_moved and known.is_screening):
+            if is_unheard or known.is_screening:
                 return again
             return attrs.evolve(
                 again, greeting=clean(call.greeting or "", again.language), note=call.note, screened=False

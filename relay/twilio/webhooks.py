@@ -224,7 +224,7 @@ class CarrierWebhooks:
         if self.reception.pass_on(agent.agent_id, call.call_sid):
             return self._hold(agent, call.call_sid, connections)
         return await self._connector.connect(
-            attrs.evolve(call, has_moved=True),
+            call,
             lost=connections.lost,
             is_voiceless=connections.is_voiceless,
             refused_status=_PLAYED,

@@ -60,7 +60,7 @@ async def test_a_call_that_moves_goes_on_where_it_was(setup: Setup) -> None:
     await move(setup)
     await ends(setup, line)
     assert outcome_of(setup) == CallOutcome.MOVED
-    back = await setup.announce(attempt=1, greeting="", has_moved=True)
+    back = await setup.announce(attempt=1, greeting="")
     assert back.call_info.greeting == ""
     await setup.bring(back)
     assert setup.said()[1:] == ["My name is Ada.", "Yes."]
@@ -73,7 +73,7 @@ async def test_the_question_of_a_call_that_moves_is_asked_in_its_next_session(sl
     session.inbox.post(MoveRequested(HANDOFF))
     await slow.ask(line, QUESTION)
     await ends(slow, line)
-    await slow.bring(await slow.announce(attempt=1, greeting="", has_moved=True))
+    await slow.bring(await slow.announce(attempt=1, greeting=""))
     (session,) = slow.calls.live()
     assert [each.text for each in session.info.unanswered] == [QUESTION]
     assert messages_at(slow) == []
@@ -122,12 +122,29 @@ async def test_a_callee_is_screened_again_where_the_call_goes(setup: Setup, *, i
     if is_noticed:
         await ends(setup, line)
     await setup.reception.picked_up("my-client", "CA7", Callee.HUMAN)
-    again = await setup.announce("CA7", attempt=1, greeting="", has_moved=True)
+    again = await setup.announce("CA7", attempt=1, greeting="")
     assert again.call_info.screened
     if not is_noticed:
         await ends(setup, line)
     back = await setup.bring(again)
     assert back.speech == "Hello, this is Ada's office."
+
+
+async def test_a_callee_is_screened_again_when_the_line_breaks(setup: Setup) -> None:
+    """Who picked up is not known yet, so not even the sentence for a broken line is said."""
+    ticket = expect(setup, screened=True)
+    await setup.reception.placed(ORDER, "CA7")
+    info = setup.calls.redeem("my-client", "CA7", ticket)
+    assert info is not None
+    line = MemoryLine()
+    setup.nursery.start_soon(setup.calls.connect, info, line)
+    await wait_all_tasks_blocked()
+    await setup.lose(line)
+    again = await setup.announce("CA7", attempt=1, greeting="We were cut off.")
+    assert again.call_info.screened
+    back = await setup.bring(again)
+    await setup.reception.picked_up("my-client", "CA7", Callee.HUMAN)
+    assert await back.hear() == "Hello, this is Ada's office."
 
 
 async def test_a_callee_who_was_greeted_is_not_screened_again(setup: Setup) -> None:
@@ -142,7 +159,7 @@ async def test_a_callee_who_was_greeted_is_not_screened_again(setup: Setup) -> N
     await line.hear()
     await move(setup)
     await ends(setup, line)
-    again = await setup.announce("CA7", attempt=1, greeting="", has_moved=True)
+    again = await setup.announce("CA7", attempt=1, greeting="")
     assert (again.call_info.screened, again.call_info.greeting) == (False, "")
 
 
@@ -308,7 +325,7 @@ async def test_the_calls_of_one_agent_move_away(setup: Setup) -> None:
     assert outcome_of(setup) == CallOutcome.MOVED
     assert ("end", HANDOFF, True) not in other.frames
     assert setup.calls.occupied() == 1
-    again = await setup.bring(await setup.announce(attempt=1, greeting="", has_moved=True))
+    again = await setup.bring(await setup.announce(attempt=1, greeting=""))
     assert ("end", HANDOFF, True) not in again.frames
 
 
@@ -350,7 +367,7 @@ async def test_a_line_by_way_of_a_node_that_leaves_is_replaced(setup: Setup) -> 
     await wait_all_tasks_blocked()
     await ends(setup, line)
     assert outcome_of(setup) == CallOutcome.MOVED
-    again = await setup.bring(await setup.announce(attempt=1, greeting="", has_moved=True))
+    again = await setup.bring(await setup.announce(attempt=1, greeting=""))
     assert ("end", HANDOFF, True) not in again.frames
     assert ("end", HANDOFF, True) not in other.frames
 
