@@ -1,4 +1,4 @@
-"""Callers who talk until they are told to stop, the clients that answer them, and what both notice of a cluster.
+"""Callers who talk until they are told to stop, and what they notice of a cluster.
 
 Each utterance carries a marker that no other has, and the client repeats what it is told: an answer belongs to the
 words whose marker it carries. A caller whose line broke off behind the words, and who hears nothing, says them again,
@@ -7,11 +7,11 @@ as people do: what was on its way to a process that died reached nobody.
 
 from __future__ import annotations
 
+import math
 import random
-import re
-import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 
 import attrs
 import trio
@@ -20,11 +20,12 @@ from relay.cli.one_line import leaves_of
 from relay.simulator.carrier.exchange import Carrier, open_carrier
 from relay.simulator.carrier.fault_plan import CallOver, EndlessCall, TwimlRefused, WebhookFailed
 from relay.simulator.carrier.simulated_call import SimulatedCall
-from relay.simulator.load.echo_client import EchoFailed, open_echo_client
 from relay.simulator.load.inbound_load import number_of
 from relay.simulator.load.load_report import Latency
 from relay.simulator.load.local_daemon import ACCOUNT
+from relay.simulator.load.markers import Markers
 from relay.speech.locales import locale_for
+from scripts.cluster_clients import ReturningClient
 from scripts.local_cluster import LocalCluster
 
 ANSWER_WITHIN = 30.0
@@ -36,9 +37,6 @@ PATIENCE = 10.0
 THINK = (0.6, 1.8)
 """Seconds between an answer and the next words, at least and at most."""
 
-RECONNECT = 1.0
-"""Seconds after which a client that lost the relay comes back; the published ones are no faster."""
-
 HANG_UP_SECONDS = 60.0
 """How long the callers may take to finish their turns and hang up."""
 
@@ -48,14 +46,29 @@ BEFORE, AFTER = 4.0, 12.0
 
 REPORT_SECONDS = 5.0
 
+CALL_FAULTS = (WebhookFailed, TwimlRefused, EndlessCall, CallOver)
+"""How a call ends before its time."""
+
+
+@attrs.define(eq=False, kw_only=True)
+class Utterance:
+    """What a caller said in a turn, at `said_at` first, and by whom it was answered: `client`, `machine` or nobody."""
+
+    call: int
+    turn: int
+    said_at: float
+    times_said: int = 1
+    answered_by: str = ""
+    answered_at: float = math.inf
+
 
 @attrs.define(eq=False, kw_only=True)
 class Tally:
     """What callers saw: turns, calls that ended before their time, and seconds for what they waited for.
 
     `asked` are turns, `repeated` those that a caller said again; `cut` are calls by why they ended. A caller whom the
-    machine answers hangs up. `sessions` are the gaps between a call's sessions, `waits` from the words to the end of
-    the answer.
+    machine answers hangs up. `sessions` are the times from when the carrier asked how a call goes on to the call's next
+    session, `waits` from the words to the end of the answer.
     """
 
     calls: int = 0
@@ -71,9 +84,15 @@ class Tally:
     waits: list[float] = attrs.field(factory=list)
 
     @property
-    def is_clean(self) -> bool:
-        """Whether nothing was lost: each turn answered, on its own call, and no call ended before its time."""
-        return not (self.lost or self.crossed or self.malformed or self.cut)
+    def missed(self) -> list[str]:
+        """The rules that were missed: each turn answered, on its own call, and no call ended before its time."""
+        counts = {
+            "turns lost": self.lost,
+            "answers crossed": self.crossed,
+            "frames malformed": self.malformed,
+            "calls cut": self.cut.total(),
+        }
+        return [f"{what}: {number}" for what, number in counts.items() if number]
 
     def rows(self) -> dict[str, str]:
         """Return it as a table shows it."""
@@ -95,124 +114,128 @@ class Tally:
         }
 
 
+OpenCall = Callable[[int], AbstractAsyncContextManager[SimulatedCall]]
+"""Make the call of a number, or have it made, for the length of a block."""
+
+
 @attrs.define(eq=False)
 class Crowd:
-    """Calls that go on until `stop`. `tally` may be read at any time; `agents` are the ids of those who are called.
+    """Callers who talk until `stop`. `tally` and `utterances` may be read at any time.
 
-    `live` calls have a session, `over` are those that have ended."""
+    `live` calls have a session, `over` are those that have ended.
+    """
 
-    carrier: Carrier
-    agents: Sequence[str]
+    _open_call: OpenCall
     tally: Tally = attrs.field(factory=Tally)
+    markers: Markers = attrs.field(factory=Markers)
+    utterances: list[Utterance] = attrs.field(factory=list)
     live: int = 0
     over: int = 0
-    _is_stopped: bool = False
-    _run: str = attrs.field(factory=lambda: secrets.token_hex(4))
+    is_stopped: bool = False
 
     def stop(self) -> None:
         """Have each caller hang up after the answer that they wait for."""
-        self._is_stopped = True
+        self.is_stopped = True
 
     async def run(self, calls: int) -> None:
         """Have so many callers call, and talk until they are told to stop."""
         async with trio.open_nursery() as nursery:
             for number in range(calls):
-                nursery.start_soon(self._call, number)
+                nursery.start_soon(self.call, number)
                 await trio.sleep(0.05)
 
-    async def _call(self, number: int) -> None:
+    async def all_live(self, calls: int) -> None:
+        """Wait until so many calls have a session, or had one."""
+        while self.live + self.over < calls:  # noqa: ASYNC110 - the calls begin within seconds
+            await trio.sleep(0.1)
+
+    async def call(
+        self, number: int, *, turns: float = math.inf, at_last: Callable[[SimulatedCall], Awaitable[None]] | None = None
+    ) -> None:
+        """Make one call, and talk for so many turns; then the caller does something `at_last`, and hangs up."""
         self.tally.calls += 1
-        agent = self.agents[number % len(self.agents)]
         try:
-            async with self.carrier.call(agent, caller=number_of(number)) as call, trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch_sessions, call)
+            async with self._open_call(number) as call, trio.open_nursery() as nursery:
+                nursery.start_soon(self.watch_sessions, call)
                 self.live += 1
                 try:
-                    await self._talk(call, number)
+                    if await self._talk(call, number, turns) and at_last is not None:
+                        await at_last(call)
                 finally:
                     self.live -= 1
                     self.tally.malformed += call.malformed
                 nursery.cancel_scope.cancel("the caller hangs up")
-        except* (WebhookFailed, TwimlRefused, EndlessCall, CallOver) as errors:
+        except* CALL_FAULTS as errors:
             self.tally.cut[str(next(leaves_of(errors)))] += 1
         self.over += 1
 
-    async def _watch_sessions(self, call: SimulatedCall) -> None:
-        """Measure from the end of each session to the next."""
+    async def say(self, call: SimulatedCall, number: int, turn: int) -> Utterance:
+        """Say the words of a turn for the first time."""
+        utterance = Utterance(call=number, turn=turn, said_at=trio.current_time())
+        self.utterances.append(utterance)
+        await call.say(self.markers.words(number, turn))
+        self.tally.asked += 1
+        return utterance
+
+    async def watch_sessions(self, call: SimulatedCall) -> None:
+        """Measure from when the carrier asks how the call goes on to the next session."""
         try:
             while True:
                 await call.until(lambda: not call.is_connected)
-                began = trio.current_time()
                 await call.until(lambda: call.is_connected)
-                self.tally.sessions.append(trio.current_time() - began)
-        except (CallOver, WebhookFailed, TwimlRefused, EndlessCall):
+                self.tally.sessions.append(trio.current_time() - call.asked_at)
+        except CALL_FAULTS:
             pass  # which is counted where the caller talks
 
-    async def _talk(self, call: SimulatedCall, number: int) -> None:
+    async def _talk(self, call: SimulatedCall, number: int, turns: float) -> bool:
+        """Take turns; return whether the client has answered all of them."""
         turn = 0
-        while not self._is_stopped:
+        while turn < turns and not self.is_stopped:
             if await self._take_turn(call, number, turn) == "machine":
-                return  # it has taken a message, or said goodbye
+                return False  # it has taken a message, or said goodbye
             turn += 1
             await trio.sleep(random.uniform(*THINK))  # noqa: S311 - nobody must not guess it
+        return True
 
     async def _take_turn(self, call: SimulatedCall, number: int, turn: int) -> str:
         """Say something and wait for the answer; return by whom it came, empty if by nobody."""
-        words = f"This is load{self._run}c{number}t{turn}, are you there?"
-        sessions, said = len(call.sessions), trio.current_time()
-        await call.say(words)
-        self.tally.asked += 1
-        path = ""
+        sessions = len(call.sessions)
+        utterance = await self.say(call, number, turn)
         try:
-            with trio.move_on_at(said + ANSWER_WITHIN):
-                with trio.move_on_at(said + PATIENCE):
-                    path = await self._hear_answer(call, number, turn)
-                if not path and len(call.sessions) > sessions:
+            with trio.move_on_at(utterance.said_at + ANSWER_WITHIN):
+                with trio.move_on_at(utterance.said_at + PATIENCE):
+                    await self._hear_answer(call, utterance)
+                if not utterance.answered_by and len(call.sessions) > sessions:
                     self.tally.repeated += 1
-                    await call.say(words)
-                if not path:
-                    path = await self._hear_answer(call, number, turn)
+                    utterance.times_said += 1
+                    await call.say(self.markers.words(number, turn))
+                if not utterance.answered_by:
+                    await self._hear_answer(call, utterance)
         finally:
-            if path:
-                self.tally.waits.append(trio.current_time() - said)
+            if utterance.answered_by:
+                self.tally.waits.append(utterance.answered_at - utterance.said_at)
             else:
                 self.tally.lost += 1
-        return path
+        return utterance.answered_by
 
-    async def _hear_answer(self, call: SimulatedCall, number: int, turn: int) -> str:
+    async def _hear_answer(self, call: SimulatedCall, utterance: Utterance) -> None:
         phrases = locale_for("en-US").phrases
-        while True:
+        while not utterance.answered_by:
             text = (await call.hear()).text
-            markers = [(int(a), int(b)) for a, b in re.findall(rf"load{self._run}c(\d+)t(\d+)", text)]
-            self.tally.crossed += sum(each[0] != number for each in markers)
-            if (number, turn) in markers:
+            markers = self.markers.find(text)
+            self.tally.crossed += sum(each[0] != utterance.call for each in markers)
+            if (utterance.call, utterance.turn) in markers:
                 self.tally.answered += 1
-                return "client"
-            if phrases.apology in text or phrases.unavailable in text:
+                utterance.answered_by = "client"
+            elif phrases.apology in text or phrases.unavailable in text:
                 self.tally.by_machine += 1
-                return "machine"
+                utterance.answered_by = "machine"
+        utterance.answered_at = trio.current_time()
 
 
-@attrs.frozen
-class ReturningClient:
-    """An agent's client that comes back whenever the relay is lost."""
-
-    _url: str
-    _token: str = attrs.field(repr=False)
-
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Be there until cancelled; started once it is there for the first time."""
-        is_started = False
-        while True:
-            try:
-                async with open_echo_client(f"{self._url}/sse", token=self._token) as client:
-                    if not is_started:
-                        is_started = True
-                        task_status.started()
-                    await client.over.wait()
-            except* (EchoFailed, OSError, trio.BrokenResourceError):
-                pass
-            await trio.sleep(RECONNECT)
+def inbound(carrier: Carrier, agents: Sequence[str]) -> OpenCall:
+    """Return how callers of numbers of their own call these agents in turn."""
+    return lambda number: carrier.call(agents[number % len(agents)], caller=number_of(number))
 
 
 Event = Callable[[LocalCluster, Sequence[str]], Awaitable[None]]
@@ -230,13 +253,12 @@ async def talk_during(
     async with open_carrier(ACCOUNT, cluster.token, cluster.url) as carrier, trio.open_nursery() as clients:
         for name in names:
             await clients.start(ReturningClient(cluster.url, await cluster.register(name)).run)
-        crowd = Crowd(carrier, names)
+        crowd = Crowd(inbound(carrier, names))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_report, crowd, note)
+            nursery.start_soon(report, crowd, note)
             async with trio.open_nursery() as talking:
                 talking.start_soon(crowd.run, calls)
-                while crowd.live + crowd.over < calls:  # noqa: ASYNC110 - the calls begin within seconds
-                    await trio.sleep(0.1)
+                await crowd.all_live(calls)
                 await trio.sleep(BEFORE)
                 await event(cluster, names)
                 await trio.sleep(AFTER)
@@ -247,7 +269,8 @@ async def talk_during(
     return crowd.tally
 
 
-async def _report(crowd: Crowd, note: Callable[[str], None]) -> None:
+async def report(crowd: Crowd, note: Callable[[str], None]) -> None:
+    """Tell how it goes, every few seconds, until cancelled."""
     while True:
         await trio.sleep(REPORT_SECONDS)
         tally = crowd.tally

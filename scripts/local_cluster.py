@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 
 import attrs
+import httpx2
 import trio
 
 from relay.simulator.load.local_daemon import DaemonFailed, DaemonProcess, LocalDaemon, run_local_daemon
@@ -116,9 +117,16 @@ class LocalCluster:
         """Return the URL of its database, past all doors."""
         return self.server.url
 
-    async def register(self, agent_id: str) -> str:
-        """Register an agent; return its token."""
-        return (await next(iter(self.nodes.values())).daemon.register(agent_id))["token"]
+    async def register(self, agent_id: str, *options: str) -> str:
+        """Register an agent, with options of `relay agents add`; return its token."""
+        return (await next(iter(self.nodes.values())).daemon.register(agent_id, *options))["token"]
+
+    async def be_at_home(self, token: str, name: str) -> None:
+        """Make a node the home of an agent that has none yet: its first client comes there, and leaves."""
+        url = f"{self.nodes[name].daemon.url}/sse"
+        headers = {"Authorization": f"Bearer {token}"}
+        async with httpx2.AsyncClient(headers=headers) as http, http.stream("GET", url) as answer:
+            answer.raise_for_status()
 
     async def home_of(self, agent_id: str) -> str | None:
         """Return the name of the node that is an agent's home."""
@@ -134,12 +142,14 @@ async def run_local_cluster(
     settings: Mapping[str, str] | None = None,
     *,
     has_doors: bool = False,
+    entries: Mapping[str, str] | None = None,
     open_process: Callable[..., Awaitable[DaemonProcess]] = trio.lowlevel.open_process,
 ) -> AsyncIterator[LocalCluster]:
     """Run PostgreSQL, up to three nodes and HAProxy for the length of the block, all on loopback.
 
-    With doors, each node reaches PostgreSQL, and the others reach it, through one of its own. Raises `NotInstalled`
-    without PostgreSQL or HAProxy, and `DaemonFailed` when a node or HAProxy does not start.
+    With doors, each node reaches PostgreSQL, and the others reach it, through one of its own. `entries` is as for
+    `configure`. Raises `NotInstalled` without PostgreSQL or HAProxy, and `DaemonFailed` when a node or HAProxy does not
+    start.
     """
     find_haproxy()
     public = free_port()
@@ -159,7 +169,7 @@ async def run_local_cluster(
                 given = {**_settings(cluster, name, port), **(settings or {})}
                 cluster.nodes[name] = LocalNode(name, place, port, given, stack, open_process)
                 await cluster.nodes[name].start()
-            await stack.enter_async_context(_run_haproxy(directory, public, ports))
+            await stack.enter_async_context(_run_haproxy(directory, configure(public, ports, entries), public))
             yield cluster
             for door in (*cluster.database_doors.values(), *cluster.node_doors.values()):
                 door.open()
@@ -190,11 +200,19 @@ def find_haproxy() -> str:
     return found
 
 
-def configure(port: int, nodes: Mapping[str, int]) -> str:
-    """Return the configuration with these ports of loopback in place of its addresses, and without its certificate."""
+def configure(port: int, nodes: Mapping[str, int], entries: Mapping[str, str] | None = None) -> str:
+    """Return the configuration with these ports of loopback in place of its addresses, and without its certificate.
+
+    `entries` says which node takes what begins with a path, as long as it is there; without it any node takes anything,
+    and a call's socket goes to the node that it names.
+    """
     lines = []
     for line in CONFIGURATION.read_text().splitlines():
         match line.split():
+            case ["backend", *_] if entries:
+                lines += [line, *(f"    use-server {node} if {{ path_beg {path} }}" for path, node in entries.items())]
+            case ["use-server", *_] if entries:
+                pass
             case ["bind", *_]:
                 lines.append(f"    bind 127.0.0.1:{port}")
             case ["server", name, _, *more]:
@@ -207,9 +225,9 @@ def configure(port: int, nodes: Mapping[str, int]) -> str:
 
 
 @asynccontextmanager
-async def _run_haproxy(directory: Path, port: int, nodes: Mapping[str, int]) -> AsyncIterator[None]:
+async def _run_haproxy(directory: Path, text: str, port: int) -> AsyncIterator[None]:
     configuration, log = trio.Path(directory / "haproxy.cfg"), trio.Path(directory / "haproxy.log")
-    await configuration.write_text(configure(port, nodes))
+    await configuration.write_text(text)
     async with await log.open("wb") as output:
         process = await trio.lowlevel.open_process(
             [find_haproxy(), "-db", "-f", str(configuration)],

@@ -12,7 +12,7 @@ import trio
 
 from relay.simulator.carrier.exchange import open_carrier
 from relay.simulator.load.local_daemon import ACCOUNT
-from scripts.cluster_callers import ReturningClient
+from scripts.cluster_clients import ReturningClient
 from scripts.local_cluster import LocalCluster, configure, run_local_cluster
 from tests.e2e.parties import Access, ask, connected, register
 from tests.e2e.proxies import marks_of
