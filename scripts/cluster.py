@@ -14,8 +14,7 @@ import functools
 import json
 import logging
 import tempfile
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,6 +29,7 @@ from relay import logs
 from relay.cli.one_line import in_one_line
 from relay.simulator.load.local_daemon import DaemonFailed
 from scripts.cluster_callers import Event, talk_during
+from scripts.cluster_events import cut_off, kill_home, note, restart_each, take_database_away
 from scripts.cluster_kill import CALLS_OUT, kill_under_calls
 from scripts.cluster_soak import RETURN_SECONDS, soak
 from scripts.cluster_turns import measure_turns
@@ -98,10 +98,6 @@ def main() -> None:
 
     The exit status is 1 where something was lost, or a call was cut, or another rule missed; it is said which.
     """
-    # What the simulated carrier notices of lines that break is in the table.
-    logs.configure(logging.ERROR)
-    # So is what the SDK notices: it logs each connection that breaks as an error.
-    logging.getLogger("mcp").setLevel(logging.CRITICAL)
 
 
 @main.command()
@@ -186,81 +182,7 @@ def outage(load: Load, hung: bool, seconds: float) -> None:
     _play_event(what, partial(take_database_away, hung, seconds), load)
 
 
-# ── what happens ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def _home_of_most(cluster: LocalCluster, agents: Sequence[str]) -> str:
-    homes = Counter([await cluster.home_of(agent) for agent in agents])
-    (home, count) = homes.most_common(1)[0]
-    if home is None:
-        raise DaemonFailed("no agent has a home")
-    note(f"{home} is the home of {count} of {len(agents)} agents")
-    return home
-
-
-async def kill_home(cluster: LocalCluster, agents: Sequence[str]) -> None:
-    """Kill the home of most agents, and start it again after a while."""
-    node = cluster.nodes[await _home_of_most(cluster, agents)]
-    note(f"{node.name} is killed")
-    await node.daemon.kill()
-    await trio.sleep(10)
-    await node.start()
-    note(f"{node.name} is back")
-
-
-async def restart_each(cluster: LocalCluster, _agents: Sequence[str]) -> None:
-    """Stop each node as an operator does, and start it again."""
-    for node in cluster.nodes.values():
-        began = trio.current_time()
-        status = await node.daemon.stop()
-        note(f"{node.name} ended with {status} after {trio.current_time() - began:.1f} s")
-        await node.start()
-        note(f"{node.name} is back")
-        await trio.sleep(5)
-
-
-async def cut_off(between: str, seconds: float, cluster: LocalCluster, agents: Sequence[str]) -> None:
-    """Shut the door before PostgreSQL, or before the node, for so long."""
-    name = await _home_of_most(cluster, agents)
-    door = (cluster.database_doors if between == "database" else cluster.node_doors)[name]
-    note(f"{name} is cut off from {'PostgreSQL' if between == 'database' else 'the other nodes'} for {seconds:g} s")
-    door.shut()
-    await trio.sleep(seconds)
-    door.open()
-    note(f"{name} is connected again")
-    await _start_what_ended(cluster)
-
-
-async def take_database_away(hung: bool, seconds: float, cluster: LocalCluster, _agents: Sequence[str]) -> None:
-    """Kill PostgreSQL, or stop it where it is, for so long."""
-    note(f"PostgreSQL {'hangs' if hung else 'is killed'}")
-    if hung:
-        cluster.server.pause()
-        await trio.sleep(seconds)
-        cluster.server.go_on()
-    else:
-        cluster.server.kill()
-        await trio.sleep(seconds)
-        await trio.to_thread.run_sync(cluster.server.start)
-    note("PostgreSQL is back")
-    await _start_what_ended(cluster)
-
-
-async def _start_what_ended(cluster: LocalCluster) -> None:
-    """Do what a service manager does for a node that has ended by itself."""
-    await trio.sleep(5)
-    for node in cluster.nodes.values():
-        if node.daemon.process.poll() is not None:
-            note(f"{node.name} had ended with {node.daemon.process.returncode}, and is started again")
-            await node.start()
-
-
 # ── running and printing ────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def note(text: str) -> None:
-    """Print how it goes, beside the table."""
-    click.echo(text, err=True)
 
 
 def _play_event(
@@ -287,6 +209,10 @@ def _play(
 
     Exits with 1 where a rule was missed, and says which.
     """
+    # What the simulated carrier notices of lines that break is in the table.
+    logs.configure(logging.ERROR)
+    # So is what the SDK notices: it logs each connection that breaks as an error.
+    logging.getLogger("mcp").setLevel(logging.CRITICAL)
     with in_one_line(DaemonFailed, NotInstalled), tempfile.TemporaryDirectory(prefix="relay-cluster-") as temporary:
         directory = Path(temporary)
         if load.keep is not None:

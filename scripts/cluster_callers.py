@@ -57,6 +57,7 @@ class Utterance:
     call: int
     turn: int
     said_at: float
+    call_sid: str = ""
     times_said: int = 1
     answered_by: str = ""
     answered_at: float = math.inf
@@ -122,13 +123,14 @@ OpenCall = Callable[[int], AbstractAsyncContextManager[SimulatedCall]]
 class Crowd:
     """Callers who talk until `stop`. `tally` and `utterances` may be read at any time.
 
-    `live` calls have a session, `over` are those that have ended.
+    `live` calls have a session, `over` are those that have ended; `cuts` is why a call ended before its time.
     """
 
     _open_call: OpenCall
     tally: Tally = attrs.field(factory=Tally)
     markers: Markers = attrs.field(factory=Markers)
     utterances: list[Utterance] = attrs.field(factory=list)
+    cuts: dict[int, str] = attrs.field(factory=dict)
     live: int = 0
     over: int = 0
     is_stopped: bool = False
@@ -166,12 +168,13 @@ class Crowd:
                     self.tally.malformed += call.malformed
                 nursery.cancel_scope.cancel("the caller hangs up")
         except* CALL_FAULTS as errors:
-            self.tally.cut[str(next(leaves_of(errors)))] += 1
+            self.cuts[number] = str(next(leaves_of(errors)))
+            self.tally.cut[self.cuts[number]] += 1
         self.over += 1
 
     async def say(self, call: SimulatedCall, number: int, turn: int) -> Utterance:
         """Say the words of a turn for the first time."""
-        utterance = Utterance(call=number, turn=turn, said_at=trio.current_time())
+        utterance = Utterance(call=number, turn=turn, said_at=trio.current_time(), call_sid=call.call_sid)
         self.utterances.append(utterance)
         await call.say(self.markers.words(number, turn))
         self.tally.asked += 1

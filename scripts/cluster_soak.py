@@ -61,7 +61,7 @@ class Fates:
     answered_again: int
     in_message: int
     in_both: int
-    unaccounted: Sequence[Utterance]
+    unaccounted: Sequence[str]
     messages: int
     confirmed: int
     offered_again: int
@@ -83,7 +83,7 @@ class Fates:
     @property
     def missed(self) -> list[str]:
         """The rules that were missed."""
-        found = ", ".join(f"call {each.call} turn {each.turn}" for each in self.unaccounted)
+        found = ", ".join(self.unaccounted)
         rules = {
             f"each utterance accounted for: not {found}": not self.unaccounted,
             f"no confirmed message offered again: {self.offered_again}": not self.offered_again,
@@ -97,8 +97,8 @@ class Soak:
     """Who takes part: callers, and the clients, which confirm what they have fetched."""
 
     markers: Markers = attrs.field(factory=Markers)
-    asked: dict[int, trio.Event] = attrs.field(factory=lambda: defaultdict(trio.Event))
-    """By the number of a call: its last words are with the client."""
+    asked: dict[tuple[int, int], trio.Event] = attrs.field(factory=lambda: defaultdict(trio.Event))
+    """By call and turn: the client has been asked, so the relay has stored the words."""
     confirmed: set[str] = attrs.field(factory=set)
     offered_again: int = 0
     kills: Counter[str] = attrs.field(factory=Counter)
@@ -107,10 +107,11 @@ class Soak:
 
     async def answer(self, question: Question) -> str:
         """Repeat what the caller said, but for last words."""
-        for call, turn in self.markers.find(question.words)[-1:]:
-            if turn == LAST_WORDS:
-                self.asked[call].set()
-                await trio.sleep_forever()
+        found = self.markers.find(question.words)
+        for each in found:
+            self.asked[each].set()
+        if any(turn == LAST_WORDS for _call, turn in found):
+            await trio.sleep_forever()
         return f"You said: {question.words}"
 
     async def keep_calling(self) -> None:
@@ -125,12 +126,14 @@ class Soak:
     async def _leave(self, number: int, call: SimulatedCall) -> None:
         """Say the last words, again if nobody seems to have them, and return when the client has."""
         utterance = await self.crowd.say(call, number, LAST_WORDS)
-        for _ in range(2):
-            with trio.move_on_after(PATIENCE):
-                await self.asked[number].wait()
-                return
+        is_with_client = self.asked[number, LAST_WORDS]
+        with trio.move_on_after(PATIENCE):
+            await is_with_client.wait()
+        if not is_with_client.is_set():
             utterance.times_said += 1
             await call.say(self.markers.words(number, LAST_WORDS))
+            with trio.move_on_after(PATIENCE):
+                await is_with_client.wait()
 
     async def keep_fetching(self, client: ReturningClient) -> None:
         """Fetch messages and confirm them, until cancelled."""
@@ -209,8 +212,16 @@ def account_for(part: Soak, bodies: Sequence[str]) -> Fates:
         answered_again=sum(each.times_said > 1 for each in answered),
         in_message=sum((each.call, each.turn) in left for each in others),
         in_both=sum((each.call, each.turn) in left for each in answered),
-        unaccounted=[each for each in others if (each.call, each.turn) not in left],
+        unaccounted=[_describe(part, each) for each in others if (each.call, each.turn) not in left],
         messages=len(bodies),
         confirmed=len(part.confirmed),
         offered_again=part.offered_again,
     )
+
+
+def _describe(part: Soak, lost: Utterance) -> str:
+    asked = (
+        "of which the client was asked" if part.asked[lost.call, lost.turn].is_set() else "of which nobody was asked"
+    )
+    end = part.crowd.cuts.get(lost.call, "hung up")
+    return f"turn {lost.turn} of {lost.call_sid or lost.call}, said {lost.times_said} times, {asked}, call {end}"

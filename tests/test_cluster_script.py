@@ -18,7 +18,8 @@ from scripts import cluster as script
 from scripts import cluster_callers, cluster_kill, cluster_soak, cluster_turns
 from scripts.cluster_callers import Tally, Utterance
 from scripts.cluster_clients import Question
-from scripts.cluster_kill import CALLS_OUT, Findings, is_whole, kill_under_calls
+from scripts.cluster_findings import Findings, is_whole
+from scripts.cluster_kill import CALLS_OUT, kill_under_calls
 from scripts.cluster_soak import Soak, account_for, soak
 from scripts.cluster_turns import HopCosts, Round, measure_turns
 from scripts.local_cluster import Door, LocalCluster, configure, run_local_cluster
@@ -154,18 +155,18 @@ def test_each_utterance_of_a_soak_is_looked_for() -> None:
     """It was answered, at once or when it was said again, or is in a message; or it is unaccounted for."""
     part = Soak()
     part.crowd = cluster_callers.Crowd(cluster_callers.inbound(None, []), markers=part.markers)  # type: ignore[arg-type]
-    lost = Utterance(call=5, turn=0, said_at=0.0)
     part.crowd.utterances = [
         Utterance(call=1, turn=0, said_at=0.0, answered_by="client"),
         Utterance(call=2, turn=0, said_at=0.0, answered_by="client", times_said=2),
         Utterance(call=3, turn=0, said_at=0.0, answered_by="machine"),
         Utterance(call=4, turn=0, said_at=0.0),
-        lost,
+        Utterance(call=5, turn=0, said_at=0.0, call_sid="CA5"),
     ]
     fates = account_for(part, [f"{part.markers.words(3, 0)} {part.markers.words(1, 0)}", part.markers.words(4, 0)])
     assert (fates.answered, fates.answered_again, fates.in_message, fates.in_both) == (1, 1, 2, 1)
-    assert fates.unaccounted == [lost]
-    assert fates.missed == ["each utterance accounted for: not call 5 turn 0"]
+    (lost,) = fates.unaccounted
+    assert lost == "turn 0 of CA5, said 1 times, of which nobody was asked, call hung up"
+    assert fates.missed == [f"each utterance accounted for: not {lost}"]
 
 
 def test_what_passing_on_may_cost() -> None:
