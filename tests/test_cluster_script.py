@@ -209,7 +209,9 @@ _EACH_HAS_HAPROXY = pytest.mark.parametrize("proxy", [pytest.param("haproxy", ma
 @asynccontextmanager
 async def a_cluster(directory: Path, **settings: str) -> AsyncIterator[LocalCluster]:
     programs()
-    async with run_local_cluster(directory, settings=settings, open_process=opener(RELAY)) as cluster:
+    async with run_local_cluster(
+        directory, settings={**script.SETTINGS, **settings}, open_process=opener(RELAY)
+    ) as cluster:
         yield cluster
 
 
