@@ -169,7 +169,7 @@ async def run_local_cluster(
                 given = {**_settings(cluster, name, port), **(settings or {})}
                 cluster.nodes[name] = LocalNode(name, place, port, given, stack, open_process)
                 await cluster.nodes[name].start()
-            await stack.enter_async_context(_run_haproxy(directory, configure(public, ports, entries), public))
+            await stack.enter_async_context(run_haproxy(directory, configure(public, ports, entries), public))
             yield cluster
             for door in (*cluster.database_doors.values(), *cluster.node_doors.values()):
                 door.open()
@@ -225,7 +225,8 @@ def configure(port: int, nodes: Mapping[str, int], entries: Mapping[str, str] | 
 
 
 @asynccontextmanager
-async def _run_haproxy(directory: Path, text: str, port: int) -> AsyncIterator[None]:
+async def run_haproxy(directory: Path, text: str, port: int) -> AsyncIterator[None]:
+    """Run HAProxy with this configuration, which binds a port, for the length of the block. Raises `DaemonFailed`."""
     configuration, log = trio.Path(directory / "haproxy.cfg"), trio.Path(directory / "haproxy.log")
     await configuration.write_text(text)
     async with await log.open("wb") as output:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -13,7 +14,8 @@ import trio
 from relay.simulator.carrier.exchange import open_carrier
 from relay.simulator.load.local_daemon import ACCOUNT
 from scripts.cluster_clients import ReturningClient
-from scripts.local_cluster import LocalCluster, configure, run_local_cluster
+from scripts.local_cluster import LocalCluster, configure, run_haproxy, run_local_cluster
+from scripts.local_postgresql import free_port
 from tests.e2e.parties import Access, ask, connected, register
 from tests.e2e.proxies import marks_of
 from tests.postgresql_server import programs
@@ -99,3 +101,42 @@ def test_nodes_that_are_not_there_are_left_out_of_the_configuration() -> None:
     assert "server relay-2 127.0.0.1:8002 check" in text
     assert "bind 127.0.0.1:8000\n" in text
     assert "10.0.0." not in text
+
+
+@pytest.mark.parametrize("proxy", [pytest.param("haproxy", marks=marks_of("haproxy"))])
+async def test_a_webhook_in_hand_of_a_node_that_dies_goes_to_another(proxy: str, tmp_path: Path) -> None:
+    """Also one whose body comes a moment after its head; and a request of a client does not."""
+    asked: list[str] = []
+
+    async def serve(name: str, stream: trio.SocketStream) -> None:
+        async with stream:
+            head = b""
+            while not head.endswith(b"a=1") and not (head.startswith(b"GET") and head.endswith(b"\r\n\r\n")):
+                head += await stream.receive_some()
+            if head.startswith(b"POST"):
+                asked.append(name)
+                if name == "relay-1":
+                    return
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine")
+
+    async def post(path: str) -> bytes:
+        async with await trio.open_tcp_stream("127.0.0.1", public) as stream:
+            await stream.send_all(f"POST {path} HTTP/1.1\r\nHost: relay\r\nContent-Length: 3\r\n\r\n".encode())
+            await trio.sleep(0.05)
+            await stream.send_all(b"a=1")
+            return bytes(await stream.receive_some())[:12]
+
+    public, ports = free_port(), {}
+    async with trio.open_nursery() as nursery:
+        for name in ("relay-1", "relay-2"):
+            (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            ports[name] = listener.socket.getsockname()[1]
+            nursery.start_soon(trio.serve_listeners, partial(serve, name), [listener])
+        async with run_haproxy(tmp_path, configure(public, ports), public):
+            assert [await post("/webhooks/a/voice") for _ in range(4)] == [b"HTTP/1.1 200"] * 4
+            assert "relay-1" in asked
+            asked.clear()
+            answers = [await post("/messages") for _ in range(4)]
+        assert len(asked) == 4
+        assert asked.count("relay-1") == 4 - answers.count(b"HTTP/1.1 200") > 0
+        nursery.cancel_scope.cancel()
