@@ -21,6 +21,10 @@ class AgentError(RelayError):
     """Why an agent could not be added, found or changed."""
 
 
+class OperatorError(RelayError):
+    """Why an operator could not be added, found or changed."""
+
+
 class DatabaseError(RelayError):
     """Why the database cannot be used."""
 
