@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import re
+import shutil
+import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+
+from scripts.vendor import LISTS, Vendored, read_list
 
 REPOSITORY = Path(__file__).parents[1]
 LINTERS = {"flake8-async", "mypy", "pip-audit", "ruff"}
@@ -56,3 +62,42 @@ def test_every_requirement_is_pinned(installed: importlib.metadata.Distribution)
         for line in (REPOSITORY / "constraints.txt").read_text().splitlines()
     }
     assert {Requirement(each).name.lower() for each in installed.requires or []} <= pinned
+
+
+def vendored() -> list[tuple[Path, Vendored]]:
+    """Return what is vendored, each with its file."""
+    lists = [REPOSITORY / each for each in LISTS]
+    return [(path.parent / each.file, each) for path in lists for each in read_list(path)]
+
+
+@pytest.mark.parametrize(("path", "entry"), vendored(), ids=lambda each: getattr(each, "name", None))
+def test_what_is_vendored_is_as_it_was_fetched(path: Path, entry: Vendored) -> None:
+    """Files of others are what their checksums say; nobody edits them."""
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == entry.sha256
+
+
+@pytest.mark.parametrize("folder", [Path(each).parent for each in LISTS], ids=str)
+def test_each_vendored_file_is_listed_with_its_licence(folder: Path) -> None:
+    """Nothing lies beside the list, and each package comes with its licence."""
+    entries = read_list(REPOSITORY / folder / "vendor.toml")
+    assert {each.name for each in (REPOSITORY / folder).iterdir()} == {each.file for each in entries} | {"vendor.toml"}
+    licensed = {each.npm for each in entries if each.file.endswith("-LICENSE.txt")}
+    assert licensed == {each.npm for each in entries}
+    third_party = (REPOSITORY / "THIRD-PARTY.md").read_text()
+    assert all(f"{each.npm}` {each.version}" in third_party for each in entries)
+
+
+def test_the_console_comes_with_its_templates_and_files() -> None:
+    """All that lies beside the code is packed: nothing is excluded, and the build leaves out only what git ignores."""
+    build = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert build == {"packages": ["relay", "actors"]}
+    root = REPOSITORY / "relay" / "console"
+    needed = [str(each) for folder in ("templates", "static") for each in (root / folder).rglob("*") if each.is_file()]
+    assert len(needed) > 15
+    git = shutil.which("git")
+    if git is None or not (REPOSITORY / ".git").exists():
+        pytest.skip("needs git and the repository")
+    ignored = subprocess.run(
+        [git, "check-ignore", *needed], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert ignored.stdout == ""

@@ -40,9 +40,23 @@ class DaemonStatus:
             "draining": "the relay is being stopped" if self.is_leaving() else None,
         }
 
+    def banner(self) -> str | None:
+        """Return what the operator should know at once, in the words of the checks; None if all is well. Never waits.
+
+        A database of which nothing was asked for some time may be lost all the same.
+        """
+        if (fault := self._writing_fault()) is not None:
+            return f"The database is in trouble: {fault}."
+        return "The relay is being stopped: it takes no new calls." if self.is_leaving() else None
+
+    def _writing_fault(self) -> str | None:
+        if (trouble := self.database.trouble) is None:
+            return None
+        return f"nothing can be written: {trouble}; {self.database.kept} changes are kept until it can"
+
     async def _database_fault(self) -> str | None:
-        if (trouble := self.database.trouble) is not None:
-            return f"nothing can be written: {trouble}; {self.database.kept} changes are kept until it can"
+        if (fault := self._writing_fault()) is not None:
+            return fault
         with trio.move_on_after(DATABASE_CHECK_SECONDS):
             try:
                 await self.database.read(lambda connection: connection.execute(text("SELECT 1")))

@@ -23,6 +23,10 @@ from relay.agent import Agent
 from relay.cluster.directory import Directory
 from relay.cluster.node_connections import NodeConnections
 from relay.cluster.router import Router
+from relay.console.live import LivePage
+from relay.console.pages import ConsolePages
+from relay.console.rendering import Renderer
+from relay.console.sign_in import SignIn
 from relay.daemon.address import STATUS_PATH, RunningDaemon
 from relay.daemon.credentials import Credentials
 from relay.daemon.leaving import Leaving
@@ -40,12 +44,12 @@ from relay.errors import DatabaseError
 from relay.http.cors import Cors
 from relay.http.gateway import Gateway
 from relay.http.pages import HealthPages, OperatorPages, build_app
+from relay.http.rebinding_guard import RebindingGuard
 from relay.known_agents import KnownAgents
 from relay.mcp.app import McpApp
 from relay.mcp.tools.live_calls import AgentCalls
 from relay.mcp.tools.outbound import outbound_tools
 from relay.mcp.tools.toolbox import Tool
-from relay.mcp.transports.http_guard import RebindingGuard
 from relay.metrics import CallMeter
 from relay.reception import Reception
 from relay.settings import Settings, split_list
@@ -58,11 +62,13 @@ from relay.store.agent_registry import AgentRegistry
 from relay.store.audio_table import AudioTable
 from relay.store.call_journal import CallJournal
 from relay.store.client_hellos import ClientHellos
+from relay.store.console_sessions import ConsoleSessions
 from relay.store.database import Database
 from relay.store.database_clock import DatabaseClock
 from relay.store.files import beside_database
 from relay.store.homes import Homes
 from relay.store.members import Members
+from relay.store.operators import Operators
 from relay.store.retention import Retention
 from relay.store.schema import utc_now
 from relay.store.waiting_messages import WaitingMessages
@@ -107,7 +113,7 @@ class Relay:
         self._gate = DiallingGate(database, settings.gate_rules(), clock)
         self.retention = Retention(database, clock)
         self.audio = _audio_store(settings, database, clock)
-        messages = WaitingMessages(database, clock, boot=self.journal.boot)
+        self._messages = messages = WaitingMessages(database, clock, boot=self.journal.boot)
         presence = Presence(grace=RECONNECT_GRACE)
         self._meter = CallMeter()
         responders: dict[By, Responder] = {By.CLIENT: SpokenResponder(ClientResponder(presence, self._owner_of))}
@@ -225,11 +231,10 @@ class Relay:
         )
         health = HealthPages(checks=status.checks, registry=self._meter.registry, is_leaving=status.is_leaving)
         audio = AudioPages(self.audio)
+        console = self._console(status)
         operator = OperatorPages(path=STATUS_PATH, secret=self.daemon.secret, status=status.document)
         return Gateway(
-            pages=build_app(
-                [webhooks.blueprint(), audio.blueprint(), health.blueprint(), operator.blueprint()], loggable
-            ),
+            pages=build_app([each.blueprint() for each in (webhooks, audio, health, operator, console)], loggable),
             voice=VoiceSocket(
                 checker=self._checker,
                 calls=self.calls,
@@ -239,6 +244,24 @@ class Relay:
             mcp=self.clients,
             cors=Cors(self._guard.allows),
             loggable=loggable,
+        )
+
+    def _console(self, status: DaemonStatus) -> ConsolePages:
+        live = LivePage(calls=self.calls, most_calls=self.settings.relay_max_calls, clients=lambda: len(self.clients))
+        return ConsolePages(
+            sign_in=SignIn(
+                operators=Operators(self._database, self._now),
+                sessions=ConsoleSessions(self._database, self._now),
+                agents=self.agents,
+                guard=self._guard,
+                url=self.daemon.url,
+                public_url=self._public_url,
+                is_local=self.daemon.is_local,
+            ),
+            renderer=Renderer(),
+            routes=[*live.routes()],
+            waiting=self._messages.count_all,
+            banner=status.banner,
         )
 
     async def _redeem_kept(self, agent_id: str, call_sid: str, ticket: str) -> CallInfo | None:

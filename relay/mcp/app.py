@@ -28,6 +28,7 @@ from actors.turn_queue import TurnQueueOptions, TurnQueues
 from relay.agent import digest_of
 from relay.errors import STORE_FAILURES
 from relay.http.asgi import Head, Receive, Scope, Send, answer, refuse
+from relay.http.rebinding_guard import RebindingGuard
 from relay.mcp.client_sessions import ClientHere, ClientSessions
 from relay.mcp.handshakes import HandshakeCache
 from relay.mcp.plain_calls import PlainCalls
@@ -42,7 +43,6 @@ from relay.mcp.tools.toolbox import Tool, Toolbox
 from relay.mcp.tools.turns import WaitingTools, turn_tools
 from relay.mcp.transports.event_stream import Timing
 from relay.mcp.transports.http_body import Bodies, read_or_refuse
-from relay.mcp.transports.http_guard import RebindingGuard
 from relay.mcp.transports.http_session import HttpSession
 from relay.mcp.transports.refusals import CHALLENGE, CREDENTIALS_UNKNOWN, refuse_batch
 from relay.mcp.transports.sse import SseStream, come_back_later

@@ -175,6 +175,11 @@ class WaitingMessages:
         """Count the agent's messages that are not acknowledged, held ones included."""
         return await self.database.read(lambda connection: _count(connection, agent_id))
 
+    async def count_all(self) -> int:
+        """Count the messages of all agents that are not acknowledged, held ones included."""
+        counted = select(func.count()).where(messages.c.acknowledged_at.is_(None)).select_from(messages)
+        return await self.database.read(lambda connection: connection.execute(counted).scalar_one())
+
     async def list_all(
         self, agent_id: str | None = None, status: MessageStatus | None = None
     ) -> tuple[WaitingMessage, ...]:

@@ -29,6 +29,7 @@ from mcp_types import JSONRPCMessage, JSONRPCRequest, RequestId
 from relay.agent import Agent, digest_of
 from relay.errors import STORE_FAILURES
 from relay.http.asgi import Head, Header, Receive, Scope, Send, answer, refuse
+from relay.http.rebinding_guard import RebindingGuard
 from relay.logs import report
 from relay.mcp.client_sessions import ClientSessions
 from relay.mcp.plain_calls import PlainCalls
@@ -37,7 +38,6 @@ from relay.mcp.session import McpSession
 from relay.mcp.tools.messages import AgentMessages
 from relay.mcp.transports.event_stream import Timing
 from relay.mcp.transports.http_body import LONGEST_MESSAGE, Bodies, read_or_refuse
-from relay.mcp.transports.http_guard import RebindingGuard
 from relay.mcp.transports.http_session import HttpSession, RequestIdInUseError
 from relay.mcp.transports.refusals import (
     CHALLENGE,

@@ -35,6 +35,7 @@ from actors.ports import Responder
 from actors.turn_queue import TurnQueueOptions
 from relay.agent import Agent
 from relay.http.listener import ListenerOptions, serve
+from relay.http.rebinding_guard import RebindingGuard
 from relay.mcp.app import McpApp
 from relay.mcp.client_sessions import ClientSessions
 from relay.mcp.session import McpSession
@@ -43,7 +44,6 @@ from relay.mcp.tools.live_calls import AgentCalls
 from relay.mcp.tools.results import Result
 from relay.mcp.tools.toolbox import Tool, Toolbox, ToolCall
 from relay.mcp.transports.event_stream import Timing
-from relay.mcp.transports.http_guard import RebindingGuard
 from relay.store import schema
 from relay.store.agent_registry import AgentRegistry
 from relay.store.call_journal import CallJournal

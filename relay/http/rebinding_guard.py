@@ -1,4 +1,4 @@
-"""Protection against DNS rebinding: the allowed `Host` and `Origin` headers of `/mcp`.
+"""Protection against DNS rebinding: the allowed `Host` and `Origin` headers of `/mcp` and of the console.
 
 A page of an attacker can have its own name resolve to this machine, and its scripts then talk to us as if they were of
 the same origin. The name gives them away: it is in the Host header, and the page's origin in the Origin header (MCP

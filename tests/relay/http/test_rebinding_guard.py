@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relay.http.asgi import Head
-from relay.mcp.transports.http_guard import RebindingGuard
+from relay.http.rebinding_guard import RebindingGuard
 
 GUARD = RebindingGuard(
     "https://relay.example:8443/base",
