@@ -17,6 +17,7 @@ from typing import Any, cast
 
 import attrs
 import structlog
+import trio
 from quart import Blueprint, Response, request
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import HTTPException, NotFound
@@ -137,13 +138,13 @@ class ConsolePages:
         link, onward = given.get("link", ""), onward_path(given.get("next", ""))
         if link:
             name = await self.sign_in.named_by_link(_scope(), link)
-            return self.responses.door(200, link=link, name=name, onward=onward)
+            return self.responses.door(link=link, name=name, onward=onward)
         try:
             await self.sign_in.admit(_scope())
         except Refused as refused:
             if refused.status != 401:
                 raise
-            return self.responses.door(200, onward=onward)
+            return self.responses.door(onward=onward)
         return redirect(onward)
 
     async def _sign_in(self, form: Mapping[str, str]) -> Response:
@@ -184,6 +185,7 @@ class ConsolePages:
 
 
 async def _nothing_here(_asked: Asked) -> Answer:
+    await trio.lowlevel.checkpoint()
     raise Refused(404, "not_found", "There is no such page in the console.")
 
 

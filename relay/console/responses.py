@@ -17,7 +17,7 @@ from werkzeug.exceptions import NotFound
 from relay.console.answers import Answer, Document, Download, Fragment, Nothing, Page, Redirect, Section
 from relay.console.refused import Refused
 from relay.console.rendering import HEADERS, Renderer, headers_with, new_nonce
-from relay.console.sign_in import SignedIn
+from relay.console.sign_in import NOT_SIGNED_IN, SignedIn
 from relay.errors import STORE_FAILURES, error_json
 
 _HTML = "text/html; charset=utf-8"
@@ -119,7 +119,7 @@ class Responses:
         elif by is None and refused.status in {400, 401, 429}:
             if onward is None:
                 onward = asked_path() if request.method == "GET" else ""
-            response = self.door(refused.status, message=refused.message, onward=onward_path(onward))
+            response = self.door(refused, onward=onward_path(onward))
         else:
             title = _TITLES.get(refused.status, "Not done")
             page = Page(template="refused.html", title=title, section=None, values=values, status=refused.status)
@@ -131,12 +131,19 @@ class Responses:
         return response
 
     def door(
-        self, status: int, *, message: str = "", link: str = "", name: str = "", onward: str = "/console"
+        self, refused: Refused | None = None, *, link: str = "", name: str = "", onward: str = "/console"
     ) -> Response:
         """Return the page to sign in on, with what is wrong, or for a link."""
         nonce = new_nonce()
-        values = {"nonce": nonce, "message": message, "link": link, "name": name, "onward": onward}
+        values = {
+            "nonce": nonce,
+            "message": "" if refused is None or refused.code == NOT_SIGNED_IN else refused.message,
+            "link": link,
+            "name": name,
+            "onward": onward,
+        }
         html = self.renderer.render("sign_in.html", values)
+        status = 200 if refused is None else refused.status
         return Response(html, status, headers_with(nonce), content_type=_HTML)
 
 

@@ -34,7 +34,8 @@ from relay.store.operators import TOKEN_PREFIX, Operators, Role
 _LONGEST_TOKEN = 200
 _SAFE = frozenset({"GET", "HEAD"})
 
-_SIGN_IN = "Sign in first: with your operator's token, or with the link that `relay console` prints."
+NOT_SIGNED_IN = "not_signed_in"
+_SIGN_IN = "Sign in first, at /console/sign-in; or send an operator's token: 'Authorization: Bearer op_…'."
 _TOO_MANY = "Too many wrong tokens were sent. Wait for a minute, then try again."
 _WRONG = (
     "This token is not known. An operator's begins with op_; a lost one is replaced with: relay operators rotate NAME"
@@ -204,7 +205,7 @@ class SignIn:
 def _sign_in_first(head: Head) -> Refused:
     navigates = head.headers.get("sec-fetch-mode") == "navigate"
     from_elsewhere = head.headers.get("sec-fetch-site") in {"cross-site", "same-site"}
-    return Refused(401, "unauthorized", _SIGN_IN, reloads=navigates and from_elsewhere)
+    return Refused(401, NOT_SIGNED_IN, _SIGN_IN, reloads=navigates and from_elsewhere)
 
 
 def _origin(url: str) -> str:

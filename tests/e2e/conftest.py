@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from relay.simulator.claude.stand_in import Behaviour, ClaudeStandIn, serve_stand_in
 from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon
+from tests.e2e.browser import Chromium, OperatorAccess, find_chromium, register_operator
 from tests.e2e.calling_out import OWN_NUMBER, Outside, free_port, open_outside
 from tests.e2e.parties import Access, carrier_of, register
 from tests.forked_process import daemons_with, run_local_daemon
@@ -159,6 +161,24 @@ def keyless_daemon(
     """Run a daemon without an answering machine."""
     with portal.wrap_async_context_manager(run_local_daemon(tmp_path_factory.mktemp("keyless"))) as daemon:
         yield daemon
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """Run a browser for the whole session; RELAY_TEST_SCREENSHOTS says where its pictures are kept."""
+    path = find_chromium()
+    kept = os.environ.get("RELAY_TEST_SCREENSHOTS")
+    pictures = Path(kept) if kept else tmp_path_factory.mktemp("screenshots")
+    pictures.mkdir(parents=True, exist_ok=True)
+    browser = Chromium(pictures, path)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+async def operator(daemon: LocalDaemon) -> OperatorAccess:
+    """Register an operator of its own, who may act, with the daemon of default settings."""
+    return await register_operator(daemon)
 
 
 @pytest.fixture(scope="session")

@@ -133,7 +133,7 @@ async def test_nothing_is_shown_without_a_session(console: Console, path: str) -
         answer = await console.get(path)
         assert answer.status == 401
         if path.startswith("/console/api/"):
-            assert answer.json()["error"]["code"] == "unauthorized"
+            assert answer.json()["error"]["code"] == "not_signed_in"
         else:
             assert is_sign_in(answer)
         assert (await console.post(path, {})).status == 401
