@@ -51,6 +51,8 @@ from actors.commands import (
 from actors.conversation import Conversation
 from actors.errors import CallTaken, LineClosed, ResponderError, StoreFailed
 from actors.events import (
+    AgentSpeaking,
+    CallerBargedIn,
     CallerGone,
     CallNews,
     CarrierFailed,
@@ -62,21 +64,40 @@ from actors.events import (
     MessageLeft,
     MessageStored,
     MessageTaken,
+    PieceSaid,
     SessionFailed,
     SessionStarted,
+    SpeechPlayed,
     TurnFailed,
     TurnFinished,
+    UtteranceHeard,
 )
 from actors.inbox import Inbox
 from actors.phases import Phase
 from actors.policy import Policy
 from actors.ports import Journal, MessageStore, Observer, OptOuts, PhoneLine, Responder
+from actors.trace import QUIET, Asked, CallView, Step, Trace, WallClock
 from actors.turn_task import TurnAnswer, TurnTask
+from actors.turns import TURNS_PER_SESSION
 
 # How long the epilogue may take. A database that does not answer within it is down, and holding the daemon's shutdown
 # for it would lose the other calls' messages too.
 EPILOGUE_SECONDS = 5.0
 RETRY_SECONDS = 0.25  # how often what was not stored is tried again within that time
+# The versions of a later session are higher than those of an earlier one; no session has near as many events.
+EVENTS_PER_SESSION = 1_000_000_000
+
+_PLAYED = frozenset({AgentSpeaking, SpeechPlayed})
+_CLIENTS = frozenset({Phase.CLIENT_LISTENING, Phase.CLIENT_AWAITED, Phase.CLIENT_ANSWERING})
+_ANSWERING_MACHINES = frozenset({Phase.ANSWERING_MACHINE_ANSWERING, Phase.ANSWERING_MACHINE_LISTENING})
+
+
+def _answering(phase: Phase, newest: By | None) -> By | None:
+    """Return who answers in a phase, where the newest turn is that of `newest`; None if nobody does."""
+    if phase in _ANSWERING_MACHINES:
+        return By.ANSWERING_MACHINE
+    # A turn of the answering machine is over when the call is back with the client.
+    return None if phase not in _CLIENTS else By.CLIENT if newest in {None, By.ANSWERING_MACHINE} else newest
 
 
 @attrs.frozen(kw_only=True)
@@ -111,6 +132,9 @@ class CallSession:
     availability: Availability = Availability.AWAY
     # Whether another run had the call until now, so that only the journal knows what is unanswered.
     is_taken_over: bool = False
+    # What is kept of the call's steps, in its earlier sessions too. None before the first that leads to something:
+    # most calls of a busy daemon only listen, and an empty one takes 1 kB.
+    trace: Trace | None = None
     inbox: Inbox[Event] = attrs.field(factory=Inbox, init=False)
     # Whether the call's record is open, or will be; and whether another run has taken the call from this session.
     is_open: bool = attrs.field(default=False, init=False)
@@ -130,6 +154,12 @@ class CallSession:
     _left: int = attrs.field(default=0, init=False)
     _stored: int = attrs.field(default=0, init=False)
     _is_over: bool = attrs.field(default=False, init=False)
+    # When the session began, how many events it has handled, and when the utterances were read that it has not handled.
+    _began: float = attrs.field(factory=trio.current_time, init=False)
+    _events: int = attrs.field(default=0, init=False)
+    _arrivals: list[float] = attrs.field(factory=list, init=False)
+    # The step whose commands are being performed.
+    _step: Step | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._conversation = self._converse()
@@ -163,6 +193,38 @@ class CallSession:
         """How the call ended, or would end now."""
         return self._conversation.summary
 
+    @property
+    def version(self) -> int:
+        """A number that is higher after each event of the call, in its later sessions too."""
+        return self.info.attempt * EVENTS_PER_SESSION + self._events
+
+    def view(self) -> CallView:
+        """Return the call as it is now, for those who show it; what they do not ask for costs the call nothing."""
+        trace, conversation = self.trace, self._conversation
+        turn = None if trace is None else trace.newest
+        return CallView(
+            info=self.info,
+            version=self.version,
+            phase=conversation.phase,
+            by=_answering(conversation.phase, None if turn is None else turn.by),
+            transcript=conversation.transcript,
+            hearing=conversation.hearing,
+            clock=self._clock if trace is None else trace.clock,
+            turns=() if trace is None else tuple(trace.turns),
+            steps=() if trace is None else tuple(trace.steps),
+            left_out=0 if trace is None else trace.left_out,
+            turns_left_out=0 if trace is None else trace.turns_left_out,
+        )
+
+    @property
+    def _clock(self) -> WallClock:
+        return WallClock(self._began, self.info.started_at)
+
+    def note_client(self, turn: int, client: Asked) -> None:
+        """Keep which client a turn was given to, for those who look at the call. Never waits."""
+        if self.trace is not None:
+            self.trace.note_client(turn, client)
+
     async def run(self) -> None:
         """Run the session until it is over and unanswered utterances are stored, or are in `unanswered`.
 
@@ -170,7 +232,6 @@ class CallSession:
         runs, for at most `EPILOGUE_SECONDS`.
         """
         closing = 1000
-        began = trio.current_time()
         try:
             try:
                 async with trio.open_nursery() as self._nursery:
@@ -193,7 +254,7 @@ class CallSession:
                 self.services.observer.call_crashed(self.info, late, "epilogue")
             self._is_over = True
             summary = self._conversation.summary
-            self.services.observer.call_ended(self.info, summary, trio.current_time() - began)
+            self.services.observer.call_ended(self.info, summary, trio.current_time() - self._began)
             # Not earlier: a message that a client was shown is never changed, so each further sentence to the answering
             # machine would become a message of its own.
             if summary.left_message and not self.is_taken:
@@ -204,6 +265,8 @@ class CallSession:
             with self._alarm.scope():  # `receive` loses nothing by being interrupted
                 while True:
                     event = await self.line.receive()
+                    if isinstance(event, UtteranceHeard):
+                        self._arrivals.append(trio.current_time())
                     self.inbox.post(event)
                     if isinstance(event, CallerGone):
                         return
@@ -249,7 +312,10 @@ class CallSession:
 
     async def _handle(self, event: Event) -> None:
         """Ask the state machine and perform its commands in order; one that is cancelled stays for the epilogue."""
-        self._pending.extend(self._conversation.handle(event, trio.current_time()))
+        now = trio.current_time()
+        commands = self._conversation.handle(event, now)
+        self._note(event, commands, now)
+        self._pending.extend(commands)
         while self._pending:
             try:
                 await self._perform(self._pending[0])
@@ -262,12 +328,49 @@ class CallSession:
                 self._unstored.append(self._pending[0])
             self._pending.pop(0)
 
+    def _note(self, event: Event, commands: Sequence[Command], now: float) -> None:
+        """Keep a step for those who look at the call, and report that there is one. Waits for nobody."""
+        self._events += 1
+        kind, trace = type(event), self.trace
+        if not commands and kind in QUIET:
+            if trace is not None and trace.unheard is not None and kind in _PLAYED:
+                self._note_played(event, trace, now)
+        elif kind is not PieceSaid or len(commands) > 1 or trace is None or trace.is_awaited:
+            self._keep_step(event, commands, now)
+        # Else it is one more piece of an answer that has begun.
+        self.services.observer.changed(self.info.call_sid)
+
+    def _keep_step(self, event: Event, commands: Sequence[Command], now: float) -> None:
+        conversation, trace = self._conversation, self.trace
+        if trace is None:
+            trace = self.trace = Trace(self._clock)
+        arrived = self._arrivals.pop(0) if self._arrivals and isinstance(event, UtteranceHeard) else now
+        self._step = step = trace.note(event, commands, now, conversation.phase, arrived)
+        match event:
+            case DeadlinePassed():
+                step.due, step.waited = conversation.due, now - conversation.waiting_since
+            case CallerBargedIn() if conversation.cut is not None:
+                trace.note_cut(step, conversation.cut, now)
+            case AgentSpeaking() | SpeechPlayed():
+                self._note_played(event, trace, now)
+            case _:
+                return
+
+    def _note_played(self, event: Event, trace: Trace, now: float) -> None:
+        is_all = self._conversation.is_all_played
+        if is_all or (isinstance(event, AgentSpeaking) and not event.on):
+            trace.note_played(now, is_all=is_all)
+
     async def _perform(self, command: Command) -> None:
         match command:
             case Speak():
                 await self.line.speak(command.text, last=command.last, preemptible=command.preemptible)
+                if self.trace is not None and self.trace.unsent is not None:
+                    self.trace.note_sent(trio.current_time())
             case StartTurn():
                 self._start_turn(command)
+                if self.trace is not None:
+                    self.trace.note_asked(command.request.turn, trio.current_time())
             case HoldUtterance() | ReleaseUtterances() | StoreMessage() | StopCalling():
                 await self._store(command)
             case NoteTurn():
@@ -289,14 +392,16 @@ class CallSession:
         match command:
             case HoldUtterance():
                 await services.journal.hold_utterance(self.info.call_sid, command.turn, command.text, command.said)
+                self._note_stored()
             case ReleaseUtterances():
                 await services.journal.release_utterances(self.info.call_sid, command.through_turn, command.said)
             case StoreMessage() if command.unless_back is not None:
                 self.unanswered = command
             case StoreMessage():
                 self._left += 1
-                on_stored = partial(self._on_stored, self._left, command.draft.reason)
+                on_stored = partial(self._on_stored, self._left, self._step, command.draft.reason)
                 await services.messages.leave(command.draft, on_stored)
+                self._note_stored()
                 # This message includes those that failed earlier; storing one of them after it would drop the later
                 # utterances.
                 self._unstored = [each for each in self._unstored if not isinstance(each, StoreMessage)]
@@ -306,7 +411,13 @@ class CallSession:
             case _:
                 assert_never(command)
 
-    def _on_stored(self, number: int, reason: Reason, message_id: str) -> None:
+    def _note_stored(self) -> None:
+        if self.trace is not None:
+            self.trace.note_stored(trio.current_time())
+
+    def _on_stored(self, number: int, step: Step | None, reason: Reason, message_id: str) -> None:
+        if step is not None:
+            step.message_id = message_id
         self._stored = max(self._stored, number)
         if self._stored == self._left:
             self.inbox.post(MessageStored())
@@ -352,7 +463,10 @@ class CallSession:
     async def _epilogue(self, closing: int) -> None:
         pending = [command for command in [*self._unstored, *self._pending] if isinstance(command, Stored)]
         if not self.is_taken:
-            ending = self._conversation.handle(SessionFailed(), trio.current_time())
+            now = trio.current_time()
+            ending = self._conversation.handle(SessionFailed(), now)
+            if ending:
+                self._note(SessionFailed(), ending, now)
             pending += [command for command in ending if isinstance(command, Stored)]
             try:
                 await self._store_the_rest(pending)
@@ -374,7 +488,10 @@ class CallSession:
                 await self._store_with_retries(command)
         try:
             conversation = self._conversation
-            await self.services.journal.close_call(self.info.call_sid, conversation.summary, conversation.take_change())
+            turns = () if self.trace is None else self.trace.rows(self.info.attempt * TURNS_PER_SESSION)
+            await self.services.journal.close_call(
+                self.info.call_sid, conversation.summary, conversation.take_change(), turns
+            )
         except StoreFailed as error:
             self.services.observer.call_crashed(self.info, error, "epilogue")
 

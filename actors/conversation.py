@@ -131,7 +131,7 @@ from actors.fillers import Fillers
 from actors.phases import STAY, TRANSITIONS, Phase
 from actors.playback import Playback
 from actors.policy import Policy
-from actors.transcript import Transcript, is_audible, note_last, utterance_last
+from actors.transcript import Cut, Transcript, is_audible, note_last, utterance_last
 from actors.turns import Turns
 from actors.unanswered import UnansweredUtterances
 
@@ -249,6 +249,31 @@ class Conversation:
     def transcript(self) -> tuple[Line, ...]:
         """The transcript so far, within its window."""
         return self._transcript.window()
+
+    @property
+    def hearing(self) -> str:
+        """What the caller is saying, as far as the carrier has guessed it; empty between utterances."""
+        return self._partial
+
+    @property
+    def waiting_since(self) -> float:
+        """When the caller began to wait for an answer; of a caller who does not wait, for the last one."""
+        return self._turns.asked_at
+
+    @property
+    def is_all_played(self) -> bool:
+        """Whether the carrier has reported every piece of our speech as played."""
+        return self._playback.all_reported
+
+    @property
+    def due(self) -> Deadline | None:
+        """The deadline that was handled last; None if it was only time for a filler."""
+        return self._deadlines.due
+
+    @property
+    def cut(self) -> Cut | None:
+        """What of our speech was cut off last, by a barge-in or by the end of a session; None if nothing was."""
+        return self._transcript.cut
 
     def take_change(self) -> TranscriptChange | None:
         """Return what the transcript has become since a command last carried that; None if it is the same."""

@@ -34,6 +34,8 @@ class Deadlines:
 
     # By number, not by name in a dict: `earliest` is asked after each event.
     _at: list[float] = attrs.field(factory=lambda: list(_NONE), init=False)
+    # What `find_due` has found last.
+    due: Deadline | None = attrs.field(default=None, init=False)
 
     def set(self, deadline: Deadline, at: float) -> None:
         """Wait until `at`, instead of until any time set before."""
@@ -60,4 +62,5 @@ class Deadlines:
 
     def find_due(self, now: float) -> Deadline | None:
         """Return the most final of those that are due; None if none is."""
-        return next((each for each in Deadline if self._at[each] <= now), None)
+        self.due = next((each for each in Deadline if self._at[each] <= now), None)
+        return self.due

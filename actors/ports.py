@@ -5,13 +5,14 @@ A fake passes the same checks as the real thing: see `tests/contracts/`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from actors.call_values import CallInfo, CallSummary, MessageDraft, Reason, TakenOver, TranscriptChange, TurnRequest
 from actors.commands import NoteTurn
 from actors.errors import StoreFailed
 from actors.events import PhoneEvent
+from actors.trace import TurnRow
 
 
 class PhoneLine(Protocol):
@@ -140,8 +141,14 @@ class Journal(Protocol):
         """
         ...
 
-    async def close_call(self, call_sid: str, summary: CallSummary, said: TranscriptChange | None = None) -> None:
-        """Close the call's record, and store the last that was `said`.
+    async def close_call(
+        self,
+        call_sid: str,
+        summary: CallSummary,
+        said: TranscriptChange | None = None,
+        turns: Sequence[TurnRow] = (),
+    ) -> None:
+        """Close the call's record, and store the last that was `said` and the times of the session's `turns`.
 
         Utterances that are still held stay, for the session or the run that is next. Raises `StoreFailed`.
         """
@@ -150,6 +157,10 @@ class Journal(Protocol):
 
 class Observer(Protocol):
     """Measures and logs calls. Plain functions that neither wait nor raise."""
+
+    def changed(self, call_sid: str) -> None:
+        """Record that a call has had another event. Called for each, so it must cost next to nothing."""
+        ...
 
     def turn_ended(self, call: CallInfo, note: NoteTurn) -> None:
         """Record how a turn ended."""

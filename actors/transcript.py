@@ -81,6 +81,15 @@ def _stripped(line: Line) -> Line:
     return line if text == line.text else _with_text(line, text)
 
 
+@attrs.frozen
+class Cut:
+    """A line that was cut off: when it began, what of it was heard, and the rest, which was sent and not heard."""
+
+    at: datetime
+    heard: str = attrs.field(repr=False)
+    unheard: str = attrs.field(repr=False)
+
+
 @attrs.define
 class Transcript:
     """Keep the newest lines, within a number of lines and a number of characters.
@@ -95,6 +104,7 @@ class Transcript:
     max_characters: int
     record: Transcript | None = None
     first_number: int = 1
+    cut: Cut | None = attrs.field(default=None, init=False)
     _lines: list[Line] = attrs.field(factory=list, init=False)
     _characters: int = attrs.field(default=0, init=False)
     # The number of the oldest line of the window, where the changes begin, the highest number that was taken, and how
@@ -162,10 +172,11 @@ class Transcript:
         self._shorten()
 
     def cut_to_heard(self, heard: str, played: str) -> None:
-        """Shorten our last line to what was heard, or drop it. No-op after the caller's own line.
+        """Shorten our last line to what was heard, or drop it; what became of it is in `cut`.
 
-        Notes after it are skipped: neither party heard them.
+        No-op after the caller's own line: then that is None. Notes after it are skipped: neither party heard them.
         """
+        self.cut = None
         if self.record is not None:
             self.record.cut_to_heard(heard, played)
         newest_first = reversed(range(len(self._lines)))
@@ -182,6 +193,7 @@ class Transcript:
                 self._oldest += 1  # the lines of this session keep their numbers
             del self._lines[place]
         self._shorten()
+        self.cut = Cut(line.at, kept, line.text.removeprefix(kept))
 
     @property
     def ends_with_note(self) -> bool:

@@ -78,6 +78,9 @@ class CallMeter:
             "relay_crashes", "Errors stopped at a call's firewall, by stage", ["stage"], registry=self.registry
         )
 
+    def changed(self, call_sid: str) -> None:
+        """Count nothing: what an event led to is reported by itself."""
+
     def turn_ended(self, call: CallInfo, note: NoteTurn) -> None:
         """Count a turn, and log it."""
         self._turns_of(note.by, note.outcome).inc()

@@ -168,6 +168,7 @@ def failing(error: Exception) -> Script:
 class RecordingObserver:
     """An `Observer` that keeps what it hears."""
 
+    changes: dict[str, int] = attrs.field(factory=dict)
     turns: list[NoteTurn] = attrs.field(factory=list)
     left: list[tuple[str, Reason]] = attrs.field(factory=list)
     missed: list[tuple[str, bool]] = attrs.field(factory=list)
@@ -178,6 +179,9 @@ class RecordingObserver:
     unknown: list[str] = attrs.field(factory=list)
     ended: list[tuple[CallSummary, float]] = attrs.field(factory=list)
     crashes: list[tuple[str, BaseException]] = attrs.field(factory=list)
+
+    def changed(self, call_sid: str) -> None:
+        self.changes[call_sid] = self.changes.get(call_sid, 0) + 1
 
     def turn_ended(self, call: CallInfo, note: NoteTurn) -> None:
         self.turns.append(note)

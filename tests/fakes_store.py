@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import attrs
@@ -14,6 +14,7 @@ import trio
 from actors.call_record import CallKind, CallProgress
 from actors.call_values import Callee, CallInfo, CallSummary, Direction, MessageDraft, TakenOver, TranscriptChange
 from actors.errors import CallTaken, StoreFailed
+from actors.trace import TurnRow
 from relay.store.call_states import Announcement, KeptCall
 
 
@@ -47,6 +48,7 @@ class MemoryJournal:
     calls: dict[str, CallInfo] = attrs.field(factory=dict)
     held: dict[str, dict[int, str]] = attrs.field(factory=dict)
     closed: dict[str, CallSummary] = attrs.field(factory=dict)
+    turns: dict[str, list[TurnRow]] = attrs.field(factory=dict)
     picked_up: dict[str, Callee] = attrs.field(factory=dict)
 
     async def announce_call(
@@ -97,8 +99,15 @@ class MemoryJournal:
         self.let_go(call_sid, through_turn)
         self.write(call_sid, said)
 
-    async def close_call(self, call_sid: str, summary: CallSummary, said: TranscriptChange | None = None) -> None:
+    async def close_call(
+        self,
+        call_sid: str,
+        summary: CallSummary,
+        said: TranscriptChange | None = None,
+        turns: Sequence[TurnRow] = (),
+    ) -> None:
         await self._reach(call_sid)
+        self.turns.setdefault(call_sid, []).extend(turns)
         self.write(call_sid, said)
         if call_sid in self.calls or call_sid in self.announced:
             self.closed.setdefault(call_sid, summary)

@@ -22,7 +22,7 @@ whichever comes first. Both are kept, so the record is the same in either order.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
 from itertools import count
@@ -35,6 +35,7 @@ from sqlalchemy import Connection, Select, bindparam, select, update
 from actors.call_record import CallKind, CallProgress, CallRecord, CallState
 from actors.call_values import Callee, CallInfo, CallSummary, Direction, Line, Reason, TakenOver, TranscriptChange
 from actors.errors import CallTaken
+from actors.trace import TurnRow
 from actors.transfer import TransferOutcome
 from relay.store import call_lines, call_states, recovery, runs, transcripts
 from relay.store.call_record import record_of, row_of
@@ -42,7 +43,7 @@ from relay.store.call_states import Announcement, KeptCall
 from relay.store.database import Database
 from relay.store.recovery import Recovery
 from relay.store.rows import RowStatement, execute_all
-from relay.store.schema import calls, insert_if_new, utc_now
+from relay.store.schema import call_turns, calls, insert_if_new, utc_now
 from relay.store.waiting_messages import insert_message, new_message_id
 
 log = structlog.get_logger(__name__)
@@ -53,7 +54,9 @@ _FIND = select(calls).where(calls.c.call_sid == bindparam("of_call"))
 _FIND_AND_LOCK = _FIND.with_for_update(key_share=True)
 _HELD_BY = select(calls.c.boot, calls.c.attempt).where(calls.c.call_sid == bindparam("of_call"))
 _INSERT = RowStatement(insert_if_new(calls))
-
+# A turn's number is never used again in its call, so one that is there is this one, written twice.
+_INSERT_TURN = RowStatement(insert_if_new(call_turns))
+_TURN_TIMES = ("arrived_ms", "stored_ms", "asked_ms", "first_ms", "out_ms", "last_ms", "heard_ms")
 # What was said lately is looked through for calls that are forgotten once in so many times: a daemon recovers every few
 # seconds, and this takes some milliseconds.
 _RECOVERIES_TO_FORGET = 12
@@ -197,34 +200,46 @@ class CallJournal:
         """
         await self.database.keep_later(call_lines.release(call_sid, self.boot, through_turn, said))
 
-    async def close_call(self, call_sid: str, summary: CallSummary, said: TranscriptChange | None = None) -> None:
+    async def close_call(
+        self,
+        call_sid: str,
+        summary: CallSummary,
+        said: TranscriptChange | None = None,
+        turns: Sequence[TurnRow] = (),
+    ) -> None:
         """Record the end of a session, which ends the call too unless its outcome is `transferred` or `moved`.
 
         Done once a session; for one that is closed, and for an unknown call, nothing changes. Turns and transcripts
         of several connections of one call add up. A call that never had a line is closed with an outcome too.
 
-        What was said is kept while the caller may come back: a call that the carrier has ended is forgotten.
+        What was said is kept while the caller may come back: a call that the carrier has ended is forgotten. The times
+        of `turns` are kept with the record, also where another run has the call by now: they were this one's.
         """
         now = self.now()
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> bool:
+            """Write it; return whether another run has the call, whose record is its own."""
             known = _find(connection, call_sid, _FIND_AND_LOCK)
             if known is None:
-                return
+                return False
+            if turns:
+                _INSERT_TURN.execute(connection, [_row_of_turn(known, turn) for turn in turns])
             closed, (boot, _attempt) = known.closed(summary, now), _run_of(connection, call_sid)
             if boot == self.boot and known.is_over_for_carrier:
                 call_states.forget(connection, [call_sid])
             elif boot == self.boot and said is not None:
                 execute_all(connection, [call_lines.change_row(call_sid, self.boot, said)])
             if closed == known:
-                return
+                return False
             if boot not in {self.boot, recovery.NO_RUN}:
-                raise CallTaken("another run of the relay has this call")
+                return True
             _change(connection, known, closed)
             if summary.transcript:
                 transcripts.append(connection, call_sid, summary.transcript, now)
+            return False
 
-        await self.database.keep(work)
+        if await self.database.keep(work):
+            raise CallTaken("another run of the relay has this call")
 
     async def note_progress(
         self, agent_id: str, progress: CallProgress, *, on_message_left: Callable[[str], None] | None = None
@@ -368,6 +383,19 @@ class CallJournal:
 def _find(connection: Connection, call_sid: str, how: Select[Any] = _FIND) -> CallRecord | None:
     row = connection.execute(how, {"of_call": call_sid}).mappings().one_or_none()
     return None if row is None else record_of(row)
+
+
+def _row_of_turn(call: CallRecord, turn: TurnRow) -> dict[str, Any]:
+    """Return a turn's row. Its times count from the opening of the call's record, whichever run had the turn."""
+    zero = round((turn.began - call.started_at).total_seconds() * 1000)
+    times = {name: getattr(turn, name) for name in _TURN_TIMES}
+    return {
+        "call_sid": call.call_sid,
+        "turn": turn.turn,
+        "by": turn.by.value,
+        "outcome": None if turn.outcome is None else turn.outcome.value,
+        **{name: None if at is None else zero + at for name, at in times.items()},
+    }
 
 
 def _run_of(connection: Connection, call_sid: str) -> tuple[str, int]:

@@ -62,8 +62,10 @@ from actors.events import (
     TurnFinished,
     UtteranceHeard,
 )
+from actors.narration import narrate
 from actors.phases import Phase
 from actors.policy import Phrases, Policy
+from actors.trace import QUIET, Trace, WallClock
 from tests.fakes import call_info
 
 NOTE = "nobody answered the transfer"
@@ -132,14 +134,39 @@ class CallMachine(RuleBasedStateMachine):
         self.hung_up = False
         self.ended = False
         self.words = 0
-        for command in self.call.handle(SessionStarted(), self.now):
-            self.keep(command)
+        self.trace = Trace(WallClock(self.now, info.started_at))
+        self.feed(SessionStarted())
 
     def feed(self, event: Event) -> list[Command]:
         commands = self.call.handle(event, self.now)
+        self.trace_step(event, commands)
         for command in commands:
             self.keep(command)
         return commands
+
+    def trace_step(self, event: Event, commands: list[Command]) -> None:
+        """Keep the step as the call session does, and tell it."""
+        step = self.trace.note(event, commands, self.now, self.call.phase, self.now)
+        if isinstance(event, DeadlinePassed):
+            step.due, step.waited = self.call.due, self.now - self.call.waiting_since
+        if isinstance(event, CallerBargedIn) and self.call.cut is not None:
+            self.trace.note_cut(step, self.call.cut, self.now)
+        if isinstance(event, AgentSpeaking | SpeechPlayed):
+            self.trace.note_played(self.now, is_all=self.call.is_all_played)
+        for command in commands:
+            match command:
+                case HoldUtterance() | StoreMessage():
+                    self.trace.note_stored(self.now)
+                case StartTurn():
+                    self.trace.note_asked(command.request.turn, self.now)
+                case Speak() if self.trace.unsent is not None:
+                    self.trace.note_sent(self.now)
+                case _:
+                    pass
+        for words in (True, False):
+            sentence = narrate(step, direction=Direction.INBOUND, words=words)
+            assert sentence is not None or type(event) in QUIET, "only what is quiet says nothing"
+            assert sentence is None or (sentence[0].isupper() and sentence[-1] in ".'"), sentence
 
     def keep(self, command: Command) -> None:  # noqa: C901, PLR0912
         assert not self.ended or not isinstance(command, Speak | StartTurn | EndSession), "nothing after the end"
@@ -191,6 +218,13 @@ class CallMachine(RuleBasedStateMachine):
                 self.ended = True
             case CloseLine():
                 assert self.ended
+
+    @invariant()
+    def a_turn_takes_as_long_as_its_parts(self) -> None:
+        for turn in self.trace.turns if hasattr(self, "trace") else ():
+            parts = [part.seconds for part in turn.parts()]
+            assert min(parts, default=0) >= 0, "each part comes after the one before"
+            assert math.isclose(sum(parts), turn.seconds, abs_tol=1e-6), "and together they are the whole"
 
     @rule(seconds=st.floats(min_value=0.001, max_value=7.9))
     def time_passes(self, seconds: float) -> None:

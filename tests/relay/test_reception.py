@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from actors.events import CallEnded, CallerGone, CallGone, CallNews, MessageLeft
 from actors.phases import Phase
 from actors.policy import Phrases, Policy
 from actors.ports import Answer
+from actors.trace import TurnRow
 from relay.agent import Agent, CallDefaults
 from relay.metrics import CallMeter
 from relay.reception import Admission, IncomingCall, Reception
@@ -435,9 +437,15 @@ class SlowJournal(MemoryJournal):
 
     may_close: trio.Event = attrs.field(factory=trio.Event)
 
-    async def close_call(self, call_sid: str, summary: CallSummary, said: TranscriptChange | None = None) -> None:
+    async def close_call(
+        self,
+        call_sid: str,
+        summary: CallSummary,
+        said: TranscriptChange | None = None,
+        turns: Sequence[TurnRow] = (),
+    ) -> None:
         await self.may_close.wait()
-        await super().close_call(call_sid, summary, said)
+        await super().close_call(call_sid, summary, said, turns)
 
 
 async def test_what_happens_while_a_record_is_closed_is_not_lost(
