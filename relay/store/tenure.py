@@ -61,9 +61,15 @@ def require_server(url: str) -> None:
 def hold_server(writer: Connection) -> None:
     """Hold a PostgreSQL database against all other daemons, for as long as its connection that writes is open.
 
-    So a daemon that has lost the lock cannot write either. Raises `DatabaseError` if another one has it, or members of
-    a cluster were seen.
+    So a daemon that has lost the lock cannot write either. Raises `DatabaseError` if another one has it, members of a
+    cluster were seen, or a pooler shares the connection, with which the lock would be any daemon's.
     """
+    if _is_shared(writer):
+        raise DatabaseError(
+            "DATABASE_URL leads through a pooler that gives each transaction another connection of the PostgreSQL "
+            "server, such as PgBouncer with pool_mode = transaction: so no daemon can hold the database for itself. "
+            "Name the server itself in DATABASE_URL, or a pool with pool_mode = session."
+        )
     with writer.begin():
         mine = writer.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": SOLE_LOCK}).scalar_one()
         members = seen_members(writer)
@@ -77,3 +83,25 @@ def hold_server(writer: Connection) -> None:
             f"A cluster serves this PostgreSQL database (its nodes: {', '.join(members)}). To make this one a node of "
             "it, set RELAY_NODE_URL to the address at which the others reach it; or give it a DATABASE_URL of its own."
         )
+
+
+def _is_shared(writer: Connection) -> bool:
+    """Return whether a pooler lends the writer's connection to the server to others between two transactions.
+
+    It lends the one that was used last, so another connection to it is given that one, if it is to be had. Where none
+    is in between, the server itself has told the driver which of its processes it is.
+    """
+    with writer.begin():
+        before = _backend_of(writer)
+    driver = writer.connection.driver_connection
+    if driver is None or driver.info.backend_pid == before:
+        return False
+    with writer.engine.connect() as other, other.begin():
+        _backend_of(other)
+        with writer.begin():
+            return _backend_of(writer) != before
+
+
+def _backend_of(connection: Connection) -> int:
+    """Return the number of the server's process that a transaction has."""
+    return int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
