@@ -325,7 +325,12 @@ class CallJournal:
     async def end_run(self) -> None:
         """Record that this run is over: it has no call any more, and takes none."""
         now = self.now()
-        await self.database.keep(lambda connection: runs.end(connection, self.boot, now))
+
+        def work(connection: Connection) -> None:
+            runs.end(connection, self.boot, now)
+            call_lines.forget_recent(connection)
+
+        await self.database.keep(work)
 
     async def recover(self, patience: float = 0.0) -> Recovery:
         """Take up what runs have left which are over for `patience` seconds, and forget calls that ended before that.

@@ -382,8 +382,12 @@ async def test_a_call_that_is_over_is_forgotten(journal: CallJournal) -> None:
     assert await journal.find_state("CA2", "my-client") is None
 
 
-async def test_nothing_stays_of_what_was_said_in_a_call_that_is_forgotten(journal: CallJournal) -> None:
-    """In no table, a minute later at the latest; what was said in another call does."""
+@pytest.mark.parametrize("is_stopped", [False, True])
+async def test_nothing_stays_of_what_was_said_in_a_call_that_is_forgotten(
+    journal: CallJournal, is_stopped: bool
+) -> None:
+    """In no table, a minute later or at the end of the daemon; what was said in another call does."""
+    await journal.begin_run()
     other = attrs.evolve(TOLD, call_sid="CA2")
     await announce(journal)
     await announce(journal, other)
@@ -392,8 +396,11 @@ async def test_nothing_stays_of_what_was_said_in_a_call_that_is_forgotten(journa
     await journal.release_utterances("CA2", 1, said(journal, 1, (Speaker.AGENT, "Good morning."), through_turn=1))
     await journal.close_call("CA1", COMPLETED)
     await journal.note_progress("my-client", CallProgress(call_sid="CA1", status="completed"))
-    for _five_seconds in range(60 // 5):
-        await journal.recover(60)
+    if is_stopped:
+        await journal.end_run()
+    else:
+        for _five_seconds in range(60 // 5):
+            await journal.recover(60)
 
     def read(connection: Connection) -> list[str]:
         tables = (call_lines, recent_lines)
