@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import settings
 from sqlalchemy import Connection
 
 from relay.store import engine
@@ -55,6 +56,12 @@ def _migrate_as_before(connection: Connection) -> None:
 
 
 engine._migrate = _migrate_as_before
+
+# A property is tried with few examples each time, because all runs together try many; `scripts/test --thorough` tries
+# it with many at once. No deadline: a busy machine's pause is no fault.
+settings.register_profile("ordinary", parent=settings.default, max_examples=50, deadline=None)
+settings.register_profile("thorough", parent=settings.default, max_examples=1000, deadline=None)
+settings.load_profile("ordinary")
 
 # Collecting imports all of the project and makes only what stays.
 gc.disable()
