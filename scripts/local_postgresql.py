@@ -28,6 +28,8 @@ import attrs
 import psycopg
 
 _START_SECONDS = 60
+# Each new server has this one.
+_FIRST = "postgres"
 # Nothing of a run outlives its server, so nothing has to reach a disk, and nobody has to tidy up.
 _FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "autovacuum=off")
 _THROW_OUT = """
@@ -60,7 +62,7 @@ def _unprivileged() -> str | None:
 
 @attrs.define(eq=False)
 class PostgresqlServer:
-    """A server that can be stopped dead, killed and started again. `url` is SQLAlchemy's.
+    """A server that can be stopped dead, killed and started again. `url` is SQLAlchemy's, of its `database`.
 
     What it commits is on disk only if it is `durable`.
     """
@@ -69,13 +71,14 @@ class PostgresqlServer:
     port: int
     user: str | None
     durable: bool = True
+    database: str = _FIRST
     _process: subprocess.Popen[bytes] | None = None
     _emptied: bool = False
     _databases: Iterator[int] = attrs.field(factory=count)
 
     @property
     def url(self) -> str:
-        return self.url_of("postgres")
+        return self.url_of(self.database)
 
     def url_of(self, database: str) -> str:
         """Return the URL of one of its databases."""
@@ -84,9 +87,23 @@ class PostgresqlServer:
     def new_database(self) -> str:
         """Make a database without tables and return its URL."""
         name = f"new_{next(self._databases)}"
-        with connected(self.url) as connection:
+        with connected(self.url_of(_FIRST)) as connection:
             connection.execute(f"CREATE DATABASE {name}")
         return self.url_of(name)
+
+    @contextmanager
+    def with_a_new_database(self) -> Iterator[None]:
+        """Have a new one for `database` in the block; after it the server runs, whatever was done to it."""
+        self.database = self.new_database().rpartition("/")[2]
+        try:
+            yield
+        finally:
+            self.go_on()
+            if not self.is_running:
+                self.start()
+            with connected(self.url_of(_FIRST)) as connection:
+                connection.execute(f"DROP DATABASE {self.database} WITH (FORCE)")
+            self.database = _FIRST
 
     def empty_database(self) -> str:
         """Return the URL of the one database whose tables have no rows, or that has no tables yet.
@@ -94,7 +111,7 @@ class PostgresqlServer:
         Connections to it that an earlier test left are ended.
         """
         if not self._emptied:
-            with connected(self.url) as connection:
+            with connected(self.url_of(_FIRST)) as connection:
                 connection.execute("CREATE DATABASE emptied")
             self._emptied = True
         url = self.url_of("emptied")

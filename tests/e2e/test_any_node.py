@@ -7,7 +7,7 @@ carrier ─▶ node b ──┘
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -29,19 +29,13 @@ from tests.e2e.test_take_over import saved
 from tests.e2e.test_turn_tools import at_the_same_time
 from tests.e2e.test_turn_tools import repeat as answer_by_tools
 from tests.forked_process import run_local_daemon
-from tests.postgresql_server import PostgresqlServer, run_postgresql
+from tests.postgresql_server import PostgresqlServer
 from tests.relay.mcp.tool_client import EACH_WAY, HTTP, STATELESS, tool_client
 
 TOKEN = "0" * 32
 WORDS = ("Hello?", "What is the time?", "Thank you, goodbye.")
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def server() -> Iterator[PostgresqlServer]:
-    with run_postgresql() as server:
-        yield server
 
 
 @attrs.define(eq=False)

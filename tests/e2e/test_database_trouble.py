@@ -38,8 +38,9 @@ pytestmark = pytest.mark.sqlite_only("it is about the file; of a server's troubl
 
 CALLS = 10
 LOCK_SECONDS = [float(each) for each in os.environ.get("RELAY_TEST_LOCK_SECONDS", "0.3,3").split(",")]
-# Nothing in a call may wait for the database for long: half of this is the moment in which it may still answer.
-LATE = 4.0
+# Nothing in a call may wait for the database for longer than a moment. Whoever waits does so for eight seconds or more,
+# and a busy machine alone takes up to five for a turn.
+LATE = 7.5
 
 
 @attrs.define(eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,17 +15,11 @@ from relay.simulator.carrier.exchange import Carrier, open_carrier
 from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon
 from tests.e2e.nodes import TOKEN, Cable, give_home, home_of, node, open_cable
 from tests.e2e.parties import Access, ask, connected, eventually
-from tests.postgresql_server import PostgresqlServer, run_postgresql
+from tests.postgresql_server import PostgresqlServer
 
 AGENT = "my-client"
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def server() -> Iterator[PostgresqlServer]:
-    with run_postgresql() as server:
-        yield server
 
 
 @attrs.frozen(eq=False)
@@ -57,7 +51,7 @@ def port_of(daemon: LocalDaemon) -> int:
 async def two_nodes(directory: Path, server: PostgresqlServer) -> AsyncIterator[Two]:
     """Run two nodes, of which a is the home of an agent."""
     async with open_cable(server.port) as cable, open_cable(0) as door:
-        by_cable = f"postgresql://relay@127.0.0.1:{cable.port}/postgres"
+        by_cable = server.url.replace(f":{server.port}/", f":{cable.port}/")
         async with (
             node(directory, server, "a", PUBLIC_URL=door.url, DATABASE_URL=by_cable) as a,
             node(directory, server, "b", PUBLIC_URL=door.url) as b,

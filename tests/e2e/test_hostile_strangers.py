@@ -19,6 +19,7 @@ import trio
 
 from relay.simulator.carrier.signing import sign
 from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon, run_local_daemon
+from tests.e2e.conftest import MOST_SECONDS
 from tests.e2e.parties import Access, connected, register
 from tests.hostile_inputs import HTTP2_PREFACE, Upgrade, upgrade_request
 from tests.http1_peer import CHUNKED, Peer, chunk, head, peer
@@ -164,8 +165,9 @@ async def call_of_another_process(daemon: LocalDaemon) -> AsyncIterator[None]:
 
 @pytest.fixture
 async def small_daemon(tmp_path: Path) -> AsyncIterator[LocalDaemon]:
-    """Run a daemon that may have few files and sockets open."""
-    async with run_local_daemon(tmp_path, descriptors=DESCRIPTORS) as daemon:
+    """Run a daemon that may have few files and sockets open, and gives a client on a busy machine its time."""
+    settings = {"RELAY_CLIENT_TIMEOUT": "30"}
+    async with run_local_daemon(tmp_path, settings, descriptors=DESCRIPTORS) as daemon:
         yield daemon
 
 
@@ -173,7 +175,7 @@ async def webhook_and_client_get_in(daemon: LocalDaemon, agent: Access) -> None:
     """Deliver a signed webhook, and connect a client, both over new connections."""
     path = f"/webhooks/{agent.agent_id}/call-status"
     form = {"CallSid": "CA" + "6" * 32, "AccountSid": ACCOUNT, "CallStatus": "completed"}
-    async with httpx2.AsyncClient(base_url=daemon.url, timeout=10) as http:
+    async with httpx2.AsyncClient(base_url=daemon.url, timeout=MOST_SECONDS) as http:
         signature = sign(daemon.token, f"{daemon.url}{path}", form)
         assert (await http.post(path, data=form, headers={"X-Twilio-Signature": signature})).status_code == 204
     async with connected(agent):
@@ -188,9 +190,8 @@ async def test_strangers_keep_nobody_out_and_disturb_no_call(small_daemon: Local
     async with call_of_another_process(small_daemon):
         for hostile in HOSTILE:
             async with AsyncExitStack() as stack:
-                with trio.fail_after(20):
-                    await hostile(Door(small_daemon, agent, stack))
-                    await webhook_and_client_get_in(small_daemon, agent)
+                await hostile(Door(small_daemon, agent, stack))
+                await webhook_and_client_get_in(small_daemon, agent)
     logged = {each["event"] for each in await small_daemon.events()}
     assert not logged & {"call_crashed", "handler_failed", "connection_failed", "request_failed", "listener_full"}
 
@@ -202,7 +203,6 @@ async def test_strangers_give_way_to_each_other(small_daemon: LocalDaemon) -> No
         peers = await Door(small_daemon, agent, stack).send(head("GET", "/health"), times=2 * MANY)
         assert (await peers[-1].answer()).status == 200
         assert (await peers[-1].get("/health")).status == 200
-        with trio.fail_after(5):
-            while not await peers[0].has_ended():  # noqa: ASYNC110 - nobody announces it
-                await trio.sleep(0.01)
+        while not await peers[0].has_ended():  # noqa: ASYNC110 - nobody announces it
+            await trio.sleep(0.01)
     assert await small_daemon.events("listener_full") == []

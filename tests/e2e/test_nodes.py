@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,15 +11,9 @@ from relay.simulator.load.local_daemon import DaemonFailed
 from tests.e2e.nodes import TOKEN, node, reports
 from tests.e2e.parties import eventually
 from tests.forked_process import run_local_daemon
-from tests.postgresql_server import PostgresqlServer, run_postgresql
+from tests.postgresql_server import PostgresqlServer
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def server() -> Iterator[PostgresqlServer]:
-    with run_postgresql() as server:
-        yield server
 
 
 async def test_nodes_join_and_leave(tmp_path: Path, server: PostgresqlServer) -> None:

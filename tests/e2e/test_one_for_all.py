@@ -14,10 +14,7 @@ from relay.store.database import open_database
 from tests.e2e.nodes import node, reports
 from tests.e2e.parties import eventually
 from tests.e2e.test_database_trouble import is_ready
-from tests.e2e.test_nodes import server
 from tests.postgresql_server import PostgresqlServer
-
-__all__ = ["server"]
 
 # Three pieces and a bit.
 AUDIO = audio_of(bytes(range(250)) * (3 * PIECE_BYTES // 250 + 40))

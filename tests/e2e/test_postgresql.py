@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,15 +17,9 @@ from relay.store.waiting_messages import WaitingMessages
 from tests.e2e.parties import Access, ask, calling, carrier_of, eventually
 from tests.e2e.test_database_trouble import CALLS, _has, is_not_ready, is_ready, leave_word, talking
 from tests.forked_process import run_local_daemon
-from tests.postgresql_server import PostgresqlServer, run_postgresql
+from tests.postgresql_server import PostgresqlServer
 
 TOKEN = "0" * 32
-
-
-@pytest.fixture
-def server() -> Iterator[PostgresqlServer]:
-    with run_postgresql() as server:
-        yield server
 
 
 @asynccontextmanager
