@@ -1,4 +1,4 @@
-"""A step of a call in one English sentence, for whoever looks at the call. Pure.
+"""A step of a call in one English sentence, for the reader of a trace. Pure.
 
     Step ──narrate──▶ "No word for 2.5 s: said 'One moment, please.'"
 

@@ -9,7 +9,7 @@ and not a minute. What is kept is bounded in number and in length: the newest `M
 `LONGEST_TEXT` characters, and without the transcripts that commands carry; the call has its own. A trace is made with a
 call's first step that leads to something, because most calls of a busy daemon only listen.
 
-Nothing is formatted here: that is for whoever looks (`actors.narration`), and mostly nobody does.
+Nothing is formatted here: that is done where a call is looked at (`actors.narration`).
 """
 
 from __future__ import annotations

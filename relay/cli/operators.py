@@ -22,7 +22,7 @@ _NARROW = ("at", "operator", "action", "outcome")
 
 @click.group(cls=HelpGroup, epilog=example("relay operators add ada --role act", "relay console"))
 def operators() -> None:
-    """Say who may use the console, and see what they did."""
+    """Add and remove who may use the console, and look at what they did."""
 
 
 @operators.command("add", epilog=example("relay operators add ada --role act"))
