@@ -1,6 +1,12 @@
-"""Why a request of the console is not served: raised where that shows, and made an answer of in one place."""
+"""Why a request of the console is not served: raised where that shows, and made an answer of in one place.
+
+Pages are answered by `responses`; what is served outside of the web framework, streams and sockets, by `send_refusal`.
+"""
 
 from __future__ import annotations
+
+from relay.errors import error_document
+from relay.http.asgi import Header, Scope, Send, refuse, refuse_upgrade
 
 
 class Refused(Exception):
@@ -27,3 +33,20 @@ class Refused(Exception):
         self.retry_after = retry_after
         self.field = field
         self.reloads = reloads
+
+
+async def send_refusal(scope: Scope, send: Send, refused: Refused) -> None:
+    """Answer a stream's request, or a socket's upgrade, with a refusal: an error document.
+
+    One without words is as for a path that does not exist.
+    """
+    code, message = refused.code, refused.message
+    if not message:
+        code, message = "not_found", "There is nothing here."
+    if scope["type"] == "websocket":
+        await refuse_upgrade(scope, send, refused.status, error_document(code, message))
+        return
+    headers: list[Header] = [(b"cache-control", b"no-store")]
+    if refused.retry_after is not None:
+        headers.append((b"retry-after", str(refused.retry_after).encode()))
+    await refuse(send, refused.status, code, message, *headers)

@@ -49,9 +49,9 @@ class Renderer:
     """Makes HTML. Raises Jinja's errors for what is wrong in a template, or missing among its values."""
 
     files: StaticFiles = attrs.field(factory=StaticFiles)
-    _environment: jinja2.Environment = attrs.field(init=False)
+    environment: jinja2.Environment = attrs.field(init=False)
 
-    @_environment.default
+    @environment.default
     def _make(self) -> jinja2.Environment:
         environment = jinja2.Environment(
             loader=jinja2.PackageLoader("relay.console"),
@@ -66,4 +66,4 @@ class Renderer:
 
     def render(self, template: str, values: Mapping[str, Any]) -> str:
         """Return the HTML of a template with these values."""
-        return self._environment.get_template(template).render(values)
+        return self.environment.get_template(template).render(values)

@@ -88,7 +88,7 @@ class SignIn:
         signed_in = await self._who_asks(head, _address(scope))
         if signed_in is None:
             await self.require_console()
-            raise _sign_in_first(head)
+            raise Refused(401, NOT_SIGNED_IN, _SIGN_IN, reloads=scope["type"] == "http" and _is_led_here(head))
         if signed_in.session is not None:
             if scope["type"] == "websocket" or head.method not in _SAFE:
                 self.require_own_page(head)
@@ -202,10 +202,10 @@ class SignIn:
         return f"{name}={value}; {where}; Max-Age={seconds}; HttpOnly; SameSite=Strict"
 
 
-def _sign_in_first(head: Head) -> Refused:
-    navigates = head.headers.get("sec-fetch-mode") == "navigate"
+def _is_led_here(head: Head) -> bool:
+    """Return whether a link on another site was followed, so that the browser may have kept the cookie back."""
     from_elsewhere = head.headers.get("sec-fetch-site") in {"cross-site", "same-site"}
-    return Refused(401, NOT_SIGNED_IN, _SIGN_IN, reloads=navigates and from_elsewhere)
+    return head.method == "GET" and from_elsewhere and head.headers.get("sec-fetch-mode") == "navigate"
 
 
 def _origin(url: str) -> str:

@@ -1,6 +1,6 @@
 """The end of keeping: what is over for long enough is deleted, what is still owed never is.
 
-    run, once an hour ──purge(now − days)──▶ ended calls with their transcripts, confirmed messages
+    run, once an hour ──purge(now − days)──▶ ended calls with their transcripts, confirmed messages, operators' actions
 
 A message that no client has confirmed stays however old it is, and so does a call whose words are still held: the next
 start makes a message of them. Rows go in small batches, each a write like any other and with a pause behind it, so that
@@ -22,7 +22,7 @@ from actors.call_values import CallOutcome
 from actors.errors import StoreFailed
 from relay.store.call_record import record_of, row_of
 from relay.store.database import Database
-from relay.store.schema import LINE_IS_OPEN, calls, held_words, messages, transcripts, utc_now
+from relay.store.schema import LINE_IS_OPEN, calls, held_words, messages, operator_actions, transcripts, utc_now
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +44,7 @@ class Purged:
     messages: int = 0
     transcripts: int = 0
     abandoned: int = 0
+    actions: int = 0
 
     def __add__(self, other: Purged) -> Purged:
         """Add two counts up."""
@@ -59,7 +60,7 @@ class Retention:
     now: Callable[[], datetime] = utc_now
 
     async def purge(self, before: datetime) -> Purged:
-        """Delete the calls that ended, and the messages that were confirmed, before a time; return how many.
+        """Delete what ended, was confirmed, or was done by an operator before a time; return how much.
 
         Also ends the records of calls that were passed on and of which nobody told the end. Raises `StoreFailed`, and
         may be cancelled at any point: the batches that are committed stay done, the rest is done by the next purge.
@@ -69,6 +70,7 @@ class Retention:
             lambda connection: _end_abandoned(connection, abandoned_at),
             lambda connection: _delete_calls(connection, before),
             lambda connection: _delete_messages(connection, before),
+            lambda connection: _delete_actions(connection, before),
         )
         purged = Purged()
         for step in steps:
@@ -129,6 +131,12 @@ def _delete_messages(connection: Connection, before: datetime) -> Purged:
     old = select(messages.c.position).where(messages.c.acknowledged_at < before).order_by(messages.c.acknowledged_at)
     positions = _some(connection, old)
     return Purged(messages=connection.execute(delete(messages).where(messages.c.position.in_(positions))).rowcount)
+
+
+def _delete_actions(connection: Connection, before: datetime) -> Purged:
+    old = select(operator_actions.c.position).where(operator_actions.c.at < before).order_by(operator_actions.c.at)
+    done = delete(operator_actions).where(operator_actions.c.position.in_(_some(connection, old)))
+    return Purged(actions=connection.execute(done).rowcount)
 
 
 def _some(connection: Connection, wanted: Select[tuple[object]]) -> list[object]:

@@ -56,6 +56,10 @@ TABLE: dict[str, Any] = {
     # any node
     "GET /health/live": HERE,
     "GET /metrics": HERE,
+    "GET /console": HERE,
+    "GET /console/sign-in?token=secret": HERE,
+    "POST /console/calls/CA1/hang-up bearer": HERE,
+    "WS /console/phone?token=secret": HERE,
     "GET /.well-known/oauth-protected-resource": HERE,
     "POST /register": HERE,
     "GET /nowhere": HERE,

@@ -18,6 +18,7 @@ from actors.errors import StoreFailed
 from relay.store import retention as retention_module
 from relay.store.call_journal import CallJournal
 from relay.store.database import Database, open_database
+from relay.store.operator_actions import Action, OperatorActions
 from relay.store.retention import Purged, Retention
 from relay.store.schema import calls, held_words, transcripts
 from relay.store.waiting_messages import WaitingMessages
@@ -71,6 +72,16 @@ async def test_only_confirmed_messages_go(retention: Retention, waiting: Waiting
     assert [each.id for each in await waiting.list_all()] == ids[1:]
     assert await retention.purge(clock()) == Purged(messages=1)
     assert [each.id for each in await waiting.list_all()] == ids[2:]
+
+
+async def test_what_operators_did_goes_too(retention: Retention, database: Database, clock: WallClock) -> None:
+    """Numbers may stand in the record of actions, so it is kept as long as the calls."""
+    actions = OperatorActions(database, clock)
+    await actions.begin(Action(operator="ada", name="transfer", detail="+14155550123"))
+    clock.turn(seconds=DAY)
+    await actions.begin(Action(operator="ada", name="hang_up"))
+    assert await retention.purge(clock()) == Purged(actions=1)
+    assert [each.action.name for each in await actions.list()] == ["hang_up"]
 
 
 async def test_held_utterances_keep_their_call(
@@ -144,7 +155,7 @@ async def test_much_goes_in_small_batches(database_url: str, clock: WallClock) -
         database.left.clear()
         assert await Retention(database, clock).purge(clock()) == Purged(calls=1201)
         database.close()
-    assert database.left == [1201, 701, 201, 0, 0, 0]
+    assert database.left == [1201, 701, 201, 0, 0, 0, 0]
 
 
 async def test_a_cancelled_purge_is_done_by_the_next(
