@@ -28,7 +28,7 @@ COMMANDS = {
     "gate": "Ask whether a number may be dialled; stop an agent from dialling.",
     "messages": "Read, confirm and export what callers left for the agents.",
     "nodes": "Look at the nodes of a cluster.",
-    "operators": "Say who may use the console, and see what they did.",
+    "operators": "Add and remove who may use the console, and look at what they did.",
     "serve": "Run the daemon until SIGTERM or SIGINT; a second signal stops it at once.",
     "status": "Show the running daemon: its address, who is connected, live calls, waiting messages.",
 }
