@@ -29,8 +29,10 @@ from relay import logs
 from relay.cli.one_line import in_one_line
 from relay.simulator.load.local_daemon import DaemonFailed
 from scripts.cluster_callers import Event, talk_during
-from scripts.cluster_events import cut_off, kill_home, note, restart_each, take_database_away
+from scripts.cluster_events import Promise, Promised, cut_off, kill_home, note, take_database_away
+from scripts.cluster_hosts import Vanishing
 from scripts.cluster_kill import CALLS_OUT, kill_under_calls
+from scripts.cluster_restarts import Restarts
 from scripts.cluster_soak import RETURN_SECONDS, soak
 from scripts.cluster_turns import measure_turns
 from scripts.local_cluster import MOST_NODES, LocalCluster, run_local_cluster
@@ -42,6 +44,8 @@ MOST_SECONDS = 600
 SETTINGS = {"RELAY_DRAIN": "handover", "RELAY_DRAIN_SECONDS": "0"}
 """With these a node that is told to stop passes its calls on at once."""
 
+DRAIN_SECONDS = 10.0
+"""For a deployment: calls move when their callers have spoken, for most of it."""
 
 ENTRIES = {"/webhooks/": "relay-2", "/n/": "relay-2", "/": "relay-1"}
 """Where `kill --entry` has what comes in: the carrier's all at one node, the client's at another."""
@@ -106,7 +110,7 @@ def demo() -> None:
     note("1. A node is killed, with eight calls on it")
     _play_event("demo: kill", kill_home, Load(calls=8, agents=1))
     note("2. Each node is restarted in turn, as for a deploy")
-    _play_event("demo: roll", restart_each, Load(calls=8, agents=3))
+    _roll("demo: roll", Load(calls=8, agents=3), rounds=1, drain_seconds=DRAIN_SECONDS)
 
 
 @main.command()
@@ -154,10 +158,21 @@ def soak_command(load: Load, seconds: float) -> None:
 
 @main.command()
 @_loads(3)
-@click.option("--drain-seconds", type=float, default=0.0, show_default=True, help="RELAY_DRAIN_SECONDS of the nodes.")
-def roll(load: Load, drain_seconds: float) -> None:
-    """Restart each node in turn, with RELAY_DRAIN=handover."""
-    _play_event("roll", restart_each, load, {"RELAY_DRAIN_SECONDS": f"{drain_seconds:g}"})
+@click.option("--rounds", type=click.IntRange(1, 10), default=2, show_default=True, help="How often each is restarted.")
+@click.option(
+    "--drain-seconds", type=click.FloatRange(0), default=DRAIN_SECONDS, show_default=True, help="As the nodes'."
+)
+def roll(load: Load, rounds: int, drain_seconds: float) -> None:
+    """Restart each node in turn, with RELAY_DRAIN=handover, and again.
+
+    Each must end with 0, two seconds after its drain time at the latest; callers must not wait longer than 5 seconds.
+    """
+    _roll(f"roll ({rounds} rounds, {drain_seconds:g} s to drain)", load, rounds=rounds, drain_seconds=drain_seconds)
+
+
+def _roll(name: str, load: Load, *, rounds: int, drain_seconds: float) -> None:
+    restarts = Restarts(rounds, drain_seconds, note)
+    _play_promise(name, restarts.run, load, restarts, {"RELAY_DRAIN_SECONDS": f"{drain_seconds:g}"})
 
 
 @main.command()
@@ -182,7 +197,31 @@ def outage(load: Load, hung: bool, seconds: float) -> None:
     _play_event(what, partial(take_database_away, hung, seconds), load)
 
 
+@main.command()
+@_loads(1)
+@click.option("--what", type=click.Choice(["home", "entry"]), default="home", show_default=True)
+def vanish(load: Load, what: str) -> None:
+    """Have the host of the calls' home vanish, or one that passes things on to it: its network link goes down.
+
+    Nodes have network namespaces of their own, which needs root and iproute2. The next session of each call must be
+    there 5 seconds after the carrier has asked.
+    """
+    vanishing = Vanishing(what, note)
+    _play_promise(f"vanish ({what})", vanishing.run, load, vanishing, has_hosts=True)
+
+
 # ── running and printing ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _play_promise(
+    name: str, event: Event, load: Load, promise: Promise, settings: Mapping[str, str] | None = None, **cluster: Any
+) -> None:
+    """Have something happen to a cluster under calls, of which more is promised than that nothing is lost."""
+
+    async def work(running: LocalCluster) -> Promised:
+        return Promised(await talk_during(running, load.agents, load.calls, event, note), promise)
+
+    _play(name, work, load, settings, **cluster)
 
 
 def _play_event(

@@ -4,12 +4,44 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Protocol
 
+import attrs
 import click
 import trio
 
 from relay.simulator.load.local_daemon import DaemonFailed
+from scripts.cluster_callers import Tally
 from scripts.local_cluster import LocalCluster
+
+
+class Promise(Protocol):
+    """What a command promises beyond what no run may show, with rows of its own for the table."""
+
+    def rows(self) -> dict[str, str]:
+        """Return the rows."""
+        ...
+
+    def misses(self, tally: Tally) -> list[str]:
+        """Return what was not kept."""
+        ...
+
+
+@attrs.frozen
+class Promised:
+    """An `Outcome`: what callers noticed, and what was promised of it."""
+
+    tally: Tally
+    promise: Promise
+
+    @property
+    def missed(self) -> list[str]:
+        """The rules that were missed."""
+        return [*self.tally.missed, *self.promise.misses(self.tally)]
+
+    def rows(self) -> dict[str, str]:
+        """Return both as a table shows them."""
+        return self.tally.rows() | self.promise.rows()
 
 
 def note(text: str) -> None:
@@ -34,17 +66,6 @@ async def kill_home(cluster: LocalCluster, agents: Sequence[str]) -> None:
     await trio.sleep(10)
     await node.start()
     note(f"{node.name} is back")
-
-
-async def restart_each(cluster: LocalCluster, _agents: Sequence[str]) -> None:
-    """Stop each node as an operator does, and start it again."""
-    for node in cluster.nodes.values():
-        began = trio.current_time()
-        status = await node.daemon.stop()
-        note(f"{node.name} ended with {status} after {trio.current_time() - began:.1f} s")
-        await node.start()
-        note(f"{node.name} is back")
-        await trio.sleep(5)
 
 
 async def cut_off(between: str, seconds: float, cluster: LocalCluster, agents: Sequence[str]) -> None:

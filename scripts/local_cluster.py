@@ -19,9 +19,10 @@ import attrs
 import httpx2
 import trio
 
-from relay.simulator.load.local_daemon import DaemonFailed, DaemonProcess, LocalDaemon, run_local_daemon
+from relay.simulator.load.local_daemon import ACCOUNT, DaemonFailed, DaemonProcess, LocalDaemon, run_local_daemon
 from relay.store.database import open_database
 from relay.store.homes import Homes
+from scripts.local_hosts import Host, Hosts, run_hosts
 from scripts.local_postgresql import NotInstalled, PostgresqlServer, free_port, run_postgresql
 
 CONFIGURATION = Path(__file__).parents[1] / "deploy" / "haproxy-cluster.cfg"
@@ -41,6 +42,8 @@ class Door:
 
     port: int
     target: int
+    host: str = "127.0.0.1"
+    """The address that it is at; it leads to loopback."""
     _opened: trio.Event = attrs.field(factory=trio.Event)
 
     def shut(self) -> None:
@@ -54,7 +57,7 @@ class Door:
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take connections until cancelled."""
         self.open()
-        listeners = await trio.open_tcp_listeners(self.port, host="127.0.0.1")
+        listeners = await trio.open_tcp_listeners(self.port, host=self.host)
         task_status.started()
         await trio.serve_listeners(self._pass_on, listeners)
 
@@ -79,7 +82,7 @@ class Door:
 
 @attrs.define(eq=False)
 class LocalNode:
-    """A node that can be started again; `daemon` is its newest process."""
+    """A node that can be started again; `daemon` is its newest process. `host` is its own, where it has one."""
 
     name: str
     directory: Path
@@ -87,6 +90,7 @@ class LocalNode:
     settings: Mapping[str, str]
     _stack: AsyncExitStack
     _open_process: Callable[..., Awaitable[DaemonProcess]]
+    host: Host | None = None
     _daemon: LocalDaemon | None = None
 
     @property
@@ -97,7 +101,14 @@ class LocalNode:
 
     async def start(self) -> None:
         """Start it, and wait until it is ready. Raises `DaemonFailed`."""
-        running = run_local_daemon(self.directory, self.settings, port=self.port, open_process=self._open_process)
+        running = run_local_daemon(
+            self.directory,
+            self.settings,
+            port=self.port,
+            wrapper=() if self.host is None else self.host.wrapper,
+            is_local=self.host is None,
+            open_process=self._open_process,
+        )
         self._daemon = await self._stack.enter_async_context(running)
 
 
@@ -110,6 +121,7 @@ class LocalCluster:
     nodes: dict[str, LocalNode]
     database_doors: dict[str, Door]
     node_doors: dict[str, Door]
+    hosts: Hosts | None = None
     token: str = TOKEN
 
     @property
@@ -143,21 +155,28 @@ async def run_local_cluster(
     *,
     has_doors: bool = False,
     entries: Mapping[str, str] | None = None,
+    has_hosts: bool = False,
     open_process: Callable[..., Awaitable[DaemonProcess]] = trio.lowlevel.open_process,
 ) -> AsyncIterator[LocalCluster]:
     """Run PostgreSQL, up to three nodes and HAProxy for the length of the block, all on loopback.
 
-    With doors, each node reaches PostgreSQL, and the others reach it, through one of its own. `entries` is as for
-    `configure`. Raises `NotInstalled` without PostgreSQL or HAProxy, and `DaemonFailed` when a node or HAProxy does not
-    start.
+    With doors, each node reaches PostgreSQL, and the others reach it, through one of its own. With hosts, each node has
+    a network namespace of its own. `entries` is as for `configure`. Raises `NotInstalled` without PostgreSQL or
+    HAProxy, or where there can be no such namespaces, and `DaemonFailed` when a node or HAProxy does not start.
     """
     find_haproxy()
     public = free_port()
     ports = {f"relay-{number}": free_port() for number in range(1, count + 1)}
     with ExitStack() as servers:
+        hosts = servers.enter_context(run_hosts(list(ports))) if has_hosts else None
         server = await trio.to_thread.run_sync(servers.enter_context, run_postgresql())
         async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
-            cluster = LocalCluster(f"http://127.0.0.1:{public}", server, {}, {}, {})
+            cluster = LocalCluster(f"http://127.0.0.1:{public}", server, {}, {}, {}, hosts)
+            if hosts is not None:
+                # One port of this machine for all of them, which they can reach and is PostgreSQL's.
+                door = Door(free_port(), server.port, hosts.gateway)
+                cluster.database_doors = dict.fromkeys(ports, door)
+                await nursery.start(door.serve)
             if has_doors:
                 for name, port in ports.items():
                     cluster.database_doors[name] = Door(free_port(), server.port)
@@ -167,9 +186,12 @@ async def run_local_cluster(
             for name, port in ports.items():
                 (place := directory / name).mkdir()
                 given = {**_settings(cluster, name, port), **(settings or {})}
-                cluster.nodes[name] = LocalNode(name, place, port, given, stack, open_process)
+                host = None if hosts is None else hosts.by_name[name]
+                cluster.nodes[name] = LocalNode(name, place, port, given, stack, open_process, host)
                 await cluster.nodes[name].start()
-            await stack.enter_async_context(run_haproxy(directory, configure(public, ports, entries), public))
+            addresses = {} if hosts is None else {name: host.address for name, host in hosts.by_name.items()}
+            text = configure(public, ports, entries, addresses)
+            await stack.enter_async_context(run_haproxy(directory, text, public))
             yield cluster
             for door in (*cluster.database_doors.values(), *cluster.node_doors.values()):
                 door.open()
@@ -179,13 +201,17 @@ async def run_local_cluster(
 
 def _settings(cluster: LocalCluster, name: str, port: int) -> dict[str, str]:
     database, door = cluster.database_doors.get(name), cluster.node_doors.get(name)
-    url = cluster.server.url
+    url, host = cluster.server.url, None if cluster.hosts is None else cluster.hosts.by_name[name]
+    where = {} if host is None else {"RELAY_HOST": host.address, "TWILIO_ACCOUNT_SID": ACCOUNT}
+    if database is not None:
+        url = url.replace(f"127.0.0.1:{cluster.server.port}/", f"{database.host}:{database.port}/")
     return {
-        "DATABASE_URL": url.replace(f":{cluster.server.port}/", f":{database.port}/") if database else url,
+        **where,
+        "DATABASE_URL": url,
         "TWILIO_AUTH_TOKEN": TOKEN,
         "PUBLIC_URL": cluster.url,
         "RELAY_NODE": name,
-        "RELAY_NODE_URL": f"http://127.0.0.1:{door.port if door else port}",
+        "RELAY_NODE_URL": f"http://{host.address if host else '127.0.0.1'}:{door.port if door else port}",
     }
 
 
@@ -200,11 +226,16 @@ def find_haproxy() -> str:
     return found
 
 
-def configure(port: int, nodes: Mapping[str, int], entries: Mapping[str, str] | None = None) -> str:
-    """Return the configuration with these ports of loopback in place of its addresses, and without its certificate.
+def configure(
+    port: int,
+    nodes: Mapping[str, int],
+    entries: Mapping[str, str] | None = None,
+    addresses: Mapping[str, str] | None = None,
+) -> str:
+    """Return the configuration with these ports in place of its addresses, and without its certificate.
 
-    `entries` says which node takes what begins with a path, as long as it is there; without it any node takes anything,
-    and a call's socket goes to the node that it names.
+    They are of loopback where no other address is given. `entries` says which node takes what begins with a path, as
+    long as it is there; without it any node takes anything, and a call's socket goes to the node that it names.
     """
     lines = []
     for line in CONFIGURATION.read_text().splitlines():
@@ -216,7 +247,8 @@ def configure(port: int, nodes: Mapping[str, int], entries: Mapping[str, str] | 
             case ["bind", *_]:
                 lines.append(f"    bind 127.0.0.1:{port}")
             case ["server", name, _, *more]:
-                lines += [f"    server {name} 127.0.0.1:{nodes[name]} {' '.join(more)}"] if name in nodes else []
+                host = (addresses or {}).get(name, "127.0.0.1")
+                lines += [f"    server {name} {host}:{nodes[name]} {' '.join(more)}"] if name in nodes else []
             case ["use-server", name, *_] if name not in nodes:
                 pass
             case _:

@@ -74,6 +74,7 @@ LONG_FILES = {
     "relay/store/call_journal.py": "one record of a call, and every write about it with the rule of who may write it",
     "relay/store/schema.py": "every table is in one file, as one reads it to know what is stored",
     "relay/cluster/directory.py": "whose a home is, which node is dead and when this one lets go are one state",
+    "relay/cluster/router.py": "whom a request is for, and what follows from each way to fail, is one text",
     "relay/daemon/life_cycle.py": "the life of a daemon, in the order in which it happens, is read as one text",
     "relay/daemon/wiring.py": "every part is put together in one place, each in a few lines",
     "relay/http/connection.py": "whose turn it is on a connection, and until when, is one state for both directions",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
+import trio
 
 from relay.cli.groups import HelpGroup
 from relay.cli.opened_database import with_database
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from relay.settings import Settings
     from relay.store.database import Database
 
+# As long as nodes wait for each other.
+_ANSWER_SECONDS = 1.5
 _COLUMNS = ("node", "url", "version", "since", "seen", "homes", "calls", "leaving")
 
 
@@ -25,14 +28,31 @@ def nodes() -> None:
 @nodes.command("list", epilog=example("relay nodes list"))
 @json_option
 def list_nodes(as_json: bool) -> None:
-    """List the nodes: how many agents are at home at each, how many calls it has, and when it was seen."""
+    """List the nodes: how many agents are at home at each, how many calls it has, and when it was seen.
 
-    from relay.store.members import Members
+    On standard error is said of which nobody answers at its RELAY_NODE_URL, or another node.
+    """
 
-    async def work(database: Database, _settings: Settings) -> list[dict[str, Any]]:
-        return [each.as_json() for each in await Members(database).report()]
+    from relay.cli.checks.nodes import ask_node
+    from relay.store.members import Members, Node
 
-    found = with_database(work)
+    async def work(database: Database, _settings: Settings) -> tuple[list[dict[str, Any]], dict[str, str | None]]:
+        reports = await Members(database).report()
+        faults: dict[str, str | None] = {}
+
+        async def ask(node: Node) -> None:
+            faults[node.name] = f"{node.name} does not answer at {node.url}."
+            with trio.move_on_after(_ANSWER_SECONDS):
+                faults[node.name] = await ask_node(node)
+
+        async with trio.open_nursery() as nursery:
+            for report in reports:
+                nursery.start_soon(ask, report.node)
+        return [each.as_json() for each in reports], faults
+
+    found, faults = with_database(work)
+    for fault in sorted(filter(None, faults.values())):
+        click.echo(fault, err=True)
     if as_json:
         print_json({"nodes": found})
     else:

@@ -7,7 +7,9 @@
 Nothing is read from one side before the other has taken what was read before: so a peer that does not read stops the
 one that sends, and nothing piles up in between. A half of a connection that one side ends is ended towards the other;
 a side that is gone takes the other one with it. There is no limit on how long an answer takes: a stream lasts for
-hours, and a tool call for minutes. Who asks has limits of its own, and so has the node.
+hours, and a tool call for minutes. Who asks has limits of its own, and so has the node. But a stream of events is never
+silent for long; one that is comes from a node that cannot be reached from here, and ends, so that its client looks for
+another way.
 
 A request that was sent may have been performed, whatever became of the connection. It is sent again only if it may be
 performed twice; then also over a new connection, because one that was kept may just have been closed.
@@ -18,6 +20,7 @@ Most answers come at once. So who asks is watched only after a moment: that save
 from __future__ import annotations
 
 import enum
+import math
 
 import attrs
 import structlog
@@ -31,6 +34,8 @@ log = structlog.get_logger(__name__)
 
 ANSWER_SECONDS = 1.5
 """For the first byte of an answer that comes at once."""
+STREAM_SECONDS = 5.5
+"""For the next bytes of a stream of events: its node sends a comment every 2.5 seconds, so two are missing."""
 _UNWATCHED_SECONDS = 0.1
 
 
@@ -42,7 +47,7 @@ class Outcome(enum.Enum):
     REFUSED = enum.auto()
     """Nobody listens at the node's address: nothing was sent."""
     UNREACHABLE = enum.auto()
-    """There was no connection within the time: nothing was sent."""
+    """There was no connection within the time, or no answer: nothing was sent, or only what may be sent again."""
     MISDIRECTED = enum.auto()
     """The node is not the home, and has done nothing."""
     SILENT = enum.auto()
@@ -167,6 +172,7 @@ class _Passing:
     # ── to the asker ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _follow_node(self) -> Outcome:
+        began = trio.current_time()
         while self._answer is None:
             outcome: Outcome | None = None
             with trio.move_on_after(ANSWER_SECONDS) as patience:
@@ -174,6 +180,8 @@ class _Passing:
             if outcome is not None:
                 return outcome
             gives_up = self._request.gives_up
+            if self._is_sent and trio.current_time() - began >= self._request.patience:
+                return Outcome.UNREACHABLE
             if patience.cancelled_caught and self._is_sent and gives_up is not None and await gives_up():
                 return Outcome.SILENT
         return await self._relay(self._answer)
@@ -206,6 +214,7 @@ class _Passing:
         send = self._request.send
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         data, self._unread = self._unread, b""
+        silence = STREAM_SECONDS if answer.is_event_stream else math.inf
         try:
             while True:
                 piece = answer.take(data)
@@ -214,7 +223,11 @@ class _Passing:
                     await send({"type": "http.response.body", "body": piece, "more_body": not is_last})
                 if is_last:
                     break
-                data = await self._node.receive() or b""
+                with trio.move_on_after(silence) as patience:
+                    data = await self._node.receive() or b""
+                if patience.cancelled_caught:
+                    log.warning("node_stream_silent", seconds=silence)
+                    break
                 if not data:
                     if answer.ends_with_connection:
                         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -75,6 +75,11 @@ class NodeAnswer:
         """Whether the node itself says that it is not the home; a 421 of what it serves names no node."""
         return self.status == MISDIRECTED and any(name == HOP for name, _ in self.headers)
 
+    @property
+    def is_event_stream(self) -> bool:
+        """Whether it is a stream of server-sent events."""
+        return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in self.headers)
+
     def take(self, data: bytes) -> bytes:
         """Return what of the data is the body's. Raises `BrokenAnswerError`, also for what comes behind it."""
         if self._reader is not None:

@@ -7,6 +7,7 @@ the request on. It grants nothing; the node which serves the request checks sign
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 
 import attrs
@@ -167,5 +168,7 @@ class PassedRequest:
     gives_up: Callable[[], Awaitable[bool]] | None = None
     """Is asked, when there is no answer in the time of one that comes at once, whether none will come: the node is
     dead. None for a request that may take long."""
+    patience: float = math.inf
+    """Seconds for an answer to begin, of a node that is not dead; a request that may be sent again."""
     note_status: Callable[[int], None] = lambda _status: None
     """Is called with the status of an answer that is relayed."""

@@ -16,6 +16,7 @@ closed without an answer, as it would be if the node had been asked directly. Th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -27,7 +28,7 @@ import trio
 
 from relay.cluster.destination import AtNode, Elsewhere, Here, HomeOf, HomeOfToken, find_destination
 from relay.cluster.directory import Directory
-from relay.cluster.forwarding import Forwarder, Outcome
+from relay.cluster.forwarding import STREAM_SECONDS, Forwarder, Outcome
 from relay.cluster.node_connections import NodeConnections
 from relay.cluster.not_served import refuse_as_gone, refuse_as_misdirected, refuse_for_now
 from relay.cluster.passed_request import PassedRequest, RequestBody, hop_of
@@ -65,7 +66,7 @@ class Router:
     forwarder: Forwarder = attrs.field(init=False)
     tunnels: Tunnels = attrs.field(init=False)
     _noted_loops: set[str] = attrs.field(factory=set, init=False)
-    _passing: int = attrs.field(default=0, init=False)
+    _passing: set[trio.CancelScope] = attrs.field(factory=set, init=False)
     _is_passed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -73,21 +74,27 @@ class Router:
         self.tunnels = Tunnels(self.directory.node, self.connections)
 
     @contextmanager
-    def passing(self) -> Iterator[None]:
-        """Count what passes to another node for the length of a block."""
-        self._passing += 1
-        try:
-            yield
-        finally:
-            self._passing -= 1
-            if not self._passing:
-                self._is_passed.set()
-                self._is_passed = trio.Event()
+    def passing(self) -> Iterator[trio.CancelScope]:
+        """Count what passes to another node for the length of a block, which `cut_passing` cancels."""
+        with trio.CancelScope() as scope:
+            self._passing.add(scope)
+            try:
+                yield scope
+            finally:
+                self._passing.remove(scope)
+                if not self._passing:
+                    self._is_passed.set()
+                    self._is_passed = trio.Event()
 
     async def nothing_passes(self) -> None:
         """Wait until nothing passes through this node to another one. May be cancelled."""
         while self._passing:
             await self._is_passed.wait()
+
+    def cut_passing(self) -> None:
+        """Cut off what passes through this node: streams and sockets break, requests get no answer. Never waits."""
+        for scope in self._passing:
+            scope.cancel("the node is stopped")
 
     def runs_in_place(self, path: str) -> bool:
         """Return what the gateway says of a path; what is passed on goes the same way."""
@@ -166,8 +173,7 @@ class _Asked:
                 else:
                     await refuse_as_gone(self._scope, self._send)
                 return
-            with self._router.passing():
-                outcome = await self._pass_on(node)
+            outcome = await self._pass_on(node)
             if outcome is Outcome.MISDIRECTED:
                 break
             if not await self._looks_again(outcome, node.name):
@@ -193,8 +199,7 @@ class _Asked:
             node = directory.find_node(home.node)
             if node is None or node.name == directory.node:
                 continue
-            with self._router.passing():
-                outcome = await self._pass_on(node)
+            outcome = await self._pass_on(node)
             if outcome is Outcome.MISDIRECTED:
                 directory.forget(agent_id)
                 if node.name == misdirecting and not directory.silent(node.name):
@@ -226,6 +231,12 @@ class _Asked:
         return await self._router.agents.get(agent_id) is not None
 
     async def _pass_on(self, node: Node) -> Outcome:
+        with self._router.passing():
+            return await self._pass(node)
+        self._extension(CUT)()
+        return Outcome.LEFT
+
+    async def _pass(self, node: Node) -> Outcome:
         router, scope, gives_up = self._router, self._scope, partial(self._is_dead, node.name)
         if self._is_socket:
             return await router.tunnels.run(node.url, scope, self._send, gives_up)
@@ -235,6 +246,7 @@ class _Asked:
             self._body,
             may_repeat=self._may_repeat,
             gives_up=gives_up if self._may_repeat else None,
+            patience=STREAM_SECONDS if self._is_stream else math.inf,
             note_status=self._note_status,
         )
         return await router.forwarder.pass_on(node.url, request)
@@ -247,6 +259,11 @@ class _Asked:
                 return True
             case _:
                 return self._scope["method"] in {"GET", "HEAD"}
+
+    @property
+    def _is_stream(self) -> bool:
+        """Whether a client opens its stream, whose head comes at once."""
+        return self._scope["method"] == "GET" and not isinstance(self._destination, HomeOf)
 
     async def _is_dead(self, name: str) -> bool:
         return self._directory.silent(name)

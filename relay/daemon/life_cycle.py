@@ -42,10 +42,12 @@ from relay import logs
 from relay.cluster.router import Router
 from relay.daemon.address import RunningDaemon, announce
 from relay.daemon.credentials import carrier_credentials
+from relay.daemon.leaving import MOVE_SECONDS, Times
 from relay.daemon.vendors import open_vendors
 from relay.daemon.wiring import Relay
 from relay.errors import RelayError
 from relay.http import descriptors
+from relay.http.gateway import Gateway
 from relay.http.listener import ListenerOptions, address_of, bind, serve_on
 from relay.settings import Settings
 from relay.store.database import open_database
@@ -62,8 +64,6 @@ log = structlog.get_logger(__name__)
 # calls that are over would pile up.
 COLLECTOR_THRESHOLDS = (2000, 5, 500)
 
-# For calls that are handed over to move when their callers have just finished speaking; then they move at once.
-MOVE_SECONDS = 8.0
 # For the farewell to be heard (about six seconds) and the carrier to close.
 FAREWELL_SECONDS = 15.0
 # For the carrier to ask, when a call is over, what comes next. It asks at once, and if the relay is gone the caller
@@ -74,11 +74,13 @@ LAST_WEBHOOK_SECONDS = 2.0
 LAST_MESSAGES_SECONDS = 3.0
 # For the database to take down that the run is over.
 END_OF_RUN_SECONDS = 2.0
-# For what passes through a node to other ones to be retired by them: they learn it within a second or two, and give
-# turns that are in hand eight.
+# For the process itself to end.
+EXIT_SECONDS = 0.2
+# For what passes through a node that says farewell to be retired by the others: they learn it within a second or two,
+# and give turns that are in hand eight.
 PASSING_SECONDS = 10.0
-# What connections may still do after that: a webhook's answer, the end of a stream.
-LISTENER_GRACE = 1.0
+# What connections may still do after that: a webhook's answer, the end of a stream. A node has less time for it.
+LISTENER_GRACE, NODE_GRACE = 1.0, 0.5
 # How often calls are looked for that runs have left which are over.
 RECOVERY_SECONDS = 5.0
 # How soon a changed token ends the sessions that were opened with the old one.
@@ -150,9 +152,9 @@ async def run(
         await _start_supervisors(relay, supervisors)
         stop_listening = trio.Event()
         # What is passed on to another node has a second one.
-        each = 1 if relay.directory is None else 2
+        each, grace = (1, LISTENER_GRACE) if relay.directory is None else (2, NODE_GRACE)
         most = descriptors.connections_for(descriptors.limit()) // each
-        options = ListenerOptions(grace=LISTENER_GRACE, max_connections=most)
+        options = ListenerOptions(grace=grace, max_connections=most)
         async with trio.open_nursery() as listening:
             app = relay.app()
             serving = partial(serve_on, listeners, app, options, runs_in_place=app.runs_in_place)
@@ -162,14 +164,12 @@ async def run(
                 log.info("ready", url=url)
                 task_status.started(url)
                 await stopping.wait()
-                drained = await _drain(relay)
-                if isinstance(app, Router):
-                    with trio.move_on_after(PASSING_SECONDS):
-                        await app.nothing_passes()
+                times = await _drain(relay, app)
+                drained = not relay.calls.live()
             relay.clients.close_all()
             stop_listening.set()
         supervisors.cancel_scope.cancel("stopped")
-    await _end_run(relay)
+    await _end_run(relay, times.gone_at - trio.current_time())
     log.info("stopped", drained=drained)
 
 
@@ -189,9 +189,9 @@ async def _recover(relay: Relay) -> None:
         await trio.sleep(min(RECOVERY_SECONDS, patience / 4))
 
 
-async def _end_run(relay: Relay) -> None:
+async def _end_run(relay: Relay, within: float) -> None:
     """Record that this run is over. A database that does not say so in time is left at that: the next start knows."""
-    with trio.move_on_after(END_OF_RUN_SECONDS):
+    with trio.move_on_after(min(max(within - EXIT_SECONDS, EXIT_SECONDS), END_OF_RUN_SECONDS)):
         try:
             await relay.journal.end_run()
         except StoreFailed as error:
@@ -216,28 +216,44 @@ async def _start_supervisors(relay: Relay, nursery: trio.Nursery) -> None:
     nursery.start_soon(relay.retention.run, relay.settings.relay_retention_days)
 
 
-async def _drain(relay: Relay) -> bool:
-    """Take no new calls, and wait for those that go on; return whether all of them have ended."""
-    patience, leaving = relay.settings.relay_drain_seconds, relay.leaving
-    async with trio.open_nursery() as retiring:
-        if leaving is not None:
-            patience = await leaving.move_agents(patience, retiring)
-        drained = await _end_calls(relay, patience)
-    with trio.move_on_after(LAST_WEBHOOK_SECONDS):
-        await relay.calls.all_ended()
-    with trio.move_on_after(LAST_MESSAGES_SECONDS):
-        await relay.calls.settle()
-    return drained
+async def _drain(relay: Relay, app: Gateway | Router) -> Times:
+    """Take no new calls, and wait for those that go on, and for what passes; return by when the daemon is to be gone.
+
+    Where other nodes stay and calls are handed over to them, that is a promise, and what is left by then is cut off.
+    """
+    began, patience = trio.current_time(), relay.settings.relay_drain_seconds
+    leaving, hands_over = relay.leaving, relay.settings.relay_drain == "handover"
+    is_followed = leaving is not None and await leaving.begin()
+    times = Times.plan(began, patience, hands_over=hands_over and is_followed)
+    with trio.move_on_at(times.closed_at):
+        async with trio.open_nursery() as retiring:
+            if leaving is not None:
+                await leaving.move_agents(times.moves_at, retiring)
+            await _end_calls(relay, times)
+            retiring.cancel_scope.deadline = times.forced_at
+        with trio.move_on_after(LAST_WEBHOOK_SECONDS):
+            await relay.calls.all_ended()
+        with trio.move_on_after(LAST_MESSAGES_SECONDS):
+            await relay.calls.settle()
+        if isinstance(app, Router):
+            with trio.move_on_after(PASSING_SECONDS):
+                await app.nothing_passes()
+    if isinstance(app, Router):
+        app.cut_passing()
+    return times
 
 
-async def _end_calls(relay: Relay, patience: float) -> bool:
+async def _end_calls(relay: Relay, times: Times) -> None:
+    now = trio.current_time()
+    patience = max(times.moves_at - now, 0)
     if relay.settings.relay_drain != "handover":
-        return await relay.calls.drain(patience, FAREWELL_SECONDS)
+        await relay.calls.drain(patience, FAREWELL_SECONDS)
+        return
     directory = relay.directory
-    return await relay.calls.hand_over(
+    await relay.calls.hand_over(
         encode_handoff_data(Moving()),
         patience=patience,
-        moving=MOVE_SECONDS,
+        moving=min(max(times.forced_at - now - patience, 0), MOVE_SECONDS),
         ending=FAREWELL_SECONDS,
         is_elsewhere=lambda agent_id: directory is not None and not directory.is_here(agent_id),
     )

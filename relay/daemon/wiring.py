@@ -102,6 +102,7 @@ class Relay:
         self.daemon = daemon
         self._public_url = public_url = daemon.public_url
         node = settings.node_name if settings.relay_node_url else ""
+        self._node = node
         self._urls = CarrierUrls(public_url, node)
         self._checker = SignatureChecker(credentials.auth_token, public_url)
         # Nodes compare times: all of them go by the database's clock. Who is alone has none but its own.
@@ -229,7 +230,9 @@ class Relay:
             has_answering_machine=self.vendors.answering_machine is not None,
             has_left=lambda: self.directory is not None and self.directory.is_leaving,
         )
-        health = HealthPages(checks=status.checks, registry=self._meter.registry, is_leaving=status.is_leaving)
+        health = HealthPages(
+            checks=status.checks, registry=self._meter.registry, is_leaving=status.is_leaving, node=self._node
+        )
         audio = AudioPages(self.audio)
         console = self._console(status)
         operator = OperatorPages(path=STATUS_PATH, secret=self.daemon.secret, status=status.document)

@@ -93,6 +93,8 @@ class HealthPages:
     checks: Callable[[], Awaitable[Mapping[str, str | None]]]
     registry: CollectorRegistry
     is_leaving: Callable[[], bool] = lambda: False
+    node: str = ""
+    """The name of this node of a cluster; empty where there is none."""
     _started: float = attrs.field(factory=time.monotonic, init=False)
 
     def blueprint(self) -> Blueprint:
@@ -109,7 +111,8 @@ class HealthPages:
 
         Asks nothing else: a slow database must not get the daemon restarted with calls in it.
         """
-        return {"status": "ok", "version": __version__, "uptime": round(time.monotonic() - self._started, 3)}
+        named = {"node": self.node} if self.node else {}
+        return {"status": "ok", "version": __version__, "uptime": round(time.monotonic() - self._started, 3), **named}
 
     async def ready(self) -> tuple[dict[str, object], int]:
         """Return whether calls can be taken: 200, or 503 naming each check that fails."""

@@ -1,8 +1,9 @@
 """The end of client sessions on purpose, when it costs no turn: their clients go on by way of another node.
 
-    retire ──▶ no new turn, waits end ──▶ no work in hand, or `RETIRE_SECONDS` ──▶ closed ──▶ the client is back at once
+    retire ──▶ no new turn, waits end ──▶ no work in hand, or time is over ──▶ closed ──▶ the client is back at once
 
-A session that was closed so counts as just lost, whatever way its client is reached: its callers wait for it.
+A session that was closed so counts as just lost, whatever way its client is reached: its callers wait for it. Who has
+less time than `RETIRE_SECONDS` cancels it.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from mcp_types import (
 )
 
 from actors.call_values import CallInfo, Direction, TurnRequest
-from actors.errors import ClientFailed, ClientLeft, ResponderError
+from actors.errors import ClientAbsent, ClientFailed, ClientLeft, ResponderError
 from relay.mcp.pieces import Pieces, text_of, unsaid
 from relay.mcp.transports.outbox import encode_plain, message_event
 from relay.speech.asides import without_lead
@@ -208,10 +208,11 @@ class Sampler:
         """Return the turn in hand that was asked under this id."""
         return self._turns.get(request_id)
 
-    def lose_turns(self) -> None:
-        """Fail every turn in hand, because the stream that they were asked over has ended. Never waits."""
+    def lose_turns(self, *, is_expected: bool = False) -> None:
+        """Fail all turns in hand: their stream has ended. Ask again if the client `is_expected` back. Never waits."""
+        failure = ClientAbsent if is_expected else ClientLeft
         for turn in self._turns.values():
-            turn.lose(ClientLeft("the client's stream ended while it had the turn in hand"))
+            turn.lose(failure("the client's stream ended while it had the turn in hand"))
 
     def _failure_of(self, code: int) -> ResponderError:
         if code == CONNECTION_CLOSED:

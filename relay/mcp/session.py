@@ -424,9 +424,10 @@ class McpSession:
 
         An utterance that a tool call has taken stays taken if the session has ended in order, because the client may
         answer it in its next session. `in_order` says that it has; else `ReturningClients` decides by what the client
-        did before.
+        did before. The stream of a client that comes by way of another node has probably broken there, and then the
+        client is waited for.
         """
-        self.sampler.lose_turns()
+        self.sampler.lose_turns(is_expected=bool(self.hop) and not in_order)
         hello = self.connection.client_params
         info = None if hello is None else hello.client_info
         is_engaged = self.queues.is_engaged(self.agent_id, self.queue_key)

@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from actors.events import MoveRequested
-from relay.daemon.life_cycle import MOVE_SECONDS
+from relay.daemon.leaving import MOVE_SECONDS
 from relay.simulator.carrier.exchange import Carrier, open_carrier
 from relay.simulator.carrier.simulated_call import SimulatedCall
 from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon

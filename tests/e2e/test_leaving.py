@@ -6,6 +6,7 @@ carrier, clients ──▶ balancer ──▶ a node that is not leaving (`GET /
 from __future__ import annotations
 
 import itertools
+import math
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,6 +23,7 @@ from relay.attach.backoff import Pauses
 from relay.attach.client_session import Session, stay_attached
 from relay.attach.link import Transport
 from relay.attach.turn import Say, Turn
+from relay.mcp.retirement import RETIRE_SECONDS
 from relay.simulator.carrier.exchange import Carrier, open_carrier
 from relay.simulator.carrier.fault_plan import WebhookFailed
 from relay.simulator.carrier.simulated_call import SimulatedCall
@@ -143,7 +145,7 @@ async def clustered(
                 "RELAY_NODE": name,
                 "RELAY_NODE_URL": f"http://127.0.0.1:{port}",
                 "RELAY_DRAIN": "handover",
-                "RELAY_DRAIN_SECONDS": "0",
+                "RELAY_DRAIN_SECONDS": "10",
                 **more,
             }
             (place := directory / name).mkdir(exist_ok=True)
@@ -165,20 +167,30 @@ async def clustered(
 
 @attrs.define(eq=False)
 class Client:
-    """A client that stays attached: what happened to it, and a brain that repeats what callers say."""
+    """A client that stays attached: what happened to it, and a brain that repeats what callers say.
+
+    It never answers the first `stuck` turns.
+    """
 
     name: str = "repeats"
     events: list[str] = attrs.field(factory=list)
+    stuck: int = 0
+    asked: list[str] = attrs.field(factory=list)
 
     def tell(self, event: str, **_facts: Any) -> None:
         self.events.append(event)
 
     async def answer(self, turn: Turn, say: Say) -> str:
-        await trio.sleep(0.1)
+        self.asked.append(turn.text)
+        await trio.sleep(0.1 if len(self.asked) > self.stuck else math.inf)
         return f"You said: {turn.text}"
 
     async def take_message(self, _record: Mapping[str, Any]) -> None:
         await trio.lowlevel.checkpoint()
+
+    async def was_asked(self) -> bool:
+        await trio.lowlevel.checkpoint()
+        return bool(self.asked)
 
     async def is_connected(self, times: int) -> bool:
         await trio.lowlevel.checkpoint()
@@ -286,7 +298,7 @@ async def test_an_agent_without_calls_moves_at_once(
         with trio.fail_after(5):
             assert await cluster.nodes["a"].process.wait() == 0
         await eventually(partial(other.is_connected, 2))
-        assert client.events.count("connected") == 2
+        assert client.events == ["connected", "lost", "connected", "turn", "answer"]
         assert_unnoticed(call)
         assert len(call.sessions) == 1
 
@@ -298,10 +310,7 @@ async def test_what_passes_through_a_node_that_leaves_is_retired(
     """Client and voice come by way of a node that is not the home: they come by another one, and no call is cut."""
     async with clustered(tmp_path, server) as cluster, AsyncExitStack() as stack:
         agent = await register(cluster.any_node, greeting="")
-        async with httpx2.AsyncClient() as http:
-            url = f"{cluster.nodes['b'].url}/sse?token={agent.token}"
-            async with http.stream("GET", url) as answer:
-                assert answer.status_code == 200
+        await _be_home(cluster, "b", agent)
         cluster.balancer.only = "a"
         client = await stack.enter_async_context(attached(cluster, agent, transport))
         call = await stack.enter_async_context(cluster.carrier.call(agent.agent_id))
@@ -321,6 +330,77 @@ async def test_what_passes_through_a_node_that_leaves_is_retired(
         assert [outcome.handoff for outcome in call.outcomes] == ['{"moving":true}']
         assert await messages_of(cluster.nodes["b"], agent) == ()
         assert client.events.count("lost") <= 2
+
+
+@BOTH
+async def test_a_turn_in_hand_does_not_hold_up_the_home(
+    transport: Transport, tmp_path: Path, server: PostgresqlServer
+) -> None:
+    """When the drain time is over its call moves all the same, and the next home asks the client again."""
+    settings = {"RELAY_DRAIN_SECONDS": "2", "RELAY_FILLER_SECONDS": "0"}
+    async with clustered(tmp_path, server, **settings) as cluster, AsyncExitStack() as stack:
+        agent = await register(cluster.any_node, greeting="")
+        client = await stack.enter_async_context(attached(cluster, agent, transport))
+        call, home = await stack.enter_async_context(cluster.carrier.call(agent.agent_id)), await cluster.home(agent)
+        assert home is not None
+        client.stuck = 1
+        await call.say("One.")
+        await eventually(client.was_asked)
+        assert await cluster.stop(home.node) < RETIRE_SECONDS
+        assert (await call.hear()).text == "You said: One."
+        assert client.asked == ["One.", "One."]
+        assert_unnoticed(call)
+        assert await messages_of(cluster.any_node, agent) == ()
+
+
+@BOTH
+async def test_a_turn_in_hand_does_not_hold_up_a_node_that_it_passes_through(
+    transport: Transport, tmp_path: Path, server: PostgresqlServer
+) -> None:
+    """When the drain time is over the client's stream is cut off there; it comes another way, and is asked again."""
+    settings = {"RELAY_DRAIN_SECONDS": "2", "RELAY_FILLER_SECONDS": "0"}
+    async with clustered(tmp_path, server, **settings) as cluster, AsyncExitStack() as stack:
+        agent = await register(cluster.any_node, greeting="")
+        await _be_home(cluster, "b", agent)
+        cluster.balancer.only = "a"
+        client = await stack.enter_async_context(attached(cluster, agent, transport))
+        cluster.balancer.only = ""
+        call = await stack.enter_async_context(cluster.carrier.call(agent.agent_id))
+        client.stuck = 1
+        await call.say("One.")
+        await eventually(client.was_asked)
+        assert await cluster.stop("a") < RETIRE_SECONDS
+        assert (await call.hear()).text == "You said: One."
+        assert client.asked == ["One.", "One."]
+        assert_unnoticed(call)
+        assert await messages_of(cluster.nodes["b"], agent) == ()
+
+
+async def test_a_node_that_dies_costs_no_turn_of_who_passed_through_it(
+    tmp_path: Path, server: PostgresqlServer
+) -> None:
+    """It is killed, and the client is asked again when it has come another way."""
+    async with clustered(tmp_path, server, RELAY_FILLER_SECONDS="0") as cluster, AsyncExitStack() as stack:
+        agent = await register(cluster.any_node, greeting="")
+        await _be_home(cluster, "b", agent)
+        cluster.balancer.only = "a"
+        client = await stack.enter_async_context(attached(cluster, agent))
+        cluster.balancer.only = "b"
+        async with cluster.carrier.call(agent.agent_id) as call:
+            client.stuck = 1
+            await call.say("One.")
+            await eventually(client.was_asked)
+            await cluster.nodes["a"].kill()
+            assert (await call.hear()).text == "You said: One."
+            assert client.asked == ["One.", "One."]
+            assert_unnoticed(call)
+
+
+async def _be_home(cluster: Cluster, name: str, agent: Access) -> None:
+    """Make a node the agent's home, by connecting there once."""
+    url = f"{cluster.nodes[name].url}/sse?token={agent.token}"
+    async with httpx2.AsyncClient() as http, http.stream("GET", url) as answer:
+        assert answer.status_code == 200
 
 
 async def test_a_node_that_is_alone_waits_for_its_calls_and_takes_no_new_ones(

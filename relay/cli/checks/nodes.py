@@ -9,7 +9,7 @@ from relay.cli.checks.check import CheckFailed
 from relay.cli.checks.network import NETWORK_ERRORS, json_object, reason
 from relay.settings import Settings
 from relay.store.database import open_database
-from relay.store.members import SILENT_SECONDS, Account, Members, NodeReport
+from relay.store.members import SILENT_SECONDS, Account, Members, Node, NodeReport
 from relay.store.tenure import require_server
 
 
@@ -46,16 +46,23 @@ async def _examine(settings: Settings, report: NodeReport, found: dict[str, str 
     elif node.unseen >= SILENT_SECONDS:
         found[name] = f"{name} was last seen {node.unseen:.0f} seconds ago."
     else:
-        found[name] = await _ask(report)
+        found[name] = await ask_node(report.node)
 
 
-async def _ask(report: NodeReport) -> str | None:
-    name, url = report.node.name, report.node.url
+async def ask_node(node: Node) -> str | None:
+    """Return what is wrong with a node's RELAY_NODE_URL, as it is seen from here; None if the node answers there.
+
+    Waits as long as the node takes; safe to cancel.
+    """
+    name, url = node.name, node.url
     try:
-        async with httpx2.AsyncClient(timeout=None) as http:  # the time is kept by `Check.run`
+        async with httpx2.AsyncClient(timeout=None) as http:  # the time is kept by who asks
             response = await http.get(f"{url}/health")
     except NETWORK_ERRORS as error:
         return f"{name} cannot be reached at {url}: {reason(error)}."
-    if json_object(response).get("version") != report.node.version:
+    document = json_object(response)
+    if (other := document.get("node", name)) != name:
+        return f"The RELAY_NODE_URL of {name}, {url}, leads to node {other}."
+    if document.get("version") != node.version:
         return f"Something else than {name} answers at {url} (status {response.status_code})."
     return None

@@ -136,19 +136,21 @@ async def run_local_daemon(
     descriptors: int | None = None,
     program: Sequence[str] = PROGRAM,
     wrapper: Sequence[str] = (),
+    is_local: bool = True,
     open_process: Callable[..., Awaitable[DaemonProcess]] = trio.lowlevel.open_process,
 ) -> AsyncIterator[LocalDaemon]:
     """Run a daemon in `directory` for the length of the block, then stop it.
 
     `descriptors` is how many files and sockets it may have open at most. `program` is another revision's `relay`
-    command; the daemon's is given to `wrapper`, where there is one. `open_process` is called as Trio's is. A second
-    daemon in the same directory finds the database of the first. Raises `DaemonFailed` when it does not get ready, or
-    stops with an unexpected error; on cancellation it is killed.
+    command; the daemon's is given to `wrapper`, where there is one. One that is not `is_local` is told its account and
+    its address by the settings. `open_process` is called as Trio's is. A second daemon in the same directory finds the
+    database of the first. Raises `DaemonFailed` when it does not get ready, or stops with an unexpected error; on
+    cancellation it is killed.
     """
     given = settings or {}
     log = trio.Path(directory / "daemon.log")
     began = len(await log.read_bytes()) if await log.exists() else 0
-    command = [*wrapper, *program, "serve", "--local", "--port", str(port)]
+    command = [*wrapper, *program, "serve", *(["--local"] if is_local else []), "--port", str(port)]
     if descriptors is not None:
         command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
     async with await log.open("ab") as errors:

@@ -43,6 +43,8 @@ def test_the_nodes_are_listed(cluster: CliRunner) -> None:
     assert heads == ["node", "url", "version", "since", "seen", "homes", "calls", "leaving"]
     assert (first[:3], first[-3:]) == (["a", "http://a.internal:8080", "1"], ["1", "0", "no"])
     assert (second[:3], second[-3:]) == (["b", "http://b.internal:8080", "1"], ["0", "0", "yes"])
+    for name, said in zip("ab", listed.stderr.splitlines()[-2:], strict=True):
+        assert said.startswith((f"{name} cannot be reached at http://{name}.internal:8080", f"{name} does not answer"))
 
 
 def test_the_nodes_are_listed_for_programs(cluster: CliRunner) -> None:

@@ -14,6 +14,7 @@ import attrs
 import pytest
 import trio
 
+from relay.cluster import forwarding
 from relay.cluster.forwarding import Outcome
 from relay.cluster.passed_request import KEPT_BYTES
 from relay.http.asgi import HOP
@@ -300,6 +301,24 @@ async def test_an_asker_that_does_not_read_stops_the_node() -> None:
         assert most < 2_000_000
 
 
+async def test_an_asker_that_never_reads_is_dropped() -> None:
+    """As one that asks the node itself, after the listener's patience; and what it asked for ends at the node."""
+    over = trio.Event()
+
+    class Flood(Home):
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            try:
+                await super().__call__(scope, receive, send)
+            finally:
+                over.set()
+
+    async with hop(Flood(), limits={"peer_patience": 0.2}) as (hop_, _), peer(hop_.host, hop_.port) as asker:
+        await asker.send(head("GET", "/flood"))
+        await over.wait()  # it would wait for ever: what is sent to who has left goes nowhere
+        async with peer(hop_.host, hop_.port) as other:
+            assert (await other.get()).status == 200
+
+
 async def test_a_node_that_does_not_read_stops_the_asker() -> None:
     """A body is read no faster than the node takes it."""
 
@@ -365,6 +384,20 @@ async def test_a_node_that_is_silent_is_given_up_when_it_is_dead() -> None:
                 await asker.get()
         assert hop_.entry.outcomes == [Outcome.SILENT]
         assert 1.4 < asked_about[1] - asked_about[0] < 5
+
+
+async def test_a_stream_whose_node_falls_silent_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the client looks for another way; what comes within that time keeps it open."""
+    monkeypatch.setattr(forwarding, "STREAM_SECONDS", 0.3)
+    async with hop() as (hop_, home), peer(hop_.host, hop_.port) as asker:
+        await asker.send(head("GET", "/stream"))
+        for _ in range(3):
+            assert await _streams(asker, home)
+            await trio.sleep(0.15)
+        await hop_.entry.has_become(Outcome.ANSWERED)
+        await home.left.wait()
+        with pytest.raises(Cut):
+            await asker.answer()
 
 
 async def test_a_node_that_is_not_the_home_has_done_nothing() -> None:

@@ -73,6 +73,14 @@ async def test_a_node_that_cannot_be_reached(settings: Settings) -> None:
     assert f"Something else than b answers at {other.url} (status 200)." in detail
 
 
+async def test_an_address_that_leads_to_another_node(settings: Settings) -> None:
+    """Which one answers there is said: what belongs to the one would be served by the other."""
+    text = b'{"status": "ok", "version": "1", "node": "b"}'
+    async with small_server({"/health": Reply(200, text, {"content-type": "application/json"})}) as b:
+        await enter(settings, candidate("a", url=b.url))
+        assert await refused(settings) == f"The RELAY_NODE_URL of a, {b.url}, leads to node b."
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
