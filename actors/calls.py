@@ -43,6 +43,7 @@ from actors.call_session import CallServices, CallSession
 from actors.call_values import NO_OWNER, Callee, CallInfo, CallMemory, CallSummary, Line, Owner, Speaker
 from actors.clients import Presence
 from actors.commands import StoreMessage
+from actors.ended_calls import EndedCall, EndedCalls
 from actors.errors import CallRefused, CallTaken, StoreFailed, UnknownCall
 from actors.events import (
     AvailabilityChanged,
@@ -63,6 +64,7 @@ from actors.events import (
 from actors.phases import Phase
 from actors.policy import Policy
 from actors.ports import PhoneLine
+from actors.trace import Trace
 from actors.transfer import Stage, Todo, Transfer
 
 # The carrier opens the socket within a second or two of the TwiML; a webhook may be repeated for 15 s before that.
@@ -135,6 +137,8 @@ class Call:
     """Which client has it. A client that comes back on another session claims it again."""
     memory: CallMemory = attrs.field(factory=CallMemory)
     """What the turn queue remembers of it."""
+    trace: Trace | None = None
+    """The steps of the sessions that are over."""
     has_place: bool = True
     """Whether a place is kept for a session that is to come."""
     seconds_to_connect: float = 0.0
@@ -198,6 +202,8 @@ class Calls:
     now: Callable[[], datetime] = _now
     return_seconds: float = RETURN_SECONDS
     draining: bool = attrs.field(default=False, init=False)
+    # What was decided in the last calls that are over.
+    ended: EndedCalls = attrs.field(factory=EndedCalls, init=False)
     # Whether the carrier asks another process how an agent's calls go on that are handed over here.
     _is_elsewhere: Callable[[str], bool] = attrs.field(default=lambda _agent_id: False, init=False)
     # What is asked of every session from now on, so that the process can stop.
@@ -230,6 +236,7 @@ class Calls:
             if not call.is_over:
                 self._publish_if_gone(call.agent_id, call.call_sid)
             call.transcript, call.transfer, call.owner, call.memory = (), None, NO_OWNER, CallMemory()
+            call.trace = None
             call.was_connected = call.was_connected and not call.is_over
             call.is_over = call.is_passed_on = False
         call.info, call.policy, call.idempotency_token = info, policy, idempotency_token
@@ -349,10 +356,12 @@ class Calls:
             if call.moves_away is not None:
                 session.inbox.post(call.moves_away)
             self._end_for_transfer(call)
+            session.trace = call.trace
             try:
                 await session.run()
             finally:
-                call.session = None
+                call.session, call.trace = None, session.trace
+                self._keep_ended(session)
                 self.remove_if_over(call)
                 self._notify_freed()
                 if call.transfer is not None:
@@ -367,6 +376,19 @@ class Calls:
             if is_newest and session.may_return and self._is_elsewhere(info.agent_id):
                 self.pass_on(info.agent_id, info.call_sid)
         return session
+
+    def _keep_ended(self, session: CallSession) -> None:
+        """Keep what a session was, for those who look at it when it has just ended."""
+        if session.trace is not None:
+            self.ended.keep(
+                EndedCall.of(
+                    session.info,
+                    session.summary.outcome,
+                    session.trace,
+                    now=trio.current_time(),
+                    words=session.policy.keep_transcript,
+                )
+            )
 
     def _drop(self, call: Call) -> None:
         """Remove a call that another run of the relay has now; what it has left is that run's.

@@ -186,12 +186,18 @@ def _no_owner(_call: CallInfo) -> Owner:
     return NO_OWNER
 
 
+def _not_noted(_request: TurnRequest, _session: AnsweringSession) -> None:
+    pass
+
+
 @attrs.frozen
 class ClientResponder:
     """Answer turns through an agent's best session, or the one that has claimed the call. A Responder."""
 
     presence: Presence
     owner_of: Callable[[CallInfo], Owner] = _no_owner
+    # Gets each turn, and the session that is asked to answer it; must neither wait nor raise.
+    note_asked: Callable[[TurnRequest, AnsweringSession], None] = _not_noted
 
     async def respond(self, request: TurnRequest, answer: Answer) -> None:
         """Ask the client, and speak its answer as it comes.
@@ -202,4 +208,5 @@ class ClientResponder:
         session = self.presence.newest(request.call.agent_id, self.owner_of(request.call).session)
         if session is None:
             raise ClientAbsent("no session of the agent can take the turn")
+        self.note_asked(request, session)
         await session.respond(request, answer)

@@ -335,7 +335,8 @@ class _Account:
             is_new = has_left and not isinstance(self.step.event, events.UtteranceHeard | events.DigitPressed)
             return "the answering machine took over" if is_new else "asked the answering machine"
         client = turn.client
-        return f"asked {client.name} ({client.how})" if client and client.name else f"asked {_ANSWERER[turn.by]}"
+        name = client.name if client is not None and client.name else _ANSWERER[turn.by]
+        return f"asked {name} ({client.how})" if client is not None else f"asked {name}"
 
     def _turn_ended(self, note: done.NoteTurn) -> str:
         turn = turn_label(note.turn)

@@ -29,6 +29,7 @@ _PURE = (
     "commands",
     "conversation",
     "deadlines",
+    "ended_calls",
     "errors",
     "events",
     "fillers",

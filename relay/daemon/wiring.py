@@ -9,17 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, assert_never
+from typing import Any
 
 from actors.call_session import CallServices
-from actors.call_values import CallInfo, Owner
+from actors.call_values import CallInfo, Owner, TurnRequest
 from actors.calls import Calls
 from actors.clients import ClientResponder, Presence
 from actors.commands import By
-from actors.events import CallEnded, CallGone, CallNews, ClientWanted, MessageLeft, OwnerChanged, TransferMoved
+from actors.events import CallGone, CallNews, ClientWanted, MessageLeft, OwnerChanged
 from actors.policy import Policy
-from actors.ports import Responder
+from actors.ports import AnsweringSession, Responder
 from relay.agent import Agent
+from relay.call_listeners import CallListeners
 from relay.cluster.directory import Directory
 from relay.cluster.node_connections import NodeConnections
 from relay.cluster.router import Router
@@ -47,6 +48,7 @@ from relay.http.pages import HealthPages, OperatorPages, build_app
 from relay.http.rebinding_guard import RebindingGuard
 from relay.known_agents import KnownAgents
 from relay.mcp.app import McpApp
+from relay.mcp.client_sessions import asked
 from relay.mcp.tools.live_calls import AgentCalls
 from relay.mcp.tools.outbound import outbound_tools
 from relay.mcp.tools.toolbox import Tool
@@ -117,16 +119,19 @@ class Relay:
         self._messages = messages = WaitingMessages(database, clock, boot=self.journal.boot)
         presence = Presence(grace=RECONNECT_GRACE)
         self._meter = CallMeter()
-        responders: dict[By, Responder] = {By.CLIENT: SpokenResponder(ClientResponder(presence, self._owner_of))}
+        responders: dict[By, Responder] = {
+            By.CLIENT: SpokenResponder(ClientResponder(presence, self._owner_of, self._note_asked))
+        }
         if vendors.answering_machine is not None:
             responders[By.ANSWERING_MACHINE] = vendors.answering_machine
+        self.listeners = CallListeners([self._meter])
         services = CallServices(
             responders=responders,
             messages=messages,
             journal=self.journal,
-            observer=self._meter,
+            observer=self.listeners,
             opt_outs=HeardOptOuts(self._gate),
-            listeners=(self._on_call_news,),
+            listeners=(self.listeners.publish,),
         )
         self.presence = presence
         self.calls = Calls(
@@ -176,6 +181,8 @@ class Relay:
         self.node_connections = NodeConnections()
         self.directory = self._directory(clock) if isinstance(clock, DatabaseClock) else None
         self.leaving = None if self.directory is None else Leaving(self.directory, self.calls, self.clients)
+        self.listeners.on_news(self._on_client_news)
+        self.listeners.on_news(self.transfers.on_call_news)
         self._meter.live_calls.set_function(lambda: len(self.calls.live()))
         self._meter.places_taken.set_function(self.calls.occupied)
         self._meter.client_sessions.set_function(lambda: len(self.clients))
@@ -305,20 +312,24 @@ class Relay:
     def _owner_of(self, call: CallInfo) -> Owner:
         return self.calls.owner_of(call)
 
-    def _on_call_news(self, news: CallNews) -> None:
+    def _on_client_news(self, news: CallNews) -> None:
+        """Pass on to an agent's clients what concerns them of a call."""
         match news:
             case MessageLeft():
                 self.clients.announce(news.agent_id)
             case ClientWanted():
                 self.clients.wake(news.call)
-            case CallEnded() | TransferMoved():
-                self.transfers.notify()
             case CallGone():
                 self.clients.on_call_gone(news.agent_id)
             case OwnerChanged():
                 self.clients.on_owner_changed(news)
             case _:
-                assert_never(news)
+                return
+
+    def _note_asked(self, request: TurnRequest, session: AnsweringSession) -> None:
+        live = self.calls.find_session(request.call.call_sid, request.call.agent_id)
+        if live is not None:
+            live.note_client(request.turn, asked(session))
 
 
 def _audio_store(settings: Settings, database: Database, now: Callable[[], datetime]) -> AudioStore:

@@ -23,6 +23,7 @@ import trio
 from actors.call_values import CallInfo
 from actors.calls import Call, Calls
 from actors.errors import UnknownCall
+from actors.events import CallEnded, CallNews, TransferMoved
 from actors.transfer import Todo, Transfer, TransferOrder, TransferOutcome
 from relay.agent import Agent
 from relay.dialling.dial_check import DiallingGate
@@ -138,6 +139,11 @@ class Transfers:
         return transfer
 
     # ── seeing one through ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def on_call_news(self, news: CallNews) -> None:
+        """Look at every transfer under way when one may have moved. Never waits."""
+        if isinstance(news, CallEnded | TransferMoved):
+            self.notify()
 
     def notify(self) -> None:
         """Wake every transfer under way, to check its deadline again."""

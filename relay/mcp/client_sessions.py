@@ -11,6 +11,8 @@ from datetime import datetime
 
 import attrs
 
+from actors.ports import AnsweringSession
+from actors.trace import Asked
 from relay.mcp.session import LONGEST_CLIENT_NAME, McpSession
 from relay.mcp.transports.http_session import HttpSession
 
@@ -45,6 +47,13 @@ class ClientHere:
             since=session.opened_at,
             ready=session.ready.is_set() and not session.closed,
         )
+
+
+def asked(session: AnsweringSession) -> Asked:
+    """Return who is given a turn with a session: a client by its name, or those that wait for one in a turn tool."""
+    if isinstance(session, McpSession):
+        return Asked(session.client_name, "asked directly")
+    return Asked("", "by its turn tools")
 
 
 @attrs.define(eq=False)
