@@ -9,7 +9,7 @@ import itertools
 import math
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,7 @@ async def clustered(
             port = balancer.ports[name]
             settings = {
                 "DATABASE_URL": server.url,
+                "RELAY_FILLER_SECONDS": "0",  # a busy machine takes longer than that without any fault
                 "TWILIO_AUTH_TOKEN": TOKEN,
                 "PUBLIC_URL": origin,
                 "RELAY_NODE": name,
@@ -337,7 +338,7 @@ async def test_a_turn_in_hand_does_not_hold_up_the_home(
     transport: Transport, tmp_path: Path, server: PostgresqlServer
 ) -> None:
     """When the drain time is over its call moves all the same, and the next home asks the client again."""
-    settings = {"RELAY_DRAIN_SECONDS": "2", "RELAY_FILLER_SECONDS": "0"}
+    settings = {"RELAY_DRAIN_SECONDS": "2"}
     async with clustered(tmp_path, server, **settings) as cluster, AsyncExitStack() as stack:
         agent = await register(cluster.any_node, greeting="")
         client = await stack.enter_async_context(attached(cluster, agent, transport))
@@ -358,7 +359,7 @@ async def test_a_turn_in_hand_does_not_hold_up_a_node_that_it_passes_through(
     transport: Transport, tmp_path: Path, server: PostgresqlServer
 ) -> None:
     """When the drain time is over the client's stream is cut off there; it comes another way, and is asked again."""
-    settings = {"RELAY_DRAIN_SECONDS": "2", "RELAY_FILLER_SECONDS": "0"}
+    settings = {"RELAY_DRAIN_SECONDS": "2"}
     async with clustered(tmp_path, server, **settings) as cluster, AsyncExitStack() as stack:
         agent = await register(cluster.any_node, greeting="")
         await _be_home(cluster, "b", agent)
@@ -411,11 +412,14 @@ async def test_a_node_that_is_alone_waits_for_its_calls_and_takes_no_new_ones(
         agent = await register(cluster.any_node, greeting="")
         await stack.enter_async_context(attached(cluster, agent))
         cluster.balancer.only = "a"
-        async with cluster.carrier.call(agent.agent_id) as call:
-            assert await ask(call, "One.") == "You said: One."
-            cluster.nodes["a"].process.send_signal(signal.SIGTERM)
-            await eventually(partial(_is_refused, cluster, agent))
-            assert await ask(call, "Two.") == "You said: Two."
+        # The node ends with the call, and may not be there any more for what the carrier reports of it then.
+        with suppress(WebhookFailed):
+            async with cluster.carrier.call(agent.agent_id) as call:
+                assert await ask(call, "One.") == "You said: One."
+                cluster.nodes["a"].process.send_signal(signal.SIGTERM)
+                await eventually(partial(_is_refused, cluster, agent))
+                assert await ask(call, "Two.") == "You said: Two."
+        assert call.heard[-1] == "You said: Two."
         with trio.fail_after(10):
             assert await cluster.nodes["a"].process.wait() == 0
         assert len(call.sessions) == 1
