@@ -37,6 +37,7 @@ from actors.commands import (
     CancelTurn,
     CloseLine,
     Command,
+    EndSeat,
     EndSession,
     HoldUtterance,
     NoteTurn,
@@ -65,6 +66,8 @@ from actors.events import (
     MessageStored,
     MessageTaken,
     PieceSaid,
+    SeatEnd,
+    SeatLeft,
     SessionFailed,
     SessionStarted,
     SpeechPlayed,
@@ -130,6 +133,8 @@ class CallSession:
     services: CallServices
     policy: Policy
     availability: Availability = Availability.AWAY
+    # The operator who had the call in its last session, and still has it; empty for none.
+    operator: str = ""
     # Whether another run had the call until now, so that only the journal knows what is unanswered.
     is_taken_over: bool = False
     # What is kept of the call's steps, in its earlier sessions too. None before the first that leads to something:
@@ -166,7 +171,7 @@ class CallSession:
 
     def _converse(self) -> Conversation:
         now = trio.current_time()
-        return Conversation(self.info, self.policy, availability=self.availability, now=now)
+        return Conversation(self.info, self.policy, availability=self.availability, now=now, operator=self.operator)
 
     @property
     def phase(self) -> Phase:
@@ -187,6 +192,16 @@ class CallSession:
     def transcript(self) -> tuple[Line, ...]:
         """The transcript so far."""
         return self._conversation.transcript
+
+    @property
+    def answering(self) -> By | None:
+        """Who answers the caller now, or would; None while the call is nobody's."""
+        return self._conversation.answering
+
+    @property
+    def has_room_to_say(self) -> bool:
+        """Whether another line of an operator can wait to be said."""
+        return self._conversation.has_room_to_say
 
     @property
     def summary(self) -> CallSummary:
@@ -380,6 +395,9 @@ class CallSession:
                     self._answers[command.turn].scope.cancel("the turn is not wanted any more")
             case WakeClient():
                 self.services.publish(ClientWanted(self.info))
+            case EndSeat():
+                info = self.info
+                self.services.publish(SeatLeft(info.agent_id, info.call_sid, command.operator, SeatEnd.TIMEOUT))
             case EndSession():
                 await self.line.end(command.handoff)
             case CloseLine():

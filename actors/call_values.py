@@ -21,7 +21,6 @@ _NUMBER = re.compile(E164)
 SHORTEST_RING, LONGEST_RING = 5, 120
 """For how many seconds a telephone may ring; the carrier itself takes 600 at most, for `<Dial>` and for a call."""
 
-
 # How many answered turns of a call are remembered, to know a repeated answer when it comes.
 REMEMBERED_TURNS = 16
 
@@ -30,11 +29,12 @@ class Speaker(StrEnum):
     """Who said a line of the transcript.
 
     `RELAY` is the relay itself: its fillers, questions and goodbyes, and its notes to the responder (`Line.is_note`),
-    which the caller does not hear.
+    which the caller does not hear. `OPERATOR` is a person who runs the relay.
     """
 
     CALLER = "caller"
     AGENT = "agent"
+    OPERATOR = "operator"
     ANSWERING_MACHINE = "machine"
     RELAY = "relay"
 

@@ -61,6 +61,7 @@ from actors.events import (
     TransferMoved,
     TransferRequested,
 )
+from actors.operator_seat import OperatorSeat
 from actors.phases import Phase
 from actors.policy import Policy
 from actors.ports import PhoneLine
@@ -86,8 +87,8 @@ def _new_ticket() -> str:
 class Call:
     """One call, in all its sessions. On disk are its record, what it was told, and what was said in it (`Journal`).
 
-    Made and changed by `Calls`, with one exception: the client in `owner`, and `memory`, are set by the turn queue.
-    All others only read.
+    Made and changed by `Calls`, with two exceptions: the client in `owner`, and `memory`, are set by the turn queue,
+    and `seat` by `Seats`. All others only read.
 
     The first group of fields is what another process would need to continue the call: its facts, its ticket, its
     transcript, its transfer. The second group has no meaning outside this process.
@@ -139,6 +140,8 @@ class Call:
     """What the turn queue remembers of it."""
     trace: Trace | None = None
     """The steps of the sessions that are over."""
+    seat: OperatorSeat | None = None
+    """The operator who has taken it over, through its sessions in this process; None if none has."""
     has_place: bool = True
     """Whether a place is kept for a session that is to come."""
     seconds_to_connect: float = 0.0
@@ -237,6 +240,7 @@ class Calls:
                 self._publish_if_gone(call.agent_id, call.call_sid)
             call.transcript, call.transfer, call.owner, call.memory = (), None, NO_OWNER, CallMemory()
             call.trace = None
+            call.seat = None
             call.was_connected = call.was_connected and not call.is_over
             call.is_over = call.is_passed_on = False
         call.info, call.policy, call.idempotency_token = info, policy, idempotency_token
@@ -346,7 +350,10 @@ class Calls:
         with self.presence.watch(
             info.agent_id, lambda now: session.inbox.post(AvailabilityChanged(now))
         ) as availability:
-            session = CallSession(info, line, self.services, call.policy, availability, is_taken_over=call.is_restored)
+            operator = "" if call.seat is None else call.seat.operator
+            session = CallSession(
+                info, line, self.services, call.policy, availability, operator, is_taken_over=call.is_restored
+            )
             call.session, call.has_place, call.hop = session, False, hop
             if call.callee is not None:
                 session.inbox.post(CalleeRecognised(call.callee))
@@ -424,8 +431,10 @@ class Calls:
             self.services.publish(CallGone(info.agent_id, info.call_sid))
             return
         if not session.may_return:
-            call.owner, call.memory = NO_OWNER, CallMemory()
+            call.owner, call.memory, call.seat = NO_OWNER, CallMemory(), None
             self.services.publish(CallGone(info.agent_id, info.call_sid))
+        if call.moves_away is not None:
+            call.seat = None  # where it goes on it is asked for as ever
         call.transcript, call.was_screening = session.transcript, session.is_screening
         is_newest = call.info.attempt <= info.attempt
         if is_newest:
@@ -448,6 +457,19 @@ class Calls:
         """Return a call of this agent, even one that is over while the end of its session or transfer is awaited."""
         call = self._calls.get(call_sid)
         return call if call is not None and call.agent_id == agent_id else None
+
+    def find_known(self, call_sid: str) -> Call | None:
+        """Return a call, of whichever agent, even one that is over while the end of its session is awaited."""
+        return self._calls.get(call_sid)
+
+    def seat_of(self, info: CallInfo) -> OperatorSeat | None:
+        """Return the operator who has taken a call over, None if none has."""
+        call = self.find_remembered(info.call_sid, info.agent_id)
+        return None if call is None else call.seat
+
+    def taken_over(self) -> list[Call]:
+        """Return the calls that operators have taken over."""
+        return [call for call in self._calls.values() if call.seat is not None]
 
     def owner_of(self, info: CallInfo) -> Owner:
         """Return the owner of a call."""

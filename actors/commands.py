@@ -14,10 +14,11 @@ from actors.call_values import MessageDraft, Reason, TranscriptChange, TurnReque
 
 
 class By(StrEnum):
-    """Who answers a turn."""
+    """Who answers a turn; `HUMAN` is an operator who has taken the call over."""
 
     CLIENT = "client"
     ANSWERING_MACHINE = "machine"
+    HUMAN = "human"
 
 
 class TurnOutcome(StrEnum):
@@ -28,12 +29,15 @@ class TurnOutcome(StrEnum):
     SUPERSEDED = "superseded"
     HUNG_UP = "hung_up"
     MOVED = "moved"
+    TAKEN_OVER = "taken_over"
+    HANDED_BACK = "handed_back"
     CLIENT_ABSENT = Reason.CLIENT_ABSENT.value
     CLIENT_TIMEOUT = Reason.CLIENT_TIMEOUT.value
     CLIENT_FAILED = Reason.CLIENT_FAILED.value
     CLIENT_LEFT = Reason.CLIENT_LEFT.value
     ANSWERING_MACHINE_FAILED = "machine_failed"
     ANSWERING_MACHINE_TIMEOUT = "machine_timeout"
+    HUMAN_TIMEOUT = "human_timeout"
 
 
 @attrs.frozen
@@ -50,7 +54,7 @@ class Speak:
 
 @attrs.frozen
 class StartTurn:
-    """Start a turn, answered by the client or the answering machine."""
+    """Start a turn, answered by the client, the answering machine, or an operator."""
 
     by: By
     request: TurnRequest
@@ -107,6 +111,13 @@ class WakeClient:
 
 
 @attrs.frozen
+class EndSeat:
+    """Take the call from an operator who has not answered in time."""
+
+    operator: str
+
+
+@attrs.frozen
 class EndSession:
     """Ask the carrier to end the session, with a handoff for the action URL."""
 
@@ -135,4 +146,4 @@ class NoteTurn:
 
 
 Stored = HoldUtterance | ReleaseUtterances | StoreMessage | StopCalling
-Command = Stored | Speak | StartTurn | CancelTurn | WakeClient | EndSession | CloseLine | NoteTurn
+Command = Stored | Speak | StartTurn | CancelTurn | WakeClient | EndSeat | EndSession | CloseLine | NoteTurn

@@ -55,6 +55,16 @@ false barge-in), they are asked again instead of "are you still there".
 asks a few times whether the caller is still there, then says goodbye. *Keys* are collected until `#` or a gap, and are
 then an utterance like any other.
 
+*An operator in the call.* An operator may take the call over, at its next pause or now. A pause is when nobody answers:
+while the call listens or waits for a client, and where a turn ends, fails, or is superseded. Now cancels the turn that
+runs, and the operator is asked in its place. From then on the operator is asked whether a client is here or not, and
+has a longer limit, which typing renews; the fillers are the same. What an operator says answers the turn that they were
+asked; without one it is said at once. An operator who does not have the call may say something too: after the answer
+that runs, so that nobody is talked over. The call goes back to the client, or to who is there instead of it, when the
+operator hands it back or does not answer in time: with a note that a person has spoken, and utterances in hand are
+asked again, with the client's whole limit. A second operator takes the call from the first one. Where a call goes on in
+another session without its operator, the note says so there.
+
 *Calls that we make.* A callee gets no answering machine: when no client takes a turn, a sentence that says so ends the
 call, and the transcript is kept. A screened call says nothing, the greeting included, until the carrier knows who
 picked up, or cannot tell in time. What is heard meanwhile is context for the first turn, not a turn: it may be a
@@ -116,6 +126,7 @@ from actors.commands import (
     CancelTurn,
     CloseLine,
     Command,
+    EndSeat,
     EndSession,
     HoldUtterance,
     ReleaseUtterances,
@@ -131,6 +142,7 @@ from actors.fillers import Fillers
 from actors.phases import STAY, TRANSITIONS, Phase
 from actors.playback import Playback
 from actors.policy import Policy
+from actors.take_over import SPOKE_NOTE, TAKEN_NOTE, TakeOver, is_left_taken
 from actors.transcript import Cut, Transcript, is_audible, note_last, utterance_last
 from actors.turns import Turns
 from actors.unanswered import UnansweredUtterances
@@ -151,6 +163,13 @@ _ANSWERING_MACHINE = frozenset({Phase.ANSWERING_MACHINE_ANSWERING, Phase.ANSWERI
 _LAST_WORDS = frozenset({Phase.UNAVAILABLE, Phase.GOODBYE})
 _LEAVING = _LAST_WORDS | {Phase.ENDING}
 _CLIENT_IS_DUE = frozenset({Phase.CLIENT_AWAITED, Phase.CLIENT_ANSWERING})
+# Where the call is nobody's: an operator who is to have it has to wait, perhaps in vain.
+_NONE_ANSWERS = _LEAVING | {Phase.SCREENING, Phase.MOVING, Phase.OVER}
+_SPEAKERS = {
+    By.CLIENT: Speaker.AGENT,
+    By.ANSWERING_MACHINE: Speaker.ANSWERING_MACHINE,
+    By.HUMAN: Speaker.OPERATOR,
+}
 
 # What is still waited for in the next phase; every other deadline belongs to the phase that set it.
 _OUTLASTING: Mapping[Phase, tuple[Deadline, ...]] = {
@@ -164,7 +183,9 @@ _ACCEPTED = frozenset(get_args(events.AcceptedFrame))
 class Conversation:
     """Decide what one call does next. `now` is a monotonic time in seconds; it must not run backwards."""
 
-    def __init__(self, call: CallInfo, policy: Policy, *, availability: Availability, now: float) -> None:
+    def __init__(
+        self, call: CallInfo, policy: Policy, *, availability: Availability, now: float, operator: str = ""
+    ) -> None:
         self._call = call
         self._policy = policy
         self._availability = availability
@@ -203,6 +224,8 @@ class Conversation:
             self._unanswered.hold(each.turn, each.text)
         # Whether a client has claimed the call from the answering machine, which is still to be relieved.
         self._is_claimed = False
+        # The operator who takes the call, or has it, as in its last session perhaps.
+        self._take_over = TakeOver(operator, bool(operator) and not call.screened, has_spoken=bool(operator))
         # Whether the callee is still to be recognised, and what the carrier is to be handed if the call is to move.
         self.is_screening = call.screened
         self._moves_with: str | None = None
@@ -280,6 +303,20 @@ class Conversation:
         return self._transcript.take_change(self._turns.newest)
 
     @property
+    def answering(self) -> By | None:
+        """Who answers the caller now, or would; None while the call is nobody's."""
+        if self.phase in _NONE_ANSWERS:
+            return None
+        if self._take_over.is_seated:
+            return By.HUMAN
+        return By.ANSWERING_MACHINE if self.phase in _ANSWERING_MACHINE else By.CLIENT
+
+    @property
+    def has_room_to_say(self) -> bool:
+        """Whether another line of an operator can wait to be said."""
+        return not self._take_over.is_full
+
+    @property
     def summary(self) -> CallSummary:
         """How the call ended, or would end now."""
         return CallSummary(
@@ -297,8 +334,17 @@ class Conversation:
             self._transcript.add_note(note, self._wall_clock())
         if self.phase is Phase.SCREENING:
             return []
+        self._note_operator()
         self._unanswered.note_is_pending = self._transcript.ends_with_note
         return self._ask_again() if self._unanswered.is_asked else []
+
+    def _note_operator(self) -> None:
+        """Add the note that is missing: an operator has the call only since it is in this session, or not any more."""
+        was_seated, is_seated = is_left_taken(self._transcript.window()), self._take_over.is_seated
+        if is_seated and not was_seated:
+            self._transcript.add_note(TAKEN_NOTE, self._wall_clock())
+        elif was_seated and not is_seated:
+            self._transcript.add_note(SPOKE_NOTE, self._wall_clock())
 
     def _on_session_failed(self, _event: events.SessionFailed) -> list[Command]:
         self._outcome = CallOutcome.FAILED
@@ -368,7 +414,7 @@ class Conversation:
         self._caller_was_heard = True
         self._restart_wait()
         # Before the utterance: what a client is asked ends with what the caller said.
-        is_for_client = self.phase not in _ANSWERING_MACHINE or self._hand_over()
+        is_for_client = self._sit_down() or self.phase not in _ANSWERING_MACHINE or self._hand_over()
         self._transcript.add(Speaker.CALLER, text, self._wall_clock())
         if self.phase is Phase.SCREENING:
             return []
@@ -473,12 +519,16 @@ class Conversation:
         return self._route(self._turns.next_number()) if self.phase is Phase.CLIENT_AWAITED else []
 
     def _route(self, number: int, utterance: str = "") -> list[Command]:
-        """Ask a client that is here, wait for one that may come, or step down; move instead if that is requested.
+        """Ask an operator who has the call, or a client that is here; else wait for one that may come, or step down.
+
+        If the call is to move, it does instead.
 
         What the caller has just said is held before a client gets it.
         """
         if self._is_to_move:
             return [*self._hold(number, utterance), *self._move()]
+        if self._take_over.is_seated:
+            return [*self._hold(number, utterance), *self._say_waiting(), *self._ask_client(number)]
         match self._availability:
             case Availability.HERE:
                 return [*self._hold(number, utterance), *self._ask_client(number)]
@@ -508,6 +558,8 @@ class Conversation:
         self._enter(Phase.CLIENT_ANSWERING)
         history = self._transcript.window()
         history = utterance_last(history) if self._unanswered.utterance_is_pending else note_last(history)
+        if self._take_over.is_seated:
+            return self._start_turn(By.HUMAN, number, history, self._now + self._policy.human_timeout)
         return self._start_turn(By.CLIENT, number, history, self._limit())
 
     def _ask_answering_machine(self, said_already: str = "") -> list[Command]:
@@ -528,32 +580,42 @@ class Conversation:
             preferences=self._unanswered.preferences,
             said_already=said_already,
             callee=self._callee,
-            answer_within=max(0.0, limit - self._now) if by is By.CLIENT else None,
+            answer_within=None if by is By.ANSWERING_MACHINE else max(0.0, limit - self._now),
         )
         return [StartTurn(by, request)]
 
     # ── turns run and end ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _on_piece(self, event: events.PieceSaid) -> list[Command]:
-        turn, policy = self._turns.get_running(), self._policy
+        turn, by = self._turns.get_running(), self._turns.get_running().by
         has_sound = is_audible(event.text)
         if not event.text or not (turn.has_begun or has_sound):
             return []
-        is_client = turn.by is By.CLIENT
         if has_sound:
-            gap = policy.client_timeout if is_client else policy.answering_machine_timeout
-            self._deadlines.set(Deadline.ANSWER, self._now + gap)
-            self._unanswered.is_unconfirmed = self._unanswered.is_unconfirmed and is_client
+            self._deadlines.set(Deadline.ANSWER, self._now + self._patience(by))
+            is_machine = by is By.ANSWERING_MACHINE
+            self._unanswered.is_unconfirmed = self._unanswered.is_unconfirmed and not is_machine
         if not turn.has_begun:
             turn.first_word = self._now - self._turns.asked_at
-        room = policy.answer_characters - turn.characters
+        room = self._policy.answer_characters - turn.characters
         text = event.text[:room]
         turn.characters += len(text)
         add = self._transcript.continue_line if self._playback.cycle_open else self._transcript.add
-        add(Speaker.AGENT if is_client else Speaker.ANSWERING_MACHINE, text, self._wall_clock())
+        add(_SPEAKERS[by], text, self._wall_clock())
         # A last piece without sound leaves the talk cycle open, for the sentence that may still have to follow.
         commands = self._speak(text, last=event.last and has_sound)
         return commands if len(event.text) < room else [*commands, CancelTurn(turn.number), *self._finish_turn()]
+
+    def _patience(self, by: By) -> float:
+        match by:
+            case By.CLIENT:
+                return self._policy.client_timeout
+            case By.ANSWERING_MACHINE:
+                return self._policy.answering_machine_timeout
+            case By.HUMAN:
+                return self._policy.human_timeout
+            case _:
+                assert_never(by)
 
     def _on_message_taken(self, event: events.MessageTaken) -> list[Command]:
         self._unanswered.take(event.body, event.preferences)
@@ -578,16 +640,16 @@ class Conversation:
             return self._fail_turn(Reason.CLIENT_FAILED)
         commands = self._turns.end(TurnOutcome.ANSWERED)
         commands += self._close_cycle() if turn.says_goodbye else self._phrase(confirmation, last=True)
-        if turn.by is By.CLIENT:
+        if turn.by is not By.ANSWERING_MACHINE:
             commands += self._release()
-        elif self._hand_over():
+        elif not self._take_over.is_due and self._hand_over():
             return [*commands, *self._ask_again()]
-        if turn.says_goodbye:
+        if turn.says_goodbye and not self._take_over.is_due:
             # The answering machine has said goodbye itself.
             sentence = self._policy.phrases.message_kept if confirmation and not turn.has_begun else ""
             return [*commands, *self._say_last(Phase.GOODBYE, sentence, CallOutcome.ENDED)]
         self._listen()
-        return commands
+        return [*commands, *self._say_waiting()]
 
     def _confirmation(self) -> str:
         """Return, once, the sentence that confirms a recorded message; empty if none is due."""
@@ -600,8 +662,10 @@ class Conversation:
         turn = self._turns.get_running()
         if turn.by is By.ANSWERING_MACHINE:
             return self._fail_answering_machine(TurnOutcome.ANSWERING_MACHINE_FAILED)
+        if turn.by is By.HUMAN:
+            return self._lose_operator(TurnOutcome.HANDED_BACK)
         commands = self._turns.end(TurnOutcome(reason))
-        is_gone = reason in {Reason.CLIENT_LEFT, Reason.CLIENT_ABSENT}
+        is_gone = reason in {Reason.CLIENT_LEFT, Reason.CLIENT_ABSENT} and not self._take_over.is_due
         if is_gone and not turn.has_begun and self._turns.handovers < MAX_HANDOVERS and self._now < self._limit():
             if self._is_to_move:
                 return [*commands, *self._move()]
@@ -616,7 +680,7 @@ class Conversation:
         if (turn := self._turns.running) is not None and turn.says_goodbye:
             return self._finish_turn()
         stopped = self._turns.stop(outcome)
-        if self._hand_over():
+        if self._sit_down_to_answer() or self._hand_over():
             return [*stopped, *self._close_cycle(), *self._ask_again()]
         phrases = self._policy.phrases
         is_kept = self._confirmation() or (self._unanswered.taken and self._unanswered.is_stored)
@@ -626,7 +690,12 @@ class Conversation:
     # ── paths downwards, and upwards ────────────────────────────────────────────────────────────────────────────────
 
     def _step_down(self, reason: Reason) -> list[Command]:
-        """Leave the unanswered utterances as a message, then take the next path down."""
+        """Leave the unanswered utterances as a message, then take the next path down.
+
+        An operator who waits for a pause is asked instead.
+        """
+        if self._sit_down():
+            return [*self._close_cycle(), *self._route(self._turns.next_number())]
         stored = self._leave(reason)
         phrases, is_inbound = self._policy.phrases, self._call.direction is Direction.INBOUND
         if is_inbound and not self._unanswered.is_left:
@@ -671,6 +740,94 @@ class Conversation:
         self._reprompts = 0
         return True
 
+    # ── an operator ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_taken_over(self, event: events.CallTakenOver) -> list[Command]:
+        if self._take_over.is_of(event.operator):
+            return []
+        self._take_over.operator = event.operator
+        turn, is_asked = self._turns.running, self.phase in _CLIENT_IS_DUE
+        if self.phase is Phase.SCREENING or (turn is not None and not event.now and turn.by is not By.HUMAN):
+            return []
+        stopped = [*self._turns.stop(TurnOutcome.TAKEN_OVER), *self._close_cycle()]
+        # What the caller said to the answering machine is in a message, and is answered all the same.
+        is_asked = is_asked or (turn is not None and self._sit_down_to_answer())
+        self._sit_down()
+        if is_asked:
+            return [*stopped, *self._route(self._turns.next_number())]
+        if self.phase in _ANSWERING_MACHINE:
+            self._enter(Phase.CLIENT_LISTENING)
+        said = self._say_waiting()
+        self._await_caller()
+        return [*stopped, *said]
+
+    def _sit_down(self) -> bool:
+        """Hand the call to the operator who is due; return whether one is, and somebody has the call."""
+        if not self._take_over.is_due or self.phase in _NONE_ANSWERS:
+            return False
+        self._take_over.sit_down(self._policy.takeover_notice)
+        self._is_claimed = False
+        self._transcript.add_note(TAKEN_NOTE, self._wall_clock())
+        self._reprompts = 0
+        return True
+
+    def _sit_down_to_answer(self) -> bool:
+        is_seated = self._sit_down()
+        self._unanswered.note_is_pending = self._unanswered.note_is_pending or is_seated
+        return is_seated
+
+    def _on_handed_back(self, event: events.CallHandedBack) -> list[Command]:
+        if self._take_over.operator != event.operator:
+            return []
+        return self._give_back(TurnOutcome.HANDED_BACK)
+
+    def _lose_operator(self, outcome: TurnOutcome) -> list[Command]:
+        return [EndSeat(self._take_over.operator), *self._give_back(outcome)]
+
+    def _give_back(self, outcome: TurnOutcome) -> list[Command]:
+        """Take the call from the operator; utterances in hand are asked again, of the client if it is there."""
+        if not (note := self._take_over.leave()):
+            return []
+        self._transcript.add_note(note, self._wall_clock())
+        if self.phase is Phase.CLIENT_ANSWERING:
+            return [*self._turns.stop(outcome), *self._close_cycle(), *self._ask_again()]
+        return self._ask_again() if self._unanswered.in_hand and not self._caller_is_talking else []
+
+    def _on_say(self, event: events.SayRequested) -> list[Command]:
+        if not is_audible(event.text):
+            return []
+        self._take_over.wait(event.text)
+        turn = self._turns.running
+        if self.phase is Phase.SCREENING or (turn is not None and turn.by is not By.HUMAN):
+            return []
+        if turn is not None and not turn.has_begun:
+            turn.first_word = self._now - self._turns.asked_at
+        commands = [*self._say_waiting(), *self._turns.stop(TurnOutcome.ANSWERED)]
+        if self._take_over.is_seated:
+            commands += self._release()
+        if turn is not None:
+            self._listen()
+        return commands
+
+    def _say_waiting(self) -> list[Command]:
+        """Speak what waited until nobody else speaks."""
+        commands: list[Command] = []
+        for speaker, text in self._take_over.take_waiting():
+            commands += self._close_cycle()
+            self._transcript.add(speaker, text, self._wall_clock())
+            commands += self._speak(text, last=True)
+        if commands:
+            self._reprompts = 0
+            self._await_caller()
+        return commands
+
+    def _on_typing(self, event: events.OperatorTyping) -> list[Command]:
+        if self._take_over.is_of(event.operator):
+            self._await_caller()
+            if self._turns.running is not None:
+                self._deadlines.set(Deadline.ANSWER, self._now + self._policy.human_timeout)
+        return []
+
     # ── the callee of a call that we make ───────────────────────────────────────────────────────────────────────────
 
     def _on_callee_recognised(self, event: events.CalleeRecognised) -> list[Command]:
@@ -695,8 +852,9 @@ class Conversation:
         if self._call.greeting:
             self._transcript.add(Speaker.AGENT, self._call.greeting, self._wall_clock())
             commands = self._speak(self._call.greeting, last=True)
+        self._sit_down()
         self._await_caller()
-        return commands
+        return [*commands, *self._say_waiting()]
 
     # ── the way to another session ──────────────────────────────────────────────────────────────────────────────────
 
@@ -732,7 +890,8 @@ class Conversation:
         self._transcript.cut_to_heard("", self._playback.played)
         self._playback.stop(self._now)
         question = next((line.text for line in reversed(lines) if line.speaker is Speaker.CALLER), "")
-        was_answered = lines[-1:] != () and lines[-1].speaker is Speaker.AGENT and not self._unanswered.in_hand
+        ours = {Speaker.AGENT, Speaker.OPERATOR}
+        was_answered = lines[-1:] != () and lines[-1].speaker in ours and not self._unanswered.in_hand
         if self.phase is not Phase.CLIENT_LISTENING or not (question and was_answered):
             return []
         number = self._turns.next_number()
@@ -742,16 +901,18 @@ class Conversation:
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _on_hang_up(self, event: events.HangUpRequested) -> list[Command]:
-        return self._hang_up(event.say.strip() if is_audible(event.say) else "", CallOutcome.ENDED)
+        say, said = event.say.strip() if is_audible(event.say) else "", self._say_waiting()
+        speaker = Speaker.OPERATOR if event.operator else Speaker.AGENT
+        return [*said, *self._hang_up(say, CallOutcome.ENDED, speaker)]
 
     def _on_transfer(self, event: events.TransferRequested) -> list[Command]:
         self._handoff = event.handoff
-        return self._hang_up("", CallOutcome.TRANSFERRED)
+        return [*self._say_waiting(), *self._hang_up("", CallOutcome.TRANSFERRED)]
 
-    def _hang_up(self, say: str, outcome: CallOutcome) -> list[Command]:
+    def _hang_up(self, say: str, outcome: CallOutcome, speaker: Speaker = Speaker.AGENT) -> list[Command]:
         self._client_ended_it = True
         commands = [*self._turns.stop(TurnOutcome.HUNG_UP), *self._release()]
-        return [*commands, *self._say_last(Phase.GOODBYE, say, outcome, speaker=Speaker.AGENT)]
+        return [*commands, *self._say_last(Phase.GOODBYE, say, outcome, speaker=speaker)]
 
     def _on_drain(self, _event: events.DrainRequested) -> list[Command]:
         return self._say_farewell(self._policy.phrases.drain_goodbye, Reason.RELAY_RESTARTED)
@@ -766,7 +927,7 @@ class Conversation:
         """Speak the last sentence of the call and wait until it was heard."""
         self._enter(phase)
         self._outcome = outcome
-        if text and speaker is Speaker.AGENT:
+        if text and speaker is not Speaker.RELAY:
             self._transcript.add(speaker, text, self._wall_clock())
             commands = self._speak(f" {text}" if self._playback.cycle_open else text, last=True)
         else:
@@ -845,14 +1006,22 @@ class Conversation:
     def _on_overdue_answer(self) -> list[Command]:
         if (turn := self._turns.running) is None:
             return self._step_down(Reason.CLIENT_ABSENT)
-        if turn.by is By.CLIENT:
-            return [*self._turns.stop(TurnOutcome.CLIENT_TIMEOUT), *self._step_down(Reason.CLIENT_TIMEOUT)]
-        return self._fail_answering_machine(TurnOutcome.ANSWERING_MACHINE_TIMEOUT)
+        match turn.by:
+            case By.CLIENT:
+                return [*self._turns.stop(TurnOutcome.CLIENT_TIMEOUT), *self._step_down(Reason.CLIENT_TIMEOUT)]
+            case By.ANSWERING_MACHINE:
+                return self._fail_answering_machine(TurnOutcome.ANSWERING_MACHINE_TIMEOUT)
+            case By.HUMAN:
+                return self._lose_operator(TurnOutcome.HUMAN_TIMEOUT)
+            case _:
+                assert_never(turn.by)
 
     def _on_silence(self) -> list[Command]:
         if self._unanswered.is_asked:
             # A false barge-in cut the turn short: ask again.
             return self._ask_again()
+        if said := self._say_waiting():
+            return said
         phrases = self._policy.phrases
         if self._reprompts >= self._policy.reprompts:
             return self._say_farewell(phrases.silence_goodbye, Reason.UNANSWERED)
@@ -862,7 +1031,7 @@ class Conversation:
         return commands
 
     def _listen(self) -> None:
-        is_for_client = self.phase not in _ANSWERING_MACHINE or self._hand_over()
+        is_for_client = self._sit_down() or self.phase not in _ANSWERING_MACHINE or self._hand_over()
         self._enter(Phase.CLIENT_LISTENING if is_for_client else Phase.ANSWERING_MACHINE_LISTENING)
         self._await_caller()
 
@@ -904,6 +1073,10 @@ class Conversation:
         events.TurnFinished: _on_turn_finished,
         events.TurnFailed: _on_turn_failed,
         events.CallClaimed: _on_claim,
+        events.CallTakenOver: _on_taken_over,
+        events.CallHandedBack: _on_handed_back,
+        events.SayRequested: _on_say,
+        events.OperatorTyping: _on_typing,
         events.CalleeRecognised: _on_callee_recognised,
         events.HangUpRequested: _on_hang_up,
         events.TransferRequested: _on_transfer,

@@ -6,8 +6,10 @@ Pure: no clock, no I/O. A value that makes no sense cannot be built. `Event` at 
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import attrs
-from attrs.validators import in_, instance_of, matches_re, optional
+from attrs.validators import in_, instance_of, matches_re, min_len, optional
 
 from actors.call_values import Availability, Callee, CallInfo, Owner, Reason
 
@@ -124,9 +126,10 @@ class MessageStored:
 
 @attrs.frozen
 class HangUpRequested:
-    """The client wants this call ended, after saying `say`."""
+    """The client wants this call ended, after saying `say`; or an operator does, who is named then."""
 
     say: str = ""
+    operator: str = ""
 
 
 @attrs.frozen
@@ -139,6 +142,36 @@ class TransferRequested:
 @attrs.frozen
 class CallClaimed:
     """A client claims the call from the answering machine."""
+
+
+@attrs.frozen
+class CallTakenOver:
+    """An operator takes the call over: at the next pause, or `now`, which cancels a turn that runs."""
+
+    operator: str = attrs.field(validator=min_len(1))
+    now: bool = False
+
+
+@attrs.frozen
+class CallHandedBack:
+    """The operator who has the call, or is about to, gives it back."""
+
+    operator: str = attrs.field(validator=min_len(1))
+
+
+@attrs.frozen
+class SayRequested:
+    """An operator says this: in the call that they have, or in another's."""
+
+    text: str
+    operator: str = attrs.field(validator=min_len(1))
+
+
+@attrs.frozen
+class OperatorTyping:
+    """The operator who has the call is writing what to say."""
+
+    operator: str = attrs.field(validator=min_len(1))
 
 
 @attrs.frozen
@@ -251,6 +284,10 @@ Event = (
     | HangUpRequested
     | TransferRequested
     | CallClaimed
+    | CallTakenOver
+    | CallHandedBack
+    | SayRequested
+    | OperatorTyping
     | CalleeRecognised
     | DrainRequested
     | MoveRequested
@@ -313,4 +350,36 @@ class OwnerChanged:
     before: Owner
 
 
-CallNews = MessageLeft | ClientWanted | CallEnded | CallGone | OwnerChanged | TransferMoved
+class SeatEnd(StrEnum):
+    """Why an operator does not have a call any more.
+
+    `HANDED_BACK` by the operator; `GONE` without a sign of one; `TIMEOUT` with words that were not answered in time;
+    `TAKEN` by another operator.
+    """
+
+    HANDED_BACK = "handed_back"
+    GONE = "gone"
+    TIMEOUT = "timeout"
+    TAKEN = "taken"
+
+
+@attrs.frozen
+class SeatTaken:
+    """An operator has taken the call over, or does at its next pause."""
+
+    agent_id: str
+    call_sid: str
+    operator: str
+
+
+@attrs.frozen
+class SeatLeft:
+    """An operator does not have the call any more. Not published at the end of a call."""
+
+    agent_id: str
+    call_sid: str
+    operator: str
+    why: SeatEnd
+
+
+CallNews = MessageLeft | ClientWanted | CallEnded | CallGone | OwnerChanged | TransferMoved | SeatTaken | SeatLeft

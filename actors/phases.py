@@ -57,7 +57,12 @@ _ASK = (Phase.CLIENT_ANSWERING, Phase.CLIENT_AWAITED, *_STEP_DOWN)
 # A claim has no effect if the client is away, so these do not step down. A call that is to move is handed over where it
 # goes: it carries the note for the client that has claimed it.
 _HAND_OVER = (Phase.CLIENT_ANSWERING, Phase.CLIENT_AWAITED, Phase.MOVING)
+# The answering machine has finished: an operator who was to have the call has it now.
+_PAUSE = (Phase.ANSWERING_MACHINE_LISTENING, Phase.CLIENT_LISTENING)
 _LAST_WORDS = (Phase.GOODBYE, Phase.ENDING)
+# An operator who has the call, or is to have it at a pause, is asked whether a client is here or not. What has to be
+# answered goes on where the call moves.
+_GIVE_BACK = (*_ASK, Phase.MOVING)
 
 _EVERYWHERE: Row = {
     events.PartialPromptHeard: STAY,
@@ -89,6 +94,12 @@ _TALKING: Row = _EVERYWHERE | {
     # while the answering machine speaks: what it answers is in a message already, so nothing is asked again.
     events.MoveDue: _to(Phase.MOVING),
     events.CallClaimed: IGNORED,
+    # At the next pause, which this is in some phases.
+    events.CallTakenOver: STAY,
+    events.CallHandedBack: STAY,
+    # At once, or when nobody else speaks.
+    events.SayRequested: STAY,
+    events.OperatorTyping: IGNORED,
     events.CalleeRecognised: _to(*_LAST_WORDS),
 }
 
@@ -104,6 +115,10 @@ _LEAVING: Row = _EVERYWHERE | {
     events.MoveRequested: IGNORED,
     events.MoveDue: IGNORED,
     events.CallClaimed: IGNORED,
+    events.CallTakenOver: IGNORED,
+    events.CallHandedBack: IGNORED,
+    events.SayRequested: IGNORED,
+    events.OperatorTyping: IGNORED,
     events.CalleeRecognised: IGNORED,
 }
 
@@ -133,6 +148,8 @@ TRANSITIONS: Mapping[Phase, Mapping[type[Event], Moves]] = MappingProxyType(
             events.SessionStarted: _to(*_ASK),
             events.UtteranceHeard: _to(*_ASK, Phase.MOVING),
             events.DigitPressed: _to(*_ASK, Phase.MOVING),
+            events.CallHandedBack: _to(*_GIVE_BACK),
+            events.OperatorTyping: STAY,
             events.DeadlinePassed: _to(*_ASK, Phase.MOVING, *_LAST_WORDS),
         },
         Phase.CLIENT_AWAITED: _TALKING
@@ -143,6 +160,7 @@ TRANSITIONS: Mapping[Phase, Mapping[type[Event], Moves]] = MappingProxyType(
             events.DigitPressed: _to(Phase.CLIENT_AWAITED),
             events.CallerBargedIn: _to(Phase.CLIENT_LISTENING),
             events.AvailabilityChanged: _to(*_ASK),
+            events.CallTakenOver: _to(Phase.CLIENT_ANSWERING),
             events.DeadlinePassed: _to(Phase.CLIENT_AWAITED, *_STEP_DOWN, *_LAST_WORDS),
         },
         Phase.CLIENT_ANSWERING: _TALKING
@@ -150,8 +168,13 @@ TRANSITIONS: Mapping[Phase, Mapping[type[Event], Moves]] = MappingProxyType(
             events.UtteranceHeard: _to(*_ASK, Phase.MOVING),
             events.DigitPressed: _to(*_ASK, Phase.MOVING),
             events.CallerBargedIn: _to(Phase.CLIENT_LISTENING),
+            events.CallTakenOver: _to(Phase.CLIENT_ANSWERING, Phase.MOVING),
+            events.CallHandedBack: _to(*_GIVE_BACK),
+            events.SayRequested: _to(Phase.CLIENT_LISTENING),
+            events.OperatorTyping: STAY,
             events.PieceSaid: _to(Phase.CLIENT_LISTENING),
-            events.TurnFinished: _to(Phase.CLIENT_LISTENING, *_STEP_DOWN),
+            # An operator's turn does not end by itself; one that does is given back.
+            events.TurnFinished: _to(Phase.CLIENT_LISTENING, *_GIVE_BACK),
             # Its client has left, perhaps for the place where the call goes: it is not asked of another one here.
             events.TurnFailed: _to(*_ASK, Phase.MOVING),
             events.DeadlinePassed: _to(*_ASK, Phase.MOVING, *_LAST_WORDS),
@@ -162,13 +185,20 @@ TRANSITIONS: Mapping[Phase, Mapping[type[Event], Moves]] = MappingProxyType(
             events.DigitPressed: _to(Phase.ANSWERING_MACHINE_ANSWERING, *_HAND_OVER),
             events.CallerBargedIn: _to(Phase.ANSWERING_MACHINE_LISTENING, Phase.CLIENT_LISTENING),
             events.CallClaimed: STAY,
+            events.CallTakenOver: _to(Phase.CLIENT_ANSWERING, Phase.MOVING),
             events.CalleeRecognised: IGNORED,
-            events.PieceSaid: _to(Phase.ANSWERING_MACHINE_LISTENING, *_HAND_OVER, Phase.GOODBYE),
+            events.PieceSaid: _to(*_PAUSE, *_HAND_OVER, Phase.GOODBYE),
             events.MessageTaken: STAY,
             events.GoodbyeSaid: STAY,
-            events.TurnFinished: _to(Phase.ANSWERING_MACHINE_LISTENING, *_HAND_OVER, Phase.UNAVAILABLE, *_LAST_WORDS),
-            events.TurnFailed: _to(*_HAND_OVER, Phase.UNAVAILABLE, *_LAST_WORDS),
-            events.DeadlinePassed: _to(Phase.ANSWERING_MACHINE_ANSWERING, *_HAND_OVER, Phase.UNAVAILABLE, *_LAST_WORDS),
+            events.TurnFinished: _to(*_PAUSE, *_HAND_OVER, Phase.UNAVAILABLE, *_LAST_WORDS),
+            events.TurnFailed: _to(Phase.CLIENT_LISTENING, *_HAND_OVER, Phase.UNAVAILABLE, *_LAST_WORDS),
+            events.DeadlinePassed: _to(
+                Phase.ANSWERING_MACHINE_ANSWERING,
+                Phase.CLIENT_LISTENING,
+                *_HAND_OVER,
+                Phase.UNAVAILABLE,
+                *_LAST_WORDS,
+            ),
         },
         Phase.ANSWERING_MACHINE_LISTENING: _TALKING
         | {
@@ -176,6 +206,7 @@ TRANSITIONS: Mapping[Phase, Mapping[type[Event], Moves]] = MappingProxyType(
             events.UtteranceHeard: _to(Phase.ANSWERING_MACHINE_ANSWERING, Phase.MOVING),
             events.DigitPressed: _to(Phase.ANSWERING_MACHINE_ANSWERING, Phase.MOVING),
             events.CallClaimed: _to(*_HAND_OVER),
+            events.CallTakenOver: _to(Phase.CLIENT_LISTENING),
             events.CalleeRecognised: IGNORED,
             events.DeadlinePassed: _to(Phase.ANSWERING_MACHINE_ANSWERING, Phase.MOVING, *_LAST_WORDS),
         },

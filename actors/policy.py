@@ -42,6 +42,7 @@ class Policy:
 
     `client_timeout` is what a caller waits for the client in one turn, counted from the newest utterance; once the
     client speaks it bounds each gap between pieces. `answering_machine_timeout` is the same for the answering machine.
+    `human_timeout` is what a caller waits for an operator who has the call; it is counted anew while they type.
     `filler_after` and `long_filler_after` are counted from the same utterance to the first piece: then a caller who
     still waits hears a filler, and the longer one.
     `digit_gap` closes a row of keys without `#`. `silence` is how long the caller may say nothing after our last word
@@ -54,11 +55,13 @@ class Policy:
     `answer_characters` is what one turn may say; `bad_frames` in a row end the call.
     `asks_not_to_be_called` returns whether an utterance asks for that; it must be quick and not raise.
     `keep_transcript` puts all that was said into the call's record, beyond the window and the waiting message.
+    `takeover_notice` is what a caller hears when an operator takes the call over; nothing if it is empty.
     """
 
     has_answering_machine: bool = False
     client_timeout: float = attrs.field(default=8.0, validator=gt(0))
     answering_machine_timeout: float = attrs.field(default=6.0, validator=gt(0))
+    human_timeout: float = attrs.field(default=45.0, validator=gt(0))
     filler_after: float = attrs.field(default=2.5, validator=gt(0))
     long_filler_after: float = attrs.field(default=5.0, validator=gt(0))
     digit_gap: float = attrs.field(default=2.0, validator=gt(0))
@@ -76,4 +79,5 @@ class Policy:
     bad_frames: int = attrs.field(default=10, validator=ge(1))
     asks_not_to_be_called: Callable[[str], bool] = _never
     keep_transcript: bool = False
+    takeover_notice: str = ""
     phrases: Phrases = attrs.field(factory=Phrases)

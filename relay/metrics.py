@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from actors.call_values import CallInfo, CallSummary, Reason
 from actors.commands import NoteTurn
 from actors.errors import StoreFailed
+from actors.events import SeatLeft, SeatTaken
 from relay.logs import report
 
 log = structlog.get_logger(__name__)
@@ -95,6 +96,16 @@ class CallMeter:
             by=note.by.value,
             outcome=str(note.outcome),
             first_word=None if note.first_word is None else round(note.first_word, 3),
+        )
+
+    def seat_taken(self, news: SeatTaken) -> None:
+        """Log that an operator has taken a call over."""
+        log.info("seat_taken", call_sid=news.call_sid, agent_id=news.agent_id, operator=news.operator)
+
+    def seat_left(self, news: SeatLeft) -> None:
+        """Log that an operator does not have a call any more."""
+        log.info(
+            "seat_left", call_sid=news.call_sid, agent_id=news.agent_id, operator=news.operator, why=news.why.value
         )
 
     def never_connected(self, call: CallInfo, *, is_placed: bool) -> None:

@@ -235,6 +235,12 @@ class Settings(BaseModel):
         ge=0,
         description="how often a silent caller is asked before the call is ended; 0 ends it without a question",
     )
+    relay_takeover_notice: str = Field(
+        default="",
+        max_length=500,
+        description="what a caller hears when an operator takes the call over: You are now talking to a person, say. "
+        "Empty is nothing",
+    )
     relay_allowed_hosts: str = Field(
         default="", description="host names by which clients may reach /mcp besides PUBLIC_URL's, separated by commas"
     )

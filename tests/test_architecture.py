@@ -38,6 +38,7 @@ _PURE = (
     "playback",
     "policy",
     "trace",
+    "take_over",
     "transcript",
     "transfer",
     "turns",

@@ -208,6 +208,7 @@ async def _start_supervisors(relay: Relay, nursery: trio.Nursery) -> None:
     if relay.leaving is not None:
         nursery.start_soon(relay.leaving.retire_what_passes, MOVE_SECONDS)
     nursery.start_soon(relay.calls.run)
+    nursery.start_soon(relay.seats.run)
     nursery.start_soon(_watch_tokens, relay)
     nursery.start_soon(relay.audio.run)
     if relay.vendors.carrier is not None:

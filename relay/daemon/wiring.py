@@ -16,9 +16,11 @@ from actors.call_values import CallInfo, Owner, TurnRequest
 from actors.calls import Calls
 from actors.clients import ClientResponder, Presence
 from actors.commands import By
-from actors.events import CallGone, CallNews, ClientWanted, MessageLeft, OwnerChanged
+from actors.events import CallGone, CallNews, ClientWanted, MessageLeft, OwnerChanged, SeatLeft, SeatTaken
+from actors.operator_seat import OperatorResponder, OperatorSeat
 from actors.policy import Policy
 from actors.ports import AnsweringSession, Responder
+from actors.seats import Seats
 from relay.agent import Agent
 from relay.call_listeners import CallListeners
 from relay.cluster.directory import Directory
@@ -58,6 +60,7 @@ from relay.settings import Settings, split_list
 from relay.speech.agent_phrases import phrases_of
 from relay.speech.audio_files import AudioFiles, AudioOptions
 from relay.speech.audio_store import AudioLimits, AudioStore
+from relay.speech.hygiene import clean
 from relay.speech.locales import locale_for
 from relay.speech.spoken import SpokenResponder
 from relay.store.agent_registry import AgentRegistry
@@ -120,7 +123,8 @@ class Relay:
         presence = Presence(grace=RECONNECT_GRACE)
         self._meter = CallMeter()
         responders: dict[By, Responder] = {
-            By.CLIENT: SpokenResponder(ClientResponder(presence, self._owner_of, self._note_asked))
+            By.CLIENT: SpokenResponder(ClientResponder(presence, self._owner_of, self._note_asked)),
+            By.HUMAN: OperatorResponder(self._seat_of),
         }
         if vendors.answering_machine is not None:
             responders[By.ANSWERING_MACHINE] = vendors.answering_machine
@@ -137,6 +141,7 @@ class Relay:
         self.calls = Calls(
             services, presence, settings.relay_max_calls, now=clock, return_seconds=settings.relay_return_seconds
         )
+        self.seats = Seats(self.calls, clean)
         self._defaults = Defaults(
             greeting=settings.default_voice_greeting,
             voice=settings.default_voice_id,
@@ -182,6 +187,7 @@ class Relay:
         self.directory = self._directory(clock) if isinstance(clock, DatabaseClock) else None
         self.leaving = None if self.directory is None else Leaving(self.directory, self.calls, self.clients)
         self.listeners.on_news(self._on_client_news)
+        self.listeners.on_news(self._on_seat_news)
         self.listeners.on_news(self.transfers.on_call_news)
         self._meter.live_calls.set_function(lambda: len(self.calls.live()))
         self._meter.places_taken.set_function(self.calls.occupied)
@@ -307,10 +313,24 @@ class Relay:
             phrases=phrases_of(agent, language),
             asks_not_to_be_called=opt_out_listener(language),
             keep_transcript=self.settings.relay_keep_transcripts,
+            takeover_notice=self.settings.relay_takeover_notice.strip(),
         )
 
     def _owner_of(self, call: CallInfo) -> Owner:
         return self.calls.owner_of(call)
+
+    def _seat_of(self, call: CallInfo) -> OperatorSeat | None:
+        return self.calls.seat_of(call)
+
+    def _on_seat_news(self, news: CallNews) -> None:
+        match news:
+            case SeatTaken():
+                self._meter.seat_taken(news)
+            case SeatLeft():
+                self.seats.on_seat_left(news)
+                self._meter.seat_left(news)
+            case _:
+                return
 
     def _on_client_news(self, news: CallNews) -> None:
         """Pass on to an agent's clients what concerns them of a call."""

@@ -20,6 +20,7 @@ from actors.commands import (
     CancelTurn,
     CloseLine,
     Command,
+    EndSeat,
     EndSession,
     HoldUtterance,
     NoteTurn,
@@ -28,6 +29,7 @@ from actors.commands import (
     StartTurn,
     StopCalling,
     StoreMessage,
+    TurnOutcome,
     WakeClient,
 )
 from actors.conversation import Conversation
@@ -39,6 +41,8 @@ from actors.events import (
     CallerBargedIn,
     CallerGone,
     CallerSpeaking,
+    CallHandedBack,
+    CallTakenOver,
     CarrierFailed,
     DeadlinePassed,
     DigitPressed,
@@ -52,8 +56,10 @@ from actors.events import (
     MessageTaken,
     MoveDue,
     MoveRequested,
+    OperatorTyping,
     PartialPromptHeard,
     PieceSaid,
+    SayRequested,
     SessionFailed,
     SessionStarted,
     SpeechPlayed,
@@ -87,6 +93,7 @@ class CallMachine(RuleBasedStateMachine):
         note=st.sampled_from(["", NOTE]),
         voicemail=st.sampled_from(Voicemail),
         fillers=st.sampled_from([(), ("One moment.",), ("One moment.", "Let me see.")]),
+        operator=st.sampled_from(["", "", "ada"]),
     )
     def begin(
         self,
@@ -99,6 +106,7 @@ class CallMachine(RuleBasedStateMachine):
         note: str,
         voicemail: Voicemail,
         fillers: tuple[str, ...],
+        operator: str,
     ) -> None:
         self.now = 1000.0
         # A window that holds everything, so that the books can look for words in it.
@@ -109,6 +117,7 @@ class CallMachine(RuleBasedStateMachine):
             history_characters=10**9,
             asks_not_to_be_called=lambda words: words.endswith(ASKING),
             keep_transcript=True,
+            takeover_notice="You are now talking to a person.",
             phrases=Phrases(filler=fillers, long_filler="I am still looking into it."),
         )
         info = call_info(
@@ -123,7 +132,10 @@ class CallMachine(RuleBasedStateMachine):
         self.opted_out = False
         self.last_filler, self.fillers = "", fillers
         self.only_filler = self.client_has_begun = False
-        self.call = Conversation(info, policy, availability=availability, now=self.now)
+        self.call = Conversation(info, policy, availability=availability, now=self.now, operator=operator)
+        # Who has the call or is to have it; what operators typed, and how many turns are over.
+        self.operator, self.typed = operator, 0
+        self.over: dict[int, TurnOutcome] = {}
         self.running: int | None = None
         self.by = By.CLIENT
         self.cycle_open = False
@@ -186,7 +198,8 @@ class CallMachine(RuleBasedStateMachine):
                 assert self.running is None, "one turn at a time"
                 self.client_has_begun = False
                 self.running, self.by = command.request.turn, command.by
-                if command.by is By.CLIENT:
+                assert command.by is not By.HUMAN or self.operator, "only an operator who has the call is asked"
+                if command.by is not By.ANSWERING_MACHINE:
                     spoken = {line.text for line in command.request.history}
                     assert set(self.held.values()) <= spoken, "the client is sent all that is unanswered"
                     assert command.request.history[-1].is_to_answer, "what is to be answered comes last"
@@ -196,6 +209,8 @@ class CallMachine(RuleBasedStateMachine):
                 assert command.turn == self.running, "only the running turn is cancelled"
                 self.running, self.client_has_begun = None, False
             case NoteTurn():
+                assert command.turn not in self.over, "a turn ends once, so it has one answer at most"
+                self.over[command.turn] = command.outcome
                 if command.turn == self.running:
                     self.running = None
             case HoldUtterance():
@@ -214,6 +229,9 @@ class CallMachine(RuleBasedStateMachine):
                 self.opted_out = True
             case WakeClient():
                 assert self.call.phase is Phase.CLIENT_AWAITED
+            case EndSeat():
+                assert command.operator == self.operator, "only who has the call can lose it"
+                self.operator = ""
             case EndSession():
                 self.ended = True
             case CloseLine():
@@ -295,7 +313,8 @@ class CallMachine(RuleBasedStateMachine):
     @rule(text=st.sampled_from(["I will", " look into it.", " ", ""]))
     def turn_says(self, text: str) -> None:
         assert self.running is not None
-        self.client_has_begun = self.client_has_begun or (self.by is By.CLIENT and bool(text.strip()))
+        is_machine = self.by is By.ANSWERING_MACHINE
+        self.client_has_begun = self.client_has_begun or (not is_machine and bool(text.strip()))
         self.feed(PieceSaid(self.running, text))
 
     @precondition(lambda self: self.running is not None)
@@ -314,7 +333,7 @@ class CallMachine(RuleBasedStateMachine):
     @rule(goodbye=st.booleans())
     def answering_machine_uses_a_tool(self, goodbye: bool) -> None:
         assert self.running is not None
-        if self.by is By.CLIENT:
+        if self.by is not By.ANSWERING_MACHINE:
             event = GoodbyeSaid(self.running) if goodbye else MessageTaken(self.running, "call back", "after 8")
             assert self.feed(event) == [], "a client has no such tools"
             return
@@ -359,6 +378,46 @@ class CallMachine(RuleBasedStateMachine):
         if before is not Phase.ANSWERING_MACHINE_LISTENING:
             assert commands == [], "only a listening answering machine is relieved at once"
             assert here.phase is before
+
+    @rule(operator=st.sampled_from(["ada", "ada", "ben"]), now=st.booleans())
+    def operator_takes_the_call(self, operator: str, now: bool) -> None:
+        held, by, running = dict(self.held), self.by, self.running
+        if self.call.phase not in LAST_WORDS:
+            self.operator = operator
+        self.feed(CallTakenOver(operator, now))
+        assert held.items() <= self.held.items(), "what is unanswered stays so"
+        if self.call.phase in LAST_WORDS:
+            return
+        if running is None or now:
+            assert self.call.answering in {By.HUMAN, None}, "at a pause, or now"
+        elif by is not By.HUMAN:
+            assert self.running == running, "what somebody else says is heard to its end"
+
+    @rule(operator=st.sampled_from(["ada", "ada", "ben"]))
+    def operator_hands_back(self, operator: str) -> None:
+        is_theirs = self.operator == operator and self.call.phase not in LAST_WORDS
+        if is_theirs:
+            self.operator = ""
+        commands = self.feed(CallHandedBack(operator))
+        assert is_theirs or commands == [], "only who has the call can give it back"
+
+    @rule()
+    def operator_says(self) -> None:
+        self.typed += 1
+        running, by = self.running, self.by
+        commands = self.feed(SayRequested(f"typed line {self.typed}.", "ada"))
+        is_anothers = running is not None and by is not By.HUMAN
+        if self.call.phase in LAST_WORDS or self.call.phase is Phase.SCREENING or is_anothers:
+            assert commands == [], "nobody is talked over"
+        else:
+            assert Speak(f"typed line {self.typed}.", last=True) in commands, "at once"
+        if running is not None and by is By.HUMAN:
+            assert self.over[running] is TurnOutcome.ANSWERED
+            assert not self.held, "it was the answer"
+
+    @rule(operator=st.sampled_from(["ada", "ben"]))
+    def operator_types(self, operator: str) -> None:
+        assert self.feed(OperatorTyping(operator)) == []
 
     @rule(really=st.integers(0, 9))
     def client_transfers(self, really: int) -> None:
@@ -423,6 +482,14 @@ class CallMachine(RuleBasedStateMachine):
     def a_call_that_moves_is_expected_back(self) -> None:
         if self.call.phase is Phase.OVER and self.call.summary.outcome is CallOutcome.MOVED:
             assert self.call.may_return
+
+    @invariant()
+    def an_operator_who_has_the_call_is_the_one_who_is_asked(self) -> None:
+        """Whether a client is here or not."""
+        if self.call.answering is By.HUMAN:
+            assert self.operator
+            assert self.call.phase is not Phase.CLIENT_AWAITED
+            assert self.running is None or self.by is By.HUMAN
 
     @invariant()
     def nothing_stays_in_hand_after_the_end(self) -> None:

@@ -33,6 +33,7 @@ GIVEN: dict[str, tuple[str, object]] = {
     "RELAY_FILLER_SECONDS": ("0", 0.0),
     "RELAY_SILENCE_SECONDS": ("30", 30.0),
     "RELAY_SILENCE_QUESTIONS": ("0", 0),
+    "RELAY_TAKEOVER_NOTICE": ("You are now talking to a person.", "You are now talking to a person."),
     "RELAY_ALLOWED_HOSTS": ("relay.lan", "relay.lan"),
     "RELAY_ALLOWED_ORIGINS": ("https://inspector.example", "https://inspector.example"),
     "RELAY_MAX_CALLS": ("5", 5),
