@@ -78,10 +78,11 @@ class Transfers:
 
     # ── for the tools ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def transfer_call(self, agent: Agent, request: TransferRequest) -> dict[str, Any]:
+    async def transfer_call(self, agent: Agent, request: TransferRequest, *, operator: str = "") -> dict[str, Any]:
         """Start the transfer of a call; return its `callSid`, `status` and `to` before anything is dialled.
 
-        A dry run returns the gate's verdict instead. Raises `UnknownCall` for a call that is not the agent's, or over,
+        `operator` is the one who asks for it, empty for the agent's client; the gate's rules are the same for both. A
+        dry run returns the gate's verdict instead. Raises `UnknownCall` for a call that is not the agent's, or over,
         `OutboundRefused`, and one of `STORE_FAILURES`. Cancelled before it returned, the call stays where it is.
         """
         call = self._own(agent, request.call_sid)
@@ -101,7 +102,8 @@ class Transfers:
             if (nursery := self._nursery) is None:
                 raise OutboundRefused("draining", "The relay is shutting down and starts no more transfers.")
         nursery.start_soon(self._see_through, call, transfer)
-        log.info("transfer_asked", call_sid=call.call_sid, agent_id=agent.agent_id, confirm=request.confirm)
+        by = {"by": "operator", "operator": operator} if operator else {"by": "client"}
+        log.info("transfer_asked", call_sid=call.call_sid, agent_id=agent.agent_id, confirm=request.confirm, **by)
         return {"callSid": call.call_sid, "status": "transferring", "to": to}
 
     def _own(self, agent: Agent, call_sid: str) -> Call:

@@ -103,7 +103,13 @@ class Call(Result, json_schema_extra={"required": ["callSid", "state"]}):
     )
     carrier_error: str | None = Field(description="The carrier's error code, where it reported one; for the operator.")
     answered_by: dict[str, int] = Field(
-        description="How many turns were answered by the client (you) and by the answering machine."
+        description="How many turns were answered by the client (you), by the machine (the answering machine) and by a "
+        "human (a person who runs the relay)."
+    )
+    answering_now: str | None = Field(
+        default=None,
+        description="Who answers the caller now: client (you), machine, or human (a person has taken the call over). "
+        "Only of a call that goes on at the node of the relay that you ask; null while none of them does.",
     )
 
 
@@ -142,8 +148,12 @@ class AgentCalls:
         for number, record in enumerate(await self.journal.list_calls(agent_id, state, limit)):
             if number % AT_A_TIME == 0:  # a thousand of them at once would block every call
                 await trio.lowlevel.checkpoint()
-            shown.append(Call.model_validate(record_as_json(record)))
+            shown.append(Call.model_validate(record_as_json(record) | self._now(agent_id, record.call_sid)))
         return shown
+
+    def _now(self, agent_id: str, call_sid: str) -> dict[str, str | None]:
+        session = self.live.find_session(call_sid, agent_id)
+        return {} if session is None else {"answeringNow": session.answering}
 
     async def end_call(self, agent_id: str, call_sid: str, say: str) -> bool:
         """End a call of this agent: by its session, after saying `say`, or by the carrier where it has none.

@@ -40,7 +40,7 @@ class AcknowledgeMessages(Arguments):
 class MessageLine(Result):
     """A line of the transcript of a message's call."""
 
-    speaker: str = Field(description="caller, agent (you) or machine (the answering machine).")
+    speaker: str = Field(description="caller, agent (you), machine (the answering machine) or operator (a person).")
     text: str = Field(description="What was said.")
     at: str = Field(description="When, in UTC (ISO 8601).")
 

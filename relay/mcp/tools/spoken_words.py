@@ -25,8 +25,9 @@ class SpokenLine(Result):
     """A line of a call that is going on."""
 
     speaker: str = Field(
-        description="caller, agent (you, or another client of yours), machine (the answering machine) or relay (what "
-        "the relay said while the caller waited, or a note to you that nobody heard)."
+        description="caller, agent (you, or another client of yours), operator (a person who took the call over), "
+        "machine (the answering machine) or relay (what the relay said while the caller waited, or a note to you that "
+        "nobody heard)."
     )
     text: str = Field(description="What was said; of an interrupted line, what was heard.")
 
@@ -58,7 +59,9 @@ class Heard(Result, json_schema_extra={"required": ["callSid", "turn", "caller"]
         default="", description="With your first turn of a call: what you are to do in it, and who is on the line."
     )
     history: list[SpokenLine] = Field(
-        default=[], description="With your first turn of a call: what was said before, oldest first."
+        default=[],
+        description="With your first turn of a call, and after a person has spoken in it: what was said before, oldest "
+        "first.",
     )
 
 
@@ -74,6 +77,8 @@ def heard(words: Utterance) -> Heard:
         more["picked_up_by"] = request.callee.value
     if words.is_new:
         more |= {"system_prompt": system_prompt(call), "history": spoken_lines(before)}
+    elif missed := _missed(before):
+        more["history"] = spoken_lines(missed)
     return Heard(
         call_sid=call.call_sid,
         turn=request.turn,
@@ -90,15 +95,24 @@ def heard(words: Utterance) -> Heard:
 def _since_the_client_spoke(history: Sequence[Line]) -> tuple[Sequence[Line], Sequence[Line]]:
     """Divide a history: what is new to answer comes after the client's own last words, or begins with a note.
 
+    What an operator has said was an answer too.
+
     What the relay or its answering machine says in between (a filler, "are you still there") does not divide.
     """
     for number in range(len(history), 0, -1):
         line = history[number - 1]
         if line.is_note:
             return history[: number - 1], history[number - 1 :]
-        if line.speaker is Speaker.AGENT:
+        if line.speaker in {Speaker.AGENT, Speaker.OPERATOR}:
             return history[:number], history[number:]
     return (), history
+
+
+def _missed(before: Sequence[Line]) -> Sequence[Line]:
+    """Return what was said since the client's own last words, if an operator has spoken there; else nothing."""
+    last = next((number for number in range(len(before), 0, -1) if before[number - 1].speaker is Speaker.AGENT), 0)
+    missed = before[last:]
+    return missed if any(line.speaker is Speaker.OPERATOR for line in missed) else ()
 
 
 def spoken_lines(transcript: Sequence[Line]) -> list[dict[str, str]]:

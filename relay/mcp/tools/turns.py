@@ -19,6 +19,7 @@ from pydantic import Field
 
 from actors.call_values import Owner
 from actors.calls import Calls
+from actors.commands import By
 from actors.errors import UnknownCall
 from actors.phases import Phase
 from actors.turn_queue import CallOver, SignsOfLife, TurnOver, TurnQueues, TurnTaken, Utterance
@@ -109,6 +110,14 @@ class TakenCall(Result, json_schema_extra={"required": ["callSid", "status", "tr
     transcript: list[SpokenLine] = Field(description="What was said, oldest line first.")
 
 
+def _taken_by_operator() -> ToolError:
+    return ToolError(
+        "taken_by_operator",
+        "A person has taken this call over, so this was not done. When it is yours again, the caller's "
+        "next words come with what was said meanwhile. Call comms_converse without say to wait for them.",
+    )
+
+
 @attrs.define(eq=False)
 class WaitingTools:
     """The tool calls that wait for a caller: how many of each agent, and the turn queues at which they do."""
@@ -146,7 +155,7 @@ def turn_tools(waiting: WaitingTools, calls: Calls) -> list[ToolBase[Any]]:
 
     async def converse(call: ToolCall, arguments: Converse) -> Outcome:
         with waiting.under_way.counted(call.agent.agent_id), waiting.present(call):
-            if arguments.say is not None and await _say(waiting, call, arguments):
+            if arguments.say is not None and await _say(waiting, calls, call, arguments):
                 return Said(call_sid=arguments.call_sid, turn=arguments.turn or 0, said=True)
             return await _listen(waiting, calls, call, arguments)
 
@@ -158,6 +167,8 @@ def turn_tools(waiting: WaitingTools, calls: Calls) -> list[ToolBase[Any]]:
             raise UnknownCall(call_sid)
         if live.phase in _ENDING:
             raise ToolError("call_ending", "The last words of this call are being spoken; it cannot be taken any more.")
+        if live.answering is By.HUMAN:
+            raise _taken_by_operator()
         is_free = live.phase is not Phase.ANSWERING_MACHINE_ANSWERING
         if call.session is not None and call.session.can_sample:
             calls.claim(agent_id, call_sid, Owner(call.session))
@@ -212,7 +223,7 @@ def turn_tools(waiting: WaitingTools, calls: Calls) -> list[ToolBase[Any]]:
     ]
 
 
-async def _say(waiting: WaitingTools, call: ToolCall, arguments: Converse) -> bool:
+async def _say(waiting: WaitingTools, calls: Calls, call: ToolCall, arguments: Converse) -> bool:
     """Speak an answer; return whether that was all that was asked for."""
     if not arguments.call_sid or arguments.turn is None or arguments.say is None:
         raise ToolError("bad_arguments", "say needs the callSid and the turn of the words that you answer.")
@@ -228,6 +239,9 @@ async def _say(waiting: WaitingTools, call: ToolCall, arguments: Converse) -> bo
             "comms_converse without say to wait for other callers, or comms_take_call if the call is to be yours.",
         ) from None
     except TurnOver:
+        live = calls.find_session(arguments.call_sid, call.agent.agent_id)
+        if live is not None and live.answering is By.HUMAN:
+            raise _taken_by_operator() from None
         raise ToolError(
             "turn_over",
             "Nobody heard this: you were too late and the words were answered by the answering machine, or the caller "
