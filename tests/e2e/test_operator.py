@@ -14,6 +14,7 @@ from actors.take_over import SPOKE_NOTE, TAKEN_NOTE
 from relay.dialling.requests import TransferRequest
 from relay.simulator.carrier.simulated_call import SimulatedCall
 from relay.store.call_lines import read_lines
+from relay.twilio.handoff_data import Moving, encode_handoff_data
 from tests.e2e.parties import ask, calling, connected, database_of, register, repeat, stay_silent
 from tests.e2e.relay_here import RelayHere, run_relay_here
 from tests.relay.mcp.tool_client import code_of, tool_client
@@ -136,3 +137,24 @@ async def test_a_transfer_by_an_operator_passes_the_gate(tmp_path: Path) -> None
             request = TransferRequest(call_sid=call.call_sid, to="+14155552671", dry_run=True)
             verdict = await here.relay.transfers.transfer_call(agent, request, operator="ada")
             assert "allowed" in verdict
+
+
+async def test_a_call_that_moves_is_its_clients_again(tmp_path: Path) -> None:
+    """It is taken to another home with the caller's words in the operator's hands: there the client answers them."""
+    async with run_relay_here(tmp_path) as here:
+        access, seats = await register(here), here.relay.seats
+        async with connected(access, repeat) as client, calling(here, access) as call:
+            with seats.watching(call.call_sid, "ada"):
+                seats.take(call.call_sid, "ada")
+                await call.say("Are you a person?")
+                await asked(seats, call)
+                assert await said(call, seats, "Yes, I am Ada.") == "Yes, I am Ada."
+                await call.say("What do I owe you?")
+                await asked(seats, call)
+                here.relay.calls.move_away(access.agent_id, encode_handoff_data(Moving()))
+                assert (await call.hear()).text == "You said: What do I owe you?"
+                assert seats.find(call.call_sid) is None
+            turn = await client.asked.receive()
+            assert ("assistant", "Yes, I am Ada.") in turn.history
+            assert turn.history[-2:] == [("user", f"({SPOKE_NOTE})"), ("user", "What do I owe you?")]
+            assert await client.fetch() == []

@@ -13,6 +13,7 @@ from xml.etree import ElementTree as ET
 
 import attrs
 import pytest
+import structlog
 import trio
 from quart_trio import QuartTrio
 from sqlalchemy import text
@@ -219,6 +220,20 @@ async def test_a_live_call_is_passed_on(tmp_path: Path) -> None:
         assert (order.to, order.announcement, order.confirm, order.ring_seconds) == (PERSON, "One moment.", False, 25)
         record = await here.record()
         assert (record.transfer_to, record.transfer_outcome) == (PERSON, TransferOutcome.DIALLING)
+
+
+@pytest.mark.parametrize(
+    ("operator", "whose"), [("ada", {"by": "operator", "operator": "ada"}), ("", {"by": "client"})]
+)
+async def test_the_log_says_whose_transfer_it_is(tmp_path: Path, operator: str, whose: dict[str, str]) -> None:
+    """An operator's passes the same gate as a client's."""
+    async with transferring(tmp_path) as here:
+        await here.connect()
+        with structlog.testing.capture_logs() as logged:
+            await here.transfers.transfer_call(agent(), wish(), operator=operator)
+        (entry,) = [each for each in logged if each["event"] == "transfer_asked"]
+        assert whose.items() <= entry.items()
+        assert ("operator" in entry) == bool(operator)
 
 
 async def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:

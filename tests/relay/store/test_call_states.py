@@ -98,6 +98,22 @@ async def test_a_state_is_its_own_agents(journal: CallJournal) -> None:
     assert await journal.find_state("CA2", "my-client") is None
 
 
+async def test_another_run_knows_what_an_operator_said(journal: CallJournal) -> None:
+    """And that it was a person who took the call over, not the client."""
+    await announce(journal)
+    await journal.open_call(TOLD)
+    await journal.hold_utterance("CA1", 1, "One.")
+    spoken = said(journal, 1, (Speaker.CALLER, "One."), (Speaker.OPERATOR, "This is Ada."), through_turn=1)
+    await journal.release_utterances("CA1", 1, spoken)
+    await journal.close_call("CA1", CallSummary(outcome="completed", turns_by={"client": 1, "human": 2}))
+    kept = await next_run(journal).find_state("CA1", "my-client")
+    assert kept is not None
+    assert [(each.speaker, each.text) for each in kept.lines][-1] == (Speaker.OPERATOR, "This is Ada.")
+    record = await journal.get("CA1")
+    assert record is not None
+    assert record.answered_by == {"client": 1, "human": 2}
+
+
 async def test_another_run_knows_what_was_said(journal: CallJournal) -> None:
     """Lines come back in order with who said them, notes and who picked up too; a line that was taken back is gone."""
     await announce(journal)
