@@ -376,7 +376,7 @@ class CallSession:
         if is_all or (isinstance(event, AgentSpeaking) and not event.on):
             trace.note_played(now, is_all=is_all)
 
-    async def _perform(self, command: Command) -> None:
+    async def _perform(self, command: Command) -> None:  # noqa: C901, PLR0912 - one case for each kind of command
         match command:
             case Speak():
                 await self.line.speak(command.text, last=command.last, preemptible=command.preemptible)

@@ -29,7 +29,7 @@ from actors.turns import TURNS_PER_SESSION
 # As much of a text as one reads in passing.
 QUOTED = 60
 
-_ANSWERER = {By.CLIENT: "the client", By.ANSWERING_MACHINE: "the answering machine"}
+_ANSWERER = {By.CLIENT: "the client", By.ANSWERING_MACHINE: "the answering machine", By.HUMAN: "the operator"}
 
 _HERE = {
     Availability.HERE: "A client is here",
@@ -53,6 +53,8 @@ _ENDED = {
     TurnOutcome.SUPERSEDED: "was given up for what was said last",
     TurnOutcome.HUNG_UP: "was given up",
     TurnOutcome.MOVED: "was given up, to be asked again after the move",
+    TurnOutcome.TAKEN_OVER: "was given up",
+    TurnOutcome.HANDED_BACK: "was given up",
 }
 
 
@@ -97,6 +99,8 @@ def kind_of(event: Event) -> str:
             events.AvailabilityChanged() | events.HangUpRequested() | events.TransferRequested() | events.CallClaimed()
         ):
             return "client"
+        case events.CallTakenOver() | events.CallHandedBack() | events.SayRequested() | events.OperatorTyping():
+            return "operator"
         case (
             events.PieceSaid()
             | events.MessageTaken()
@@ -220,11 +224,19 @@ class _Account:
             case events.MessageStored():
                 return "The message is durable"
             case events.HangUpRequested():
-                return f"The client asked to hang up{self._too_late()}"
+                return f"{event.operator or 'The client'} asked to hang up{self._too_late()}"
             case events.TransferRequested():
                 return f"The client's transfer was begun{self._too_late()}"
             case events.CallClaimed():
                 return "The client claimed the call"
+            case events.CallTakenOver():
+                return f"Operator {event.operator} took the call over {'now' if event.now else 'at the next pause'}"
+            case events.CallHandedBack():
+                return f"Operator {event.operator} handed the call back"
+            case events.SayRequested():
+                return f"Operator {event.operator} typed {self._said(event.text)}"
+            case events.OperatorTyping():
+                return f"Operator {event.operator} is typing"
             case events.CalleeRecognised():
                 return _PICKED_UP[event.callee]
             case events.DrainRequested():
@@ -320,6 +332,8 @@ class _Account:
                 return "ended the session"
             case done.CloseLine():
                 return "closed the line"
+            case done.EndSeat():
+                return f"took the call from {command.operator}"
             case done.HoldUtterance():
                 return "" if self.step.starts_turn else "kept the words until they are answered"
             case done.ReleaseUtterances() | done.CancelTurn() | done.StartTurn():
