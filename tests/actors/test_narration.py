@@ -332,7 +332,7 @@ def test_every_kind_of_event_has_a_sentence(kind: type[Any]) -> None:
     assert led_on is not None
     assert led_on[0].isupper()
     assert led_on.endswith("put the number on the do-not-call list.")
-    assert kind_of(event) in {"party", "carrier", "client", "answer", "relay"}
+    assert kind_of(event) in {"party", "carrier", "client", "operator", "answer", "relay"}
 
 
 @pytest.mark.parametrize("kind", get_args(Command), ids=lambda kind: kind.__name__)
