@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 # How long one process waits for another's lock. A command writes for milliseconds; only a stuck one takes longer.
 BUSY_SECONDS = 5.0
+# How long a start waits for another's migration, which of large tables takes its time: nodes may be started at once.
+MIGRATED_SECONDS = 60.0
 _READS_ONLY = "relay_reads_only"
 # SQLite gives what lies beside a database the mode of the database.
 _BESIDE = ("", "-wal", "-shm")
@@ -97,8 +99,12 @@ def open_engine(url: str, *, migrate: bool = True) -> Engine:
     try:
         with engine.begin() as connection, _MIGRATING:
             if engine.dialect.name == "postgresql":
-                connection.execute(text("SET LOCAL statement_timeout = 0"))  # of large tables it takes its time
+                connection.execute(text("SET LOCAL statement_timeout = 0"))
+                if "options" not in parsed.query:
+                    connection.execute(text(f"SET LOCAL lock_timeout = {MIGRATED_SECONDS * 1000:.0f}"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+                # Not for a table's lock: behind who waits for that, the statements of live calls wait.
+                connection.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
             _migrate(connection)
     except DatabaseError:
         engine.dispose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -244,6 +245,20 @@ def test_what_a_server_refuses_is_explained(new_database: Callable[[], str], bef
         other.execute("SET default_transaction_read_only = off")
         other.execute("ALTER ROLE relay RESET default_transaction_read_only")
     assert "diary" not in f"{refused.value} {refused.value.__cause__}"
+
+
+@pytest.mark.postgresql_only("two processes do not migrate one file at once")
+def test_another_migration_is_waited_for(new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that is started while another one migrates waits for that, longer than for any other lock."""
+    monkeypatch.setattr(engine_module, "BUSY_SECONDS", 0.05)
+    url = new_database()
+    with connected(url) as other, ThreadPoolExecutor() as starting:
+        other.execute("SELECT pg_advisory_lock(%s)", [engine_module._MIGRATION_LOCK])
+        started = starting.submit(open_engine, url)
+        with pytest.raises(TimeoutError):
+            started.result(timeout=0.5)
+        other.execute("SELECT pg_advisory_unlock_all()")
+        started.result().dispose()
 
 
 @pytest.mark.postgresql_only("it is about the driver")
