@@ -72,6 +72,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--postgresql", action="store_true", help="run all daemons of tests/e2e on PostgreSQL, and not only some"
     )
+    parser.addoption(
+        "--cluster",
+        action="store_true",
+        help="run three nodes on PostgreSQL for each daemon of tests/e2e, and let nothing enter at the agent's home",
+    )
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 import trio
@@ -169,35 +169,69 @@ async def run_relay(
 
 _open_relay = opener(RELAY)
 _databases: dict[Path, str] = {}
-_make_database: Callable[[], str] | None = None
+# The simulated carrier's secret would be in a file named after the database.
+_TOKEN = "0" * 32
+
+
+class RunDaemon(Protocol):
+    """What runs a daemon, as `relay.simulator.load.local_daemon.run_local_daemon` does."""
+
+    def __call__(
+        self, directory: Path, settings: Mapping[str, str], **options: Any
+    ) -> AbstractAsyncContextManager[local_daemon.LocalDaemon]: ...
+
+
+@attrs.frozen
+class _Way:
+    make_database: Callable[[], str] | None = None
+    run: RunDaemon | None = None
+
+
+_way = _Way()
 
 
 @contextmanager
-def daemons_with(make_database: Callable[[], str]) -> Iterator[None]:
+def daemons_with(make_database: Callable[[], str], run: RunDaemon | None = None) -> Iterator[None]:
     """Have each daemon that is started in the block use a database that `make_database` returns the URL of.
 
-    A daemon that is told of one keeps to it, and the second one of a directory gets that of the first.
+    `run` runs more than one in its place. A daemon that is told of a database keeps to it and is the only one, and the
+    second one of a directory gets that of the first.
     """
-    global _make_database  # noqa: PLW0603 - the tests name `run_local_daemon`, and not who provides its database
-    _make_database = make_database
+    global _way  # noqa: PLW0603 - the tests name `run_local_daemon`, and not who provides its database
+    before, _way = _way, _Way(make_database, run)
     try:
         yield
     finally:
-        _make_database = None
-        _databases.clear()
+        _way = before
+
+
+def database_in(directory: Path) -> str:
+    """Return the URL of the database of a daemon in this directory, which is new where there was none yet."""
+    if _way.make_database is None:
+        return f"sqlite:///{directory / 'relay.db'}"
+    if directory not in _databases:
+        _databases[directory] = _way.make_database()
+    return _databases[directory]
+
+
+def is_one_of_many() -> bool:
+    """Return whether more daemons than one run in the place of each."""
+    return _way.run is not None
+
+
+def settings_in(directory: Path) -> dict[str, str]:
+    """Return what a command in the directory of a daemon needs to be told, where that was told it too."""
+    if directory not in _databases:
+        return {}
+    return {"DATABASE_URL": _databases[directory], "TWILIO_AUTH_TOKEN": _TOKEN}
 
 
 def run_local_daemon(
     directory: Path, settings: Mapping[str, str] | None = None, **options: Any
 ) -> AbstractAsyncContextManager[local_daemon.LocalDaemon]:
-    """Run a daemon as `relay.simulator.load.local_daemon` does, forked."""
-    given = dict(settings or {})
-    if _make_database is not None and "DATABASE_URL" not in given:
-        if directory not in _databases:
-            _databases[directory] = _make_database()
-        # The simulated carrier's secret would be in a file named after the database.
-        given = {"TWILIO_AUTH_TOKEN": "0" * 32, **given, "DATABASE_URL": _databases[directory]}
-    return local_daemon.run_local_daemon(directory, given, open_process=_open_relay, **options)
-
-
-"""Run a daemon as its namesake does, forked."""
+    """Run a daemon as `relay.simulator.load.local_daemon` does, forked unless `options` say otherwise."""
+    given, options = dict(settings or {}), {"open_process": _open_relay, **options}
+    if _way.make_database is None or "DATABASE_URL" in given:
+        return local_daemon.run_local_daemon(directory, given, **options)
+    given = {"TWILIO_AUTH_TOKEN": _TOKEN, **given, "DATABASE_URL": database_in(directory)}
+    return (_way.run or local_daemon.run_local_daemon)(directory, given, **options)

@@ -1,6 +1,7 @@
 """Whole daemons for the tests of this directory: some shared by all, each in a process of its own.
 
 They run on SQLite; those of tests that are marked `both_engines` again on PostgreSQL, and with `--postgresql` all do.
+With `--cluster` each is three nodes, see `tests.e2e.three_nodes`.
 
 A daemon takes two or three seconds to start, so those that no test stops or kills are started once a session. They, and
 the stand-in for Claude behind them, are looked after by an event loop in a thread, because a test's own loop ends with
@@ -12,6 +13,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +29,7 @@ from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon
 from tests.e2e.browser import Chromium, OperatorAccess, find_chromium, register_operator
 from tests.e2e.calling_out import OWN_NUMBER, Outside, free_port, open_outside
 from tests.e2e.parties import Access, carrier_of, register
+from tests.e2e.three_nodes import run_three_nodes
 from tests.forked_process import daemons_with, run_local_daemon
 from tests.postgresql_server import PostgresqlServer, run_postgresql
 
@@ -65,7 +68,9 @@ def _limited(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[No
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Choose the engines of each test."""
-    if metafunc.config.getoption("--postgresql"):
+    if metafunc.config.getoption("--cluster"):
+        engines = ["cluster"]
+    elif metafunc.config.getoption("--postgresql"):
         engines = ["postgresql"]
     elif metafunc.definition.get_closest_marker("both_engines"):
         engines = ["sqlite", "postgresql"]
@@ -76,8 +81,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgresqlServer]:
-    """Run a server for all daemons of this process."""
-    with run_postgresql() as server:
+    """Run a server for all daemons of this process, which no test kills."""
+    with run_postgresql(durable=False) as server:
         yield server
 
 
@@ -103,7 +108,7 @@ def database_engine(request: pytest.FixtureRequest) -> Iterator[str]:
         yield engine
         return
     server: PostgresqlServer = request.getfixturevalue("postgresql")
-    with daemons_with(server.new_database):
+    with daemons_with(server.new_database, run_three_nodes if engine == "cluster" else None):
         yield engine
 
 
@@ -112,6 +117,22 @@ def _only_on_sqlite(database_engine: str, request: pytest.FixtureRequest) -> Non
     mark = request.node.get_closest_marker("sqlite_only")
     if mark is not None and database_engine != "sqlite":
         pytest.skip(mark.args[0])
+
+
+@pytest.fixture(autouse=True)
+def _only_with_one_daemon(database_engine: str, request: pytest.FixtureRequest) -> None:
+    mark = request.node.get_closest_marker("one_daemon")
+    if mark is not None and database_engine == "cluster":
+        pytest.skip(mark.args[0])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Count what did not run with a cluster, by the reason."""
+    if config.getoption("--cluster"):
+        reasons = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", ()))
+        terminalreporter.section(f"not run with --cluster: {reasons.total()}")
+        for reason, tests in reasons.most_common():
+            terminalreporter.line(f"{tests:4} {reason.removeprefix('Skipped: ')}")
 
 
 @pytest.fixture(scope="session")

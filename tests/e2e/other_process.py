@@ -2,7 +2,7 @@
 
 Prints a line once the call converses, and at the end one JSON document: how many turns there were, and what was wrong.
 
-    python -m tests.e2e.other_process DATABASE_URL URL CARRIER_TOKEN AGENT_ID AGENT_TOKEN
+    python -m tests.e2e.other_process DATABASE_URL URL CARRIER_URL CARRIER_TOKEN AGENT_ID AGENT_TOKEN
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ class Daemon:
 
     database_url: str
     url: str
+    carrier_url: str
+    home_url: str
     token: str
 
 
@@ -57,6 +59,6 @@ async def _wait_for_end_of_input(over: trio.Event) -> None:
 
 
 if __name__ == "__main__":
-    database_url, url, carrier_token, agent_id, agent_token = sys.argv[1:]
+    database_url, url, carrier_url, carrier_token, agent_id, agent_token = sys.argv[1:]
     access = Access(agent_id, agent_token, f"{url}/sse?token={agent_token}")
-    trio.run(converse, Daemon(database_url, url, carrier_token), access)
+    trio.run(converse, Daemon(database_url, url, carrier_url, url, carrier_token), access)

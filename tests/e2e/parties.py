@@ -39,6 +39,7 @@ from relay.store.agent_registry import AgentRegistry
 from relay.store.database import Database, open_database
 from relay.store.message_record import WaitingMessage
 from relay.store.waiting_messages import WaitingMessages
+from tests.e2e.three_nodes import Doors, be_at_home
 
 MOST_EVENTS = 10_000
 """What a client may see without its test looking; no test asks more turns."""
@@ -78,6 +79,7 @@ async def register(daemon: Daemon, **profile: Any) -> Access:
     agent_id = f"agent-{secrets.token_hex(4)}"
     async with database_of(daemon) as database:
         _agent, token = await AgentRegistry(database).add(agent_id, **profile)
+    await be_at_home(daemon, token)
     return Access(agent_id, token, f"{daemon.url}/sse?token={token}")
 
 
@@ -105,10 +107,20 @@ async def message_left(daemon: Daemon, access: Access) -> WaitingMessage:
         await trio.sleep(0.02)
 
 
+def own_url(daemon: Daemon) -> str:
+    """Return where the daemon's process itself is asked; with `--cluster` nothing else comes there."""
+    return daemon.home_url if isinstance(daemon, Doors) else daemon.url
+
+
+def carrier_url(daemon: Daemon) -> str:
+    """Return where the carrier finds the daemon."""
+    return daemon.carrier_url if isinstance(daemon, Doors) else daemon.url
+
+
 async def metrics(daemon: Daemon) -> dict[str, float]:
-    """Fetch the daemon's metrics by name, labels included."""
+    """Fetch the metrics of the daemon's process by name, labels included."""
     async with httpx2.AsyncClient() as http:
-        lines = (await http.get(f"{daemon.url}/metrics")).text.splitlines()
+        lines = (await http.get(f"{own_url(daemon)}/metrics")).text.splitlines()
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 
 
@@ -118,7 +130,8 @@ async def metrics(daemon: Daemon) -> dict[str, float]:
 @asynccontextmanager
 async def carrier_of(daemon: Daemon, *, speech_rate: float | None = None) -> AsyncIterator[Carrier]:
     """Open the carrier's account that the daemon knows."""
-    async with open_carrier(ACCOUNT, daemon.token, daemon.url, speech_rate=speech_rate) as carrier:
+    via = carrier_url(daemon)
+    async with open_carrier(ACCOUNT, daemon.token, daemon.url, via=via, speech_rate=speech_rate) as carrier:
         yield carrier
 
 

@@ -21,31 +21,49 @@ from relay.http.listener import address_of, bind
 from relay.settings import Settings
 from relay.store.claimed_calls import ClaimedCalls
 from relay.store.database import open_database
+from scripts.local_postgresql import free_port
+from tests.e2e.three_nodes import run_nodes
+from tests.forked_process import database_in, is_one_of_many
 
 
 @attrs.define
 class RelayHere:
-    """A running relay, as the parties of a call see a daemon."""
+    """A running relay, as the parties of a call see a daemon; see `tests.e2e.three_nodes.Doors`."""
 
     database_url: str
     url: str
+    carrier_url: str
+    home_url: str
     token: str
     relay: Relay
 
 
 @asynccontextmanager
 async def run_relay_here(directory: Path) -> AsyncIterator[RelayHere]:
-    """Run a relay with default settings and without an answering machine; at the end of the block it is drained."""
-    settings = Settings(database_url=f"sqlite:///{directory / 'relay.db'}", relay_port=0)
+    """Run a relay with default settings and without an answering machine; at the end of the block it is drained.
+
+    Where three nodes run in the place of each daemon, it is node c, and only the others are processes.
+    """
     token = secrets.token_hex(16)
     listeners = await bind("127.0.0.1", 0)
     host, port = address_of(listeners)
-    url = f"http://{host}:{port}"
-    daemon = RunningDaemon(pid=os.getpid(), url=url, public_url=url, is_local=True)
-    async with open_database(settings.database_url) as database, trio.open_nursery() as nursery:
+    home_url = f"http://{host}:{port}"
+    database_url = database_in(directory) if is_one_of_many() else f"sqlite:///{directory / 'relay.db'}"
+    settings = Settings(database_url=database_url, relay_port=0)
+    url = carrier_url = home_url
+    doors: dict[str, str] = {}
+    if is_one_of_many():
+        doors = {name: f"http://127.0.0.1:{free_port()}" for name in "ab"}
+        url, carrier_url = doors.values()
+        settings = settings.model_copy(update={"relay_node": "c", "relay_node_url": home_url})
+    daemon = RunningDaemon(pid=os.getpid(), url=home_url, public_url=url, is_local=True)
+    async with open_database(database_url) as database, trio.open_nursery() as nursery:
         vendors = Vendors(Reconciliation(ClaimedCalls(database)))
         relay = Relay(settings, Credentials(None, token, None), database, vendors, daemon)
         stopping = trio.Event()
-        await nursery.start(run, relay, listeners, url, stopping)
-        yield RelayHere(settings.database_url, url, token, relay)
-        stopping.set()
+        await nursery.start(run, relay, listeners, home_url, stopping)
+        # They are stopped when this one begins to stop, so that nothing moves to them.
+        given = {"DATABASE_URL": database_url, "TWILIO_AUTH_TOKEN": token, "PUBLIC_URL": url}
+        async with run_nodes(directory, given, doors):
+            yield RelayHere(database_url, url, carrier_url, home_url, token, relay)
+            stopping.set()

@@ -1,14 +1,12 @@
 """Three nodes, where nothing enters at the agent's home: a call is as with one daemon.
 
-client ──▶ node a ──┐
-                    ├──▶ node c, the agent's home
-carrier ─▶ node b ──┘
+These few always run so; with `--cluster` all of this directory do, see `tests.e2e.three_nodes`.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +17,28 @@ import trio
 from mcp.shared.exceptions import MCPError
 from mcp_types import CreateMessageRequestParams, CreateMessageResult, TextContent
 
-from relay.simulator.carrier.exchange import Carrier, open_carrier
+from relay.simulator.carrier.exchange import Carrier
 from relay.simulator.carrier.simulated_call import SimulatedCall
-from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon
+from relay.simulator.load.local_daemon import LocalDaemon
 from relay.store.homes import Home, Homes
-from tests.e2e.calling_out import free_port
-from tests.e2e.parties import Access, ask, connected, database_of, messages_of, register, repeat
+from tests.e2e.parties import Access, ask, carrier_of, connected, database_of, messages_of, register, repeat
 from tests.e2e.test_take_over import saved
 from tests.e2e.test_turn_tools import at_the_same_time
 from tests.e2e.test_turn_tools import repeat as answer_by_tools
-from tests.forked_process import run_local_daemon
+from tests.e2e.three_nodes import ThreeNodes, run_three_nodes
+from tests.forked_process import daemons_with, run_local_daemon
 from tests.postgresql_server import PostgresqlServer
 from tests.relay.mcp.tool_client import EACH_WAY, HTTP, STATELESS, tool_client
 
-TOKEN = "0" * 32
 WORDS = ("Hello?", "What is the time?", "Thank you, goodbye.")
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def server(postgresql: PostgresqlServer) -> PostgresqlServer:
+    """Return the server that no test kills: these kill nodes alone."""
+    return postgresql
 
 
 @attrs.define(eq=False)
@@ -55,33 +58,13 @@ class Three:
 
 
 @asynccontextmanager
-async def three(directory: Path, server: PostgresqlServer, **settings: str) -> AsyncIterator[Three]:
-    async with AsyncExitStack() as stack:
-        nodes: dict[str, LocalDaemon] = {}
-        ports = {name: free_port() for name in "abc"}
-        public_url = f"http://127.0.0.1:{ports['b']}"
-        for name, port in ports.items():
-            given = {
-                "DATABASE_URL": server.url,
-                "TWILIO_AUTH_TOKEN": TOKEN,
-                "PUBLIC_URL": public_url,
-                "RELAY_NODE": name,
-                "RELAY_NODE_URL": f"http://127.0.0.1:{port}",
-                "RELAY_DRAIN_SECONDS": "0",
-                **settings,
-            }
-            (place := directory / name).mkdir()
-            nodes[name] = await stack.enter_async_context(run_local_daemon(place, given, port=port))
-        carrier = await stack.enter_async_context(open_carrier(ACCOUNT, TOKEN, public_url))
-        agent = await register(nodes["a"])
-        await _be_at_home(nodes["c"], agent)
-        yield Three(nodes, carrier, agent)
-
-
-async def _be_at_home(node: LocalDaemon, agent: Access) -> None:
-    """Have an agent's first client come to a node, and leave."""
-    async with httpx2.AsyncClient() as http, http.stream("GET", f"{node.url}/sse?token={agent.token}") as answer:
-        assert answer.status_code == 200
+async def three(directory: Path, server: PostgresqlServer) -> AsyncIterator[Three]:
+    with daemons_with(server.new_database, run_three_nodes):
+        daemon = run_local_daemon(directory, {"RELAY_DRAIN_SECONDS": "0"})
+    async with daemon as home, carrier_of(home) as carrier:
+        assert isinstance(home, ThreeNodes)
+        a, b = home.others
+        yield Three({"a": a, "b": b, "c": home}, carrier, await register(home))
 
 
 async def sample(_context: Any, params: CreateMessageRequestParams) -> CreateMessageResult:

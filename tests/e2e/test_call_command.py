@@ -24,9 +24,7 @@ import trio
 from relay.attach.answer_lines import read_some
 from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.parties import AiClient, Turn, connected, message_left, register, repeat
-from tests.forked_process import run_relay
-
-pytestmark = pytest.mark.sqlite_only("its commands find the database in the directory of the daemon")
+from tests.forked_process import run_relay, settings_in
 
 SECONDS = 110
 
@@ -47,7 +45,8 @@ async def script(
 ) -> subprocess.CompletedProcess[str]:
     """Pipe lines into `relay call`; return what it printed and its exit status."""
     words = command(agent_id, *options)
-    done = await run_relay(words, stdin=lines.encode(), cwd=directory, env=environment(**settings))
+    given = settings_in(directory) | settings
+    done = await run_relay(words, stdin=lines.encode(), cwd=directory, env=environment(**given))
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
@@ -123,7 +122,7 @@ async def terminal(directory: Path, words: list[str]) -> AsyncIterator[Terminal]
         stdout=slave,
         stderr=slave,
         cwd=directory,
-        env=environment(),
+        env=environment(**settings_in(directory)),
         preexec_fn=take_terminal,
     )
     os.close(slave)

@@ -36,6 +36,7 @@ from tests.e2e.parties import (
     stay_silent,
     ticket_in,
 )
+from tests.e2e.three_nodes import kill_all
 from tests.forked_process import run_local_daemon
 from tests.sids import sid
 
@@ -56,7 +57,7 @@ async def test_killed_before_the_machine_answered(
         async with calling_until_killed(daemon, agent) as call:
             await call.say("The key is under the mat.")
             await call.next_token()  # the apology: from its first word on the message is durable
-            await daemon.kill()
+            await kill_all(daemon)
     async with run_local_daemon(tmp_path, machine) as daemon, connected(agent, at=daemon) as client:
         (message,) = await client.fetch()
     assert (message["reason"], message["body"]) == ("client_absent", "The key is under the mat.")
@@ -81,7 +82,7 @@ async def test_killed_while_a_client_had_the_utterance(tmp_path: Path) -> None:
             await call.say("The key is under the mat.")
             await both_asked.wait()
             await trio.sleep(0.3)  # letting go of answered words is durable a tenth of a second later
-            await daemon.kill()
+            await kill_all(daemon)
     async with run_local_daemon(tmp_path, SOON) as daemon:
         message = await message_left(daemon, agent)
         async with database_of(daemon) as database:
@@ -181,9 +182,13 @@ async def test_logs_hold_no_secrets(tmp_path: Path, machine: dict[str, str]) -> 
             await call.say("xylophone!")
             await call.next_token()
             await daemon.kill()
-    log = (tmp_path / "daemon.log").read_text()
+    log = all_logs(tmp_path)
     assert len(log.splitlines()) > 10
     assert [each for each in private if each in log] == []
+
+
+def all_logs(directory: Path) -> str:
+    return "".join(each.read_text() for each in directory.rglob("daemon.log"))
 
 
 # ── what was over stays over ────────────────────────────────────────────────────────────────────────────────────────

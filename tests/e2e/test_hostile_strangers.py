@@ -18,9 +18,10 @@ import pytest
 import trio
 
 from relay.simulator.carrier.signing import sign
-from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon, run_local_daemon
+from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon
 from tests.e2e.conftest import MOST_SECONDS
-from tests.e2e.parties import Access, connected, register
+from tests.e2e.parties import Access, carrier_url, connected, register
+from tests.forked_process import run_local_daemon
 from tests.hostile_inputs import HTTP2_PREFACE, Upgrade, upgrade_request
 from tests.http1_peer import CHUNKED, Peer, chunk, head, peer
 
@@ -142,9 +143,12 @@ HOSTILE: tuple[Hostile, ...] = (
 async def call_of_another_process(daemon: LocalDaemon) -> AsyncIterator[None]:
     """Keep a call going elsewhere, with a client of its own; at the end of the block it must have gone well."""
     other = await register(daemon)
-    command = [sys.executable, "-m", "tests.e2e.other_process", daemon.database_url, daemon.url, daemon.token]
+    command = [sys.executable, "-m", "tests.e2e.other_process", daemon.database_url, daemon.url, carrier_url(daemon)]
     process = await trio.lowlevel.open_process(
-        [*command, other.agent_id, other.token], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY
+        [*command, daemon.token, other.agent_id, other.token],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=REPOSITORY,
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -166,8 +170,8 @@ async def call_of_another_process(daemon: LocalDaemon) -> AsyncIterator[None]:
 @pytest.fixture
 async def small_daemon(tmp_path: Path) -> AsyncIterator[LocalDaemon]:
     """Run a daemon that may have few files and sockets open, and gives a client on a busy machine its time."""
-    settings = {"RELAY_CLIENT_TIMEOUT": "30"}
-    async with run_local_daemon(tmp_path, settings, descriptors=DESCRIPTORS) as daemon:
+    settings, as_users_do = {"RELAY_CLIENT_TIMEOUT": "30"}, trio.lowlevel.open_process
+    async with run_local_daemon(tmp_path, settings, descriptors=DESCRIPTORS, open_process=as_users_do) as daemon:
         yield daemon
 
 

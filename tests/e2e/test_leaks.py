@@ -12,9 +12,10 @@ import trio.testing
 from actors.call_session import CallSession
 from relay.simulator.load.echo_client import open_echo_client
 from relay.simulator.load.inbound_load import LoadPlan, run_load
-from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon, run_local_daemon
-from tests.e2e.parties import Access, Daemon, eventually, metrics, register
+from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon
+from tests.e2e.parties import Access, Daemon, carrier_url, eventually, metrics, register
 from tests.e2e.relay_here import run_relay_here
+from tests.forked_process import run_local_daemon
 
 AT_ONCE = 50
 GROWTH = 2_000_000
@@ -31,6 +32,7 @@ async def play(daemon: Daemon, agent: Access, rounds: int) -> None:
         auth_token=daemon.token,
         calls=AT_ONCE,
         turns=1,
+        via=carrier_url(daemon),
     )
     for _ in range(rounds):
         report = await run_load(plan)
@@ -53,7 +55,7 @@ async def at_rest(daemon: LocalDaemon) -> dict[str, float]:
 @pytest.mark.slow
 async def test_hundreds_of_calls_leave_nothing_behind(tmp_path: Path) -> None:
     """Five hundred calls leave no place taken and no file open, and the last two hundred no memory."""
-    async with run_local_daemon(tmp_path) as daemon:
+    async with run_local_daemon(tmp_path, open_process=trio.lowlevel.open_process) as daemon:
         agent = await register(daemon)
         async with open_echo_client(agent.sse_url):
             await play(daemon, agent, 2)  # caches and pools fill with the first calls

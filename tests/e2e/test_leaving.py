@@ -30,8 +30,8 @@ from relay.simulator.carrier.simulated_call import SimulatedCall
 from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon
 from relay.store.homes import Home, Homes
 from tests.e2e.calling_out import free_port
+from tests.e2e.nodes import TOKEN
 from tests.e2e.parties import Access, ask, database_of, eventually, messages_of, register
-from tests.e2e.test_any_node import TOKEN
 from tests.forked_process import run_local_daemon
 from tests.postgresql_server import PostgresqlServer
 

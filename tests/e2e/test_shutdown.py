@@ -21,6 +21,7 @@ from tests.e2e.parties import (
     connected,
     eventually,
     messages_of,
+    own_url,
     register,
     session_address,
     stay_silent,
@@ -31,7 +32,7 @@ from tests.forked_process import run_local_daemon
 async def begin_to_stop(daemon: LocalDaemon) -> None:
     """Send SIGTERM, and wait until the daemon says that it is not ready for calls any more."""
     daemon.process.send_signal(signal.SIGTERM)
-    async with httpx2.AsyncClient(base_url=daemon.url) as http:
+    async with httpx2.AsyncClient(base_url=own_url(daemon)) as http:
 
         async def is_not_ready() -> bool:
             return (await http.get("/health/ready")).status_code == 503
@@ -46,6 +47,7 @@ async def exit_status(daemon: LocalDaemon, within: float) -> int:
         return await daemon.process.wait()
 
 
+@pytest.mark.one_daemon("callers of an agent whose home leaves get through as long as another node stays")
 async def test_new_callers_hear_an_apology_while_live_calls_go_on(tmp_path: Path) -> None:
     """While a stopped daemon waits for its live calls, it answers them, and turns new callers away in spoken words."""
     async with run_local_daemon(tmp_path) as daemon:

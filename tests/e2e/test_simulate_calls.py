@@ -14,7 +14,7 @@ import httpx2
 import trio
 
 from relay.simulator.load.local_daemon import LocalDaemon
-from tests.e2e.parties import eventually
+from tests.e2e.parties import eventually, own_url
 from tests.forked_process import run_local_daemon, run_relay
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "simulate_calls.py"
@@ -112,7 +112,7 @@ async def test_a_load_that_is_stopped_reports_what_it_saw(tmp_path: Path) -> Non
 async def turns_answered(daemon: LocalDaemon) -> int:
     """Read how many turns a daemon has had answered."""
     async with httpx2.AsyncClient() as http:
-        page = (await http.get(f"{daemon.url}/metrics")).text
+        page = (await http.get(f"{own_url(daemon)}/metrics")).text
     found = [line for line in page.splitlines() if line.startswith("relay_turns_total") and 'client"' in line]
     return sum(round(float(line.rpartition(" ")[2])) for line in found)
 
