@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import attrs
+import pytest
 import trio
 
 from actors.events import MoveRequested
@@ -121,6 +122,7 @@ async def test_a_call_moves_to_its_next_session_in_the_wait_for_the_answer(tmp_p
     assert messages == ()
 
 
+@pytest.mark.one_daemon("a call is held for the next process only where there is no other node that takes it at once")
 async def test_a_call_goes_on_in_the_next_process(tmp_path: Path) -> None:
     """The caller speaks, is held in silence while the daemon is restarted, and is answered by the next one.
 
