@@ -74,6 +74,7 @@ LONG_FILES = {
     "relay/store/database.py": "one queue and all that empties it share their state",
     "relay/reception.py": "all that a webhook says of a call goes to the same two places, in the same way",
     "relay/store/call_journal.py": "one record of a call, and every write about it with the rule of who may write it",
+    "relay/store/engine.py": "how a database of either kind is opened, with what to do when that fails",
     "relay/store/schema.py": "every table is in one file, as one reads it to know what is stored",
     "relay/cluster/directory.py": "whose a home is, which node is dead and when this one lets go are one state",
     "relay/cluster/router.py": "whom a request is for, and what follows from each way to fail, is one text",
