@@ -432,9 +432,9 @@ class TurnQueue:
         """Whether a client waits, or has an utterance in hand."""
         return self._clients.waits(client) or any(turn.taken_by == client for turn in self._turns.values())
 
-    def has_turn(self, client: str) -> bool:
-        """Whether a client has an utterance in hand."""
-        return any(turn.taken_by == client for turn in self._turns.values())
+    def count_turns(self, client: str) -> int:
+        """Count the utterances that a client has in hand."""
+        return sum(turn.taken_by == client for turn in self._turns.values())
 
     def end_waits(self, client: str | None = None) -> None:
         """End the waits of a client, or of all: their clients go on elsewhere, and are back in a moment."""
@@ -622,10 +622,10 @@ class TurnQueues:
         queue = self._known.get(agent_id)
         return queue is not None and queue.is_engaged(client)
 
-    def has_turn(self, agent_id: str, client: str) -> bool:
-        """Whether a client has taken an utterance and not answered it."""
+    def count_turns(self, agent_id: str, client: str) -> int:
+        """Count the utterances that a client has in hand."""
         queue = self._known.get(agent_id)
-        return queue is not None and queue.has_turn(client)
+        return 0 if queue is None else queue.count_turns(client)
 
     def end_waits(self, agent_id: str, client: str | None = None) -> None:
         """See `TurnQueue.end_waits`."""

@@ -26,7 +26,10 @@ from relay.call_listeners import CallListeners
 from relay.cluster.directory import Directory
 from relay.cluster.node_connections import NodeConnections
 from relay.cluster.router import Router
+from relay.console.agents import AgentsPage
+from relay.console.audit import Audit
 from relay.console.live import LivePage
+from relay.console.messages import MessagesPage
 from relay.console.pages import ConsolePages
 from relay.console.rendering import Renderer
 from relay.console.sign_in import SignIn
@@ -50,7 +53,7 @@ from relay.http.pages import HealthPages, OperatorPages, build_app
 from relay.http.rebinding_guard import RebindingGuard
 from relay.known_agents import KnownAgents
 from relay.mcp.app import McpApp
-from relay.mcp.client_sessions import asked
+from relay.mcp.client_sessions import ClientSessions, asked
 from relay.mcp.tools.live_calls import AgentCalls
 from relay.mcp.tools.outbound import outbound_tools
 from relay.mcp.tools.toolbox import Tool
@@ -73,7 +76,10 @@ from relay.store.database_clock import DatabaseClock
 from relay.store.files import beside_database
 from relay.store.homes import Homes
 from relay.store.members import Members
+from relay.store.message_pages import MessagePages
+from relay.store.operator_actions import OperatorActions
 from relay.store.operators import Operators
+from relay.store.outbound_switches import OutboundSwitches
 from relay.store.retention import Retention
 from relay.store.schema import utc_now
 from relay.store.waiting_messages import WaitingMessages
@@ -171,12 +177,14 @@ class Relay:
             allowed_hosts=split_list(settings.relay_allowed_hosts),
             allowed_origins=split_list(settings.relay_allowed_origins),
         )
+        self._sessions = ClientSessions()
         self.clients = McpApp(
             agents=self.agents,
             hellos=ClientHellos(database, clock),
             messages=messages,
             calls=AgentCalls(live=self.calls, journal=self.journal, carrier=vendors.carrier),
             presence=presence,
+            sessions=self._sessions,
             more_tools=self._outbound_tools(),
             guard=self._guard,
             # The same for all nodes, and after a restart.
@@ -264,6 +272,22 @@ class Relay:
 
     def _console(self, status: DaemonStatus) -> ConsolePages:
         live = LivePage(calls=self.calls, most_calls=self.settings.relay_max_calls, clients=lambda: len(self.clients))
+        audit = Audit(OperatorActions(self._database, self._now))
+        messages = MessagesPage(
+            pages=MessagePages(self._database, self._now), messages=self._messages, agents=self.agents, audit=audit
+        )
+        agents = AgentsPage(
+            agents=self.agents,
+            switches=OutboundSwitches(self._database, self._now),
+            here=self.clients.here,
+            availability=self.presence.availability,
+            end=self._sessions.end,
+            audit=audit,
+            url=self._public_url,
+            default_language=self.settings.default_voice_language,
+            has_answering_machine=self.vendors.answering_machine is not None,
+            node=self.settings.node_name if self.settings.relay_node_url else "",
+        )
         return ConsolePages(
             sign_in=SignIn(
                 operators=Operators(self._database, self._now),
@@ -275,7 +299,7 @@ class Relay:
                 is_local=self.daemon.is_local,
             ),
             renderer=Renderer(),
-            routes=[*live.routes()],
+            routes=[*live.routes(), *messages.routes(), *agents.routes()],
             waiting=self._messages.count_all,
             banner=status.banner,
         )

@@ -10,7 +10,9 @@ from __future__ import annotations
 from datetime import datetime
 
 import attrs
+import trio
 
+from actors.clients import Reachability
 from actors.ports import AnsweringSession
 from actors.trace import Asked
 from relay.mcp.session import LONGEST_CLIENT_NAME, McpSession
@@ -23,16 +25,25 @@ SESSIONS_PER_AGENT = 32
 class ClientHere:
     """A client as its session shows it to the operator; `name` and `version` are its own words, empty before them.
 
-    `answers_by` is `sampling`, or `turn tools` for a client that has to call a tool to wait for callers.
+    `session` names its session, and is no secret. `answers_by` is `sampling`, or `turn tools` for a client that has to
+    call a tool to wait for callers; `waits` says that it does now, or has a turn, and `wakes` that it can be woken for
+    one. `heard` is how many seconds ago it sent something. `turns` are in its hands, `unread` are bytes.
     """
 
     agent_id: str
+    session: str
     name: str
     version: str
     transport: str
     answers_by: str
     since: datetime
     ready: bool
+    waits: bool
+    wakes: bool
+    is_silent: bool
+    heard: float
+    turns: int
+    unread: int
 
     @classmethod
     def of(cls, session: McpSession) -> ClientHere:
@@ -40,12 +51,19 @@ class ClientHere:
         known = session.connection.client_params
         return cls(
             agent_id=session.agent_id,
+            session=session.name,
             name=session.client_name,
             version=known.client_info.version[:LONGEST_CLIENT_NAME] if known is not None else "",
             transport="Streamable HTTP" if isinstance(session, HttpSession) else "SSE",
             answers_by="sampling" if session.can_sample else "turn tools",
             since=session.opened_at,
             ready=session.ready.is_set() and not session.closed,
+            waits=session.queues.is_engaged(session.agent_id, session.queue_key),
+            wakes=session.reachability is Reachability.WAKE_UP,
+            is_silent=session.is_silent,
+            heard=trio.current_time() - session.heard_at,
+            turns=session.turns_in_hand,
+            unread=session.outbox.size,
         )
 
 
@@ -89,6 +107,13 @@ class ClientSessions:
     def find(self, session_id: str) -> McpSession | None:
         """Return the open session of that id, or None."""
         return self._by_id.get(session_id)
+
+    def end(self, agent_id: str, name: str) -> bool:
+        """End the session of an agent that has this name; False if it is not here any more. Never waits."""
+        found = [each for each in self.of_agent(agent_id) if each.name == name and not each.closed]
+        for session in found:
+            session.close("ended_by_operator")
+        return bool(found)
 
     def of_agent(self, agent_id: str) -> tuple[McpSession, ...]:
         """Return the sessions of an agent."""

@@ -124,9 +124,9 @@ class Sampler:
         return -math.inf if self._abandoned_at is None else self._abandoned_at + CANCEL_SECONDS
 
     @property
-    def has_turns(self) -> bool:
-        """Whether there are turns in hand."""
-        return bool(self._turns)
+    def turns_in_hand(self) -> int:
+        """How many turns its client is asked for now."""
+        return len(self._turns)
 
     def note_answer(self) -> None:
         """Record that the client has answered something: it is done with turns that were cancelled."""

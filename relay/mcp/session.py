@@ -212,8 +212,12 @@ class McpSession:
     @property
     def has_work(self) -> bool:
         """Whether its client has a turn in hand, or waits for the answer to a request, or has not read one yet."""
-        has_turn = self.sampler.has_turns or self.queues.has_turn(self.agent_id, self.queue_key)
-        return has_turn or bool(self._tool_calls) or self.outbox.size > 0
+        return self.turns_in_hand > 0 or bool(self._tool_calls) or self.outbox.size > 0
+
+    @property
+    def turns_in_hand(self) -> int:
+        """How many turns its client has, by either way."""
+        return self.sampler.turns_in_hand + self.queues.count_turns(self.agent_id, self.queue_key)
 
     @property
     def is_silent(self) -> bool:
@@ -261,7 +265,7 @@ class McpSession:
 
         It is settled without the dispatcher. Never waits.
         """
-        answer = read_answer(body) if self.sampler.has_turns else None
+        answer = read_answer(body) if self.sampler.turns_in_hand else None
         turn = None if answer is None else self.sampler.find(answer.request_id)
         if answer is None or turn is None:
             return False

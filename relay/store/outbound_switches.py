@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import attrs
@@ -16,7 +16,10 @@ _DISABLE = upsert(outbound_switches, ["disabled_at", "reason"])
 
 @attrs.frozen(eq=False)
 class OutboundSwitches:
-    """The switches. `now` is the wall clock, with a zone. Each method is one transaction, and raises `StoreFailed`."""
+    """The switches. `now` is the wall clock, with a zone. Each method is one transaction.
+
+    Those that change something raise `StoreFailed`.
+    """
 
     database: Database
     now: Callable[[], datetime] = utc_now
@@ -30,6 +33,15 @@ class OutboundSwitches:
         """Allow an agent to dial again; False if it was allowed already."""
         thrown = delete(outbound_switches).where(outbound_switches.c.agent_id == agent_id)
         return await self.database.write(lambda connection: connection.execute(thrown).rowcount > 0)
+
+    async def list(self) -> Mapping[str, str]:
+        """Return why agents must not dial now, by agent. Raises `DatabaseError`."""
+        wanted = select(outbound_switches.c.agent_id, outbound_switches.c.reason)
+
+        def work(connection: Connection) -> Mapping[str, str]:
+            return {row.agent_id: row.reason for row in connection.execute(wanted)}
+
+        return await self.database.read_many(work)
 
 
 def is_disabled(connection: Connection, agent_id: str) -> bool:
