@@ -370,6 +370,7 @@ def live_at_random(chance: random.Random) -> Watched:
         lambda: [AvailabilityChanged(Availability.AWAY), chance.choice(AWAY_THEN)],
         lambda: [GoodbyeSaid(turn), TurnFinished(turn)],
         lambda: [GoodbyeSaid(turn), CallClaimed()],
+        lambda: [CallClaimed(), MoveRequested("{}"), PieceSaid(turn, "Yes. " * 30)],
         lambda: [MessageTaken(turn, "Call back."), MessageStored()],
         lambda: [CallerBargedIn("Ye")],
         lambda: [CalleeRecognised(chance.choice(list(Callee)))],
