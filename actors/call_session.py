@@ -79,7 +79,7 @@ from actors.inbox import Inbox
 from actors.phases import Phase
 from actors.policy import Policy
 from actors.ports import Journal, MessageStore, Observer, OptOuts, PhoneLine, Responder
-from actors.trace import QUIET, Asked, CallView, Step, Trace, WallClock
+from actors.trace import QUIET, Asked, CallView, Step, Trace, TurnTimes, WallClock
 from actors.turn_task import TurnAnswer, TurnTask
 from actors.turns import TURNS_PER_SESSION
 
@@ -165,6 +165,8 @@ class CallSession:
     _arrivals: list[float] = attrs.field(factory=list, init=False)
     # The step whose commands are being performed.
     _step: Step | None = attrs.field(default=None, init=False)
+    # The newest turn, whose times the observer does not know yet.
+    _unreported: TurnTimes | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._conversation = self._converse()
@@ -268,6 +270,7 @@ class CallSession:
                 late = StoreFailed(f"the epilogue took longer than {EPILOGUE_SECONDS} s")
                 self.services.observer.call_crashed(self.info, late, "epilogue")
             self._is_over = True
+            self._report_turn()
             summary = self._conversation.summary
             self.services.observer.call_ended(self.info, summary, trio.current_time() - self._began)
             # Not earlier: a message that a client was shown is never changed, so each further sentence to the answering
@@ -383,9 +386,11 @@ class CallSession:
                 if self.trace is not None and self.trace.unsent is not None:
                     self.trace.note_sent(trio.current_time())
             case StartTurn():
+                self._report_turn()
                 self._start_turn(command)
                 if self.trace is not None:
                     self.trace.note_asked(command.request.turn, trio.current_time())
+                    self._unreported = self.trace.newest
             case HoldUtterance() | ReleaseUtterances() | StoreMessage() | StopCalling():
                 await self._store(command)
             case NoteTurn():
@@ -445,6 +450,12 @@ class CallSession:
         for answer in self._answers.values():
             if answer.receipt:
                 answer.receipt.note_stored(self._stored)
+
+    def _report_turn(self) -> None:
+        """Report the times of the turn before: what was heard of an answer is known only when the next one is asked."""
+        turn, self._unreported = self._unreported, None
+        if turn is not None:
+            self.services.observer.turn_over(self.info, turn)
 
     def _start_turn(self, start: StartTurn) -> None:
         if self._turn_task is None or not self._turn_task.is_free:  # the first turn, or the last one was cancelled

@@ -491,6 +491,10 @@ class Calls:
         """Name the agents that have calls with a place, or calls that are being transferred."""
         return frozenset(call.agent_id for call in self._calls.values() if call.is_occupying or call.is_transferring)
 
+    def left_over(self) -> int:
+        """Count what is still kept of calls that are over: none of it is needed, and the next report removes it."""
+        return sum(not (call.is_occupying or call.is_transferring) for call in self._calls.values())
+
     def occupied(self) -> int:
         """Count the places that are taken or promised."""
         return sum(call.is_occupying for call in self._calls.values())

@@ -65,6 +65,11 @@ class Inbox(Generic[T]):
         self._overflowed = False
         self._closed = False
 
+    @property
+    def depth(self) -> int:
+        """How many posted events were not received yet."""
+        return len(self._posted)
+
     def post(self, event: T) -> None:
         """Add an event without waiting. Never raises: a full inbox is marked as overflowed, a closed one ignores it."""
         if self._closed:

@@ -12,7 +12,7 @@ from actors.call_values import CallInfo, CallSummary, MessageDraft, Reason, Take
 from actors.commands import NoteTurn
 from actors.errors import StoreFailed
 from actors.events import PhoneEvent
-from actors.trace import TurnRow
+from actors.trace import TurnRow, TurnTimes
 
 
 class PhoneLine(Protocol):
@@ -164,6 +164,10 @@ class Observer(Protocol):
 
     def turn_ended(self, call: CallInfo, note: NoteTurn) -> None:
         """Record how a turn ended."""
+        ...
+
+    def turn_over(self, call: CallInfo, turn: TurnTimes) -> None:
+        """Record the times of a turn, which do not change any more: the next one was asked, or the session is over."""
         ...
 
     def never_connected(self, call: CallInfo, *, is_placed: bool) -> None:

@@ -20,6 +20,7 @@ from actors.commands import NoteTurn
 from actors.errors import StoreFailed
 from actors.events import CallNews
 from actors.ports import Observer
+from actors.trace import TurnTimes
 
 
 @attrs.define(eq=False)
@@ -62,6 +63,11 @@ class CallListeners:
         """Pass on how a turn ended."""
         for each in self._observers:
             each.turn_ended(call, note)
+
+    def turn_over(self, call: CallInfo, turn: TurnTimes) -> None:
+        """Pass on the times of a turn."""
+        for each in self._observers:
+            each.turn_over(call, turn)
 
     def never_connected(self, call: CallInfo, *, is_placed: bool) -> None:
         """Pass on that a call never had a session."""

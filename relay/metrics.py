@@ -11,7 +11,9 @@ from actors.call_values import CallInfo, CallSummary, Reason
 from actors.commands import NoteTurn
 from actors.errors import StoreFailed
 from actors.events import SeatLeft, SeatTaken
+from actors.trace import TurnTimes
 from relay.logs import report
+from relay.turn_metrics import TurnMeter
 
 log = structlog.get_logger(__name__)
 
@@ -21,6 +23,7 @@ LINES_PER_CALL = 5
 
 # From a fast answer on the same machine to the default time limit of eight seconds.
 _LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 8, 10)
+_STORE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _DURATION_BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1200, 3600)
 
 
@@ -58,6 +61,33 @@ class CallMeter:
         )
         # A look-up by labels makes strings of them and takes a lock, for every turn; there are a dozen sets of them.
         self._turns_of, self._first_word_of = cache(self._turns.labels), cache(self._first_word.labels)
+        self._turns_over = TurnMeter(self.registry)
+        self._refusals = Counter(
+            "relay_refusals",
+            "What was turned away, by door and why; calls and voice messages that were not dialled are in relay_dials",
+            ["door", "code"],
+            registry=self.registry,
+        )
+        self._passed = Counter(
+            "relay_passed_requests",
+            "Requests and sockets passed on to another node of the cluster, by outcome",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self._actions = Counter(
+            "relay_operator_actions",
+            "What operators did in the console, by outcome",
+            ["action", "outcome"],
+            registry=self.registry,
+        )
+        self._store = Histogram(
+            "relay_store_seconds",
+            "How long the database took: for a commit with all its writes, a look-up, a list",
+            ["op"],
+            buckets=_STORE_BUCKETS,
+            registry=self.registry,
+        )
+        self._store_of = cache(self._store.labels)
         self._left = Counter(
             "relay_messages_left", "Waiting messages stored, by reason", ["reason"], registry=self.registry
         )
@@ -108,6 +138,10 @@ class CallMeter:
             "seat_left", call_sid=news.call_sid, agent_id=news.agent_id, operator=news.operator, why=news.why.value
         )
 
+    def turn_over(self, call: CallInfo, turn: TurnTimes) -> None:
+        """Measure the parts of a turn."""
+        self._turns_over.turn_over(call.call_sid, turn)
+
     def never_connected(self, call: CallInfo, *, is_placed: bool) -> None:
         """Log a call that never had a session; one that is not placed has no call SID."""
         if is_placed:
@@ -127,6 +161,27 @@ class CallMeter:
     def transfer_over(self, outcome: str) -> None:
         """Count a transfer whose outcome is known."""
         self._transfers.labels(outcome).inc()
+
+    def refused(self, door: str, code: str) -> None:
+        """Count what was turned away at a door; both are snake_case words."""
+        self._refusals.labels(door, code).inc()
+
+    def passed(self, outcome: str) -> None:
+        """Count a request that was passed on to another node."""
+        self._passed.labels(outcome).inc()
+
+    def operator_acted(self, action: str, outcome: str) -> None:
+        """Count what an operator did."""
+        self._actions.labels(action, outcome).inc()
+
+    def store_took(self, op: str, seconds: float) -> None:
+        """Measure a commit, a look-up or a list."""
+        self._store_of(op).observe(seconds)
+
+    @property
+    def calls(self) -> frozenset[str]:
+        """The call SIDs of which something is kept here until the call's end."""
+        return frozenset(self._happened) | self._turns_over.calls
 
     def frame_rejected(self, call: CallInfo, why: str) -> None:
         """Count a dropped frame, and log it if it is one of the call's first."""
@@ -158,6 +213,7 @@ class CallMeter:
             seconds=round(seconds, 3),
             turns=dict(summary.turns_by),
         )
+        self._turns_over.forget(call.call_sid)
         happened = self._happened.pop(call.call_sid, {})
         more = {event: times - LINES_PER_CALL for event, times in happened.items() if times > LINES_PER_CALL}
         if more:

@@ -113,7 +113,7 @@ class Reception:
         if known is not None and known.is_announced_as(info, call.idempotency_token):
             return Admission(ticket=known.ticket, call_info=known.info, repeat=True)
         policy = self.policy_for(agent, info.language)
-        announced = self.calls.announce(info, policy, idempotency_token=call.idempotency_token)
+        announced = self._announce(info, policy, idempotency_token=call.idempotency_token)
         admission = Admission(ticket=announced.ticket, call_info=info)
         try:
             before = await self._open_record(info, announced.ticket)
@@ -127,6 +127,13 @@ class Reception:
             self.calls.end(agent.agent_id, call.call_sid)
             raise CallRefused("over", "the call has ended")
         return admission
+
+    def _announce(self, info: CallInfo, policy: Policy, *, idempotency_token: str = "") -> Call:
+        try:
+            return self.calls.announce(info, policy, idempotency_token=idempotency_token)
+        except CallRefused as refusal:
+            self.observer.refused(refusal.code, refusal.code)
+            raise
 
     def expect(self, agent: Agent, info: CallInfo, *, seconds: float) -> str:
         """Reserve a place for a call that is about to be made, and return its ticket. Raises `CallRefused`.
@@ -170,7 +177,7 @@ class Reception:
         if kept is None:
             return None
         self._restore(agent, kept)
-        announced = self.calls.announce(kept.info, self.policy_for(agent, kept.info.language))
+        announced = self._announce(kept.info, self.policy_for(agent, kept.info.language))
         return self.calls.redeem(agent.agent_id, call_sid, announced.ticket)
 
     async def placed(self, order: str, call_sid: str) -> None:

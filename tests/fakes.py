@@ -14,6 +14,7 @@ from actors.commands import NoteTurn
 from actors.errors import LineClosed, StoreFailed
 from actors.events import CallerGone, PhoneEvent
 from actors.ports import Answer
+from actors.trace import TurnTimes
 
 T = TypeVar("T")
 Pipe: TypeAlias = tuple[trio.MemorySendChannel[T], trio.MemoryReceiveChannel[T]]
@@ -170,6 +171,7 @@ class RecordingObserver:
 
     changes: dict[str, int] = attrs.field(factory=dict)
     turns: list[NoteTurn] = attrs.field(factory=list)
+    over: list[TurnTimes] = attrs.field(factory=list)
     left: list[tuple[str, Reason]] = attrs.field(factory=list)
     missed: list[tuple[str, bool]] = attrs.field(factory=list)
     not_kept: list[str] = attrs.field(factory=list)
@@ -185,6 +187,9 @@ class RecordingObserver:
 
     def turn_ended(self, call: CallInfo, note: NoteTurn) -> None:
         self.turns.append(note)
+
+    def turn_over(self, call: CallInfo, turn: TurnTimes) -> None:
+        self.over.append(turn)
 
     def never_connected(self, call: CallInfo, *, is_placed: bool) -> None:
         self.missed.append((call.call_sid, is_placed))

@@ -54,7 +54,8 @@ _MOST_LOOKS = 5
 class Router:
     """Serve with `gateway` what belongs here, and pass on the rest, over `connections`, which run beside it.
 
-    Tokens are looked up in `registry`; webhooks are known by `checker` and `agents`.
+    Tokens are looked up in `registry`; webhooks are known by `checker` and `agents`. `note_passed` gets the outcome of
+    each request that was passed on to another node, in small letters; of one that was cut off it is `left`.
     """
 
     directory: Directory
@@ -63,6 +64,7 @@ class Router:
     registry: AgentRegistry
     agents: KnownAgents
     checker: SignatureChecker
+    note_passed: Callable[[str], None] = lambda _outcome: None
     forwarder: Forwarder = attrs.field(init=False)
     tunnels: Tunnels = attrs.field(init=False)
     _noted_loops: set[str] = attrs.field(factory=set, init=False)
@@ -232,7 +234,10 @@ class _Asked:
 
     async def _pass_on(self, node: Node) -> Outcome:
         with self._router.passing():
-            return await self._pass(node)
+            outcome = await self._pass(node)
+            self._router.note_passed(outcome.name.lower())
+            return outcome
+        self._router.note_passed(Outcome.LEFT.name.lower())
         self._extension(CUT)()
         return Outcome.LEFT
 

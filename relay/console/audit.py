@@ -7,7 +7,7 @@ async with audit.recorded(asked.by, "hang_up", agent_id=…, call_sid=…) as ac
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import attrs
@@ -38,6 +38,8 @@ class Audit:
     """The record of what operators do in the console."""
 
     actions: OperatorActions
+    # Gets the name and the outcome of each action.
+    note_outcome: Callable[[str, str], None] = lambda _name, _outcome: None
 
     @asynccontextmanager
     async def recorded(
@@ -64,6 +66,7 @@ class Audit:
             recorded.outcome = "failed"
             raise
         finally:
+            self.note_outcome(name, recorded.outcome)
             log.info(
                 "operator_action",
                 operator=by.operator,

@@ -14,6 +14,7 @@ itself again: then it comes from a page of ours, cookie and all.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -77,6 +78,8 @@ class SignIn:
     public_url: str
     is_local: bool = False
     failures: Failures = attrs.field(factory=Failures)
+    # Gets the code of each request that is refused for what it sends, not for what it lacks.
+    note_refusal: Callable[[str], None] = lambda _code: None
 
     async def admit(self, scope: Scope, *, acting: bool = False) -> SignedIn:
         """Return who asks. `acting` is for what the role `read` may not do.
@@ -94,9 +97,16 @@ class SignIn:
                 self.require_own_page(head)
             await self.sessions.note_seen(signed_in.session)
         if acting:
-            signed_in.require_act()
+            self._require_act(signed_in)
         scope.get("extensions", {}).get(KNOWN_PEER, _ignore)()
         return signed_in
+
+    def _require_act(self, signed_in: SignedIn) -> None:
+        try:
+            signed_in.require_act()
+        except Refused as refused:
+            self.note_refusal(refused.code)
+            raise
 
     def check_host(self, head: Head) -> None:
         """Raise `Refused` for a name that is not ours, or a page that may not use the relay."""
@@ -113,8 +123,10 @@ class SignIn:
         """Raise `Refused` unless a browser says that a page of ours sends this."""
         site = head.headers.get("sec-fetch-site")
         if site is not None and site != "same-origin":
+            self.note_refusal("cross_site")
             raise Refused(403, "cross_site", "Only the console's own pages may do this. Open the console, do it there.")
         if site is None and not self._is_ours(head.headers.get("origin", ""), head.headers.get("host", "")):
+            self.note_refusal("wrong_origin")
             raise Refused(403, "wrong_origin", "This was not sent by a page of the console. Open it, and do it there.")
 
     def _is_ours(self, origin: str, host: str) -> bool:
@@ -181,6 +193,7 @@ class SignIn:
 
     def _failed(self, address: str, message: str) -> Refused:
         wait = self.failures.note(address)
+        self.note_refusal("unauthorized" if wait is None else "too_many_failures")
         if wait is not None:
             return Refused(429, "too_many_failures", _TOO_MANY, retry_after=wait)
         return Refused(401, "unauthorized", message)

@@ -3,6 +3,7 @@
     one top nursery
     ├── signals                    the first drains, the second stops at once
     ├── database writer            relay.store
+    ├── gauges                     looks at the event loop, the queues and the waiting messages for the metrics
     ├── presence, calls            supervisors: the grace of lost clients, unused tickets
     ├── directory, leaving         of a node of a cluster: says that it is here, learns which agents are at home here
     ├── recovery                   takes up what runs that are over have left, when nobody has come back
@@ -157,7 +158,9 @@ async def run(
         options = ListenerOptions(grace=grace, max_connections=most)
         async with trio.open_nursery() as listening:
             app = relay.app()
-            serving = partial(serve_on, listeners, app, options, runs_in_place=app.runs_in_place)
+            serving = partial(
+                serve_on, listeners, app, options, runs_in_place=app.runs_in_place, connections=relay.connections
+            )
             await listening.start(partial(serving, stop=stop_listening))
             _settle_memory()
             with announce(relay.settings.database_url, relay.daemon):
@@ -202,6 +205,7 @@ async def _start_supervisors(relay: Relay, nursery: trio.Nursery) -> None:
     await nursery.start(relay.transfers.run)
     await nursery.start(relay.clients.run)
     nursery.start_soon(relay.presence.run)
+    nursery.start_soon(relay.gauges.run)
     if relay.directory is not None:
         nursery.start_soon(relay.directory.run)
         nursery.start_soon(relay.node_connections.run)

@@ -9,7 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
+
+import attrs
 
 from actors.call_session import CallServices
 from actors.call_values import CallInfo, Owner, TurnRequest
@@ -19,7 +22,7 @@ from actors.commands import By
 from actors.events import CallGone, CallNews, ClientWanted, MessageLeft, OwnerChanged, SeatLeft, SeatTaken
 from actors.operator_seat import OperatorResponder, OperatorSeat
 from actors.policy import Policy
-from actors.ports import AnsweringSession, Responder
+from actors.ports import AnsweringSession, PhoneLine, Responder
 from actors.seats import Seats
 from relay.agent import Agent
 from relay.call_listeners import CallListeners
@@ -35,6 +38,7 @@ from relay.console.rendering import Renderer
 from relay.console.sign_in import SignIn
 from relay.daemon.address import STATUS_PATH, RunningDaemon
 from relay.daemon.credentials import Credentials
+from relay.daemon.gauges import DaemonGauges
 from relay.daemon.leaving import Leaving
 from relay.daemon.node import candidate_of, tenants_of
 from relay.daemon.status import DaemonStatus
@@ -47,6 +51,7 @@ from relay.dialling.requests import Defaults
 from relay.dialling.transfers import Transfers
 from relay.dialling.voice_messages import VoiceMessages
 from relay.errors import DatabaseError
+from relay.http.connection import Connection
 from relay.http.cors import Cors
 from relay.http.gateway import Gateway
 from relay.http.pages import HealthPages, OperatorPages, build_app
@@ -68,6 +73,7 @@ from relay.speech.locales import locale_for
 from relay.speech.spoken import SpokenResponder
 from relay.store.agent_registry import AgentRegistry
 from relay.store.audio_table import AudioTable
+from relay.store.backlog import Backlogs
 from relay.store.call_journal import CallJournal
 from relay.store.client_hellos import ClientHellos
 from relay.store.console_sessions import ConsoleSessions
@@ -93,6 +99,7 @@ from relay.twilio.webhooks import CarrierWebhooks
 RECONNECT_GRACE = 10.0
 # When a caller who still waits hears the longer filler.
 LONG_FILLER_SECONDS = 5.0
+_TOKEN_REFUSALS = {401: "unauthorized", 403: "forbidden"}
 
 
 class Relay:
@@ -115,7 +122,10 @@ class Relay:
         node = settings.node_name if settings.relay_node_url else ""
         self._node = node
         self._urls = CarrierUrls(public_url, node)
-        self._checker = SignatureChecker(credentials.auth_token, public_url)
+        self._meter = meter = CallMeter()
+        database.note_seconds = meter.store_took
+        note_unsigned = partial(meter.refused, "signature")
+        self._checker = SignatureChecker(credentials.auth_token, public_url, note_unsigned)
         # Nodes compare times: all of them go by the database's clock. Who is alone has none but its own.
         clock = DatabaseClock() if settings.relay_node_url else utc_now
         self._now: Callable[[], datetime] = clock
@@ -127,7 +137,6 @@ class Relay:
         self.audio = _audio_store(settings, database, clock)
         self._messages = messages = WaitingMessages(database, clock, boot=self.journal.boot)
         presence = Presence(grace=RECONNECT_GRACE)
-        self._meter = CallMeter()
         responders: dict[By, Responder] = {
             By.CLIENT: SpokenResponder(ClientResponder(presence, self._owner_of, self._note_asked)),
             By.HUMAN: OperatorResponder(self._seat_of),
@@ -197,6 +206,26 @@ class Relay:
         self.listeners.on_news(self._on_client_news)
         self.listeners.on_news(self._on_seat_news)
         self.listeners.on_news(self.transfers.on_call_news)
+        self._status = DaemonStatus(
+            database=database,
+            calls=self.calls,
+            clients=self.clients,
+            has_answering_machine=vendors.answering_machine is not None,
+            has_left=lambda: self.directory is not None and self.directory.is_leaving,
+        )
+        self.connections: set[Connection] = set()
+        self._lines: set[PhoneLine] = set()
+        self.gauges = DaemonGauges(
+            calls=self.calls,
+            sessions=self._sessions,
+            database=database,
+            meter=meter,
+            backlogs=Backlogs(database, clock),
+            connections=self.connections,
+            lines=self._lines,
+            is_leaving=self._status.is_leaving,
+            fault=self._status.banner,
+        )
         self._meter.live_calls.set_function(lambda: len(self.calls.live()))
         self._meter.places_taken.set_function(self.calls.occupied)
         self._meter.client_sessions.set_function(lambda: len(self.clients))
@@ -244,13 +273,7 @@ class Relay:
             urls=self._urls,
             default_language=self.settings.default_voice_language,
         )
-        status = DaemonStatus(
-            database=self._database,
-            calls=self.calls,
-            clients=self.clients,
-            has_answering_machine=self.vendors.answering_machine is not None,
-            has_left=lambda: self.directory is not None and self.directory.is_leaving,
-        )
+        status = self._status
         health = HealthPages(
             checks=status.checks, registry=self._meter.registry, is_leaving=status.is_leaving, node=self._node
         )
@@ -264,15 +287,18 @@ class Relay:
                 calls=self.calls,
                 account_sid=self._credentials.account_sid,
                 redeem_kept=self._redeem_kept,
+                lines=self._lines,
+                note_refusal=self._meter.refused,
             ),
             mcp=self.clients,
             cors=Cors(self._guard.allows),
             loggable=loggable,
+            note_refusal=lambda status: self._meter.refused("token", _TOKEN_REFUSALS[status]),
         )
 
     def _console(self, status: DaemonStatus) -> ConsolePages:
         live = LivePage(calls=self.calls, most_calls=self.settings.relay_max_calls, clients=lambda: len(self.clients))
-        audit = Audit(OperatorActions(self._database, self._now))
+        audit = Audit(OperatorActions(self._database, self._now), self._meter.operator_acted)
         messages = MessagesPage(
             pages=MessagePages(self._database, self._now), messages=self._messages, agents=self.agents, audit=audit
         )
@@ -297,6 +323,7 @@ class Relay:
                 url=self.daemon.url,
                 public_url=self._public_url,
                 is_local=self.daemon.is_local,
+                note_refusal=partial(self._meter.refused, "operator"),
             ),
             renderer=Renderer(),
             routes=[*live.routes(), *messages.routes(), *agents.routes()],
@@ -321,7 +348,9 @@ class Relay:
             gateway=self.gateway(),
             registry=self.agents,
             agents=self.known_agents,
-            checker=self._checker,
+            # What it refuses is refused once more where it is served.
+            checker=attrs.evolve(self._checker, note_refusal=_not_noted),
+            note_passed=self._meter.passed,
         )
 
     def _policy_for(self, agent: Agent, language: str) -> Policy:
@@ -374,6 +403,10 @@ class Relay:
         live = self.calls.find_session(request.call.call_sid, request.call.agent_id)
         if live is not None:
             live.note_client(request.turn, asked(session))
+
+
+def _not_noted(_kind: str) -> None:
+    """Note nothing."""
 
 
 def _audio_store(settings: Settings, database: Database, now: Callable[[], datetime]) -> AudioStore:

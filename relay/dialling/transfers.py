@@ -14,6 +14,8 @@ webhooks of a transfer; the rest is in the call's record.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -91,11 +93,15 @@ class Transfers:
             return (await self._verdict(agent, request, caller_id, dry_run=True)).as_dry_run()
         _require_nothing_under_way(call)
         verdict = await self._verdict(agent, request, caller_id, dry_run=True)
+        with self._counted():
+            verdict.require_allowed()
         transfer = self._prepared(call, request, verdict)
         # Of two requests at once, one finds the other here.
         _require_nothing_under_way(call)
         with self.calls.transferring(call, transfer):
-            to = (await self._verdict(agent, request, caller_id, dry_run=False)).require_allowed()
+            verdict = await self._verdict(agent, request, caller_id, dry_run=False)
+            with self._counted():
+                to = verdict.require_allowed()
             # It may have ended while the database was asked.
             self._own(agent, request.call_sid)
             await self.journal.note_transfer(agent.agent_id, call.call_sid, to, TransferOutcome.DIALLING)
@@ -123,6 +129,15 @@ class Transfers:
             caller=caller_id,
             dry_run=dry_run,
         )
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count what the gate refuses. What it refuses of calls is an outcome of theirs, see `Dialler.counted`."""
+        try:
+            yield
+        except OutboundRefused as refusal:
+            self.reception.observer.refused("gate", refusal.code)
+            raise
 
     def _prepared(self, call: Call, request: TransferRequest, verdict: Verdict) -> Transfer:
         """Return the transfer, if it may be; nothing is counted yet."""

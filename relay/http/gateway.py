@@ -58,6 +58,7 @@ class Gateway:
     """Dispatch by path. Without an `mcp` app its paths are not found.
 
     `voice` gets an agent's id beside what ASGI hands over. `loggable` returns a path without what must not be logged.
+    `note_refusal` gets the status of each answer to a client whose token is refused, 401 or 403.
     """
 
     pages: AsgiApp
@@ -65,6 +66,7 @@ class Gateway:
     mcp: AsgiApp | None = None
     cors: Cors = attrs.field(factory=lambda: Cors(lambda _origin: False))
     loggable: Callable[[str], str] = str
+    note_refusal: Callable[[int], None] = lambda _status: None
 
     def runs_in_place(self, path: str) -> bool:
         """Whether requests to a path, with or without a slash at its end, go to an app of our own, and not to Quart."""
@@ -81,7 +83,7 @@ class Gateway:
             path = _without_slash(path)
             if self.runs_in_place(path) or _status_of_oauth(path) is not None:
                 headers = self.cors.headers_for(scope)
-        answer = _Answer(scope, send, headers)
+        answer = _Answer(scope, send, headers, self.note_refusal)
         try:
             await self._route(path, scope, receive, answer)
         except* Exception as group:  # noqa: BLE001 - the firewall: whatever it was, it stays this connection's
@@ -125,6 +127,7 @@ class _Answer:
     _scope: Scope
     _send: Send
     _headers: list[Header]
+    _note_refusal: Callable[[int], None]
     begun: bool = False
 
     async def __call__(self, message: Message) -> None:
@@ -132,6 +135,8 @@ class _Answer:
         if message["type"] == "http.response.start":
             if 200 <= message["status"] < 300 and self._is_guarded():
                 self._scope.get("extensions", {}).get(KNOWN_PEER, _ignore)()
+            elif message["status"] in {401, 403} and _without_slash(self._scope["path"]) in _CLIENT_PATHS:
+                self._note_refusal(message["status"])
             if self._headers:
                 message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
         await self._send(message)

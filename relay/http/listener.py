@@ -72,6 +72,7 @@ async def serve_on(
     *,
     stop: trio.Event,
     runs_in_place: Callable[[str], bool] = lambda _path: True,
+    connections: set[Connection] | None = None,
     task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve an ASGI app on bound sockets (see `bind`) until `stop` is set; meant for `nursery.start`.
@@ -81,26 +82,26 @@ async def serve_on(
     request belongs into the caller's nursery.
 
     Requests whose path `runs_in_place` names are served in the task of their connection, all others as those of a web
-    framework, in a task of their own.
+    framework, in a task of their own. The open connections are kept in `connections`, for who wants to count them.
     """
     address = address_of(listeners)
-    acceptor = _Acceptor(Port(app, options, runs_in_place))
+    acceptor = _Acceptor(Port(app, options, runs_in_place), set() if connections is None else connections)
     async with trio.open_nursery() as own:
-        async with trio.open_nursery() as connections:
+        async with trio.open_nursery() as serving:
             accepting = trio.CancelScope()
 
             async def end() -> None:
                 await stop.wait()
                 accepting.cancel("stopped")
                 acceptor.stop()
-                connections.cancel_scope.deadline = trio.current_time() + options.grace
+                serving.cancel_scope.deadline = trio.current_time() + options.grace
 
             own.start_soon(end)
             own.start_soon(acceptor.tend)
             with accepting:
                 task_status.started(address)
                 yielding = [_YieldingListener(each, acceptor) for each in listeners]
-                await trio.serve_listeners(acceptor.accept, yielding, handler_nursery=connections)
+                await trio.serve_listeners(acceptor.accept, yielding, handler_nursery=serving)
         own.cancel_scope.cancel("stopped")
     log.info("listener_stopped", port=address[1])
 
@@ -110,7 +111,7 @@ class _Acceptor:
     """Accepts connections: counts them, closes one for the next if needed, and contains the errors of each."""
 
     _port: Port
-    _connections: set[Connection] = attrs.field(factory=set, init=False)
+    _connections: set[Connection]
     arriving: int = attrs.field(default=0, init=False)
     """Accepted, with their tasks about to begin."""
     _refused: int = attrs.field(default=0, init=False)

@@ -7,6 +7,7 @@ sessions instead of filling the process: unused ones first, because dead clients
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 
 import attrs
@@ -118,6 +119,17 @@ class ClientSessions:
     def of_agent(self, agent_id: str) -> tuple[McpSession, ...]:
         """Return the sessions of an agent."""
         return tuple(self._by_agent.get(agent_id, ()))
+
+    def by_reachability(self) -> Counter[tuple[str, str]]:
+        """Count the sessions by transport (`sse`, `http`) and reachability; `none` is one that gets no turn now."""
+        return Counter(
+            ("http" if isinstance(each, HttpSession) else "sse", str(each.reachability or "none"))
+            for each in self.everyone()
+        )
+
+    def most_unread(self) -> int:
+        """Return the bytes that wait for the client of which the most do."""
+        return max((each.outbox.size for each in self.everyone()), default=0)
 
     def everyone(self) -> tuple[McpSession, ...]:
         """Return all sessions."""

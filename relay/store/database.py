@@ -142,6 +142,8 @@ class Database:
     _busy_since: float
     # One thread at a time for each connection: SQLite takes one writer, and connections are not made for several.
     _writing: trio.CapacityLimiter
+    # Gets how long each commit, look-up and list took, in seconds; it must neither wait nor raise.
+    note_seconds: Callable[[str, float], None]
     _thread: WriterThread
     _looking_up: trio.CapacityLimiter
     _listing: trio.CapacityLimiter
@@ -163,6 +165,7 @@ class Database:
         self._trouble = None
         self._stall_is_logged = False
         self._busy_since = math.inf
+        self.note_seconds = _not_noted
         self._writing, self._looking_up, self._listing = (trio.CapacityLimiter(1) for _each in range(3))
         self._thread = WriterThread(self._connections, self._writing, self._on_settled)
 
@@ -177,6 +180,11 @@ class Database:
     def is_server(self) -> bool:
         """Whether it is a server's, which several nodes may share, and not a file of this one; known once it serves."""
         return self._connections.is_server
+
+    @property
+    def queued(self) -> int:
+        """How many writes were handed over and are not settled."""
+        return len(self._queue)
 
     @property
     def kept(self) -> int:
@@ -267,23 +275,29 @@ class Database:
         within `READ_SECONDS`; until then a server that is lost is asked again. Cancelling takes effect at once; the
         thread then ends by itself.
         """
-        return await self._read(self._connections.lookups, self._looking_up, work)
+        return await self._read("look_up", self._connections.lookups, self._looking_up, work)
 
     async def read_many(self, work: Callable[[Connection], T]) -> T:
         """Read as `read` does, in a thread of its own, so that a long read does not delay look-ups."""
-        return await self._read(self._connections.lists, self._listing, work)
+        return await self._read("list", self._connections.lists, self._listing, work)
 
-    async def _read(self, reader: Reader, limiter: trio.CapacityLimiter, work: Callable[[Connection], T]) -> T:
+    async def _read(
+        self, kind: str, reader: Reader, limiter: trio.CapacityLimiter, work: Callable[[Connection], T]
+    ) -> T:
         lost: ReadLost | None = None
+        began = trio.current_time()
         with trio.move_on_after(READ_SECONDS):
             # At once the first time: a connection of before a restart is noticed when it is used.
             for pause in chain([0.0], repeat(RETRY_SECONDS)):
                 try:
-                    return await trio.to_thread.run_sync(reader.run, work, limiter=limiter, abandon_on_cancel=True)
+                    found = await trio.to_thread.run_sync(reader.run, work, limiter=limiter, abandon_on_cancel=True)
                 except ReadLost as error:
                     if self._closed:
                         raise
                     lost = error
+                else:
+                    self.note_seconds(kind, trio.current_time() - began)
+                    return found
                 await trio.sleep(pause)
         raise lost or DatabaseError(f"The database did not answer within {READ_SECONDS:g} seconds.")
 
@@ -388,7 +402,9 @@ class Database:
 
     def _on_settled(self, outcomes: Sequence[Outcome], trouble: DatabaseInTrouble | None) -> None:
         """Settle the writes of a batch, and start the next one. Never raises: that would end the event loop."""
-        self._busy_since = math.inf
+        began, self._busy_since = self._busy_since, math.inf
+        if outcomes:  # else it only looked whether the database is there
+            self.note_seconds("commit", trio.current_time() - began)
         try:
             self._note(trouble)
             self._settle_head(outcomes)
@@ -461,6 +477,10 @@ class Database:
             write = self._queue.popleft()
             write.watched = write.watched or write.kept
             self._settle(write, Outcome(error=StoreFailed("the database was closed before this was written")))
+
+
+def _not_noted(_kind: str, _seconds: float) -> None:
+    """Note nothing: only a daemon counts."""
 
 
 def _loggable(error: Exception) -> str:

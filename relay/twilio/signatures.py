@@ -14,7 +14,7 @@ Source: the vendor's "Webhooks Security" page; the validator's own traps were fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -27,30 +27,39 @@ log = structlog.get_logger(__name__)
 _HEADER = b"x-twilio-signature"
 
 
+def _not_noted(_code: str) -> None:
+    pass
+
+
 @attrs.frozen
 class SignatureChecker:
     """Check requests against the account's token and the origin at which the carrier reaches this daemon.
 
     `public_url` is an origin (`https://voice.example.com`, no path, no slash at the end). An empty token raises,
-    because anyone could sign with it.
+    because anyone could sign with it. `note_refusal` gets what a request was that is not signed by the carrier: a
+    `webhook` or an `upgrade`.
     """
 
     auth_token: str = attrs.field(repr=False, validator=min_len(1))
     public_url: str = attrs.field(validator=matches_re(r"https?://[^/?#]+"))
+    note_refusal: Callable[[str], None] = attrs.field(default=_not_noted, repr=False)
     _validator: RequestValidator = attrs.field(
         init=False, repr=False, default=attrs.Factory(lambda self: RequestValidator(self.auth_token), takes_self=True)
     )
 
     def is_claimed(self, scope: Mapping[str, Any]) -> bool:
         """Return whether a request has a signature, good or bad: without one its body need not be waited for."""
-        return any(name.lower() == _HEADER for name, _ in scope["headers"])
+        is_claimed = any(name.lower() == _HEADER for name, _ in scope["headers"])
+        if not is_claimed:
+            self.note_refusal("webhook")
+        return is_claimed
 
     def check_form(self, scope: Mapping[str, Any], form: Mapping[str, str]) -> bool:
         """Return whether a webhook with this ASGI scope and these form fields was signed by the carrier. Never raises.
 
         A form with repeated names must come as a `MultiDict`, of which the validator takes every value.
         """
-        return self._check([self.public_url], scope, form)
+        return self._noted("webhook", self._check([self.public_url], scope, form))
 
     def check_upgrade(self, scope: Mapping[str, Any]) -> bool:
         """Return whether a WebSocket upgrade with this ASGI scope was signed by the carrier. Never raises.
@@ -59,7 +68,13 @@ class SignatureChecker:
         the default port added. The validator tries a port too, only it takes 80 for `wss`: so 443 is tried here.
         """
         origin = "ws" + self.public_url.removeprefix("http")
-        return self._check([origin, f"{origin}:443"] if origin.startswith("wss:") else [origin], scope, {})
+        origins = [origin, f"{origin}:443"] if origin.startswith("wss:") else [origin]
+        return self._noted("upgrade", self._check(origins, scope, {}))
+
+    def _noted(self, kind: str, is_signed: bool) -> bool:
+        if not is_signed:
+            self.note_refusal(kind)
+        return is_signed
 
     def _check(self, origins: list[str], scope: Mapping[str, Any], form: Mapping[str, str]) -> bool:
         try:

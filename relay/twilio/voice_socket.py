@@ -22,6 +22,7 @@ from actors.call_values import CallInfo
 from actors.calls import Calls
 from actors.errors import CallRefused
 from actors.events import CallerGone, FrameUnknown, PhoneEvent
+from actors.ports import PhoneLine
 from relay.http.asgi import Head, Receive, Scope, Send, refuse_upgrade
 from relay.logs import report
 from relay.twilio.frames import Setup
@@ -39,18 +40,28 @@ _INTERNAL_ERROR = 1011
 _NORMAL = 1000
 
 
+def _not_noted(_door: str, _code: str) -> None:
+    pass
+
+
 class _Refused(Exception):
     """A socket does not become a call; the text is the reason in one word."""
 
 
 @attrs.frozen(kw_only=True)
 class VoiceSocket:
-    """Turn signed, ticketed upgrades into calls. `account_sid` None takes the carrier's word for the account."""
+    """Turn signed, ticketed upgrades into calls. `account_sid` None takes the carrier's word for the account.
+
+    `lines` holds what is accepted and not over. `note_refusal` gets the door and a code of each socket that becomes no
+    call, but those that the signature's checker notes.
+    """
 
     checker: SignatureChecker
     calls: Calls
     account_sid: str | None = None
     redeem_kept: Callable[[str, str, str], Awaitable[CallInfo | None]] | None = None
+    lines: set[PhoneLine] = attrs.field(factory=set)
+    note_refusal: Callable[[str, str], None] = _not_noted
 
     async def __call__(self, agent_id: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one upgrade for as long as its call lasts. Lets nothing out but a cancellation."""
@@ -59,6 +70,7 @@ class VoiceSocket:
             await refuse_upgrade(scope, send, 403)
             return
         line, hop = AsgiPhoneLine(receive, send), Head(scope).hop  # whose headers are gone once it is accepted
+        self.lines.add(line)
         try:
             await receive()  # websocket.connect, which says nothing
             await send({"type": "websocket.accept"})
@@ -66,12 +78,15 @@ class VoiceSocket:
         except* Exception as group:  # noqa: BLE001 - the firewall: whatever it was, it stays this connection's
             report("voice_socket_failed", group, agent_id=agent_id)
             await line.close(_INTERNAL_ERROR)
+        finally:
+            self.lines.discard(line)
 
     async def _run(self, agent_id: str, line: AsgiPhoneLine, hop: str) -> None:
         try:
             info = await self._identify(agent_id, line)
         except _Refused as refusal:
             log.warning("voice_socket_refused", agent_id=agent_id, why=str(refusal))
+            self.note_refusal("ticket", str(refusal))
             await line.close(_POLICY_VIOLATION)
             return
         except CallRefused as refusal:
@@ -82,6 +97,7 @@ class VoiceSocket:
             await self.calls.connect(info, line, hop=hop)
         except CallRefused as refusal:
             log.warning("call_refused", call_sid=info.call_sid, agent_id=info.agent_id, code=refusal.code)
+            self.note_refusal("ticket", refusal.code)
             await line.close(_POLICY_VIOLATION)
             return
         await line.close(_NORMAL)

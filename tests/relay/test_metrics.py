@@ -9,8 +9,10 @@ from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
 from actors.call_values import CallSummary, Reason
-from actors.commands import By, NoteTurn
+from actors.commands import By, NoteTurn, TurnOutcome
+from actors.trace import TurnTimes
 from relay.metrics import LINES_PER_CALL, CallMeter
+from relay.turn_metrics import PARTS
 from tests.fakes import call_info
 
 CALL = call_info()
@@ -194,3 +196,74 @@ def test_what_the_carrier_says_is_cut() -> None:
     """The carrier's description is bounded; it may be anything."""
     (event,) = [each for each in everything(CallMeter()) if each["event"] == "carrier_error"]
     assert len(event["description"]) == 300
+
+
+# ── turns that are over ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def turn(number: int = 1, *, by: By = By.CLIENT, outcome: str = "answered", **times: Any) -> TurnTimes:
+    known = TurnTimes(number, by, 100.0, outcome=TurnOutcome(outcome))
+    known.stored, known.asked, known.first = 100.01, 100.02, 100.5
+    known.out, known.last, known.heard = 100.51, 101.0, 104.0
+    for name, value in times.items():
+        setattr(known, name, value)
+    return known
+
+
+def test_the_parts_of_a_turn_sum_to_the_whole() -> None:
+    """What the relay, the client and the telephone took is all that there was."""
+    meter = CallMeter()
+    meter.turn_over(CALL, turn())
+    sums = [count(meter, "relay_turn_seconds_sum", part=part, by="client") or 0 for part in PARTS]
+    assert sums == [pytest.approx(each) for each in (0.02, 0.48, 0.01, 3.49)]
+    assert sum(sums) == pytest.approx(turn().seconds)
+
+
+def test_a_turn_without_an_answer_is_time_of_the_client() -> None:
+    """The caller has waited for it, to the limit; nothing was sent or heard."""
+    meter = CallMeter()
+    meter.turn_over(CALL, turn(outcome="client_timeout", first=None, out=None, heard=None, last=108.02))
+    assert count(meter, "relay_turn_seconds_sum", part="client", by="client") == pytest.approx(8)
+    assert count(meter, "relay_turn_seconds_count", part="heard", by="client") == 0
+    assert count(meter, "relay_rungs_total", rung="time_limit") == 1
+
+
+def test_fillers_are_counted_by_how_far_the_waiting_went() -> None:
+    """The first one, and the longer one after it."""
+    meter = CallMeter()
+    meter.turn_over(CALL, turn(fillers=(102.5,)))
+    meter.turn_over(CALL, turn(2, fillers=(102.5, 105.0)))
+    assert count(meter, "relay_rungs_total", rung="filler") == 2
+    assert count(meter, "relay_rungs_total", rung="long_filler") == 1
+
+
+def test_interruptions_are_counted_by_whether_something_was_sent() -> None:
+    """An answer that was complete, but not heard to its end, is broken off too."""
+    meter = CallMeter()
+    meter.turn_over(CALL, turn(outcome="interrupted", cut=102.0, heard=None))
+    meter.turn_over(CALL, turn(2, cut=102.0, heard=None))
+    meter.turn_over(CALL, turn(3, outcome="interrupted", first=None, out=None, heard=None))
+    meter.turn_over(CALL, turn(4))
+    assert count(meter, "relay_interrupts_total", heard="some") == 2
+    assert count(meter, "relay_interrupts_total", heard="none") == 1
+
+
+def test_a_call_that_changes_hands_is_counted() -> None:
+    """To the answering machine, by why; and back from it, by whom. What a call was does not outlive it."""
+    meter = CallMeter()
+    for number, (by, outcome) in enumerate(
+        [
+            (By.CLIENT, "client_timeout"),
+            (By.ANSWERING_MACHINE, "answered"),
+            (By.ANSWERING_MACHINE, "answered"),
+            (By.CLIENT, "answered"),
+            (By.ANSWERING_MACHINE, "answered"),
+        ]
+    ):
+        meter.turn_over(CALL, turn(number + 1, by=by, outcome=outcome))
+    assert count(meter, "relay_step_downs_total", reason="client_timeout") == 1
+    assert count(meter, "relay_step_downs_total", reason="client_absent") == 1
+    assert count(meter, "relay_taken_back_total", by="client") == 1
+    assert meter.calls == {CALL.call_sid}
+    meter.call_ended(CALL, CallSummary(outcome="completed"), 42.0)
+    assert meter.calls == frozenset()

@@ -221,6 +221,7 @@ class FakeObserver:
 
     dials: list[tuple[str, str]] = attrs.field(factory=list)
     transfers: list[str] = attrs.field(factory=list)
+    refusals: list[tuple[str, str]] = attrs.field(factory=list)
     counted: trio.Event = attrs.field(factory=trio.Event)
 
     def dialled(self, kind: str, outcome: str) -> None:
@@ -229,6 +230,9 @@ class FakeObserver:
     def transfer_over(self, outcome: str) -> None:
         self.transfers.append(outcome)
         self.counted.set()
+
+    def refused(self, door: str, code: str) -> None:
+        self.refusals.append((door, code))
 
 
 @attrs.define(eq=False)

@@ -1,0 +1,92 @@
+"""What `/metrics` says of a relay that runs: of its turns, its queues, what it turned away, and what it keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from relay import __version__
+from relay.daemon import gauges
+from tests.e2e.parties import ask, calling, connected, eventually, metrics, register
+from tests.e2e.relay_here import RelayHere, run_relay_here
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gauges, "BEATS_PER_LOOK", 1)
+
+
+async def when(here: RelayHere, name: str, value: float) -> dict[str, float]:
+    """Wait until a metric has a value; return all of them."""
+    found: dict[str, float] = {}
+
+    async def has_it() -> bool:
+        found.update(await metrics(here))
+        return found.get(name) == value
+
+    await eventually(has_it)
+    return found
+
+
+async def test_a_call_in_figures(tmp_path: Path) -> None:
+    """While a call lasts its client and its connections are there; afterwards its turns, and nothing else of it."""
+    async with run_relay_here(tmp_path) as here:
+        agent = await register(here)
+        async with connected(agent):
+            async with calling(here, agent) as call:
+                await ask(call, "Hello.")
+                await ask(call, "And again.")
+                during = await metrics(here)
+            after = await when(here, 'relay_turn_seconds_count{by="client",part="heard"}', 2)
+    assert during['relay_sessions{transport="sse",way="sampling"}'] == 1
+    assert during["relay_listener_connections"] >= 3
+    assert {each: during[f'relay_residue{{kind="{each}"}}'] for each in ("tasks", "sockets", "entries")} == {
+        "tasks": 0,
+        "sockets": 0,
+        "entries": 0,
+    }
+    assert (during["relay_ready"], during["relay_draining"]) == (1, 0)
+    assert any(name.startswith("relay_build_info{") and f'"{__version__}"' in name for name in during)
+    parts = [after[f'relay_turn_seconds_count{{by="client",part="{part}"}}'] for part in ("stored", "client", "out")]
+    assert parts == [2, 2, 2]
+    assert after['relay_store_seconds_count{op="commit"}'] > 0
+    assert after["relay_loop_lag_seconds_count"] > 0
+    assert {f'relay_queue_depth{{queue="{each}"}}' for each in ("inbox", "outbox", "writer")} <= after.keys()
+    assert {f'relay_queue_depth_high{{queue="{each}"}}' for each in ("inbox", "outbox", "writer")} <= after.keys()
+
+
+async def test_what_callers_left_is_counted_until_it_is_confirmed(tmp_path: Path) -> None:
+    """A message waits, is held while a client has it in hand, and is gone when that has confirmed it."""
+    async with run_relay_here(tmp_path) as here:
+        agent = await register(here)
+        async with calling(here, agent) as call:
+            await call.say("Please call me back.")
+            await call.hear()
+        left = await when(here, 'relay_waiting_messages{state="waiting"}', 1)
+        assert left["relay_oldest_waiting_seconds"] > 0
+        async with connected(agent) as client:
+            (message,) = await client.fetch()
+            held = await when(here, 'relay_waiting_messages{state="held"}', 1)
+            assert held['relay_waiting_messages{state="waiting"}'] == 0
+            await client.tool("comms_get_waiting_messages", acknowledge=[message["id"]])
+            gone = await when(here, 'relay_waiting_messages{state="held"}', 0)
+    assert gone["relay_oldest_waiting_seconds"] == 0
+
+
+async def test_what_is_turned_away_is_counted_by_its_door(tmp_path: Path) -> None:
+    """A webhook without a signature, and one with a wrong one; a client without a token, or with an unknown one."""
+    async with run_relay_here(tmp_path) as here, httpx2.AsyncClient(base_url=here.url) as http:
+        agent = await register(here)
+        webhook = f"/webhooks/{agent.agent_id}/voice"
+        await http.post(webhook, data={"CallSid": "CA1"})
+        await http.post(webhook, data={"CallSid": "CA1"}, headers={"X-Twilio-Signature": "wrong"})
+        await http.get("/sse")
+        await http.get("/sse?token=unknown")
+        await http.post("/mcp", json={}, headers={"Authorization": "Bearer unknown"})
+        await http.get("/console", headers={"Authorization": "Bearer op_unknown"})
+        found = await metrics(here)
+    assert found['relay_refusals_total{code="webhook",door="signature"}'] == 2
+    assert found['relay_refusals_total{code="unauthorized",door="token"}'] == 3
+    assert 'relay_refusals_total{code="unauthorized",door="operator"}' not in found  # there is no console yet
