@@ -29,6 +29,8 @@ from relay.call_listeners import CallListeners
 from relay.cluster.directory import Directory
 from relay.cluster.node_connections import NodeConnections
 from relay.cluster.router import Router
+from relay.console.action_refusals import Refusals
+from relay.console.actions import CallActions
 from relay.console.agents import AgentsPage
 from relay.console.audit import Audit
 from relay.console.live import LivePage
@@ -326,9 +328,19 @@ class Relay:
                 note_refusal=partial(self._meter.refused, "operator"),
             ),
             renderer=Renderer(),
-            routes=[*live.routes(), *messages.routes(), *agents.routes()],
+            routes=[*live.routes(), *messages.routes(), *agents.routes(), *self._call_actions(audit).routes()],
             waiting=self._messages.count_all,
             banner=status.banner,
+        )
+
+    def _call_actions(self, audit: Audit) -> CallActions:
+        return CallActions(
+            seats=self.seats,
+            calls=self.calls,
+            transfers=self.transfers,
+            agents=self.known_agents,
+            audit=audit,
+            refusals=Refusals(calls=self.calls, journal=self.journal),
         )
 
     async def _redeem_kept(self, agent_id: str, call_sid: str, ticket: str) -> CallInfo | None:

@@ -23,6 +23,7 @@
   // A form that was sent is not sent again by a double click; the server knows the key of each form, too.
   document.addEventListener("submit", (event) => {
     const form = event.target;
+    if (form.method === "dialog" || form.dataset.action !== undefined) return; // closes one, or sees to it by itself
     if (form.dataset.sent) event.preventDefault();
     else form.dataset.sent = "true";
   });
