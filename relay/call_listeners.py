@@ -29,11 +29,16 @@ class CallListeners:
 
     _observers: list[Observer] = attrs.field(factory=list)
     _news: list[Callable[[CallNews], None]] = attrs.field(factory=list, init=False)
+    _turn_listeners: list[Callable[[CallInfo, NoteTurn], None]] = attrs.field(factory=list, init=False)
     _watchers: tuple[Callable[[str], None], ...] = attrs.field(default=(), init=False)
 
     def on_news(self, listener: Callable[[CallNews], None]) -> None:
         """Pass all news of calls to `listener`, from now on."""
         self._news.append(listener)
+
+    def on_turn(self, listener: Callable[[CallInfo, NoteTurn], None]) -> None:
+        """Pass the end of each turn to `listener`, from now on."""
+        self._turn_listeners.append(listener)
 
     @contextmanager
     def watching(self, watcher: Callable[[str], None]) -> Iterator[None]:
@@ -63,6 +68,8 @@ class CallListeners:
         """Pass on how a turn ended."""
         for each in self._observers:
             each.turn_ended(call, note)
+        for listener in self._turn_listeners:
+            listener(call, note)
 
     def turn_over(self, call: CallInfo, turn: TurnTimes) -> None:
         """Pass on the times of a turn."""

@@ -2,45 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 
-from actors.calls import Calls
 from relay.console.answers import Answer, Asked, Page, Route, Section
-from relay.store.schema import timestamp
+from relay.console.asked_calls import filter_of, query_of
+from relay.console.board import Board
+from relay.console.fragments import Fragments
 
 
 @attrs.frozen(kw_only=True)
 class LivePage:
-    """`/console`. `clients` counts the client sessions."""
+    """`/console`. `agents` lists the ids that a filter may name."""
 
-    calls: Calls
-    most_calls: int
-    clients: Callable[[], int]
+    board: Board
+    agents: Callable[[], Awaitable[Sequence[str]]]
 
     def routes(self) -> Sequence[Route]:
         """Return its routes."""
         return [Route(rule="", function=self.show)]
 
-    async def show(self, _asked: Asked) -> Answer:
+    async def show(self, asked: Asked) -> Answer:
         """Show the calls that are going on, oldest first."""
-        live = sorted(self.calls.live(), key=lambda call: call.info.started_at)
-        rows = [
-            {
-                "caller": call.info.caller or "withheld",
-                "agent_id": call.info.agent_id,
-                "phase": call.phase.value.replace("_", " "),
-                "since": _time(call.info.started_at),
-                "started_at": timestamp(call.info.started_at),
-            }
-            for call in live
-        ]
-        values = {"calls": rows, "most_calls": self.most_calls, "clients": self.clients()}
-        title = f"({len(rows)}) Live" if rows else "Live"
+        wanted = filter_of(asked.query)
+        await self.board.look_at_messages()
+        state = self.board.live(wanted)
+        query = query_of(wanted)
+        values = {
+            "parts": await Fragments(self.board.renderer).live(state, webhook=self.board.webhook),
+            "filter": wanted,
+            "agents": sorted({*await self.agents(), *filter(None, [wanted.agent_id])}),
+            "stream": "/console/stream?view=live" + (f"&{query}" if query else ""),
+        }
+        title = f"({state.facts.live}) Live" if state.facts.live else "Live"
         return Page(template="live.html", title=title, section=Section.LIVE, values=values)
-
-
-def _time(value: datetime) -> str:
-    return f"{value:%H:%M:%S}"

@@ -3,7 +3,7 @@
 All text is escaped, and a value that is missing is an error: tests find both. Not the web framework's own rendering,
 which is asynchronous, and with which filters over lists fail; a page is a pure function of values here.
 
-Templates get `static` (the path of one of our files), `vendored` (of a vendored script), and the filters of `words`.
+Templates get `static` (the path of one of our files), `vendored` (of a vendored script), `words` and its filters.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any
 import attrs
 import jinja2
 
+from relay.console import words
 from relay.console.static_files import StaticFiles
+from relay.store.schema import timestamp
 
 # Nothing comes from elsewhere, nothing inline runs, and no text can become markup but by htmx, whose elements must have
 # the page's nonce. Referrer-Policy is not `no-referrer`: then browsers hide the origin of our own forms from us, too.
@@ -61,7 +63,10 @@ class Renderer:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        environment.globals.update(static=self.files.url, vendored=self.files.vendored)
+        environment.globals.update(static=self.files.url, vendored=self.files.vendored, words=words)
+        environment.filters.update(
+            clock=words.clock, length=words.length, milliseconds=words.milliseconds, timestamp=timestamp
+        )
         return environment
 
     def render(self, template: str, values: Mapping[str, Any]) -> str:

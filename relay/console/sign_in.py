@@ -108,6 +108,13 @@ class SignIn:
             self.note_refusal(refused.code)
             raise
 
+    async def is_signed_in(self, head: Head) -> bool:
+        """Return whether who was let in with a request still would be. Raises `DatabaseError`."""
+        if head.bearer is not None:
+            return await self.operators.by_token(head.bearer) is not None
+        cookie = parse_cookie(head.headers.get("cookie", "")).get(self._cookie(head)[0], "")
+        return await self.sessions.find(cookie) is not None
+
     def check_host(self, head: Head) -> None:
         """Raise `Refused` for a name that is not ours, or a page that may not use the relay."""
         if (refusal := self.guard.refusal(head)) is not None:

@@ -10,10 +10,12 @@
     ├── transfers, reconciliation  supervisors: transfers under way, calls whose order was cancelled
     ├── audio, retention           delete what has had its time
     ├── token watch                ends sessions of agents whose token was changed
+    ├── board, streams             what the console shows, while someone looks; ends streams of who is signed out
     └── listener ── one task a connection
         ├── voice socket ── Call   actors.call_session, with the connection's task as its parent
         ├── /sse, /messages        relay.mcp
-        └── pages and webhooks     relay.twilio
+        ├── streams of the console relay.console
+        └── pages and webhooks     relay.twilio, relay.console
 
 Start: the database is migrated and held, so that no second daemon takes our calls for an earlier run's; the address is
 taken, the parts are wired, and earlier runs are over from now on. What they left in flight is continued if the carrier
@@ -170,6 +172,7 @@ async def run(
                 times = await _drain(relay, app)
                 drained = not relay.calls.live()
             relay.clients.close_all()
+            relay.streams.close()
             stop_listening.set()
         supervisors.cancel_scope.cancel("stopped")
     await _end_run(relay, times.gone_at - trio.current_time())
@@ -214,6 +217,8 @@ async def _start_supervisors(relay: Relay, nursery: trio.Nursery) -> None:
     nursery.start_soon(relay.calls.run)
     nursery.start_soon(relay.seats.run)
     nursery.start_soon(_watch_tokens, relay)
+    nursery.start_soon(relay.board.run)
+    nursery.start_soon(relay.streams.run)
     nursery.start_soon(relay.audio.run)
     if relay.vendors.carrier is not None:
         nursery.start_soon(relay.vendors.reconciliation.run, relay.vendors.carrier)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import attrs
 
-from actors.call_session import CallServices
+from actors.call_session import CallServices, CallSession
 from actors.call_values import CallInfo, Owner, TurnRequest
 from actors.calls import Calls
 from actors.clients import ClientResponder, Presence
@@ -33,11 +33,15 @@ from relay.console.action_refusals import Refusals
 from relay.console.actions import CallActions
 from relay.console.agents import AgentsPage
 from relay.console.audit import Audit
+from relay.console.board import Board
+from relay.console.ended_views import EndedViews
+from relay.console.first_words import FirstWords
 from relay.console.live import LivePage
 from relay.console.messages import MessagesPage
 from relay.console.pages import ConsolePages
 from relay.console.rendering import Renderer
 from relay.console.sign_in import SignIn
+from relay.console.stream import ConsoleStreams
 from relay.daemon.address import STATUS_PATH, RunningDaemon
 from relay.daemon.credentials import Credentials
 from relay.daemon.gauges import DaemonGauges
@@ -226,6 +230,7 @@ class Relay:
             connections=self.connections,
             lines=self._lines,
             is_leaving=self._status.is_leaving,
+            console_streams=lambda: len(self.streams),
             fault=self._status.banner,
         )
         self._meter.live_calls.set_function(lambda: len(self.calls.live()))
@@ -293,13 +298,28 @@ class Relay:
                 note_refusal=self._meter.refused,
             ),
             mcp=self.clients,
+            streams=self.streams,
             cors=Cors(self._guard.allows),
             loggable=loggable,
             note_refusal=lambda status: self._meter.refused("token", _TOKEN_REFUSALS[status]),
         )
 
+    @cached_property
+    def _sign_in(self) -> SignIn:
+        return SignIn(
+            operators=Operators(self._database, self._now),
+            sessions=ConsoleSessions(self._database, self._now),
+            agents=self.agents,
+            guard=self._guard,
+            url=self.daemon.url,
+            public_url=self._public_url,
+            is_local=self.daemon.is_local,
+            note_refusal=partial(self._meter.refused, "operator"),
+        )
+
     def _console(self, status: DaemonStatus) -> ConsolePages:
-        live = LivePage(calls=self.calls, most_calls=self.settings.relay_max_calls, clients=lambda: len(self.clients))
+        self.board.banner = status.banner
+        live = LivePage(board=self.board, agents=self._agent_ids)
         audit = Audit(OperatorActions(self._database, self._now), self._meter.operator_acted)
         messages = MessagesPage(
             pages=MessagePages(self._database, self._now), messages=self._messages, agents=self.agents, audit=audit
@@ -317,17 +337,8 @@ class Relay:
             node=self.settings.node_name if self.settings.relay_node_url else "",
         )
         return ConsolePages(
-            sign_in=SignIn(
-                operators=Operators(self._database, self._now),
-                sessions=ConsoleSessions(self._database, self._now),
-                agents=self.agents,
-                guard=self._guard,
-                url=self.daemon.url,
-                public_url=self._public_url,
-                is_local=self.daemon.is_local,
-                note_refusal=partial(self._meter.refused, "operator"),
-            ),
-            renderer=Renderer(),
+            sign_in=self._sign_in,
+            renderer=self.board.renderer,
             routes=[*live.routes(), *messages.routes(), *agents.routes(), *self._call_actions(audit).routes()],
             waiting=self._messages.count_all,
             banner=status.banner,
@@ -342,6 +353,39 @@ class Relay:
             audit=audit,
             refusals=Refusals(calls=self.calls, journal=self.journal),
         )
+
+    @cached_property
+    def board(self) -> Board:
+        """What the console shows of live calls."""
+        first_words = FirstWords()
+        self.listeners.on_turn(first_words.note)
+        return Board(
+            calls=self.calls,
+            messages=self._messages,
+            first_words=first_words,
+            renderer=Renderer(),
+            clients=lambda: len(self.clients),
+            watching=self.listeners.watching,
+            operator_of=self._operator_of,
+            webhook=self._urls.voice("AGENT"),
+            node=self.settings.node_name if self.settings.relay_node_url else "",
+        )
+
+    def _operator_of(self, session: CallSession) -> str:
+        seat = self.calls.seat_of(session.info)
+        return "" if seat is None else seat.operator
+
+    @cached_property
+    def _ended_views(self) -> EndedViews:
+        return EndedViews(calls=self.calls, journal=self.journal)
+
+    @cached_property
+    def streams(self) -> ConsoleStreams:
+        """The streams of the console, and its JSON."""
+        return ConsoleStreams(board=self.board, ended=self._ended_views, sign_in=self._sign_in)
+
+    async def _agent_ids(self) -> list[str]:
+        return [each.agent_id for each in await self.agents.list()]
 
     async def _redeem_kept(self, agent_id: str, call_sid: str, ticket: str) -> CallInfo | None:
         try:

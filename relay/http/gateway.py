@@ -1,6 +1,7 @@
 """The one ASGI app of the daemon: it sends each connection to its handler, by path.
 
     /sse, /messages, /mcp         ──▶ the MCP app, with what browsers need around it
+    streams of the console, JSON  ──▶ the console's own app, see `relay.console.stream`
     what clients ask of OAuth     ──▶ told that there is none
     WS /webhooks/{agent}/voice-ws ──▶ the voice socket
     every other socket            ──▶ refused before the upgrade
@@ -34,6 +35,7 @@ from relay.http.cors import Cors
 from relay.logs import report
 
 _VOICE_SOCKET = re.compile(rf"/webhooks/({AGENT_ID})/voice-ws/?")
+_STREAM = re.compile(r"/console/stream|/console/api/live|/console/api/calls/[^/]*")
 _CLIENT_PATHS = frozenset({"/sse", "/messages", "/mcp"})
 _NO_SOCKET = error_document("not_found", "No socket is served at this path.")
 
@@ -55,7 +57,7 @@ _NO_OAUTH = (
 
 @attrs.frozen(kw_only=True)
 class Gateway:
-    """Dispatch by path. Without an `mcp` app its paths are not found.
+    """Dispatch by path. Without an `mcp` app its paths are not found; without `streams` the pages answer for them.
 
     `voice` gets an agent's id beside what ASGI hands over. `loggable` returns a path without what must not be logged.
     `note_refusal` gets the status of each answer to a client whose token is refused, 401 or 403.
@@ -64,13 +66,20 @@ class Gateway:
     pages: AsgiApp
     voice: Callable[[str, Scope, Receive, Send], Awaitable[None]]
     mcp: AsgiApp | None = None
+    streams: AsgiApp | None = None
     cors: Cors = attrs.field(factory=lambda: Cors(lambda _origin: False))
     loggable: Callable[[str], str] = str
     note_refusal: Callable[[int], None] = lambda _status: None
 
     def runs_in_place(self, path: str) -> bool:
         """Whether requests to a path, with or without a slash at its end, go to an app of our own, and not to Quart."""
+        return self._is_clients(path) or self._is_stream(path)
+
+    def _is_clients(self, path: str) -> bool:
         return self.mcp is not None and _without_slash(path) in _CLIENT_PATHS
+
+    def _is_stream(self, path: str) -> bool:
+        return self.streams is not None and _STREAM.fullmatch(_without_slash(path)) is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or the server's lifespan. Lets nothing out but a cancellation, or a broken `send`."""
@@ -81,7 +90,7 @@ class Gateway:
         headers: list[Header] = []
         if scope["type"] == "http":
             path = _without_slash(path)
-            if self.runs_in_place(path) or _status_of_oauth(path) is not None:
+            if self._is_clients(path) or _status_of_oauth(path) is not None:
                 headers = self.cors.headers_for(scope)
         answer = _Answer(scope, send, headers, self.note_refusal)
         try:
@@ -101,6 +110,8 @@ class Gateway:
         elif self.mcp is not None and path in _CLIENT_PATHS:
             if not await self._grant(scope, send):
                 await self.mcp(scope if scope["path"] == path else {**scope, "path": path}, receive, send)
+        elif self.streams is not None and self._is_stream(path):
+            await self.streams(scope, receive, send)
         elif (status := _status_of_oauth(path)) is not None:
             if not await self._grant(scope, send):
                 await _refuse_oauth(send, status)

@@ -22,7 +22,7 @@ whichever comes first. Both are kept, so the record is the same in either order.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
 from itertools import count
@@ -30,7 +30,7 @@ from typing import Any
 
 import attrs
 import structlog
-from sqlalchemy import Connection, Select, bindparam, select, update
+from sqlalchemy import Connection, RowMapping, Select, bindparam, select, update
 
 from actors.call_record import CallKind, CallProgress, CallRecord, CallState
 from actors.call_values import Callee, CallInfo, CallSummary, Direction, Line, Reason, TakenOver, TranscriptChange
@@ -376,6 +376,15 @@ class CallJournal:
         """Return the transcript of a call, empty if it was not kept."""
         return await self.database.read(lambda connection: transcripts.read(connection, call_sid))
 
+    async def turns(self, call_sid: str) -> tuple[Mapping[str, Any], ...]:
+        """Return the times of a call's turns, oldest first: its number, `by`, `outcome`, and milliseconds by name."""
+        wanted = select(call_turns).where(call_turns.c.call_sid == call_sid).order_by(call_turns.c.turn)
+
+        def work(connection: Connection) -> tuple[Mapping[str, Any], ...]:
+            return tuple(_turn_of(row) for row in connection.execute(wanted).mappings())
+
+        return await self.database.read_many(work)
+
     def _find_or_insert(self, connection: Connection, new: CallRecord) -> CallRecord | None:
         """Insert the record of a call that is not known and return None, or return the one that is there, locked."""
         # Most calls that are told of are known, and an insert that does nothing costs more than a look.
@@ -401,6 +410,11 @@ def _row_of_turn(call: CallRecord, turn: TurnRow) -> dict[str, Any]:
         "outcome": None if turn.outcome is None else turn.outcome.value,
         **{name: None if at is None else zero + at for name, at in times.items()},
     }
+
+
+def _turn_of(row: RowMapping) -> Mapping[str, Any]:
+    times = {name.removesuffix("_ms"): row[name] for name in _TURN_TIMES}
+    return {"turn": row["turn"], "by": row["by"] or "", "outcome": row["outcome"] or "", **times}
 
 
 def _run_of(connection: Connection, call_sid: str) -> tuple[str, int]:

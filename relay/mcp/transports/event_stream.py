@@ -1,7 +1,6 @@
-"""Event streams of both transports: write events, send comments, notice a hang-up, ping.
+"""Event streams of both transports: write events, send comments, ping.
 
 outbox ──▶ write_events ──▶ the response      idle for a while: a comment line, so that dead paths show themselves
-receive ──▶ hang_up ──▶ ends                  the client hung up
 ping_while_quiet ──▶ returns                  the client has been silent for too long
 """
 
@@ -13,17 +12,9 @@ import attrs
 import trio
 from attrs.validators import gt
 
-from relay.http.asgi import Receive, Send
+from relay.http.asgi import Send
+from relay.http.streaming import COMMENT
 from relay.mcp.session import McpSession
-
-HEADERS = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),  # nginx would collect the events
-)
-COMMENT = b": still here\n\n"
-FAREWELL = 1.0
-"""Seconds that the last write of a stream may take, when it was ended from our side."""
 
 
 @attrs.frozen(kw_only=True)
@@ -89,18 +80,6 @@ async def write_events(source: Source, send: Send, comment_interval: float) -> N
             chunk = await source.take()
         if chunk:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
-
-
-async def end_response(send: Send) -> None:
-    """Finish a response that was streamed, also while the handler is being cancelled."""
-    with trio.move_on_after(FAREWELL, shield=True):
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def hang_up(receive: Receive) -> None:
-    """Wait until the client has closed the connection, passing over what is left of its request."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def ping_while_quiet(session: McpSession, timing: Timing) -> None:

@@ -16,7 +16,8 @@ from mcp.shared.dispatcher import coerce_request_id
 from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCResponse, RequestId
 
 from relay.http.asgi import Header, Receive, Send, answer
-from relay.mcp.transports.event_stream import HEADERS, Timing, end_response, hang_up, write_events
+from relay.http.streaming import HEADERS, end_response, hang_up
+from relay.mcp.transports.event_stream import Timing, write_events
 from relay.mcp.transports.outbox import LIMIT, encode, message_event
 from relay.mcp.transports.refusals import jsonrpc_error, refuse_message
 

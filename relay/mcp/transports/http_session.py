@@ -26,12 +26,13 @@ from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse, RequestId
 
 from relay.http.asgi import Head, Receive, Send
+from relay.http.streaming import HEADERS, end_response, hang_up
 from relay.logs import report
 from relay.mcp.notifications import notify_client
 from relay.mcp.plain_calls import PlainCalls
 from relay.mcp.session import McpSession
 from relay.mcp.tools.messages import AgentMessages
-from relay.mcp.transports.event_stream import HEADERS, Timing, end_response, hang_up, ping_while_quiet, write_events
+from relay.mcp.transports.event_stream import Timing, ping_while_quiet, write_events
 from relay.mcp.transports.http_exchange import Exchange
 from relay.mcp.transports.outbox import MessageSink, Outbox
 from relay.mcp.transports.posted_calls import PostedCall

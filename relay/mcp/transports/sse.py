@@ -20,12 +20,13 @@ from mcp.server.models import InitializationOptions
 from mcp.server.runner import serve_connection
 
 from relay.http.asgi import Head, Receive, Scope, Send, answer
+from relay.http.streaming import HEADERS, end_response, hang_up
 from relay.logs import report
 from relay.mcp.handshakes import HandshakeCache
 from relay.mcp.notifications import notify_client
 from relay.mcp.session import McpSession
 from relay.mcp.tools.messages import AgentMessages
-from relay.mcp.transports.event_stream import HEADERS, Timing, end_response, hang_up, ping_while_quiet, write_events
+from relay.mcp.transports.event_stream import Timing, ping_while_quiet, write_events
 from relay.mcp.transports.outbox import event
 
 # EventSources wait three seconds by default; a caller whose client was just lost waits ten.

@@ -30,9 +30,9 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from relay.agent import Agent
 from relay.http.asgi import Head, Receive, Scope, Send
+from relay.http.streaming import FAREWELL
 from relay.mcp.pieces import text_of
 from relay.mcp.server import AGENT
-from relay.mcp.transports.event_stream import FAREWELL
 from relay.mcp.transports.refusals import jsonrpc_error
 
 

@@ -7,10 +7,14 @@ from urllib.parse import urlencode
 
 import attrs
 import pytest
+import trio
 
 from actors.calls import Calls
+from relay.call_listeners import CallListeners
 from relay.console.answers import Answer, Asked, Fragment, Nothing, Page, Route, Section
+from relay.console.board import Board
 from relay.console.failures import Failures
+from relay.console.first_words import FirstWords
 from relay.console.live import LivePage
 from relay.console.pages import ConsolePages
 from relay.console.rendering import Renderer
@@ -126,12 +130,26 @@ def make_console(
     )
     calls: Calls = no_calls()
     done: list[str] = []
+    board = Board(
+        calls=calls,
+        messages=WaitingMessages(database, clock),
+        first_words=FirstWords(),
+        renderer=Renderer(),
+        clients=lambda: 0,
+        watching=CallListeners().watching,
+        webhook=f"{URL}/webhooks/AGENT/voice",
+    )
     pages = ConsolePages(
         sign_in=sign_in,
-        renderer=Renderer(),
-        routes=[*LivePage(calls=calls, most_calls=10, clients=lambda: 0).routes(), *Probe(done).routes()],
+        renderer=board.renderer,
+        routes=[*LivePage(board=board, agents=no_agents).routes(), *Probe(done).routes()],
         waiting=WaitingMessages(database, clock).count_all,
         banner=lambda: None,
     )
     app = build_app([pages.blueprint()])
     return Console(app, sign_in, operators, sessions, sign_in.agents, done)
+
+
+async def no_agents() -> list[str]:
+    await trio.lowlevel.checkpoint()
+    return []

@@ -1,0 +1,156 @@
+"""Live calls as the values that the pages show. Pure.
+
+    CallView ──row_of──▶ Row          CallView ──call_of──▶ CallState
+
+Text comes from callers and clients: what no encoding can carry is replaced here, everything else is shown as it is.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from actors.call_values import Line, Speaker
+from actors.commands import By
+from actors.narration import decide, turn_label
+from actors.phases import Phase
+from actors.trace import CallView, Step, TurnTimes, WallClock
+from actors.transcript import Cut
+from relay.console.views import UNAVAILABLE, CallState, Decided, Row, Said, Turn
+from relay.store.schema import storable
+
+LONGEST_LAST_WORDS = 200
+# A line of the transcript begins when the first piece of its answer is handled, so both have the same time; but the
+# sessions of a call have clocks of their own.
+_SAME_TIME = timedelta(seconds=0.25)
+
+
+def answerer(by: By | None, phase: Phase) -> str:
+    """Return who answers, for `Row.by`."""
+    if phase is Phase.UNAVAILABLE:
+        return UNAVAILABLE
+    return "" if by is None else by.value
+
+
+def row_of(view: CallView, operator: str = "") -> Row:
+    """Return a live call in a line; `operator` has taken it over, empty for none."""
+    info = view.info
+    spoken = next((each for each in reversed(view.transcript) if not each.is_note), None)
+    last = view.hearing or ("" if spoken is None else spoken.text)
+    heard = (each.first_word for each in reversed(view.turns))
+    return Row(
+        call_sid=info.call_sid,
+        agent_id=info.agent_id,
+        caller=storable(info.caller),
+        called=storable(info.called),
+        direction=info.direction.value,
+        by=answerer(view.by, view.phase),
+        operator=operator,
+        phase=view.phase,
+        since=view.clock.at,
+        first_word=next((each for each in heard if each is not None), None),
+        last_words=storable(" ".join(last.split())[-LONGEST_LAST_WORDS:]),
+        version=view.version,
+    )
+
+
+def call_of(view: CallView, row: Row, *, transfer: str = "", banner: str = "") -> CallState:
+    """Return all of a live call."""
+    turns = turns_of(view.turns, view.clock)
+    client = next((each.client for each in reversed(turns) if each.client), "")
+    hearing = storable(view.hearing)
+    lines = said(view.transcript, view.steps, view.turns, view.clock)
+    if hearing:
+        lines = (*lines, Said(speaker="caller", text=hearing, at=None, is_partial=True))
+    return CallState(
+        row=row,
+        info=view.info,
+        lines=lines,
+        turns=turns,
+        turns_left_out=view.turns_left_out,
+        decisions=decisions_of(view),
+        left_out=view.left_out,
+        connection=view.info.attempt + 1,
+        client=client,
+        transfer=transfer,
+        banner=banner,
+    )
+
+
+def decisions_of(view: CallView) -> tuple[Decided, ...]:
+    """Return what was decided in a live call, oldest first, with a few words of the parties."""
+    shown = (decide(step, direction=view.info.direction) for step in view.steps)
+    return tuple(
+        Decided(at=view.clock.time_of(each.at), kind=each.kind, text=storable(each.text))
+        for each in shown
+        if each is not None
+    )
+
+
+def turns_of(turns: Iterable[TurnTimes], clock: WallClock) -> tuple[Turn, ...]:
+    """Return the times of turns, since the call began."""
+
+    def ms(at: float | None) -> float | None:
+        return None if at is None else (at - clock.zero) * 1000
+
+    return tuple(
+        Turn(
+            turn=each.turn,
+            by=each.by.value,
+            outcome="" if each.outcome is None else each.outcome.value,
+            arrived=(each.arrived - clock.zero) * 1000,
+            stored=ms(each.stored),
+            asked=ms(each.asked),
+            first=ms(each.first),
+            out=ms(each.out),
+            last=ms(each.last),
+            heard=ms(each.heard),
+            cut=ms(each.cut),
+            client="" if each.client is None else storable(each.client.name),
+            fillers=tuple((at - clock.zero) * 1000 for at in each.fillers),
+        )
+        for each in turns
+    )
+
+
+def said(
+    lines: Sequence[Line], steps: Iterable[Step] = (), turns: Iterable[TurnTimes] = (), clock: WallClock | None = None
+) -> tuple[Said, ...]:
+    """Return a conversation, with what was cut off of it and how long its answers took, where the trace has that."""
+    cuts = {step.cut.at: step.cut for step in steps if step.cut is not None}
+    begun = [] if clock is None else [(clock.time_of(each.first), each) for each in turns if each.first is not None]
+    shown = []
+    for line in lines:
+        is_spoken = line.speaker is not Speaker.CALLER and not line.is_note
+        cut = cuts.pop(line.at, None) if is_spoken else None
+        turn = _answered_turn(line, begun) if is_spoken and line.speaker is not Speaker.RELAY else None
+        text = line.text if cut is None or not cut.unheard else line.text + cut.unheard
+        shown.append(
+            Said(
+                speaker=line.speaker.value,
+                text=storable(text),
+                at=line.at,
+                heard=None if text is line.text else storable(line.text),
+                is_note=line.is_note,
+                turn="" if turn is None else turn_label(turn.turn),
+                first_word=None if turn is None else turn.first_word,
+            )
+        )
+    return tuple(_with_unheard(shown, cuts.values()))
+
+
+def _with_unheard(shown: list[Said], cuts: Iterable[Cut]) -> list[Said]:
+    """Add the answers of which nothing was heard: they are no lines of the transcript. Those before it are left out."""
+    for cut in cuts:
+        place = next((number for number, each in enumerate(shown) if each.at is not None and each.at > cut.at), None)
+        if cut.unheard and place != 0:
+            unheard = Said(speaker="agent", text=storable(cut.unheard), at=cut.at, heard="")
+            shown.insert(len(shown) if place is None else place, unheard)
+    return shown
+
+
+def _answered_turn(line: Line, begun: list[tuple[datetime, TurnTimes]]) -> TurnTimes | None:
+    place = bisect_left(begun, line.at, key=lambda each: each[0])
+    near = min(begun[max(0, place - 1) : place + 1], key=lambda each: abs(each[0] - line.at), default=None)
+    return near[1] if near is not None and abs(near[0] - line.at) < _SAME_TIME else None

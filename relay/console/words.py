@@ -1,0 +1,107 @@
+"""The console's words for what calls are: phases, outcomes, speakers, reasons. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from actors.phases import Phase
+
+PHASES = {
+    Phase.SCREENING: "who picked up?",
+    Phase.CLIENT_LISTENING: "listening",
+    Phase.CLIENT_AWAITED: "waiting for a client",
+    Phase.CLIENT_ANSWERING: "answering",
+    Phase.ANSWERING_MACHINE_ANSWERING: "answering",
+    Phase.ANSWERING_MACHINE_LISTENING: "listening",
+    Phase.UNAVAILABLE: "says so",
+    Phase.GOODBYE: "last words",
+    Phase.MOVING: "moving",
+    Phase.ENDING: "ending",
+    Phase.OVER: "over",
+}
+
+# By the values of `actors.call_values.Speaker`.
+SPEAKERS = {
+    "caller": "caller",
+    "agent": "client",
+    "machine": "answering machine",
+    "operator": "operator",
+    "relay": "relay",
+}
+
+# By the values of `actors.call_values.CallOutcome`.
+OUTCOMES = {
+    "completed": "the other party hung up",
+    "ended": "we hung up",
+    "transferred": "transferred",
+    "moved": "went on in another session",
+    "voicemail": "a voicemail picked up",
+    "farewell": "ended with a farewell",
+    "unavailable": "unavailable was said",
+    "failed": "the line broke, or something here did",
+    "busy": "busy",
+    "no_answer": "not answered",
+    "canceled": "cancelled",
+    "not_connected": "never connected",
+    "relay_restarted": "cut off by a restart of the relay",
+}
+
+# By the values of `actors.commands.TurnOutcome`.
+TURN_OUTCOMES = {
+    "answered": "answered",
+    "interrupted": "talked over",
+    "superseded": "given up for newer words",
+    "hung_up": "hung up",
+    "moved": "asked again after the move",
+    "taken_over": "taken over",
+    "handed_back": "handed back",
+    "client_absent": "no client",
+    "client_timeout": "client too slow",
+    "client_failed": "client failed",
+    "client_left": "client left",
+    "machine_failed": "answering machine failed",
+    "machine_timeout": "answering machine too slow",
+    "human_timeout": "operator too slow",
+}
+
+# By the values of `Row.by`; the icon is the one of `parts.html`.
+ANSWERERS = {"client": "client", "machine": "answering machine", "human": "operator", "unavailable": "unavailable"}
+
+# The parts of a turn's time (`actors.trace.TurnTimes.parts`): what each is called, and whose it is.
+PARTS = {
+    "storing": ("storing", "ours"),
+    "asking": ("asking", "ours"),
+    "thinking": ("client: first word", "thinking"),
+    "sending": ("sending", "ours"),
+    "speaking": ("client: rest", "speaking"),
+    "playing": ("telephone", "telephone"),
+}
+
+
+def clock(at: datetime, *, exact: bool = False) -> str:
+    """Return a wall-clock time of day in UTC, to the second or the millisecond."""
+    at = at.astimezone(UTC)
+    return f"{at:%H:%M:%S}.{at.microsecond // 1000:03}" if exact else f"{at:%H:%M:%S}"
+
+
+def length(seconds: float) -> str:
+    """Return a length of time as a clock shows it, such as `1:05` or `1:02:05`."""
+    whole = max(0, int(seconds))
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def age(seconds: float) -> str:
+    """Return roughly how long ago something was, such as `12 min`."""
+    if seconds < 60:
+        return "less than a minute"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min"
+    return f"{int(seconds // 3600)} h" if seconds < 172_800 else f"{int(seconds // 86_400)} days"
+
+
+def milliseconds(value: float | None) -> str:
+    """Return a number of milliseconds as one reads it; a dash for none."""
+    if value is None:
+        return "–"
+    return f"{value:.1f} ms" if value < 10 else f"{value:,.0f} ms"
