@@ -7,7 +7,7 @@ from functools import cache
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from actors.call_values import CallInfo, CallSummary, Reason
+from actors.call_values import CallInfo, CallOutcome, CallSummary, Reason
 from actors.commands import NoteTurn
 from actors.errors import StoreFailed
 from actors.events import SeatLeft, SeatTaken
@@ -46,6 +46,9 @@ class CallMeter:
             "relay_client_sessions", "Client sessions connected now, at this node", registry=self.registry
         )
         self._calls = Counter("relay_calls", "Calls that ended, by outcome", ["outcome"], registry=self.registry)
+        # From 0 on, so that the first one of a kind is an increase.
+        for outcome in CallOutcome:
+            self._calls.labels(outcome)
         self._seconds = Histogram(
             "relay_call_seconds", "How long calls lasted", buckets=_DURATION_BUCKETS, registry=self.registry
         )
@@ -68,6 +71,8 @@ class CallMeter:
             ["door", "code"],
             registry=self.registry,
         )
+        for code in ("unsigned", "webhook", "upgrade"):
+            self._refusals.labels("signature", code)
         self._passed = Counter(
             "relay_passed_requests",
             "Requests and sockets passed on to another node of the cluster, by outcome",

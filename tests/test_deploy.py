@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import importlib
+import json
 import os
 import re
 import shutil
@@ -24,6 +25,10 @@ STOP_SECONDS = Settings().relay_drain_seconds + 30
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None and os.environ.get("CI") != "true",
     reason="systemd-analyze is not installed: apt-get install systemd",
+)
+needs_promtool = pytest.mark.skipif(
+    shutil.which("promtool") is None and os.environ.get("CI") != "true",
+    reason="promtool is not installed: apt-get install prometheus",
 )
 
 
@@ -93,3 +98,45 @@ def test_a_tunnel_forwards_the_rest(path: str) -> None:
     rules = yaml.safe_load((DEPLOY / "cloudflared.yml").read_text())["ingress"]
     first = next(rule for rule in rules if re.search(rule.get("path", ""), path))
     assert first["service"] == "http://127.0.0.1:8080"
+
+
+# ── alerts ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@needs_promtool
+def test_each_alert_fires_once_and_stays_silent_once() -> None:
+    """Prometheus takes the rules, and they do what is written beside them."""
+    for arguments in (["check", "rules", "relay.rules.yml"], ["test", "rules", "relay.rules.test.yml"]):
+        tried = subprocess.run(
+            ["promtool", *arguments], cwd=DEPLOY / "prometheus", capture_output=True, text=True, check=False
+        )
+        assert tried.returncode == 0, tried.stdout + tried.stderr
+
+
+def test_each_alert_is_tried_and_explained() -> None:
+    """It has a test in which one instance fires and another does not, and a paragraph, to which it links."""
+    (group,) = yaml.safe_load((DEPLOY / "prometheus/relay.rules.yml").read_text())["groups"]
+    tried = {
+        each["name"]: each for each in yaml.safe_load((DEPLOY / "prometheus/relay.rules.test.yml").read_text())["tests"]
+    }
+    manual = (REPOSITORY / "docs/operations.md").read_text()
+    assert len(group["rules"]) == 10
+    for rule in group["rules"]:
+        name = rule["alert"]
+        series = "".join(each["series"] for each in tried[name]["input_series"])
+        assert 'instance="fires"' in series
+        assert 'instance="silent"' in series
+        assert [len(each["exp_alerts"]) for each in tried[name]["alert_rule_test"]] == [0, 1]
+        assert rule["annotations"]["runbook"] == f"docs/operations.md#{name.lower()}"
+        assert f"\n### {name}\n" in manual
+
+
+def test_the_dashboard_can_be_imported() -> None:
+    """Its data source is chosen when it is opened, and each panel asks for something and has a place of its own."""
+    dashboard = json.loads((DEPLOY / "grafana/relay.json").read_text())
+    assert [each["name"] for each in dashboard["templating"]["list"] if each["type"] == "datasource"] == ["datasource"]
+    panels = [each for each in dashboard["panels"] if each["type"] != "row"]
+    assert all(each["targets"] and each["datasource"]["uid"] == "${datasource}" for each in panels)
+    places = [(each["gridPos"]["x"], each["gridPos"]["y"]) for each in dashboard["panels"]]
+    assert len(places) == len(set(places))
+    assert len({each["id"] for each in dashboard["panels"]}) == len(places)

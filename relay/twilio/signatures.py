@@ -36,8 +36,8 @@ class SignatureChecker:
     """Check requests against the account's token and the origin at which the carrier reaches this daemon.
 
     `public_url` is an origin (`https://voice.example.com`, no path, no slash at the end). An empty token raises,
-    because anyone could sign with it. `note_refusal` gets what a request was that is not signed by the carrier: a
-    `webhook` or an `upgrade`.
+    because anyone could sign with it. `note_refusal` gets what a request was that is not signed by the carrier:
+    `unsigned`, or a `webhook` or an `upgrade` with a signature that is not right.
     """
 
     auth_token: str = attrs.field(repr=False, validator=min_len(1))
@@ -51,7 +51,7 @@ class SignatureChecker:
         """Return whether a request has a signature, good or bad: without one its body need not be waited for."""
         is_claimed = any(name.lower() == _HEADER for name, _ in scope["headers"])
         if not is_claimed:
-            self.note_refusal("webhook")
+            self.note_refusal("unsigned")
         return is_claimed
 
     def check_form(self, scope: Mapping[str, Any], form: Mapping[str, str]) -> bool:
@@ -69,7 +69,8 @@ class SignatureChecker:
         """
         origin = "ws" + self.public_url.removeprefix("http")
         origins = [origin, f"{origin}:443"] if origin.startswith("wss:") else [origin]
-        return self._noted("upgrade", self._check(origins, scope, {}))
+        is_claimed = any(name.lower() == _HEADER for name, _ in scope["headers"])
+        return self._noted("upgrade" if is_claimed else "unsigned", self._check(origins, scope, {}))
 
     def _noted(self, kind: str, is_signed: bool) -> bool:
         if not is_signed:
