@@ -159,13 +159,20 @@ def test_strangers_do_not_meet() -> None:
     assert {module: parts for module, parts in met.items() if parts and _part(module) in STRANGERS} == {}
 
 
-def test_only_the_caller_needs_the_simulator() -> None:
-    """Of the product only `relay call` uses the simulated carrier, and only the carrier's half."""
+RING_BY_SIMULATION = ("relay.daemon", "relay.console.phone", "relay.cli.caller")
+"""The product's users of the simulated carrier: `--local`, the phone in the browser, and `relay call`."""
+
+
+def test_the_product_rings_with_the_carrier_half_of_the_simulator() -> None:
+    """Of the product only those use the simulator, and only its carrier; load and stand-ins are for scripts."""
     product = [module for module in RELAY if _part(module) != "relay.simulator"]
     users = [module for module in product if "relay.simulator" in _imported_parts(module)]
-    assert {module.rpartition(".")[0] for module in users} == {"relay.cli.caller"}
+    assert [each for each in users if not f"{each}.".startswith(tuple(f"{one}." for one in RING_BY_SIMULATION))] == []
     used = {name for module in users for name in _imports(_modules()[module]) if name.startswith("relay.simulator")}
     assert {name.rpartition(".")[0] for name in used} == {"relay.simulator.carrier"}
+    carrier = [module for module in RELAY if module.startswith("relay.simulator.carrier")]
+    needed = {name for module in carrier for name in _imports(_modules()[module]) if name.startswith("relay.simulator")}
+    assert {name for name in needed if not name.startswith("relay.simulator.carrier")} == set()
 
 
 def test_only_the_command_needs_the_caller() -> None:

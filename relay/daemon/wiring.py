@@ -39,11 +39,14 @@ from relay.console.first_words import FirstWords
 from relay.console.live import LivePage
 from relay.console.messages import MessagesPage
 from relay.console.pages import ConsolePages
+from relay.console.phone.page import PhonePage
+from relay.console.phone.phone_call import PhoneAccount
+from relay.console.phone.socket import PhoneSocket
 from relay.console.rendering import Renderer
 from relay.console.sign_in import SignIn
 from relay.console.stream import ConsoleStreams
 from relay.daemon.address import STATUS_PATH, RunningDaemon
-from relay.daemon.credentials import Credentials
+from relay.daemon.credentials import LOCAL_ACCOUNT, Credentials
 from relay.daemon.gauges import DaemonGauges
 from relay.daemon.leaving import Leaving
 from relay.daemon.node import candidate_of, tenants_of
@@ -299,10 +302,20 @@ class Relay:
             ),
             mcp=self.clients,
             streams=self.streams,
+            phone=PhoneSocket(
+                sign_in=self._sign_in,
+                audit=self._audit,
+                agents=self.agents,
+                account=self._phone_account(),
+            ),
             cors=Cors(self._guard.allows),
             loggable=loggable,
             note_refusal=lambda status: self._meter.refused("token", _TOKEN_REFUSALS[status]),
         )
+
+    @property
+    def _audit(self) -> Audit:
+        return Audit(OperatorActions(self._database, self._now), self._meter.operator_acted)
 
     @cached_property
     def _sign_in(self) -> SignIn:
@@ -320,7 +333,7 @@ class Relay:
     def _console(self, status: DaemonStatus) -> ConsolePages:
         self.board.banner = status.banner
         live = LivePage(board=self.board, agents=self._agent_ids)
-        audit = Audit(OperatorActions(self._database, self._now), self._meter.operator_acted)
+        audit = self._audit
         messages = MessagesPage(
             pages=MessagePages(self._database, self._now), messages=self._messages, agents=self.agents, audit=audit
         )
@@ -339,7 +352,13 @@ class Relay:
         return ConsolePages(
             sign_in=self._sign_in,
             renderer=self.board.renderer,
-            routes=[*live.routes(), *messages.routes(), *agents.routes(), *self._call_actions(audit).routes()],
+            routes=[
+                *live.routes(),
+                *messages.routes(),
+                *agents.routes(),
+                *self._call_actions(audit).routes(),
+                *PhonePage(agents=self.agents, is_local=self.daemon.is_local).routes(),
+            ],
             waiting=self._messages.count_all,
             banner=status.banner,
         )
@@ -386,6 +405,17 @@ class Relay:
 
     async def _agent_ids(self) -> list[str]:
         return [each.agent_id for each in await self.agents.list()]
+
+    def _phone_account(self) -> PhoneAccount | None:
+        """Return with which account the phone in the browser rings: with `--local` only."""
+        if not self.daemon.is_local:
+            return None
+        return PhoneAccount(
+            account_sid=self._credentials.account_sid or LOCAL_ACCOUNT,
+            auth_token=self._credentials.auth_token,
+            origin=self._public_url,
+            via=None if self.daemon.url == self._public_url else self.daemon.url,
+        )
 
     async def _redeem_kept(self, agent_id: str, call_sid: str, ticket: str) -> CallInfo | None:
         try:

@@ -4,6 +4,7 @@
     streams of the console, JSON  ──▶ the console's own app, see `relay.console.stream`
     what clients ask of OAuth     ──▶ told that there is none
     WS /webhooks/{agent}/voice-ws ──▶ the voice socket
+    WS /console/phone             ──▶ the phone in the browser
     every other socket            ──▶ refused before the upgrade
     everything else               ──▶ the Quart-Trio app
 
@@ -36,6 +37,7 @@ from relay.logs import report
 
 _VOICE_SOCKET = re.compile(rf"/webhooks/({AGENT_ID})/voice-ws/?")
 _STREAM = re.compile(r"/console/stream|/console/api/live|/console/api/calls/[^/]*")
+_PHONE = "/console/phone"
 _CLIENT_PATHS = frozenset({"/sse", "/messages", "/mcp"})
 _NO_SOCKET = error_document("not_found", "No socket is served at this path.")
 
@@ -59,6 +61,7 @@ _NO_OAUTH = (
 class Gateway:
     """Dispatch by path. Without an `mcp` app its paths are not found; without `streams` the pages answer for them.
 
+    Without a `phone` the console has no socket.
     `voice` gets an agent's id beside what ASGI hands over. `loggable` returns a path without what must not be logged.
     `note_refusal` gets the status of each answer to a client whose token is refused, 401 or 403.
     """
@@ -67,6 +70,7 @@ class Gateway:
     voice: Callable[[str, Scope, Receive, Send], Awaitable[None]]
     mcp: AsgiApp | None = None
     streams: AsgiApp | None = None
+    phone: AsgiApp | None = None
     cors: Cors = attrs.field(factory=lambda: Cors(lambda _origin: False))
     loggable: Callable[[str], str] = str
     note_refusal: Callable[[int], None] = lambda _status: None
@@ -105,6 +109,8 @@ class Gateway:
         if scope["type"] == "websocket":
             if voice := _VOICE_SOCKET.fullmatch(path):
                 await self.voice(voice[1], scope, receive, send)
+            elif self.phone is not None and path == _PHONE:
+                await self.phone(scope, receive, send)
             else:
                 await refuse_upgrade(scope, send, 404, _NO_SOCKET)
         elif self.mcp is not None and path in _CLIENT_PATHS:

@@ -16,6 +16,7 @@ import math
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 import attrs
 import trio
@@ -23,6 +24,7 @@ import trio
 from relay.simulator.carrier.audio import Audio
 from relay.simulator.carrier.dialled_calls import Leg, dial
 from relay.simulator.carrier.fault_plan import CallOver, EndlessCall, ScriptError, TwimlRefused, WebhookFailed
+from relay.simulator.carrier.speaking import Earpiece, Playback, Reports
 from relay.simulator.carrier.twiml_reader import Verb
 from relay.simulator.carrier.twiml_reader import read as read_twiml
 from relay.simulator.carrier.voice_session import Outcome, Session, Token
@@ -62,9 +64,11 @@ class SimulatedCall:
 
     The script is the person at the telephone: who calls, or who is called. `documents` are the TwiML texts it went
     through, `sessions` its ConversationRelay sessions and `outcomes` how they ended, `transcript` what both sides
-    heard, `played` the audio that the relay named and `audio` what of it was its own, decoded. `legs` are the calls
+    heard, `said` what the carrier itself began to say for the relay, `played` the audio that the relay named and
+    `audio` what of it was its own, decoded. `legs` are the calls
     that `<Dial>` made. `status` is the REST API's; `answered_by` the verdict of the machine detection, if there was
     one. `duration` is in seconds, 0 until the end; `asked_at` is Trio's clock when the carrier last asked for TwiML.
+    `make_earpiece` makes what its sessions are played on, if not on a `Playback` at the account's speech rate.
     """
 
     _account: Account
@@ -82,6 +86,8 @@ class SimulatedCall:
     answered_at: datetime | None = None
     ended_at: datetime | None = None
     duration: int = 0
+    make_earpiece: Callable[[Reports], Earpiece] | None = None
+    said: list[str] = attrs.field(factory=list)
     queued_seconds: float = 0.0
     asked_at: float = -math.inf
     _live: bool = False
@@ -432,6 +438,9 @@ class SimulatedCall:
             self.audio += [audio] if audio else []
             seconds = audio.seconds if audio and rate else 0.0
             self._note_change()
+        if verb.name == "Say":
+            self.said.append(verb.text)
+            self._note_change()
         if not await self.pass_time(seconds):
             return
         if verb.name == "Say":
@@ -494,7 +503,8 @@ class SimulatedCall:
             "callStatus": "IN_PROGRESS",
             "customParameters": {each["name"]: each["value"] for each in given},
         }
-        session = Session(socket, noun.attributes, setup, self._account.speech_rate, self._take_token, self._take_line)
+        earpiece = self.make_earpiece or partial(Playback, self._account.speech_rate)
+        session = Session(socket, noun.attributes, setup, earpiece, self._take_token, self._take_line)
         session.played = self.played
         self.sessions.append(session)
         await session.open()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import attrs
 import trio
@@ -32,6 +33,31 @@ class Reports:
     speaking: Callable[[bool], Awaitable[None]]
     played: Callable[[str], Awaitable[None]]
     heard: Callable[[str], None]
+
+
+class Earpiece(Protocol):
+    """What a session plays the relay's text on: `Playback`, or `reported_speech.ReportedPlayback`."""
+
+    def add(self, text: str, *, last: bool, preemptible: bool = False, announced: bool = True) -> None:
+        """Queue a piece; `last` closes its cycle."""
+        ...
+
+    def cut(self) -> Cut:
+        """Stop at once and discard what is queued; return what came out of the current cycle."""
+        ...
+
+    @property
+    def can_be_cut(self) -> bool:
+        """Whether something is playing or about to."""
+        ...
+
+    async def quiet(self) -> None:
+        """Wait until all that was queued has been played."""
+        ...
+
+    async def run(self) -> None:
+        """Play until cancelled."""
+        ...
 
 
 @attrs.define

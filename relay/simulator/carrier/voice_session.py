@@ -18,7 +18,7 @@ import trio
 
 from relay.simulator.carrier import voice_frames as frames
 from relay.simulator.carrier.fault_plan import FrameRefused, ScriptError
-from relay.simulator.carrier.speaking import Playback, Reports
+from relay.simulator.carrier.speaking import Earpiece, Reports
 from relay.simulator.carrier.websocket import WebSocket, WebSocketClosed
 
 log = structlog.get_logger(__name__)
@@ -59,13 +59,14 @@ class Token:
 class Session:
     """A session on an open socket. `attributes` are those of `<ConversationRelay>`, `setup` is its first frame.
 
-    `on_token` and `on_heard` are told what the relay sent and what the caller has heard of it.
+    `make_earpiece` makes what it is played on. `on_token` and `on_heard` are told what the relay sent and what the
+    caller has heard of it.
     """
 
     _socket: WebSocket
     attributes: Mapping[str, str]
     _setup: Mapping[str, object]
-    _speech_rate: float | None
+    _make_earpiece: Callable[[Reports], Earpiece]
     _on_token: Callable[[Token], None]
     _on_heard: Callable[[str], None]
     malformed: int = 0
@@ -75,12 +76,12 @@ class Session:
     _hung_up: bool = False
     _guess: str = ""
     _thaw: trio.Event | None = None
-    _playback: Playback = attrs.field(init=False)
+    _playback: Earpiece = attrs.field(init=False)
     _reading: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     def __attrs_post_init__(self) -> None:
         reports = Reports(self._report_speaking, self._report_played, self._on_heard)
-        self._playback = Playback(self._speech_rate, reports)
+        self._playback = self._make_earpiece(reports)
         self._playback.add(self.attributes.get("welcomeGreeting", ""), last=True, announced=False)
 
     @property
