@@ -88,9 +88,12 @@ def test_each_vendored_file_is_listed_with_its_licence(folder: Path) -> None:
 
 
 def test_the_console_comes_with_its_templates_and_files() -> None:
-    """All that lies beside the code is packed: nothing is excluded, and the build leaves out only what git ignores."""
+    """All that lies beside the code is packed: the build leaves out only what git ignores, and half of the simulator."""
     build = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert build == {"packages": ["relay", "actors"]}
+    excluded = ["relay/simulator/load", "relay/simulator/claude"]
+    assert build == {"packages": ["relay", "actors"], "exclude": excluded}
+    kept = {each.name for each in (REPOSITORY / "relay" / "simulator").iterdir() if each.is_dir()}
+    assert kept - {Path(each).name for each in excluded} - {"__pycache__"} == {"carrier"}
     root = REPOSITORY / "relay" / "console"
     needed = [str(each) for folder in ("templates", "static") for each in (root / folder).rglob("*") if each.is_file()]
     assert len(needed) > 15

@@ -147,7 +147,7 @@ async def test_what_no_page_sends_ends_the_call(
 
 async def is_over(client: Any, agent: Access) -> bool:
     calls = (await client.tool("comms_list_calls", agentId=agent.agent_id))["calls"]
-    return all(each["status"] == "ended" for each in calls)
+    return all(each["state"] == "ended" for each in calls)
 
 
 async def test_closing_the_page_hangs_up(daemon: LocalDaemon, operator: OperatorAccess, agent: Access) -> None:

@@ -193,7 +193,7 @@ class PhoneCall:
                 await self.link.tell("token", text=token.text, last=token.last, preemptible=token.preemptible)
 
     async def _follow(self, call: SimulatedCall) -> None:
-        """Tell the page what happens in the call, and in the end why it is over. Raises `PageGone`."""
+        """Send the page what happens in the call, and in the end why it is over. Raises `PageGone`."""
         failure: Exception | None = None
         await self.link.tell("ringing", callSid=self.call_sid)
         try:
