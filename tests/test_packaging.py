@@ -88,7 +88,7 @@ def test_each_vendored_file_is_listed_with_its_licence(folder: Path) -> None:
 
 
 def test_the_console_comes_with_its_templates_and_files() -> None:
-    """All that lies beside the code is packed: the build leaves out only what git ignores, and half of the simulator."""
+    """All that lies beside the code is packed; left out are what git ignores, and half of the simulator."""
     build = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     excluded = ["relay/simulator/load", "relay/simulator/claude"]
     assert build == {"packages": ["relay", "actors"], "exclude": excluded}

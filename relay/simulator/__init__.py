@@ -5,7 +5,8 @@
                    └──────── action callback ◀── end, hang-up or failure ◀───────┘
 
 The carrier is part of the product: `relay call` and the phone in the browser ring with it. Load and the stand-in for
-Claude serve the scripts and tests of a checkout, and are not in the wheel. Nothing in here imports the product's own codec, TwiML or signature
-code: two sides that share a mistake would agree with each other and with no real carrier. What it knows of the carrier
-is stated with the place of the fact; where the carrier's behaviour is not documented, the docstring says so.
+Claude serve the scripts and tests of a checkout, and are not in the wheel. Nothing in here imports the product's own
+codec, TwiML or signature code: two sides that share a mistake would agree with each other and with no real carrier.
+What it knows of the carrier is stated with the place of the fact; where the carrier's behaviour is not documented, the
+docstring says so.
 """
