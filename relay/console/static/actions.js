@@ -21,10 +21,34 @@
 
   const clear = (form) => outcomeOf(form).replaceChildren();
 
+  // What is typed on while a line is on its way is another line: the field is emptied at once, and filled again with a
+  // line that was refused. Lines wait for each other, so that they are said in order.
+  const say = document.querySelector("form[data-action='say']");
+  const lines = []; // those on their way, with their keys
+  say.addEventListener("submit", (event) => {
+    if (say.elements.text.value.trim()) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }, { capture: true });
+  document.addEventListener("submit", (event) => {
+    if (event.target !== say) return; // htmx has read the form by now
+    lines.push({ text: say.elements.text.value, key: say.elements.key.value });
+    say.elements.text.value = "";
+    newKey(say);
+    clear(say);
+  });
+
+  function answeredLine(isDone, keepsKey) {
+    const line = lines.shift();
+    if (isDone || !line || say.elements.text.value) return;
+    say.elements.text.value = line.text;
+    if (keepsKey) say.elements.key.value = line.key;
+  }
+
   function done(form, source) {
     clear(form);
     if (source !== form && form.dataset.action !== "take") return; // the call was taken from somebody; what was typed stays
-    if (form.dataset.action !== "hand-back") form.reset();
+    form.reset();
     form.closest("dialog")?.close();
   }
 
@@ -33,6 +57,10 @@
     const form = source.closest("form[data-action]");
     const status = event.detail.ctx?.response?.status;
     if (!form || !status) return;
+    if (source === say) {
+      answeredLine(status === 204, false);
+      return;
+    }
     newKey(form);
     if (status === 204) done(form, source);
   });
@@ -40,6 +68,7 @@
   document.addEventListener("htmx:error", (event) => {
     const form = event.target.closest?.("form[data-action]");
     if (!form) return;
+    if (form === say) answeredLine(false, true);
     // The key stays: sent again it is not done twice.
     outcomeOf(form).textContent = "No answer came. Look whether it was done; sending it again does not do it twice.";
   });
