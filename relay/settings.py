@@ -57,6 +57,8 @@ LOCAL_DEFAULTS: dict[str, str] = {
 
 # What `relay attach` reads, so that no command takes it for a mistake.
 OF_ATTACH = ("COMMS_TOKEN", "COMMS_URL")
+# What `relay top` and `relay tail` read.
+OF_OPERATORS = ("RELAY_OPERATOR_TOKEN",)
 # An empty one of these is a choice, and not as good as none.
 _MAY_BE_EMPTY = frozenset({"DEFAULT_VOICE_ID"})
 _USER = re.compile(r"(?<=//)[^/@\s]*@")
@@ -394,7 +396,7 @@ def load(
     which says what is wrong, where, and what to do; never the value of a secret.
     """
     known = {name for name, _default, _help in documented()}
-    given = gather(known.union(OF_ATTACH), environment, env_file)
+    given = gather(known.union(OF_ATTACH, OF_OPERATORS), environment, env_file)
     values = (LOCAL_DEFAULTS if local else {}) | {
         name: value for name, value in given.values.items() if value or name in _MAY_BE_EMPTY
     }
@@ -415,7 +417,7 @@ def load(
 
 def _refuse_unknown(values: Mapping[str, str], known: set[str], given: Given) -> None:
     for name in sorted(values):
-        if name.startswith("RELAY_") and name not in known:
+        if name.startswith("RELAY_") and name not in known and name not in OF_OPERATORS:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"Did you mean {near[0]}?" if near else "The README has a table of all settings."
             raise SettingsError(f"{name} is not a setting of the relay ({given.places[name]}). {hint}")

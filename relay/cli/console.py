@@ -9,15 +9,14 @@ from urllib.parse import quote
 
 import click
 
-from relay.cli.opened_database import with_database
+from relay.cli.opened_database import choose_operator, with_database
 from relay.cli.origin import origin_option
 from relay.cli.printing import example, json_option, print_json
-from relay.errors import OperatorError, RelayError
+from relay.errors import RelayError
 
 if TYPE_CHECKING:
     from relay.settings import Settings
     from relay.store.database import Database
-    from relay.store.operators import Operators
 
 _SECONDS = 60
 
@@ -39,10 +38,9 @@ def console(name: str | None, url: str | None, no_open: bool, as_json: bool) -> 
     """
     from relay.daemon.address import find_daemon
     from relay.store.console_sessions import ConsoleSessions
-    from relay.store.operators import Operators
 
     async def work(database: Database, settings: Settings) -> tuple[str, str]:
-        operator = await _chosen(Operators(database), name)
+        operator = await choose_operator(database, name, how="relay console NAME")
         origin = url
         if origin is None:
             daemon = find_daemon(settings.database_url)
@@ -60,17 +58,6 @@ def console(name: str | None, url: str | None, no_open: bool, as_json: bool) -> 
     click.echo(f"Signs {operator} in, once, within {_SECONDS} seconds.", err=True)
     if not no_open and _has_a_screen():
         click.launch(link)
-
-
-async def _chosen(operators: Operators, name: str | None) -> str:
-    if name is not None:
-        return name
-    known = [each.name for each in await operators.list()]
-    if not known:
-        raise OperatorError("There is no operator yet. Add one with: relay operators add NAME --role act")
-    if len(known) > 1:
-        raise OperatorError(f"Which operator are you: {', '.join(known)}? Name one: relay console NAME")
-    return known[0]
 
 
 def _has_a_screen() -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from relay.cli.printing import warn
-from relay.errors import RelayError
+from relay.errors import OperatorError, RelayError
 
 if TYPE_CHECKING:
     from relay.settings import Settings
@@ -64,6 +64,20 @@ async def require_agent(database: Database, agent_id: str | None) -> None:
 
     if agent_id is not None and await AgentRegistry(database).get(agent_id) is None:
         raise unknown_agent(agent_id)
+
+
+async def choose_operator(database: Database, name: str | None, *, how: str) -> str:
+    """Return the operator of this name, or the only one. `how` says how one is named. Raises `OperatorError`."""
+    from relay.store.operators import Operators
+
+    if name is not None:
+        return name
+    known = [each.name for each in await Operators(database).list()]
+    if not known:
+        raise OperatorError("There is no operator yet. Add one with: relay operators add NAME --role act")
+    if len(known) > 1:
+        raise OperatorError(f"Which operator are you: {', '.join(known)}? Name one: {how}")
+    return known[0]
 
 
 def find_id(given: str, ids: Sequence[str], *, what: str, command: str) -> str:

@@ -214,12 +214,17 @@ class SignIn:
         public = urlsplit(self.public_url)
         if public.scheme == "https" and urlsplit(f"//{head.headers.get('host', '')}").hostname == public.hostname:
             return "__Host-relay-console", True
-        return f"relay-console-{urlsplit(self.url).port}", False
+        return cookie_on_this_machine(self.url), False
 
     def _set_cookie(self, head: Head, value: str, *, seconds: int = int(LONGEST.total_seconds())) -> str:
         name, is_secure = self._cookie(head)
         where = "Path=/; Secure" if is_secure else "Path=/console"
         return f"{name}={value}; {where}; Max-Age={seconds}; HttpOnly; SameSite=Strict"
+
+
+def cookie_on_this_machine(url: str) -> str:
+    """Return the name of the cookie of the daemon that listens at `url`, where it is asked there."""
+    return f"relay-console-{urlsplit(url).port}"
 
 
 def _is_led_here(head: Head) -> bool:

@@ -54,8 +54,8 @@ class ConsoleSessions:
     database: Database
     now: Callable[[], datetime] = utc_now
 
-    async def open(self, operator: str) -> str:
-        """Begin a session and return its cookie, and leave a line in the record of actions.
+    async def open(self, operator: str, *, by: str = "token") -> str:
+        """Begin a session and return its cookie, and leave a line in the record of actions: `by` is how it was begun.
 
         Raises `OperatorError` if the operator was removed meanwhile.
         """
@@ -63,7 +63,7 @@ class ConsoleSessions:
 
         def work(connection: Connection) -> None:
             _require(connection, operator)
-            _open(connection, now, operator, cookie, "token")
+            _open(connection, now, operator, cookie, by)
 
         await self.database.write(work)
         return cookie
