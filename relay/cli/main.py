@@ -31,6 +31,8 @@ COMMANDS = {
     "operators": "Add and remove who may use the console, and look at what they did.",
     "serve": "Run the daemon until SIGTERM or SIGINT; a second signal stops it at once.",
     "status": "Show the running daemon: its address, who is connected, live calls, waiting messages.",
+    "tail": "Print what is said and decided in calls, as it happens, line by line.",
+    "top": "Show the calls that are going on, and who answers them; it looks, and changes nothing.",
 }
 
 

@@ -1,0 +1,148 @@
+"""The JSON of a daemon's console, for programs: a state once, or one after the other as they come.
+
+    get ──▶ a state                 follow ──▶ state, state, … ──lost──▶ (pause) ──▶ the whole state again …
+
+What the daemon refuses ends a command with a sentence. A connection that is lost is made anew for as long as it takes,
+once there has been one: a stream begins with the whole state, so nothing is missed that is still so.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+import anyio
+import attrs
+import httpx2
+
+from relay.cli.printing import printable
+from relay.cli.watching.entrance import Entrance
+from relay.errors import RelayError
+
+State: TypeAlias = Mapping[str, Any]
+
+LIVE = "/console/api/live"
+
+_PATIENCE = 10.0
+_SILENCE = 40.0
+"""Seconds that a stream may say nothing: the daemon sends a comment each 15."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
+_LATER = frozenset({502, 503, 504})
+"""What is answered while a daemon starts again, by it or by the proxy before it."""
+_EVENTS = "text/event-stream"
+
+
+class Lost(Exception):
+    """The daemon cannot be reached, or not now; the text says why."""
+
+
+class UnknownCall(RelayError):
+    """The daemon knows no call of this id."""
+
+
+def call_path(call_sid: str) -> str:
+    """Return where a call's state is."""
+    return f"/console/api/calls/{quote(call_sid, safe='')}"
+
+
+@attrs.frozen(eq=False)
+class ConsoleApi:
+    """The console of one daemon. Works under Trio, and under asyncio, on whose loop the screen of `relay top` runs."""
+
+    url: str
+    http: httpx2.AsyncClient = attrs.field(repr=False)
+
+    async def get(self, path: str, **query: str) -> State:
+        """Return a state as it is now. Raises `RelayError`, or `Lost`."""
+        try:
+            response = await self.http.get(path, params=query)
+        except httpx2.HTTPError as error:
+            raise self._lost(error) from error
+        return self._document(response)
+
+    async def live_calls(self, **query: str) -> list[State]:
+        """Return all calls that are going on, oldest first, whatever the number of pages. Raises as `get`."""
+        state = await self.get(LIVE, **query)
+        return [*state["calls"], *await self.later_pages(state, **query)]
+
+    async def later_pages(self, state: State, **query: str) -> list[State]:
+        """Return the calls that a state of the first page has no room for. Raises as `get`."""
+        pages = [await self.get(LIVE, **query, page=str(number)) for number in range(2, state["pages"] + 1)]
+        return [call for page in pages for call in page["calls"]]
+
+    async def follow(
+        self, path: str, take: Callable[[State], Awaitable[bool]], lost: Callable[[str], None], **query: str
+    ) -> None:
+        """Pass each state on as it comes, until `take` returns False. `lost` hears why there is none for a while.
+
+        `take` may raise `Lost`. Raises `RelayError` for what is refused, and if there is nobody to begin with.
+        """
+        pause, was_there = _FIRST_PAUSE, False
+
+        async def take_next(state: State) -> bool:
+            nonlocal pause, was_there
+            pause, was_there = _FIRST_PAUSE, True
+            return await take(state)
+
+        while True:
+            try:
+                if await self._pass_on(path, query, take_next):
+                    return
+            except Lost as error:
+                if not was_there:
+                    raise RelayError(f"{error}.") from error
+                lost(str(error))
+            await anyio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - so that not all come back at once
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _pass_on(self, path: str, query: Mapping[str, str], take: Callable[[State], Awaitable[bool]]) -> bool:
+        """Pass on the states of one response; return whether those were all. Raises `Lost`, or `RelayError`."""
+        headers, timeout = {"Accept": _EVENTS}, httpx2.Timeout(_PATIENCE, read=_SILENCE)
+        try:
+            async with self.http.stream("GET", path, params=query, headers=headers, timeout=timeout) as response:
+                if not response.headers.get("content-type", "").startswith(_EVENTS):
+                    # A refusal, or a call that has no session now.
+                    await response.aread()
+                    return not await take(self._document(response))
+                async for event in httpx2.EventSource(response, max_event_size=None):
+                    if event.event == "state" and not await take(json.loads(event.data)):
+                        return True
+        except httpx2.HTTPError as error:
+            raise self._lost(error) from error
+        raise Lost(f"The relay at {self.url} ended the connection")
+
+    def _document(self, response: httpx2.Response) -> State:
+        """Return the state that was answered. Raises `RelayError` for a refusal, `Lost` for one that will pass."""
+        try:
+            answer = json.loads(response.content)
+            if response.is_success and isinstance(answer, dict):
+                return answer
+            code, why = answer["error"]["code"], printable(answer["error"]["message"])
+        except (ValueError, KeyError, TypeError):
+            code, why = "not_found" if response.status_code == 404 else "", "It does not say why."
+        if code == "not_found":
+            raise RelayError(
+                f"There is no console at {self.url}: it has no operator yet (relay operators add NAME --role read), or "
+                "something else answers there."
+            )
+        if code == "unknown_call":
+            raise UnknownCall(f"{why} Those that are going on: relay top --once")
+        text = f"The relay at {self.url} answered {response.status_code}: {why}"
+        raise Lost(text.rstrip(".")) if response.status_code in _LATER else RelayError(text)
+
+    def _lost(self, error: httpx2.HTTPError) -> Lost:
+        if isinstance(error, httpx2.ConnectError):
+            return Lost(f"Nobody answers at {self.url}")
+        why = "it says nothing" if isinstance(error, httpx2.TimeoutException) else "the connection broke"
+        return Lost(f"The relay at {self.url} is lost: {why}")
+
+
+@asynccontextmanager
+async def console_api(entrance: Entrance) -> AsyncIterator[ConsoleApi]:
+    """Yield the console behind an entrance."""
+    async with httpx2.AsyncClient(base_url=entrance.url, headers=entrance.headers, timeout=_PATIENCE) as http:
+        yield ConsoleApi(entrance.url, http)

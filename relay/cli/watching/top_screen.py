@@ -1,0 +1,225 @@
+"""The screen of `relay top`: the live calls, and one call that was opened. It only looks.
+
+    ConsoleApi.follow ──state──▶ LiveCalls | OneCall ──▶ widgets          a worker each, cancelled with its screen
+
+A state replaces the one before. What the reader does stays as it is: the row that is marked, where the list is scrolled
+to, and a conversation follows its end only while its end is in view.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.widgets import DataTable, Footer, Input, Static, TabbedContent, TabPane
+
+from relay.cli.printing import printable
+from relay.cli.watching import shown
+from relay.cli.watching.console_api import LIVE, ConsoleApi, State, call_path
+from relay.cli.watching.screen import GaveUp, Watching, put_rows
+from relay.errors import RelayError
+
+_SCROLLBAR = 2
+
+
+class _Calls(DataTable[str | Text]):
+    """The table of calls; that Enter opens one is said in the footer."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Open")]
+
+
+class LiveCalls(Watching):
+    """The calls that are going on, oldest first."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "Filter", key_display="/"),
+        Binding("escape", "clear", "All calls", show=False),
+        Binding("n", "page(1)", "Next page", show=False),
+        Binding("p", "page(-1)", "Page before", show=False),
+        Binding("j", "cursor('down')", "Down", show=False),
+        Binding("k", "cursor('up')", "Up", show=False),
+    ]
+
+    def __init__(self, api: ConsoleApi) -> None:
+        super().__init__(api)
+        self._wanted = ""
+        self._page = 1
+
+    def compose(self) -> ComposeResult:
+        """Make the widgets."""
+        yield Static(id="facts")
+        yield Static(id="trouble")
+        yield Input(placeholder="a part of a number, an agent, words", id="filter")
+        yield _Calls(id="calls", cursor_type="row")
+        yield Static(id="empty")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Make the columns. The framework then calls that of the base, too."""
+        self._table.add_columns(*shown.COLUMNS)
+        for name in ("#trouble", "#filter", "#empty"):
+            self.query_one(name).display = False
+        self._table.focus()
+
+    @property
+    def _table(self) -> DataTable[str | Text]:
+        return self.query_one("#calls", DataTable)
+
+    def path(self) -> str:
+        """Return where the state is."""
+        return LIVE
+
+    def query_now(self) -> dict[str, str]:
+        """Return the filter and the page."""
+        return {"q": self._wanted, "page": str(self._page)}
+
+    def show(self, state: State) -> None:
+        """Show the calls; the marked row stays the same call's."""
+        now = datetime.now(UTC)
+        wanted = f" · filter: {self._wanted}" if self._wanted else ""
+        self.query_one("#facts", Static).update(Text(f"relay · {shown.facts(state, now)}{printable(wanted)}"))
+        cells = shown.fitted([shown.row(each, now) for each in state["calls"]], self.size.width - _SCROLLBAR)
+        put_rows(self._table, [(each["callSid"], row) for each, row in zip(state["calls"], cells, strict=True)])
+        empty = self.query_one("#empty", Static)
+        empty.display = not state["calls"]
+        # Not hidden: it would lose the focus, and Enter with it.
+        self._table.styles.height = "1fr" if state["calls"] else "auto"
+        if self._wanted:
+            empty.update(Text("No live call matches. Escape shows all."))
+        else:
+            empty.update(Text("No live calls. Ring an agent with `relay call AGENT`, or call its number."))
+
+    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+        """Open a call."""
+        self.app.push_screen(OneCall(self.api, str(event.row_key.value)))
+
+    def action_cursor(self, way: str) -> None:
+        """Mark the row above or below."""
+        (self._table.action_cursor_down if way == "down" else self._table.action_cursor_up)()
+
+    def action_page(self, step: int) -> None:
+        """Turn to another page, if there is one."""
+        pages = 1 if self.state is None else self.state["pages"]
+        if 1 <= self._page + step <= pages:
+            self._page += step
+            self._follow_anew()
+
+    def action_filter(self) -> None:
+        """Ask for a filter."""
+        field = self.query_one("#filter", Input)
+        field.display = True
+        field.value = self._wanted
+        field.focus()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Show what the filter takes."""
+        self._filter(event.value)
+
+    def action_clear(self) -> None:
+        """Show all calls."""
+        self._filter("")
+
+    def _filter(self, wanted: str) -> None:
+        self.query_one("#filter").display = False
+        self._table.focus()
+        if wanted != self._wanted:
+            self._wanted, self._page = wanted, 1
+            self._follow_anew()
+
+
+class OneCall(Watching):
+    """One call: what was said, its turns, what was decided."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "app.pop_screen", "Back"),
+        Binding("1", "tab('conversation')", "Conversation", show=False),
+        Binding("2", "tab('turns')", "Turns", show=False),
+        Binding("3", "tab('decisions')", "Decisions", show=False),
+    ]
+
+    def __init__(self, api: ConsoleApi, call_sid: str) -> None:
+        super().__init__(api)
+        self._call_sid = call_sid
+
+    def compose(self) -> ComposeResult:
+        """Make the widgets."""
+        yield Static(id="facts")
+        yield Static(id="trouble")
+        with TabbedContent(initial="conversation"):
+            with TabPane("1 Conversation", id="conversation"), VerticalScroll():
+                yield Static(id="said")
+            with TabPane("2 Turns", id="turns"):
+                yield DataTable(id="times", cursor_type="row")
+            with TabPane("3 Decisions", id="decisions"), VerticalScroll():
+                yield Static(id="decided")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Make the columns. The framework then calls that of the base, too."""
+        self.query_one("#times", DataTable).add_columns(*shown.TURN_COLUMNS)
+        self.query_one("#trouble").display = False
+
+    def path(self) -> str:
+        """Return where the state is."""
+        return call_path(self._call_sid)
+
+    def show(self, state: State) -> None:
+        """Show the call. What was said before it ended stays, also where nothing of it is kept."""
+        self.query_one("#facts", Static).update(shown.head(state, datetime.now(UTC)))
+        self._put("#said", shown.conversation(state))
+        self._put("#decided", shown.decisions(state))
+        put_rows(self.query_one("#times", DataTable), list(shown.turns(state)))
+
+    async def _take(self, state: State) -> bool:
+        if state["lines"] is None and self.state is not None:
+            state = {**state, "lines": self.state["lines"]}
+        return await super()._take(state)
+
+    def action_tab(self, name: str) -> None:
+        """Show another part of the call."""
+        self.query_one(TabbedContent).active = name
+
+    def _put(self, name: str, text: Text) -> None:
+        line = self.query_one(name, Static)
+        around = line.parent
+        assert isinstance(around, VerticalScroll)
+        at_end = around.scroll_y >= around.max_scroll_y - 1
+        line.update(text)
+        if at_end:
+            around.scroll_end(animate=False)
+
+
+class Top(App[None]):
+    """The application."""
+
+    ENABLE_COMMAND_PALETTE = False
+    TITLE = "relay top"
+    CSS = """
+    #facts { height: auto; background: $panel; padding: 0 1; }
+    #trouble { height: auto; background: $error; color: $text; padding: 0 1; }
+    #filter { height: 3; }
+    #calls { height: 1fr; }
+    #empty { height: 1fr; padding: 1 1; }
+    TabbedContent { height: 1fr; }
+    TabPane { padding: 0 1; }
+    #times { height: 1fr; }
+    """
+
+    def __init__(self, api: ConsoleApi) -> None:
+        super().__init__()
+        self._console_api = api
+        self.trouble: RelayError | None = None
+        """Why it has ended, if not because the reader wanted it to."""
+
+    def on_mount(self) -> None:
+        """Show the calls."""
+        self.push_screen(LiveCalls(self._console_api))
+
+    def on_gave_up(self, message: GaveUp) -> None:
+        """End, and leave why."""
+        self.trouble = message.trouble
+        self.exit()
