@@ -1,7 +1,6 @@
 """The values of a call: its facts, its transcript, its turns, its messages. Frozen.
 
-Pure: imports nothing of ours, no clock, no I/O. A value that makes no sense cannot be built.
-"""
+Pure. A value that makes no sense cannot be built."""
 
 from __future__ import annotations
 
@@ -213,9 +212,9 @@ class TurnRequest:
     `turn` counts the call's turns from 1 and is never reused within the call. `history` is the bounded transcript. For
     the client the utterance to be answered is its last line, or the note where no utterance waits for an answer.
     `taken` and `preferences` are what the answering machine has recorded so far; `said_already` is what the relay
-    itself has just said in this turn, so that the answering machine need not say it again. `callee` is the carrier's
-    verdict on who picked up, for calls that we make; None while there is none. `answer_within` is how many seconds the
-    client has to its first word, counted from now; None if there is no limit.
+    itself has just said in this turn, and need not be repeated. `callee` is the carrier's verdict on who picked up, for
+    calls that we make, None while there is none. `answer_within` is how many seconds the client has to its first word
+    from now, None without a limit; `traceparent` the trace context (W3C) that it goes on with, empty without traces.
     """
 
     call: CallInfo
@@ -226,6 +225,7 @@ class TurnRequest:
     said_already: str = ""
     callee: Callee | None = None
     answer_within: float | None = None
+    traceparent: str = attrs.field(default="", eq=False, repr=False)
 
 
 @attrs.frozen(kw_only=True)

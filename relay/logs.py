@@ -139,7 +139,7 @@ def configure(level: int | str = logging.INFO, log_format: LogFormat = LogFormat
     root.handlers[:] = [handler]
     root.setLevel(level)
     # These log each request with its query; a failing one is reported by its sender.
-    for chatty in ("httpx2", "httpcore2", "hypercorn", "mcp", "anthropic", "alembic"):
+    for chatty in ("httpx2", "httpcore2", "hypercorn", "mcp", "anthropic", "alembic", "opentelemetry", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

@@ -339,6 +339,10 @@ class Settings(BaseModel):
         default="auto", description="json, console (for people), or auto: console on a terminal, else json"
     )
 
+    otel_exporter_otlp_endpoint: Address | None = Field(
+        default=None, description="where traces of calls go, by OTLP over HTTP, such as http://127.0.0.1:4318"
+    )
+
     @field_validator("*", mode="before")
     @classmethod
     def _is_visible(cls, value: object, info: ValidationInfo) -> object:

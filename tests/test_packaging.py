@@ -44,6 +44,7 @@ def test_an_installation_has_no_linters(installed: importlib.metadata.Distributi
     assert names(installed, "lint") == LINTERS
     assert "pytest" in names(installed, "test")
     assert names(installed, "postgresql") == {"psycopg"}
+    assert names(installed, "otel") == {"opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk"}
     assert "scripts/environment --run" in (REPOSITORY / "scripts" / "demo").read_text()
 
 

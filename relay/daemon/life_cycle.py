@@ -176,6 +176,8 @@ async def run(
             stop_listening.set()
         supervisors.cancel_scope.cancel("stopped")
     await _end_run(relay, times.gone_at - trio.current_time())
+    if relay.tracer is not None:
+        await relay.tracer.stop(max(times.gone_at - trio.current_time() - EXIT_SECONDS, EXIT_SECONDS))
     log.info("stopped", drained=drained)
 
 

@@ -51,6 +51,7 @@ from relay.daemon.gauges import DaemonGauges
 from relay.daemon.leaving import Leaving
 from relay.daemon.node import candidate_of, tenants_of
 from relay.daemon.status import DaemonStatus
+from relay.daemon.traces import open_tracer
 from relay.daemon.vendors import Vendors
 from relay.dialling.dial_check import DiallingGate
 from relay.dialling.dialler import Dialler
@@ -146,13 +147,15 @@ class Relay:
         self.audio = _audio_store(settings, database, clock)
         self._messages = messages = WaitingMessages(database, clock, boot=self.journal.boot)
         presence = Presence(grace=RECONNECT_GRACE)
+        client = SpokenResponder(ClientResponder(presence, self._owner_of, self._note_asked))
+        self.tracer = open_tracer(settings.otel_exporter_otlp_endpoint)
         responders: dict[By, Responder] = {
-            By.CLIENT: SpokenResponder(ClientResponder(presence, self._owner_of, self._note_asked)),
+            By.CLIENT: client if self.tracer is None else self.tracer.traced(client),
             By.HUMAN: OperatorResponder(self._seat_of),
         }
         if vendors.answering_machine is not None:
             responders[By.ANSWERING_MACHINE] = vendors.answering_machine
-        self.listeners = CallListeners([self._meter])
+        self.listeners = CallListeners([self._meter] if self.tracer is None else [self._meter, self.tracer])
         services = CallServices(
             responders=responders,
             messages=messages,
@@ -224,21 +227,24 @@ class Relay:
         )
         self.connections: set[Connection] = set()
         self._lines: set[PhoneLine] = set()
-        self.gauges = DaemonGauges(
+        self.gauges = self._daemon_gauges(clock)
+
+    def _daemon_gauges(self, clock: Callable[[], datetime]) -> DaemonGauges:
+        self._meter.live_calls.set_function(lambda: len(self.calls.live()))
+        self._meter.places_taken.set_function(self.calls.occupied)
+        self._meter.client_sessions.set_function(lambda: len(self.clients))
+        return DaemonGauges(
             calls=self.calls,
             sessions=self._sessions,
-            database=database,
-            meter=meter,
-            backlogs=Backlogs(database, clock),
+            database=self._database,
+            meter=self._meter,
+            backlogs=Backlogs(self._database, clock),
             connections=self.connections,
             lines=self._lines,
             is_leaving=self._status.is_leaving,
             console_streams=lambda: len(self.streams),
             fault=self._status.banner,
         )
-        self._meter.live_calls.set_function(lambda: len(self.calls.live()))
-        self._meter.places_taken.set_function(self.calls.occupied)
-        self._meter.client_sessions.set_function(lambda: len(self.clients))
 
     def _directory(self, clock: DatabaseClock) -> Directory:
         return Directory(

@@ -228,8 +228,9 @@ class Sampler:
 
 
 def encode_request(request_id: str, request: TurnRequest) -> bytes:
-    """Encode a turn as the request that asks for its answer, piece by piece if the client likes."""
-    params = {**sampling_params(request), "_meta": {"progressToken": request_id}}
+    """Encode a turn as the request for its answer, piece by piece if the client likes."""
+    trace = {"traceparent": request.traceparent} if request.traceparent else {}
+    params = {**sampling_params(request), "_meta": {"progressToken": request_id, **trace}}
     return encode_plain({"jsonrpc": "2.0", "id": request_id, "method": "sampling/createMessage", "params": params})
 
 

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import attrs
 import trio
@@ -39,8 +40,8 @@ class RelayHere:
 
 
 @asynccontextmanager
-async def run_relay_here(directory: Path) -> AsyncIterator[RelayHere]:
-    """Run a relay with default settings and without an answering machine; at the end of the block it is drained.
+async def run_relay_here(directory: Path, **given: Any) -> AsyncIterator[RelayHere]:
+    """Run a relay with default settings but those `given`, without an answering machine; at the end it is drained.
 
     Where three nodes run in the place of each daemon, it is node c, and only the others are processes.
     """
@@ -49,7 +50,7 @@ async def run_relay_here(directory: Path) -> AsyncIterator[RelayHere]:
     host, port = address_of(listeners)
     home_url = f"http://{host}:{port}"
     database_url = database_in(directory) if is_one_of_many() else f"sqlite:///{directory / 'relay.db'}"
-    settings = Settings(database_url=database_url, relay_port=0)
+    settings = Settings(database_url=database_url, relay_port=0, **given)
     url = carrier_url = home_url
     doors: dict[str, str] = {}
     if is_one_of_many():

@@ -60,6 +60,7 @@ GIVEN: dict[str, tuple[str, object]] = {
     "RELAY_KEEP_TRANSCRIPTS": ("true", True),
     "RELAY_LOG_LEVEL": ("WARNING", "warning"),
     "RELAY_LOG_FORMAT": ("console", "console"),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": ("http://127.0.0.1:4318/otlp", "http://127.0.0.1:4318/otlp"),
 }
 
 VARIABLES = [name for name, _default, _help in documented()]
