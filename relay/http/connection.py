@@ -155,7 +155,7 @@ class Connection:
         try:
             self._addresses = self._wire.socket.addresses()
             async with trio.open_nursery() as self._nursery:
-                await self._read()
+                await self._read(self._reader)
         finally:
             self._port.idle.discard(self)
             self._wire.socket.close()
@@ -182,7 +182,8 @@ class Connection:
             self._wire.fill_now()
         if exchange is None and self._in_place:
             self._in_place = False
-            self._nursery.start_soon(self._read)
+            self._reader += 1  # now: the app may be done before the new reader has begun
+            self._nursery.start_soon(self._read, self._reader)
 
     def _cancel(self, reason: str) -> None:
         self._nursery.cancel_scope.cancel(reason)
@@ -226,10 +227,8 @@ class Connection:
 
     # ── requests ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _read(self) -> None:
+    async def _read(self, reader: int) -> None:
         """Serve one request after the other, until nothing more can come or another reader has taken over."""
-        self._reader += 1
-        reader = self._reader
         while await self._drain() and (head := await self._next_head()) is not None:
             await self._serve(head)
             if reader != self._reader:
