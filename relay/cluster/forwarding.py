@@ -6,10 +6,12 @@
 
 Nothing is read from one side before the other has taken what was read before: so a peer that does not read stops the
 one that sends, and nothing piles up in between. A half of a connection that one side ends is ended towards the other;
-a side that is gone takes the other one with it. There is no limit on how long an answer takes: a stream lasts for
-hours, and a tool call for minutes. Who asks has limits of its own, and so has the node. But a stream of events is never
-silent for long; one that is comes from a node that cannot be reached from here, and ends, so that its client looks for
-another way.
+a side that is gone takes the other one with it. A client's stream is asked for by a request that is complete only when
+the client has left: so its home can tell that from a hop that is gone.
+
+There is no limit on how long an answer takes: a stream lasts for hours, and a tool call for minutes. Who asks has
+limits of its own, and so has the node. But a stream of events is never silent for long; one that is comes from a node
+that cannot be reached from here, and ends, so that its client looks for another way.
 
 A request that was sent may have been performed, whatever became of the connection. It is sent again only if it may be
 performed twice; then also over a new connection, because one that was kept may just have been closed.
@@ -21,6 +23,7 @@ from __future__ import annotations
 
 import enum
 import math
+from contextlib import suppress
 
 import attrs
 import structlog
@@ -28,14 +31,15 @@ import trio
 
 from relay.cluster.node_answer import BrokenAnswerError, NodeAnswer, find_answer
 from relay.cluster.node_connections import NodeConnections, NodeRefusedError, NodeSocket, NodeUnreachableError
-from relay.cluster.passed_request import PassedRequest, encode_request
+from relay.cluster.passed_request import LAST_CHUNK, PassedRequest, encode_request
 
 log = structlog.get_logger(__name__)
 
 ANSWER_SECONDS = 1.5
 """For the first byte of an answer that comes at once."""
-STREAM_SECONDS = 5.5
-"""For the next bytes of a stream of events: its node sends a comment every 2.5 seconds, so two are missing."""
+STREAM_SECONDS = 10.0
+"""For the next bytes of a stream of events: its node sends a comment every 2.5 seconds, so three are missing and the
+fourth is due. With half of that a busy machine cuts live clients off."""
 _UNWATCHED_SECONDS = 0.1
 
 
@@ -80,7 +84,7 @@ class Forwarder:
 
         Cancelling closes the connection to the node.
         """
-        head = encode_request(request.scope, self.name)
+        head = encode_request(request.scope, self.name, is_held_open=request.is_held_open)
         node = self.connections.take(url)
         if node is not None:
             outcome = await self._pass(url, node, head, request)
@@ -109,7 +113,7 @@ class _Passing:
     _unread: bytes = attrs.field(default=b"", init=False)
     _answer: NodeAnswer | None = attrs.field(default=None, init=False)
     _is_sent: bool = attrs.field(default=False, init=False)
-    """Whether the whole request was."""
+    """Whether the whole request was, but for the end of one that is held open."""
     _has_ended: bool = attrs.field(default=False, init=False)
     """Whether our half of the connection is over."""
     _is_answered: bool = attrs.field(default=False, init=False)
@@ -121,7 +125,7 @@ class _Passing:
     def is_done(self) -> bool:
         """Whether the connection can take another request."""
         answer = self._answer
-        is_over = self._is_answered and self._is_sent and not self._has_ended
+        is_over = self._is_answered and self._is_sent and not (self._has_ended or self._request.is_held_open)
         return is_over and answer is not None and answer.keeps_alive and not answer.ends_with_connection
 
     async def run(self, head: bytes) -> Outcome:
@@ -166,6 +170,9 @@ class _Passing:
         self._is_sent = True
         await body.wait_left()
         if not self._is_answered:  # else the exchange is over, and nobody has left
+            if self._request.is_held_open:
+                with suppress(trio.BrokenResourceError):
+                    await self._node.send(LAST_CHUNK)
             self._has_ended = True
             self._node.end()
 
@@ -180,7 +187,7 @@ class _Passing:
             if outcome is not None:
                 return outcome
             gives_up = self._request.gives_up
-            if self._is_sent and trio.current_time() - began >= self._request.patience:
+            if self._is_sent and self._request.is_stream and trio.current_time() - began >= STREAM_SECONDS:
                 return Outcome.UNREACHABLE
             if patience.cancelled_caught and self._is_sent and gives_up is not None and await gives_up():
                 return Outcome.SILENT

@@ -7,7 +7,6 @@ the request on. It grants nothing; the node which serves the request checks sign
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable
 
 import attrs
@@ -23,7 +22,7 @@ _LEFT_OUT = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"expect", HOP}
 )
 _CHUNKED: Header = (b"transfer-encoding", b"chunked")
-_LAST_CHUNK = b"0\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
 
 
 def hop_of(scope: Scope) -> str | None:
@@ -35,10 +34,11 @@ def hop_of(scope: Scope) -> str | None:
     return None
 
 
-def encode_request(scope: Scope, hop: str, *, upgrades: bool = False) -> bytes:
+def encode_request(scope: Scope, hop: str, *, upgrades: bool = False, is_held_open: bool = False) -> bytes:
     """Return the head of a request, or of an upgrade, as it is passed on by the node `hop`.
 
-    Raises `ValueError` for a header that would be more than one line.
+    One that `is_held_open` has no body, and is complete when `LAST_CHUNK` is sent all the same. Raises `ValueError` for
+    a header that would be more than one line.
     """
     target: bytes = scope["raw_path"]
     if query := scope["query_string"]:
@@ -51,12 +51,14 @@ def encode_request(scope: Scope, hop: str, *, upgrades: bool = False) -> bytes:
             if name == b"transfer-encoding":
                 lines.append(b"%b: %b\r\n" % _CHUNKED)
             continue
-        if name == b"upgrade":
+        if name == b"upgrade" or (is_held_open and name == b"content-length"):
             continue
         has_host |= name == b"host"
         lines.append(b"%b: %b\r\n" % (name, value))
     if not has_host:  # HTTP/1.0 has none
         lines.append(b"host: \r\n")
+    if is_held_open:
+        lines.append(b"%b: %b\r\n" % _CHUNKED)
     if upgrades:
         lines += [b"connection: Upgrade\r\n", b"upgrade: websocket\r\n"]
     lines += [b"%b: %b\r\n" % (HOP, hop.encode()), b"\r\n"]
@@ -74,10 +76,16 @@ class RequestBody:
     _receive: Receive
     _take_now: Callable[[], bytes | None] | None
     is_chunked: bool
-    is_whole: bool
+    is_none: bool
+    """Whether the request has none."""
+    is_whole: bool = attrs.field(init=False)
     """Whether all of it was received."""
     _kept: list[bytes] = attrs.field(factory=list, init=False)
     _kept_bytes: int = attrs.field(default=0, init=False)
+
+    @is_whole.default
+    def _none_is_whole(self) -> bool:
+        return self.is_none
 
     @classmethod
     def of(cls, scope: Scope, receive: Receive) -> RequestBody:
@@ -146,7 +154,7 @@ class RequestBody:
         if not self.is_chunked:
             return piece
         framed = b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
-        return framed + _LAST_CHUNK if self.is_whole else framed
+        return framed + LAST_CHUNK if self.is_whole else framed
 
     def _keep(self, piece: bytes) -> None:
         self._kept_bytes += len(piece)
@@ -168,7 +176,16 @@ class PassedRequest:
     gives_up: Callable[[], Awaitable[bool]] | None = None
     """Is asked, when there is no answer in the time of one that comes at once, whether none will come: the node is
     dead. None for a request that may take long."""
-    patience: float = math.inf
-    """Seconds for an answer to begin, of a node that is not dead; a request that may be sent again."""
+    is_stream: bool = False
+    """Whether its answer is a client's stream, whose head comes at once, and which may be asked for again."""
     note_status: Callable[[int], None] = lambda _status: None
     """Is called with the status of an answer that is relayed."""
+
+    @property
+    def is_held_open(self) -> bool:
+        """Whether it is passed on as one that is complete only when the asker has left.
+
+        So the node can tell that from a hop that is gone. It cannot by the end of the connection: a killed process ends
+        it in the same way.
+        """
+        return self.is_stream and self.body.is_none

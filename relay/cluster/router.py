@@ -16,7 +16,6 @@ closed without an answer, as it would be if the node had been asked directly. Th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -28,7 +27,7 @@ import trio
 
 from relay.cluster.destination import AtNode, Elsewhere, Here, HomeOf, HomeOfToken, find_destination
 from relay.cluster.directory import Directory
-from relay.cluster.forwarding import STREAM_SECONDS, Forwarder, Outcome
+from relay.cluster.forwarding import Forwarder, Outcome
 from relay.cluster.node_connections import NodeConnections
 from relay.cluster.not_served import refuse_as_gone, refuse_as_misdirected, refuse_for_now
 from relay.cluster.passed_request import PassedRequest, RequestBody, hop_of
@@ -251,7 +250,7 @@ class _Asked:
             self._body,
             may_repeat=self._may_repeat,
             gives_up=gives_up if self._may_repeat else None,
-            patience=STREAM_SECONDS if self._is_stream else math.inf,
+            is_stream=self._is_stream,
             note_status=self._note_status,
         )
         return await router.forwarder.pass_on(node.url, request)
@@ -268,7 +267,11 @@ class _Asked:
     @property
     def _is_stream(self) -> bool:
         """Whether a client opens its stream, whose head comes at once."""
-        return self._scope["method"] == "GET" and not isinstance(self._destination, HomeOf)
+        match self._destination, self._scope["method"]:
+            case HomeOfToken() | AtNode(is_session=True), "GET":
+                return True
+            case _:
+                return False
 
     async def _is_dead(self, name: str) -> bool:
         return self._directory.silent(name)

@@ -22,7 +22,13 @@ async def end_response(send: Send) -> None:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def hang_up(receive: Receive) -> None:
-    """Wait until the client has closed the connection, passing over what is left of its request."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def hang_up(receive: Receive) -> bool:
+    """Wait until the client has closed the connection, passing over what is left of its request.
+
+    Return whether its request is complete. If not, the client may still be there: a stream that comes by way of another
+    node has broken there. That node completes the request when the client has left (`relay.cluster.passed_request`).
+    """
+    is_complete = False
+    while (message := await receive())["type"] != "http.disconnect":
+        is_complete = not message.get("more_body", False)
+    return is_complete

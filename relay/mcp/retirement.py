@@ -36,7 +36,7 @@ async def retire(session: McpSession, presence: Presence, why: str, *, keeps_ses
         if keeps_session and isinstance(session, HttpSession):
             session.end_passing()
         else:
-            session.close(why)
+            session.close(why, is_expected=True)
         if was_here:
             presence.expect(session.agent_id)
 

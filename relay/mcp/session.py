@@ -399,16 +399,17 @@ class McpSession:
         self.queues.end_waits(self.agent_id, self.queue_key)
         self.show_presence()
 
-    def close(self, why: str, *, in_order: bool = False) -> None:
+    def close(self, why: str, *, in_order: bool = False, is_expected: bool = False) -> None:
         """End the session, whatever it is doing: no more turns, those in hand fail, its stream ends. Never waits.
 
-        `in_order` is true if its client closed it by a message: see `lose_turns`.
+        `in_order` is true if its client closed it by a message, `is_expected` if only the way to it is known to be
+        broken: see `lose_turns`.
         """
         if self.closed:
             return
         self.closed = True
         self.queues.presence.leave(self)
-        self.lose_turns(in_order=in_order)
+        self.lose_turns(in_order=in_order, is_expected=is_expected)
         self.outbox.close()
         self._inbox.close()
         self._unread.close()
@@ -423,15 +424,15 @@ class McpSession:
         """Ask the client to answer a turn of a call; see `Sampler.sample`."""
         await self.sampler.sample(request, answer.say)
 
-    def lose_turns(self, *, in_order: bool = False) -> None:
+    def lose_turns(self, *, in_order: bool = False, is_expected: bool = False) -> None:
         """Fail every turn in hand, because the stream that shows that the client is there has ended. Never waits.
 
         An utterance that a tool call has taken stays taken if the session has ended in order, because the client may
         answer it in its next session. `in_order` says that it has; else `ReturningClients` decides by what the client
-        did before. The stream of a client that comes by way of another node has probably broken there, and then the
-        client is waited for.
+        did before. With `is_expected` the stream has broken at a node by way of which its client came; the client is
+        waited for, and asked again.
         """
-        self.sampler.lose_turns(is_expected=bool(self.hop) and not in_order)
+        self.sampler.lose_turns(is_expected=is_expected)
         hello = self.connection.client_params
         info = None if hello is None else hello.client_info
         is_engaged = self.queues.is_engaged(self.agent_id, self.queue_key)

@@ -94,12 +94,12 @@ class HttpSession(McpSession):
         log.info("stream_opened", session=self.name, agent_id=self.agent_id, can_sample=self.can_sample)
         return outbox
 
-    def detach(self, outbox: Outbox) -> None:
-        """End the standing stream, unless another one has taken its place: turns in hand fail. Never waits."""
+    def detach(self, outbox: Outbox, *, is_expected: bool = False) -> None:
+        """End the standing stream, unless another one has taken its place: see `lose_turns`. Never waits."""
         outbox.close()
         if outbox is self.outbox and not self.closed:  # else its end was handled already, perhaps in order
             self.show_presence()
-            self.lose_turns()
+            self.lose_turns(is_expected=is_expected)
 
     async def serve_stream(self, messages: AgentMessages, timing: Timing, receive: Receive, send: Send) -> None:
         """Serve a GET until either side ends it, another one takes its place, or the session ends. Lets no error out.
@@ -124,8 +124,7 @@ class HttpSession(McpSession):
         await end_response(send)
 
     async def _watch(self, outbox: Outbox, receive: Receive) -> None:
-        await hang_up(receive)
-        self.detach(outbox)
+        self.detach(outbox, is_expected=not await hang_up(receive))
 
     async def _ping(self, timing: Timing) -> None:
         await self.ready.wait()
@@ -195,15 +194,15 @@ class HttpSession(McpSession):
 
     # ── its end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def close(self, why: str, *, in_order: bool = False) -> None:
+    def close(self, why: str, *, in_order: bool = False, is_expected: bool = False) -> None:
         """End the session: see `McpSession.close`. The responses that its requests wait for end too."""
-        super().close(why, in_order=in_order)
+        super().close(why, in_order=in_order, is_expected=is_expected)
         for exchange in set(self._exchanges.values()):
             exchange.end()
 
     def end_passing(self) -> None:
         """End what came by way of another node that leaves: the standing stream. Its client opens another one."""
-        self.detach(self.outbox)
+        self.detach(self.outbox, is_expected=True)
         self.hop, self.is_retiring = "", False
 
     @contextlib.contextmanager

@@ -91,8 +91,8 @@ class SseStream:
             session.recognise()
 
     async def _watch(self, receive: Receive) -> None:
-        await hang_up(receive)
-        self.session.close("client_left")
+        has_left = await hang_up(receive)
+        self.session.close("client_left" if has_left else "way_broken", is_expected=not has_left)
 
     async def _tend(self) -> None:
         session, timing = self.session, self.timing

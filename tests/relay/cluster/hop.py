@@ -27,6 +27,7 @@ class Entry:
     url: str
     forwarder: Forwarder = attrs.field(factory=lambda: Forwarder("entry"))
     may_repeat: bool = False
+    is_stream: bool = False
     gives_up: Callable[[], Awaitable[bool]] | None = None
     outcomes: list[Outcome] = attrs.field(factory=list)
     _noted: trio.Event = attrs.field(factory=trio.Event)
@@ -36,7 +37,9 @@ class Entry:
             tunnels = Tunnels(self.forwarder.name, self.forwarder.connections)
             self._note(await tunnels.run(self.url, scope, send, self.gives_up or _waits_on))
             return
-        request = PassedRequest(scope, send, RequestBody.of(scope, receive), self.may_repeat, self.gives_up)
+        request = PassedRequest(
+            scope, send, RequestBody.of(scope, receive), self.may_repeat, self.gives_up, is_stream=self.is_stream
+        )
         outcome = await self.forwarder.pass_on(self.url, request)
         self._note(outcome)
         if outcome is not Outcome.ANSWERED:

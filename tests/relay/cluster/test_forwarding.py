@@ -36,6 +36,8 @@ class Home:
 
     asked: list[tuple[Any, bytes]] = attrs.field(factory=list)
     left: trio.Event = attrs.field(factory=trio.Event)
+    was_told: bool = False
+    """Whether the request of who left was complete."""
     go: trio.Event = attrs.field(factory=trio.Event)
     flooded: int = 0
 
@@ -76,8 +78,8 @@ class Home:
         return body
 
     async def _hold(self, receive: Any) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        while (message := await receive())["type"] != "http.disconnect":
+            self.was_told = not message.get("more_body")
         self.left.set()
 
     async def _stream(self, receive: Any, send: Any) -> None:
@@ -238,6 +240,37 @@ async def test_a_node_learns_that_the_asker_hung_up(path: str, *, in_place: bool
         if in_place or path == "/stream":  # a framework's handler is told only when its answer has begun
             with trio.fail_after(2):
                 await home.left.wait()
+
+
+@pytest.mark.parametrize("fields", [(), ("Content-Length: 0",)], ids=["no length", "length"])
+async def test_a_node_is_told_that_the_client_of_a_stream_has_left(fields: tuple[str, ...]) -> None:
+    """Its request is complete then, and the next stream finds a connection that takes it."""
+    async with hop(is_stream=True) as (hop_, home):
+        for _ in range(3):
+            home.left, home.was_told = trio.Event(), False
+            async with peer(hop_.host, hop_.port) as asker:
+                await asker.send(head("GET", "/stream", *fields))
+                assert await _streams(asker, home)
+                assert not home.was_told
+            await home.left.wait()
+            assert home.was_told
+
+
+async def test_a_node_is_told_nothing_by_a_hop_that_is_gone() -> None:
+    """The client may be there, and come by another way."""
+    async with hop(is_stream=True) as (hop_, home), peer(hop_.host, hop_.port) as asker:
+        await asker.send(head("GET", "/stream"))
+        assert await _streams(asker, home)
+        hop_.stop.set()  # which cuts off what has not ended after a moment
+        await home.left.wait()
+        assert not home.was_told
+
+
+async def test_streams_that_are_refused_do_not_wait_for_each_other() -> None:
+    """Each is answered, and what follows it."""
+    async with hop(is_stream=True) as (hop_, _), peer(hop_.host, hop_.port) as asker:
+        for _ in range(3):
+            assert (await asker.get("/early")).status == 413
 
 
 async def test_an_asker_that_ends_its_half_gets_its_answer() -> None:

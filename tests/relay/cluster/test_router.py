@@ -55,7 +55,8 @@ class Parts:
     async def page(self, scope: Any, receive: Any, send: Any) -> None:
         self.served.append(scope["path"])
         body = b""
-        while (message := await receive())["type"] == "http.request":
+        # What opens a stream is complete only when its client has left.
+        while scope["method"] != "GET" and (message := await receive())["type"] == "http.request":
             body += message["body"]
             if not message.get("more_body"):
                 break
