@@ -91,16 +91,6 @@ RETRY_SECONDS = 0.25  # how often what was not stored is tried again within that
 EVENTS_PER_SESSION = 1_000_000_000
 
 _PLAYED = frozenset({AgentSpeaking, SpeechPlayed})
-_CLIENTS = frozenset({Phase.CLIENT_LISTENING, Phase.CLIENT_AWAITED, Phase.CLIENT_ANSWERING})
-_ANSWERING_MACHINES = frozenset({Phase.ANSWERING_MACHINE_ANSWERING, Phase.ANSWERING_MACHINE_LISTENING})
-
-
-def _answering(phase: Phase, newest: By | None) -> By | None:
-    """Return who answers in a phase, where the newest turn is that of `newest`; None if nobody does."""
-    if phase in _ANSWERING_MACHINES:
-        return By.ANSWERING_MACHINE
-    # A turn of the answering machine is over when the call is back with the client.
-    return None if phase not in _CLIENTS else By.CLIENT if newest in {None, By.ANSWERING_MACHINE} else newest
 
 
 @attrs.frozen(kw_only=True)
@@ -218,12 +208,11 @@ class CallSession:
     def view(self) -> CallView:
         """Return the call as it is now, for those who show it; what they do not ask for costs the call nothing."""
         trace, conversation = self.trace, self._conversation
-        turn = None if trace is None else trace.newest
         return CallView(
             info=self.info,
             version=self.version,
             phase=conversation.phase,
-            by=_answering(conversation.phase, None if turn is None else turn.by),
+            by=conversation.answering,
             transcript=conversation.transcript,
             hearing=conversation.hearing,
             clock=self._clock if trace is None else trace.clock,

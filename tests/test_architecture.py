@@ -73,6 +73,7 @@ LONG_FILES = {
     "relay/store/connections.py": "what is open, lost, broken or in doubt is one state, that each batch starts from",
     "relay/store/database.py": "one queue and all that empties it share their state",
     "relay/reception.py": "all that a webhook says of a call goes to the same two places, in the same way",
+    "relay/console/views.py": "every value that the pages show of calls, and its JSON, is read as one list",
     "relay/store/waiting_messages.py": "what is waiting, held, acknowledged or counted is one state of one table",
     "relay/store/call_journal.py": "one record of a call, and every write about it with the rule of who may write it",
     "relay/store/engine.py": "how a database of either kind is opened, with what to do when that fails",

@@ -65,7 +65,11 @@ class Renderer:
         )
         environment.globals.update(static=self.files.url, vendored=self.files.vendored, words=words)
         environment.filters.update(
-            clock=words.clock, length=words.length, milliseconds=words.milliseconds, timestamp=timestamp
+            clock=words.clock,
+            exact_clock=words.exact_clock,
+            length=words.length,
+            milliseconds=words.milliseconds,
+            timestamp=timestamp,
         )
         return environment
 

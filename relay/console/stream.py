@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import attrs
 import trio
@@ -44,6 +45,10 @@ _DOCUMENT = ((b"content-type", b"application/json"), (b"cache-control", b"no-sto
 _CALLS = "/console/api/calls/"
 
 
+def _attends_nothing(_call_sid: str, _operator: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 @attrs.define(eq=False)
 class _Reader:
     """Who reads a stream: `head` is of its request, `why` the reason that it was ended for from our side."""
@@ -61,11 +66,16 @@ class _Reader:
 
 @attrs.define(eq=False, kw_only=True)
 class ConsoleStreams:
-    """Serves the streams and the JSON. One task is in `run`."""
+    """Serves the streams and the JSON. One task is in `run`.
+
+    `attending` is entered with a call SID and an operator while a stream of that call is read: who has taken it over is
+    here as long as its page is open.
+    """
 
     board: Board
     ended: EndedViews
     sign_in: SignIn
+    attending: Callable[[str, str], AbstractContextManager[None]] = _attends_nothing
     comment_seconds: float = COMMENT_SECONDS
     _readers: list[_Reader] = attrs.field(factory=list, init=False)
 
@@ -114,7 +124,8 @@ class ConsoleStreams:
             self._pause_others(reader.by)
             try:
                 await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *_GUARDS]})
-                with reader.scope:
+                call_sid = view.call_sid if isinstance(view, OneCall) else ""
+                with reader.scope, self.attending(call_sid, reader.by.operator):
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(self._until_left, reader, receive)
                         await self._write(reader, feed, send)

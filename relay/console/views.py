@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -151,6 +152,16 @@ class Said:
     turn: str = ""
     first_word: float | None = None
 
+    @property
+    def was_heard(self) -> str:
+        """What of it was heard: all, unless it was cut off."""
+        return self.text if self.heard is None else self.heard
+
+    @property
+    def cut_off(self) -> str:
+        """What of it was sent, and not heard."""
+        return self.text[len(self.was_heard) :]
+
     def document(self) -> dict[str, Any]:
         """Return it as JSON."""
         return {
@@ -217,6 +228,19 @@ class Turn:
                 parts.append((name, before - self.arrived, at - self.arrived))
                 before = at
         return tuple(parts)
+
+    @property
+    def number(self) -> str:
+        """Its label without the word."""
+        return self.label.removeprefix("turn ")
+
+    def bars(self) -> str:
+        """Return its parts as JSON, for the drawing: milliseconds since the words arrived."""
+        return json.dumps({name: [round(begin, 2), round(end, 2)] for name, begin, end in self.parts()})
+
+    def marks(self) -> str:
+        """Return when fillers were said in it, as JSON for the drawing: milliseconds since the words arrived."""
+        return json.dumps([round(at - self.arrived, 2) for at in self.fillers])
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON."""

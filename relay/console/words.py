@@ -78,10 +78,14 @@ PARTS = {
 }
 
 
-def clock(at: datetime, *, exact: bool = False) -> str:
-    """Return a wall-clock time of day in UTC, to the second or the millisecond."""
-    at = at.astimezone(UTC)
-    return f"{at:%H:%M:%S}.{at.microsecond // 1000:03}" if exact else f"{at:%H:%M:%S}"
+def clock(at: datetime) -> str:
+    """Return a wall-clock time of day in UTC, to the second."""
+    return f"{at.astimezone(UTC):%H:%M:%S}"
+
+
+def exact_clock(at: datetime) -> str:
+    """Return a wall-clock time of day in UTC, to the millisecond."""
+    return f"{clock(at)}.{at.microsecond // 1000:03}"
 
 
 def length(seconds: float) -> str:

@@ -34,6 +34,7 @@ from relay.console.actions import CallActions
 from relay.console.agents import AgentsPage
 from relay.console.audit import Audit
 from relay.console.board import Board
+from relay.console.call_page import CallPage
 from relay.console.ended_views import EndedViews
 from relay.console.first_words import FirstWords
 from relay.console.live import LivePage
@@ -339,6 +340,7 @@ class Relay:
     def _console(self, status: DaemonStatus) -> ConsolePages:
         self.board.banner = status.banner
         live = LivePage(board=self.board, agents=self._agent_ids)
+        call = CallPage(board=self.board, ended=self._ended_views, actions=OperatorActions(self._database, self._now))
         audit = self._audit
         messages = MessagesPage(
             pages=MessagePages(self._database, self._now), messages=self._messages, agents=self.agents, audit=audit
@@ -360,6 +362,7 @@ class Relay:
             renderer=self.board.renderer,
             routes=[
                 *live.routes(),
+                *call.routes(),
                 *messages.routes(),
                 *agents.routes(),
                 *self._call_actions(audit).routes(),
@@ -407,7 +410,9 @@ class Relay:
     @cached_property
     def streams(self) -> ConsoleStreams:
         """The streams of the console, and its JSON."""
-        return ConsoleStreams(board=self.board, ended=self._ended_views, sign_in=self._sign_in)
+        return ConsoleStreams(
+            board=self.board, ended=self._ended_views, sign_in=self._sign_in, attending=self.seats.watching
+        )
 
     async def _agent_ids(self) -> list[str]:
         return [each.agent_id for each in await self.agents.list()]

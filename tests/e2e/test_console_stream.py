@@ -90,6 +90,22 @@ async def test_a_stream_begins_with_what_its_reader_does_not_have(
                 assert 'hx-target="#banners"' not in (await back.until(lambda event: event.data)).data
 
 
+async def test_no_fragment_carries_htmx(daemon: LocalDaemon, agent: Access, operator: OperatorAccess) -> None:
+    """What callers say is text in what is streamed, and nothing in it acts."""
+    words = '<script>alert(1)</script><img src=x onerror=alert(1)><b hx-get="/console">\r\u2028data: x'
+    async with signed_in(daemon, operator) as http, connected(agent), calling(daemon, agent) as call:
+        await call.connected()
+        async with reading(http, f"/console/stream?view=call&call={call.call_sid}") as stream:
+            await ask(call, words)
+            shown = await stream.until(lambda event: "alert" in event.data)
+            assert "&lt;script&gt;" in shown.data
+            assert "<script" not in shown.data
+            assert "<img" not in shown.data
+            assert "<b hx" not in shown.data
+        document = await http.get(f"/console/api/calls/{call.call_sid}")
+        assert document.content.isascii()
+
+
 async def test_the_oldest_of_five_is_paused(daemon: LocalDaemon, operator: OperatorAccess) -> None:
     """A browser has six connections for all its tabs, so a session has four streams."""
     async with signed_in(daemon, operator) as http, AsyncExitStack() as tabs:
