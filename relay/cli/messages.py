@@ -10,7 +10,8 @@ import click
 
 from relay.cli.groups import HelpGroup
 from relay.cli.opened_database import find_id, require_agent, with_database
-from relay.cli.printing import example, json_option, print_json, print_record, print_table, without_formulas
+from relay.cli.printing import example, json_option, print_json, print_record, print_table
+from relay.spreadsheets import without_formulas
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

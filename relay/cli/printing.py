@@ -48,15 +48,6 @@ def warn(text: str) -> None:
     click.echo(f"Warning: {printable(text)}", err=True)
 
 
-def without_formulas(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula: what a caller said must not run in the operator's.
-
-    Source: OWASP's page "CSV Injection". A telephone number keeps its plus sign.
-    """
-    is_number = text[:1] == "+" and text[1:].isdigit()
-    return text if is_number or text[:1] not in {"=", "+", "-", "@", "\t", "\r"} else f"'{text}"
-
-
 def print_record(record: dict[str, Any], *, as_json: bool) -> None:
     """Print one thing, a line for each of its fields; a list is a transcript of `at`, `speaker` and `text`."""
     if as_json:

@@ -221,6 +221,7 @@ async def _start_supervisors(relay: Relay, nursery: trio.Nursery) -> None:
     nursery.start_soon(_watch_tokens, relay)
     nursery.start_soon(relay.board.run)
     nursery.start_soon(relay.streams.run)
+    nursery.start_soon(relay.examination.run)
     nursery.start_soon(relay.audio.run)
     if relay.vendors.carrier is not None:
         nursery.start_soon(relay.vendors.reconciliation.run, relay.vendors.carrier)

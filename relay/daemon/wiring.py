@@ -36,7 +36,9 @@ from relay.console.audit import Audit
 from relay.console.board import Board
 from relay.console.call_page import CallPage
 from relay.console.ended_views import EndedViews
+from relay.console.examination import Examination
 from relay.console.first_words import FirstWords
+from relay.console.history import HistoryPage
 from relay.console.live import LivePage
 from relay.console.messages import MessagesPage
 from relay.console.pages import ConsolePages
@@ -44,6 +46,7 @@ from relay.console.phone.page import PhonePage
 from relay.console.phone.phone_call import PhoneAccount
 from relay.console.phone.socket import PhoneSocket
 from relay.console.rendering import Renderer
+from relay.console.set_up import Installation, SetUpPage
 from relay.console.sign_in import SignIn
 from relay.console.stream import ConsoleStreams
 from relay.daemon.address import STATUS_PATH, RunningDaemon
@@ -85,6 +88,7 @@ from relay.speech.spoken import SpokenResponder
 from relay.store.agent_registry import AgentRegistry
 from relay.store.audio_table import AudioTable
 from relay.store.backlog import Backlogs
+from relay.store.call_history import CallHistory
 from relay.store.call_journal import CallJournal
 from relay.store.client_hellos import ClientHellos
 from relay.store.console_sessions import ConsoleSessions
@@ -357,6 +361,7 @@ class Relay:
             has_answering_machine=self.vendors.answering_machine is not None,
             node=self.settings.node_name if self.settings.relay_node_url else "",
         )
+        history = HistoryPage(history=CallHistory(self._database), agents=self.agents, now=self._now)
         return ConsolePages(
             sign_in=self._sign_in,
             renderer=self.board.renderer,
@@ -365,12 +370,38 @@ class Relay:
                 *call.routes(),
                 *messages.routes(),
                 *agents.routes(),
+                *history.routes(),
+                *self._set_up(status, audit).routes(),
                 *self._call_actions(audit).routes(),
                 *PhonePage(agents=self.agents, is_local=self.daemon.is_local).routes(),
             ],
             waiting=self._messages.count_all,
             banner=status.banner,
         )
+
+    def _set_up(self, status: DaemonStatus, audit: Audit) -> SetUpPage:
+        return SetUpPage(
+            installation=Installation(
+                version=self.daemon.version,
+                started_at=datetime.fromisoformat(self.daemon.started),
+                database="PostgreSQL" if self._database.is_server else "SQLite",
+                public_url=self._public_url,
+                node=self.settings.node_name if self.settings.relay_node_url else "",
+            ),
+            examination=self.examination,
+            members=Members(self._database),
+            operators=Operators(self._database, self._now),
+            actions=audit.actions,
+            audit=audit,
+            trouble=status.banner,
+            is_leaving=status.is_leaving,
+            now=self._now,
+        )
+
+    @cached_property
+    def examination(self) -> Examination:
+        """The doctor's checks, as the console runs them."""
+        return Examination(database_url=self.settings.database_url, now=self._now)
 
     def _call_actions(self, audit: Audit) -> CallActions:
         return CallActions(

@@ -31,6 +31,10 @@ class Document(HTMLParser):
     def handle_data(self, data: str) -> None:
         self._texts.append(data)
 
+    def handle_endtag(self, tag: str) -> None:
+        if tag in {"td", "th", "dt", "dd"}:
+            self._texts.append(" ")
+
     @property
     def text(self) -> str:
         """All text."""
