@@ -27,7 +27,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from relay.cli.main import main
-from relay.settings import Settings
+from relay.settings import OF_OPERATORS, Settings
 from relay.store.message_record import MessageStatus
 from scripts.demo_attach import brain_of_the_page
 from tests.conformance.test_mcp_conformance import APPLY
@@ -123,7 +123,7 @@ def test_commands_exist(fence: Fence) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_settings_exist(page: Path) -> None:
     """Each setting that is named is one: an unknown name would keep the daemon from starting."""
-    known = {name.upper() for name in Settings.model_fields}
+    known = {*OF_OPERATORS, *(name.upper() for name in Settings.model_fields)}
     assert set(re.findall(r"\bRELAY_[A-Z]+(?:_[A-Z]+)*\b", page.read_text())) <= known
 
 

@@ -113,7 +113,8 @@ class LiveCalls(Watching):
         field = self.query_one("#filter", Input)
         field.display = True
         field.value = self._wanted
-        field.focus()
+        # At once: `focus` waits for its turn, and what is typed meanwhile would be keys of the table.
+        self.set_focus(field)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Show what the filter takes."""
