@@ -184,7 +184,7 @@ class Chromium:
             tab.watch()
             yield tab
             if check:
-                assert tab.faults == []
+                assert tab.faults == [], tab.faults
                 assert tab.violations() == []
         finally:
             context.close()
