@@ -74,11 +74,17 @@ def availability_of(reachabilities: Iterable[Reachability], *, just_lost: bool) 
 Watcher = Callable[[Availability], None]
 
 
+def _unheeded(_agent_id: str) -> None:
+    pass
+
+
 @attrs.define(eq=False)
 class Presence:
     """The registry of the sessions that are here. One instance, in one Trio thread, with one task in `run`."""
 
     grace: float
+    # Is told of an agent whose client has come; must neither wait nor raise.
+    note_here: Callable[[str], None] = _unheeded
     _sessions: dict[str, list[tuple[AnsweringSession, Reachability]]] = attrs.field(factory=dict, init=False)
     _lost_until: dict[str, float] = attrs.field(factory=dict, init=False)
     _watchers: dict[str, set[Watcher]] = attrs.field(factory=dict, init=False)
@@ -101,8 +107,10 @@ class Presence:
             sessions.append((session, reachability))
         if reachability is not Reachability.WAKE_UP:
             self._lost_until.pop(session.agent_id, None)
-        if self.availability(session.agent_id) is not before:
+        if (now := self.availability(session.agent_id)) is not before:
             self._publish(session.agent_id)
+            if now is Availability.HERE:
+                self.note_here(session.agent_id)
 
     def leave(self, session: AnsweringSession, *, is_lost: bool = True) -> None:
         """Remove a session. No-op if it is not registered.

@@ -44,6 +44,8 @@ from relay.store.runs import GONE_SECONDS
 log = structlog.get_logger(__name__)
 
 BEAT_SECONDS = 1.0
+# Between two beats at least, where a client that has come is not to wait for the next one.
+HURRY_SECONDS = 0.1
 # A second or two before the others take a node for dead, so that it has let go by then.
 LOST_SECONDS = 8.0
 # How long a home that is elsewhere is remembered. An outdated one costs a hop.
@@ -101,6 +103,8 @@ class Directory:
     _steady_since: float = attrs.field(factory=trio.current_time, init=False)
     # Whether the last beat failed.
     _is_late: bool = attrs.field(default=False, init=False)
+    # Set to have the next beat at once.
+    _is_urgent: trio.Event = attrs.field(factory=trio.Event, init=False)
     # Beats arrive in their order.
     _beating: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
@@ -197,6 +201,15 @@ class Directory:
         """Return the agents whose home this node is, as of the last beat."""
         return list(self._here)
 
+    def note_client(self, agent_id: str) -> None:
+        """Store at once that a client of an agent is here, whose next home is to wait for it. Never waits.
+
+        No-op where that is stored, or the home is elsewhere.
+        """
+        kept = self._here.get(agent_id)
+        if kept is not None and not kept.home.had_client:
+            self._is_urgent.set()
+
     @property
     def can_give(self) -> bool:
         """Whether this node leaves and another one stays, which homes can be given to."""
@@ -251,14 +264,14 @@ class Directory:
                 )
 
     async def run(self) -> None:
-        """Beat each second, and let go of all homes when that fails for `LOST_SECONDS`. Runs until cancelled.
+        """Beat each second, and when a client has come; let go of all homes when that fails for `LOST_SECONDS`.
 
-        May be cancelled at any point. Raises `ClusterError` where another run has taken this node's name.
+        Runs until cancelled, which may be at any point. Raises `ClusterError` where another run has this node's name.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._notice_loss)
             while True:
-                next_beat = trio.current_time() + BEAT_SECONDS
+                began, self._is_urgent = trio.current_time(), trio.Event()
                 try:
                     await self._beat()
                     await self._end_gone()
@@ -266,7 +279,9 @@ class Directory:
                     if not self._is_late:
                         log.warning("not_beaten", cause=str(error))
                     self._is_late = True
-                await trio.sleep_until(next_beat)
+                await trio.sleep_until(began + HURRY_SECONDS)
+                with trio.move_on_at(began + BEAT_SECONDS):
+                    await self._is_urgent.wait()
 
     async def _beat(self) -> None:
         async with self._beating:

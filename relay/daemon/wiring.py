@@ -151,7 +151,7 @@ class Relay:
         self.retention = Retention(database, clock)
         self.audio = _audio_store(settings, database, clock)
         self._messages = messages = WaitingMessages(database, clock, boot=self.journal.boot)
-        presence = Presence(grace=RECONNECT_GRACE)
+        presence = Presence(grace=RECONNECT_GRACE, note_here=self._note_here)
         client = SpokenResponder(ClientResponder(presence, self._owner_of, self._note_asked))
         self.tracer = open_tracer(settings.otel_exporter_otlp_endpoint)
         responders: dict[By, Responder] = {
@@ -496,6 +496,10 @@ class Relay:
             keep_transcript=self.settings.relay_keep_transcripts,
             takeover_notice=self.settings.relay_takeover_notice.strip(),
         )
+
+    def _note_here(self, agent_id: str) -> None:
+        if self.directory is not None:
+            self.directory.note_client(agent_id)
 
     def _owner_of(self, call: CallInfo) -> Owner:
         return self.calls.owner_of(call)

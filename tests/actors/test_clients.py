@@ -43,6 +43,22 @@ async def test_agents_do_not_see_each_other() -> None:
     assert presence.availability("two") is AWAY
 
 
+async def test_who_notes_the_clients_that_are_here_is_told_when_one_comes() -> None:
+    """Once, by whatever session, and again only when the agent was without one."""
+    told: list[str] = []
+    presence = Presence(grace=10, note_here=told.append)
+    first, second = Session(), Session()
+    presence.arrive(first, Reachability.WAKE_UP)
+    assert not told
+    presence.arrive(first)
+    presence.arrive(second)
+    assert told == ["my-client"]
+    presence.leave(first)
+    presence.leave(second)
+    presence.arrive(second)
+    assert told == ["my-client"] * 2
+
+
 async def test_a_lost_client_is_just_lost_for_the_grace(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """After the grace it is away, and whoever watches is told of each change once."""
     presence = Presence(grace=10)

@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from relay.cluster.directory import BEAT_SECONDS, LOST_SECONDS, Directory, Tenants
+from relay.cluster.directory import BEAT_SECONDS, HURRY_SECONDS, LOST_SECONDS, Directory, Tenants
 from relay.errors import ClusterError, DatabaseError
 from relay.store.database_clock import DatabaseClock
 from relay.store.homes import Home
@@ -349,6 +349,27 @@ async def test_whether_a_client_is_here_is_stored_when_it_changes(
         await trio.sleep(BEATS)
         assert not cluster.homes[AGENT].had_client
         assert a.agents.come == [Home(AGENT, "a", 1)]
+
+
+async def test_a_client_that_comes_is_stored_at_once(cluster: MemoryCluster, autojump_clock: MockClock) -> None:
+    """A home that is killed in its first second had it all the same; many that come at once cost a few beats."""
+    async with running(cluster, "a") as (a,):
+        await a.directory.take_home(AGENT)
+        await trio.sleep(BEATS)
+        a.agents.clients.add(AGENT)
+        a.directory.note_client(AGENT)
+        await trio.sleep(HURRY_SECONDS)
+        assert cluster.homes[AGENT].had_client
+        before, began = cluster.beats, trio.current_time()
+        for number in range(100):
+            await a.directory.take_home(f"agent-{number}")
+            a.agents.clients.add(f"agent-{number}")
+            a.directory.note_client(f"agent-{number}")
+            await trio.sleep(0.01)
+        assert cluster.beats - before <= (trio.current_time() - began) / HURRY_SECONDS + 1
+        await trio.sleep(HURRY_SECONDS)
+        assert all(home.had_client for home in cluster.homes.values())
+        a.directory.note_client("somebody else's")
 
 
 # ── lost and back ───────────────────────────────────────────────────────────────────────────────────────────────────
