@@ -103,7 +103,9 @@ async def test_top_and_tail_beside_a_call(daemon: LocalDaemon, agent: Access, op
                 terminal(daemon.directory, "tail", call.call_sid.removeprefix("CA")[:12], *own) as tail,
             ):
                 await top.until("+15550147123", " client session", "Filter")
-                await top.press("/", "0147123", "Enter")
+                await top.press("/")
+                await top.until("a part of a number")
+                await top.press("0147123", "Enter")
                 await top.until("filter: 0147123", "+15550147123")
                 await top.press("Enter")
                 await top.until("1 Conversation", call.call_sid)
