@@ -67,7 +67,7 @@ def call(
       5  *  #         a line that is one key presses it
       /keys 12#       press several keys
       /say 5          say what would be a key or a command
-      /hangup         hang up; so do Ctrl-D and Ctrl-C
+      /hang-up        hang up; so do Ctrl-D and Ctrl-C
 
     Lines from a pipe are a script: each is said when the one before has been answered, and the end hangs up.
 

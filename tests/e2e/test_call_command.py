@@ -7,6 +7,8 @@ import json
 import os
 import pty
 import re
+import shlex
+import shutil
 import signal
 import struct
 import subprocess
@@ -196,6 +198,54 @@ async def test_long_lines_are_folded_between_words(keyless_daemon: LocalDaemon) 
             assert f"You said: {story}" not in user.folded
             user.enter("\x04")
             assert await user.exit_status() == 0
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="Install tmux to try the command in a terminal of its own")
+async def test_in_a_window_of_tmux(keyless_daemon: LocalDaemon, tmp_path: Path) -> None:
+    """In a real terminal: said, answered, interrupted, keys pressed, hung up; planted escapes are shown as text."""
+
+    async def tmux(*words: str) -> str:
+        done = await trio.run_process(["tmux", "-S", str(tmp_path / "tmux"), *words], capture_stdout=True)
+        return done.stdout.decode()
+
+    async def shows(text: str) -> None:
+        while text not in " ".join((await tmux("capture-pane", "-p", "-S", "-200")).split()):  # noqa: ASYNC110
+            await trio.sleep(0.1)
+
+    async def enter(line: str) -> None:
+        await tmux("send-keys", "-l", line)
+        await tmux("send-keys", "Enter")
+
+    async def answer(turn: Turn) -> str:
+        planted = "\x1b]0;title\x07\u202e\u200b" if "plant" in turn.words else ""
+        return f"{planted}You said: {turn.words}"
+
+    settings = [f"{name}={value}" for name, value in environment().items()]
+    words = shlex.join(["env", "-i", *settings, *command("AGENT", "--pace", "60")])
+    with trio.fail_after(SECONDS):
+        agent = await register(keyless_daemon)
+        async with connected(agent, answer):
+            line = (
+                f"cd {keyless_daemon.directory} && {words.replace('AGENT', agent.agent_id)}; echo status=$?; sleep 60"
+            )
+            await tmux("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "40", line)
+            try:
+                await shows("Hello, how can I help you today?")
+                await enter("Now plant it.")
+                await shows("You said: Now plant it.")
+                assert "title" not in await tmux("display-message", "-p", "#{pane_title}")
+                await enter("A story: " + "on and on " * 40)
+                await shows("relay …")
+                await enter("")
+                await shows("you interrupted here")
+                await enter("/keys 12#")
+                await shows("[12#]")
+                await enter("/hang-up")
+                await shows("You hung up.")
+                await shows("status=0")
+            finally:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
+                    await tmux("kill-server")
 
 
 # ── with a script ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -199,7 +199,7 @@ def read_entry(line: str) -> Entry:
             keys = rest.replace(" ", "").upper()
             is_keys = keys and set(keys) <= set(KEYS)
             return Press(keys) if is_keys else Mistake(f"/keys takes keys of a telephone ({KEYS}), such as /keys 12#")
-        case "/hangup" if not rest:
+        case "/hang-up" | "/hangup" if not rest:
             return HangUp()
         case _:
             return Mistake(HELP)

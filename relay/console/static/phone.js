@@ -30,6 +30,7 @@
     if (state !== was) since = Date.now();
     const busy = state !== "idle";
     const had = document.activeElement;
+    el("ring").disabled = false; // which it is until this script is there
     el("ring").hidden = busy;
     el("hang-up").hidden = !busy;
     if (had === el("ring") || had === el("hang-up")) (busy ? el("hang-up") : el("ring")).focus();

@@ -30,6 +30,7 @@ from relay.cli.caller.lines import Entry, HangUp, Interrupt, Mistake, Press, Say
         ("/keys a", Press("A")),
         ("", Interrupt()),
         ("   ", Interrupt()),
+        ("/hang-up", HangUp()),
         ("/hangup", HangUp()),
         ("/hangup ", HangUp()),
     ],
