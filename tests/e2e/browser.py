@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
@@ -38,6 +38,11 @@ T = TypeVar("T")
 AXE = Path(__file__).parents[1] / "vendor" / "axe-core-4.14.1.min.js"
 SECONDS = 10.0
 """How long Playwright waits for what it expects, also on a busy machine."""
+
+SIZES = ((1280, 800), (390, 844))
+"""A desktop's window and a telephone's."""
+
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _MISSING = "Install Chromium to run the browser tests"
@@ -114,8 +119,9 @@ class Tab:
 
     def axe(self) -> list[str]:
         """Return the serious and critical faults that axe finds on the page."""
-        self.page.evaluate(AXE.read_text())
-        results: dict[str, Any] = self.page.evaluate("axe.run()")
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(AXE.read_text())
+        results: dict[str, Any] = self.page.evaluate("axe.run({ resultTypes: ['violations'] })")
         return [
             f"{each['id']}: {node['target']}"
             for each in results["violations"]
@@ -128,6 +134,22 @@ class Tab:
         root = "document.documentElement"
         wide: bool = self.page.evaluate(f"{root}.scrollWidth > {root}.clientWidth")
         return wide
+
+    def faults_of_looks(self, name: str) -> dict[str, list[str]]:
+        """Look at the page in a desktop's window and in a telephone's, each light and dark, and keep a picture of each.
+
+        Return what is wrong with a look, by its name: axe's serious and critical faults, and a page that is wider than
+        the window.
+        """
+        found = {}
+        for width, height in SIZES:
+            self.page.set_viewport_size({"width": width, "height": height})
+            for scheme in SCHEMES:
+                self.page.emulate_media(color_scheme=scheme)
+                look = f"{name}-{width}-{scheme}"
+                self.shoot(look)
+                found[look] = [*self.axe(), *(["too wide"] if self.is_too_wide() else [])]
+        return {look: faults for look, faults in found.items() if faults}
 
     def shoot(self, name: str) -> None:
         """Keep a picture of the page: see RELAY_TEST_SCREENSHOTS."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
@@ -13,16 +12,6 @@ from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.browser import Chromium, OperatorAccess, Tab
 
 pytestmark = pytest.mark.browser
-
-SIZES = {"1280": {"width": 1280, "height": 800}, "390": {"width": 390, "height": 844}}
-EACH_LOOK = [pytest.mark.parametrize("width", SIZES), pytest.mark.parametrize("scheme", ["light", "dark"])]
-
-
-def each_look(test: Callable[..., object]) -> Callable[..., object]:
-    """Run a test in light and dark, on a desktop's window and a telephone's."""
-    for mark in EACH_LOOK:
-        test = mark(test)
-    return test
 
 
 async def test_signing_in_and_out(chromium: Chromium, daemon: LocalDaemon, operator: OperatorAccess) -> None:
@@ -134,27 +123,19 @@ async def test_keys(chromium: Chromium, daemon: LocalDaemon, operator: OperatorA
     await chromium.drive(work)
 
 
-@each_look
-async def test_the_look(
-    chromium: Chromium, daemon: LocalDaemon, operator: OperatorAccess, scheme: str, width: str
-) -> None:
+async def test_the_look(chromium: Chromium, daemon: LocalDaemon, operator: OperatorAccess) -> None:
     """Sign-in, a page, and a page that is not there: nothing that keeps anyone out, nothing wider than the window."""
 
     def work(tab: Tab) -> None:
         tab.goto(f"{daemon.url}/console")
-        seen = {"sign-in": _faults(tab, f"sign-in-{width}-{scheme}")}
+        seen = tab.faults_of_looks("sign-in")
         tab.sign_in(daemon.url, operator.token)
-        seen["live"] = _faults(tab, f"live-{width}-{scheme}")
+        seen |= tab.faults_of_looks("live")
         tab.page.keyboard.press("?")
-        seen["keys"] = _faults(tab, f"keys-{width}-{scheme}")
+        seen |= tab.faults_of_looks("keys")
         tab.goto(f"{daemon.url}/console/nowhere")
         expect(tab.page.get_by_role("link", name="Back to Live")).to_be_visible()
-        seen["not-found"] = _faults(tab, f"not-found-{width}-{scheme}")
-        assert {name: faults for name, faults in seen.items() if faults} == {}
+        seen |= tab.faults_of_looks("not-found")
+        assert seen == {}
 
-    await chromium.drive(work, viewport=SIZES[width], color_scheme=scheme)
-
-
-def _faults(tab: Tab, name: str) -> list[str]:
-    tab.shoot(name)
-    return [*tab.axe(), *(["too wide"] if tab.is_too_wide() else [])]
+    await chromium.drive(work)
