@@ -146,6 +146,7 @@ class Tab:
             self.page.set_viewport_size({"width": width, "height": height})
             for scheme in SCHEMES:
                 self.page.emulate_media(color_scheme=scheme)
+                self.page.evaluate("scrollTo(0, 0)")  # the header sticks to where the picture was scrolled to
                 look = f"{name}-{width}-{scheme}"
                 self.shoot(look)
                 found[look] = [*self.axe(), *(["too wide"] if self.is_too_wide() else [])]

@@ -33,7 +33,7 @@
       animation: false,
       maintainAspectRatio: false,
       plugins: { legend: { labels: { color: text, usePointStyle: true, pointStyle: stacked ? "rect" : "line" } } },
-      scales: { x: { ...axis, stacked }, y: { ...axis, stacked } },
+      scales: { x: { ...axis, stacked }, y: { ...axis, stacked, ticks: stacked ? { ...axis.ticks, precision: 0 } : axis.ticks } },
     });
     made.push(
       new Chart(document.getElementById("calls-chart"), {
