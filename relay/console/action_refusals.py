@@ -14,6 +14,7 @@ from actors.ended_calls import EndedCall
 from actors.phases import Phase
 from actors.seats import SeatOutcome, SeatResult
 from relay.console.refused import Refused
+from relay.console.words import in_units
 from relay.errors import STORE_FAILURES, OutboundRefused
 from relay.store.call_journal import CallJournal
 
@@ -80,7 +81,7 @@ class Refusals:
         if call is not None and call.session is not None:
             return _over("just now", _why(call.session.summary.outcome, record))
         if ended is not None:
-            return _over(f"{_age(trio.current_time() - ended.ended)} ago", _why(ended.outcome, record))
+            return _over(f"{in_units(max(1, trio.current_time() - ended.ended))} ago", _why(ended.outcome, record))
         if record is None:
             return Refused(404, "unknown_call", "There is no such call here.")
         if record.state is CallState.LIVE:
@@ -119,8 +120,3 @@ def _why(outcome: CallOutcome | None, record: CallRecord | None) -> str:
         is_ours = record is not None and record.direction is Direction.OUTBOUND
         return f"the {'callee' if is_ours else 'caller'} hung up"
     return "" if outcome is None else _OUTCOMES.get(outcome, "")
-
-
-def _age(seconds: float) -> str:
-    whole = max(1, round(seconds))
-    return f"{whole} s" if whole < 120 else f"{whole // 60} min"

@@ -16,6 +16,7 @@ from relay.console.answers import Answer, Asked, Page, Redirect, Route, Section
 from relay.console.audit import Audit
 from relay.console.listing import moment
 from relay.console.refused import Refused
+from relay.console.words import in_units
 from relay.mcp.client_sessions import ClientHere
 from relay.store.agent_registry import AgentRegistry
 from relay.store.outbound_switches import OutboundSwitches
@@ -111,7 +112,7 @@ def _session(client: ClientHere) -> dict[str, Any]:
         "transport": client.transport,
         "way": _way(client),
         "since": moment(client.since),
-        "heard": length(client.heard),
+        "heard": in_units(client.heard),
         "turns": client.turns,
         "unread": client.unread,
     }
@@ -128,14 +129,3 @@ def _way(client: ClientHere) -> str:
     if client.waits:
         return "waits in a tool call"
     return "can be woken" if client.wakes else "does not wait for calls"
-
-
-def length(seconds: float) -> str:
-    """Return a length of time in its two largest units."""
-    whole = max(0, int(seconds))
-    days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
-    if days:
-        return f"{days} d {hours} h"
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"

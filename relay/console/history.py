@@ -20,6 +20,7 @@ from actors.call_record import CallRecord
 from actors.call_values import CallOutcome, Direction
 from relay.console.answers import Answer, Asked, Download, Page, Route, Section
 from relay.console.listing import address, moment
+from relay.console.words import on_clock
 from relay.spreadsheets import without_formulas
 from relay.store.agent_registry import AgentRegistry
 from relay.store.call_history import CallFilter, CallHistory, Day, Place
@@ -241,8 +242,7 @@ def _after(place: Place) -> dict[str, str]:
 
 
 def _shown(call: CallRecord) -> dict[str, Any]:
-    outcome = call.outcome
-    is_outbound = call.direction is Direction.OUTBOUND
+    outcome, is_outbound = call.outcome, call.direction is Direction.OUTBOUND
     tone = "" if outcome is None else "good" if outcome in _WELL else "bad" if outcome in _ILL else "warn"
     seconds = call.duration_seconds
     return {
@@ -251,7 +251,7 @@ def _shown(call: CallRecord) -> dict[str, Any]:
         "is_outbound": is_outbound,
         "agent_id": call.agent_id,
         "at": moment(call.started_at),
-        "lasted": "–" if seconds is None else f"{int(seconds) // 60}:{int(seconds) % 60:02d}",
+        "lasted": "–" if seconds is None else on_clock(seconds),
         "outcome": "not known yet" if outcome is None else OUTCOMES[outcome],
         "tone": tone,
         "turns": ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in call.answered_by.items()),

@@ -67,8 +67,8 @@ class Renderer:
         environment.filters.update(
             clock=words.clock,
             exact_clock=words.exact_clock,
-            length=words.length,
             milliseconds=words.milliseconds,
+            on_clock=words.on_clock,
             timestamp=timestamp,
         )
         return environment

@@ -8,11 +8,11 @@ from typing import Any
 
 import attrs
 
-from relay.console.agents import length
 from relay.console.answers import Answer, Asked, Fragment, Page, Redirect, Route, Section
 from relay.console.audit import Audit
 from relay.console.examination import Examination, Found
 from relay.console.listing import address, moment, position
+from relay.console.words import in_units
 from relay.store.members import Members, NodeReport
 from relay.store.operator_actions import OperatorActions, RecordedAction
 from relay.store.operators import Operators
@@ -73,7 +73,7 @@ class SetUpPage:
         values = {
             **self._checks(),
             "installation": here,
-            "uptime": length((self.now() - here.started_at).total_seconds()),
+            "uptime": in_units((self.now() - here.started_at).total_seconds()),
             "started": moment(here.started_at),
             "trouble": self.trouble(),
             "is_leaving": self.is_leaving(),

@@ -88,11 +88,22 @@ def exact_clock(at: datetime) -> str:
     return f"{clock(at)}.{at.microsecond // 1000:03}"
 
 
-def length(seconds: float) -> str:
+def on_clock(seconds: float) -> str:
     """Return a length of time as a clock shows it, such as `1:05` or `1:02:05`."""
     whole = max(0, int(seconds))
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def in_units(seconds: float) -> str:
+    """Return a length of time in its two largest units, such as `3 min 5 s` or `1 d 4 h`."""
+    whole = max(0, int(seconds))
+    days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
 
 
 def age(seconds: float) -> str:

@@ -16,7 +16,7 @@ from relay.cli.printing import printable
 from relay.cli.watching.call_tail import is_over
 from relay.cli.watching.console_api import State
 from relay.console.views import Turn
-from relay.console.words import OUTCOMES, PARTS, PHASES, SPEAKERS, TURN_OUTCOMES, age, length, milliseconds
+from relay.console.words import OUTCOMES, PARTS, PHASES, SPEAKERS, TURN_OUTCOMES, age, milliseconds, on_clock
 
 Cells: TypeAlias = tuple[str | Text, ...]
 
@@ -80,7 +80,7 @@ def phase(call: State) -> str:
 
 def lasting(call: State, now: datetime) -> str:
     """Return for how long a call has been going on."""
-    return length(_since(call["since"], now))
+    return on_clock(_since(call["since"], now))
 
 
 def seconds(ms: float | None) -> str:

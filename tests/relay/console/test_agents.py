@@ -6,10 +6,11 @@ import attrs
 import pytest
 
 from actors.call_values import Availability
-from relay.console.agents import AgentsPage, length
+from relay.console.agents import AgentsPage
 from relay.console.answers import Redirect
 from relay.console.audit import Audit
 from relay.console.refused import Refused
+from relay.console.words import in_units
 from relay.mcp.client_sessions import ClientHere
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import Database
@@ -158,7 +159,7 @@ async def test_planted_markup_is_text(page: AgentsPage, clients: Clients) -> Non
 
 def test_lengths() -> None:
     """Two units, the largest ones; none is negative."""
-    assert [length(each) for each in (-1, 59.9, 61, 3700, 90_000)] == [
+    assert [in_units(each) for each in (-1, 59.9, 61, 3700, 90_000)] == [
         "0 s",
         "59 s",
         "1 min 1 s",
