@@ -88,6 +88,9 @@
     off.addEventListener("change", () => localStorage.setItem(OFF, String(off.checked)));
   }
 
+  // On a telephone the sections are wider than the window: the one that is open is to be seen.
+  document.querySelector("nav a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+
   // ── clocks: <time data-since="2026-…Z"> counts on, unless the page is an old picture ──────────────────────────────
 
   function length(seconds) {
