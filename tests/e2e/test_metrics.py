@@ -86,6 +86,7 @@ async def test_what_callers_left_is_counted_until_it_is_confirmed(tmp_path: Path
     assert gone["relay_oldest_waiting_seconds"] == 0
 
 
+@pytest.mark.one_daemon("what one node turns away never comes to another, and each counts for itself")
 async def test_what_is_turned_away_is_counted_by_its_door(tmp_path: Path) -> None:
     """A webhook without a signature, and one with a wrong one; a client without a token, or with an unknown one."""
     async with run_relay_here(tmp_path) as here, httpx2.AsyncClient(base_url=here.url) as http:

@@ -77,6 +77,7 @@ async def test_a_daemon_that_is_alone_is_refused_beside_a_cluster(tmp_path: Path
                 pass
 
 
+@pytest.mark.one_daemon("it is about the file")
 async def test_a_file_has_no_nodes(tmp_path: Path) -> None:
     """SQLite serves one daemon, and the start of a node says what it needs."""
     with pytest.raises(DaemonFailed, match=r"PostgreSQL.*DATABASE_URL=postgresql://"):

@@ -15,7 +15,7 @@ from relay.dialling.requests import TransferRequest
 from relay.simulator.carrier.simulated_call import SimulatedCall
 from relay.store.call_lines import read_lines
 from relay.twilio.handoff_data import Moving, encode_handoff_data
-from tests.e2e.parties import ask, calling, connected, database_of, register, repeat, stay_silent
+from tests.e2e.parties import ask, calling, connected, database_of, eventually, register, repeat, stay_silent
 from tests.e2e.relay_here import RelayHere, run_relay_here
 from tests.relay.mcp.tool_client import code_of, tool_client
 
@@ -27,6 +27,16 @@ async def asked(seats: Seats, call: SimulatedCall) -> str:
         if isinstance(seat, OperatorSeat) and seat.request is not None:
             return seat.request.history[-1].text
         await trio.sleep(0.01)
+
+
+async def take(seats: Seats, call: SimulatedCall, *, now: bool = False) -> None:
+    """Have Ada take a call, once its line has come to the relay."""
+
+    async def is_done() -> bool:
+        await trio.lowlevel.checkpoint()
+        return seats.take(call.call_sid, "ada", now=now).is_done
+
+    await eventually(is_done)
 
 
 async def said(call: SimulatedCall, seats: Seats, text: str) -> str:
@@ -48,7 +58,7 @@ async def test_a_call_is_taken_at_the_pause_and_handed_back(tmp_path: Path) -> N
         access, seats = await register(here), here.relay.seats
         async with connected(access, repeat) as client, calling(here, access) as call:
             assert await ask(call, "Which day is it?") == "You said: Which day is it?"
-            seats.take(call.call_sid, "ada")
+            await take(seats, call)
             with seats.watching(call.call_sid, "ada"):
                 await call.say("Are you a person?")
                 assert await asked(seats, call) == "Are you a person?"
@@ -80,7 +90,7 @@ async def test_a_call_that_is_taken_now_withdraws_the_clients_request(tmp_path: 
         async with connected(access, stay_silent) as client, calling(here, access) as call:
             await call.say("Are you a person?")
             await client.asked.receive()
-            seats.take(call.call_sid, "ada", now=True)
+            await take(seats, call, now=True)
             withdrawn = await client.withdrawn.receive()
             assert withdrawn.words == "Are you a person?"
             assert await asked(seats, call) == "Are you a person?"
@@ -97,7 +107,7 @@ async def test_an_operator_who_is_gone_has_handed_back(tmp_path: Path, monkeypat
         access, seats = await register(here), here.relay.seats
         async with connected(access, repeat) as client, calling(here, access) as call:
             with seats.watching(call.call_sid, "ada"):
-                seats.take(call.call_sid, "ada")
+                await take(seats, call)
                 await call.say("Are you a person?")
                 await asked(seats, call)
             assert (await call.hear()).text == "You said: Are you a person?"
@@ -113,7 +123,7 @@ async def test_a_client_with_tools_only_gets_what_a_person_said(tmp_path: Path) 
             async with calling(here, access) as call:
                 await call.say("Hello?")
                 first = await client.converse()
-                seats.take(call.call_sid, "ada", now=True)
+                await take(seats, call, now=True)
                 await asked(seats, call)
                 late = await client.converse(callSid=first["callSid"], turn=first["turn"], say="Too late.")
                 assert code_of(late) == "taken_by_operator"
@@ -145,7 +155,7 @@ async def test_a_call_that_moves_is_its_clients_again(tmp_path: Path) -> None:
         access, seats = await register(here), here.relay.seats
         async with connected(access, repeat) as client, calling(here, access) as call:
             with seats.watching(call.call_sid, "ada"):
-                seats.take(call.call_sid, "ada")
+                await take(seats, call)
                 await call.say("Are you a person?")
                 await asked(seats, call)
                 assert await said(call, seats, "Yes, I am Ada.") == "Yes, I am Ada."
