@@ -111,6 +111,7 @@ class Tab:
         self.page.get_by_label("Operator's token").fill(token)
         self.page.get_by_role("button", name="Sign in").click()
         expect(self.page.get_by_role("button", name="Sign out")).to_be_visible()
+        self.page.wait_for_load_state()  # the page can be seen before its scripts have run
 
     def violations(self) -> list[str]:
         """Return what the page's policy has refused."""

@@ -10,9 +10,12 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
+from sqlalchemy import func, select
 
 from relay.simulator.carrier.exchange import Carrier, open_carrier
 from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon
+from relay.store.database import open_database
+from relay.store.schema import held_words
 from tests.e2e.nodes import TOKEN, Cable, give_home, home_of, node, open_cable
 from tests.e2e.parties import Access, ask, connected, eventually
 from tests.postgresql_server import PostgresqlServer
@@ -41,6 +44,11 @@ class Two:
     async def is_home_with_client(self, name: str) -> bool:
         home = await home_of(self.server, AGENT)
         return home is not None and (home.node, home.had_client) == (name, True)
+
+    async def is_all_answered(self) -> bool:
+        """Whether the database knows of no words that are to be answered."""
+        async with open_database(self.server.url) as database:
+            return not await database.read(lambda connection: connection.scalar(select(func.count(held_words.c.turn))))
 
 
 def port_of(daemon: LocalDaemon) -> int:
@@ -89,6 +97,7 @@ async def test_a_node_that_alone_has_no_database_lets_go(tmp_path: Path, server:
             async with connected(nodes.agent):
                 assert await ask(call, "One.") == "You said: One."
                 await eventually(lambda: nodes.is_home_with_client("a"))
+                await eventually(nodes.is_all_answered)
                 nodes.lead_to(nodes.b)
                 nodes.cable.cut()
                 await call.until(lambda: len(call.sessions) == 2)
