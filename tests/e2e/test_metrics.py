@@ -41,6 +41,11 @@ async def when(here: RelayHere, name: str, value: float) -> dict[str, float]:
     return found
 
 
+async def has_lag(here: RelayHere) -> bool:
+    """Whether it was measured how late the loop is."""
+    return (await metrics(here))["relay_loop_lag_seconds_count"] > 0
+
+
 async def test_a_call_in_figures(tmp_path: Path) -> None:
     """While a call lasts its client and its connections are there; afterwards its turns, and nothing else of it."""
     async with run_relay_here(tmp_path) as here:
@@ -51,6 +56,8 @@ async def test_a_call_in_figures(tmp_path: Path) -> None:
                 await ask(call, "And again.")
                 during = await metrics(here)
             after = await when(here, 'relay_turn_seconds_count{by="client",part="heard"}', 2)
+            # Measured twice a second, and these turns may have been quicker than that.
+            await eventually(lambda: has_lag(here))
     assert during['relay_sessions{transport="sse",way="sampling"}'] == 1
     assert during["relay_listener_connections"] >= 3
     assert {each: during[f'relay_residue{{kind="{each}"}}'] for each in ("tasks", "sockets", "entries")} == {
@@ -63,7 +70,6 @@ async def test_a_call_in_figures(tmp_path: Path) -> None:
     parts = [after[f'relay_turn_seconds_count{{by="client",part="{part}"}}'] for part in ("stored", "client", "out")]
     assert parts == [2, 2, 2]
     assert after['relay_store_seconds_count{op="commit"}'] > 0
-    assert after["relay_loop_lag_seconds_count"] > 0
     assert {f'relay_queue_depth{{queue="{each}"}}' for each in ("inbox", "outbox", "writer")} <= after.keys()
     assert {f'relay_queue_depth_high{{queue="{each}"}}' for each in ("inbox", "outbox", "writer")} <= after.keys()
 
