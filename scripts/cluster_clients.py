@@ -31,7 +31,7 @@ HELLO_SECONDS = 10.0
 TOOL_SECONDS = 20.0
 """Seconds for a tool call, the wait for a session included."""
 
-# Turns and notices of many calls at once; whoever takes them does so at once.
+# Turns and notices of many calls at once; who takes them does so at once.
 _MOST_UNREAD = 10_000
 
 _LOST = (MCPError, OSError, httpx2.HTTPError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)

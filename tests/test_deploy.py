@@ -80,7 +80,7 @@ def test_a_container_is_not_roots() -> None:
     assert relay["read_only"] is True
     assert relay["cap_drop"] == ["ALL"]
     assert [volume.partition(":")[2] for volume in relay["volumes"]] == ["/data"]
-    # Whoever is on the same network gets past no proxy.
+    # Nobody on the same network gets past the proxy.
     assert all(port.startswith("127.0.0.1:") for port in relay["ports"])
 
 

@@ -347,7 +347,7 @@ def test_every_kind_of_command_has_words(kind: type[Any]) -> None:
 @pytest.mark.parametrize("by", By)
 @pytest.mark.parametrize("outcome", TurnOutcome)
 def test_every_end_of_a_turn_can_be_told(by: By, outcome: TurnOutcome) -> None:
-    """Whoever had it, and however it ended."""
+    """Of any operator, and in any way."""
     for event in (TurnFinished(7), UtteranceHeard("No"), DeadlinePassed()):
         assert narrate(step(event, ended(outcome, by=by), starts_turn=True, turn=turn(by)))
 

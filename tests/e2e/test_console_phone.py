@@ -172,7 +172,7 @@ async def test_the_relay_hangs_up(daemon: LocalDaemon, operator: OperatorAccess,
 
 
 async def test_four_at_once(daemon: LocalDaemon, operator: OperatorAccess, agent: Access) -> None:
-    """The fifth is told so, an agent that is not there as well."""
+    """The fifth gets the reason, and so does one for an agent that is not there."""
     async with phone(daemon, operator, "nobody-here") as page:
         assert "no such agent" in str(await page.closed())
     async with (

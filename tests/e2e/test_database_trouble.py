@@ -38,7 +38,7 @@ pytestmark = pytest.mark.sqlite_only("it is about the file; of a server's troubl
 
 CALLS = 10
 LOCK_SECONDS = [float(each) for each in os.environ.get("RELAY_TEST_LOCK_SECONDS", "0.3,3").split(",")]
-# Nothing in a call may wait for the database for longer than a moment. Whoever waits does so for eight seconds or more,
+# Nothing in a call may wait for the database for longer than a moment. What waits does so for eight seconds or more,
 # and a busy machine alone takes up to five for a turn.
 LATE = 7.5
 

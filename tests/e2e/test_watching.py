@@ -21,7 +21,7 @@ import trio
 from relay.simulator.load.local_daemon import LocalDaemon
 from relay.store.operator_actions import OperatorActions
 from tests.e2e.browser import OperatorAccess
-from tests.e2e.parties import Access, ask, calling, connected, database_of, eventually
+from tests.e2e.parties import Access, ask, calling, connected, database_of, eventually, metrics
 from tests.forked_process import run_relay
 
 pytestmark = pytest.mark.sqlite_only("its commands find the database in the directory of the daemon")
@@ -130,6 +130,7 @@ async def test_top_and_tail_beside_a_call(daemon: LocalDaemon, agent: Access, op
 async def test_ctrl_c_ends_it_and_its_session(daemon: LocalDaemon, operator: OperatorAccess) -> None:
     """With the exit status that shells expect; the record has when the session began and ended, and how."""
     with trio.fail_after(SECONDS):
+        before = (await metrics(daemon))["relay_console_streams"]
         process = await trio.lowlevel.open_process(
             [sys.executable, "-m", "relay", "tail", "--as", operator.name], cwd=daemon.directory, env=environment()
         )
@@ -141,8 +142,11 @@ async def test_ctrl_c_ends_it_and_its_session(daemon: LocalDaemon, operator: Ope
                     newest = await record.list(operator=operator.name, call_sid=None, limit=1)
                     return newest[0].action.name == "sign_in"
 
+                async def is_followed() -> bool:
+                    return (await metrics(daemon))["relay_console_streams"] > before
+
                 await eventually(has_begun)
-                await trio.sleep(1)
+                await eventually(is_followed)  # an interrupt in the middle of an import may get lost
                 process.send_signal(signal.SIGINT)
                 assert await process.wait() == 130
                 newest = await record.list(operator=operator.name, call_sid=None, limit=2)

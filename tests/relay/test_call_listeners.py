@@ -13,7 +13,7 @@ CALL = call_info()
 
 
 def test_every_observer_gets_every_report() -> None:
-    """In the order in which it comes, whoever else listens."""
+    """In the order in which it comes, whatever else listens."""
     observers = [RecordingObserver(), RecordingObserver()]
     listeners = CallListeners([*observers])
     listeners.turn_ended(CALL, NoteTurn(turn=1, by=By.CLIENT, outcome=TurnOutcome.ANSWERED, first_word=0.1))

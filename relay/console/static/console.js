@@ -11,7 +11,7 @@
     const dialog = document.getElementById(id);
     if (!(dialog instanceof HTMLDialogElement) || dialog.open) return;
     dialog.showModal();
-    // The safe button has `autofocus`; whoever opened it gets the focus back, which the browser sees to.
+    // The safe button has `autofocus`; the button that opened it gets the focus back, which the browser sees to.
   }
 
   document.addEventListener("click", (event) => {

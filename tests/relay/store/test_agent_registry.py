@@ -144,7 +144,7 @@ async def test_an_agent_with_held_utterances_is_not_removed(registry: AgentRegis
 
 
 async def test_a_home_goes_with_its_agent(registry: AgentRegistry, journal: CallJournal) -> None:
-    """Where calls go on it stays until they are over; whoever knew it takes the next one of the id, as a later one."""
+    """Where calls go on it stays until they are over; who knew it takes the next one of the id, as a later one."""
     homes = Homes(registry.database)
     await registry.add("my-client")
     await homes.take("my-client", "node-a", await homes.take("my-client", "node-b", None))

@@ -13,7 +13,7 @@ from tests.fakes_store import WallClock
 async def test_messages_of_all_agents_count_until_they_are_confirmed(
     database: Database, waiting: WaitingMessages, clock: WallClock
 ) -> None:
-    """What is in a client's hands is held, as long as the hold lasts; the oldest counts whoever has it."""
+    """What is in a client's hands is held, as long as the hold lasts; the oldest counts in any hands."""
     backlogs = Backlogs(database, clock)
     assert await backlogs.look() == Backlog()
     ids = [await waiting.leave(draft(agent_id=each, call_sid=f"CA-{each}")) for each in ("one", "two", "three")]

@@ -73,7 +73,7 @@ def test_an_answer_that_was_cut_off() -> None:
 
 
 def test_the_end() -> None:
-    """A call whose session is away for a while has not ended; one that has is told so once."""
+    """A call whose session is away for a while has not ended; the end of one that has is told once."""
     tail = CallTail()
     tail.since(call(HELLO))
     assert tail.since(over(ended="", ended_at=None)) == []
