@@ -74,7 +74,6 @@ LONG_FILES = {
     "relay/store/database.py": "one queue and all that empties it share their state",
     "relay/reception.py": "all that a webhook says of a call goes to the same two places, in the same way",
     "relay/console/views.py": "every value that the pages show of calls, and its JSON, is read as one list",
-    "relay/store/waiting_messages.py": "what is waiting, held, acknowledged or counted is one state of one table",
     "relay/store/call_journal.py": "one record of a call, and every write about it with the rule of who may write it",
     "relay/store/engine.py": "how a database of either kind is opened, with what to do when that fails",
     "relay/store/schema.py": "every table is in one file, as one reads it to know what is stored",

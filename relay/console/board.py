@@ -14,7 +14,6 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
-from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from itertools import count
@@ -34,7 +33,7 @@ from relay.console.views import ROWS, CallState, Facts, LiveFilter, LiveState, R
 from relay.console.words import age
 from relay.errors import STORE_FAILURES
 from relay.logs import report
-from relay.store.waiting_messages import WaitingMessages
+from relay.store.backlog import Backlog, Backlogs
 
 CALL_BEAT = 0.25
 BEATS_OF_LIVE = 2
@@ -124,7 +123,7 @@ class Board:
     """
 
     calls: Calls
-    messages: WaitingMessages
+    backlogs: Backlogs
     first_words: FirstWords
     renderer: Renderer
     clients: Callable[[], int]
@@ -139,7 +138,8 @@ class Board:
     _rows: dict[str, Row] = attrs.field(factory=dict, init=False)
     _changed: set[str] = attrs.field(factory=set, init=False)
     _watched: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _waiting: tuple[int | None, datetime | None] = attrs.field(default=(None, None), init=False)
+    # None where the database does not say.
+    _backlog: Backlog | None = attrs.field(default=None, init=False)
 
     # ── what is shown ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -149,14 +149,15 @@ class Board:
         rows = sorted((self._row(each) for each in sessions), key=lambda row: (row.since, row.call_sid))
         self._rows = {each.call_sid: each for each in rows}
         found = [each for each in rows if wanted.takes(each)]
-        waiting, oldest = self._waiting
+        backlog = self._backlog
+        oldest = None if backlog is None else backlog.oldest
         facts = Facts(
             live=len(rows),
             most=self.calls.max_calls,
             first_word=self.first_words.p95(),
             clients=self.clients(),
             with_machine=sum(each.by == "machine" for each in rows),
-            waiting=waiting,
+            waiting=None if backlog is None else backlog.waiting + backlog.held,
             oldest=oldest,
             oldest_for="" if oldest is None else age((self.calls.now() - oldest).total_seconds()),
         )
@@ -190,9 +191,9 @@ class Board:
         """Look how many messages wait. Where the database does not say, that is not known."""
         with trio.move_on_after(1):
             try:
-                self._waiting = await self.messages.waiting_since()
+                self._backlog = await self.backlogs.look()
             except STORE_FAILURES:
-                self._waiting = (None, None)
+                self._backlog = None
 
     # ── who looks ───────────────────────────────────────────────────────────────────────────────────────────────────
 

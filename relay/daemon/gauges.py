@@ -142,9 +142,9 @@ class DaemonGauges(Collector):
             states,
             ("state",),
         )
-        yield _gauge(
-            "relay_oldest_waiting_seconds", "The age of the oldest of them, 0 without any", {(): backlog.oldest_seconds}
-        )
+        # Of this moment, and not of that of the look; a clock that was set back makes nothing younger than new.
+        age = 0.0 if backlog.oldest is None else max((self.calls.now() - backlog.oldest).total_seconds(), 0.0)
+        yield _gauge("relay_oldest_waiting_seconds", "The age of the oldest of them, 0 without any", {(): age})
 
     def _depths(self) -> dict[str, int]:
         depths = {

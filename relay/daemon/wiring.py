@@ -232,9 +232,10 @@ class Relay:
         )
         self.connections: set[Connection] = set()
         self._lines: set[PhoneLine] = set()
-        self.gauges = self._daemon_gauges(clock)
+        self._backlogs = Backlogs(database, clock)
+        self.gauges = self._daemon_gauges()
 
-    def _daemon_gauges(self, clock: Callable[[], datetime]) -> DaemonGauges:
+    def _daemon_gauges(self) -> DaemonGauges:
         self._meter.live_calls.set_function(lambda: len(self.calls.live()))
         self._meter.places_taken.set_function(self.calls.occupied)
         self._meter.client_sessions.set_function(lambda: len(self.clients))
@@ -243,7 +244,7 @@ class Relay:
             sessions=self._sessions,
             database=self._database,
             meter=self._meter,
-            backlogs=Backlogs(self._database, clock),
+            backlogs=self._backlogs,
             connections=self.connections,
             lines=self._lines,
             is_leaving=self._status.is_leaving,
@@ -420,7 +421,7 @@ class Relay:
         self.listeners.on_turn(first_words.note)
         return Board(
             calls=self.calls,
-            messages=self._messages,
+            backlogs=self._backlogs,
             first_words=first_words,
             renderer=Renderer(),
             clients=lambda: len(self.clients),

@@ -1,4 +1,4 @@
-"""How many messages wait in all, and for how long the oldest: for the metrics."""
+"""How many messages wait in all, and since when the oldest: for the metrics and the console."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from relay.store.schema import messages, utc_now
 
 @attrs.frozen
 class Backlog:
-    """The messages of all agents that are not acknowledged, and the age of the oldest in seconds: 0 without any."""
+    """The messages of all agents that are not acknowledged, and when the oldest was left: None without any."""
 
     waiting: int = 0
     held: int = 0
-    oldest_seconds: float = 0.0
+    oldest: datetime | None = None
 
 
 @attrs.frozen
@@ -40,7 +40,6 @@ class Backlogs:
 
         def work(connection: Connection) -> Backlog:
             every, held, oldest = connection.execute(asked).one()
-            age = 0.0 if oldest is None else max((now - oldest).total_seconds(), 0.0)
-            return Backlog(waiting=every - held, held=held, oldest_seconds=age)
+            return Backlog(waiting=every - held, held=held, oldest=oldest)
 
         return await self.database.read_many(work)

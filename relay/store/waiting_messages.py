@@ -177,17 +177,8 @@ class WaitingMessages:
 
     async def count_all(self) -> int:
         """Count the messages of all agents that are not acknowledged, held ones included."""
-        return (await self.waiting_since())[0]
-
-    async def waiting_since(self) -> tuple[int, datetime | None]:
-        """Return how many messages wait, of all agents, and when the oldest one was left."""
-        waiting = select(func.count(), func.min(messages.c.created_at)).where(messages.c.acknowledged_at.is_(None))
-
-        def work(connection: Connection) -> tuple[int, datetime | None]:
-            number, oldest = connection.execute(waiting).one()
-            return number, oldest
-
-        return await self.database.read_many(work)
+        waiting = select(func.count()).where(messages.c.acknowledged_at.is_(None))
+        return await self.database.read_many(lambda connection: connection.execute(waiting).scalar_one())
 
     async def list_all(
         self, agent_id: str | None = None, status: MessageStatus | None = None

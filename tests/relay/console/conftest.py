@@ -23,6 +23,7 @@ from relay.http.asgi import AsgiApp
 from relay.http.pages import build_app
 from relay.http.rebinding_guard import RebindingGuard
 from relay.store.agent_registry import AgentRegistry
+from relay.store.backlog import Backlogs
 from relay.store.console_sessions import ConsoleSessions
 from relay.store.database import Database
 from relay.store.operators import Operators, Role
@@ -132,7 +133,7 @@ def make_console(
     done: list[str] = []
     board = Board(
         calls=calls,
-        messages=WaitingMessages(database, clock),
+        backlogs=Backlogs(database, clock),
         first_words=FirstWords(),
         renderer=Renderer(),
         clients=lambda: 0,
