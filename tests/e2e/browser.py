@@ -73,7 +73,7 @@ async def register_operator(daemon: Daemon, role: Role = Role.ACT) -> OperatorAc
 
 def find_chromium() -> str:
     """Return the path of a Chromium. Skips the test where there is none; with CI=true it fails."""
-    path = os.environ.get("RELAY_TEST_BROWSER") or next(filter(None, map(shutil.which, _PROGRAMS)), None)
+    path = os.environ.get("BROWSER_PROGRAM") or next(filter(None, map(shutil.which, _PROGRAMS)), None)
     if path is not None:
         return path
     if os.environ.get("CI") == "true":
@@ -154,7 +154,7 @@ class Tab:
         return {look: faults for look, faults in found.items() if faults}
 
     def shoot(self, name: str) -> None:
-        """Keep a picture of the page: see RELAY_TEST_SCREENSHOTS."""
+        """Keep a picture of the page: see SCREENSHOTS_FOLDER."""
         self.page.screenshot(path=self.screenshots / f"{name}.png", full_page=True)
 
     def _note_request(self, url: str) -> None:

@@ -200,9 +200,9 @@ def keyless_daemon(
 
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    """Run a browser for the whole session; RELAY_TEST_SCREENSHOTS says where its pictures are kept."""
+    """Run a browser for the whole session; SCREENSHOTS_FOLDER says where its pictures are kept."""
     path = find_chromium()
-    kept = os.environ.get("RELAY_TEST_SCREENSHOTS")
+    kept = os.environ.get("SCREENSHOTS_FOLDER")
     pictures = Path(kept) if kept else tmp_path_factory.mktemp("screenshots")
     pictures.mkdir(parents=True, exist_ok=True)
     browser = Chromium(pictures, path)

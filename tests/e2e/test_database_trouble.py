@@ -2,7 +2,7 @@
 
 A daemon in a process of its own; what is done to its database is done from here, as another process or an operator
 would. How long is scaled to what the daemon can tell apart: a lock that is over before it is noticed, and one that is
-not. `RELAY_TEST_LOCK_SECONDS` names other times, separated by commas.
+not. `LOCK_SECONDS` names other times, separated by commas.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from tests.forked_process import run_local_daemon
 pytestmark = pytest.mark.sqlite_only("it is about the file; of a server's troubles is tests/e2e/test_postgresql.py")
 
 CALLS = 10
-LOCK_SECONDS = [float(each) for each in os.environ.get("RELAY_TEST_LOCK_SECONDS", "0.3,3").split(",")]
+LOCK_SECONDS = [float(each) for each in os.environ.get("LOCK_SECONDS", "0.3,3").split(",")]
 # Nothing in a call may wait for the database for longer than a moment. What waits does so for eight seconds or more,
 # and a busy machine alone takes up to five for a turn.
 LATE = 7.5

@@ -84,7 +84,7 @@ def cells(pilot: Pilot[None]) -> list[list[str]]:
 
 async def picture(pilot: Pilot[None], name: str) -> None:
     """Keep a picture of the screen where pictures are kept."""
-    if kept := os.environ.get("RELAY_TEST_SCREENSHOTS"):
+    if kept := os.environ.get("SCREENSHOTS_FOLDER"):
         await pilot.pause(0.5)  # for the footer, and what is animated
         pilot.app.save_screenshot(f"{name}.svg", path=kept)
 
