@@ -264,6 +264,7 @@ held_words = Table(
     Column("turn", Integer, primary_key=True, autoincrement=False),
     Column("text", Words, nullable=False),
     Column("at", UtcDateTime, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 messages = Table(
