@@ -188,6 +188,7 @@ async def test_transfers(chromium: Chromium, outside: Outside, dialling_agent: A
             assert tab.axe() == []
             tab.shoot("transfer-refused")
             page.keyboard.press("Escape")
+            expect(form).to_be_hidden()
             assert call.dialled == []
             transfer(page)
             assert "not answered" in chromium.wait_for(client.asked.receive).words

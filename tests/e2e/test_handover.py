@@ -29,28 +29,44 @@ HANDOFF = '{"moving":true}'
 async def patient_proxy(port: int) -> AsyncIterator[str]:
     """Bring connections to a port of this machine as soon as somebody listens there; return the proxy's origin.
 
-    So a balancer is set up that tries again while a daemon is restarted.
+    So a balancer is set up that tries again while a daemon is restarted. What a daemon took that was killed before it
+    answered anything goes to the next one.
     """
 
-    async def copy(source: trio.SocketStream, target: trio.SocketStream, scope: trio.CancelScope) -> None:
-        try:
-            async for chunk in source:
-                await target.send_all(chunk)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
-        scope.cancel("one side is gone")
-
-    async def forward(near: trio.SocketStream) -> None:
+    async def connection() -> trio.SocketStream:
         while True:
             try:
-                far = await trio.open_tcp_stream("127.0.0.1", port)
+                return await trio.open_tcp_stream("127.0.0.1", port)
             except OSError:
                 await trio.sleep(0.05)
-            else:
-                break
-        async with far, trio.open_nursery() as nursery:
-            nursery.start_soon(copy, near, far, nursery.cancel_scope)
-            nursery.start_soon(copy, far, near, nursery.cancel_scope)
+
+    async def forward(near: trio.SocketStream) -> None:
+        sent = bytearray()  # what nobody has answered yet
+
+        async def send(far: trio.SocketStream, scope: trio.CancelScope) -> None:
+            try:
+                async for chunk in near:
+                    sent.extend(chunk)
+                    await far.send_all(chunk)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                await trio.sleep_forever()  # the other direction says whether that was all
+            scope.cancel("the carrier is gone")
+
+        while True:
+            is_answered = False
+            async with await connection() as far, trio.open_nursery() as nursery:
+                try:
+                    await far.send_all(sent)
+                    nursery.start_soon(send, far, nursery.cancel_scope)
+                    async for chunk in far:
+                        is_answered = True
+                        sent.clear()
+                        await near.send_all(chunk)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    pass
+                nursery.cancel_scope.cancel("the daemon is gone")
+            if is_answered or not sent:
+                return
 
     async with trio.open_nursery() as nursery:
         (listener,) = await nursery.start(partial(trio.serve_tcp, forward, 0, host="127.0.0.1"))

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -132,7 +133,11 @@ async def test_ctrl_c_ends_it_and_its_session(daemon: LocalDaemon, operator: Ope
     with trio.fail_after(SECONDS):
         before = (await metrics(daemon))["relay_console_streams"]
         process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "relay", "tail", "--as", operator.name], cwd=daemon.directory, env=environment()
+            [sys.executable, "-m", "relay", "tail", "--as", operator.name],
+            cwd=daemon.directory,
+            env=environment(),
+            # A shell has what it runs in the background ignore SIGINT, and so do its children.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         try:
             async with database_of(daemon) as database:

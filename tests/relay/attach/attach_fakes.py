@@ -20,7 +20,7 @@ for line in sys.stdin:
         print("You said: " + turn["text"])
 """
 
-LIMIT = 30.0
+LIMIT = 60.0
 """Seconds after which a test of these hangs."""
 
 BY_THE_WORD = """
