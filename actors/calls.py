@@ -532,7 +532,7 @@ class Calls:
         if session is None or transfer is None:
             return
         if transfer.on_session_open(session.info.attempt) is Todo.END_SESSION:
-            session.inbox.post(TransferRequested(transfer.handoff_data))
+            session.inbox.post(TransferRequested(transfer.handoff_data, transfer.operator))
             self.services.publish(TransferMoved(call.agent_id, call.call_sid))
 
     def claim(self, agent_id: str, call_sid: str, owner: Owner) -> None:

@@ -134,9 +134,13 @@ class HangUpRequested:
 
 @attrs.frozen
 class TransferRequested:
-    """The client transfers this call; `handoff` is the handoff data for the action URL."""
+    """The client transfers this call, or an operator does, who is named then.
+
+    `handoff` is the handoff data for the action URL.
+    """
 
     handoff: str = attrs.field(validator=instance_of(str))
+    operator: str = ""
 
 
 @attrs.frozen

@@ -73,7 +73,7 @@ def decide(step: Step, *, direction: Direction = Direction.INBOUND, words: bool 
     return None if sentence is None else Decision(step.at, kind_of(step.event), sentence)
 
 
-def kind_of(event: Event) -> str:
+def kind_of(event: Event) -> str:  # noqa: PLR0911 - one return a kind
     """Return whose event it is: `party`, `carrier`, `client`, `answer` (the running turn's) or `relay`."""
     match event:
         case (
@@ -95,9 +95,9 @@ def kind_of(event: Event) -> str:
             | events.CalleeRecognised()
         ):
             return "carrier"
-        case (
-            events.AvailabilityChanged() | events.HangUpRequested() | events.TransferRequested() | events.CallClaimed()
-        ):
+        case events.HangUpRequested(operator=operator) | events.TransferRequested(operator=operator):
+            return "operator" if operator else "client"
+        case events.AvailabilityChanged() | events.CallClaimed():
             return "client"
         case events.CallTakenOver() | events.CallHandedBack() | events.SayRequested() | events.OperatorTyping():
             return "operator"
@@ -224,9 +224,9 @@ class _Account:
             case events.MessageStored():
                 return "The message is durable"
             case events.HangUpRequested():
-                return f"{event.operator or 'The client'} asked to hang up{self._too_late()}"
+                return f"{_asker(event.operator)} asked to hang up{self._too_late()}"
             case events.TransferRequested():
-                return f"The client's transfer was begun{self._too_late()}"
+                return f"{_asker(event.operator)} began a transfer{self._too_late()}"
             case events.CallClaimed():
                 return "The client claimed the call"
             case events.CallTakenOver():
@@ -365,6 +365,10 @@ class _Account:
         if command.unless_back is not None:
             return f"the words become a message if the {self.party} is not back in time"
         return f"words left as {message}"
+
+
+def _asker(operator: str) -> str:
+    return f"Operator {operator}" if operator else "The client"
 
 
 def _capital(text: str) -> str:

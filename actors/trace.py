@@ -449,7 +449,7 @@ _SHORT: Mapping[type[Event], Callable[[Any], Any]] = {
     HangUpRequested: _cut("say"),
     PieceSaid: _cut("text"),
     MessageTaken: lambda event: MessageTaken(event.turn, ""),
-    TransferRequested: lambda _event: TransferRequested(""),
+    TransferRequested: lambda event: TransferRequested("", event.operator),
     MoveRequested: lambda _event: MoveRequested(""),
     MoveDue: lambda _event: MoveDue(""),
 }

@@ -136,11 +136,12 @@ class TransferOrder:
 class Transfer:
     """One transfer of one call, which its `Call` has. Every `now` is of one monotonic clock, in seconds.
 
-    `attempt` is the number of the session from which the caller leaves, `handoff_data` what that session ends with: the
-    order, as the carrier is to give it back.
+    `operator` is who has asked for it, empty for the agent's client. `attempt` is the number of the session from which
+    the caller leaves, `handoff_data` what that session ends with: the order, as the carrier is to give it back.
     """
 
     order: TransferOrder
+    operator: str = ""
     attempt: int = 0
     handoff_data: str = attrs.field(default="", repr=False)
     stage: Stage = attrs.field(default=Stage.CHECKING, init=False)

@@ -95,7 +95,7 @@ class Transfers:
         verdict = await self._verdict(agent, request, caller_id, dry_run=True)
         with self._counted():
             verdict.require_allowed()
-        transfer = self._prepared(call, request, verdict)
+        transfer = self._prepared(call, request, verdict, operator)
         # Of two requests at once, one finds the other here.
         _require_nothing_under_way(call)
         with self.calls.transferring(call, transfer):
@@ -139,7 +139,7 @@ class Transfers:
             self.reception.observer.refused("gate", refusal.code)
             raise
 
-    def _prepared(self, call: Call, request: TransferRequest, verdict: Verdict) -> Transfer:
+    def _prepared(self, call: Call, request: TransferRequest, verdict: Verdict, operator: str) -> Transfer:
         """Return the transfer, if it may be; nothing is counted yet."""
         info = call.info
         order = TransferOrder(
@@ -150,7 +150,7 @@ class Transfers:
             language=info.language,
             voice=info.voice,
         )
-        transfer = Transfer(order, attempt=info.attempt, handoff_data=encode_handoff_data(order))
+        transfer = Transfer(order, operator, attempt=info.attempt, handoff_data=encode_handoff_data(order))
         if len(self._orders(info, order, transfer.attempt)) > MAX_TWIML:
             raise too_long("announcementText")
         return transfer

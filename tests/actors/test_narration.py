@@ -196,7 +196,9 @@ TOLD = [
     (step(AvailabilityChanged(Availability.AWAY)), "No client is here."),
     (step(HangUpRequested("Bye."), Speak("Bye.", last=True)), "The client asked to hang up; said 'Bye.'"),
     (step(HangUpRequested()), "The client asked to hang up, too late to change anything."),
-    (step(TransferRequested(""), EndSession()), "The client's transfer was begun; ended the session."),
+    (step(TransferRequested(""), EndSession()), "The client began a transfer; ended the session."),
+    (step(TransferRequested("", "ada"), EndSession()), "Operator ada began a transfer; ended the session."),
+    (step(HangUpRequested("", "ada"), EndSession()), "Operator ada asked to hang up; ended the session."),
     (step(CallClaimed(), starts_turn=True, turn=turn()), "The client claimed the call; asked the client."),
     # ── the running turn ────────────────────────────────────────────────────────────────────────────────────────────
     (
@@ -333,6 +335,12 @@ def test_every_kind_of_event_has_a_sentence(kind: type[Any]) -> None:
     assert led_on[0].isupper()
     assert led_on.endswith("put the number on the do-not-call list.")
     assert kind_of(event) in {"party", "carrier", "client", "operator", "answer", "relay"}
+
+
+def test_what_an_operator_asks_for_is_the_operators() -> None:
+    """To hang up and to transfer are asked for by clients too."""
+    assert {kind_of(HangUpRequested()), kind_of(TransferRequested(""))} == {"client"}
+    assert {kind_of(HangUpRequested("", "ada")), kind_of(TransferRequested("", "ada"))} == {"operator"}
 
 
 @pytest.mark.parametrize("kind", get_args(Command), ids=lambda kind: kind.__name__)

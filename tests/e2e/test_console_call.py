@@ -196,6 +196,7 @@ async def test_transfers(chromium: Chromium, outside: Outside, dialling_agent: A
             chromium.wait_for(call.until, lambda: "not answered" in call.heard[-1])
             outside.rest.callee(HUMAN, Answers(talks=0.3))
             transfer(page)
+            expect(page.locator("#decisions")).to_contain_text(f"Operator {operator.name} began a transfer")
 
         await chromium.drive(work)
         await call.wait_ended()
