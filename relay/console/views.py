@@ -214,12 +214,13 @@ class Turn:
     def parts(self) -> tuple[tuple[str, float, float], ...]:
         """Return what its time was spent on: the name of each part, its beginning and end since the words arrived."""
         end = self.cut if self.heard is None else self.heard
+        has_spoken = self.first is not None
         stamps = (
             ("storing", self.stored),
             ("asking", self.asked),
-            ("thinking", self.first),
+            ("thinking", self.first if has_spoken else self.last),
             ("sending", self.out),
-            ("speaking", self.last),
+            ("speaking", self.last if has_spoken else None),
             ("playing", end),
         )
         before, parts = self.arrived, []

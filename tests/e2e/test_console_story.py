@@ -139,5 +139,6 @@ def _expect_sums(turn: dict[str, Any], parts: dict[str, list[float]]) -> None:
     assert all(before[1] == after[0] for before, after in pairwise(spans)), parts
     lengths = [end - begin for begin, end in spans]
     assert min(lengths) >= 0, parts
+    assert ("speaking" in parts) == (turn["first"] is not None), parts
     end = max(turn[name] for name in TIMES if turn[name] is not None)
     assert abs(sum(lengths) - (end - turn["arrived"])) <= MOST_MS, (turn, parts)

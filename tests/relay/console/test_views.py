@@ -42,6 +42,7 @@ TURN = Turn(
         (attrs.evolve(TURN, heard=3000), ["storing", "asking", "thinking", "sending", "speaking", "playing"], 2000),
         (attrs.evolve(TURN, cut=2500), ["storing", "asking", "thinking", "sending", "speaking", "playing"], 1500),
         (attrs.evolve(TURN, stored=None, asked=None), ["thinking", "sending", "speaking"], 1000),
+        (attrs.evolve(TURN, first=None, out=None), ["storing", "asking", "thinking"], 1000),  # never a word
         (Turn(turn=1, by="client", outcome="", arrived=1000), [], 0),
     ],
 )
