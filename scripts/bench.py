@@ -76,7 +76,7 @@ from relay.store.client_hellos import ClientHellos
 from relay.store.database import Database, open_database
 from relay.store.waiting_messages import WaitingMessages
 from relay.twilio import frames
-from scripts.bench_commands import history, memory, profile, soak, tail, turns
+from scripts.bench_commands import console, history, memory, profile, soak, tail, turns
 
 SECONDS, QUICK_SECONDS = 2.0, 0.2
 SPAN = click.FloatRange(min=0, min_open=True, max=60)
@@ -680,7 +680,7 @@ def main(context: click.Context, only: tuple[str, ...], seconds: float, quick: b
         Console().print(table_of(results))
 
 
-for command in (turns, memory, history, soak, profile, tail):
+for command in (turns, memory, history, soak, profile, tail, console):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -56,6 +56,11 @@ class Caller:
         self._http = HttpReader(self._upgraded, self._frames.feed, lambda: None)
         self._is_hanging_up = False
 
+    @property
+    def call_sid(self) -> str:
+        """The carrier's name for the call."""
+        return self._facts.call_sid
+
     # the beginning
 
     def call(self, on_live: Callable[[], None]) -> None:

@@ -16,6 +16,8 @@ from rich.table import Table
 from relay import logs
 from relay.cli.one_line import leaves_of
 from relay.simulator.load.local_daemon import DaemonFailed
+from scripts.bench_browser import find_browser
+from scripts.bench_console import ConsolePlan, measure_console
 from scripts.bench_daemon import HERE, BenchFailed, Contender, prepare
 from scripts.bench_generator import Way
 from scripts.bench_history import measure_history
@@ -23,6 +25,7 @@ from scripts.bench_memory import measure_memory
 from scripts.bench_profile import profile as measure_profile
 from scripts.bench_soak import soak as measure_soak
 from scripts.bench_tables import (
+    console_tables,
     counts_table,
     history_table,
     memory_table,
@@ -220,3 +223,27 @@ def tail(*, way: Way, calls: int, saturated: bool, seconds: float, as_json: bool
         return await measure_tail(way, Load(calls, is_saturated=saturated), seconds, tell)
 
     run(work, as_json=as_json, tables=tail_tables)
+
+
+@click.command()
+@click.option(
+    "--calls", default=200, show_default=True, type=click.IntRange(1, 5000), help="Calls, each a turn a second."
+)
+@click.option("--readers", default=10, show_default=True, type=click.IntRange(1, 40), help="Streams that are read.")
+@click.option("--browser/--no-browser", default=None, help="Also a browser with Live. [default: if Chromium is here]")
+@click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(min=1), help="Length of a round.")
+@click.option(
+    "--rounds", default=6, show_default=True, type=click.IntRange(1), help="Watched ones, each between two not."
+)
+@json_option
+def console(*, calls: int, readers: int, browser: bool | None, seconds: float, rounds: int, as_json: bool) -> None:
+    """Measure what it costs the calls that operators look: streams and a browser, against nobody, in turn."""
+    program = None if browser is False else find_browser()
+    if browser and program is None:
+        raise click.ClickException("--browser needs Chromium, and Playwright: pip install playwright")
+    plan = ConsolePlan(calls=calls, readers=readers, browser=program, seconds=seconds, rounds=rounds)
+
+    async def work(tell: Tell) -> dict[str, Any]:
+        return await measure_console(plan, tell)
+
+    run(work, as_json=as_json, tables=console_tables)

@@ -25,6 +25,7 @@ from scripts.bench_clients import Client, HttpClient, SseClient
 from scripts.bench_http import Pool
 from scripts.bench_tally import Tally
 from scripts.bench_target import PeerFailed, Relay, read_marker
+from scripts.bench_watchers import Watchers
 from scripts.bench_wire import Wheel
 
 Way = Literal["sse", "mcp", "converse"]
@@ -53,6 +54,8 @@ class Generator:
         self.relay, self.wheel = relay, relay.wheel
         self.callers: dict[int, Caller] = {}
         self.clients: list[Client] = []
+        self.watchers = Watchers(relay)
+        self.leave = self.watchers.leave
         self.tally = Tally()
         self._numbers = 0
         self._until = self._interval = self._turns_left = 0.0
@@ -101,6 +104,10 @@ class Generator:
         until = perf_counter() + seconds
         self.wheel.run(lambda: perf_counter() >= until)
         return {}
+
+    def watch(self, count: int, token: str) -> dict[str, Any]:
+        """Have so many readers look at the console, as the operator with this token."""
+        return self.watchers.watch(count, token, [each.call_sid for each in self.callers.values()])
 
     def talk(
         self,

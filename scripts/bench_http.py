@@ -167,10 +167,11 @@ def request(method: str, target: str, headers: Mapping[str, str], body: bytes = 
 
 
 class EventReader:
-    """Server-sent events out of the pieces of a stream."""
+    """Server-sent events out of the pieces of a stream. `last_id` is the newest one that was given."""
 
     def __init__(self, on_event: Callable[[bytes, bytes], None]) -> None:
         self._on_event = on_event
+        self.last_id = b""
         self._unread = b""
 
     def feed(self, piece: bytes) -> None:
@@ -183,5 +184,7 @@ class EventReader:
                     data += line[5:].strip()
                 elif line.startswith(b"event:"):
                     name = line[6:].strip()
+                elif line.startswith(b"id:"):
+                    self.last_id = line[3:].strip()
             if data:
                 self._on_event(name, data)

@@ -148,6 +148,35 @@ def tail_tables(result: Mapping[str, Any]) -> Sequence[Table]:
     return tables
 
 
+def console_tables(result: Mapping[str, Any]) -> Sequence[Table]:
+    """Return what it costs that somebody looks, and what is looked at, as tables for people."""
+    who = f"{result['readers']} readers{' and a browser' if result['browser'] else ''}"
+    generator = f"{result['generator']:.0%}{' !' if result['generator'] >= BUSY else ''}"
+    table = Table(
+        box=SIMPLE_HEAD,
+        title=f"What it costs to look: {result['calls']} calls, {who} against nobody, {result['turns']:,} turns",
+        caption=f"Medians of the rounds; compared each with those around it: median (least to most), ! above its aim. "
+        f"Lost or mixed up: {result['lost']}. Generator: {generator}.",
+    )
+    for title in ("", "alone", "watched", "compared", "aim"):
+        table.add_column(title, justify="right" if title else "left", no_wrap=True)
+    for row in result["figures"]:
+        sign = "{:+.2f}" if row["isDifference"] else "×{:.2f}"
+        least, middle, most = (sign.format(each) for each in row["compared"] or (0, 0, 0))
+        compared = f"{middle} ({least} to {most})" if row["compared"] else ""
+        missed = " !" if row["isMissed"] else ""
+        aim = "" if row["aim"] is None else sign.format(row["aim"]) if row["compared"] else _figure(row["aim"])
+        table.add_row(row["name"], _figure(row["alone"]), _figure(row["watched"]), f"{compared}{missed}", aim)
+    views = Table(
+        box=SIMPLE_HEAD, title="What is looked at", caption="Of each reader; what has not changed is not sent."
+    )
+    for title in ("view", "readers", "views", "events/s", "kB an event"):
+        views.add_column(title, justify="left" if title == "view" else "right")
+    for name, view in result["views"].items():
+        views.add_row(name, *map(_figure, (view[key] for key in ("readers", "views", "eventsPerSecond", "kbAnEvent"))))
+    return [table, views]
+
+
 def plain_table(title: str, result: Mapping[str, Any]) -> Table:
     """Return what came of something as a table of names and values."""
     table = Table(box=SIMPLE_HEAD, title=title, show_header=False)
