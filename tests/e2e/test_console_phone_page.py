@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from playwright.sync_api import Page, expect
 from relay.simulator.load.local_daemon import LocalDaemon
 from relay.store.operators import Role
 from tests.e2e.browser import Chromium, OperatorAccess, Tab, register_operator
+from tests.e2e.calling_out import HUMAN, ended_record
 from tests.e2e.parties import Access, AiClient, connected
 
 pytestmark = pytest.mark.browser
@@ -78,6 +80,29 @@ async def live_calls(client: AiClient, agent: Access) -> list[dict[str, Any]]:
 
 async def end(client: AiClient, agent: Access, call_sid: str) -> None:
     await client.tool("comms_end_call", agentId=agent.agent_id, callSid=call_sid)
+
+
+async def test_a_transfer(chromium: Chromium, daemon: LocalDaemon, operator: OperatorAccess, agent: Access) -> None:
+    """The client passes the call on: the page hears what a caller hears, sees that it rings, and whom it has then."""
+
+    def work(tab: Tab, client: AiClient) -> None:
+        page = ring(tab, daemon, operator, agent)
+        say(page, "A human, please.")
+        heard(page, "You said: A human, please.")
+        (call,) = chromium.wait_for(live_calls, client, agent)
+        asked = partial(client.tool, "comms_transfer_call", callSid=call["callSid"], to=HUMAN)
+        chromium.wait_for(partial(asked, announcementText="I am connecting you."))
+        heard(page, "I am connecting you.")
+        expect(page.locator("#call-state")).to_have_text(f"On hold: {HUMAN} rings")
+        tab.shoot("phone-transfer")
+        expect(page.locator("#call-state")).to_have_text(f"Passed on: connected to {HUMAN}")
+        page.get_by_role("button", name="Hang up").click()
+        expect(page.locator("#why")).to_have_text("You hung up.")
+        record = chromium.wait_for(ended_record, client, call["callSid"])
+        assert record["transfer"] == {"to": HUMAN, "outcome": "answered"}
+
+    async with connected(agent) as client:
+        await chromium.drive(lambda tab: work(tab, client))
 
 
 RECOGNITION = """

@@ -224,7 +224,8 @@ class PhoneCall:
             for text in self._new_lines(call):
                 await self.link.tell("heard", text=text)
         for place, leg in enumerate(call.legs):
-            state = "answered" if leg.bridged else "over" if leg.status in {"canceled", "completed"} else "ringing"
+            # One that rings, or is being asked to take the call, has the word for what it is if the caller leaves now.
+            state = "answered" if leg.bridged else "ringing" if leg.status in {"canceled", "completed"} else "over"
             if self._legs.get(place) != state:
                 self._legs[place] = state
                 if state != "over":

@@ -21,7 +21,7 @@
 
   // ── what is shown ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  const STATES = { idle: "Not connected", ringing: "Ringing", connected: "Connected", hold: "On hold" };
+  const STATES = { idle: "Not connected", ringing: "Ringing", connected: "Connected", hold: "On hold", passed: "Passed on" };
 
   function show(state, detail = "") {
     const was = phone.dataset.state;
@@ -364,7 +364,8 @@
         wasCut(frame.heard);
         break;
       case "on_hold":
-        show("hold", frame.answered ? `connected to ${frame.number}` : `${frame.number} rings`);
+        if (frame.answered) show("passed", `connected to ${frame.number}`);
+        else show("hold", `${frame.number} rings`);
         listen();
         break;
       case "note":
