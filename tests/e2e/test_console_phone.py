@@ -16,6 +16,8 @@ from relay.simulator.carrier.websocket import WebSocket, WebSocketClosed, WebSoc
 from relay.simulator.load.local_daemon import LocalDaemon
 from relay.store.operators import Role
 from tests.e2e.browser import OperatorAccess, register_operator
+from tests.e2e.conftest import ALLOWED_ORIGIN
+from tests.e2e.console_streams import signed_in
 from tests.e2e.parties import Access, connected, eventually
 
 
@@ -67,6 +69,7 @@ async def test_a_typed_call(daemon: LocalDaemon, operator: OperatorAccess, agent
     """The page rings, hears the greeting, talks and interrupts, and hangs up; the operator's call is on record."""
     async with connected(agent) as client, phone(daemon, operator, agent.agent_id) as page:
         await page.send("ring")
+        call_sid = (await page.until("ringing"))[-1]["callSid"]
         *_, greeted = await page.until("connected")
         assert greeted["greeting"] == "Hello, how can I help you today?"
         await page.send("say", text="Which day is it?")
@@ -84,6 +87,11 @@ async def test_a_typed_call(daemon: LocalDaemon, operator: OperatorAccess, agent
     assert [each["direction"] for each in calls] == ["inbound"]
     assert f"{operator.name}" in (log := await daemon.command("operators", "log"))
     assert "ring" in log
+    # The webhooks and the upgrade that a carrier signs, and none that was refused.
+    logged = {each["event"] for each in await daemon.events() if each.get("call_sid") == call_sid}
+    assert logged == {"call_admitted", "session_over", "call_ended", "call_status", "operator_action"}
+    refused = [*await daemon.events("webhook_refused"), *await daemon.events("voice_socket_refused")]
+    assert not [each for each in refused if agent.agent_id in str(each)]
 
 
 async def test_a_call_that_the_page_speaks(daemon: LocalDaemon, operator: OperatorAccess, agent: Access) -> None:
@@ -189,7 +197,7 @@ async def test_four_at_once(daemon: LocalDaemon, operator: OperatorAccess, agent
 
 
 async def test_who_may_not_ring(daemon: LocalDaemon, agent: Access) -> None:
-    """Without a session, with a client's token, as one who may only look, or from another page: no socket."""
+    """Without a session, with a client's token, as one who may only look: no socket."""
     reader = await register_operator(daemon, Role.READ)
     for headers in (
         {"x-nothing": "1"},
@@ -198,6 +206,27 @@ async def test_who_may_not_ring(daemon: LocalDaemon, agent: Access) -> None:
     ):
         with pytest.raises(WebSocketRefused):
             async with phone(daemon, reader, agent.agent_id, **headers):
+                pass
+
+
+async def test_a_page_of_another_site_does_not_ring(daemon: LocalDaemon, operator: OperatorAccess) -> None:
+    """A browser sends the cookie along, and whose page it is: any other than the console's own gets no socket."""
+    async with signed_in(daemon, operator) as http:
+        cookie = "; ".join(f"{name}={value}" for name, value in http.cookies.items())
+    for own in ({"origin": daemon.url}, {"sec-fetch-site": "same-origin", "origin": daemon.url}):
+        async with phone(daemon, operator, "nobody-here", cookie=cookie, **own) as page:
+            assert "no such agent" in str(await page.closed())
+    for foreign in (
+        {"origin": "https://elsewhere.example"},
+        {"origin": ALLOWED_ORIGIN},
+        {"origin": "null"},
+        {"origin": daemon.url.replace("127.0.0.1", "localhost")},
+        {"origin": "https://elsewhere.example", "sec-fetch-site": "same-origin"},
+        {"origin": daemon.url, "sec-fetch-site": "same-site"},
+        {},
+    ):
+        with pytest.raises(WebSocketRefused, match=r"wrong_origin|cross_site"):
+            async with phone(daemon, operator, "nobody-here", cookie=cookie, **foreign):
                 pass
 
 

@@ -152,13 +152,19 @@ async def echo(socket: Socket) -> None:
 
 @asynccontextmanager
 async def scripted(
-    talk: Handler = echo, *, twiml: dict[str, str] | None = None, action: str | None = "/ended", **account: Any
+    talk: Handler = echo,
+    *,
+    twiml: dict[str, str] | None = None,
+    action: str | None = "/ended",
+    within: float = 10,
+    **account: Any,
 ) -> AsyncIterator[tuple[ScriptedRelay, Carrier]]:
-    """Serve a scripted relay whose agent `a` connects calls, and open a carrier at it; all within 10 seconds."""
+    """Serve a scripted relay whose agent `a` connects calls, and open a carrier at it; all `within` these seconds."""
     relay, stop = ScriptedRelay(talk), trio.Event()
-    with trio.fail_after(10):
+    with trio.fail_after(within):
         async with trio.open_nursery() as nursery:
-            run = partial(serve, relay, ListenerOptions(grace=0.1), host="127.0.0.1", port=0, stop=stop)
+            options = ListenerOptions(grace=0.1, ping_interval=2 * within)
+            run = partial(serve, relay, options, host="127.0.0.1", port=0, stop=stop)
             _host, port = await nursery.start(run)
             relay.origin = f"http://127.0.0.1:{port}"
             relay.documents["/webhooks/a/voice"] = [relay.connect(action, **(twiml or {}))]
