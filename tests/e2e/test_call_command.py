@@ -220,7 +220,7 @@ async def test_in_a_window_of_tmux(keyless_daemon: LocalDaemon, tmp_path: Path) 
         planted = "\x1b]0;title\x07\u202e\u200b" if "plant" in turn.words else ""
         return f"{planted}You said: {turn.words}"
 
-    settings = [f"{name}={value}" for name, value in environment().items()]
+    settings = [f"{name}={value}" for name, value in environment(**settings_in(keyless_daemon.directory)).items()]
     words = shlex.join(["env", "-i", *settings, *command("AGENT", "--pace", "60")])
     with trio.fail_after(SECONDS):
         agent = await register(keyless_daemon)
@@ -236,6 +236,7 @@ async def test_in_a_window_of_tmux(keyless_daemon: LocalDaemon, tmp_path: Path) 
                 assert "title" not in await tmux("display-message", "-p", "#{pane_title}")
                 await enter("A story: " + "on and on " * 40)
                 await shows("relay …")
+                await trio.sleep(0.5)  # thirty characters of four hundred, or more on a busy machine
                 await enter("")
                 await shows("you interrupted here")
                 await enter("/keys 12#")

@@ -166,6 +166,7 @@ async def test_a_call_goes_on_in_the_next_process(tmp_path: Path) -> None:
         assert await messages_of(first, agent) == ()
 
 
+@pytest.mark.one_daemon("a node has no more than its drain time for calls to move, and no call is held there")
 async def test_who_says_nothing_moves_at_the_end(tmp_path: Path) -> None:
     """A silent call is waited for some seconds; one whose caller has spoken is held until the next process takes it."""
     async with deployed(tmp_path) as there, AsyncExitStack() as stack:

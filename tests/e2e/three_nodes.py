@@ -4,7 +4,7 @@
                         ├──▶ node c, the agent's home: its process and its directory are the daemon's
     carrier ─▶ node b ──┘
 
-All have one PUBLIC_URL: the address of a, or what a test gives them. Killing or stopping the daemon kills or stops the
+All have one PUBLIC_URL: the address of a, which the next three of a directory have too, or what a test gives them. Killing or stopping the daemon kills or stops the
 home; what is started in the same directory while the other two still run is the next node c.
 """
 
@@ -70,6 +70,9 @@ async def kill_all(daemon: LocalDaemon) -> None:
 
 
 _running: dict[Path, ThreeNodes] = {}
+# Where clients come to those that were started in a directory. All nodes have it as their PUBLIC_URL, and the next three
+# cannot have another one while those that were killed count as seen.
+_entries: dict[Path, str] = {}
 
 
 @asynccontextmanager
@@ -84,7 +87,7 @@ async def run_three_nodes(
         async with _next_home(_running[directory], settings, **options) as cluster:
             yield cluster
         return
-    urls = {"a": _url(), "b": _url(port), "c": _url()}
+    urls = {"a": _entries.setdefault(directory, _url()), "b": _url(port), "c": _url()}
     given = {"PUBLIC_URL": urls["a"], **settings}
     async with run_nodes(directory, given, urls, **options) as nodes:
         a, b, home = (nodes[name] for name in "abc")
