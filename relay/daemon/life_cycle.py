@@ -59,7 +59,7 @@ from relay.twilio.handoff_data import Moving, encode_handoff_data
 
 log = structlog.get_logger(__name__)
 
-# When the garbage collector passes through young, middle and all objects; a turn leaves a hundred in cycles. Measured
+# When the garbage collector passes through young, middle and all objects. Measured when a turn left a hundred in cycles
 # with `scripts/bench turns` and its probe at 200 calls, a turn a second, on a busy machine: Python's own 700, 10, 10
 # takes 9 to 14 % of the processor, with a full pass every few seconds, for 55 to 145 ms. These take 8 %, for 20 ms at
 # most but in the full pass, which comes once in about 50,000 turns and is as long as those. A young generation of 3,000

@@ -158,7 +158,7 @@ class Connection:
                 await self._read(self._reader)
         finally:
             self._port.idle.discard(self)
-            self._wire.socket.close()
+            self._wire.close()
 
     def give_way(self) -> None:
         """Close at once, because another connection needs the place. Never waits."""

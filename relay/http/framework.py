@@ -81,21 +81,28 @@ class Framework:
                 state=ConnectionState({}),
             )
         )
-        task.scope["extensions"].update(extensions)
-        await app(task.scope, exchange.receive, task.send)
+        scope, send = task.take()
+        scope["extensions"].update(extensions)
+        await app(scope, exchange.receive, send)
 
 
 class _Task:
     """What Hypercorn's stream calls a task group. The app's task is there already, and asks for its events itself."""
 
-    scope: dict[str, Any]
-    send: Callable[[Any], Awaitable[None]]
+    _call: tuple[dict[str, Any], Callable[[Any], Awaitable[None]]] | None = None
 
     async def spawn_app(self, _app: object, _config: object, scope: Any, send: Any) -> Callable[[Any], Awaitable[None]]:
         """Note what the app is to be called with."""
-        self.scope, self.send = scope, send
+        self._call = scope, send
         await trio.lowlevel.checkpoint()
         return _ignore
+
+    def take(self) -> tuple[dict[str, Any], Callable[[Any], Awaitable[None]]]:
+        """Return what the app is to be called with, and keep none of it."""
+        assert self._call is not None
+        # A method of the stream, which holds this: kept, all of a request would wait for the collector.
+        call, self._call = self._call, None
+        return call
 
 
 async def _ignore(_event: object) -> None:

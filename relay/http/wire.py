@@ -67,3 +67,12 @@ class Wire:
         if not self.is_broken:
             self.is_broken = self.has_left = True
             self._on_left()
+
+    def close(self) -> None:
+        """Close the socket; nobody is told of anything after that."""
+        self.socket.close()
+        self._on_left = _ignore  # a method of what holds this: together they would wait for the collector
+
+
+def _ignore() -> None:
+    """Take no note."""
