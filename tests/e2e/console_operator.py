@@ -12,7 +12,7 @@ import httpx2
 from relay.store.operator_actions import OperatorActions
 from relay.store.operators import Role
 from tests.e2e.browser import OperatorAccess, register_operator
-from tests.e2e.parties import Daemon, database_of
+from tests.e2e.parties import Daemon, database_of, own_url
 
 OF_OURS = {"sec-fetch-site": "same-origin"}
 
@@ -50,9 +50,9 @@ async def recorded(daemon: Daemon, call_sid: str) -> list[tuple[str, str, str]]:
 
 @asynccontextmanager
 async def signed_in(daemon: Daemon, role: Role = Role.ACT) -> AsyncIterator[ConsoleOperator]:
-    """Register an operator and sign in, for the length of the block."""
+    """Register an operator and sign in where the calls are, for the length of the block."""
     access = await register_operator(daemon, role)
-    async with httpx2.AsyncClient(base_url=daemon.url) as http:
+    async with httpx2.AsyncClient(base_url=own_url(daemon)) as http:
         answer = await http.post("/console/sign-in", data={"token": access.token}, headers=OF_OURS)
         assert answer.status_code == 303, answer.text
         yield ConsoleOperator(access, http, daemon)

@@ -11,7 +11,7 @@ import attrs
 import httpx2
 
 from tests.e2e.browser import OperatorAccess
-from tests.e2e.parties import Daemon
+from tests.e2e.parties import Daemon, own_url
 
 OF_OURS = {"sec-fetch-site": "same-origin"}
 
@@ -64,13 +64,13 @@ class StreamReader:
 def program(daemon: Daemon, operator: OperatorAccess) -> httpx2.AsyncClient:
     """Return an HTTP client that sends the operator's token."""
     headers = {"authorization": f"Bearer {operator.token}"}
-    return httpx2.AsyncClient(base_url=daemon.url, headers=headers, timeout=30)
+    return httpx2.AsyncClient(base_url=own_url(daemon), headers=headers, timeout=30)
 
 
 @asynccontextmanager
 async def signed_in(daemon: Daemon, operator: OperatorAccess) -> AsyncIterator[httpx2.AsyncClient]:
     """Yield an HTTP client that has a session, as a browser has."""
-    async with httpx2.AsyncClient(base_url=daemon.url, headers=OF_OURS, timeout=30) as http:
+    async with httpx2.AsyncClient(base_url=own_url(daemon), headers=OF_OURS, timeout=30) as http:
         answer = await http.post("/console/sign-in", data={"token": operator.token})
         assert answer.status_code == 303, answer.text
         yield http

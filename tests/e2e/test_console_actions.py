@@ -17,7 +17,18 @@ from relay.simulator.carrier.simulated_call import SimulatedCall
 from relay.store.operator_actions import OperatorActions
 from relay.store.operators import Operators, Role
 from tests.e2e.console_operator import OF_OURS, ConsoleOperator, recorded, signed_in
-from tests.e2e.parties import AiClient, ask, calling, connected, database_of, eventually, register, repeat, stay_silent
+from tests.e2e.parties import (
+    AiClient,
+    ask,
+    calling,
+    connected,
+    database_of,
+    eventually,
+    own_url,
+    register,
+    repeat,
+    stay_silent,
+)
 from tests.e2e.relay_here import RelayHere, run_relay_here
 
 FORMS: dict[str, dict[str, str]] = {
@@ -267,7 +278,7 @@ async def test_who_may_act(scene: Scene) -> None:
     async with signed_in(scene.here, Role.READ) as reader, signed_in(scene.here) as gone:
         async with database_of(scene.here) as database:
             await Operators(database).rotate(gone.name)
-        async with httpx2.AsyncClient(base_url=scene.here.url) as nobody:
+        async with httpx2.AsyncClient(base_url=own_url(scene.here)) as nobody:
             for action, form in FORMS.items():
                 path = f"/console/calls/{call_sid}/{action}"
                 assert (await reader.act(call_sid, action, **form)).status_code == 403
@@ -287,7 +298,7 @@ async def test_programs_act_too(scene: Scene) -> None:
     """With an operator's token, errors as JSON."""
     path = f"/console/api/calls/{scene.call.call_sid}"
     headers = {"authorization": f"Bearer {scene.ada.access.token}"}
-    async with httpx2.AsyncClient(base_url=scene.here.url, headers=headers) as http:
+    async with httpx2.AsyncClient(base_url=own_url(scene.here), headers=headers) as http:
         assert (await http.post(f"{path}/say", data={"text": "Hello."})).status_code == 204
         assert (await scene.call.hear()).text == "Hello."
         refused = await http.post(f"{path}/hand-back")

@@ -4,8 +4,9 @@
                         ├──▶ node c, the agent's home: its process and its directory are the daemon's
     carrier ─▶ node b ──┘
 
-All have one PUBLIC_URL: the address of a, which the next three of a directory have too, or what a test gives them. Killing or stopping the daemon kills or stops the
-home; what is started in the same directory while the other two still run is the next node c.
+All have one PUBLIC_URL: the address of a, or what a test gives them. Killing or stopping the daemon kills or stops the
+home; what is started in the same directory while the other two still run is the next node c, and what is started there
+when all are over has the address of a again.
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ async def kill_all(daemon: LocalDaemon) -> None:
 
 
 _running: dict[Path, ThreeNodes] = {}
-# Where clients come to those that were started in a directory. All nodes have it as their PUBLIC_URL, and the next three
-# cannot have another one while those that were killed count as seen.
+# Where clients come to the nodes of a directory, which is their PUBLIC_URL: while those that were killed count as seen,
+# the next three cannot have another one.
 _entries: dict[Path, str] = {}
 
 
