@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from relay.simulator.load.local_daemon import LocalDaemon
-from tests.e2e.browser import Chromium, OperatorAccess, Tab
+from tests.e2e.browser import Chromium, OperatorAccess, Tab, register_operator
 
 pytestmark = pytest.mark.browser
 
@@ -30,6 +30,28 @@ async def test_signing_in_and_out(chromium: Chromium, daemon: LocalDaemon, opera
         tab.page.go_back()
         expect(tab.page.get_by_label("Operator's token")).to_be_visible()
         assert "Live calls" not in tab.page.content()
+
+    await chromium.drive(work)
+
+
+async def test_two_daemons_of_one_host(
+    chromium: Chromium, daemon: LocalDaemon, hasty_daemon: LocalDaemon, operator: OperatorAccess
+) -> None:
+    """A browser sends a host's cookies to all of its ports: each daemon keeps its own session, and ends only that."""
+    other = await register_operator(hasty_daemon)
+
+    def work(tab: Tab) -> None:
+        tab.sign_in(daemon.url, operator.token)
+        tab.sign_in(hasty_daemon.url, other.token)
+        header, stream = tab.page.locator("header"), tab.page.locator("#state")
+        for url, name in ((daemon.url, operator.name), (hasty_daemon.url, other.name), (daemon.url, operator.name)):
+            tab.goto(f"{url}/console")
+            expect(header).to_contain_text(f"{name} · act")
+            expect(stream).to_have_text("live")
+        tab.page.get_by_role("button", name="Sign out").click()
+        expect(tab.page.get_by_label("Operator's token")).to_be_visible()
+        tab.goto(f"{hasty_daemon.url}/console")
+        expect(header).to_contain_text(f"{other.name} · act")
 
     await chromium.drive(work)
 
