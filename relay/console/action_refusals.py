@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import attrs
@@ -39,6 +40,11 @@ class TakenBy(Refused):
         at = "" if since is None else f" since {since.astimezone(UTC):%H:%M} UTC"
         super().__init__(409, "taken_by", f"{operator} has had this call{at}.")
         self.operator = operator
+
+    @property
+    def details(self) -> Mapping[str, str]:
+        """What programs are told beside code and text: who has it."""
+        return {**super().details, "operator": self.operator}
 
 
 def gate_refusal(refused: OutboundRefused) -> Refused:

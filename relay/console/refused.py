@@ -5,6 +5,8 @@ Pages are answered by `responses`; what is served outside of the web framework, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from relay.errors import error_document
 from relay.http.asgi import Header, Scope, Send, refuse, refuse_upgrade
 
@@ -33,6 +35,11 @@ class Refused(Exception):
         self.retry_after = retry_after
         self.field = field
         self.reloads = reloads
+
+    @property
+    def details(self) -> Mapping[str, str]:
+        """What programs are told beside code and text."""
+        return {"field": self.field} if self.field else {}
 
 
 async def send_refusal(scope: Scope, send: Send, refused: Refused) -> None:

@@ -109,7 +109,7 @@ class Responses:
             raise NotFound
         values = {"status": refused.status, "message": refused.message, "field": refused.field}
         if request.path.startswith("/console/api/"):
-            response = _json(error_json(refused.code, refused.message), refused.status)
+            response = _json(error_json(refused.code, refused.message, refused.details), refused.status)
         elif is_part():
             html = self.renderer.render("refused_part.html", {**values, "onward": onward_path(asked_path())})
             response = Response(html, refused.status, headers_with(nonce), content_type=_HTML)

@@ -23,6 +23,7 @@ from werkzeug.http import parse_cookie
 
 from relay.console.failures import Failures
 from relay.console.refused import Refused
+from relay.console.words import ONLY_LOOKS
 from relay.errors import OperatorError
 from relay.http.asgi import Head, Scope
 from relay.http.connection import KNOWN_PEER
@@ -62,7 +63,7 @@ class SignedIn:
     def require_act(self) -> None:
         """Raise `Refused` unless this operator may do more than look."""
         if not self.acts:
-            message = "You may look, not act: your role is read. Who has the role act can do this."
+            message = f"{ONLY_LOOKS} Who has the role act can do this."
             raise Refused(403, "role_read", message)
 
 

@@ -29,6 +29,8 @@ SPEAKERS = {
     "relay": "relay",
 }
 
+ONLY_LOOKS = "You may look, not act: your role is read."
+
 # By the values of `actors.call_values.CallOutcome`.
 OUTCOMES = {
     "completed": "the other party hung up",

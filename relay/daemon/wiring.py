@@ -29,6 +29,7 @@ from relay.call_listeners import CallListeners
 from relay.cluster.directory import Directory
 from relay.cluster.node_connections import NodeConnections
 from relay.cluster.router import Router
+from relay.console import oneself
 from relay.console.action_refusals import Refusals
 from relay.console.actions import CallActions
 from relay.console.agents import AgentsPage
@@ -374,6 +375,7 @@ class Relay:
                 *history.routes(),
                 *self._set_up(status, audit).routes(),
                 *self._call_actions(audit).routes(),
+                *oneself.routes(),
                 *PhonePage(agents=self.agents, is_local=self.daemon.is_local).routes(),
             ],
             waiting=self._messages.count_all,

@@ -303,5 +303,13 @@ async def test_programs_act_too(scene: Scene) -> None:
         assert (await scene.call.hear()).text == "Hello."
         refused = await http.post(f"{path}/hand-back")
         assert (refused.status_code, refused.json()["error"]["code"]) == (409, "not_taken")
+        refused = await http.post(f"{path}/say", data={"text": " "})
+        assert (refused.status_code, refused.json()["error"]["details"]) == (422, {"field": "text"})
         verdict = (await http.post(f"{path}/transfer", data={"to": "112"})).json()
         assert (verdict["allowed"], verdict["refusals"][0]["name"]) == (False, "emergency_number")
+        async with signed_in(scene.here, Role.READ) as eve, signed_in(scene.here) as ben:
+            me = await eve.http.get("/console/api/me")
+            assert me.json() == {"operator": eve.name, "role": "read"}
+            await ben.act(scene.call.call_sid, "take", when="pause")
+            refused = await http.post(f"{path}/take")
+            assert (refused.status_code, refused.json()["error"]["details"]) == (409, {"operator": ben.name})
