@@ -32,7 +32,7 @@ COMMANDS = {
     "serve": "Run the daemon until SIGTERM or SIGINT; a second signal stops it at once.",
     "status": "Show the running daemon: its address, who is connected, live calls, waiting messages.",
     "tail": "Print what is said and decided in calls, as it happens, line by line.",
-    "top": "Show the calls that are going on, and who answers them; it looks, and changes nothing.",
+    "top": "Show the calls that are going on, and who answers them.",
 }
 
 

@@ -25,9 +25,10 @@ _NARROW = ("call", "caller", "answering", "for")
 @entrance_options
 @json_option
 def top(*, once: bool, url: str | None, operator: str | None, as_json: bool) -> None:
-    """Show the calls that are going on, and who answers them; it looks, and changes nothing.
+    """Show the calls that are going on, and who answers them.
 
-    Enter opens a call: what was said, the times of its turns, what was decided. / filters, ? lists the keys, q quits.
+    Enter opens a call: what was said, the times of its turns, what was decided. In it, with the role act, s says
+    something, t takes it over or hands it back, x transfers it, h hangs up. / filters, ? lists the keys, q quits.
     Needs an operator: on the daemon's machine the command signs in by itself, for as long as it runs.
     """
     from relay.cli.watching.entrance import entered
@@ -80,12 +81,17 @@ def _show(entrance: Entrance) -> RelayError | None:
     """Show the screen until the reader quits; return why it ended otherwise."""
     import asyncio
 
-    from relay.cli.watching.console_api import console_api
+    from relay.cli.watching.console_api import Lost, console_api
     from relay.cli.watching.top_screen import Top
+    from relay.errors import RelayError
 
     async def run() -> RelayError | None:
         async with console_api(entrance) as api:
-            app = Top(api)
+            try:
+                me = await api.me()
+            except Lost as lost:
+                return RelayError(f"{lost}.")
+            app = Top(api, me)
             await app.run_async()
             return app.trouble
 

@@ -67,14 +67,15 @@ class Tmux:
     async def press(self, *keys: str) -> None:
         await self.tell("send-keys", *keys)
 
-    async def until(self, *wanted: str) -> str:
-        """Wait until all of this is shown; return what is."""
+    async def until(self, *wanted: str, without: str = "\0") -> str:
+        """Wait until all of this is shown, and that is not; return what is."""
         shown = ""
         with trio.move_on_after(SECONDS / 2):
-            while not all(each in shown for each in wanted):
+            while not all(each in shown for each in wanted) or without in shown:
                 await trio.sleep(0.2)
                 shown = await self.tell("capture-pane", "-p", "-S", "-100")
         assert all(each in shown for each in wanted), f"{wanted} is not shown in:\n{shown}"
+        assert without not in shown, f"{without} is shown in:\n{shown}"
         return shown
 
 
@@ -104,10 +105,7 @@ async def test_top_and_tail_beside_a_call(daemon: LocalDaemon, agent: Access, op
                 terminal(daemon.directory, "tail", call.call_sid.removeprefix("CA")[:12], *own) as tail,
             ):
                 await top.until("+15550147123", " client session", "Filter")
-                await top.press("/")
-                await top.until("a part of a number")
-                await trio.sleep(1)  # what comes in the same moment as / goes to the table still
-                await top.press("0147123", "Enter")
+                await top.press("/0147123", "Enter")
                 # Where there is more to say of the calls, the line with the filter goes on in the next one.
                 await top.until("filter:", "0147123", "+15550147123")
                 await top.press("Enter")
@@ -126,6 +124,50 @@ async def test_top_and_tail_beside_a_call(daemon: LocalDaemon, agent: Access, op
                 await top.until("over: the other party hung up")
                 await top.press("q")
                 await top.until("ended with 0")
+
+
+async def test_what_is_done_in_a_terminal(daemon: LocalDaemon, agent: Access, operator: OperatorAccess) -> None:
+    """Said, taken, handed back, not transferred, hung up: the caller hears it, and it is on record."""
+    with trio.fail_after(SECONDS):
+        async with connected(agent), calling(daemon, agent, caller="+15550147125") as call:
+            await call.connected()
+            async with terminal(daemon.directory, "top", "--as", operator.name) as top:
+                await top.until("+15550147125")
+                await top.press("/0147125", "Enter")
+                await top.until("filter:", "0147125", "+15550147125")
+                await top.press("Enter")
+                await top.until(call.call_sid, "Take over")
+                # In one go: what follows the key is the line, and no command.
+                await top.press("sThis is txh.", "Enter")
+                assert (await call.hear()).text == "This is txh."
+                await top.press("Escape")
+                await top.until("Take over")
+                await top.press("t")
+                await top.until("At the next pause")
+                await top.press("Enter")
+                await top.until("The call is yours at its next pause.", "Hand back", f"operator {operator.name}")
+                await call.say("Who is there?")
+                await top.press("sA person.", "Enter")
+                assert (await call.hear()).text == "A person."
+                await top.press("Escape")
+                await top.until("Hand back")
+                await top.press("t")
+                await top.until("The call is handed back.", "Take over")
+                await top.press("x112", "Enter")
+                await top.until("This number must not be dialled.", "emergency_number")
+                await top.press("Escape")
+                await top.until("Hang up", without="Transfer this call")
+                await top.press("h")
+                await top.until("Hang up now")
+                await top.press("Up", "Goodbye.", "Down", "Down", "Enter")
+                assert (await call.hear()).text == "Goodbye."
+                await call.wait_ended()
+                await top.until("over: we hung up")
+        async with database_of(daemon) as database:
+            newest = await OperatorActions(database).list(call_sid=call.call_sid)
+    done = [(each.action.operator, each.action.name, each.outcome) for each in reversed(newest)]
+    names = ["say", "take_over", "say", "hand_back", "hang_up"]
+    assert done == [(operator.name, each, "done") for each in names]
 
 
 async def test_ctrl_c_ends_it_and_its_session(daemon: LocalDaemon, operator: OperatorAccess) -> None:

@@ -1,6 +1,7 @@
 """The JSON of a daemon's console, for programs: a state once, or one after the other as they come.
 
     get ──▶ a state                 follow ──▶ state, state, … ──lost──▶ (pause) ──▶ the whole state again …
+    act ──▶ done, or why not
 
 What the daemon refuses ends a command with a sentence. A connection that is lost is made anew for as long as it takes,
 once there has been one: a stream begins with the whole state, so nothing is missed that is still so.
@@ -22,10 +23,12 @@ import httpx2
 from relay.cli.printing import printable
 from relay.cli.watching.entrance import Entrance
 from relay.errors import RelayError
+from relay.store.operators import Role
 
 State: TypeAlias = Mapping[str, Any]
 
 LIVE = "/console/api/live"
+_ME = "/console/api/me"
 
 _PATIENCE = 10.0
 _SILENCE = 40.0
@@ -42,6 +45,26 @@ class Lost(Exception):
 
 class UnknownCall(RelayError):
     """The daemon knows no call of this id."""
+
+
+class NotDone(RelayError):
+    """The daemon has refused to do something in a call; the text says why. `operator` has the call, if that is why.
+
+    `field` is the field of the form that the text is about, empty if it is about none.
+    """
+
+    def __init__(self, text: str, *, field: str = "", operator: str = "") -> None:
+        super().__init__(text)
+        self.field = field
+        self.operator = operator
+
+
+@attrs.frozen
+class Me:
+    """The operator who looks. `acts` says whether this one may do more than look."""
+
+    operator: str
+    acts: bool
 
 
 def call_path(call_sid: str) -> str:
@@ -63,6 +86,34 @@ class ConsoleApi:
         except httpx2.HTTPError as error:
             raise self._lost(error) from error
         return self._document(response)
+
+    async def me(self) -> Me:
+        """Return who the daemon takes this for. Raises as `get`."""
+        answer = await self.get(_ME)
+        return Me(answer["operator"], answer["role"] == Role.ACT)
+
+    async def act(self, call_sid: str, action: str, form: Mapping[str, str]) -> State:
+        """Do something in a call; return what the daemon answers, empty if it is just done.
+
+        Raises `NotDone`; or `Lost` where no answer comes, and it may have been done. Cancelled, it may have been, too.
+        """
+        try:
+            response = await self.http.post(f"{call_path(call_sid)}/{action}", data=dict(form))
+        except httpx2.HTTPError as error:
+            raise self._lost(error) from error
+        if response.status_code == 204:
+            return {}
+        answer = _json_of(response)
+        if response.is_success and answer is not None:
+            return answer
+        match answer:
+            case {"error": {"message": str(why), "details": {**details}}}:
+                texts = {name: printable(str(details.get(name, ""))) for name in ("field", "operator")}
+                raise NotDone(printable(why), **texts)
+            case {"error": {"message": str(why)}}:
+                raise NotDone(printable(why))
+            case _:  # of a proxy
+                raise Lost(f"The relay at {self.url} answered {response.status_code}")
 
     async def live_calls(self, **query: str) -> list[State]:
         """Return all calls that are going on, oldest first, whatever the number of pages. Raises as `get`."""
@@ -117,13 +168,14 @@ class ConsoleApi:
 
     def _document(self, response: httpx2.Response) -> State:
         """Return the state that was answered. Raises `RelayError` for a refusal, `Lost` for one that will pass."""
-        try:
-            answer = json.loads(response.content)
-            if response.is_success and isinstance(answer, dict):
-                return answer
-            code, why = answer["error"]["code"], printable(answer["error"]["message"])
-        except (ValueError, KeyError, TypeError):
-            code, why = "not_found" if response.status_code == 404 else "", "It does not say why."
+        answer = _json_of(response)
+        if response.is_success and answer is not None:
+            return answer
+        match answer:
+            case {"error": {"code": str(code), "message": str(message)}}:
+                why = printable(message)
+            case _:
+                code, why = "not_found" if response.status_code == 404 else "", "It does not say why."
         if code == "not_found":
             raise RelayError(
                 f"There is no console at {self.url}: it has no operator yet (relay operators add NAME --role read), or "
@@ -139,6 +191,15 @@ class ConsoleApi:
             return Lost(f"Nobody answers at {self.url}")
         why = "it says nothing" if isinstance(error, httpx2.TimeoutException) else "the connection broke"
         return Lost(f"The relay at {self.url} is lost: {why}")
+
+
+def _json_of(response: httpx2.Response) -> State | None:
+    """Return the object that was answered; None for anything else."""
+    try:
+        answer = json.loads(response.content)
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
 
 
 @asynccontextmanager

@@ -93,7 +93,8 @@ def _session(database_url: str, daemon: RunningDaemon, operator: str | None) -> 
 
     cookie = _in_database(database_url, open_it)
     try:
-        yield Entrance(daemon.url, {"Cookie": f"{cookie_on_this_machine(daemon.url)}={cookie}"})
+        # With a cookie, only what says to come from a page of the console's own origin may act.
+        yield Entrance(daemon.url, {"Cookie": f"{cookie_on_this_machine(daemon.url)}={cookie}", "Origin": daemon.url})
     finally:
         # One that cannot be closed is over by itself, and the cookie is gone with this process.
         with suppress(*STORE_FAILURES, trio.TooSlowError):

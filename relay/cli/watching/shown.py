@@ -123,7 +123,7 @@ def head(call: State, now: datetime) -> Text:
     if call["live"]:
         parts += [answering(call), Text(lasting(call, now))]
     elif is_over(call):
-        parts.append(Text(f"over: {OUTCOMES.get(call['outcome'] or '', 'no outcome is known')}"))
+        parts.append(Text(over(call)))
     else:
         parts.append(Text("has no session at the moment"))
     if call["client"]:
@@ -132,6 +132,11 @@ def head(call: State, now: datetime) -> Text:
         parts.append(Text(f"connection {call['connection']}"))
     parts.append(Text(printable(call["callSid"]), "dim"))
     return Text(" · ").join(parts)
+
+
+def over(call: State) -> str:
+    """Return that a call is over, and how it ended."""
+    return f"over: {OUTCOMES.get(call['outcome'] or '', 'no outcome is known')}"
 
 
 def conversation(call: State) -> Text:

@@ -1,4 +1,4 @@
-"""The screen of `relay top`: the live calls, and one call that was opened. It only looks.
+"""The application of `relay top`, and its first screen: the calls that are going on.
 
     ConsoleApi.follow ──state──▶ LiveCalls | OneCall ──▶ widgets          a worker each, cancelled with its screen
 
@@ -14,12 +14,12 @@ from typing import ClassVar
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
-from textual.widgets import DataTable, Footer, Input, Static, TabbedContent, TabPane
+from textual.widgets import DataTable, Footer, Input, Static
 
 from relay.cli.printing import printable
 from relay.cli.watching import shown
-from relay.cli.watching.console_api import LIVE, ConsoleApi, State, call_path
+from relay.cli.watching.call_screen import OneCall
+from relay.cli.watching.console_api import LIVE, ConsoleApi, Me, State
 from relay.cli.watching.screen import GaveUp, Watching, put_rows
 from relay.errors import RelayError
 
@@ -44,8 +44,9 @@ class LiveCalls(Watching):
         Binding("k", "cursor('up')", "Up", show=False),
     ]
 
-    def __init__(self, api: ConsoleApi) -> None:
+    def __init__(self, api: ConsoleApi, me: Me) -> None:
         super().__init__(api)
+        self._me = me
         self._wanted = ""
         self._page = 1
 
@@ -95,7 +96,7 @@ class LiveCalls(Watching):
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
         """Open a call."""
-        self.app.push_screen(OneCall(self.api, str(event.row_key.value)))
+        self.app.push_screen(OneCall(self.api, self._me, str(event.row_key.value)))
 
     def action_cursor(self, way: str) -> None:
         """Mark the row above or below."""
@@ -132,68 +133,6 @@ class LiveCalls(Watching):
             self._follow_anew()
 
 
-class OneCall(Watching):
-    """One call: what was said, its turns, what was decided."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "app.pop_screen", "Back"),
-        Binding("1", "tab('conversation')", "Conversation", show=False),
-        Binding("2", "tab('turns')", "Turns", show=False),
-        Binding("3", "tab('decisions')", "Decisions", show=False),
-    ]
-
-    def __init__(self, api: ConsoleApi, call_sid: str) -> None:
-        super().__init__(api)
-        self._call_sid = call_sid
-
-    def compose(self) -> ComposeResult:
-        """Make the widgets."""
-        yield Static(id="facts")
-        yield Static(id="trouble")
-        with TabbedContent(initial="conversation"):
-            with TabPane("1 Conversation", id="conversation"), VerticalScroll():
-                yield Static(id="said")
-            with TabPane("2 Turns", id="turns"):
-                yield DataTable(id="times", cursor_type="row")
-            with TabPane("3 Decisions", id="decisions"), VerticalScroll():
-                yield Static(id="decided")
-        yield Footer()
-
-    def on_mount(self) -> None:
-        """Make the columns. The framework then calls that of the base, too."""
-        self.query_one("#times", DataTable).add_columns(*shown.TURN_COLUMNS)
-        self.query_one("#trouble").display = False
-
-    def path(self) -> str:
-        """Return where the state is."""
-        return call_path(self._call_sid)
-
-    def show(self, state: State) -> None:
-        """Show the call. What was said before it ended stays, also where nothing of it is kept."""
-        self.query_one("#facts", Static).update(shown.head(state, datetime.now(UTC)))
-        self._put("#said", shown.conversation(state))
-        self._put("#decided", shown.decisions(state))
-        put_rows(self.query_one("#times", DataTable), list(shown.turns(state)))
-
-    async def _take(self, state: State) -> bool:
-        if state["lines"] is None and self.state is not None:
-            state = {**state, "lines": self.state["lines"]}
-        return await super()._take(state)
-
-    def action_tab(self, name: str) -> None:
-        """Show another part of the call."""
-        self.query_one(TabbedContent).active = name
-
-    def _put(self, name: str, text: Text) -> None:
-        line = self.query_one(name, Static)
-        around = line.parent
-        assert isinstance(around, VerticalScroll)
-        at_end = around.scroll_y >= around.max_scroll_y - 1
-        line.update(text)
-        if at_end:
-            around.scroll_end(animate=False)
-
-
 class Top(App[None]):
     """The application."""
 
@@ -205,20 +144,18 @@ class Top(App[None]):
     #filter { height: 3; }
     #calls { height: 1fr; }
     #empty { height: 1fr; padding: 1 1; }
-    TabbedContent { height: 1fr; }
-    TabPane { padding: 0 1; }
-    #times { height: 1fr; }
     """
 
-    def __init__(self, api: ConsoleApi) -> None:
+    def __init__(self, api: ConsoleApi, me: Me) -> None:
         super().__init__()
         self._console_api = api
+        self._me = me
         self.trouble: RelayError | None = None
         """Why it has ended, if not because the reader wanted it to."""
 
     def on_mount(self) -> None:
         """Show the calls."""
-        self.push_screen(LiveCalls(self._console_api))
+        self.push_screen(LiveCalls(self._console_api, self._me))
 
     def on_gave_up(self, message: GaveUp) -> None:
         """End, and leave why."""

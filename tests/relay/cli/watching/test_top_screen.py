@@ -2,91 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-from collections.abc import Awaitable, Callable
-from typing import Any
-
-import httpx2
 from textual.pilot import Pilot
-from textual.widgets import DataTable, Static
+from textual.widgets import DataTable
 
 from actors.phases import Phase
-from relay.cli.watching.console_api import LIVE
-from relay.cli.watching.top_screen import OneCall, Top
-from tests.relay.cli.watching.states import HOSTILE, a_turn, call, console, decided, live, refusal, row, said, stream
+from relay.cli.watching.call_screen import OneCall
+from tests.relay.cli.watching.on_screen import Board, cells, on_screen, picture, table, text, until
+from tests.relay.cli.watching.states import HOSTILE, a_turn, call, decided, refusal, row, said
 from tests.sids import sid
-
-
-class Board:
-    """A console whose live calls can be changed; `asked` are the queries for them."""
-
-    def __init__(self, *rows: Any) -> None:
-        self.state = live(*rows)
-        self.call = call(said(1, "relay", "Hello."), decisions=(decided(1, "It rang."),), turns=(a_turn(),))
-        self.asked: list[dict[str, str]] = []
-        self.refusal: httpx2.Response | None = None
-        self._changed = asyncio.Event()
-
-    def answer(self, request: httpx2.Request) -> httpx2.Response:
-        if self.refusal is not None:
-            return self.refusal
-        if request.url.path == LIVE:
-            self.asked.append(dict(request.url.params))
-            return stream([self.state], goes_on=self._changed.wait)
-        return stream([self.call], goes_on=self._changed.wait)
-
-    def change(self, *rows: Any) -> None:
-        """Show other calls; the stream breaks, which the screen has to bear."""
-        self.state = live(*rows)
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
-
-
-def on_screen(
-    board: Callable[[], Board], work: Callable[[Pilot[None], Board], Awaitable[None]], size: tuple[int, int] = (100, 24)
-) -> Top:
-    """Run the screen on a board, and what is done to it; return it when it is over."""
-
-    async def run() -> Top:
-        there = board()
-        async with console(there.answer) as api:
-            app = Top(api)
-            async with app.run_test(size=size) as pilot:
-                await until(pilot, lambda: bool(there.refusal) or "relay ·" in text(pilot, "#facts"))
-                await work(pilot, there)
-            return app
-
-    return asyncio.run(run())
-
-
-async def until(pilot: Pilot[None], what: Callable[[], bool]) -> None:
-    """Let the screen go on until something is so."""
-    for _ in range(400):
-        await pilot.pause(0.02)
-        if what():
-            return
-    raise AssertionError("it did not come to that")
-
-
-def text(pilot: Pilot[None], name: str) -> str:
-    found = pilot.app.screen.query(name)
-    return str(found.first(Static).render()) if found else ""
-
-
-def table(pilot: Pilot[None]) -> DataTable[Any]:
-    return pilot.app.screen.query_one("#calls", DataTable)
-
-
-def cells(pilot: Pilot[None]) -> list[list[str]]:
-    return [[str(cell) for cell in table(pilot).get_row_at(number)] for number in range(table(pilot).row_count)]
-
-
-async def picture(pilot: Pilot[None], name: str) -> None:
-    """Keep a picture of the screen where pictures are kept."""
-    if kept := os.environ.get("SCREENSHOTS_FOLDER"):
-        await pilot.pause(0.5)  # for the footer, and what is animated
-        pilot.app.save_screenshot(f"{name}.svg", path=kept)
 
 
 def test_the_live_calls() -> None:
