@@ -36,7 +36,8 @@ class LiveCalls(Watching):
     """The calls that are going on, oldest first."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "Filter", key_display="/"),
+        # With priority: it is acted on before the next key is given to whom has the focus, which the field has by then.
+        Binding("slash", "filter", "Filter", key_display="/", priority=True),
         Binding("escape", "clear", "All calls", show=False),
         Binding("n", "page(1)", "Next page", show=False),
         Binding("p", "page(-1)", "Page before", show=False),
@@ -108,6 +109,12 @@ class LiveCalls(Watching):
         if 1 <= self._page + step <= pages:
             self._page += step
             self._follow_anew()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Return whether a key does something: in the field of the filter `/` is a character."""
+        if action == "filter" and isinstance(self.focused, Input):
+            return False
+        return super().check_action(action, parameters)
 
     def action_filter(self) -> None:
         """Ask for a filter."""

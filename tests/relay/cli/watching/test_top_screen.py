@@ -7,7 +7,7 @@ from textual.widgets import DataTable
 
 from actors.phases import Phase
 from relay.cli.watching.call_screen import OneCall
-from tests.relay.cli.watching.on_screen import Board, cells, on_screen, picture, table, text, until
+from tests.relay.cli.watching.on_screen import Board, cells, on_screen, picture, press_at_once, table, text, until
 from tests.relay.cli.watching.states import HOSTILE, a_turn, call, decided, refusal, row, said
 from tests.sids import sid
 
@@ -93,6 +93,16 @@ def test_the_filter() -> None:
         await until(pilot, lambda: board.asked[-1].get("q") == "")
 
     on_screen(lambda: Board(row(1)), look)
+
+
+def test_what_comes_in_the_same_moment_as_the_slash() -> None:
+    """It is the filter, and no command: neither `q`, which quits, nor another `/`."""
+
+    async def look(pilot: Pilot[None], board: Board) -> None:
+        press_at_once(pilot, "slash", *"qjn", "slash", "0", "enter")
+        await until(pilot, lambda: board.asked[-1].get("q") == "qjn/0")
+
+    assert on_screen(lambda: Board(row(1)), look).trouble is None
 
 
 def test_a_first_call_can_be_opened() -> None:
