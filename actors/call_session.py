@@ -79,7 +79,7 @@ from actors.inbox import Inbox
 from actors.phases import Phase
 from actors.policy import Policy
 from actors.ports import Journal, MessageStore, Observer, OptOuts, PhoneLine, Responder
-from actors.trace import QUIET, Asked, CallView, Step, Trace, TurnTimes, WallClock
+from actors.trace import QUIET, Asked, CallGlance, CallView, Step, Trace, TurnTimes, WallClock
 from actors.turn_task import TurnAnswer, TurnTask
 from actors.turns import TURNS_PER_SESSION
 
@@ -204,6 +204,20 @@ class CallSession:
     def version(self) -> int:
         """A number that is higher after each event of the call, in its later sessions too."""
         return self.info.attempt * EVENTS_PER_SESSION + self._events
+
+    def glance(self) -> CallGlance:
+        """Return the call as it is now, in a line."""
+        trace, conversation = self.trace, self._conversation
+        turns = () if trace is None else reversed(trace.turns)
+        return CallGlance(
+            info=self.info,
+            version=self.version,
+            phase=conversation.phase,
+            by=conversation.answering,
+            last_words=conversation.last_words,
+            first_word=next((each.first_word for each in turns if each.out is not None), None),
+            clock=self._clock if trace is None else trace.clock,
+        )
 
     def view(self) -> CallView:
         """Return the call as it is now, for those who show it; what they do not ask for costs the call nothing."""

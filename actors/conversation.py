@@ -279,6 +279,11 @@ class Conversation:
         return self._partial
 
     @property
+    def last_words(self) -> str:
+        """What the caller is saying, or else what was said last; empty if nothing was."""
+        return self._partial or self._transcript.last_spoken
+
+    @property
     def waiting_since(self) -> float:
         """When the caller began to wait for an answer; of a caller who does not wait, for the last one."""
         return self._turns.asked_at

@@ -15,7 +15,7 @@ Nothing is formatted here: that is done where a call is looked at (`actors.narra
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -122,6 +122,11 @@ class Step:
     cut: Cut | None = None
     message_id: str = ""
 
+    @property
+    def late(self) -> Hashable:
+        """What may still become different after the session has kept it: equal ones have the same sentence."""
+        return self.times, self.message_id, None if self.turn is None else self.turn.client
+
 
 @attrs.frozen
 class Part:
@@ -212,6 +217,23 @@ class TurnRow:
     out_ms: int | None
     last_ms: int | None
     heard_ms: int | None
+
+
+@attrs.frozen(kw_only=True)
+class CallGlance:
+    """A live call as it is in this moment, in a line: what costs the same however long it has gone on.
+
+    `version` and `by` are those of `CallView`. `last_words` are what the other party is saying, or else what was said
+    last; `first_word` is how many seconds the newest answer took that was waited for, None if there was none.
+    """
+
+    info: CallInfo
+    version: int
+    phase: Phase
+    by: By | None
+    last_words: str = attrs.field(repr=False)
+    first_word: float | None
+    clock: WallClock
 
 
 @attrs.frozen(kw_only=True)

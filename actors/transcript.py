@@ -202,6 +202,11 @@ class Transcript:
             line.is_note for line in takewhile(lambda line: line.speaker is Speaker.RELAY, reversed(self._lines))
         )
 
+    @property
+    def last_spoken(self) -> str:
+        """The text of the last line that is no note; empty if there is none."""
+        return next((line.text for line in reversed(self._lines) if not line.is_note), "")
+
     def window(self) -> tuple[Line, ...]:
         """Return the lines, oldest first, without the blanks at their ends."""
         return (*self._lines[:-1], *map(_stripped, self._lines[-1:]))

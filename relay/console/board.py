@@ -1,20 +1,17 @@
 """The board: what the pages Live and Call show, read from the calls at a beat, and only while someone looks.
 
     CallSession ──changed──▶ CallListeners ──▶ set.add           nothing else, and nothing at all without viewers
-    beat: 0.5 s, a call 0.25 s ──▶ Calls ──view()──▶ state ──▶ parts ──▶ Feed ──after──▶ every stream that shows it
+    beat: 0.5 s, a call 0.25 s ──▶ Calls ──glance, view──▶ state ──▶ parts ──▶ Feed ──▶ every stream that shows it
 
-Pull, not push: calls copy nothing, the board reads them. A feed is one view in one form, shared by all who look at it;
-it holds the newest state and no queue, so a slow reader skips what it missed. Without one beat for all, tabs fall out
-of step and each has a rendering of its own.
+Pull, not push: calls copy nothing, the board reads them. A feed is one view in one form, shared by all who look at it.
+Without one beat for all, tabs fall out of step and each has a rendering of its own.
 """
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
-from enum import StrEnum
 from functools import partial
 from itertools import count
 
@@ -23,12 +20,15 @@ import trio
 
 from actors.call_session import CallSession
 from actors.calls import Calls
+from relay.console.documents import Documents
 from relay.console.ended_views import over
+from relay.console.feed import Feed, Form, OneCall, View
 from relay.console.first_words import FirstWords
 from relay.console.fragments import Fragments
+from relay.console.pace import Pace
 from relay.console.refused import Refused
 from relay.console.rendering import Renderer
-from relay.console.viewing import call_of, row_of
+from relay.console.viewing import SeenCall, call_of, row_of
 from relay.console.views import ROWS, CallState, Facts, LiveFilter, LiveState, Row
 from relay.console.words import age
 from relay.errors import STORE_FAILURES
@@ -43,67 +43,19 @@ BEATS_OF_BANNER = 8
 MESSAGES_EVERY = 5.0
 
 
-class Form(StrEnum):
-    """How a state is written: parts of a page, or JSON."""
-
-    HTML = "html"
-    JSON = "json"
-
-
-@attrs.frozen
-class OneCall:
-    """The view of one call."""
-
-    call_sid: str
-
-
-View = LiveFilter | OneCall
-
-
 @attrs.define(eq=False)
-class Feed:
-    """One view in one form, for all who look at it. `version` is that of its newest state, and 0 before the first."""
+class _Shown:
+    """A feed, and what its states are made of."""
 
-    view: View
-    form: Form
+    feed: Feed
     fragments: Fragments
-    viewers: int = 0
-    version: int = 0
-    is_broken: bool = False
-    is_settled: bool = True
+    documents: Documents
+    is_settled: bool = False
     """Whether the newest state was made a beat after the last change: what a call does then has its times too."""
     session: CallSession | None = None
     last: CallState | None = None
     """Of a call, the state that was shown last."""
-    _parts: dict[str, tuple[int, str]] = attrs.field(factory=dict, init=False)
-    _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
-
-    def put(self, parts: Mapping[str, str], version: int) -> None:
-        """Keep the parts that have changed; no-op if none has."""
-        new = {name: (version, text) for name, text in parts.items() if self._text(name) != text}
-        if new:
-            self._parts |= new
-            self.version = version
-            self._notify()
-
-    def fail(self) -> None:
-        """End all who look at it: it cannot be shown."""
-        self.is_broken = True
-        self._notify()
-
-    async def after(self, version: int) -> Mapping[str, str]:
-        """Wait for a state that is newer than a version, and return its parts that are; none if it is broken."""
-        while self.version <= version and not self.is_broken:
-            await self._changed.wait()
-        return {name: text for name, (since, text) in self._parts.items() if since > version and not self.is_broken}
-
-    def _text(self, name: str) -> str | None:
-        known = self._parts.get(name)
-        return None if known is None else known[1]
-
-    def _notify(self) -> None:
-        changed, self._changed = self._changed, trio.Event()
-        changed.set()
+    seen: SeenCall = attrs.field(factory=SeenCall)
 
 
 def _no_operator(_session: CallSession) -> str:
@@ -133,9 +85,12 @@ class Board:
     banner: Callable[[], str | None] = _no_banner
     node: str = ""
     boot: str = attrs.field(factory=partial(secrets.token_hex, 4))
-    _feeds: dict[tuple[View, Form], Feed] = attrs.field(factory=dict, init=False)
+    pace: Pace = attrs.field(factory=Pace)
+    _shown: dict[tuple[View, Form], _Shown] = attrs.field(factory=dict, init=False)
     _versions: Iterator[int] = attrs.field(factory=partial(count, 1), init=False)
     _rows: dict[str, Row] = attrs.field(factory=dict, init=False)
+    # All calls at this beat, for every view of them; None until one is due.
+    _newest: Sequence[Row] | None = attrs.field(default=None, init=False)
     _changed: set[str] = attrs.field(factory=set, init=False)
     _watched: trio.Event = attrs.field(factory=trio.Event, init=False)
     # None where the database does not say.
@@ -143,11 +98,21 @@ class Board:
 
     # ── what is shown ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def live(self, wanted: LiveFilter) -> LiveState:
+    async def live(self, wanted: LiveFilter) -> LiveState:
         """Return the calls that are going on, oldest first, and the figures of all."""
-        sessions = self.calls.live()
-        rows = sorted((self._row(each) for each in sessions), key=lambda row: (row.since, row.call_sid))
+        return self._live(wanted, await self._look())
+
+    async def _look(self) -> Sequence[Row]:
+        """Return all calls that are going on, oldest first."""
+        rows = []
+        for session in self.calls.live():
+            rows.append(self._row(session))
+            await self.pace.breathe()
+        rows.sort(key=lambda row: (row.since, row.call_sid))
         self._rows = {each.call_sid: each for each in rows}
+        return rows
+
+    def _live(self, wanted: LiveFilter, rows: Sequence[Row]) -> LiveState:
         found = [each for each in rows if wanted.takes(each)]
         backlog = self._backlog
         oldest = None if backlog is None else backlog.oldest
@@ -171,21 +136,29 @@ class Board:
             banner=self.banner() or "",
         )
 
-    def call(self, call_sid: str) -> CallState | None:
-        """Return a call that is going on; None for one that has no session here now."""
+    def has(self, call_sid: str) -> bool:
+        """Whether a call is going on, and has a session here now."""
+        return self._session(call_sid) is not None
+
+    def call(self, call_sid: str, seen: SeenCall | None = None) -> CallState | None:
+        """Return a call that is going on; None for one that has no session here now. `seen` is of earlier looks."""
         call = self.calls.find_known(call_sid)
         if call is None or call.session is None:
             return None
         transfer = call.transfer.stage.value if call.transfer is not None and call.is_transferring else ""
-        session = call.session
-        return call_of(session.view(), self._row(session), transfer=transfer, banner=self.banner() or "")
+        row, banner = self._row(call.session), self.banner() or ""
+        return call_of(call.session.view(), row, transfer=transfer, banner=banner, seen=seen)
+
+    def _session(self, call_sid: str) -> CallSession | None:
+        call = self.calls.find_known(call_sid)
+        return None if call is None else call.session
 
     def _row(self, session: CallSession) -> Row:
         call_sid, operator = session.info.call_sid, self.operator_of(session)
         known = self._rows.get(call_sid)
         if known is not None and known.version == session.version and known.operator == operator:
             return known
-        return row_of(session.view(), operator)
+        return row_of(session.glance(), operator)
 
     async def look_at_messages(self) -> None:
         """Look how many messages wait. Where the database does not say, that is not known."""
@@ -201,20 +174,20 @@ class Board:
     async def feed(self, view: View, form: Form) -> AsyncIterator[Feed]:
         """Yield the feed of a view, kept up to date inside the block. Raises `Refused` for a call that is not known."""
         key = (view, form)
-        feed = self._feeds.get(key)
-        if feed is None:
-            if isinstance(view, OneCall) and self.call(view.call_sid) is None:
+        shown = self._shown.get(key)
+        if shown is None:
+            if isinstance(view, OneCall) and not self.has(view.call_sid):
                 raise Refused(404, "not_live", "No call of this id is going on here. Reload its page.")
-            feed = self._feeds[key] = Feed(view, form, Fragments(self.renderer))
-            feed.is_settled = False  # so that the next beat makes its first state
+            fragments, documents = Fragments(self.renderer, self.pace), Documents(self.pace)
+            shown = self._shown[key] = _Shown(Feed(view, form, self.boot), fragments, documents)
             self._watched.set()
-        feed.viewers += 1
+        shown.feed.viewers += 1
         try:
-            yield feed
+            yield shown.feed
         finally:
-            feed.viewers -= 1
-            if not feed.viewers and self._feeds.get(key) is feed:
-                del self._feeds[key]
+            shown.feed.viewers -= 1
+            if not shown.feed.viewers and self._shown.get(key) is shown:
+                del self._shown[key]
 
     # ── the beat ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -239,50 +212,54 @@ class Board:
 
     async def _beat(self) -> None:
         for beat in count():
-            if not self._feeds:
+            if not self._shown:
                 return
             changed, self._changed = self._changed, set()
-            for feed in [*self._feeds.values()]:
-                is_due = isinstance(feed.view, OneCall) or feed.version == 0 or beat % BEATS_OF_LIVE == 0
-                if is_due and (self._has_changed(feed, changed) or beat % BEATS_OF_BANNER == 0):
-                    await self._refresh(feed)
+            self._newest = None
+            for shown in [*self._shown.values()]:
+                is_of_a_call = isinstance(shown.feed.view, OneCall)
+                is_due = is_of_a_call or shown.feed.version == 0 or beat % BEATS_OF_LIVE == 0
+                if is_due and (self._has_changed(shown, changed) or beat % BEATS_OF_BANNER == 0):
+                    await self._refresh(shown)
             await trio.sleep(CALL_BEAT)
 
-    def _has_changed(self, feed: Feed, changed: set[str]) -> bool:
-        if not isinstance(feed.view, OneCall):
+    def _has_changed(self, shown: _Shown, changed: set[str]) -> bool:
+        view = shown.feed.view
+        if not isinstance(view, OneCall):
             return True  # what has not changed of it is not rendered again, and not sent
-        call = self.calls.find_known(feed.view.call_sid)
-        session = None if call is None else call.session
-        has_changed = feed.view.call_sid in changed or session is not feed.session
-        is_due = has_changed or not feed.is_settled
-        feed.session, feed.is_settled = session, not has_changed
+        session = self._session(view.call_sid)
+        has_changed = view.call_sid in changed or session is not shown.session
+        is_due = has_changed or not shown.is_settled
+        shown.session, shown.is_settled = session, not has_changed
         return is_due
 
-    async def _refresh(self, feed: Feed) -> None:
+    async def _refresh(self, shown: _Shown) -> None:
         """Make the newest state of a view. A fault in it ends those who look at it, and nothing else."""
         try:
-            parts = await self._parts(feed)
+            parts = await self._parts(shown)
         except Exception as error:  # noqa: BLE001 - the firewall of a view
-            report("console_view_failed", error, view=type(feed.view).__name__)
-            feed.fail()
-            self._feeds = {key: each for key, each in self._feeds.items() if each is not feed}
+            report("console_view_failed", error, view=type(shown.feed.view).__name__)
+            shown.feed.fail()
+            self._shown = {key: each for key, each in self._shown.items() if each is not shown}
         else:
-            feed.put(parts, next(self._versions))
+            shown.feed.put(parts, next(self._versions))
 
-    async def _parts(self, feed: Feed) -> Mapping[str, str]:
-        view = feed.view
+    async def _parts(self, shown: _Shown) -> Mapping[str, str]:
+        view = shown.feed.view
         state: LiveState | CallState
         if isinstance(view, OneCall):
-            now = self.call(view.call_sid)
-            if now is None and feed.last is not None:
-                now = over(feed.last, self.calls.ended.find(view.call_sid), banner=self.banner() or "")
+            now = self.call(view.call_sid, shown.seen)
+            if now is None and shown.last is not None:
+                now = over(shown.last, self.calls.ended.find(view.call_sid), banner=self.banner() or "")
             if now is None:
                 return {}  # it ended before anything of it was shown
-            state = feed.last = now
+            state = shown.last = now
         else:
-            state = self.live(view)
-        if feed.form is Form.JSON:
-            return {"state": json.dumps(state.document())}
+            if self._newest is None:
+                self._newest = await self._look()
+            state = self._live(view, self._newest)
+        if shown.feed.form is Form.JSON:
+            return {"state": await shown.documents.of(state)}
         if isinstance(state, LiveState):
-            return await feed.fragments.live(state, webhook=self.webhook)
-        return await feed.fragments.call(state)
+            return await shown.fragments.live(state, webhook=self.webhook)
+        return await shown.fragments.call(state)

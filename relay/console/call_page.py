@@ -41,7 +41,7 @@ class CallPage:
             state = await self.ended.find(call_sid, banner=self.board.banner() or "")
         if state is None:
             raise Refused(404, "unknown_call", "No call of this id is on record here. It may be another relay's.")
-        parts = await Fragments(self.board.renderer).call(state)
+        parts = await Fragments(self.board.renderer, self.board.pace).call(state)
         values = {
             "state": state,
             "parts": {"conversation": _NOT_KEPT, **parts},

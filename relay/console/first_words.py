@@ -13,6 +13,8 @@ from actors.call_values import CallInfo
 from actors.commands import NoteTurn
 
 SECONDS = 300.0
+AS_GOOD_AS_NOW = 1.0
+"""Seconds for which it is not worked out again: it says much the same."""
 MOST = 2_000
 """Turns that are kept: of a busy daemon fewer than five minutes', which say as much."""
 
@@ -23,6 +25,9 @@ class FirstWords:
 
     now: Callable[[], float] = time.monotonic
     _recent: deque[tuple[float, float]] = attrs.field(factory=lambda: deque(maxlen=MOST), init=False)
+    # What was worked out last, and when.
+    _p95: float | None = attrs.field(default=None, init=False)
+    _known_at: float = attrs.field(default=-math.inf, init=False)
 
     def note(self, _call: CallInfo, turn: NoteTurn) -> None:
         """Keep how long a turn's first word took. Called for each turn."""
@@ -31,8 +36,11 @@ class FirstWords:
 
     def p95(self) -> float | None:
         """Return the time, in seconds, that 95 of 100 callers did not have to wait longer; None without turns."""
-        since = self.now() - SECONDS
-        while self._recent and self._recent[0][0] < since:
-            self._recent.popleft()
-        waits = sorted(seconds for _at, seconds in self._recent)
-        return waits[math.ceil(len(waits) * 0.95) - 1] if waits else None
+        now = self.now()
+        if now - self._known_at > AS_GOOD_AS_NOW:
+            while self._recent and self._recent[0][0] < now - SECONDS:
+                self._recent.popleft()
+            waits = sorted(seconds for _at, seconds in self._recent)
+            self._p95 = waits[math.ceil(len(waits) * 0.95) - 1] if waits else None
+            self._known_at = now
+        return self._p95

@@ -11,15 +11,13 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 
 import attrs
-import trio
 from markupsafe import Markup
 
 from relay.console.asked_calls import query_of
+from relay.console.kept import Kept
+from relay.console.pace import Pace
 from relay.console.rendering import Renderer
 from relay.console.views import CallState, LiveState
-
-# After so many pieces the other tasks get their turn: one takes some 50 microseconds.
-_AT_ONCE = 10
 
 
 @attrs.define(eq=False)
@@ -27,9 +25,11 @@ class Fragments:
     """Renders the states of one view, one after the other; keeps what the last one was made of, and no more."""
 
     renderer: Renderer
-    _kept: dict[tuple[str, Hashable], Markup] = attrs.field(factory=dict, init=False)
-    _used: dict[tuple[str, Hashable], Markup] = attrs.field(factory=dict, init=False)
-    _made: int = attrs.field(default=0, init=False)
+    pace: Pace
+    _kept: Kept = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._kept = Kept(lambda template, value: self._whole(template, it=value), self.pace)
 
     async def live(self, state: LiveState, *, webhook: str) -> Mapping[str, Markup]:
         """Return the parts of the page Live. `webhook` is the address to give the carrier."""
@@ -46,7 +46,7 @@ class Fragments:
             ),
             "banners": self._whole("banner.html", banner=state.banner),
         }
-        self._turn_over()
+        self._kept.turn_over()
         return parts
 
     async def call(self, state: CallState) -> Mapping[str, Markup]:
@@ -63,28 +63,17 @@ class Fragments:
         if state.lines is not None:
             lines = await self._all("said.html", state.lines)
             parts["conversation"] = self._whole("call_lines.html", lines=lines)
-        self._turn_over()
+        self._kept.turn_over()
         return parts
 
     def _whole(self, template: str, **values: object) -> Markup:
         return Markup(self.renderer.render(template, values))  # noqa: S704 - of a template that escapes
 
     async def _all(self, template: str, values: Iterable[Hashable]) -> Markup:
-        return Markup("").join([await self._one(template, each) for each in values])
+        return Markup("".join(await self._kept.all(template, values)))  # noqa: S704 - each is one
 
     async def _one(self, template: str, value: Hashable) -> Markup:
-        key = (template, value)
-        html = self._kept.get(key)
-        if html is None:
-            html = self._whole(template, it=value)
-            self._made += 1
-            if self._made % _AT_ONCE == 0:
-                await trio.lowlevel.checkpoint()
-        self._used[key] = html
-        return html
-
-    def _turn_over(self) -> None:
-        self._kept, self._used = self._used, {}
+        return Markup(await self._kept.one(template, value))  # noqa: S704 - of a template that escapes
 
 
 def _page(state: LiveState, step: int) -> str:

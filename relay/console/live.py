@@ -27,10 +27,10 @@ class LivePage:
         """Show the calls that are going on, oldest first."""
         wanted = filter_of(asked.query)
         await self.board.look_at_messages()
-        state = self.board.live(wanted)
+        state = await self.board.live(wanted)
         query = query_of(wanted)
         values = {
-            "parts": await Fragments(self.board.renderer).live(state, webhook=self.board.webhook),
+            "parts": await Fragments(self.board.renderer, self.board.pace).live(state, webhook=self.board.webhook),
             "filter": wanted,
             "agents": sorted({*await self.agents(), *filter(None, [wanted.agent_id])}),
             "stream": "/console/stream?view=live" + (f"&{query}" if query else ""),

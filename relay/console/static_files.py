@@ -17,6 +17,7 @@ _TYPES = {
     "svg": "image/svg+xml",
 }
 _DIGITS = 10
+_VERSION = re.compile(r"-\d.*")
 
 
 @attrs.frozen
@@ -33,6 +34,7 @@ class StaticFiles:
     def __init__(self) -> None:
         root = resources.files("relay.console") / "static"
         self._names: dict[str, str] = {}
+        self._packages: dict[str, str] = {}
         self._files: dict[str, StaticFile] = {}
         for each in (*root.iterdir(), *(root / "vendor").iterdir()):
             stem, _, ending = each.name.rpartition(".")
@@ -40,6 +42,7 @@ class StaticFiles:
                 content = each.read_bytes()
                 served = f"{stem}-{hashlib.sha256(content).hexdigest()[:_DIGITS]}.{ending}"
                 self._names[each.name] = served
+                self._packages.setdefault(_VERSION.sub("", stem), each.name)
                 self._files[served] = StaticFile(content, _TYPES[ending])
 
     def find(self, served: str) -> StaticFile | None:
@@ -52,5 +55,4 @@ class StaticFiles:
 
     def vendored(self, package: str) -> str:
         """Return the path of what is vendored of a package, by its name without version. Raises `KeyError`."""
-        found = [each for each in self._names if re.match(rf"{re.escape(package)}-\d", each)]
-        return self.url(found[0] if found else package)
+        return self.url(self._packages[package])

@@ -12,7 +12,6 @@ connections for all its tabs), and with `bye` when the session is over (`signed_
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
@@ -21,8 +20,9 @@ import trio
 from werkzeug.exceptions import NotFound
 
 from relay.console.asked_calls import call_sid_of, filter_of
-from relay.console.board import Board, Feed, Form, OneCall, View
+from relay.console.board import Board
 from relay.console.ended_views import EndedViews
+from relay.console.feed import Feed, Form, OneCall, View, event
 from relay.console.refused import Refused
 from relay.console.sign_in import SignedIn, SignIn
 from relay.errors import STORE_FAILURES
@@ -36,7 +36,6 @@ CHECK_SECONDS = 1.0
 """How often it is looked whether those who read streams are still signed in."""
 RETRY_AFTER = 5
 
-_LINES = re.compile(r"\r\n|\r|\n")
 _GUARDS: tuple[Header, ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"cross-origin-resource-policy", b"same-origin"),
@@ -98,7 +97,7 @@ class ConsoleStreams:
             await self._stream(_Reader(head, by), _view_of(head.query), Form.HTML, receive, send)
             return
         view = filter_of(head.query) if path == "/console/api/live" else OneCall(call_sid_of(path.removeprefix(_CALLS)))
-        is_known = not isinstance(view, OneCall) or self.board.call(view.call_sid) is not None
+        is_known = not isinstance(view, OneCall) or self.board.has(view.call_sid)
         if "text/event-stream" in head.headers.get("accept", "") and is_known:
             await self._stream(_Reader(head, by), view, Form.JSON, receive, send)
         else:
@@ -107,7 +106,7 @@ class ConsoleStreams:
     async def _document(self, view: View) -> Mapping[str, object]:
         if not isinstance(view, OneCall):
             await self.board.look_at_messages()
-            return self.board.live(view).document()
+            return (await self.board.live(view)).document()
         state = self.board.call(view.call_sid) or await self.ended.find(view.call_sid)
         if state is None:
             raise Refused(404, "unknown_call", "No call of this id is on record.")
@@ -134,8 +133,8 @@ class ConsoleStreams:
                 self._readers.remove(reader)
         if reader.why in _FAREWELLS:
             with trio.move_on_after(FAREWELL, shield=True):
-                event = _event(reader.why, "") if reader.why == PAUSE else _event("bye", reader.why)
-                await send({"type": "http.response.body", "body": event, "more_body": True})
+                farewell = event(reader.why, "") if reader.why == PAUSE else event("bye", reader.why)
+                await send({"type": "http.response.body", "body": farewell, "more_body": True})
         await end_response(send)
 
     async def _until_left(self, reader: _Reader, receive: Receive) -> None:
@@ -144,19 +143,15 @@ class ConsoleStreams:
 
     async def _write(self, reader: _Reader, feed: Feed, send: Send) -> None:
         """Send each newer state, and a comment after each interval of silence; return when the view is broken."""
-        has_all = feed.version and reader.head.headers.get("last-event-id") == self._id_of(feed)
+        has_all = feed.version and reader.head.headers.get("last-event-id") == feed.id
         seen = feed.version if has_all else 0
         while not feed.is_broken:
             body = COMMENT
             with trio.move_on_after(self.comment_seconds):
-                parts = await feed.after(seen)
+                body = await feed.after(seen)
                 seen = feed.version
-                body = _state(parts, feed.form, self._id_of(feed)) if parts else b""
             if body:
                 await send({"type": "http.response.body", "body": body, "more_body": True})
-
-    def _id_of(self, feed: Feed) -> str:
-        return f"{self.board.boot}-{feed.version}"
 
     def _pause_others(self, by: SignedIn) -> None:
         """Pause the oldest streams of a session that has more than four. Programs come with a token, and have none."""
@@ -201,19 +196,6 @@ def _view_of(query: Mapping[str, str]) -> View:
             return OneCall(call_sid_of(query.get("call", "")))
         case _:
             raise Refused(400, "unknown_view", "Say which view: view=live, or view=call with call=SID.")
-
-
-def _state(parts: Mapping[str, str], form: Form, number: str) -> bytes:
-    if form is Form.JSON:
-        return _event("state", parts["state"], number)
-    swap = 'hx-swap="innerMorph"'
-    html = "".join(f'<hx-partial hx-target="#{name}" {swap}>{text}</hx-partial>' for name, text in parts.items())
-    return _event("", html, number)
-
-
-def _event(name: str, data: str, number: str = "") -> bytes:
-    head = (f"event: {name}\n" if name else "") + (f"id: {number}\n" if number else "")
-    return (head + "".join(f"data: {line}\n" for line in _LINES.split(data)) + "\n").encode()
 
 
 async def _refuse(send: Send, refused: Refused) -> None:

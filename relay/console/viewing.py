@@ -1,6 +1,6 @@
 """Live calls as the values that the pages show. Pure.
 
-    CallView ──row_of──▶ Row          CallView ──call_of──▶ CallState
+    CallGlance ──row_of──▶ Row          CallView ──call_of──▶ CallState
 
 Text comes from callers and clients: what no encoding can carry is replaced here, everything else is shown as it is.
 """
@@ -8,14 +8,16 @@ Text comes from callers and clients: what no encoding can carry is replaced here
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from datetime import datetime, timedelta
+
+import attrs
 
 from actors.call_values import Line, Speaker
 from actors.commands import By
 from actors.narration import decide, turn_label
 from actors.phases import Phase
-from actors.trace import CallView, Step, TurnTimes, WallClock
+from actors.trace import CallGlance, CallView, Step, TurnTimes, WallClock
 from actors.transcript import Cut
 from relay.console.views import UNAVAILABLE, CallState, Decided, Row, Said, Turn
 from relay.store.schema import storable
@@ -33,31 +35,39 @@ def answerer(by: By | None, phase: Phase) -> str:
     return "" if by is None else by.value
 
 
-def row_of(view: CallView, operator: str = "") -> Row:
+@attrs.define(eq=False)
+class SeenCall:
+    """What was made of a call's turns and steps at earlier looks, as far as they cannot change any more."""
+
+    turns: dict[int, Turn] = attrs.field(factory=dict)
+    decided: dict[Hashable, Decided | None] = attrs.field(factory=dict)
+
+
+def row_of(glance: CallGlance, operator: str = "") -> Row:
     """Return a live call in a line; `operator` has taken it over, empty for none."""
-    info = view.info
-    spoken = next((each for each in reversed(view.transcript) if not each.is_note), None)
-    last = view.hearing or ("" if spoken is None else spoken.text)
-    heard = (each.first_word for each in reversed(view.turns))
+    info = glance.info
     return Row(
         call_sid=info.call_sid,
         agent_id=info.agent_id,
         caller=storable(info.caller),
         called=storable(info.called),
         direction=info.direction.value,
-        by=answerer(view.by, view.phase),
+        by=answerer(glance.by, glance.phase),
         operator=operator,
-        phase=view.phase,
-        since=view.clock.at,
-        first_word=next((each for each in heard if each is not None), None),
-        last_words=storable(" ".join(last.split())[-LONGEST_LAST_WORDS:]),
-        version=view.version,
+        phase=glance.phase,
+        since=glance.clock.at,
+        first_word=glance.first_word,
+        last_words=storable(" ".join(glance.last_words.split())[-LONGEST_LAST_WORDS:]),
+        version=glance.version,
     )
 
 
-def call_of(view: CallView, row: Row, *, transfer: str = "", banner: str = "") -> CallState:
-    """Return all of a live call."""
-    turns = turns_of(view.turns, view.clock)
+def call_of(
+    view: CallView, row: Row, *, transfer: str = "", banner: str = "", seen: SeenCall | None = None
+) -> CallState:
+    """Return all of a live call. `seen` is of its earlier looks; what is seen now is kept in it."""
+    seen = SeenCall() if seen is None else seen
+    turns = _turns(view, seen)
     client = next((each.client for each in reversed(turns) if each.client), "")
     hearing = storable(view.hearing)
     lines = said(view.transcript, view.steps, view.turns, view.clock)
@@ -69,7 +79,7 @@ def call_of(view: CallView, row: Row, *, transfer: str = "", banner: str = "") -
         lines=lines,
         turns=turns,
         turns_left_out=view.turns_left_out,
-        decisions=decisions_of(view),
+        decisions=_decisions(view, seen),
         left_out=view.left_out,
         connection=view.info.attempt + 1,
         client=client,
@@ -78,39 +88,52 @@ def call_of(view: CallView, row: Row, *, transfer: str = "", banner: str = "") -
     )
 
 
-def decisions_of(view: CallView) -> tuple[Decided, ...]:
-    """Return what was decided in a live call, oldest first, with a few words of the parties."""
-    shown = (decide(step, direction=view.info.direction) for step in view.steps)
-    return tuple(
-        Decided(at=view.clock.time_of(each.at), kind=each.kind, text=storable(each.text))
-        for each in shown
-        if each is not None
-    )
+def _turns(view: CallView, seen: SeenCall) -> tuple[Turn, ...]:
+    """Return the times of its turns: only those of the newest can still change."""
+    turns = tuple(seen.turns.get(each.turn) or _turn(each, view.clock) for each in view.turns)
+    seen.turns = {each.turn: each for each in turns[:-1]}
+    return turns
+
+
+def _decisions(view: CallView, seen: SeenCall) -> tuple[Decided, ...]:
+    """Return what was decided, oldest first, with a few words of the parties."""
+    known, seen.decided = seen.decided, {}
+    for step in view.steps:
+        key = (step.number, step.late)
+        seen.decided[key] = known[key] if key in known else _decided(step, view)
+    return tuple(each for each in seen.decided.values() if each is not None)
+
+
+def _decided(step: Step, view: CallView) -> Decided | None:
+    each = decide(step, direction=view.info.direction)
+    if each is None:
+        return None
+    return Decided(at=view.clock.time_of(each.at), kind=each.kind, text=storable(each.text))
 
 
 def turns_of(turns: Iterable[TurnTimes], clock: WallClock) -> tuple[Turn, ...]:
     """Return the times of turns, since the call began."""
+    return tuple(_turn(each, clock) for each in turns)
 
+
+def _turn(turn: TurnTimes, clock: WallClock) -> Turn:
     def ms(at: float | None) -> float | None:
         return None if at is None else (at - clock.zero) * 1000
 
-    return tuple(
-        Turn(
-            turn=each.turn,
-            by=each.by.value,
-            outcome="" if each.outcome is None else each.outcome.value,
-            arrived=(each.arrived - clock.zero) * 1000,
-            stored=ms(each.stored),
-            asked=ms(each.asked),
-            first=ms(each.first),
-            out=ms(each.out),
-            last=ms(each.last),
-            heard=ms(each.heard),
-            cut=ms(each.cut),
-            client="" if each.client is None else storable(each.client.name),
-            fillers=tuple((at - clock.zero) * 1000 for at in each.fillers),
-        )
-        for each in turns
+    return Turn(
+        turn=turn.turn,
+        by=turn.by.value,
+        outcome="" if turn.outcome is None else turn.outcome.value,
+        arrived=(turn.arrived - clock.zero) * 1000,
+        stored=ms(turn.stored),
+        asked=ms(turn.asked),
+        first=ms(turn.first),
+        out=ms(turn.out),
+        last=ms(turn.last),
+        heard=ms(turn.heard),
+        cut=ms(turn.cut),
+        client="" if turn.client is None else storable(turn.client.name),
+        fillers=tuple((at - clock.zero) * 1000 for at in turn.fillers),
     )
 
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -37,14 +38,20 @@ class LiveFilter:
         """Whether a call is one of them."""
         if self.agent_id and row.agent_id != self.agent_id:
             return False
+        if not self.text:
+            return True
         wanted = self.text.casefold().strip()
-        fields = (row.caller, row.called, row.agent_id, row.last_words, row.operator)
-        return not wanted or any(wanted in each.casefold() for each in fields)
+        return any(
+            wanted in each.casefold() for each in (row.caller, row.called, row.agent_id, row.last_words, row.operator)
+        )
 
 
 @attrs.frozen(kw_only=True)
 class Row:
-    """A call that is going on, in a line. `by` is who answers, empty if that is not known; `first_word` in seconds."""
+    """A call that is going on, in a line. `by` is who answers, empty if that is not known; `first_word` in seconds.
+
+    Most events of a call change its `version` and nothing that is shown: so it says nothing of whether two are equal.
+    """
 
     call_sid: str
     agent_id: str
@@ -57,7 +64,7 @@ class Row:
     since: datetime
     first_word: float | None
     last_words: str = attrs.field(repr=False)
-    version: int = 0
+    version: int = attrs.field(default=0, eq=False)
 
     @property
     def party(self) -> str:
@@ -125,6 +132,10 @@ class LiveState:
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON."""
+        return _document(self)
+
+    def head(self) -> dict[str, Any]:
+        """Return its document without what is in `lists`."""
         return {
             "node": self.node or None,
             "banner": self.banner or None,
@@ -132,8 +143,11 @@ class LiveState:
             "found": self.found,
             "page": self.filter.page,
             "pages": self.pages,
-            "calls": [each.document() for each in self.rows],
         }
+
+    def lists(self) -> Mapping[str, Sequence[Row]]:
+        """Return what there are several of in its document, by their names there."""
+        return {"calls": self.rows}
 
 
 @attrs.frozen(kw_only=True)
@@ -298,6 +312,10 @@ class CallState:
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON."""
+        return _document(self)
+
+    def head(self) -> dict[str, Any]:
+        """Return its document without what is in `lists`."""
         return {
             **self.row.document(),
             "live": self.is_live,
@@ -306,9 +324,17 @@ class CallState:
             "connection": self.connection,
             "client": self.client or None,
             "banner": self.banner or None,
-            "lines": None if self.lines is None else [each.document() for each in self.lines],
-            "turns": [each.document() for each in self.turns],
             "turnsLeftOut": self.turns_left_out,
-            "decisions": [each.document() for each in self.decisions],
             "leftOut": self.left_out,
         }
+
+    def lists(self) -> Mapping[str, Sequence[Said | Turn | Decided] | None]:
+        """Return what there are several of in its document, by their names there; None for what is not known."""
+        return {"lines": self.lines, "turns": self.turns, "decisions": self.decisions}
+
+
+def _document(state: LiveState | CallState) -> dict[str, Any]:
+    lists = {
+        name: None if values is None else [each.document() for each in values] for name, values in state.lists().items()
+    }
+    return {**state.head(), **lists}
