@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any
 
@@ -117,6 +118,15 @@ RECOGNITION = """
     };
 """
 ON_DEVICE = "window.SpeechRecognition.available = async (asked) => asked.processLocally ? 'available' : 'unavailable';"
+MICROPHONE = """
+    navigator.mediaDevices.getUserMedia = async () => {
+        const context = new AudioContext(), tone = context.createOscillator();
+        const out = context.createMediaStreamDestination();
+        tone.connect(out);
+        tone.start();
+        return (window.microphone = out.stream);
+    };
+"""
 FRAMES = """
     window.sentFrames = [];
     const send = WebSocket.prototype.send;
@@ -134,16 +144,18 @@ VOICE = """
 async def test_words_that_the_microphone_hears(
     chromium: Chromium, daemon: LocalDaemon, operator: OperatorAccess, agent: Access
 ) -> None:
-    """Recognition on this device: partial words go as guesses, final ones as what is said; muted there is none."""
+    """Recognition on this device, with its volume: partial words go as guesses, final ones as said; muted, neither."""
 
     def work(tab: Tab) -> None:
-        for script in (RECOGNITION, ON_DEVICE, FRAMES):
+        for script in (RECOGNITION, ON_DEVICE, MICROPHONE, FRAMES):
             tab.context.add_init_script(script)
         page = ring(tab, daemon, operator, agent)
         assert page.evaluate("window.recognitions.length") == 0
         page.get_by_label("Speak by microphone").check()
         expect(page.get_by_text("Listening, on this device.")).to_be_visible()
         assert page.evaluate("window.recognitions.map((each) => each.processLocally)") == [True]
+        volume = page.get_by_label("Volume")
+        expect(volume).to_have_attribute("value", re.compile(r"0\.9"))
         page.evaluate("window.recognitions[0].hear('Which day', false)")
         expect(page.locator("li.partial")).to_contain_text("Which day")
         page.evaluate("window.recognitions[0].hear('Which day is it?', true)")
@@ -157,6 +169,8 @@ async def test_words_that_the_microphone_hears(
         page.get_by_role("button", name="Mute").click()
         page.evaluate("window.recognitions[0].hear('Never heard.', true)")
         expect(page.get_by_text("Never heard.")).to_have_count(0)
+        expect(volume).to_be_hidden()
+        assert page.evaluate("window.microphone.getTracks().map((each) => each.readyState)") == ["ended"]
 
     async with connected(agent):
         await chromium.drive(work)

@@ -216,6 +216,40 @@
 
   const hearing = (text) => (el("hearing").textContent = text);
 
+  // How loud it is, so that one sees that it hears at all. Only beside recognition on this device: where the browser's
+  // online recognition is all there is, as on telephones, two who listen at once take the microphone from each other.
+  const volume = {
+    stream: null, context: null, timer: 0, opened: 0,
+
+    async open() {
+      if (this.opened) return;
+      const mine = (this.opened = Date.now());
+      const stream = await navigator.mediaDevices?.getUserMedia({ audio: true }).catch(() => null);
+      if (!stream) return;
+      if (this.opened !== mine) return stream.getTracks().forEach((each) => each.stop());
+      this.stream = stream;
+      this.context = new AudioContext();
+      const analyser = this.context.createAnalyser();
+      this.context.createMediaStreamSource(stream).connect(analyser);
+      const samples = new Float32Array(analyser.fftSize);
+      this.timer = setInterval(() => {
+        analyser.getFloatTimeDomainData(samples);
+        const power = samples.reduce((sum, each) => sum + each * each, 0) / samples.length;
+        el("volume").value = 1 + Math.max(-60, 10 * Math.log10(power)) / 60; // from 60 dB below the loudest
+      }, 100);
+      el("level").hidden = false;
+    },
+
+    close() {
+      this.opened = 0;
+      clearInterval(this.timer);
+      this.stream?.getTracks().forEach((each) => each.stop());
+      this.context?.close();
+      this.stream = this.context = null;
+      el("level").hidden = true;
+    },
+  };
+
   // "available" and "downloadable" are of recognition on this device.
   async function onDevice() {
     if (typeof Recognition?.available !== "function") return "unavailable";
@@ -259,10 +293,12 @@
       recognition = null;
       // Browsers end it by themselves after a silence.
       if (failures < 3) setTimeout(listen, 300);
+      else volume.close();
     };
     try {
       mine.start();
       hearing(local ? "Listening, on this device." : "Listening, by the browser's online recognition.");
+      if (local) volume.open();
     } catch (error) {
       recognition = null;
       hearing(`The microphone cannot be used (${error.name}). Type instead.`);
@@ -273,6 +309,7 @@
     const mine = recognition;
     recognition = null;
     mine?.abort();
+    volume.close();
     partial?.item.remove();
     partial = null;
     if (isOn()) hearing("The microphone is off. Typing works without it.");
