@@ -96,7 +96,7 @@ async def contender_of(revision: str | None, tell: Tell) -> Contender | None:
     "--calls", multiple=True, type=click.IntRange(1, 5000), help="Calls at once; repeatable.", show_default=True
 )
 @click.option("--saturated/--no-saturated", default=True, help="Also 50 calls that speak as soon as they are answered.")
-@click.option("--seconds", type=click.FloatRange(min=1), help=f"Measure each for so long. [default: {SECONDS:g}]")
+@click.option("--seconds", type=click.FloatRange(min=0.2), help=f"Measure each for so long. [default: {SECONDS:g}]")
 @click.option("--rounds", type=click.IntRange(min=1), help="Measure each so often. [default: 1, with --against 3]")
 @click.option(
     "--counts/--no-counts", default=True, help="Also count steps, tasks, scopes, system calls, in a run of its own."
@@ -197,7 +197,7 @@ def soak(*, way: Way, calls: int, turns: int, barge_ins: int, as_json: bool) -> 
 @one_way_option
 @click.option("--calls", default=200, show_default=True, type=click.IntRange(1, 5000), help="Calls at once.")
 @click.option("--saturated", is_flag=True, help="Each speaks as soon as it is answered, and not once a second.")
-@click.option("--seconds", default=30.0, show_default=True, type=click.FloatRange(min=1), help="Look for so long.")
+@click.option("--seconds", default=30.0, show_default=True, type=click.FloatRange(min=0.2), help="Look for so long.")
 @json_option
 def profile(*, way: Way, calls: int, saturated: bool, seconds: float, as_json: bool) -> None:
     """Show where the time of a turn goes, by layer, and how much of each is Trio's, anyio's and contextlib's own."""
@@ -213,7 +213,7 @@ def profile(*, way: Way, calls: int, saturated: bool, seconds: float, as_json: b
 @click.option("--calls", default=200, show_default=True, type=click.IntRange(1, 5000), help="Calls at once.")
 @click.option("--saturated", is_flag=True, help="Each speaks as soon as it is answered, and not once a second.")
 @click.option(
-    "--seconds", default=30.0, show_default=True, type=click.FloatRange(min=1), help="Follow turns for so long."
+    "--seconds", default=30.0, show_default=True, type=click.FloatRange(min=0.2), help="Follow turns for so long."
 )
 @json_option
 def tail(*, way: Way, calls: int, saturated: bool, seconds: float, as_json: bool) -> None:

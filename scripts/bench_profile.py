@@ -7,14 +7,14 @@ from typing import Any
 
 from scripts.bench_daemon import HERE
 from scripts.bench_generator import Way
-from scripts.bench_turns import Load, Tell, staffed
+from scripts.bench_turns import Load, Tell, staffed, warm_up
 
 
 async def profile(way: Way, load: Load, seconds: float, tell: Tell) -> dict[str, Any]:
     """Return the CPU of each layer and its parts, and what of it is Trio's, anyio's and contextlib's own."""
     async with staffed(HERE, way, tell, probe="profile") as station:
         await station.order("call", count=load.calls)
-        await station.order("talk", seconds=1, interval=load.interval)
+        await station.order("talk", seconds=warm_up(seconds), interval=load.interval)
         before = await station.probe()
         result = await station.order("talk", seconds=seconds, interval=load.interval)
         after = await station.probe()

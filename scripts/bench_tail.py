@@ -19,7 +19,7 @@ import attrs
 
 from scripts.bench_daemon import HERE
 from scripts.bench_generator import Way
-from scripts.bench_turns import Load, Tell, staffed
+from scripts.bench_turns import Load, Tell, staffed, warm_up
 
 QUEUE = "waiting behind other work of the loop"
 WORK = "its own work in the loop"
@@ -45,7 +45,7 @@ async def tail(way: Way, load: Load, seconds: float, tell: Tell) -> dict[str, An
     """Return what the usual and the slowest turns are made of, in milliseconds, by kind and by stage."""
     async with staffed(HERE, way, tell, probe="stages") as station:
         await station.order("call", count=load.calls)
-        await station.order("talk", seconds=max(2.0, seconds / 4), interval=load.interval)
+        await station.order("talk", seconds=2 * warm_up(seconds), interval=load.interval)
         result = await station.order("talk", seconds=seconds, interval=load.interval, follow=True)
         seen = await station.probe()
     return {

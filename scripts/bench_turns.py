@@ -108,7 +108,7 @@ class TurnsBench:
         for station in stations:
             self.tell(f"{station.contender.name}: {way}, {load.name}")
             await station.order("call", count=load.calls)
-            await station.order("talk", seconds=max(1.0, self.plan.seconds / 4), interval=load.interval)
+            await station.order("talk", seconds=warm_up(self.plan.seconds), interval=load.interval)
         for _ in range(self.plan.rounds):
             for taken, station in zip(rounds, stations, strict=True):
                 taken.append(await self._round(station, load))
@@ -144,7 +144,7 @@ class TurnsBench:
             for load in self.plan.loads:
                 self.tell(f"{contender.name}: counting, {way}, {load.name}")
                 await station.order("call", count=load.calls)
-                await station.order("talk", seconds=1, interval=load.interval)
+                await station.order("talk", seconds=warm_up(self.plan.seconds), interval=load.interval)
                 before = await station.probe()
                 seconds = min(self.plan.seconds, COUNTED_SECONDS)
                 async with counting(station.pid, [each for each in self.events if each == SYSTEM_CALLS]) as counted:
@@ -188,6 +188,11 @@ async def staffed(
     async with open_station(contender, tell, probe=probe, wrapper=wrapper) as station:
         await station.order("connect", way=way, count=CONVERSING if way == "converse" else 1)
         yield station
+
+
+def warm_up(seconds: float) -> float:
+    """Return how long to talk before so many seconds of measuring, so that what is made once is made by then."""
+    return min(max(1.0, seconds / 4), seconds)
 
 
 def _together(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run three nodes on PostgreSQL for each daemon of tests/e2e, and let nothing enter at the agent's home",
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Spread the tests that start processes, and mostly wait, among those that compute, where workers share them out.
+
+    Else they come one behind the other, and at the end all workers wait. Tests of a file stay together.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    waiting = Path(__file__).with_name("e2e")
+    files = [[*each] for _path, each in groupby(items, key=lambda item: item.path)]
+    places: list[tuple[float, list[pytest.Item]]] = []
+    for waits in (True, False):
+        kind = [each for each in files if each[0].path.is_relative_to(waiting) is waits]
+        whole, before = sum(map(len, kind)), 0
+        for tests in kind:
+            places.append((before / whole, tests))
+            before += len(tests)
+    items[:] = [item for _place, tests in sorted(places, key=lambda each: each[0]) for item in tests]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -34,15 +34,15 @@ async def result_of(command: str, *options: str) -> Any:
 
 async def rows_of(*options: str) -> list[dict[str, Any]]:
     """Measure turns for as short as it goes."""
-    return list(await result_of("turns", "--seconds", "1", *options))
+    return list(await result_of("turns", "--seconds", "0.3", *options))
 
 
 @pytest.mark.slow
 async def test_a_turn_is_measured_over_each_way() -> None:
     """Every way to a client, paced and saturated, has its CPU and its waiting times, and every turn its own answer."""
-    rows = await rows_of("--calls", "2", "--no-counts")
+    rows = await rows_of("--calls", "10", "--no-counts")
     assert {(row["way"], row["load"]) for row in rows} == {
-        (way, load) for way in ("sse", "mcp", "converse") for load in ("2 calls", "50 saturated")
+        (way, load) for way in ("sse", "mcp", "converse") for load in ("10 calls", "50 saturated")
     }
     for row in rows:
         assert row["asked"] == row["answered"] > 0
@@ -153,7 +153,7 @@ async def test_what_is_kept_and_how_a_turn_grows_is_measured() -> None:
 @pytest.mark.slow
 async def test_the_time_of_a_turn_is_shared_out_among_the_layers() -> None:
     """Every look belongs to a layer, and the journal's thread and the scheduler are seen."""
-    result = await result_of("profile", "--calls", "10", "--saturated", "--seconds", "1")
+    result = await result_of("profile", "--calls", "10", "--saturated", "--seconds", "0.5")
     layers = {each["layer"]: each for each in result["layers"]}
     assert sum(each["share"] for each in layers.values()) == pytest.approx(1)
     for each in layers.values():
@@ -166,7 +166,7 @@ async def test_the_time_of_a_turn_is_shared_out_among_the_layers() -> None:
 @pytest.mark.parametrize("way", ["sse", "converse"])
 async def test_turns_are_followed_through_the_daemon(way: str) -> None:
     """Nearly every turn is seen at each of its stages, and its time is shared out among them without a rest."""
-    result = await result_of("tail", "--way", way, "--calls", "10", "--saturated", "--seconds", "1")
+    result = await result_of("tail", "--way", way, "--calls", "10", "--saturated", "--seconds", "0.5")
     assert result["notSeenWhole"] < result["turns"] / 20
     for group in (0, 1):
         kinds, stages = (sum(each[group] for each in result[by].values()) for by in ("kinds", "stages"))
