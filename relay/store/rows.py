@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import attrs
@@ -99,15 +100,14 @@ class _Prepared:
     """A statement in the words of one driver, and how each value is converted for it."""
 
     sql: str
-    names: Sequence[str]
-    conversions: Sequence[tuple[int, Callable[[Any], Any]]]
-    is_positional: bool
+    in_order: Callable[[Values], tuple[Any, ...]] | None
+    conversions: Sequence[tuple[str, Callable[[Any], Any]]]
 
     def bind(self, values: Values) -> Sequence[Any] | Values:
-        row = [values[name] for name in self.names]
-        for place, convert in self.conversions:
-            row[place] = convert(row[place])
-        return row if self.is_positional else dict(zip(self.names, row, strict=True))
+        row = dict(values)
+        for name, convert in self.conversions:
+            row[name] = convert(row[name])
+        return row if self.in_order is None else self.in_order(row)
 
     def execute(self, connection: Connection, rows: Sequence[Any]) -> int:
         driver = connection.connection
@@ -136,6 +136,12 @@ class _Prepared:
 def _prepare(statement: UpdateBase, dialect: Dialect) -> _Prepared:
     compiled = statement.compile(dialect=dialect)
     names = list(compiled.positiontup or compiled.binds)
-    converted = (compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect) for name in names)
-    conversions = [(place, convert) for place, convert in enumerate(converted) if convert is not None]
-    return _Prepared(compiled.string, names, conversions, compiled.positional)
+    # Each once: a value may stand at several places.
+    types = {name: compiled.binds[name].type.dialect_impl(dialect) for name in names}
+    converted = ((name, each.bind_processor(dialect)) for name, each in types.items())
+    conversions = [(name, convert) for name, convert in converted if convert is not None]
+    return _Prepared(compiled.string, _in_order(names) if compiled.positional else None, conversions)
+
+
+def _in_order(names: Sequence[str]) -> Callable[[Values], tuple[Any, ...]]:
+    return itemgetter(*names) if len(names) > 1 else lambda row: tuple(row[name] for name in names)
