@@ -159,18 +159,25 @@ class CallInfo:
 class Line:
     """One line of a transcript: who, what, and when (wall clock, with a zone).
 
-    A note (`is_note`) is the relay's text for the responder of the next turn; neither party hears it.
+    A note (`is_note`) is the relay's text for the responder of the next turn; neither party hears it. `sent_as` is what
+    it was written as for a client, None before that: it is sent again with each of the next turns, some twenty.
     """
 
     speaker: Speaker
     text: str = attrs.field(validator=instance_of(str))
     at: datetime = attrs.field(validator=instance_of(datetime))
     is_note: bool = False
+    sent_as: bytes | None = attrs.field(default=None, init=False, eq=False, repr=False)
 
     @property
     def is_to_answer(self) -> bool:
         """Whether the line asks for an answer: what the caller said, or a note. Everything else was spoken to them."""
         return self.speaker is Speaker.CALLER or self.is_note
+
+    def keep_sent_as(self, encoded: bytes) -> bytes:
+        """Keep what the line was written as for a client; return it. It is the same whenever it is written."""
+        object.__setattr__(self, "sent_as", encoded)  # the line itself stays what it is
+        return encoded
 
 
 @attrs.frozen

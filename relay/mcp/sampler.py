@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import anyio
 import attrs
+import msgspec
 import structlog
 import trio
 from mcp_types import (
@@ -29,7 +30,7 @@ from mcp_types import (
     RequestId,
 )
 
-from actors.call_values import CallInfo, Direction, TurnRequest
+from actors.call_values import CallInfo, Direction, Line, TurnRequest
 from actors.errors import ClientAbsent, ClientFailed, ClientLeft, ResponderError
 from relay.mcp.pieces import Pieces, text_of, unsaid
 from relay.mcp.transports.outbox import encode_plain, message_event
@@ -230,8 +231,21 @@ class Sampler:
 def encode_request(request_id: str, request: TurnRequest) -> bytes:
     """Encode a turn as the request for its answer, piece by piece if the client likes."""
     trace = {"traceparent": request.traceparent} if request.traceparent else {}
-    params = {**sampling_params(request), "_meta": {"progressToken": request_id, **trace}}
+    sent = [each for line in request.history if (each := line.sent_as or _encode_line(line))]
+    params = {
+        "messages": msgspec.Raw(b"[" + b",".join(sent) + b"]"),
+        **_other_params(request),
+        "_meta": {"progressToken": request_id, **trace},
+    }
     return encode_plain({"jsonrpc": "2.0", "id": request_id, "method": "sampling/createMessage", "params": params})
+
+
+def _encode_line(line: Line) -> bytes:
+    """Encode a line once for all turns that it is sent with: else that is a tenth of what a turn in a long call costs.
+
+    Returns nothing for a line without words.
+    """
+    return line.keep_sent_as(encode_plain(_message_of(line)) if line.text.strip() else b"")
 
 
 def sampling_params(request: TurnRequest) -> dict[str, Any]:
@@ -239,25 +253,27 @@ def sampling_params(request: TurnRequest) -> dict[str, Any]:
 
     Returns the `params` of `sampling/createMessage` as they go on the wire (MCP 2025-11-25, client/sampling). A plain
     mapping, because building and dumping the SDK's models takes longer than all else in a turn of a long call; the
-    tests read it back through those models. Keeping the encoded lines from turn to turn lost: a line costs a quarter
-    of a microsecond, and a history has 40 at most.
+    tests read it back through those models.
     """
+    messages = [_message_of(line) for line in request.history if line.text.strip()]
+    return {"messages": messages, **_other_params(request)}
+
+
+def _message_of(line: Line) -> dict[str, Any]:
+    return {
+        # The protocol has two roles: `user` for lines to be answered, `assistant` for lines that the caller heard.
+        "role": "user" if line.is_to_answer else "assistant",
+        # A note of the relay is in brackets, like a stage direction: neither party said it.
+        "content": {"type": "text", "text": f"({line.text.strip()})" if line.is_note else line.text},
+    }
+
+
+def _other_params(request: TurnRequest) -> dict[str, Any]:
     call = request.call
     known: dict[str, Any] = {"answeredBy": request.callee.value} if request.callee else {}
     if request.answer_within is not None:
         known["answerWithin"] = round(request.answer_within, 1)
     return {
-        "messages": [
-            {
-                # The protocol has two roles: `user` for lines to be answered, `assistant` for lines that the caller
-                # heard.
-                "role": "user" if line.is_to_answer else "assistant",
-                # A note of the relay is in brackets, like a stage direction: neither party said it.
-                "content": {"type": "text", "text": f"({line.text.strip()})" if line.is_note else line.text},
-            }
-            for line in request.history
-            if line.text.strip()
-        ],
         "systemPrompt": system_prompt(call),
         "maxTokens": MAX_TOKENS,
         "metadata": {

@@ -151,6 +151,7 @@ def test_request_is_what_the_models_would_send(words: str) -> None:
     params["_meta"] = {"progressToken": "q-1"}
     model = JSONRPCRequest(jsonrpc="2.0", id="q-1", method="sampling/createMessage", params=params)
     assert json.loads(encoded) == model.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    assert encode_request("q-1", turn) == encoded, "what was kept of its lines is what they were written as"
     assert len(encoded.splitlines()) == len(encoded.decode().splitlines()) == 1
 
 
