@@ -60,6 +60,7 @@ LONG_FILES = {
     "scripts/bench.py": "one table of rows, each with the few lines that make its work",
     "scripts/doors.py": "one list of what can be thrown at a daemon, each in a few lines, and what measures it",
     "actors/call_session.py": "one actor: its reader, loop, turn, firewall and epilogue share its state",
+    "actors/call_values.py": "one kind of thing: the values that a call is told of and made of",
     "actors/calls.py": "all that happens to a call outside its sessions, on one object a call",
     "actors/trace.py": "a step, a turn's times and what keeps both, each in a few lines",
     "actors/narration.py": "the words for every kind of event and command, which are read as one list",

@@ -21,7 +21,7 @@ from actors.calls import Calls
 from actors.transcript import is_audible
 from actors.turn_queue import TurnOver, TurnTaken, Utterance
 from relay.mcp.pieces import text_of
-from relay.mcp.sampler import sampling_params
+from relay.mcp.sampling_request import sampling_params
 from relay.mcp.tools.arguments import Arguments
 from relay.mcp.tools.results import Result
 from relay.mcp.tools.toolbox import Outcome, ToolCall, ToolError, TurnTool

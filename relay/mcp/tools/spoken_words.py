@@ -15,7 +15,7 @@ from actors.call_session import CallSession
 from actors.call_values import Line, Speaker
 from actors.phases import Phase
 from actors.turn_queue import Utterance
-from relay.mcp.sampler import system_prompt
+from relay.mcp.sampling_request import system_prompt
 from relay.mcp.tools.results import Result
 
 _WAITS = frozenset({Phase.CLIENT_AWAITED, Phase.CLIENT_ANSWERING})

@@ -9,7 +9,7 @@ import pytest
 from mcp_types import CreateMessageRequestParams, JSONRPCRequest, TextContent
 
 from actors.call_values import Callee, CallInfo, Direction, Line, Speaker, TurnRequest
-from relay.mcp.sampler import encode_request, sampling_params
+from relay.mcp.sampling_request import encode_request, sampling_params
 from tests.relay.mcp.mcp_relay import NOW
 
 
