@@ -178,6 +178,13 @@ class Call:
         """Whether it is being passed on, so that it cannot be passed on to somebody else."""
         return self.transfer is not None and self.transfer.is_under_way
 
+    @property
+    def is_away(self) -> bool:
+        """Whether it has no session now, but had one, and may have another: a transfer, or a line that was lost."""
+        transfer = self.transfer
+        is_transferred = transfer is not None and transfer.may_return and transfer.attempt == self.info.attempt
+        return self.was_connected and self.session is None and not self.is_over and (self.has_place or is_transferred)
+
     def is_of(self, agent_id: str) -> bool:
         """Whether it is this agent's call, and is not over."""
         return self.agent_id == agent_id and not self.is_over

@@ -59,6 +59,11 @@ class TransferOutcome(StrEnum):
     LOST = "lost"
 
 
+_NOT_REACHED = frozenset(
+    {TransferOutcome.BUSY, TransferOutcome.NO_ANSWER, TransferOutcome.DECLINED, TransferOutcome.FAILED}
+)
+
+
 class Stage(StrEnum):
     """Where a transfer is.
 
@@ -153,6 +158,16 @@ class Transfer:
     def is_under_way(self) -> bool:
         """Whether the transfer is not finished, so that the call cannot be transferred again."""
         return self.stage not in {Stage.TALKING, Stage.SETTLED}
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether its outcome is known."""
+        return self.stage is Stage.SETTLED
+
+    @property
+    def may_return(self) -> bool:
+        """Whether the caller may come back: while the outcome is not known, and then if the callee was not reached."""
+        return not self.is_settled or self.outcome in _NOT_REACHED
 
     def on_allowed(self, now: float) -> None:
         """Begin: the gate allows the number. No session is known to be open until `on_session_open`."""

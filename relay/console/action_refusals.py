@@ -107,7 +107,7 @@ def _goes_on(call: Call, ended: EndedCall | None) -> bool:
     """Return whether a call that has no line now, or whose session is ending, may still have one again."""
     if call.session is not None:
         return call.session.phase is not Phase.OVER or call.session.may_return
-    return call.has_place or call.is_transferring or ended is None
+    return call.has_place or call.is_away or ended is None
 
 
 def _no_line(outcome: SeatOutcome) -> Refused:

@@ -19,7 +19,7 @@ import attrs
 import trio
 
 from actors.call_session import CallSession
-from actors.calls import Calls
+from actors.calls import Call, Calls
 from relay.console.documents import Documents
 from relay.console.ended_views import over
 from relay.console.feed import Feed, Form, OneCall, View
@@ -53,8 +53,9 @@ class _Shown:
     is_settled: bool = False
     """Whether the newest state was made a beat after the last change: what a call does then has its times too."""
     session: CallSession | None = None
+    call: Call | None = None
     last: CallState | None = None
-    """Of a call, the state that was shown last."""
+    """Of a call, the call as it was known last, and the state that was shown last."""
     seen: SeenCall = attrs.field(factory=SeenCall)
 
 
@@ -248,9 +249,11 @@ class Board:
         view = shown.feed.view
         state: LiveState | CallState
         if isinstance(view, OneCall):
+            shown.call = self.calls.find_known(view.call_sid) or shown.call
             now = self.call(view.call_sid, shown.seen)
             if now is None and shown.last is not None:
-                now = over(shown.last, self.calls.ended.find(view.call_sid), banner=self.banner() or "")
+                ended = self.calls.ended.find(view.call_sid)
+                now = over(shown.last, ended, shown.call, banner=self.banner() or "")
             if now is None:
                 return {}  # it ended before anything of it was shown
             state = shown.last = now

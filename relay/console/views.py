@@ -291,6 +291,7 @@ class CallState:
     """All of what the page of a call shows.
 
     `row` is the call in a line; of one that is over `ended` says how, and `lines` are None where they were not kept.
+    One that `is_away` has no session now, and is not over: it is being transferred, or its line was lost.
     """
 
     row: Row
@@ -304,6 +305,7 @@ class CallState:
     client: str = ""
     transfer: str = ""
     is_live: bool = True
+    is_away: bool = False
     ended: str = ""
     ended_at: datetime | None = None
     seconds: float | None = None
@@ -319,6 +321,8 @@ class CallState:
         return {
             **self.row.document(),
             "live": self.is_live,
+            "away": self.is_away,
+            "transfer": self.transfer or None,
             "outcome": self.ended or None,
             "endedAt": None if self.ended_at is None else timestamp(self.ended_at),
             "connection": self.connection,

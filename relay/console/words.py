@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from actors.phases import Phase
+from actors.transfer import Stage
 
 PHASES = {
     Phase.SCREENING: "who picked up?",
@@ -78,6 +79,14 @@ PARTS = {
     "speaking": ("client: rest", "speaking"),
     "playing": ("telephone", "telephone"),
 }
+
+
+_TRANSFERRING = frozenset(each.value for each in Stage if each is not Stage.SETTLED)
+
+
+def away(transfer: str) -> str:
+    """Return why a call has no session now, and is not over; `transfer` is how far its transfer is, if there is one."""
+    return "being transferred" if transfer in _TRANSFERRING else "without a line, and may come back"
 
 
 def clock(at: datetime) -> str:

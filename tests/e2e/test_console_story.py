@@ -105,6 +105,7 @@ async def test_a_call_through_all_hands(
             parts = [row.get_attribute("data-parts") for row in page.locator("#turns tr[data-turn]").all()]
             tab.shoot("call-story")
             state = tab.context.request.get(f"{daemon.url}/console/api/calls/{call.call_sid}").json()
+            expect(page.locator("#facts")).to_contain_text("answered")
             page.reload()
             expect(page.locator("#facts")).to_contain_text("answered")
             expect(page.locator(".card", has_text="What operators did").locator("li")).to_have_count(3)

@@ -19,9 +19,15 @@ import attrs
 import pytest
 import trio
 
+from relay.cli.watching.call_tail import Entry
+from relay.cli.watching.console_api import console_api
+from relay.cli.watching.entrance import Entrance
+from relay.cli.watching.following import Wanted, follow
+from relay.simulator.carrier.callee import Answers, Unanswered
 from relay.simulator.load.local_daemon import LocalDaemon
 from relay.store.operator_actions import OperatorActions
-from tests.e2e.browser import OperatorAccess
+from tests.e2e.browser import OperatorAccess, register_operator
+from tests.e2e.calling_out import HUMAN, Outside, transfer
 from tests.e2e.parties import Access, ask, calling, connected, database_of, eventually, metrics
 from tests.forked_process import run_relay
 
@@ -228,6 +234,55 @@ async def test_in_a_pipe(daemon: LocalDaemon, agent: Access, operator: OperatorA
     told = [json.loads(line) for line in objects.stdout.splitlines()]
     assert {each["callSid"] for each in told} == {call.call_sid}
     assert ("caller", "Is it raining?") in [(each.get("speaker"), each["text"]) for each in told]
+
+
+@attrs.frozen
+class Told:
+    """A report of `relay tail` for a test to wait on."""
+
+    entries: list[Entry] = attrs.field(factory=list)
+
+    def tell(self, entry: Entry) -> None:
+        self.entries.append(entry)
+
+    def lost(self, why: str) -> None:
+        raise AssertionError(why)
+
+    @property
+    def steps(self) -> list[tuple[str, str]]:
+        """What became of the call."""
+        return [(each.kind, each.text) for each in self.entries if each.kind in {"begun", "away", "back", "ended"}]
+
+    async def until(self, kind: str) -> None:
+        """Wait until the newest step is of a kind."""
+
+        async def is_told() -> bool:
+            await trio.lowlevel.checkpoint()
+            return bool(self.steps) and self.steps[-1][0] == kind
+
+        await eventually(is_told)
+
+
+async def test_a_call_that_is_transferred(outside: Outside, dialling_agent: Access) -> None:
+    """The tail says that the call is away, goes on when it is back, and ends when it is over."""
+    operator, told = await register_operator(outside.daemon), Told()
+    entrance = Entrance(outside.daemon.url, {"Authorization": f"Bearer {operator.token}"})
+    outside.rest.callee(HUMAN, Unanswered("no-answer", after=1.0))
+    async with connected(dialling_agent) as client, outside.carrier.call(dialling_agent.agent_id) as call:
+        await ask(call, "I want a human.")
+        async with console_api(entrance) as api, trio.open_nursery() as nursery:
+            nursery.start_soon(follow, api, Wanted(call=call.call_sid), told)
+            await told.until("begun")
+            await transfer(client, call)
+            await told.until("away")
+            await told.until("back")
+            outside.rest.callee(HUMAN, Answers(talks=1.0))
+            await transfer(client, call)
+            await told.until("away")
+            await call.wait_ended()
+    away = ("away", "being transferred")
+    assert told.steps[1:] == [away, ("back", "the call goes on"), away, ("ended", "transferred")]
+    assert "not answered" in next(each.text for each in told.entries if each.is_note)
 
 
 async def test_what_is_refused_is_one_line(

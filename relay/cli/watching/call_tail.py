@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 
 from relay.cli.watching.console_api import State
+from relay.console.words import away
 
 _ANSWERING = frozenset({"client answering", "machine answering"})
 _ANSWERS = frozenset({"agent", "machine"})
@@ -21,7 +22,7 @@ _ANSWERS = frozenset({"agent", "machine"})
 
 @attrs.frozen(kw_only=True)
 class Entry:
-    """What is printed once. `kind` is begun, line, more, cut, decision or ended.
+    """What is printed once. `kind` is begun, line, more, cut, decision, away, back or ended.
 
     Of a line that was cut off, `heard` is what the caller heard of it. `more` is the rest of the line before.
     """
@@ -63,6 +64,7 @@ class CallTail:
     _lines: dict[tuple[str, str, int], State] = attrs.field(factory=dict, init=False)
     _decisions: set[tuple[str, str, str]] = attrs.field(factory=set, init=False)
     _has_begun: bool = attrs.field(default=False, init=False)
+    _is_away: bool = attrs.field(default=False, init=False)
     _has_ended: bool = attrs.field(default=False, init=False)
 
     def since(self, state: State, *, whole: bool = False) -> list[Entry]:
@@ -76,11 +78,24 @@ class CallTail:
             party = state["from"] if state["direction"] == "inbound" else state["to"]
             text = f"a call {way} {party or 'a withheld number'}, agent {state['agentId']}"
             entries.insert(0, _entry(state, state["since"], "begun", text))
+        if (changed := self._away_or_back(state, entries)) is not None:
+            entries.insert(0 if changed.kind == "back" else len(entries), changed)
         if is_over(state) and not self._has_ended:
             self._has_ended = True
             at = state["endedAt"] or (entries[-1].at if entries else state["since"])
             entries.append(_entry(state, at, "ended", state["outcome"] or "over"))
         return entries
+
+    def _away_or_back(self, state: State, entries: list[Entry]) -> Entry | None:
+        """Return that the session is over and the call is not, or that it has one again; None if nothing changed."""
+        last = state["decisions"][-1]["at"] if state["decisions"] else state["since"]
+        if state["live"] and self._is_away:
+            self._is_away = False
+            return _entry(state, entries[0].at if entries else last, "back", "the call goes on")
+        if state.get("away") and not self._is_away:
+            self._is_away = True
+            return _entry(state, last, "away", away(state["transfer"] or ""))
+        return None
 
     def _decided(self, state: State) -> Iterator[Entry]:
         for each in state["decisions"]:

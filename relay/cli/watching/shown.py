@@ -16,7 +16,7 @@ from relay.cli.printing import printable
 from relay.cli.watching.call_tail import is_over
 from relay.cli.watching.console_api import State
 from relay.console.views import Turn
-from relay.console.words import OUTCOMES, PARTS, PHASES, SPEAKERS, TURN_OUTCOMES, age, milliseconds, on_clock
+from relay.console.words import OUTCOMES, PARTS, PHASES, SPEAKERS, TURN_OUTCOMES, age, away, milliseconds, on_clock
 
 Cells: TypeAlias = tuple[str | Text, ...]
 
@@ -125,7 +125,7 @@ def head(call: State, now: datetime) -> Text:
     elif is_over(call):
         parts.append(Text(over(call)))
     else:
-        parts.append(Text("has no session at the moment"))
+        parts.append(Text(f"away: {away(call.get('transfer') or '')}"))
     if call["client"]:
         parts.append(Text(f"client {printable(call['client'])}"))
     if call["connection"] > 1:

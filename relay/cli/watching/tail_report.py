@@ -7,6 +7,8 @@
 | `more` | `speaker`: the rest of the line before |
 | `cut` | `speaker`, `heard`: the line was cut off after all |
 | `decision` | – |
+| `away` | –; `text` is why it has no session: it may have another |
+| `back` | –: it has one again |
 | `ended` | –; `text` is the outcome |
 | `lost` | `text` alone: there is no connection, and it is tried again |
 """

@@ -9,13 +9,17 @@ import attrs
 import pytest
 
 from actors.call_values import CallOutcome
+from actors.calls import Call
 from actors.ended_calls import EndedCall
 from actors.narration import Decision
 from actors.phases import Phase
+from actors.policy import Policy
 from actors.trace import WallClock
+from actors.transfer import Stage, Transfer, TransferOrder, TransferOutcome
 from actors.turns import TURNS_PER_SESSION
 from relay.console.ended_views import over
 from relay.console.views import ROWS, CallState, Facts, LiveFilter, LiveState, Row, Said, Turn
+from tests.fakes import call_info
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ROW = Row(
@@ -117,6 +121,36 @@ def test_a_call_that_is_over_keeps_its_decisions_and_not_its_words() -> None:
         None,
     )
     assert "Secret" not in repr(document)
+
+
+def test_a_call_that_is_away_is_not_over() -> None:
+    """Its caller is being transferred, or has lost the line: how it ends is not known, whatever its session says."""
+    last, call = CallState(row=ROW, info=None, lines=None), Call(info=call_info(), policy=Policy())
+    ended = EndedCall(
+        call_sid="CA1",
+        agent_id="anna",
+        outcome=CallOutcome.TRANSFERRED,
+        ended=107.5,
+        clock=WallClock(100.0, AT),
+        decisions=(),
+    )
+    call.was_connected, call.has_place = True, False
+    call.transfer = Transfer(TransferOrder(to="+14155552671", ring_seconds=20), attempt=call.info.attempt)
+    for outcome, is_away, shown in (
+        (None, True, "checking"),
+        (TransferOutcome.BUSY, True, "busy"),
+        (TransferOutcome.ANSWERED, False, "answered"),
+    ):
+        if outcome is not None:
+            call.transfer.stage, call.transfer.outcome = Stage.SETTLED, outcome
+        state = over(last, ended, call, banner="")
+        document = state.document()
+        assert (document["live"], document["away"], document["transfer"]) == (False, is_away, shown)
+        assert (document["outcome"] is None, document["endedAt"] is None) == (is_away, is_away)
+    call.has_place = True
+    assert over(last, ended, call, banner="").is_away
+    call.is_over = True
+    assert not over(last, ended, call, banner="").is_away
 
 
 def test_a_call_whose_end_is_not_known() -> None:

@@ -78,6 +78,23 @@ def test_the_end() -> None:
     tail.since(call(HELLO))
     assert tail.since(over(ended="", ended_at=None)) == []
     assert kinds(tail.since(over())) == [("ended", "completed")]
+
+
+def test_a_call_that_is_away() -> None:
+    """Told once, and once that it is back; a state in between, of which neither is known, says nothing."""
+    tail, away = (
+        CallTail(),
+        over(ended="", ended_at=None, is_away=True, decisions=(decided(7, "The line was closed."),)),
+    )
+    tail.since(call(HELLO))
+    assert kinds(tail.since(away)) == [
+        ("decision", "The line was closed."),
+        ("away", "without a line, and may come back"),
+    ]
+    assert tail.since(away) == tail.since(over(ended="", ended_at=None)) == []
+    assert kinds(tail.since(call(HELLO, ASKED))) == [("back", "the call goes on"), ("line", "Is Thursday free?")]
+    assert kinds(tail.since(away | {"transfer": "dialling"})) == [("away", "being transferred")]
+    assert kinds(tail.since(over(ended="transferred", transfer="answered"))) == [("ended", "transferred")]
     assert tail.since(over()) == []
 
 
