@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
@@ -87,6 +87,8 @@ QUIET: frozenset[type[Event]] = frozenset(
 # push everything out that happened before it.
 REPEATED: frozenset[type[Event]] = frozenset({FrameRejected, FrameUnknown, CarrierFailed, DigitPressed})
 
+# That words were held is all that a reader is told of it.
+_HELD = HoldUtterance(0, "")
 _CUT = frozenset({TurnOutcome.INTERRUPTED, TurnOutcome.SUPERSEDED, TurnOutcome.HUNG_UP, TurnOutcome.MOVED})
 
 
@@ -169,7 +171,9 @@ class TurnTimes:
     @property
     def end(self) -> float:
         """The last time that is known of it."""
-        return next((at for _name, at in reversed(self._stamps())), self.arrived)
+        heard = self.cut if self.heard is None else self.heard
+        later = (heard, self.last, self.out, self.first, self.asked, self.stored)
+        return next((at for at in later if at is not None), self.arrived)
 
     @property
     def seconds(self) -> float:
@@ -317,7 +321,12 @@ class Trace:
         if kind is UtteranceHeard:
             self._arrived, self._stored = arrived, None
         before = self.newest
-        kept = [one for command in commands if (one := self._note_command(command, now)) is not None]
+        kept: list[Command] = []
+        for command in commands:
+            note = self._NOTED.get(type(command))
+            keep = command if note is None else note(self, command, now)
+            if keep is not None:
+                kept.append(keep)
         turn = self.newest
         if kept and kind is PieceSaid and turn is not None and turn.first is None:
             turn.first = now
@@ -330,27 +339,7 @@ class Trace:
         self.steps.append(step)
         return step
 
-    def _note_command(self, command: Command, now: float) -> Command | None:  # noqa: PLR0911 - one return a kind
-        """Stamp what a command says of a turn; return what is kept of it, None for nothing."""
-        match command:
-            case StartTurn():
-                self._begin_turn(command, now)
-                return None
-            case ReleaseUtterances() | CancelTurn():
-                return None  # the turn's end says it
-            case HoldUtterance():
-                self._arrived = now if self._arrived is None else self._arrived  # keys come one by one
-                return command if command.said is None else HoldUtterance(command.turn, command.text)
-            case Speak():
-                self._note_speech(command, now)
-                return command if command.text else None
-            case NoteTurn():
-                self._end_turn(command, now)
-                return command
-            case StoreMessage():
-                return _without_words(command)
-            case _:
-                return command
+    # What a command says of a turn is stamped, and what is kept of it returned; None for nothing.
 
     def _begin_turn(self, start: StartTurn, now: float) -> None:
         arrived = now if self._arrived is None else self._arrived
@@ -359,17 +348,43 @@ class Trace:
         self._turns += 1
         self._arrived = self._stored = self.unsent = self.unheard = None
 
-    def _end_turn(self, note: NoteTurn, now: float) -> None:
+    def _note_held(self, _hold: HoldUtterance, now: float) -> Command:
+        if self._arrived is None:  # keys come one by one
+            self._arrived = now
+        return _HELD
+
+    def _end_turn(self, note: NoteTurn, now: float) -> Command:
         turn = self.newest
         if turn is not None and turn.turn == note.turn:
             turn.outcome, turn.last = note.outcome, now
             if turn.out is not None and note.outcome in _CUT:
                 turn.cut, self.unheard = now, None
+        return note
 
-    def _note_speech(self, speech: Speak, now: float) -> None:
+    def _note_speech(self, speech: Speak, now: float) -> Command | None:
         turn = self.newest
         if speech.preemptible and turn is not None and turn.last is None:
             turn.fillers = (*turn.fillers, now)
+        return speech if speech.text else None
+
+    def _leave_out(self, _command: Command, _now: float) -> None:
+        """Keep nothing: the turn's end says it."""
+
+    def _note_message(self, message: StoreMessage, _now: float) -> Command:
+        draft = attrs.evolve(message.draft, body="", preferences="", transcript=(), said=None)
+        return StoreMessage(draft, None if message.unless_back is None else ())
+
+    # By their kinds, and not by a match: that asks of each command whether it is one of seven, in each turn. Any other
+    # is kept as it is.
+    _NOTED: ClassVar[Mapping[type[Command], Callable[[Any, Any, float], Command | None]]] = {
+        StartTurn: _begin_turn,
+        ReleaseUtterances: _leave_out,
+        CancelTurn: _leave_out,
+        HoldUtterance: _note_held,
+        Speak: _note_speech,
+        NoteTurn: _end_turn,
+        StoreMessage: _note_message,
+    }
 
     # ── what was done ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -452,11 +467,6 @@ def _cut(attribute: str) -> Callable[[Any], Any]:
         return value if len(text) <= LONGEST_TEXT else attrs.evolve(value, **{attribute: text[:LONGEST_TEXT]})
 
     return shorten
-
-
-def _without_words(message: StoreMessage) -> StoreMessage:
-    draft = attrs.evolve(message.draft, body="", preferences="", transcript=(), said=None)
-    return StoreMessage(draft, None if message.unless_back is None else ())
 
 
 # What is kept of an event whose text may be long, or is not for a reader.
