@@ -5,9 +5,11 @@ A `Cable` leads to one of them, or from one of them to the database, and can be 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import attrs
 import trio
@@ -26,8 +28,15 @@ _BYTES_AT_ONCE = 65_536
 
 
 @asynccontextmanager
-async def node(directory: Path, server: PostgresqlServer, name: str, **more: str) -> AsyncIterator[LocalDaemon]:
-    """Run a daemon as a node, in a directory of its own."""
+async def node(
+    directory: Path,
+    server: PostgresqlServer,
+    name: str,
+    options: Mapping[str, Any] = MappingProxyType({}),
+    /,
+    **more: str,
+) -> AsyncIterator[LocalDaemon]:
+    """Run a daemon as a node, in a directory of its own; `options` are those of `run_local_daemon`, `more` settings."""
     port = free_port()
     settings = {
         "DATABASE_URL": server.url,
@@ -39,7 +48,7 @@ async def node(directory: Path, server: PostgresqlServer, name: str, **more: str
         **more,
     }
     (place := directory / f"{name}-{port}").mkdir()
-    async with run_local_daemon(place, settings, port=port) as daemon:
+    async with run_local_daemon(place, settings, port=port, **options) as daemon:
         yield daemon
 
 
