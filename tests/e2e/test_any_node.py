@@ -5,6 +5,9 @@ These few always run so; with `--cluster` all of this directory do, see `tests.e
 
 from __future__ import annotations
 
+import json
+import re
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -200,3 +203,114 @@ async def test_a_call_goes_on_when_the_node_of_its_client_is_killed(tmp_path: Pa
             assert len(call.sessions) == 1
         home = await Three(cluster.nodes | {"a": cluster.nodes["b"]}, cluster.carrier, agent).home()
         assert (home.node, home.epoch) == ("c", 1)
+
+
+# ── a client that does what none of the published ones does ─────────────────────────────────────────────────────────
+
+KEPT = 4_000_000
+"""Bytes by which a node may grow; what the kernel takes, and the limit for a session, come to several times as much."""
+HELLO = {
+    "protocolVersion": "2025-03-26",
+    "capabilities": {"sampling": {}},
+    "clientInfo": {"name": "raw", "version": "1"},
+}
+
+
+@attrs.define(eq=False)
+class RawClient:
+    """A client over SSE that reads its stream only when it is told to, and posts to any node."""
+
+    stream: trio.SocketStream
+    http: httpx2.AsyncClient
+    _seen: bytes = b""
+    _address: str = ""
+
+    async def until(self, pattern: bytes) -> re.Match[bytes]:
+        """Read on to what matches."""
+        while (found := re.search(pattern, self._seen)) is None:
+            self._seen += (piece := await self.stream.receive_some(65_536))
+            assert piece, "the stream has ended"
+        self._seen = self._seen[found.end() :]
+        return found
+
+    async def begin(self, node: LocalDaemon, token: str) -> None:
+        """Open the session by way of the node that the stream leads to."""
+        head = f"GET /sse HTTP/1.1\r\nHost: relay\r\nAuthorization: Bearer {token}\r\n\r\n"
+        await self.stream.send_all(head.encode())
+        self._address = (await self.until(rb"data: (/messages\S+)"))[1].decode()
+        assert (await self.post(node, id=0, method="initialize", params=HELLO)).status_code == 202
+        await self.post(node, method="notifications/initialized")
+
+    async def post(self, node: LocalDaemon, **message: Any) -> httpx2.Response:
+        """Send a message by way of a node."""
+        return await self.http.post(f"{node.url}{self._address}", json={"jsonrpc": "2.0", **message})
+
+    async def write_on(self) -> None:
+        """Write to the stream's connection for as long as it is there."""
+        while True:
+            await self.stream.send_all(b"x")
+            await trio.sleep(0.1)
+
+
+@asynccontextmanager
+async def raw_client(node: LocalDaemon, token: str) -> AsyncIterator[RawClient]:
+    port = int(node.url.rpartition(":")[2])
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream, httpx2.AsyncClient() as http:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        client = RawClient(stream, http)
+        await client.begin(node, token)
+        yield client
+
+
+async def test_the_answer_of_a_session_that_is_gone_is_refused(tmp_path: Path, server: PostgresqlServer) -> None:
+    """The home is killed while it waits for a client's answer: that comes too late, and the caller hears the next one.
+
+    Whichever node the client sends it to, before and after the new home has asked again.
+    """
+    async with three(tmp_path, server) as cluster:
+        a, b, agent = cluster.nodes["a"], cluster.nodes["b"], cluster.agent
+        late = {"role": "assistant", "model": "test", "content": {"type": "text", "text": "Too late."}}
+        async with cluster.carrier.call(agent.agent_id) as call, raw_client(a, agent.token) as client:
+            await call.say("One.")
+            asked = await client.until(rb'data: (.*"sampling/createMessage".*)')
+            await cluster.nodes["c"].kill()
+            answer = {"id": json.loads(asked[1])["id"], "result": late}
+            refused = [await client.post(node, **answer) for node in (a, b)]
+            async with connected(agent, repeat, at=a):
+                assert (await call.hear()).text == "You said: One."
+                refused += [await client.post(node, **answer) for node in (a, b)]
+                assert await ask(call, "Two.") == "You said: Two."
+        await went_on(cluster)
+    assert [(each.status_code, each.json()["error"]["code"]) for each in refused] == [(404, "unknown_session")] * 4
+    assert [line for line in call.heard if line in {"Too late.", "You said: One."}] == ["You said: One."]
+
+
+async def test_a_client_that_does_not_read_is_dropped(tmp_path: Path, server: PostgresqlServer) -> None:
+    """By way of another node as by its home; in neither of them what it does not read piles up, and nobody else waits.
+
+    Its session ends when what waits for it is too much, and its connection soon after.
+    """
+    async with three(tmp_path, server) as cluster:
+        a, c = cluster.nodes["a"], cluster.nodes["c"]
+        other = await register(c)
+        async with (
+            connected(other, repeat, at=a),
+            cluster.carrier.call(other.agent_id) as call,
+            raw_client(a, cluster.agent.token) as client,
+        ):
+            before = [await memory_of(node) for node in (a, c)]
+            asked = 1
+            while (answer := await client.post(a, id=asked, method="tools/list")).status_code == 202:
+                asked += 1
+            assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_session")
+            assert await ask(call, "Hello?") == "You said: Hello?"
+            after = [await memory_of(node) for node in (a, c)]
+            with pytest.raises(trio.BrokenResourceError):
+                await client.write_on()
+    assert max(now - then for now, then in zip(after, before, strict=True)) < KEPT, asked
+
+
+async def memory_of(node: LocalDaemon) -> float:
+    async with httpx2.AsyncClient() as http:
+        lines = (await http.get(f"{node.url}/metrics")).text.splitlines()
+    return next(float(each.split()[1]) for each in lines if each.startswith("process_resident_memory_bytes "))
