@@ -122,8 +122,8 @@ async def _expect(peer: trio.SocketStream, data: bytes) -> None:
 
 
 async def test_peer_that_does_not_read_is_given_up() -> None:
-    """After the patience the socket is closed, for all who use it."""
-    async with connected(patience=0.1) as (ours, _peer):
+    """After the patience the socket is closed, for all who use it, and the peer is told although it has no room."""
+    async with connected(patience=0.1) as (ours, peer):
         async with trio.open_nursery() as nursery:
 
             async def send() -> None:
@@ -138,6 +138,8 @@ async def test_peer_that_does_not_read_is_given_up() -> None:
             nursery.start_soon(receive)
         assert ours.is_closed
         assert not ours.send_now(b"a")
+        with pytest.raises(trio.BrokenResourceError):
+            await read_all(peer)
 
 
 async def test_busy_peer_leaves_others_their_turn() -> None:
