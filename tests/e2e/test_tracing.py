@@ -140,8 +140,13 @@ async def test_without_a_collector_nothing_is_traced(tmp_path: Path) -> None:
 
 
 def test_without_a_collector_nothing_is_imported() -> None:
-    """The daemon's own modules do not need the SDK."""
-    asked = "import relay.daemon.life_cycle, sys; print([each for each in sys.modules if 'opentelemetry.sdk' in each])"
+    """Nothing that the extra installs: neither with the daemon's modules, nor when it looks for a collector."""
+    asked = (
+        "import relay.daemon.life_cycle, relay.daemon.traces, sys\n"
+        "assert relay.daemon.traces.open_tracer(None) is None\n"
+        "packages = 'opentelemetry.sdk', 'opentelemetry.exporter', 'opentelemetry.proto', 'google.protobuf'\n"
+        "print([each for each in sys.modules if each.startswith(packages)])"
+    )
     told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
 
