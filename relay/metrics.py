@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from actors.call_values import CallInfo, CallOutcome, CallSummary, Reason
-from actors.commands import NoteTurn
+from actors.commands import NoteTurn, TurnOutcome
 from actors.errors import StoreFailed
 from actors.events import SeatLeft, SeatTaken
 from actors.trace import TurnTimes
@@ -123,15 +124,18 @@ class CallMeter:
         if note.first_word is not None:
             self._first_word_of(note.by).observe(note.first_word)
         # Answered turns are the normal case: counted above, and logged at debug level only.
-        (log.debug if note.outcome == "answered" else log.info)(
-            "turn_ended",
-            call_sid=call.call_sid,
-            agent_id=call.agent_id,
-            turn=note.turn,
-            by=note.by.value,
-            outcome=str(note.outcome),
-            first_word=None if note.first_word is None else round(note.first_word, 3),
-        )
+        level = logging.DEBUG if note.outcome is TurnOutcome.ANSWERED else logging.INFO
+        if log.is_enabled_for(level):
+            log.log(
+                level,
+                "turn_ended",
+                call_sid=call.call_sid,
+                agent_id=call.agent_id,
+                turn=note.turn,
+                by=note.by.value,
+                outcome=str(note.outcome),
+                first_word=None if note.first_word is None else round(note.first_word, 3),
+            )
 
     def seat_taken(self, news: SeatTaken) -> None:
         """Log that an operator has taken a call over."""

@@ -48,12 +48,14 @@ class TurnMeter:
             ["heard"],
             registry=registry,
         )
+        self._interrupts_of = cache(self._interrupts.labels)
         self._rungs = Counter(
             "relay_rungs",
             "How far waiting for an answer went: a filler was said, the long one too, the time limit had come",
             ["rung"],
             registry=registry,
         )
+        self._rungs_of = cache(self._rungs.labels)
         self._step_downs = Counter(
             "relay_step_downs",
             "Calls that went on with the answering machine, by how the client's turn before ended",
@@ -78,11 +80,11 @@ class TurnMeter:
             heard.observe(max(turn.end - turn.out, 0))
         is_interrupted = turn.outcome is TurnOutcome.INTERRUPTED
         if is_interrupted or (turn.cut is not None and turn.outcome is TurnOutcome.ANSWERED):
-            self._interrupts.labels("none" if turn.out is None else "some").inc()
-        for rung, _at in zip(_FILLERS, turn.fillers, strict=False):
-            self._rungs.labels(rung).inc()
+            self._interrupts_of("none" if turn.out is None else "some").inc()
+        for rung in _FILLERS[: len(turn.fillers)]:
+            self._rungs_of(rung).inc()
         if turn.outcome in _TIMED_OUT:
-            self._rungs.labels("time_limit").inc()
+            self._rungs_of("time_limit").inc()
         self._note_who_answers(call_sid, turn)
 
     def _note_who_answers(self, call_sid: str, turn: TurnTimes) -> None:
