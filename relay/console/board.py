@@ -236,16 +236,22 @@ class Board:
 
     async def _refresh(self, shown: _Shown) -> None:
         """Make the newest state of a view. A fault in it ends those who look at it, and nothing else."""
+        parts = None
         try:
             parts = await self._parts(shown)
         except Exception as error:  # noqa: BLE001 - the firewall of a view
             report("console_view_failed", error, view=type(shown.feed.view).__name__)
+        if parts is None:
             shown.feed.fail()
             self._shown = {key: each for key, each in self._shown.items() if each is not shown}
         else:
             shown.feed.put(parts, next(self._versions))
 
-    async def _parts(self, shown: _Shown) -> Mapping[str, str]:
+    async def _parts(self, shown: _Shown) -> Mapping[str, str] | None:
+        """Return what a view shows now; None for a call that ended before anything of it was shown.
+
+        Who looks at that one shall come back, and find what is on record of it: here it would wait for ever.
+        """
         view = shown.feed.view
         state: LiveState | CallState
         if isinstance(view, OneCall):
@@ -255,7 +261,7 @@ class Board:
                 ended = self.calls.ended.find(view.call_sid)
                 now = over(shown.last, ended, shown.call, banner=self.banner() or "")
             if now is None:
-                return {}  # it ended before anything of it was shown
+                return None
             state = shown.last = now
         else:
             if self._newest is None:

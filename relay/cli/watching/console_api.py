@@ -134,14 +134,19 @@ class ConsoleApi:
         """
         pause, was_there = _FIRST_PAUSE, False
 
+        def note_there() -> None:
+            nonlocal was_there
+            was_there = True
+
         async def take_next(state: State) -> bool:
-            nonlocal pause, was_there
-            pause, was_there = _FIRST_PAUSE, True
+            nonlocal pause
+            pause = _FIRST_PAUSE
+            note_there()
             return await take(state)
 
         while True:
             try:
-                if await self._pass_on(path, query, take_next):
+                if await self._pass_on(path, query, take_next, note_there):
                     return
             except Lost as error:
                 if not was_there:
@@ -150,8 +155,17 @@ class ConsoleApi:
             await anyio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - so that not all come back at once
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def _pass_on(self, path: str, query: Mapping[str, str], take: Callable[[State], Awaitable[bool]]) -> bool:
-        """Pass on the states of one response; return whether those were all. Raises `Lost`, or `RelayError`."""
+    async def _pass_on(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        take: Callable[[State], Awaitable[bool]],
+        note_there: Callable[[], None],
+    ) -> bool:
+        """Pass on the states of one response; return whether those were all. Raises `Lost`, or `RelayError`.
+
+        `note_there` is called when a stream begins, which may break off before its first state.
+        """
         headers, timeout = {"Accept": _EVENTS}, httpx2.Timeout(_PATIENCE, read=_SILENCE)
         try:
             async with self.http.stream("GET", path, params=query, headers=headers, timeout=timeout) as response:
@@ -159,6 +173,7 @@ class ConsoleApi:
                     # A refusal, or a call that has no session now.
                     await response.aread()
                     return not await take(self._document(response))
+                note_there()
                 async for event in httpx2.EventSource(response, max_event_size=None):
                     if event.event == "state" and not await take(json.loads(event.data)):
                         return True

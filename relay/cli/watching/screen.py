@@ -82,7 +82,8 @@ class Watching(Screen[None]):
 
     def _lose(self, why: str) -> None:
         self._is_lost = True
-        self._say(f"{printable(why)}; trying again. As of {self._as_of}Z.")
+        as_of = f" As of {self._as_of}Z." if self._as_of else ""
+        self._say(f"{printable(why)}; trying again.{as_of}")
 
     def _say(self, trouble: str) -> None:
         line = self.query_one("#trouble", Static)

@@ -84,6 +84,15 @@ async def test_one_call_until_its_end_across_a_restart(autojump_clock: object) -
     assert set(asked) == {call_path(sid())}
 
 
+async def test_a_call_that_ends_as_it_is_opened(autojump_clock: object) -> None:
+    """Its stream ends before its first state; then there is its record."""
+    answers = [stream([]), httpx2.Response(200, json=over())]
+    told = Told()
+    async with console(lambda _request: answers.pop(0)) as api:
+        await follow(api, Wanted(call=sid()), told)
+    assert (told.texts, len(told.losses)) == (["completed"], 1)
+
+
 async def test_all_calls_from_now_on(autojump_clock: object) -> None:
     """What was said before is not told; what changes is, of calls that come, too, and the end of those that leave."""
     first, second = row(1), row(2)
