@@ -275,11 +275,14 @@ async def test_a_call_that_is_transferred(outside: Outside, dialling_agent: Acce
             await told.until("begun")
             await transfer(client, call)
             await told.until("away")
+            page = (await api.http.get(f"/console/calls/{call.call_sid}")).text
             await told.until("back")
             outside.rest.callee(HUMAN, Answers(talks=1.0))
             await transfer(client, call)
             await told.until("away")
             await call.wait_ended()
+    assert "being transferred" in page
+    assert "Reload this page" in page
     away = ("away", "being transferred")
     assert told.steps[1:] == [away, ("back", "the call goes on"), away, ("ended", "transferred")]
     assert "not answered" in next(each.text for each in told.entries if each.is_note)
