@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import attrs
+import httpx2
 import pytest
 import trio
 
@@ -17,7 +18,6 @@ from relay.simulator.load.local_daemon import LocalDaemon
 from relay.store.operators import Role
 from tests.e2e.browser import OperatorAccess, register_operator
 from tests.e2e.conftest import ALLOWED_ORIGIN
-from tests.e2e.console_streams import signed_in
 from tests.e2e.parties import Access, connected, eventually
 
 
@@ -211,11 +211,13 @@ async def test_who_may_not_ring(daemon: LocalDaemon, agent: Access) -> None:
 
 async def test_a_page_of_another_site_does_not_ring(daemon: LocalDaemon, operator: OperatorAccess) -> None:
     """A browser sends the cookie along, and whose page it is: any other than the console's own gets no socket."""
-    async with signed_in(daemon, operator) as http:
+    async with httpx2.AsyncClient(base_url=daemon.url) as http:
+        page = {"origin": daemon.url, "sec-fetch-site": "same-origin"}
+        await http.post("/console/sign-in", data={"token": operator.token}, headers=page)
         cookie = "; ".join(f"{name}={value}" for name, value in http.cookies.items())
-    for own in ({"origin": daemon.url}, {"sec-fetch-site": "same-origin", "origin": daemon.url}):
-        async with phone(daemon, operator, "nobody-here", cookie=cookie, **own) as page:
-            assert "no such agent" in str(await page.closed())
+    for own in (page, {"origin": daemon.url}):
+        async with phone(daemon, operator, "nobody-here", cookie=cookie, **own) as admitted:
+            assert "no such agent" in str(await admitted.closed())
     for foreign in (
         {"origin": "https://elsewhere.example"},
         {"origin": ALLOWED_ORIGIN},

@@ -20,7 +20,7 @@ from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.browser import Chromium, OperatorAccess, Tab
 from tests.e2e.calling_out import HUMAN, transfer
 from tests.e2e.console_operator import recorded
-from tests.e2e.parties import Access, Turn, ask, carrier_of, connected, repeat
+from tests.e2e.parties import Access, Turn, ask, carrier_of, connected, own_url, repeat
 
 pytestmark = pytest.mark.browser
 
@@ -75,7 +75,7 @@ async def test_a_call_through_all_hands(
         carrier.callees[HUMAN] = Answers(talks=0.3)
 
         def work(tab: Tab) -> dict[str, Any]:
-            tab.sign_in(daemon.url, operator.token, f"/console/calls/{call.call_sid}")
+            tab.sign_in(own_url(daemon), operator.token, f"/console/calls/{call.call_sid}")
             page, answering, field = tab.page, tab.page.locator("#head .now"), tab.page.locator("#say-text")
             expect(page.locator("#state")).to_have_attribute("data-state", "live")
             assert chromium.wait_for(ask, call, "Is it raining today?") == "You said: Is it raining today?"
@@ -104,7 +104,7 @@ async def test_a_call_through_all_hands(
             _expect_in_order(decisions.all_inner_texts()[-len(ENDED) :], ENDED)
             parts = [row.get_attribute("data-parts") for row in page.locator("#turns tr[data-turn]").all()]
             tab.shoot("call-story")
-            state = tab.context.request.get(f"{daemon.url}/console/api/calls/{call.call_sid}").json()
+            state = tab.context.request.get(f"{own_url(daemon)}/console/api/calls/{call.call_sid}").json()
             expect(page.locator("#facts")).to_contain_text("answered")
             page.reload()
             expect(page.locator("#facts")).to_contain_text("answered")
