@@ -95,6 +95,7 @@ async def test_a_transfer(chromium: Chromium, daemon: LocalDaemon, operator: Ope
         chromium.wait_for(partial(asked, announcementText="I am connecting you."))
         heard(page, "I am connecting you.")
         expect(page.locator("#call-state")).to_have_text(f"On hold: {HUMAN} rings")
+        expect(page.get_by_label("What the caller says")).to_be_focused()
         tab.shoot("phone-transfer")
         expect(page.locator("#call-state")).to_have_text(f"Passed on: connected to {HUMAN}")
         page.get_by_role("button", name="Hang up").click()

@@ -35,9 +35,12 @@
     el("hang-up").hidden = !busy;
     if (had === el("ring") || had === el("hang-up")) (busy ? el("hang-up") : el("ring")).focus();
     for (const each of ["agent", "aloud"]) el(each).disabled = busy;
-    const lost = had === words && state !== "connected";
-    for (const each of [words, el("say-it"), el("stop"), ...phone.querySelectorAll("[data-dtmf]")]) each.disabled = state !== "connected";
-    if (lost && !busy) el("ring").focus();
+    const lost = had === words && !busy;
+    // On hold the field only takes nothing: disabled it would lose the focus, with half a sentence in it perhaps.
+    words.disabled = !busy;
+    words.readOnly = busy && state !== "connected";
+    for (const each of [el("say-it"), el("stop"), ...phone.querySelectorAll("[data-dtmf]")]) each.disabled = state !== "connected";
+    if (lost) el("ring").focus();
     tick();
   }
 
