@@ -15,22 +15,12 @@ from actors.ended_calls import EndedCall
 from actors.phases import Phase
 from actors.seats import SeatOutcome, SeatResult
 from relay.console.refused import Refused
-from relay.console.words import in_units
+from relay.console.words import OUTCOMES, in_units
 from relay.errors import STORE_FAILURES, OutboundRefused
 from relay.store.call_journal import CallJournal
 
 # Codes of refused transfers that are about the call as it is, and not about the number.
 _AS_THINGS_ARE = frozenset({"already_transferring", "draining", "no_carrier"})
-
-_OUTCOMES = {
-    CallOutcome.ENDED: "this side hung up",
-    CallOutcome.TRANSFERRED: "it was transferred",
-    CallOutcome.MOVED: "it goes on in another session",
-    CallOutcome.VOICEMAIL: "a voicemail had picked up",
-    CallOutcome.FAREWELL: "it had reached its longest time, or the relay stopped",
-    CallOutcome.UNAVAILABLE: "the caller heard that nobody is available",
-    CallOutcome.FAILED: "the line broke",
-}
 
 
 class TakenBy(Refused):
@@ -125,4 +115,4 @@ def _why(outcome: CallOutcome | None, record: CallRecord | None) -> str:
     if outcome is CallOutcome.COMPLETED:
         is_ours = record is not None and record.direction is Direction.OUTBOUND
         return f"the {'callee' if is_ours else 'caller'} hung up"
-    return "" if outcome is None else _OUTCOMES.get(outcome, "")
+    return "" if outcome is None else OUTCOMES[outcome]

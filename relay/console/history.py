@@ -18,9 +18,10 @@ import trio
 
 from actors.call_record import CallRecord
 from actors.call_values import CallOutcome, Direction
+from relay.console import words
 from relay.console.answers import Answer, Asked, Download, Page, Route, Section
 from relay.console.listing import address, moment
-from relay.console.words import on_clock
+from relay.console.words import NO_OUTCOME, OUTCOMES, on_clock
 from relay.spreadsheets import without_formulas
 from relay.store.agent_registry import AgentRegistry
 from relay.store.call_history import CallFilter, CallHistory, Day, Place
@@ -33,22 +34,6 @@ DAYS = 31
 _LONGEST = 100
 _UNKNOWN = "unknown"
 
-OUTCOMES = {
-    CallOutcome.COMPLETED: "completed",
-    CallOutcome.ENDED: "ended by the relay",
-    CallOutcome.TRANSFERRED: "transferred",
-    CallOutcome.MOVED: "moved",
-    CallOutcome.VOICEMAIL: "voicemail",
-    CallOutcome.FAREWELL: "limit or farewell",
-    CallOutcome.UNAVAILABLE: "unavailable",
-    CallOutcome.FAILED: "failed",
-    CallOutcome.BUSY: "busy",
-    CallOutcome.NO_ANSWER: "no answer",
-    CallOutcome.CANCELED: "canceled",
-    CallOutcome.NOT_CONNECTED: "not connected",
-    CallOutcome.RELAY_RESTARTED: "relay restarted",
-}
-"""How a call ended, in words."""
 _WELL = {CallOutcome.COMPLETED, CallOutcome.ENDED, CallOutcome.TRANSFERRED, CallOutcome.MOVED}
 _ILL = {CallOutcome.FAILED, CallOutcome.UNAVAILABLE, CallOutcome.RELAY_RESTARTED}
 _KINDS = (
@@ -107,8 +92,8 @@ class HistoryPage:
             "agents": [("", "all"), *((each, each) for each in agents)],
             "outcomes": [
                 ("", "all"),
-                *((each.value, words) for each, words in OUTCOMES.items()),
-                (_UNKNOWN, "not known yet"),
+                *OUTCOMES.items(),
+                (_UNKNOWN, NO_OUTCOME),
             ],
             "faults": search.faults(),
             "first": address(PATH, search.query) if search.place is not None else None,
@@ -252,9 +237,9 @@ def _shown(call: CallRecord) -> dict[str, Any]:
         "agent_id": call.agent_id,
         "at": moment(call.started_at),
         "lasted": "–" if seconds is None else on_clock(seconds),
-        "outcome": "not known yet" if outcome is None else OUTCOMES[outcome],
+        "outcome": words.outcome(outcome),
         "tone": tone,
-        "turns": ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in call.answered_by.items()),
+        "turns": ", ".join(f"{words.answerer(by)} {count}" for by, count in call.answered_by.items()),
     }
 
 
@@ -267,8 +252,7 @@ def _day(day: Day) -> dict[str, Any]:
             sum(count for outcome, count in known.items() if outcome in outcomes) for _key, _words, outcomes in _KINDS
         ],
         "outcomes": ", ".join(
-            f"{OUTCOMES[CallOutcome(name)] if name in set(CallOutcome) else 'not known yet'} {count}"
-            for name, count in day.outcomes.items()
+            f"{words.outcome(name if name in OUTCOMES else None)} {count}" for name, count in day.outcomes.items()
         ),
         "p50": _seconds(day.p50),
         "p95": _seconds(day.p95),

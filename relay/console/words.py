@@ -39,7 +39,7 @@ OUTCOMES = {
     "transferred": "transferred",
     "moved": "went on in another session",
     "voicemail": "a voicemail picked up",
-    "farewell": "ended with a farewell",
+    "farewell": "a limit was reached, or the relay stopped",
     "unavailable": "unavailable was said",
     "failed": "the line broke, or something here did",
     "busy": "busy",
@@ -48,6 +48,8 @@ OUTCOMES = {
     "not_connected": "never connected",
     "relay_restarted": "cut off by a restart of the relay",
 }
+
+NO_OUTCOME = "not known yet"
 
 # By the values of `actors.commands.TurnOutcome`.
 TURN_OUTCOMES = {
@@ -67,8 +69,8 @@ TURN_OUTCOMES = {
     "human_timeout": "operator too slow",
 }
 
-# By the values of `Row.by`; the icon is the one of `parts.html`.
-ANSWERERS = {"client": "client", "machine": "answering machine", "human": "operator", "unavailable": "unavailable"}
+# By the values of `Row.by`.
+_ANSWERERS = {"client": "client", "machine": "answering machine", "human": "operator", "unavailable": "unavailable"}
 
 # The parts of a turn's time (`actors.trace.TurnTimes.parts`): what each is called, and whose it is.
 PARTS = {
@@ -87,6 +89,16 @@ _TRANSFERRING = frozenset(each.value for each in Stage if each is not Stage.SETT
 def away(transfer: str) -> str:
     """Return why a call has no session now, and is not over; `transfer` is how far its transfer is, if there is one."""
     return "being transferred" if transfer in _TRANSFERRING else "without a line, and may come back"
+
+
+def outcome(value: str | None) -> str:
+    """Return how a call ended; an outcome of a newer daemon as it is."""
+    return OUTCOMES.get(value, value) if value else NO_OUTCOME
+
+
+def answerer(by: str | None) -> str:
+    """Return who answers a call, or has answered a turn; one of a newer daemon as it is."""
+    return _ANSWERERS.get(by, by) if by else "none yet"
 
 
 def clock(at: datetime) -> str:

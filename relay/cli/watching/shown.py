@@ -16,7 +16,18 @@ from relay.cli.printing import printable
 from relay.cli.watching.call_tail import is_over
 from relay.cli.watching.console_api import State
 from relay.console.views import Turn
-from relay.console.words import OUTCOMES, PARTS, PHASES, SPEAKERS, TURN_OUTCOMES, age, away, milliseconds, on_clock
+from relay.console.words import (
+    PARTS,
+    PHASES,
+    SPEAKERS,
+    TURN_OUTCOMES,
+    age,
+    answerer,
+    away,
+    milliseconds,
+    on_clock,
+    outcome,
+)
 
 Cells: TypeAlias = tuple[str | Text, ...]
 
@@ -27,13 +38,8 @@ _LEAST = 20
 COLUMNS = ("Caller", "Agent", "Answering", "For", "First word", "Last words")
 TURN_COLUMNS = ("Turn", "By", "Outcome", "First word", "Whole", *(name for name, _whose in PARTS.values()))
 
-_ANSWERING = {
-    "client": ("client", "green"),
-    "machine": ("answering machine", "dark_orange"),
-    "human": ("operator", "cyan"),
-    "unavailable": ("unavailable", "red"),
-}
-_BY = {"client": "client", "machine": "machine", "human": "operator"}
+# By who answers.
+_COLOURS = {"client": "green", "machine": "dark_orange", "human": "cyan", "unavailable": "red"}
 
 
 def facts(state: State, now: datetime) -> str:
@@ -65,9 +71,9 @@ def party(call: State) -> str:
 
 def answering(call: State) -> Text:
     """Return who answers, in words and in a colour, and what happens just now."""
-    text, colour = _ANSWERING.get(call["by"] or "", ("none yet", "dim"))
+    text = printable(answerer(call["by"]))
     who = f"{text} {printable(call['operator'])}" if call["operator"] else text
-    return Text.assemble((who, colour), (f" {phase(call)}", "dim"))
+    return Text.assemble((who, _COLOURS.get(call["by"], "dim")), (f" {phase(call)}", "dim"))
 
 
 def phase(call: State) -> str:
@@ -136,7 +142,7 @@ def head(call: State, now: datetime) -> Text:
 
 def over(call: State) -> str:
     """Return that a call is over, and how it ended."""
-    return f"over: {OUTCOMES.get(call['outcome'] or '', 'no outcome is known')}"
+    return f"over: {printable(outcome(call['outcome']))}"
 
 
 def conversation(call: State) -> Text:
@@ -184,7 +190,7 @@ def turns(call: State) -> Iterator[tuple[str, tuple[str, ...]]]:
             str(number),
             (
                 printable(str(turn.label)),
-                _BY.get(turn.by, printable(turn.by)),
+                printable(answerer(turn.by)),
                 TURN_OUTCOMES.get(turn.outcome, printable(turn.outcome)) if turn.outcome else "…",
                 seconds(turn.first_word),
                 milliseconds(turn.total),

@@ -25,7 +25,7 @@ from rich.text import Text
 
 from relay.cli.printing import print_beside, printable, warn
 from relay.cli.watching.call_tail import Entry
-from relay.console.words import OUTCOMES, SPEAKERS
+from relay.console.words import SPEAKERS, outcome
 
 # Colours that can be read on light and on dark, and none that means trouble.
 _COLOURS = ("cyan", "magenta", "green", "blue", "dark_orange", "purple", "dark_cyan", "deep_pink3")
@@ -96,7 +96,7 @@ def _body(entry: Entry) -> Text:
         case "cut":
             return Text.assemble((f"{who}: ", "bold"), _cut(text, printable(entry.heard or "")))
         case "ended":
-            return Text(f"ended: {OUTCOMES.get(entry.text, text)}", "bold dim")
+            return Text(f"ended: {printable(outcome(entry.text))}", "bold dim")
         case _:
             return Text(text, "dim")
 

@@ -14,7 +14,8 @@ from sqlalchemy import insert
 from actors.call_record import CallRecord
 from actors.call_values import CallOutcome, Direction
 from relay.console.answers import Download
-from relay.console.history import OUTCOMES, HistoryPage
+from relay.console.history import HistoryPage
+from relay.console.words import OUTCOMES
 from relay.store.agent_registry import AgentRegistry
 from relay.store.call_history import PAGE_ROWS, CallHistory
 from relay.store.call_record import row_of
@@ -61,9 +62,9 @@ async def test_a_call_and_its_day(page: HistoryPage) -> None:
     turn = {"call_sid": "CA1", "turn": 1, "by": "client", "arrived_ms": 0.0, "out_ms": 412.0}
     await page.history.database.write(lambda connection: connection.execute(insert(call_turns), [turn]))
     document = await shown(page.show)
-    for words in ("+14155550123", "anna", "22 Nov 2026 09:00:00", "1:15", "completed", "client 3"):
+    for words in ("+14155550123", "anna", "22 Nov 2026 09:00:00", "1:15", "the other party hung up", "client 3"):
         assert words in document.text
-    assert "2026-11-22 1 1 0 0 completed 1 0.41 s 0.41 s" in document.text
+    assert "2026-11-22 1 1 0 0 the other party hung up 1 0.41 s 0.41 s" in document.text
     assert "/console/calls/CA1" in document.links()
 
 
