@@ -74,10 +74,14 @@ def call_path(call_sid: str) -> str:
 
 @attrs.frozen(eq=False)
 class ConsoleApi:
-    """The console of one daemon. Works under Trio, and under asyncio, on whose loop the screen of `relay top` runs."""
+    """The console of one daemon. Works under Trio, and under asyncio, on whose loop the screen of `relay top` runs.
+
+    `acting` are headers for what changes something.
+    """
 
     url: str
     http: httpx2.AsyncClient = attrs.field(repr=False)
+    acting: Mapping[str, str] = attrs.field(factory=dict)
 
     async def get(self, path: str, **query: str) -> State:
         """Return a state as it is now. Raises `RelayError`, or `Lost`."""
@@ -98,7 +102,7 @@ class ConsoleApi:
         Raises `NotDone`; or `Lost` where no answer comes, and it may have been done. Cancelled, it may have been, too.
         """
         try:
-            response = await self.http.post(f"{call_path(call_sid)}/{action}", data=dict(form))
+            response = await self.http.post(f"{call_path(call_sid)}/{action}", data=dict(form), headers=self.acting)
         except httpx2.HTTPError as error:
             raise self._lost(error) from error
         if response.status_code == 204:
@@ -221,4 +225,4 @@ def _json_of(response: httpx2.Response) -> State | None:
 async def console_api(entrance: Entrance) -> AsyncIterator[ConsoleApi]:
     """Yield the console behind an entrance."""
     async with httpx2.AsyncClient(base_url=entrance.url, headers=entrance.headers, timeout=_PATIENCE) as http:
-        yield ConsoleApi(entrance.url, http)
+        yield ConsoleApi(entrance.url, http, entrance.acting)

@@ -37,10 +37,11 @@ _CLOSING = 3.0
 
 @attrs.frozen
 class Entrance:
-    """Where the console of a daemon is, and the headers that open it."""
+    """Where the console of a daemon is, and the headers that open it; `acting` are more, for what changes something."""
 
     url: str
     headers: Mapping[str, str] = attrs.field(repr=False)
+    acting: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @contextmanager
@@ -93,8 +94,10 @@ def _session(database_url: str, daemon: RunningDaemon, operator: str | None) -> 
 
     cookie = _in_database(database_url, open_it)
     try:
-        # With a cookie, only what says to come from a page of the console's own origin may act.
-        yield Entrance(daemon.url, {"Cookie": f"{cookie_on_this_machine(daemon.url)}={cookie}", "Origin": daemon.url})
+        # With a cookie, only what says to come from a page of the console's own origin may act. Who looks says nothing,
+        # as browsers do: where a host name is allowed, and no origin, looking is allowed all the same.
+        cookies = {"Cookie": f"{cookie_on_this_machine(daemon.url)}={cookie}"}
+        yield Entrance(daemon.url, cookies, {"Origin": daemon.url})
     finally:
         # One that cannot be closed is over by itself, and the cookie is gone with this process.
         with suppress(*STORE_FAILURES, trio.TooSlowError):

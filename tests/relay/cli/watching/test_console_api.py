@@ -55,6 +55,21 @@ async def test_what_is_refused_is_one_sentence(answer: httpx2.Response, words: s
         assert str(raised.value).isprintable()
 
 
+async def test_what_acts_says_where_it_comes_from() -> None:
+    """A page of the console, which a cookie needs; who only looks says nothing, as a browser does not."""
+    origins = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        origins.append(request.headers.get("origin"))
+        return httpx2.Response(200, json={"operator": "ada", "role": "act"})
+
+    async with console(answer) as there:
+        api = ConsoleApi(there.url, there.http, {"Origin": there.url})
+        await api.me()
+        await api.act(sid(), "hang-up", {})
+    assert origins == [None, "http://relay.test"]
+
+
 async def test_nobody_there() -> None:
     """An address without a daemon is told at once, not tried for ever."""
     async with httpx2.AsyncClient(base_url="http://127.0.0.1:1") as http:
