@@ -21,6 +21,7 @@ from relay.cli.watching import shown
 from relay.cli.watching.call_screen import OneCall
 from relay.cli.watching.console_api import LIVE, ConsoleApi, Me, State
 from relay.cli.watching.screen import GaveUp, Watching, put_rows
+from relay.console.asked_calls import LONGEST_TEXT
 from relay.errors import RelayError
 
 _SCROLLBAR = 2
@@ -55,7 +56,7 @@ class LiveCalls(Watching):
         """Make the widgets."""
         yield Static(id="facts")
         yield Static(id="trouble")
-        yield Input(placeholder="a part of a number, an agent, words", id="filter")
+        yield Input(placeholder="a part of a number, an agent, words", id="filter", max_length=LONGEST_TEXT)
         yield _Calls(id="calls", cursor_type="row")
         yield Static(id="empty")
         yield Footer()
@@ -80,7 +81,11 @@ class LiveCalls(Watching):
         return {"q": self._wanted, "page": str(self._page)}
 
     def show(self, state: State) -> None:
-        """Show the calls; the marked row stays the same call's."""
+        """Show the calls; the marked row stays the same call's. Of a page that is none any more, the last one."""
+        if self._page > state["pages"]:
+            self._page = state["pages"]
+            self._follow_anew()
+            return
         now = datetime.now(UTC)
         wanted = f" · filter: {self._wanted}" if self._wanted else ""
         self.query_one("#facts", Static).update(Text(f"relay · {shown.facts(state, now)}{printable(wanted)}"))

@@ -105,6 +105,33 @@ def test_what_comes_in_the_same_moment_as_the_slash() -> None:
     assert on_screen(lambda: Board(row(1)), look).trouble is None
 
 
+def test_a_filter_is_not_longer_than_the_relay_takes() -> None:
+    """What is more is not typed: the relay would refuse it."""
+
+    async def look(pilot: Pilot[None], board: Board) -> None:
+        await pilot.press("slash")
+        press_at_once(pilot, *"0123456789" * 21, "enter")
+        await until(pilot, lambda: len(board.asked[-1].get("q", "")) == 200)
+
+    on_screen(lambda: Board(row(1)), look)
+
+
+def test_a_page_that_is_gone() -> None:
+    """Calls have ended until there are fewer pages: the last one is shown, and not an empty one."""
+
+    async def look(pilot: Pilot[None], board: Board) -> None:
+        board.state = {**board.state, "pages": 3}
+        board.break_off()
+        await until(pilot, lambda: "page 1 of 3" in text(pilot, "#facts"))
+        await pilot.press("n", "n")
+        await until(pilot, lambda: board.asked[-1]["page"] == "3")
+        board.state = {**board.state, "pages": 2}
+        board.break_off()
+        await until(pilot, lambda: board.asked[-1]["page"] == "2" and bool(cells(pilot)))
+
+    on_screen(lambda: Board(row(1)), look)
+
+
 def test_a_first_call_can_be_opened() -> None:
     """The list that was empty takes Enter as soon as there is a call."""
 
