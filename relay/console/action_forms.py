@@ -12,16 +12,8 @@ LONGEST_TEXT = 2_000
 LONGEST_NUMBER = 100
 LONGEST_KEY = 64
 
-_CALL_SID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # NUL, halves of characters, and what a server puts in the place of bytes that are no text.
 _NO_TEXT = re.compile("[\0\ud800-\udfff\ufffd]")
-
-
-def read_call_sid(text: str) -> str:
-    """Return a call SID. Raises `Refused` for what can be none."""
-    if not _CALL_SID.fullmatch(text):
-        raise Refused(404, "unknown_call", "This is no call's id: it has 1 to 64 letters, digits, dashes, underscores.")
-    return text
 
 
 def read_key(form: Mapping[str, str]) -> str:

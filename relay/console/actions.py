@@ -21,9 +21,10 @@ from actors.calls import Calls
 from actors.errors import UnknownCall
 from actors.seats import Seats
 from relay.agent import Agent
-from relay.console.action_forms import read_call_sid, read_is_now, read_key, read_number, read_words
+from relay.console.action_forms import read_is_now, read_key, read_number, read_words
 from relay.console.action_refusals import Refusals, TakenBy, gate_refusal
 from relay.console.answers import Answer, Asked, Document, Fragment, Nothing, Route
+from relay.console.asked_calls import call_sid_of
 from relay.console.audit import Audit, Recorded
 from relay.console.once import Once
 from relay.console.refused import Refused
@@ -84,7 +85,7 @@ class CallActions:
 
     async def _perform(self, asked: Asked, name: str, work: Work) -> Answer:
         """Do something in a call, once for each key of a form, and on record. Raises `Refused`, or `StoreFailed`."""
-        call_sid, key = read_call_sid(asked.arguments["call_sid"]), read_key(asked.form)
+        call_sid, key = call_sid_of(asked.arguments["call_sid"]), read_key(asked.form)
 
         async def recorded() -> Answer:
             call = self.calls.find_known(call_sid)
@@ -150,17 +151,17 @@ class CallActions:
     async def typing(self, asked: Asked) -> Answer:
         """Renew the time of the operator who has the call. Not on record: nothing happens in the call."""
         await trio.lowlevel.checkpoint()
-        self.seats.typing(read_call_sid(asked.arguments["call_sid"]), asked.by.operator)
+        self.seats.typing(call_sid_of(asked.arguments["call_sid"]), asked.by.operator)
         return Nothing()
 
     async def transfer(self, asked: Asked) -> Answer:
         """Show what the gate says of a number; with `checked`, the number that it has allowed, transfer the call."""
-        call_sid, number = read_call_sid(asked.arguments["call_sid"]), read_number(asked.form)
+        call_sid, number = call_sid_of(asked.arguments["call_sid"]), read_number(asked.form)
         announcement = read_words(asked.form, "announcement")
         request = TransferRequest(
             call_sid=call_sid, to=number, announcement=announcement, confirm=bool(asked.form.get("confirm"))
         )
-        checked = asked.form.get("checked", "")
+        checked = asked.form.get("checked", "").strip()
         if not checked:
             return await self._check(asked, request)
 
