@@ -28,10 +28,8 @@ from relay.simulator.load.local_daemon import LocalDaemon
 from relay.store.operator_actions import OperatorActions
 from tests.e2e.browser import OperatorAccess, register_operator
 from tests.e2e.calling_out import HUMAN, Outside, transfer
-from tests.e2e.parties import Access, ask, calling, connected, database_of, eventually, metrics
-from tests.forked_process import run_relay
-
-pytestmark = pytest.mark.sqlite_only("its commands find the database in the directory of the daemon")
+from tests.e2e.parties import Access, ask, calling, connected, database_of, eventually, metrics, own_url
+from tests.forked_process import run_relay, settings_in
 
 SECONDS = 110
 PLANTED = "\x1b[31mred\x1b]0;title\x07 \u202ebidi\u200b [bold]markup[/]"
@@ -47,7 +45,7 @@ def environment(**settings: str) -> dict[str, str]:
 async def run(directory: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a command with its output in a pipe."""
     command = [sys.executable, "-m", "relay", *words]
-    done = await run_relay(command, cwd=directory, env=environment(**settings))
+    done = await run_relay(command, cwd=directory, env=environment(**settings_in(directory), **settings))
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
@@ -65,7 +63,7 @@ class Tmux:
         done = await trio.run_process(
             ["tmux", "-L", self.socket, "-f", "/dev/null", *words],
             cwd=self.directory,
-            env=environment(),
+            env=environment(**settings_in(self.directory)),
             capture_stdout=True,
         )
         return done.stdout.decode()
@@ -183,7 +181,7 @@ async def test_ctrl_c_ends_it_and_its_session(daemon: LocalDaemon, operator: Ope
         process = await trio.lowlevel.open_process(
             [sys.executable, "-m", "relay", "tail", "--as", operator.name],
             cwd=daemon.directory,
-            env=environment(),
+            env=environment(**settings_in(daemon.directory)),
             # A shell has what it runs in the background ignore SIGINT, and so do its children.
             preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
@@ -220,8 +218,8 @@ async def test_in_a_pipe(daemon: LocalDaemon, agent: Access, operator: OperatorA
             await call.connected()
             await ask(call, "Is it raining?")
             table = await run(daemon.directory, "top", *own)
-            document = await run(tmp_path, "top", "--url", daemon.url, "--json", **elsewhere)
-            lines = await run(tmp_path, "tail", call.call_sid, "--no-follow", "--url", daemon.url, **elsewhere)
+            document = await run(tmp_path, "top", "--url", own_url(daemon), "--json", **elsewhere)
+            lines = await run(tmp_path, "tail", call.call_sid, "--no-follow", "--url", own_url(daemon), **elsewhere)
             objects = await run(daemon.directory, "tail", "--agent", agent.agent_id, "--no-follow", "--json", *own)
     assert (table.returncode, document.returncode, lines.returncode, objects.returncode) == (0, 0, 0, 0)
     assert "\x1b" not in table.stdout + lines.stdout
@@ -266,7 +264,7 @@ class Told:
 async def test_a_call_that_is_transferred(outside: Outside, dialling_agent: Access) -> None:
     """The tail says that the call is away, goes on when it is back, and ends when it is over."""
     operator, told = await register_operator(outside.daemon), Told()
-    entrance = Entrance(outside.daemon.url, {"Authorization": f"Bearer {operator.token}"})
+    entrance = Entrance(own_url(outside.daemon), {"Authorization": f"Bearer {operator.token}"})
     outside.rest.callee(HUMAN, Unanswered("no-answer", after=1.0))
     async with connected(dialling_agent) as client, outside.carrier.call(dialling_agent.agent_id) as call:
         await ask(call, "I want a human.")
@@ -292,7 +290,7 @@ async def test_what_is_refused_is_one_line(
     daemon: LocalDaemon, agent: Access, operator: OperatorAccess, tmp_path: Path
 ) -> None:
     """With what to do: no daemon, no token, a wrong one, a client's, an operator who is none, a call that is none."""
-    there = ("--url", daemon.url)
+    there = ("--url", own_url(daemon))
     with trio.fail_after(SECONDS):
         refused = {
             "relay serve": await run(tmp_path, "top"),
