@@ -54,7 +54,7 @@ async def seen(daemon: LocalDaemon, operator: OperatorAccess) -> Seen:
             line_ended_at=now,
             line_outcome=(CallOutcome.COMPLETED, CallOutcome.FAILED, CallOutcome.FAREWELL)[number % 3],
             line_seconds=75.0,
-            answered_by={"client": number, "answering_machine": 1},
+            answered_by={"client": number, "machine": 1},
         )
         for number in range(12)
     ]

@@ -14,6 +14,7 @@ from textual.widgets import Button, Checkbox, Input, Static
 from relay.cli.printing import printable
 from relay.cli.watching.action_dialog import ActedOn, ActionDialog
 from relay.cli.watching.console_api import Lost, NotDone, State
+from relay.console.action_forms import LONGEST_NUMBER, LONGEST_TEXT
 
 
 class TakeOver(ActionDialog):
@@ -72,7 +73,7 @@ class HangUp(ActionDialog):
 
     def fields(self) -> ComposeResult:
         """Make the field and the buttons; Enter cancels."""
-        yield Input(placeholder="last words (may be left out)", id="text", max_length=2000)
+        yield Input(placeholder="last words (may be left out)", id="text", max_length=LONGEST_TEXT)
         with Horizontal():
             yield Button("Cancel", id="cancel")
             yield Button("Hang up now", id="sure", classes="acts", variant="error")
@@ -108,8 +109,10 @@ class TransferCall(ActionDialog):
 
     def fields(self) -> ComposeResult:
         """Make the fields and the buttons; Enter in the number checks it."""
-        yield Input(placeholder="number, such as +14155552671", id="to", max_length=100)
-        yield Input(placeholder="said to the caller first (may be left out)", id="announcement", max_length=2000)
+        yield Input(placeholder="number, such as +14155552671", id="to", max_length=LONGEST_NUMBER)
+        yield Input(
+            placeholder="said to the caller first (may be left out)", id="announcement", max_length=LONGEST_TEXT
+        )
         yield _Check("Who is called presses 1 to take it", id="confirm")
         with Horizontal():
             yield Button("Check the number", id="check", classes="acts", variant="primary")

@@ -32,6 +32,7 @@ from relay.cli.watching.action_form import ActionForm
 from relay.cli.watching.call_tail import is_over
 from relay.cli.watching.console_api import ConsoleApi, Lost, Me, NotDone, State, call_path
 from relay.cli.watching.screen import Watching, put_rows
+from relay.console.action_forms import LONGEST_TEXT
 from relay.console.words import ONLY_LOOKS
 
 _ACTING = {"s": "say", "t": "take_over", "x": "transfer", "h": "hang_up"}
@@ -49,7 +50,7 @@ class _LineField(Input):
     """
 
     def __init__(self, say: Callable[[str], bool], **options: Any) -> None:
-        super().__init__(select_on_focus=False, **options)
+        super().__init__(select_on_focus=False, max_length=LONGEST_TEXT, **options)
         self._say = say
 
     def on_key(self, event: Key) -> None:
@@ -105,7 +106,7 @@ class OneCall(Watching):
                 yield DataTable(id="times", cursor_type="row")
             with TabPane("3 Decisions", id="decisions"), VerticalScroll():
                 yield Static(id="decided")
-        yield _LineField(self._say_line, placeholder="say, Enter; Escape leaves the field", id="say", max_length=2000)
+        yield _LineField(self._say_line, placeholder="say, Enter; Escape leaves the field", id="say")
         yield Static(id="outcome")
         yield Footer()
 

@@ -154,7 +154,7 @@ async def test_who_only_reads_is_offered_nothing(page: SetUpPage) -> None:
     """The role read sees what was found, and no button."""
     document = await shown(page.show, EVE)
     assert not document.all("form", action="/console/set-up/checks")
-    assert "who may act can run them" in document.text
+    assert "An operator who may act can run them" in document.text
 
 
 async def test_planted_markup_is_text(page: SetUpPage) -> None:
