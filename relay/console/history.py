@@ -216,9 +216,10 @@ def _digits(text: str) -> str:
 def _place(at: str, call_sid: str) -> Place | None:
     try:
         began = datetime.fromisoformat(at)
-    except ValueError:
+        # The first and last hours of all time are, in some zones, times of no day in UTC.
+        return Place(began.astimezone(UTC), call_sid[:_LONGEST]) if began.tzinfo is not None else None
+    except (ValueError, OverflowError):
         return None
-    return Place(began, call_sid[:_LONGEST]) if began.tzinfo is not None else None
 
 
 def _after(place: Place) -> dict[str, str]:

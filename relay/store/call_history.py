@@ -121,7 +121,9 @@ class CallHistory:
         query = select(calls).where(*_conditions(wanted))
         if after is not None:
             key = tuple_(calls.c.opened_at, calls.c.call_sid)
-            query = query.where(key < tuple_(literal(after.at, calls.c.opened_at.type), literal(after.call_sid)))
+            query = query.where(
+                key < tuple_(literal(after.at, calls.c.opened_at.type), literal(storable(after.call_sid)))
+            )
         query = query.order_by(calls.c.opened_at.desc(), calls.c.call_sid.desc()).limit(rows + 1)
 
         def work(connection: Connection) -> CallPage:

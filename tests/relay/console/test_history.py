@@ -95,6 +95,8 @@ async def test_no_call(page: HistoryPage) -> None:
         ({"from": "9999-12-31"}, False),
         ({"to": "0001-01-01"}, False),
         ({"at": "2020-01-01T00:00:00+00:00", "sid": "CA1"}, False),
+        ({"at": "9999-12-31T23:59:59-14:00", "sid": "CA1"}, True),
+        ({"at": "0001-01-01T00:00:00+14:00", "sid": "CA1"}, True),
     ],
 )
 async def test_what_is_found(page: HistoryPage, query: dict[str, str], finds: bool) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import insert, select
 
 from actors.call_record import CallKind, CallRecord, CarrierStatus
 from actors.call_values import CallOutcome, Direction
-from relay.store.call_history import OUTCOME, CallFilter, CallHistory, Day
+from relay.store.call_history import OUTCOME, CallFilter, CallHistory, Day, Place
 from relay.store.call_record import row_of
 from relay.store.database import Database
 from relay.store.schema import call_turns, calls
@@ -110,6 +110,13 @@ async def test_pages_follow_without_a_gap(history: CallHistory) -> None:
         place = page.next
     assert seen == [f"CA{n}" for n in (6, 5, 4, 3, 2, 1, 0)]
     assert place is None
+
+
+async def test_a_place_may_be_anything(history: CallHistory) -> None:
+    """It stands in an address: what no database takes is a place like any other."""
+    await store(history, CALL)
+    page = await history.page(CallFilter(), after=Place(BEGAN + timedelta(days=1), "a\0b"))
+    assert [each.call_sid for each in page.calls] == [CALL.call_sid]
 
 
 async def test_days(history: CallHistory) -> None:
