@@ -130,9 +130,9 @@ class OneCall(Watching):
     async def _take(self, state: State) -> bool:
         if state["lines"] is None and self.state is not None:
             state = {**state, "lines": self.state["lines"]}
-        goes_on = await super()._take(state)
+        await super()._take(state)
         self._look()
-        return goes_on
+        return not is_over(state)
 
     def _lose(self, why: str) -> None:
         super()._lose(why)

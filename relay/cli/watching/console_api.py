@@ -13,7 +13,7 @@ import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import quote
 
 import anyio
@@ -37,6 +37,10 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _LATER = frozenset({502, 503, 504})
 """What is answered while a daemon starts again, by it or by the proxy before it."""
 _EVENTS = "text/event-stream"
+
+
+class _NoteThere(Protocol):
+    def __call__(self, *, has_news: bool) -> None: ...
 
 
 class Lost(Exception):
@@ -138,19 +142,15 @@ class ConsoleApi:
         """
         pause, was_there = _FIRST_PAUSE, False
 
-        def note_there() -> None:
-            nonlocal was_there
+        def note_there(*, has_news: bool) -> None:
+            nonlocal pause, was_there
             was_there = True
-
-        async def take_next(state: State) -> bool:
-            nonlocal pause
-            pause = _FIRST_PAUSE
-            note_there()
-            return await take(state)
+            if has_news:
+                pause = _FIRST_PAUSE
 
         while True:
             try:
-                if await self._pass_on(path, query, take_next, note_there):
+                if await self._pass_on(path, query, take, note_there):
                     return
             except Lost as error:
                 if not was_there:
@@ -164,11 +164,12 @@ class ConsoleApi:
         path: str,
         query: Mapping[str, str],
         take: Callable[[State], Awaitable[bool]],
-        note_there: Callable[[], None],
+        note_there: _NoteThere,
     ) -> bool:
         """Pass on the states of one response; return whether those were all. Raises `Lost`, or `RelayError`.
 
-        `note_there` is called when a stream begins, which may break off before its first state.
+        `note_there` is called when a stream begins, which may break off before its first state, and with news for each
+        state of it. What is answered instead, of a call that has no session now, is asked for ever more seldom.
         """
         headers, timeout = {"Accept": _EVENTS}, httpx2.Timeout(_PATIENCE, read=_SILENCE)
         try:
@@ -176,11 +177,15 @@ class ConsoleApi:
                 if not response.headers.get("content-type", "").startswith(_EVENTS):
                     # A refusal, or a call that has no session now.
                     await response.aread()
-                    return not await take(self._document(response))
-                note_there()
+                    state = self._document(response)
+                    note_there(has_news=False)
+                    return not await take(state)
+                note_there(has_news=False)
                 async for event in httpx2.EventSource(response, max_event_size=None):
-                    if event.event == "state" and not await take(json.loads(event.data)):
-                        return True
+                    if event.event == "state":
+                        note_there(has_news=True)
+                        if not await take(json.loads(event.data)):
+                            return True
         except httpx2.HTTPError as error:
             raise self._lost(error) from error
         raise Lost(f"The relay at {self.url} ended the connection")

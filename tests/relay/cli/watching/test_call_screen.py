@@ -289,6 +289,8 @@ def test_a_call_that_ends_takes_no_more() -> None:
         await until(pilot, lambda: offered(pilot).get("h") == "(Hang up)")
         await pilot.press("s")
         await back(pilot, "This call is over: the other party hung up.")
+        # Nobody asks for it any more.
+        assert [each for each in pilot.app.workers if each.node is pilot.app.screen and each.is_running] == []
 
     assert in_call(act).done == []
 

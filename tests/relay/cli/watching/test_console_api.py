@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import trio
 
 from relay.cli.watching.call_tail import Entry
 from relay.cli.watching.console_api import LIVE, ConsoleApi, call_path
@@ -97,6 +98,17 @@ async def test_one_call_until_its_end_across_a_restart(autojump_clock: object) -
     assert told.texts == ["Hello.", "There?", "completed"]
     assert len(told.losses) == 3
     assert set(asked) == {call_path(sid())}
+
+
+async def test_a_call_that_has_no_session_now(autojump_clock: object) -> None:
+    """It is asked for again until it has one, or is over, and ever more seldom."""
+    away = httpx2.Response(200, json=over(ended="", ended_at=None))
+    answers = [away] * 6 + [httpx2.Response(200, json=over())]
+    told, began = Told(), trio.current_time()
+    async with console(lambda _request: answers.pop(0)) as api:
+        await follow(api, Wanted(call=sid()), told)
+    assert (told.texts, told.losses) == (["completed"], [])
+    assert trio.current_time() - began > (0.5 + 1 + 2 + 4 + 5 + 5) / 2
 
 
 async def test_a_call_that_ends_as_it_is_opened(autojump_clock: object) -> None:
