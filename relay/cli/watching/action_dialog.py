@@ -53,9 +53,11 @@ class ActionDialog(ModalScreen[None]):
     ActionDialog > Vertical { background: $panel; border: round $primary; overflow-y: auto; }
     ActionDialog .title { text-style: bold; margin-bottom: 1; }
     ActionDialog Horizontal { height: auto; }
-    ActionDialog Button { margin-right: 2; }
+    ActionDialog Button { margin-right: 2; min-width: 0; }
+    ActionDialog.-narrow Horizontal { layout: vertical; }
     ActionDialog .outcome { height: auto; margin-top: 1; color: $text-error; }
     """
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (80, "-wide")]  # noqa: RUF012 - the framework's type is no `ClassVar`
     TITLE = ""
     ACTION = ""
 

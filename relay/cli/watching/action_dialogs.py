@@ -91,6 +91,8 @@ class HangUp(ActionDialog):
 class _Check(Checkbox):
     """A box that is empty unless it is checked: the framework tells the two apart by colour alone."""
 
+    BUTTON_INNER = " "
+
     def watch_value(self) -> None:
         """Draw it."""
         self.BUTTON_INNER = "X" if self.value else " "

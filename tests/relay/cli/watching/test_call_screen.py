@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Button, Footer, Input, Static
+from textual.widgets import Button, Checkbox, Footer, Input, Static
 
 from relay.cli.watching.action_dialog import ActionDialog
 from relay.cli.watching.action_dialogs import HangUp, TakeOver, TransferCall
@@ -149,6 +149,10 @@ def test_a_transfer_is_checked_first() -> None:
         await dialog(pilot, TransferCall)
         await until(pilot, lambda: "112 is an emergency number." in outcome(pilot))
         assert "What lifts it: nothing\nAllowed from 2026-11-30T08:00:00Z." in outcome(pilot)
+        box = pilot.app.screen.query_one("#confirm", Checkbox)
+        assert "X" not in str(box.render())
+        assert "X" in str(box.toggle().render())
+        box.toggle()
         number, sure = pilot.app.screen.query_one("#to", Input), pilot.app.screen.query_one("#sure", Button)
         number.value = " +1 415 5552671"
         await pilot.press("enter")
@@ -170,6 +174,23 @@ def test_a_transfer_is_checked_first() -> None:
         *checked,
         {"to": "+14155552672", "checked": "+14155552672"},
     ]
+
+
+def test_a_narrow_terminal() -> None:
+    """All of a dialog is on it, what acts and what cancels."""
+
+    async def act(pilot: Pilot[None], board: Board) -> None:
+        for key, kind in (("t", TakeOver), ("h", HangUp), ("x", TransferCall)):
+            await pilot.press(key)
+            await dialog(pilot, kind)
+            shown = [each.region for each in pilot.app.screen.query(Button) if each.display]
+            assert shown
+            assert all(pilot.app.screen.region.contains_region(each) for each in shown)
+            await picture(pilot, f"top-narrow-{key}")
+            await pilot.press("escape")
+            await back(pilot, "")
+
+    in_call(act, size=(50, 24))
 
 
 # ── not done ────────────────────────────────────────────────────────────────────────────────────────────────────────
