@@ -49,7 +49,7 @@ class _Reader:
         self.events = self.bytes = self.newest = 0
         self._events = EventReader(self._take)
         self._is_over = False
-        reader = HttpReader(self._begin, self._read, lambda: None)
+        reader = HttpReader(self._begin, self._read, self._end)
         self._connection = Connection(relay.wheel, relay.address, lambda data: self._feed(reader, data))
         headers = {"Host": urlsplit(relay.url).netloc, "Cookie": cookie, "Accept": "text/event-stream"}
         self._connection.send(request("GET", path, headers))
@@ -61,7 +61,11 @@ class _Reader:
     def _feed(self, reader: HttpReader, data: bytes) -> None:
         if data:
             reader.feed(data)
-        elif not self._is_over:
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        if not self._is_over:
             raise PeerFailed(f"the stream {self.path} has ended")
 
     def _begin(self, status: int, _head: bytes) -> None:
