@@ -15,7 +15,7 @@ Nothing is formatted here: that is done where a call is looked at (`actors.narra
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -125,7 +125,7 @@ class Step:
     message_id: str = ""
 
     @property
-    def late(self) -> Hashable:
+    def late(self) -> tuple[int, str, Asked | None]:
         """What may still become different after the session has kept it: equal ones have the same sentence."""
         return self.times, self.message_id, None if self.turn is None else self.turn.client
 

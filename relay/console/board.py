@@ -20,6 +20,7 @@ import trio
 
 from actors.call_session import CallSession
 from actors.calls import Call, Calls
+from actors.commands import By
 from relay.console.documents import Documents
 from relay.console.ended_views import over
 from relay.console.feed import Feed, Form, OneCall, View
@@ -90,8 +91,6 @@ class Board:
     _shown: dict[tuple[View, Form], _Shown] = attrs.field(factory=dict, init=False)
     _versions: Iterator[int] = attrs.field(factory=partial(count, 1), init=False)
     _rows: dict[str, Row] = attrs.field(factory=dict, init=False)
-    # All calls at this beat, for every view of them; None until one is due.
-    _newest: Sequence[Row] | None = attrs.field(default=None, init=False)
     _changed: set[str] = attrs.field(factory=set, init=False)
     _watched: trio.Event = attrs.field(factory=trio.Event, init=False)
     # None where the database does not say.
@@ -101,41 +100,49 @@ class Board:
 
     async def live(self, wanted: LiveFilter) -> LiveState:
         """Return the calls that are going on, oldest first, and the figures of all."""
-        return self._live(wanted, await self._look())
+        sessions = sorted(self.calls.live(), key=lambda each: (each.info.started_at, each.info.call_sid))
+        self._forget_all_but(sessions)
+        found = [each for each in sessions if wanted.agent_id in {"", each.info.agent_id}]
+        first = (wanted.page - 1) * ROWS
+        if wanted.text:  # only then it is needed what stands in a row that is not on the page
+            rows = [each for each in await self._all_rows(found) if wanted.takes(each)]
+            number, rows = len(rows), rows[first : first + ROWS]
+        else:
+            number, rows = len(found), await self._all_rows(found[first : first + ROWS])
+        return LiveState(
+            facts=self._facts(sessions),
+            filter=wanted,
+            rows=tuple(rows),
+            found=number,
+            node=self.node,
+            banner=self.banner() or "",
+        )
 
-    async def _look(self) -> Sequence[Row]:
-        """Return all calls that are going on, oldest first."""
-        rows = []
-        for session in self.calls.live():
-            rows.append(self._row(session))
-            await self.pace.breathe()
-        rows.sort(key=lambda row: (row.since, row.call_sid))
-        self._rows = {each.call_sid: each for each in rows}
-        return rows
-
-    def _live(self, wanted: LiveFilter, rows: Sequence[Row]) -> LiveState:
-        found = [each for each in rows if wanted.takes(each)]
+    def _facts(self, sessions: Sequence[CallSession]) -> Facts:
         backlog = self._backlog
         oldest = None if backlog is None else backlog.oldest
-        facts = Facts(
-            live=len(rows),
+        return Facts(
+            live=len(sessions),
             most=self.calls.max_calls,
             first_word=self.first_words.p95(),
             clients=self.clients(),
-            with_machine=sum(each.by == "machine" for each in rows),
+            with_machine=sum(each.answering is By.ANSWERING_MACHINE for each in sessions),
             waiting=None if backlog is None else backlog.waiting + backlog.held,
             oldest=oldest,
             oldest_for="" if oldest is None else age((self.calls.now() - oldest).total_seconds()),
         )
-        first = (wanted.page - 1) * ROWS
-        return LiveState(
-            facts=facts,
-            filter=wanted,
-            rows=tuple(found[first : first + ROWS]),
-            found=len(found),
-            node=self.node,
-            banner=self.banner() or "",
-        )
+
+    async def _all_rows(self, sessions: Sequence[CallSession]) -> list[Row]:
+        rows = []
+        for each in sessions:
+            row = self._rows[each.info.call_sid] = self._row(each)
+            rows.append(row)
+            await self.pace.breathe()
+        return rows
+
+    def _forget_all_but(self, sessions: Sequence[CallSession]) -> None:
+        live = [each.info.call_sid for each in sessions]
+        self._rows = {each: self._rows[each] for each in live if each in self._rows}
 
     def has(self, call_sid: str) -> bool:
         """Whether a call is going on, and has a session here now."""
@@ -216,7 +223,6 @@ class Board:
             if not self._shown:
                 return
             changed, self._changed = self._changed, set()
-            self._newest = None
             for shown in [*self._shown.values()]:
                 is_of_a_call = isinstance(shown.feed.view, OneCall)
                 is_due = is_of_a_call or shown.feed.version == 0 or beat % BEATS_OF_LIVE == 0
@@ -264,9 +270,7 @@ class Board:
                 return None
             state = shown.last = now
         else:
-            if self._newest is None:
-                self._newest = await self._look()
-            state = self._live(view, self._newest)
+            state = await self.live(view)
         if shown.feed.form is Form.JSON:
             return {"state": await shown.documents.of(state)}
         if isinstance(state, LiveState):

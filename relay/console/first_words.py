@@ -13,7 +13,7 @@ from actors.call_values import CallInfo
 from actors.commands import NoteTurn
 
 SECONDS = 300.0
-AS_GOOD_AS_NOW = 1.0
+AS_GOOD_AS_NOW = 2.0
 """Seconds for which it is not worked out again: it says much the same."""
 MOST = 2_000
 """Turns that are kept: of a busy daemon fewer than five minutes', which say as much."""

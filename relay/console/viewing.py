@@ -8,7 +8,7 @@ Text comes from callers and clients: what no encoding can carry is replaced here
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 import attrs
@@ -40,7 +40,8 @@ class SeenCall:
     """What was made of a call's turns and steps at earlier looks, as far as they cannot change any more."""
 
     turns: dict[int, Turn] = attrs.field(factory=dict)
-    decided: dict[Hashable, Decided | None] = attrs.field(factory=dict)
+    # By the numbers of the steps, with what of them was `late`.
+    decided: dict[int, tuple[object, Decided | None]] = attrs.field(factory=dict)
 
 
 def row_of(glance: CallGlance, operator: str = "") -> Row:
@@ -99,9 +100,9 @@ def _decisions(view: CallView, seen: SeenCall) -> tuple[Decided, ...]:
     """Return what was decided, oldest first, with a few words of the parties."""
     known, seen.decided = seen.decided, {}
     for step in view.steps:
-        key = (step.number, step.late)
-        seen.decided[key] = known[key] if key in known else _decided(step, view)
-    return tuple(each for each in seen.decided.values() if each is not None)
+        late, kept = step.late, known.get(step.number)
+        seen.decided[step.number] = kept if kept is not None and kept[0] == late else (late, _decided(step, view))
+    return tuple(each for _late, each in seen.decided.values() if each is not None)
 
 
 def _decided(step: Step, view: CallView) -> Decided | None:
