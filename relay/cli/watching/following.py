@@ -40,7 +40,7 @@ async def follow(api: ConsoleApi, wanted: Wanted, report: Report) -> None:
             await _AllCalls(api, report, wanted.agent_id).follow()
         else:
             calls = await api.live_calls(agent=wanted.agent_id)
-            await _now(api, [each["callSid"] for each in calls], report)
+            await _now(api, [each["callSid"] for each in calls], report, may_be_gone=True)
     except Lost as lost:
         raise RelayError(f"{lost}.") from lost
 
@@ -59,11 +59,16 @@ async def _whole_sid(api: ConsoleApi, given: str) -> str:
     )
 
 
-async def _now(api: ConsoleApi, call_sids: list[str], report: Report) -> None:
-    """Report all that is known of calls, in the order of time."""
+async def _now(api: ConsoleApi, call_sids: list[str], report: Report, *, may_be_gone: bool = False) -> None:
+    """Report all that is known of calls, in the order of time. Those that `may_be_gone` are left out if they are."""
     entries: list[Entry] = []
     for call_sid in call_sids:
-        entries += CallTail().since(await api.get(call_path(call_sid)), whole=True)
+        try:
+            entries += CallTail().since(await api.get(call_path(call_sid)), whole=True)
+        except UnknownCall:
+            # One that was going on has ended at this moment, and its record waits for the database.
+            if not may_be_gone:
+                raise
     for each in sorted(entries, key=lambda each: each.at):
         report.tell(each)
 

@@ -146,6 +146,24 @@ async def test_all_calls_from_now_on(autojump_clock: object) -> None:
     assert told.texts == ["New.", "completed", "Bye."]
 
 
+async def test_a_call_that_is_gone_hides_no_other() -> None:
+    """What is known of the others is told; of one that was asked for by itself it is said that nothing is."""
+    gone = refusal(404, "unknown_call", "No call of this id is on record.")
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path == LIVE:
+            return httpx2.Response(200, json=live(row(1), row(2)))
+        is_gone = request.url.path == call_path(sid(1))
+        return gone if is_gone else httpx2.Response(200, json=call(said(1, "caller", "Me."), of=row(2)))
+
+    told = Told()
+    async with console(answer) as api:
+        await follow(api, Wanted(follows=False), told)
+        assert told.texts == ["Me."]
+        with pytest.raises(RelayError, match="No call of this id"):
+            await follow(api, Wanted(call=sid(1), follows=False), told)
+
+
 @pytest.mark.parametrize("given", ["CA" + "0" * 30, "0" * 29])
 async def test_the_beginning_of_a_sid(given: str) -> None:
     """It is enough where it tells the call apart, with or without CA; else those that fit are named."""
