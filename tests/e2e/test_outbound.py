@@ -31,6 +31,7 @@ async def test_a_call_is_made_and_talked(outside: Outside, dialling_agent: Acces
         assert (made["to"], made["from"], made["status"]) == (CALLEE, OWN_NUMBER, "queued")
         call = await outside.rest.call(made["callSid"])
         turn = await client.asked.receive()
+        await call.wait_ended()  # the carrier's last word comes after the end of the session
         record = await ended_record(client, call.call_sid)
     assert call.heard == ("Hello, this is an AI assistant calling.", APPOINTMENT, "You said: Yes, this is Ada.")
     assert (turn.params.system_prompt or "").startswith("You are a friendly appointment reminder assistant.\n\n")
