@@ -252,6 +252,8 @@ class Calls:
             call.is_over = call.is_passed_on = False
         call.info, call.policy, call.idempotency_token = info, policy, idempotency_token
         call.ticket, call.is_ticket_used, call.has_place = _new_ticket(), False, True
+        if call.moves_away is not None:  # and the carrier has asked before the end of its session was known
+            call.seat = None
         call.expires, call.moves_away = trio.current_time() + TICKET_SECONDS, None
         self._wake.set()
         return call
