@@ -148,6 +148,11 @@ class Board:
         """Whether a call is going on, and has a session here now."""
         return self._session(call_sid) is not None
 
+    def is_away(self, call_sid: str) -> bool:
+        """Whether a call has no session now, and may have another one: it is transferred, or its line was lost."""
+        call = self.calls.find_known(call_sid)
+        return call is not None and call.is_away
+
     def call(self, call_sid: str, seen: SeenCall | None = None) -> CallState | None:
         """Return a call that is going on; None for one that has no session here now. `seen` is of earlier looks."""
         call = self.calls.find_known(call_sid)
@@ -179,15 +184,19 @@ class Board:
     # ── who looks ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     @asynccontextmanager
-    async def feed(self, view: View, form: Form) -> AsyncIterator[Feed]:
-        """Yield the feed of a view, kept up to date inside the block. Raises `Refused` for a call that is not known."""
+    async def feed(self, view: View, form: Form, away: CallState | None = None) -> AsyncIterator[Feed]:
+        """Yield the feed of a view, kept up to date inside the block.
+
+        `away` is what is known of a call that `is_away`: it is shown until the call is back. Raises `Refused` for a
+        call that is not known.
+        """
         key = (view, form)
         shown = self._shown.get(key)
         if shown is None:
-            if isinstance(view, OneCall) and not self.has(view.call_sid):
+            if isinstance(view, OneCall) and away is None and not self.has(view.call_sid):
                 raise Refused(404, "not_live", "No call of this id is going on here. Reload its page.")
             fragments, documents = Fragments(self.renderer, self.pace), Documents(self.pace)
-            shown = self._shown[key] = _Shown(Feed(view, form, self.boot), fragments, documents)
+            shown = self._shown[key] = _Shown(Feed(view, form, self.boot), fragments, documents, last=away)
             self._watched.set()
         shown.feed.viewers += 1
         try:

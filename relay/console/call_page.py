@@ -18,6 +18,7 @@ from relay.store.operator_actions import OperatorActions, RecordedAction
 
 _MOST_ACTIONS = 100
 _NOT_KEPT = Markup('<li class="empty"><p>Words were not kept (RELAY_KEEP_TRANSCRIPTS=false).</p></li>')
+_WHEN_IT_IS_BACK = Markup('<li class="empty"><p>What was said is shown when the call is back.</p></li>')
 
 
 @attrs.frozen(kw_only=True)
@@ -36,19 +37,19 @@ class CallPage:
         """Show a call that is going on, or is over."""
         call_sid = call_sid_of(asked.arguments["call_sid"])
         state = self.board.call(call_sid)
-        is_live = state is not None
         if state is None:
             state = await self.ended.find(call_sid, banner=self.board.banner() or "")
         if state is None:
             raise Refused(404, "unknown_call", "No call of this id is on record here. It may be another relay's.")
+        goes_on = state.is_live or state.is_away
         parts = await Fragments(self.board.renderer, self.board.pace).call(state)
         values = {
             "state": state,
-            "parts": {"conversation": _NOT_KEPT, **parts},
+            "parts": {"conversation": _WHEN_IT_IS_BACK if state.is_away else _NOT_KEPT, **parts},
             "audit": await self._audit(call_sid),
-            "is_live": is_live,
+            "goes_on": goes_on,
             "call_sid": call_sid,
-            "stream": f"/console/stream?view=call&call={call_sid}" if is_live else "",
+            "stream": f"/console/stream?view=call&call={call_sid}" if goes_on else "",
         }
         title = state.row.party or "withheld"
         return Page(template="call.html", title=title, section=Section.LIVE, values=values)

@@ -25,6 +25,7 @@ from relay.console.ended_views import EndedViews
 from relay.console.feed import Feed, Form, OneCall, View, event
 from relay.console.refused import Refused
 from relay.console.sign_in import SignedIn, SignIn
+from relay.console.views import CallState
 from relay.errors import STORE_FAILURES
 from relay.http.asgi import Head, Header, Receive, Scope, Send, answer, refuse
 from relay.http.streaming import COMMENT, FAREWELL, HEADERS, end_response, hang_up
@@ -97,8 +98,8 @@ class ConsoleStreams:
             await self._stream(_Reader(head, by), _view_of(head.query), Form.HTML, receive, send)
             return
         view = filter_of(head.query) if path == "/console/api/live" else OneCall(call_sid_of(path.removeprefix(_CALLS)))
-        is_known = not isinstance(view, OneCall) or self.board.has(view.call_sid)
-        if "text/event-stream" in head.headers.get("accept", "") and is_known:
+        goes_on = not isinstance(view, OneCall) or self.board.has(view.call_sid) or self.board.is_away(view.call_sid)
+        if "text/event-stream" in head.headers.get("accept", "") and goes_on:
             await self._stream(_Reader(head, by), view, Form.JSON, receive, send)
         else:
             await answer(send, 200, json.dumps(await self._document(view)).encode(), *_DOCUMENT)
@@ -118,7 +119,7 @@ class ConsoleStreams:
         if len(self._readers) >= MOST:
             message = f"All {MOST} streams of the console are in use. Close a tab, or try again in a moment."
             raise Refused(503, "too_many_streams", message, retry_after=RETRY_AFTER)
-        async with self.board.feed(view, form) as feed:
+        async with self.board.feed(view, form, await self._away(view)) as feed:
             self._readers.append(reader)
             self._pause_others(reader.by)
             try:
@@ -136,6 +137,12 @@ class ConsoleStreams:
                 farewell = event(reader.why, "") if reader.why == PAUSE else event("bye", reader.why)
                 await send({"type": "http.response.body", "body": farewell, "more_body": True})
         await end_response(send)
+
+    async def _away(self, view: View) -> CallState | None:
+        """Return what is known of a call that is away, to be shown until it is back; None for every other view."""
+        if not isinstance(view, OneCall) or not self.board.is_away(view.call_sid):
+            return None
+        return await self.ended.find(view.call_sid)
 
     async def _until_left(self, reader: _Reader, receive: Receive) -> None:
         await hang_up(receive)

@@ -262,8 +262,8 @@ class Told:
 
 
 async def test_a_call_that_is_transferred(outside: Outside, dialling_agent: Access) -> None:
-    """The tail says that the call is away, goes on when it is back, and ends when it is over."""
-    operator, told = await register_operator(outside.daemon), Told()
+    """The tail says that the call is away, goes on when it is back, and ends when it is over; so does a late one."""
+    operator, told, told_late = await register_operator(outside.daemon), Told(), Told()
     entrance = Entrance(own_url(outside.daemon), {"Authorization": f"Bearer {operator.token}"})
     outside.rest.callee(HUMAN, Unanswered("no-answer", after=1.0))
     async with connected(dialling_agent) as client, outside.carrier.call(dialling_agent.agent_id) as call:
@@ -274,15 +274,19 @@ async def test_a_call_that_is_transferred(outside: Outside, dialling_agent: Acce
             await transfer(client, call)
             await told.until("away")
             page = (await api.http.get(f"/console/calls/{call.call_sid}")).text
+            nursery.start_soon(follow, api, Wanted(call=call.call_sid), told_late)
+            await told_late.until("away")
             await told.until("back")
             outside.rest.callee(HUMAN, Answers(talks=1.0))
             await transfer(client, call)
             await told.until("away")
             await call.wait_ended()
     assert "being transferred" in page
-    assert "Reload this page" in page
-    away = ("away", "being transferred")
-    assert told.steps[1:] == [away, ("back", "the call goes on"), away, ("ended", "transferred")]
+    assert "shown when the call is back" in page
+    assert f"/console/stream?view=call&amp;call={call.call_sid}" in page  # by which it is live again
+    away, back = ("away", "being transferred"), ("back", "the call goes on")
+    for each in (told, told_late):
+        assert each.steps[1:] == [away, back, away, ("ended", "transferred")]
     assert "not answered" in next(each.text for each in told.entries if each.is_note)
 
 

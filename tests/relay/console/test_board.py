@@ -14,7 +14,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.call_session import CallServices
-from actors.calls import Calls
+from actors.calls import RETURN_SECONDS, Calls
 from actors.clients import Presence
 from actors.commands import By
 from actors.events import CallerGone, UtteranceHeard
@@ -353,6 +353,36 @@ async def test_a_call_that_comes_back(nursery: trio.Nursery, autojump_clock: Moc
         state = await viewer.state()
         assert (state["live"], state["connection"], state["outcome"]) == (True, 2, None)
         assert [each["text"] for each in state["lines"]][:2] == ["Hello?", "Yes."]
+
+
+async def test_a_call_that_is_away_when_it_is_opened(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """It is shown as it was known, then its next session; nobody comes back: it is over."""
+    scene = Scene(nursery)
+    await scene.rings("CA1", "CA2")
+    await scene.said("CA1", "Hello?")
+    found = {call_sid: scene.board.call(call_sid) for call_sid in ("CA1", "CA2")}
+    for call_sid in found:
+        scene.lines[call_sid].carrier_says(CallerGone(1006))
+    await wait_all_tasks_blocked()
+    assert scene.board.is_away("CA1")
+    async with (
+        scene.board.feed(OneCall("CA1"), Form.JSON, found["CA1"]) as feed,
+        scene.board.feed(OneCall("CA2"), Form.JSON, found["CA2"]) as of_the_other,
+    ):
+        viewer, other = Viewer(feed), Viewer(of_the_other)
+        for each in (viewer, other):
+            state = await each.state()
+            assert (state["live"], state["away"], state["lines"]) == (False, True, None)
+        await scene.rings("CA1", attempt=1)
+        await beats(2)
+        state = await viewer.state()
+        assert (state["live"], state["away"], state["connection"]) == (True, False, 2)
+        assert [each["text"] for each in state["lines"]][:2] == ["Hello?", "Yes."]
+        nursery.start_soon(scene.calls.run)
+        with trio.fail_after(RETURN_SECONDS + 10):
+            while (state := await other.state())["away"]:
+                pass
+        assert (state["live"], state["outcome"]) == (False, "completed")
 
 
 async def test_a_call_in_which_nothing_happens(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
