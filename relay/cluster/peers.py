@@ -43,13 +43,13 @@ def _trust() -> ssl.SSLContext:
 
 async def _reaches_database(node: Node) -> bool:
     try:
-        async with httpx2.AsyncClient(timeout=_ANSWER_SECONDS, verify=_trust()) as http:
+        # Not by the proxy of the environment: that leads out of the network in which nodes reach each other.
+        async with httpx2.AsyncClient(timeout=_ANSWER_SECONDS, verify=_trust(), trust_env=False) as http:
             answer = (await http.get(f"{node.url}/health/ready")).json()
-    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError):
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError):
         return False
-    if not isinstance(answer, dict):
+    if not isinstance(answer, dict) or not isinstance(failing := answer.get("failing", {}), dict):
         return False
-    failing = answer.get("failing", {})
-    is_relay = answer.get("status") == "ready" or (isinstance(failing, dict) and bool(failing))
+    is_relay = answer.get("status") == "ready" or bool(failing)
     # Its own check may have had no time to say.
-    return is_relay and not {"database", "checks"} & set(failing)
+    return is_relay and not {"database", "checks"} & failing.keys()

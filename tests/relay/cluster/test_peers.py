@@ -7,7 +7,7 @@ import json
 import pytest
 import trio
 
-from relay.cluster.peers import can_beat
+from relay.cluster.peers import _trust, can_beat
 from relay.store.members import Node
 from tests.relay.cli.checks.small_server import Reply, small_server
 
@@ -32,6 +32,7 @@ def not_ready(*failing: str) -> tuple[int, object]:
         (not_ready("checks"), False),
         ((200, {"status": "fine"}), False),
         ((503, {"failing": []}), False),
+        ((200, {"status": "ready", "failing": None}), False),
         ((200, []), False),
     ],
 )
@@ -47,6 +48,21 @@ async def test_one_node_that_has_it_is_enough() -> None:
     ready = {"/health/ready": Reply(200, b'{"status": "ready"}')}
     async with small_server(ready) as well, small_server({"/health/ready": Reply(0)}) as silent:
         assert await can_beat([node(NOBODY), node(silent.url), node(well.url)])
+
+
+async def test_nodes_are_not_asked_by_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of the environment is for what is outside; else a node that is alone without its database never lets go."""
+    monkeypatch.setenv("HTTP_PROXY", NOBODY)
+    async with small_server({"/health/ready": Reply(200, b'{"status": "ready"}')}) as well:
+        assert await can_beat([node(well.url)])
+
+
+async def test_certificates_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are no reason for a node to end while its database is away: the others just do not answer."""
+    _trust.cache_clear()
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
+    async with small_server({"/health/ready": Reply(200, b'{"status": "ready"}')}) as well:
+        assert not await can_beat([node(well.url)])
 
 
 async def test_no_node_answers() -> None:

@@ -54,6 +54,14 @@ async def test_nodes_that_are_well(settings: Settings) -> None:
         assert await nodes(settings) == "Each is seen, reached from here, and agrees: a, b."
 
 
+async def test_nodes_are_asked_as_they_ask_each_other(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Directly, whatever proxy leads out of their network."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    async with small_server(WELL) as only:
+        await enter(settings, candidate("a", url=only.url))
+        assert await nodes(settings) == "Each is seen, reached from here, and agrees: a."
+
+
 async def test_versions_that_differ_are_named(settings: Settings) -> None:
     """That is so while one node after the other is upgraded, and no fault."""
     newer = {"/health": Reply(200, b'{"status": "ok", "version": "2"}', {"content-type": "application/json"})}
