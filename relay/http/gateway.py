@@ -30,7 +30,7 @@ import attrs
 
 from relay.agent import AGENT_ID
 from relay.errors import SERVER_ERROR, error_document
-from relay.http.asgi import AsgiApp, Header, Message, Receive, Scope, Send, refuse_upgrade
+from relay.http.asgi import AsgiApp, Header, Message, Receive, Scope, Send, refuse, refuse_upgrade
 from relay.http.connection import KNOWN_PEER
 from relay.http.cors import Cors
 from relay.logs import report
@@ -39,6 +39,11 @@ _VOICE_SOCKET = re.compile(rf"/webhooks/({AGENT_ID})/voice-ws/?")
 _STREAM = re.compile(r"/console/stream|/console/api/live|/console/api/calls/[^/]*")
 _PHONE = "/console/phone"
 _CLIENT_PATHS = frozenset({"/sse", "/messages", "/mcp"})
+# What the proxy in front closes, by its path as it is spelt. Quart would also take `//metrics`, and `/%6detrics` is the
+# same for whoever decodes it: in another spelling they are not found.
+_OF_OPERATORS = re.compile(r"/+(metrics|console)(/.*)?", re.DOTALL)
+_AS_IT_IS_SPELT = re.compile(rb"/(metrics|console)(/.*)?", re.DOTALL)
+_NOT_SPELT_SO = "There is nothing at this path."
 _NO_SOCKET = error_document("not_found", "No socket is served at this path.")
 
 # A client whose token is missing or wrong gets 401, and then most of them look for an authorization server: first its
@@ -109,10 +114,12 @@ class Gateway:
         if scope["type"] == "websocket":
             if voice := _VOICE_SOCKET.fullmatch(path):
                 await self.voice(voice[1], scope, receive, send)
-            elif self.phone is not None and path == _PHONE:
+            elif self.phone is not None and path == _PHONE and not _is_disguised(scope):
                 await self.phone(scope, receive, send)
             else:
                 await refuse_upgrade(scope, send, 404, _NO_SOCKET)
+        elif _is_disguised(scope):
+            await refuse(send, 404, "not_found", _NOT_SPELT_SO)
         elif self.mcp is not None and path in _CLIENT_PATHS:
             if not await self._grant(scope, send):
                 await self.mcp(scope if scope["path"] == path else {**scope, "path": path}, receive, send)
@@ -166,6 +173,11 @@ class _Answer:
 
 def _without_slash(path: str) -> str:
     return path.removesuffix("/") or "/"
+
+
+def _is_disguised(scope: Scope) -> bool:
+    """Return whether it is for operators, under a path that a proxy which closes theirs would not know."""
+    return _OF_OPERATORS.fullmatch(scope["path"]) is not None and not _AS_IT_IS_SPELT.fullmatch(scope["raw_path"])
 
 
 def _ignore() -> None:

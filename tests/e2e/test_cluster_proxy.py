@@ -49,7 +49,8 @@ async def test_a_call_through_haproxy(proxy: str, tmp_path: Path) -> None:
         home = await cluster.home_of(agent.agent_id)
         assert f"/n/{home}/" in call.twiml
         async with httpx2.AsyncClient(base_url=cluster.url) as http:
-            assert (await http.get("/metrics")).status_code == 403
+            for closed in ("/metrics", "/console", "/console/api/live"):
+                assert (await http.get(closed)).status_code == 403
             assert (await http.get("/health/ready")).status_code == 200
 
 

@@ -63,6 +63,18 @@ async def test_requests_go_by_method_and_path(method: str, target: str, handler:
     assert (await ask(gateway(mcp=page("mcp")), method, target)).body == handler
 
 
+@pytest.mark.parametrize("path", ["/%6detrics", "//metrics", "/%2Fmetrics/", "/%63onsole", "/console%2fsign-in"])
+async def test_what_a_proxy_closes_is_not_found_in_another_spelling(path: str) -> None:
+    """It knows only the one that it was given, and would let the others through."""
+    assert (await ask(gateway(), "GET", path)).status == 404
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics/", "/console", "/console/calls/CA%31", "/%6detric"])
+async def test_what_is_for_operators_goes_to_the_pages(path: str) -> None:
+    """As it is spelt; and what is not theirs in any spelling."""
+    assert (await ask(gateway(), "GET", path)).body == b"pages"
+
+
 async def test_without_an_mcp_app_the_pages_answer() -> None:
     """A daemon without the MCP side has no such paths."""
     assert (await ask(gateway(), "GET", "/sse")).body == b"pages"
