@@ -12,8 +12,10 @@ from collections.abc import Callable
 from datetime import datetime
 
 import attrs
+import trio
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
+from actors.errors import StoreFailed
 from relay.store.database import Database
 from relay.store.schema import operator_actions, utc_now
 
@@ -51,8 +53,14 @@ class OperatorActions:
     async def begin(self, action: Action) -> int:
         """Record an action that is about to be done, and return its number. Raises `StoreFailed`: then it must not be.
 
-        Cancelled late it may be on record all the same, as begun.
+        Where a file is known to be in trouble it is refused at once: who waits for it at a page would only be told the
+        same after the seconds that a lock is given. A server that is away may be back within them. Cancelled late it
+        may be on record all the same, as begun.
         """
+        trouble = None if self.database.is_server else self.database.trouble
+        if trouble is not None:
+            await trio.lowlevel.checkpoint()
+            raise StoreFailed(f"the database is in trouble: {trouble}; nothing was written")
         now = self.now()
         return await self.database.write(lambda connection: insert_action(connection, now, action, BEGUN))
 

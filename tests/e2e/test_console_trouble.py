@@ -54,7 +54,7 @@ async def test_a_locked_database(chromium: Chromium, tmp_path: Path) -> None:
                 field.press("Enter")
                 page.locator("#take").click()
                 page.get_by_role("button", name="At the next pause").click()
-                expect(said).to_contain_text(REFUSED)  # after the seconds that a database is given to be free again
+                expect(said).to_contain_text(REFUSED)
                 expect(field).to_have_value("I am Ada.")
                 expect(page.locator("#take-over .outcome")).to_contain_text(REFUSED)
                 tab.shoot("call-locked")

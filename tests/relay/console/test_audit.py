@@ -14,6 +14,7 @@ from relay.store.database import Database, open_database
 from relay.store.operator_actions import BEGUN, OperatorActions
 from relay.store.operators import Role
 from tests.fakes_store import WallClock
+from tests.relay.store.other_program import writing_elsewhere
 
 ADA = SignedIn(operator="ada", role=Role.ACT, key="k")
 
@@ -65,3 +66,15 @@ async def test_what_cannot_be_recorded_is_not_done(database_url: str) -> None:
     with pytest.raises(StoreFailed):
         async with Audit(OperatorActions(database)).recorded(ADA, "hang_up"):
             pytest.fail("it was done")
+
+
+@pytest.mark.sqlite_only("what a server is given to come back is for it alone")
+async def test_known_trouble_is_not_waited_for(
+    database_url: str, actions: OperatorActions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who acts is told at once, and not after the seconds that a lock is given; nothing is written meanwhile."""
+    monkeypatch.setattr(Database, "trouble", "database is locked")
+    with writing_elsewhere(database_url), pytest.raises(StoreFailed, match="locked; nothing was written"):
+        async with Audit(actions).recorded(ADA, "hang_up"):
+            pytest.fail("it was done")
+    assert await actions.list() == ()
