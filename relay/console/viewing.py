@@ -144,11 +144,12 @@ def said(
     """Return a conversation, with what was cut off of it and how long its answers took, where the trace has that."""
     cuts = {step.cut.at: step.cut for step in steps if step.cut is not None}
     begun = [] if clock is None else [(clock.time_of(each.first), each) for each in turns if each.first is not None]
+    answered = _answered_turns(lines, begun)
     shown = []
-    for line in lines:
+    for number, line in enumerate(lines):
         is_spoken = line.speaker is not Speaker.CALLER and not line.is_note
         cut = cuts.pop(line.at, None) if is_spoken else None
-        turn = _answered_turn(line, begun) if is_spoken and line.speaker is not Speaker.RELAY else None
+        turn = answered.get(number)
         text = line.text if cut is None or not cut.unheard else line.text + cut.unheard
         shown.append(
             Said(
@@ -174,7 +175,20 @@ def _with_unheard(shown: list[Said], cuts: Iterable[Cut]) -> list[Said]:
     return shown
 
 
-def _answered_turn(line: Line, begun: list[tuple[datetime, TurnTimes]]) -> TurnTimes | None:
-    place = bisect_left(begun, line.at, key=lambda each: each[0])
-    near = min(begun[max(0, place - 1) : place + 1], key=lambda each: abs(each[0] - line.at), default=None)
-    return near[1] if near is not None and abs(near[0] - line.at) < _SAME_TIME else None
+def _answered_turns(lines: Sequence[Line], begun: list[tuple[datetime, TurnTimes]]) -> dict[int, TurnTimes]:
+    """Return the turns that lines answer, by the numbers of the lines: of each turn the line that begins nearest to it.
+
+    A greeting and the first answer, say, can both begin within the time that counts as the same.
+    """
+    nearest: dict[int, tuple[timedelta, int, TurnTimes]] = {}
+    for number, line in enumerate(lines):
+        if line.speaker in {Speaker.CALLER, Speaker.RELAY} or line.is_note:
+            continue
+        place = bisect_left(begun, line.at, key=lambda each: each[0])
+        near = begun[max(0, place - 1) : place + 1]
+        if not near:
+            continue
+        apart, turn = min(((abs(at - line.at), turn) for at, turn in near), key=lambda each: each[0])
+        if apart < _SAME_TIME and (turn.turn not in nearest or apart < nearest[turn.turn][0]):
+            nearest[turn.turn] = (apart, number, turn)
+    return {number: turn for _apart, number, turn in nearest.values()}

@@ -19,7 +19,7 @@ from relay.store.message_record import MessageStatus
 from relay.store.schema import call_turns, calls, utc_now
 from relay.store.waiting_messages import WaitingMessages
 from tests.contracts.message_store import draft
-from tests.e2e.browser import Chromium, OperatorAccess, Tab
+from tests.e2e.browser import SIZES, Chromium, OperatorAccess, Tab
 from tests.e2e.parties import Access, connected, database_of, eventually, messages_of, register
 
 pytestmark = pytest.mark.browser
@@ -94,6 +94,8 @@ async def test_the_look(chromium: Chromium, daemon: LocalDaemon, seen: Seen) -> 
         for name, path in pages.items():
             tab.goto(f"{daemon.url}/console{path}")
             expect(tab.page.locator("h1")).to_be_visible()
+            tab.page.set_viewport_size({"width": SIZES[-1][0], "height": SIZES[-1][1]})
+            assert tab.page.locator(".top nav").evaluate("nav => nav.scrollWidth <= nav.clientWidth"), name
             assert tab.page.locator("main :is(img, b[hx-get], script, [style*=color])").count() == 0
             faults |= tab.faults_of_looks(name)
         tab.goto(f"{daemon.url}/console/messages?agent={agent_id}")

@@ -44,6 +44,7 @@
             label,
             data: figures(column),
             backgroundColor: colour(PAINT[kind]),
+            maxBarThickness: 64,
           })),
         },
         options: options(true),

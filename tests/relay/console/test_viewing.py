@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from actors.call_values import Line, Speaker
+from actors.commands import By
 from actors.events import CallerBargedIn, CallerGone, DigitPressed, UtteranceHeard
-from actors.trace import Asked
+from actors.trace import Asked, TurnTimes, WallClock
 from relay.console.documents import Documents
 from relay.console.feed import Feed, Form, OneCall
 from relay.console.pace import Pace
-from relay.console.viewing import SeenCall, call_of, row_of
+from relay.console.viewing import SeenCall, call_of, row_of, said
 from relay.console.views import Facts, LiveFilter, LiveState
 from tests.actors.test_trace import Call, slowly
 from tests.fakes import saying, silent
@@ -85,3 +88,14 @@ async def test_a_reader_gets_what_it_has_not_seen() -> None:
     assert (await feed.after(0)).count(b"<hx-partial") == 2
     feed.fail()
     assert await feed.after(9) == b""
+
+
+def test_a_turn_has_one_line() -> None:
+    """Of a caller who speaks at once: how long the answer took stands at it, and not at the greeting before, too."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    spoken = [(Speaker.AGENT, "Hello."), (Speaker.CALLER, "Is Thursday free?"), (Speaker.AGENT, "It is.")]
+    lines = [Line(who, text, at + timedelta(seconds=0.02 * number)) for number, (who, text) in enumerate(spoken)]
+    turns = [TurnTimes(turn=1, by=By.CLIENT, arrived=100.02, first=100.04, out=100.045, last=100.05)]
+    shown = said(lines, turns=turns, clock=WallClock(100.0, at))
+    assert [each.turn != "" for each in shown] == [False, False, True]
+    assert [each.first_word is None for each in shown] == [True, True, False]
