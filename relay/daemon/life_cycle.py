@@ -59,13 +59,12 @@ from relay.twilio.handoff_data import Moving, encode_handoff_data
 
 log = structlog.get_logger(__name__)
 
-# When the garbage collector passes through young, middle and all objects. Measured when a turn left a hundred in cycles
-# with `scripts/bench turns` and its probe at 200 calls, a turn a second, on a busy machine: Python's own 700, 10, 10
-# takes 9 to 14 % of the processor, with a full pass every few seconds, for 55 to 145 ms. These take 8 %, for 20 ms at
-# most but in the full pass, which comes once in about 50,000 turns and is as long as those. A young generation of 3,000
-# and more is a longer pause each time, and a middle one that is rarely gone through as well; without any full pass
-# calls that are over would pile up.
-COLLECTOR_THRESHOLDS = (2000, 5, 500)
+# When the garbage collector passes through young, middle and all objects. A turn leaves next to nothing in cycles, and
+# some 35 objects that last as long as its call: a pass finds them alive, and pauses every call for as long as it takes.
+# Measured by `scripts/bench tail` at 200 calls, a turn a second: of 2000, 5 a young pass takes 2 ms and a middle one
+# 5 to 7, which is a third of what the slowest hundredth of turns waits; of these 1 and 3.5 ms, and a twelfth. A full pass
+# comes after some 170,000 turns with both; without any, what is left in cycles after all would pile up.
+COLLECTOR_THRESHOLDS = (1000, 3, 1500)
 
 # For the farewell to be heard (about six seconds) and the carrier to close.
 FAREWELL_SECONDS = 15.0
