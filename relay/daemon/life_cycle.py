@@ -62,8 +62,8 @@ log = structlog.get_logger(__name__)
 # When the garbage collector passes through young, middle and all objects. A turn leaves next to nothing in cycles, and
 # some 35 objects that last as long as its call: a pass finds them alive, and pauses every call for as long as it takes.
 # Measured by `scripts/bench tail` at 200 calls, a turn a second: of 2000, 5 a young pass takes 2 ms and a middle one
-# 5 to 7, which is a third of what the slowest hundredth of turns waits; of these 1 and 3.5 ms, and a twelfth. A full pass
-# comes after some 170,000 turns with both; without any, what is left in cycles after all would pile up.
+# 5 to 7, which is a third of what the slowest hundredth of turns waits; of these 1 and 3.5 ms, and a twelfth. A full
+# pass comes after some 170,000 turns with both; without any, what is left in cycles after all would pile up.
 COLLECTOR_THRESHOLDS = (1000, 3, 1500)
 
 # For the farewell to be heard (about six seconds) and the carrier to close.
