@@ -50,6 +50,8 @@ HURRY_SECONDS = 0.1
 LOST_SECONDS = 8.0
 # How long a home that is elsewhere is remembered. An outdated one costs a hop.
 CACHE_SECONDS = 2.0
+# For it to be read anew, which takes a millisecond: the carrier waits meanwhile, and its caller.
+PATIENCE_SECONDS = 2.0
 # How often an earlier node of our name is looked after, which may be dead.
 LOOK_SECONDS = 0.5
 
@@ -122,20 +124,21 @@ class Directory:
     async def find_home(self, agent_id: str) -> Home | None:
         """Return the agent's home, perhaps as it was `CACHE_SECONDS` ago; None if no node was ever that.
 
-        Raises `DatabaseError`, also while this node is lost.
+        Where the database does not answer it is where it was, as far as that is known: while nobody can take it, it
+        stays there. Raises `DatabaseError`, also while this node is lost.
         """
         if (kept := self._here.get(agent_id)) is not None:
             return kept.home
         self._require_beat()
         kept = self._elsewhere.get(agent_id)
-        if kept is not None and kept.at + CACHE_SECONDS > trio.current_time():
-            return kept.home
-        try:
+        if kept is None:
             return await self._look_up(agent_id)
-        except DatabaseError:
-            if kept is None:
-                raise
-            return kept.home  # while nobody can take it, it is where it was
+        is_away = self._is_overdue(SILENT_SECONDS)
+        if is_away or kept.at + CACHE_SECONDS > trio.current_time():
+            return kept.home
+        with trio.move_on_after(PATIENCE_SECONDS), suppress(DatabaseError):
+            return await self._look_up(agent_id)
+        return kept.home
 
     async def take_home(self, agent_id: str) -> Home:
         """Make this node the agent's home if none is, or a dead one; return the home that the agent has then.

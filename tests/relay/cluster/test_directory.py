@@ -49,6 +49,14 @@ class NodeHere:
         return self.directory.homes.looked_up
 
 
+class Hung(MemoryHomes):
+    """Homes in a database that does not answer, which is given up after a while."""
+
+    async def find(self, agent_id: str) -> Home | None:
+        await trio.sleep(8)
+        raise DatabaseError("The database did not answer.")
+
+
 @pytest.fixture
 def cluster() -> MemoryCluster:
     return MemoryCluster()
@@ -168,6 +176,24 @@ async def test_where_a_home_is_elsewhere_is_remembered_a_moment(
         await trio.sleep(3)
         await b.directory.find_home(AGENT)
         assert b.lookups == before + 3
+
+
+async def test_a_database_that_hangs_keeps_nobody_waiting_for_a_home_that_is_known(
+    cluster: MemoryCluster, autojump_clock: MockClock
+) -> None:
+    """The carrier waits for each webhook: two seconds at most at first, then not at all."""
+    async with running(cluster, "a", "b") as (a, b):
+        home = await a.directory.take_home(AGENT)
+        assert await b.directory.find_home(AGENT) == home
+        cluster.cut_off |= {"a", "b"}
+        b.directory.homes = Hung(cluster)  # type: ignore[assignment]
+        took = []
+        for _each in range(3):
+            await trio.sleep(2.5)
+            began = trio.current_time()
+            assert await b.directory.find_home(AGENT) == home
+            took.append(trio.current_time() - began)
+    assert took == [pytest.approx(2), 0, 0]
 
 
 async def test_a_home_here_is_looked_up_nowhere(cluster: MemoryCluster, autojump_clock: MockClock) -> None:
