@@ -37,6 +37,7 @@ class Installation:
     started_at: datetime
     database: str
     public_url: str
+    is_local: bool = False
     node: str = ""
 
 

@@ -389,6 +389,7 @@ class Relay:
                 started_at=datetime.fromisoformat(self.daemon.started),
                 database="PostgreSQL" if self._database.is_server else "SQLite",
                 public_url=self._public_url,
+                is_local=self.daemon.is_local,
                 node=self.settings.node_name if self.settings.relay_node_url else "",
             ),
             examination=self.examination,

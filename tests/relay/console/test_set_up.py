@@ -133,6 +133,9 @@ async def test_what_runs_here(page: SetUpPage, clock: WallClock) -> None:
     assert "New calls refused" in (await shown(leaving.show)).text
     node = attrs.evolve(page, installation=attrs.evolve(page.installation, node="one"))
     assert "what happens on one" in (await shown(node.show)).text
+    assert "The carrier reaches it at https://relay.example" in text
+    local = attrs.evolve(page, installation=attrs.evolve(page.installation, is_local=True))
+    assert "real callers do not" in (await shown(local.show)).text
 
 
 async def test_the_record_is_paged(page: SetUpPage) -> None:
