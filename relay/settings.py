@@ -11,6 +11,7 @@ empty variable is either a value or nothing, `$` in a secret is a reference, and
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -416,7 +417,24 @@ def load(
             warn(warning)
         if gaps := lacking(settings.default_voice_language):
             warn(f"Calls in DEFAULT_VOICE_LANGUAGE may fail at once: {gaps}.")
+        if is_loopback(settings.relay_host) and not is_loopback(_host_of(settings.relay_node_url) or "localhost"):
+            warn(
+                f"RELAY_HOST is {settings.relay_host}, so no other node reaches this one at RELAY_NODE_URL unless a "
+                "proxy on this host leads here. Set RELAY_HOST to 0.0.0.0, or to the address that the others use."
+            )
     return settings
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a name or an address is this machine's own loopback."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _host_of(origin: str | None) -> str | None:
+    return None if origin is None else urlsplit(origin).hostname
 
 
 def _refuse_unknown(values: Mapping[str, str], known: set[str], given: Given) -> None:

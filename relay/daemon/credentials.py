@@ -6,7 +6,6 @@ is needed.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import secrets
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import attrs
 
 from relay.errors import SettingsError
-from relay.settings import Settings
+from relay.settings import Settings, is_loopback
 from relay.store.files import beside_database
 
 LOCAL_ACCOUNT = "AC" + "0" * 32
@@ -53,11 +52,7 @@ def carrier_credentials(settings: Settings, *, local: bool) -> Credentials:
 
 def require_loopback(host: str) -> None:
     """Raise `SettingsError` unless `host` is this machine's own loopback."""
-    try:
-        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
+    if not is_loopback(host):
         raise SettingsError(
             f"--local listens on loopback only, not on {host}. Leave RELAY_HOST at 127.0.0.1, or drop --local and set "
             "the carrier's credentials."

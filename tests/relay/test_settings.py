@@ -427,6 +427,26 @@ def test_a_line_that_is_no_setting_is_warned_of(env_file: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "url", "is_doubtful"),
+    [
+        ("", "http://10.0.0.1:8080", True),
+        ("::1", "http://relay-1.relay-nodes:8080", True),
+        ("0.0.0.0", "http://10.0.0.1:8080", False),
+        ("", "http://127.0.0.1:8080", False),
+        ("", "http://[::1]:8080", False),
+        ("", "", False),
+    ],
+)
+def test_a_node_that_only_its_own_machine_reaches_is_warned_of(
+    env_file: Path, host: str, url: str, is_doubtful: bool
+) -> None:
+    """The warning says what to set; a proxy on the same host may lead there, so it is no error."""
+    warnings: list[str] = []
+    load({"RELAY_HOST": host, "RELAY_NODE_URL": url}, env_file, warn=warnings.append)
+    assert ["Set RELAY_HOST to 0.0.0.0" in each for each in warnings] == [True] * is_doubtful
+
+
+@pytest.mark.parametrize(
     ("given", "origin"),
     [
         ("HTTPS://VOICE.EXAMPLE.COM", "https://voice.example.com"),
