@@ -411,7 +411,7 @@ class Directory:
     def _bury(self, name: str, why: str) -> None:
         if name in self._nodes and name not in self._dead:
             self._dead[name] = self.clock()
-            log.warning("node_dead", node=name, why=why)
+            log.warning("node_dead", node=name, why=why, url=self._nodes[name].url)
 
     def _require_beat(self) -> None:
         if self.is_lost:

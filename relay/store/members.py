@@ -252,8 +252,8 @@ def _beat(connection: Connection, values: Mapping[str, object]) -> Beat:
     took = utc_now() - began
     if row.node is None:
         raise ClusterError(
-            "Another relay has taken this node's name while it was not seen. Start it again; if both are to run, give "
-            "each a RELAY_NODE of its own."
+            "Another relay has taken this node's name while it was not seen, or the database was put back. Start it "
+            "again; if two are to run, give each a RELAY_NODE of its own."
         )
     return Beat(
         now=row.now,

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import attrs
 import pytest
+import structlog.testing
 import trio
 from trio.testing import MockClock
 
@@ -253,7 +254,10 @@ async def test_a_node_that_refuses_is_dead_at_once(cluster: MemoryCluster, autoj
         await trio.sleep(BEATS)
         await freeze(a)
         assert b.directory.find_node("a") is not None
-        b.directory.refused("a")
+        with structlog.testing.capture_logs() as logs:
+            b.directory.refused("a")
+        (dead,) = logs
+        assert (dead["event"], dead["why"], dead["url"]) == ("node_dead", "refused", "http://a.internal:8080")
         assert b.directory.find_node("a") is None
         assert [node.name for node in b.directory.others()] == ["c"]
         home = Home(AGENT, "b", 2, had_client=True)
