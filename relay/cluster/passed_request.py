@@ -174,8 +174,8 @@ class PassedRequest:
     may_repeat: bool
     """Whether it may be sent again when it is not known what became of it: a webhook, or a GET."""
     gives_up: Callable[[], Awaitable[bool]] | None = None
-    """Is asked, when there is no answer in the time of one that comes at once, whether none will come: the node is
-    dead. None for a request that may take long."""
+    """Is asked, each time that there is no answer in the time of one that comes at once, whether none will come: the
+    node is dead. None where that is not known."""
     is_stream: bool = False
     """Whether its answer is a client's stream, whose head comes at once, and which may be asked for again."""
     note_status: Callable[[int], None] = lambda _status: None

@@ -241,15 +241,15 @@ class _Asked:
         return Outcome.LEFT
 
     async def _pass(self, node: Node) -> Outcome:
-        router, scope, gives_up = self._router, self._scope, partial(self._is_dead, node.name)
+        router, scope = self._router, self._scope
         if self._is_socket:
-            return await router.tunnels.run(node.url, scope, self._send, gives_up)
+            return await router.tunnels.run(node.url, scope, self._send, partial(self._is_dead, node.name))
         request = PassedRequest(
             scope,
             self._send,
             self._body,
             may_repeat=self._may_repeat,
-            gives_up=gives_up if self._may_repeat else None,
+            gives_up=partial(self._is_dead if self._may_repeat else self._is_gone, node.name),
             is_stream=self._is_stream,
             note_status=self._note_status,
         )
@@ -276,6 +276,10 @@ class _Asked:
     async def _is_dead(self, name: str) -> bool:
         return self._directory.silent(name)
 
+    async def _is_gone(self, name: str) -> bool:
+        """Return whether a node is dead; its silence says nothing where an answer may take minutes."""
+        return self._directory.find_node(name) is None
+
     async def _looks_again(self, outcome: Outcome, name: str) -> bool:
         """Draw the conclusions for a node; return whether another one is to be asked, else all is said."""
         match outcome:
@@ -286,7 +290,7 @@ class _Asked:
             case Outcome.UNREACHABLE if not self._directory.silent(name):
                 await refuse_for_now(self._scope, self._send, self._router.gateway.cors)
                 return False
-            case Outcome.LOST if not (self._may_repeat and self._body.can_repeat):
+            case Outcome.LOST | Outcome.SILENT if not (self._may_repeat and self._body.can_repeat):
                 self._extension(CUT)()
                 return False
             case _:

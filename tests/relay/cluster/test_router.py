@@ -30,6 +30,7 @@ from relay.simulator.carrier.websocket import WebSocket, WebSocketRefused, open_
 from relay.store.agent_registry import AgentRegistry
 from relay.store.database import Database
 from relay.store.database_clock import DatabaseClock
+from relay.store.runs import GONE_SECONDS
 from relay.twilio.signatures import SignatureChecker
 from tests.fakes_cluster import MemoryCluster, MemoryHomes, MemoryMembers, candidate, wall
 from tests.http1_peer import Answer, Cut, head, peer
@@ -424,6 +425,25 @@ async def test_a_silent_home_is_taken_when_it_was_not_seen(made: Made) -> None:
         began = trio.current_time()
         assert await a.webhook_at() == "a"
         assert 2.5 < trio.current_time() - began < 8
+
+
+async def test_a_post_of_a_client_is_not_answered_by_a_node_that_is_gone(made: Made) -> None:
+    """It is frozen, and its homes are others' by now: the connection is closed, so that the client comes to them."""
+    async with three(made) as (a, b, c):
+        c.parts.frozen = True
+        made.cluster.cut_off.add("c")
+        a.directory._steady_since -= GONE_SECONDS  # as if it had run for longer
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def _vanish() -> None:
+                await trio.sleep(0.5)
+                made.cluster.age("boot-c", GONE_SECONDS)
+
+            with pytest.raises(Cut):
+                await a.send("POST", "/mcp", b"{}", Authorization=f"Bearer {made.token}")
+        assert [node.parts.served.count("/mcp") for node in (a, b, c)] == [0, 0, 1]
+        assert (await a.ask("POST", "/mcp", b"{}", Authorization=f"Bearer {made.token}"))["node"] == "a"
 
 
 async def test_a_slow_home_that_is_seen_keeps_its_agents(made: Made) -> None:
