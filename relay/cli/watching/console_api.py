@@ -229,5 +229,7 @@ def _json_of(response: httpx2.Response) -> State | None:
 @asynccontextmanager
 async def console_api(entrance: Entrance) -> AsyncIterator[ConsoleApi]:
     """Yield the console behind an entrance."""
-    async with httpx2.AsyncClient(base_url=entrance.url, headers=entrance.headers, timeout=_PATIENCE) as http:
+    async with httpx2.AsyncClient(
+        base_url=entrance.url, headers=entrance.headers, timeout=_PATIENCE, trust_env=not entrance.is_here
+    ) as http:
         yield ConsoleApi(entrance.url, http, entrance.acting)

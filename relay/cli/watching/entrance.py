@@ -37,11 +37,15 @@ _CLOSING = 3.0
 
 @attrs.frozen
 class Entrance:
-    """Where the console of a daemon is, and the headers that open it; `acting` are more, for what changes something."""
+    """Where the console of a daemon is, and the headers that open it; `acting` are more, for what changes something.
+
+    `is_here` is that of the daemon's own address, to which no proxy of the environment leads.
+    """
 
     url: str
     headers: Mapping[str, str] = attrs.field(repr=False)
     acting: Mapping[str, str] = attrs.field(factory=dict)
+    is_here: bool = False
 
 
 @contextmanager
@@ -61,7 +65,7 @@ def entered(url: str | None, operator: str | None) -> Iterator[Entrance]:
     if token:
         if not token.isascii() or not token.isprintable() or " " in token:
             raise RelayError(f"That is no operator's token ({_TOKEN}, {given.places[_TOKEN]}); copy it again.")
-        yield Entrance(url or _address(daemon), {"Authorization": f"Bearer {token}"})
+        yield Entrance(url or _address(daemon), {"Authorization": f"Bearer {token}"}, is_here=url is None)
     elif daemon is not None and url in {None, daemon.url, daemon.public_url}:
         with _session(settings.database_url, daemon, operator) as entrance:
             yield entrance
@@ -97,7 +101,7 @@ def _session(database_url: str, daemon: RunningDaemon, operator: str | None) -> 
         # With a cookie, only what says to come from a page of the console's own origin may act. Who looks says nothing,
         # as browsers do: where a host name is allowed, and no origin, looking is allowed all the same.
         cookies = {"Cookie": f"{cookie_on_this_machine(daemon.url)}={cookie}"}
-        yield Entrance(daemon.url, cookies, {"Origin": daemon.url})
+        yield Entrance(daemon.url, cookies, {"Origin": daemon.url}, is_here=True)
     finally:
         # One that cannot be closed is over by itself, and the cookie is gone with this process.
         with suppress(*STORE_FAILURES, trio.TooSlowError):

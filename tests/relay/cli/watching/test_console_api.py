@@ -9,9 +9,11 @@ import pytest
 import trio
 
 from relay.cli.watching.call_tail import Entry
-from relay.cli.watching.console_api import LIVE, ConsoleApi, call_path
+from relay.cli.watching.console_api import LIVE, ConsoleApi, call_path, console_api
+from relay.cli.watching.entrance import Entrance
 from relay.cli.watching.following import Wanted, follow
 from relay.errors import RelayError
+from tests.relay.cli.checks.small_server import Reply, small_server
 from tests.relay.cli.watching.states import call, console, live, over, refusal, row, said, stream
 from tests.sids import sid
 
@@ -69,6 +71,14 @@ async def test_what_acts_says_where_it_comes_from() -> None:
         await api.me()
         await api.act(sid(), "hang-up", {})
     assert origins == [None, "http://relay.test"]
+
+
+async def test_a_daemon_of_this_machine_is_asked_directly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever proxy leads elsewhere: that would not find it, and be shown the session."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    me = {"/console/api/me": Reply(200, b'{"operator": "ada", "role": "act"}')}
+    async with small_server(me) as daemon, console_api(Entrance(daemon.url, {}, is_here=True)) as api:
+        assert (await api.me()).operator == "ada"
 
 
 async def test_nobody_there() -> None:
