@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -33,45 +33,59 @@ async def patient_proxy(port: int) -> AsyncIterator[str]:
     answered anything goes to the next one.
     """
 
-    async def connection() -> trio.SocketStream:
+    async def serve(near: trio.SocketStream) -> None:
+        await _PassedOn(near, port).run()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        yield f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        nursery.cancel_scope.cancel("the test is over")
+
+
+@attrs.define(eq=False)
+class _PassedOn:
+    """A connection of the carrier, which sends one request at a time; it outlasts the daemons that answer on it."""
+
+    near: trio.SocketStream
+    port: int
+    # What nobody has answered yet.
+    unanswered: bytearray = attrs.field(factory=bytearray, init=False)
+    is_socket: bool = attrs.field(default=False, init=False)
+
+    async def run(self) -> None:
+        while not self.is_socket:
+            if not self.unanswered:
+                self.unanswered.extend(await self._receive())
+                if not self.unanswered:
+                    return
+            async with await self._connect() as far, trio.open_nursery() as nursery:
+                with suppress(trio.BrokenResourceError):
+                    await far.send_all(self.unanswered)
+                    nursery.start_soon(self._send, far, nursery.cancel_scope)
+                    async for chunk in far:
+                        self.is_socket |= chunk.startswith(b"HTTP/1.1 101 ")
+                        self.unanswered.clear()
+                        await self.near.send_all(chunk)
+                nursery.cancel_scope.cancel("the daemon is gone")
+
+    async def _connect(self) -> trio.SocketStream:
         while True:
             try:
-                return await trio.open_tcp_stream("127.0.0.1", port)
+                return await trio.open_tcp_stream("127.0.0.1", self.port)
             except OSError:
                 await trio.sleep(0.05)
 
-    async def forward(near: trio.SocketStream) -> None:
-        sent = bytearray()  # what nobody has answered yet
+    async def _receive(self) -> bytes:
+        with suppress(trio.BrokenResourceError):
+            return bytes(await self.near.receive_some())
+        return b""
 
-        async def send(far: trio.SocketStream, scope: trio.CancelScope) -> None:
-            try:
-                async for chunk in near:
-                    sent.extend(chunk)
-                    await far.send_all(chunk)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                await trio.sleep_forever()  # the other direction says whether that was all
-            scope.cancel("the carrier is gone")
-
-        while True:
-            is_answered = False
-            async with await connection() as far, trio.open_nursery() as nursery:
-                try:
-                    await far.send_all(sent)
-                    nursery.start_soon(send, far, nursery.cancel_scope)
-                    async for chunk in far:
-                        is_answered = True
-                        sent.clear()
-                        await near.send_all(chunk)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    pass
-                nursery.cancel_scope.cancel("the daemon is gone")
-            if is_answered or not sent:
-                return
-
-    async with trio.open_nursery() as nursery:
-        (listener,) = await nursery.start(partial(trio.serve_tcp, forward, 0, host="127.0.0.1"))
-        yield f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
-        nursery.cancel_scope.cancel("the test is over")
+    async def _send(self, far: trio.SocketStream, scope: trio.CancelScope) -> None:
+        while chunk := await self._receive():
+            self.unanswered.extend(chunk)
+            with suppress(trio.BrokenResourceError):  # what reads from it finds that it is gone
+                await far.send_all(chunk)
+        scope.cancel("the carrier is gone")
 
 
 @attrs.frozen
