@@ -34,7 +34,16 @@ TOOL_SECONDS = 20.0
 # Turns and notices of many calls at once; who takes them does so at once.
 _MOST_UNREAD = 10_000
 
-_LOST = (MCPError, OSError, httpx2.HTTPError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+# A `RuntimeError` is the SDK's, for a stream that ends before it has begun.
+_LOST = (
+    RuntimeError,
+    MCPError,
+    OSError,
+    httpx2.HTTPError,
+    anyio.BrokenResourceError,
+    anyio.ClosedResourceError,
+    anyio.EndOfStream,
+)
 
 
 class ToolFailed(Exception):

@@ -298,7 +298,11 @@ class Relay:
         )
         status = self._status
         health = HealthPages(
-            checks=status.checks, registry=self._meter.registry, is_leaving=status.is_leaving, node=self._node
+            checks=status.checks,
+            registry=self._meter.registry,
+            is_leaving=status.is_leaving,
+            is_lost=lambda: self.directory is not None and self.directory.is_lost,
+            node=self._node,
         )
         audio = AudioPages(self.audio)
         console = self._console(status)

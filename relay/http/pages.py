@@ -93,6 +93,8 @@ class HealthPages:
     checks: Callable[[], Awaitable[Mapping[str, str | None]]]
     registry: CollectorRegistry
     is_leaving: Callable[[], bool] = lambda: False
+    is_lost: Callable[[], bool] = lambda: False
+    """Whether this node of a cluster has no database, and another one has."""
     node: str = ""
     """The name of this node of a cluster; empty where there is none."""
     _started: float = attrs.field(factory=time.monotonic, init=False)
@@ -126,15 +128,20 @@ class HealthPages:
         return {"error": {"code": "not_ready", "message": message}, "failing": failing}, 503
 
     async def balance(self) -> tuple[dict[str, object], int]:
-        """Return whether a load balancer shall send new requests here: 200, or 404 when the daemon is being stopped.
+        """Return whether a load balancer shall send new requests here: 200, or 404.
 
-        HAProxy's `http-check disable-on-404` then sends nothing new and leaves open what is. Trouble that passes is
-        none of its business: a daemon that is taken for down would lose its calls.
+        That is when the daemon is being stopped, or only other nodes have the database: this one has let go of its
+        calls, so that it has the fewest connections, and would get all that it can only refuse. HAProxy's `http-check
+        disable-on-404` then sends nothing new and leaves open what is. Trouble that passes, and trouble that all nodes
+        have, is none of its business: a daemon that is taken for down would lose its calls.
         """
         await trio.lowlevel.checkpoint()
         if self.is_leaving():
             message = "The relay is being stopped: send new requests elsewhere, and leave open what is."
             return {"error": {"code": "leaving", "message": message}}, 404
+        if self.is_lost():
+            message = "This node has no database, and another one has: send new requests there."
+            return {"error": {"code": "lost", "message": message}}, 404
         return {"status": "balanced"}, 200
 
     async def metrics(self) -> tuple[bytes, dict[str, str]]:

@@ -156,11 +156,16 @@ async def test_a_check_that_hangs_is_a_no(autojump_clock: trio.testing.MockClock
     assert "checks" in answer.json()["error"]["message"]
 
 
-@pytest.mark.parametrize(("is_leaving", "status"), [(False, 200), (True, 404)])
-async def test_a_balancer_is_told_when_the_daemon_is_stopped(is_leaving: bool, status: int) -> None:
+@pytest.mark.parametrize(
+    ("is_leaving", "is_lost", "status"), [(False, False, 200), (True, False, 404), (False, True, 404)]
+)
+async def test_a_balancer_is_told_where_nothing_new_can_be_taken(is_leaving: bool, is_lost: bool, status: int) -> None:
     """By 404, which ends no stream; trouble that passes is nothing to it."""
     pages = HealthPages(
-        checks=Checks({"database": "gone"}).checks, registry=CollectorRegistry(), is_leaving=lambda: is_leaving
+        checks=Checks({"database": "gone"}).checks,
+        registry=CollectorRegistry(),
+        is_leaving=lambda: is_leaving,
+        is_lost=lambda: is_lost,
     )
     answer = await ask(build_app([pages.blueprint()]), "GET", "/health/balance")
     assert answer.status == status
