@@ -47,9 +47,11 @@ _POSTGRESQL = {
     # lock of the one daemon does need a connection of its own: PgBouncer in session mode, told to ignore `options`.
     "prepare_threshold": None,
 }
-# How long a statement may take; and how long a relay may be silent in a transaction, or out of reach, before the server
-# ends it with all that it has locked.
+# How long a statement may take, and how long a relay may be out of reach, before the server ends it.
 _SERVER_SECONDS = 10.0
+# How long a relay may be silent in a transaction: those of one whose host has vanished are to be free before its calls
+# are taken over, three seconds after its last beat. A relay says all of a transaction in some milliseconds.
+_IDLE_SECONDS = 2.0
 # The locks are in PostgreSQL's own number space, by database. Any number works that no other program uses.
 SOLE_LOCK, _MIGRATION_LOCK, JOIN_LOCK = 7_352_901, 7_352_902, 7_352_903
 _ADVICE = "Check DATABASE_URL, and that the database is there and may be used."
@@ -100,6 +102,7 @@ def open_engine(url: str, *, migrate: bool = True) -> Engine:
         with engine.begin() as connection, _MIGRATING:
             if engine.dialect.name == "postgresql":
                 connection.execute(text("SET LOCAL statement_timeout = 0"))
+                connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
                 if "options" not in parsed.query:
                     connection.execute(text(f"SET LOCAL lock_timeout = {MIGRATED_SECONDS * 1000:.0f}"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
@@ -222,7 +225,8 @@ def _connect_arguments(url: URL) -> dict[str, Any]:
         own = _SERVER_SECONDS * 1000
         limits = {
             "lock_timeout": BUSY_SECONDS * 1000,
-            **dict.fromkeys(("statement_timeout", "idle_in_transaction_session_timeout", "tcp_user_timeout"), own),
+            **dict.fromkeys(("statement_timeout", "tcp_user_timeout"), own),
+            "idle_in_transaction_session_timeout": _IDLE_SECONDS * 1000,
             "tcp_keepalives_idle": 4,
             "tcp_keepalives_interval": 2,
             "tcp_keepalives_count": 2,
