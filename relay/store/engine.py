@@ -49,8 +49,9 @@ _POSTGRESQL = {
 }
 # How long a statement may take, and how long a relay may be out of reach, before the server ends it.
 _SERVER_SECONDS = 10.0
-# How long a relay may be silent in a transaction: those of one whose host has vanished are to be free before its calls
-# are taken over, three seconds after its last beat. A relay says all of a transaction in some milliseconds.
+# How long a relay may be silent in a transaction that writes: what one has locked whose host has vanished is to be free
+# before its calls are taken over, three seconds after its last beat. A relay says all of it in some milliseconds. What
+# only reads locks nobody out, and may be worked on for as long as a statement may take.
 _IDLE_SECONDS = 2.0
 # The locks are in PostgreSQL's own number space, by database. Any number works that no other program uses.
 SOLE_LOCK, _MIGRATION_LOCK, JOIN_LOCK = 7_352_901, 7_352_902, 7_352_903
@@ -96,6 +97,8 @@ def open_engine(url: str, *, migrate: bool = True) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    else:
+        event.listen(engine, "begin", _begin_on_server)
     if not migrate:
         return engine
     try:
@@ -250,6 +253,11 @@ def _set_up_sqlite(connection: SqliteConnection, _record: object) -> None:
         )
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin_on_server(connection: Connection) -> None:
+    if connection.get_execution_options().get(_READS_ONLY, False):
+        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {_SERVER_SECONDS * 1000:.0f}")
 
 
 def _begin_sqlite(connection: Connection) -> None:
