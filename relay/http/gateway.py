@@ -40,7 +40,7 @@ _STREAM = re.compile(r"/console/stream|/console/api/live|/console/api/calls/[^/]
 _PHONE = "/console/phone"
 _CLIENT_PATHS = frozenset({"/sse", "/messages", "/mcp"})
 # What the proxy in front closes, by its path as it is spelt. Quart would also take `//metrics`, and `/%6detrics` is the
-# same for whoever decodes it: in another spelling they are not found.
+# same for who decodes it: in another spelling they are not found.
 _OF_OPERATORS = re.compile(r"/+(metrics|console)(/.*)?", re.DOTALL)
 _AS_IT_IS_SPELT = re.compile(rb"/(metrics|console)(/.*)?", re.DOTALL)
 _NOT_SPELT_SO = "There is nothing at this path."

@@ -77,7 +77,7 @@ class ActionDialog(ModalScreen[None]):
 
     def fields(self) -> ComposeResult:
         """Make what stands between the title and what came of it. Buttons of the class `acts` do something."""
-        raise NotImplementedError
+        return ()
 
     def on_mount(self) -> None:
         """Switch off what may not be done."""

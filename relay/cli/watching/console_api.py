@@ -13,7 +13,7 @@ import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 import anyio
@@ -39,8 +39,21 @@ _LATER = frozenset({502, 503, 504})
 _EVENTS = "text/event-stream"
 
 
-class _NoteThere(Protocol):
-    def __call__(self, *, has_news: bool) -> None: ...
+@attrs.define(eq=False)
+class _Attempts:
+    """How it went so far: whether the daemon has answered, and how many seconds to wait before it is asked again."""
+
+    was_there: bool = False
+    pause: float = _FIRST_PAUSE
+
+    def note_news(self) -> None:
+        """Note a state of a stream: if that breaks off, it is asked again soon."""
+        self.was_there, self.pause = True, _FIRST_PAUSE
+
+    async def wait(self) -> None:
+        """Wait, and longer the next time."""
+        await anyio.sleep(self.pause * random.uniform(0.5, 1))  # noqa: S311 - so that not all come back at once
+        self.pause = min(2 * self.pause, _LONGEST_PAUSE)
 
 
 class Lost(Exception):
@@ -140,36 +153,28 @@ class ConsoleApi:
 
         `take` may raise `Lost`. Raises `RelayError` for what is refused, and if there is nobody to begin with.
         """
-        pause, was_there = _FIRST_PAUSE, False
-
-        def note_there(*, has_news: bool) -> None:
-            nonlocal pause, was_there
-            was_there = True
-            if has_news:
-                pause = _FIRST_PAUSE
-
+        attempts = _Attempts()
         while True:
             try:
-                if await self._pass_on(path, query, take, note_there):
+                if await self._pass_on(path, query, take, attempts):
                     return
             except Lost as error:
-                if not was_there:
+                if not attempts.was_there:
                     raise RelayError(f"{error}.") from error
                 lost(str(error))
-            await anyio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - so that not all come back at once
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            await attempts.wait()
 
     async def _pass_on(
         self,
         path: str,
         query: Mapping[str, str],
         take: Callable[[State], Awaitable[bool]],
-        note_there: _NoteThere,
+        attempts: _Attempts,
     ) -> bool:
         """Pass on the states of one response; return whether those were all. Raises `Lost`, or `RelayError`.
 
-        `note_there` is called when a stream begins, which may break off before its first state, and with news for each
-        state of it. What is answered instead, of a call that has no session now, is asked for ever more seldom.
+        The daemon is there once a stream begins, which may break off before its first state. What is answered instead,
+        of a call that has no session now, is asked for ever more seldom.
         """
         headers, timeout = {"Accept": _EVENTS}, httpx2.Timeout(_PATIENCE, read=_SILENCE)
         try:
@@ -178,12 +183,12 @@ class ConsoleApi:
                     # A refusal, or a call that has no session now.
                     await response.aread()
                     state = self._document(response)
-                    note_there(has_news=False)
+                    attempts.was_there = True
                     return not await take(state)
-                note_there(has_news=False)
+                attempts.was_there = True
                 async for event in httpx2.EventSource(response, max_event_size=None):
                     if event.event == "state":
-                        note_there(has_news=True)
+                        attempts.note_news()
                         if not await take(json.loads(event.data)):
                             return True
         except httpx2.HTTPError as error:

@@ -73,7 +73,7 @@ async def test_a_state_of_all_calls_is_its_document() -> None:
 
 
 async def test_a_reader_gets_what_it_has_not_seen() -> None:
-    """Whoever has seen the same gets the very same bytes; text of several lines stays one event."""
+    """All who have seen the same get the very same bytes; text of several lines stays one event."""
     feed = Feed(OneCall("CA1"), Form.HTML, "boot")
     feed.put({"head": "a\r\nb\rc\n", "facts": "1"}, 5)
     whole = await feed.after(0)
