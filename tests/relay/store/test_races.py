@@ -401,9 +401,9 @@ def test_writes_that_wait_for_each_other_are_made_one_by_one(database_url: str) 
         def work(connection: Connection) -> str:
             connection.execute(select(calls.c.call_sid).where(calls.c.call_sid == sid).with_for_update()).one()
             if meets:
-                # The second time the other one may not come.
+                # The second time the other one may not come; and the server ends who is silent for two seconds.
                 with suppress(threading.BrokenBarrierError):
-                    meeting.wait(2)
+                    meeting.wait(1)
             return sid
 
         return work
