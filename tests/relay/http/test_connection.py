@@ -18,6 +18,7 @@ from relay.http.connection import KNOWN_PEER, Connection
 from relay.http.listener import ListenerOptions, serve
 from tests.hostile_inputs import HTTP2_PREFACE, Upgrade, upgrade_request
 from tests.http1_peer import CHUNKED, Peer, chunk, head, peer
+from tests.relay.http.tending import tended
 
 PROMPTLY = 8.0
 """Seconds until a test is called hung."""
@@ -286,18 +287,17 @@ async def test_handler_may_go_on_after_its_answer() -> None:
 async def test_handler_may_end_in_the_moment_in_which_the_next_request_is_read() -> None:
     """Its connection has one reader all the same: each next request is answered."""
     look_at = Connection.tend
-    with pytest.MonkeyPatch.context() as patch:
-        async with serving(linger=SOON) as served, AsyncExitStack() as clients:
-            peers = [await clients.enter_async_context(served.peer()) for _ in range(10)]
-            for client in peers:
-                await client.send(head("GET", "/late"))
-                await client.answer()
+    async with serving(linger=SOON) as served, AsyncExitStack() as clients:
+        peers = [await clients.enter_async_context(served.peer()) for _ in range(10)]
+        for client in peers:
+            await client.send(head("GET", "/late"))
+            await client.answer()
 
-            def end_and_look_at(connection: Connection, now: float) -> None:
-                served.app.go.set()
-                look_at(connection, now)
+        def end_and_look_at(connection: Connection, now: float) -> None:
+            served.app.go.set()
+            look_at(connection, now)
 
-            patch.setattr(Connection, "tend", end_and_look_at)
+        with tended(end_and_look_at):
             await served.app.go.wait()
             for client in peers:
                 assert (await client.get("/next")).body == b"/next"

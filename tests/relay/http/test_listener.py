@@ -29,6 +29,7 @@ from tests.hostile_inputs import (
     client_frame,
     throw,
 )
+from tests.relay.http.tending import tended
 
 PROMPTLY = 6.0
 """Seconds until a test is called hung: far more than any needs, and less than the kernel needs to drop a dead peer."""
@@ -195,7 +196,7 @@ async def test_a_handler_that_does_not_notice_the_hang_up_is_cancelled() -> None
         await served.app.left.wait()
 
 
-async def test_a_fault_while_a_connection_is_looked_at_ends_that_one_only(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fault_while_a_connection_is_looked_at_ends_that_one_only() -> None:
     """The one task that looks after all connections outlives what goes wrong with one of them."""
     looked_at: list[Connection] = []
 
@@ -205,13 +206,13 @@ async def test_a_fault_while_a_connection_is_looked_at_ends_that_one_only(monkey
             raise RuntimeError("this connection is broken")
 
     async with listening(linger=0.1) as served, served.caller() as victim:
-        monkeypatch.setattr(Connection, "tend", fail_for_the_first)
-        with pytest.raises(WebSocketClosed):
-            await victim.receive()
-        async with served.caller() as other:
-            before = len(looked_at)
-            while len(looked_at) < before + 2:
-                assert await echoes(other)
+        with tended(fail_for_the_first):
+            with pytest.raises(WebSocketClosed):
+                await victim.receive()
+            async with served.caller() as other:
+                before = len(looked_at)
+                while len(looked_at) < before + 2:
+                    assert await echoes(other)
 
 
 async def test_nothing_is_left_of_connections_that_ended() -> None:
