@@ -15,6 +15,11 @@ Alive is who beats, by the database's clock. A node that refuses a connection is
 is dead when it was not seen for `SILENT_SECONDS`; else it can only not be reached from here, and nothing is taken from
 it. Dead is a node until it is seen again after that.
 
+Beats go to the database by a connection of their own, beside the one writer of all that calls have to store: where
+that stands still, this node is seen all the same, keeps its homes, and goes on with its calls. What is read with a beat
+may so be older than what this node has just written of a home, and arrive later. Nothing waits for the other, because a
+beat would then stand still with the writer. It goes by epochs and by times instead, see `_learn`.
+
 A node that cannot beat for `LOST_SECONDS`, while another one can, is lost, and lets go of all its homes: by then others
 may have taken them. It goes on as new with its next beat. Where the database is away for all of them nobody can take
 anything, so each goes on with what it has. Who was frozen learns from its next beat what was taken meanwhile; and who
@@ -71,7 +76,7 @@ class Tenants:
 
 @attrs.frozen
 class _Kept:
-    """A home as it was read at a time of Trio's."""
+    """A home, and when it was known here, by Trio's time: what is begun after that cannot read anything older."""
 
     home: Home
     at: float
@@ -109,11 +114,18 @@ class Directory:
     _is_urgent: trio.Event = attrs.field(factory=trio.Event, init=False)
     # Beats arrive in their order.
     _beating: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+    # The agents whose homes are being given away: what is read of them may be before it or after.
+    _giving: set[str] = attrs.field(factory=set, init=False)
 
     @property
     def node(self) -> str:
         """The name of this node."""
         return self.candidate.node.name
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether the other nodes see this one: a beat of the last `SILENT_SECONDS` has arrived."""
+        return not self._is_overdue(SILENT_SECONDS)
 
     # ── homes ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -133,8 +145,7 @@ class Directory:
         kept = self._elsewhere.get(agent_id)
         if kept is None:
             return await self._look_up(agent_id)
-        is_away = self._is_overdue(SILENT_SECONDS)
-        if is_away or kept.at + CACHE_SECONDS > trio.current_time():
+        if not self.is_seen or kept.at + CACHE_SECONDS > trio.current_time():
             return kept.home
         with trio.move_on_after(PATIENCE_SECONDS), suppress(DatabaseError):
             return await self._look_up(agent_id)
@@ -228,17 +239,19 @@ class Directory:
             return
         await self._beat()
         for agent_id in agent_ids:
-            async with self._beating:  # else a beat would find it gone, and take it for a loss
-                await self._give(agent_id)
+            await self._give(agent_id)
 
     async def _give(self, agent_id: str) -> None:
         kept, node = self._here.get(agent_id), self._new_home()
         if kept is None or node == self.node:
             return
-        began = trio.current_time()
-        home = await self.homes.take(agent_id, node, kept.home)
+        self._giving.add(agent_id)  # else a beat might find it gone, and take it for a loss
+        try:
+            home = await self.homes.take(agent_id, node, kept.home)
+        finally:
+            self._giving.discard(agent_id)
         if home.node != self.node and self._here.pop(agent_id, None) is not None:
-            self._elsewhere[agent_id] = _Kept(home, began)
+            self._elsewhere[agent_id] = _Kept(home, trio.current_time())
             log.info("home_given", agent_id=agent_id, node=home.node, epoch=home.epoch)
 
     # ── membership ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -332,8 +345,8 @@ class Directory:
         self._note_nodes(beat, steady=began - self._steady_since)
         homes = {home.agent_id: home for home in beat.homes}
         for agent_id, kept in list(self._here.items()):
-            # What was taken since is not in it.
-            if kept.at < began and agent_id not in homes:
+            # What was taken since it was begun may not be in it; if it is another's by now, the next one says so.
+            if kept.at < began and agent_id not in homes and agent_id not in self._giving:
                 self._let_go(agent_id)
         if not self.is_lost:
             for home in homes.values():
@@ -373,15 +386,22 @@ class Directory:
             self._learn(home, began)
         return home
 
-    def _learn(self, home: Home, at: float) -> None:
-        """Note a home that was read at `at`, unless something newer is known."""
+    def _learn(self, home: Home, began: float) -> None:
+        """Note a home that was taken, or read, in what was begun at `began`, unless something newer is known.
+
+        Beats, look-ups, takes and gifts are under way at the same time, over connections of their own, and arrive in
+        any order. Of two that overlap the higher epoch is the newer: it counts every change of the node. It begins anew
+        where an agent was removed and registered again; so what was begun after something was known is newer in any
+        case, if that is elsewhere. If it is here, the next beat without it settles that (`_on_beat`), because nothing
+        is let go for what was begun before it was known.
+        """
         agent_id, kept = home.agent_id, self._here.get(home.agent_id)
-        if kept is not None and (kept.at > at or kept.home.epoch > home.epoch):
+        if agent_id in self._giving or self._is_outdated(home, began):
             return
         if home.node != self.node:
             if kept is not None:
                 self._let_go(agent_id)
-            self._elsewhere[agent_id] = _Kept(home, at)
+            self._elsewhere[agent_id] = _Kept(home, trio.current_time())
             return
         if self.is_lost:
             return
@@ -389,9 +409,17 @@ class Directory:
             self._let_go(agent_id)
             kept = None
         self._elsewhere.pop(agent_id, None)
-        self._here[agent_id] = _Kept(home, at)
+        self._here[agent_id] = _Kept(home, trio.current_time())
         if kept is None:
             self.tenants.on_come(home)
+
+    def _is_outdated(self, home: Home, began: float) -> bool:
+        here, elsewhere = self._here.get(home.agent_id), self._elsewhere.get(home.agent_id)
+        if (known := here or elsewhere) is None:
+            return False
+        if known.home.epoch > home.epoch:
+            return here is not None or known.at >= began
+        return known.home.epoch == home.epoch and known.at > began
 
     def _let_go(self, agent_id: str) -> None:
         del self._here[agent_id]

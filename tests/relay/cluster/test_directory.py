@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -16,6 +16,7 @@ from relay.cluster.directory import BEAT_SECONDS, HURRY_SECONDS, LOST_SECONDS, D
 from relay.errors import ClusterError, DatabaseError
 from relay.store.database_clock import DatabaseClock
 from relay.store.homes import Home
+from relay.store.members import Beat
 from relay.store.runs import GONE_SECONDS
 from tests.fakes_cluster import MemoryCluster, MemoryHomes, MemoryMembers, candidate, wall
 
@@ -56,6 +57,32 @@ class Hung(MemoryHomes):
     async def find(self, agent_id: str) -> Home | None:
         await trio.sleep(8)
         raise DatabaseError("The database did not answer.")
+
+
+@attrs.define(eq=False)
+class SlowMembers(MemoryMembers):
+    """Members whose beats read at once, and are answered `answers_in` seconds later."""
+
+    answers_in: float = 0.0
+
+    async def beat(self, boot: str, *, is_leaving: bool, had_client: Mapping[str, bool]) -> Beat:
+        beat = await super().beat(boot, is_leaving=is_leaving, had_client=had_client)
+        await trio.sleep(self.answers_in)
+        return beat
+
+
+@attrs.define(eq=False)
+class SlowHomes(MemoryHomes):
+    """Homes that are taken after `takes` seconds; the answer takes as long as `answers_in`."""
+
+    takes: float = 0.0
+    answers_in: float = 0.0
+
+    async def take(self, agent_id: str, node: str, known: Home | None) -> Home:
+        await trio.sleep(self.takes)
+        home = await super().take(agent_id, node, known)
+        await trio.sleep(self.answers_in)
+        return home
 
 
 @pytest.fixture
@@ -241,6 +268,80 @@ async def test_a_home_stays_where_no_other_node_does(cluster: MemoryCluster, aut
         assert not a.directory.can_give
         await a.directory.give([AGENT])
         assert a.directory.homes_here() == [AGENT]
+
+
+# ── beats overtake, and are overtaken ───────────────────────────────────────────────────────────────────────────────
+
+
+# When the home is written, and when that is answered; and when the beat is, which begins, and reads, at 0.1.
+ORDERS = pytest.mark.parametrize(
+    ("written", "answered", "beaten"),
+    [(0.2, 0.3, 0.4), (0.2, 0.4, 0.3), (0.3, 0.4, 0.2), (0.05, 0.2, 0.3), (0.05, 0.3, 0.2)],
+)
+
+
+@ORDERS
+async def test_a_home_is_taken_while_a_beat_is_under_way(
+    cluster: MemoryCluster, autojump_clock: MockClock, written: float, answered: float, beaten: float
+) -> None:
+    """Whatever is written, and answered, first: it has come once, and is not let go for what was read before."""
+    async with running(cluster, "a") as (a,), trio.open_nursery() as nursery:
+        await a.directory.take_home("other")
+        slow_down(a, written, answered, beaten)
+        nursery.start_soon(a.directory.take_home, AGENT)
+        await trio.sleep(0.1)
+        a.directory.note_client("other")  # has it beat at once
+        await trio.sleep(0.5)
+        assert a.directory.is_here(AGENT)
+        assert (a.agents.come[1:], a.agents.gone) == ([Home(AGENT, "a", 1)], [])
+
+
+@ORDERS
+async def test_a_home_is_given_while_a_beat_is_under_way(
+    cluster: MemoryCluster, autojump_clock: MockClock, written: float, answered: float, beaten: float
+) -> None:
+    """That is no loss, and what was read before does not bring it back."""
+    async with running(cluster, "a", "b") as (a, b), trio.open_nursery() as nursery:
+        for agent in (AGENT, "other"):
+            await a.directory.take_home(agent)
+        await a.directory.leave()
+        await trio.sleep(BEATS)
+        slow_down(a, written, answered, beaten)
+        nursery.start_soon(a.directory.give, [AGENT])
+        await trio.sleep(beaten)  # who gives beats before, which takes it 0.1 seconds less
+        a.directory.note_client("other")
+        await trio.sleep(0.5)
+        assert a.directory.homes_here() == ["other"]
+        assert (len(a.agents.come), a.agents.gone) == (2, [])
+        assert (await b.directory.find_home(AGENT)) == Home(AGENT, "b", 2)
+
+
+async def test_writes_that_stand_still_hold_up_no_beat(cluster: MemoryCluster, autojump_clock: MockClock) -> None:
+    """Neither a home that is taken nor one that is given: the node is seen all the time, and keeps what it has."""
+    async with running(cluster, "a", "b") as (a, b), trio.open_nursery() as nursery:
+        await a.directory.take_home("other")
+        a.directory.homes = SlowHomes(cluster, "a", takes=12)  # type: ignore[assignment]
+        nursery.start_soon(a.directory.take_home, AGENT)
+        for _each in range(10):
+            await trio.sleep(BEAT_SECONDS)
+            assert a.directory.is_seen
+            assert cluster.unseen("boot-a") <= BEAT_SECONDS
+        await a.directory.leave()
+        nursery.start_soon(a.directory.give, ["other"])
+        for _each in range(10):
+            await trio.sleep(BEAT_SECONDS)
+            assert cluster.unseen("boot-a") <= BEAT_SECONDS
+        assert not b.directory.silent("a")
+        assert a.agents.gone == []
+
+
+def slow_down(node: NodeHere, written: float, answered: float, beaten: float) -> None:
+    """Have a home written, and answered, so many seconds after it was asked for; and a beat that is begun at 0.1."""
+    directory = node.directory
+    assert isinstance(directory.members, MemoryMembers)
+    cluster = directory.members.cluster
+    directory.homes = SlowHomes(cluster, node.directory.node, takes=written, answers_in=answered - written)  # type: ignore[assignment]
+    directory.members = SlowMembers(cluster, node.directory.node, answers_in=beaten - 0.1)  # type: ignore[assignment]
 
 
 # ── dead or alive ───────────────────────────────────────────────────────────────────────────────────────────────────
