@@ -1,4 +1,4 @@
-"""What the other nodes say of the database, for one that cannot reach it."""
+"""Whether the other nodes beat, asked by one that cannot."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _ANSWER_SECONDS = 1.5
 
 
 async def can_beat(nodes: Sequence[Node]) -> bool:
-    """Return whether any of the nodes can reach the database, as its readiness says; within a second or two.
+    """Return whether any of the nodes can reach the database, as it says at `/health`; within a second or two.
 
-    A node that does not answer, or that is no relay, cannot. Cancelling gives it up at once.
+    That is whether it beats, and so sees who does not. Its readiness says less: its writes may stand still meanwhile. A
+    node that does not answer, or that is no relay, cannot. Cancelling gives it up at once.
     """
     found = False
     with trio.move_on_after(_ANSWER_SECONDS):
@@ -26,7 +27,7 @@ async def can_beat(nodes: Sequence[Node]) -> bool:
 
             async def ask(node: Node) -> None:
                 nonlocal found
-                if await _reaches_database(node):
+                if await _is_seen(node):
                     found = True
                     nursery.cancel_scope.cancel()
 
@@ -41,15 +42,11 @@ def _trust() -> ssl.SSLContext:
     return httpx2.create_ssl_context()
 
 
-async def _reaches_database(node: Node) -> bool:
+async def _is_seen(node: Node) -> bool:
     try:
         # Not by the proxy of the environment: that leads out of the network in which nodes reach each other.
         async with httpx2.AsyncClient(timeout=_ANSWER_SECONDS, verify=_trust(), trust_env=False) as http:
-            answer = (await http.get(f"{node.url}/health/ready")).json()
+            answer = (await http.get(f"{node.url}/health")).json()
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError):
         return False
-    if not isinstance(answer, dict) or not isinstance(failing := answer.get("failing", {}), dict):
-        return False
-    is_relay = answer.get("status") == "ready" or bool(failing)
-    # Its own check may have had no time to say.
-    return is_relay and not {"database", "checks"} & failing.keys()
+    return isinstance(answer, dict) and answer.get("seen") is True

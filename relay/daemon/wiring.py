@@ -303,6 +303,7 @@ class Relay:
             is_leaving=status.is_leaving,
             is_lost=lambda: self.directory is not None and self.directory.is_lost,
             node=self._node,
+            is_seen=lambda: self.directory is not None and self.directory.is_seen,
         )
         audio = AudioPages(self.audio)
         console = self._console(status)

@@ -97,6 +97,8 @@ class HealthPages:
     """Whether this node of a cluster has no database, and another one has."""
     node: str = ""
     """The name of this node of a cluster; empty where there is none."""
+    is_seen: Callable[[], bool] = lambda: False
+    """Whether this node of a cluster has reached the database lately, so that the others see it."""
     _started: float = attrs.field(factory=time.monotonic, init=False)
 
     def blueprint(self) -> Blueprint:
@@ -113,7 +115,7 @@ class HealthPages:
 
         Asks nothing else: a slow database must not get the daemon restarted with calls in it.
         """
-        named = {"node": self.node} if self.node else {}
+        named = {"node": self.node, "seen": self.is_seen()} if self.node else {}
         return {"status": "ok", "version": __version__, "uptime": round(time.monotonic() - self._started, 3), **named}
 
     async def ready(self) -> tuple[dict[str, object], int]:

@@ -135,6 +135,15 @@ async def test_a_daemon_that_answers_is_healthy() -> None:
     assert answer.json()["uptime"] >= 0
 
 
+@pytest.mark.parametrize("is_seen", [True, False])
+async def test_a_node_says_whether_the_others_see_it(is_seen: bool) -> None:
+    """With its name, for another one that is not seen; it is healthy all the same."""
+    registry = CollectorRegistry()
+    pages = HealthPages(checks=Checks().checks, registry=registry, node="relay-1", is_seen=lambda: is_seen)
+    document = (await ask(build_app([pages.blueprint()]), "GET", "/health")).json()
+    assert (document["status"], document["node"], document["seen"]) == ("ok", "relay-1", is_seen)
+
+
 async def test_ready_is_200_when_nothing_fails() -> None:
     """Checks without a fault make the daemon ready."""
     answer = await ask(app_with(Checks({"database": None})), "GET", "/health/ready")
