@@ -2,7 +2,7 @@
 
     one top nursery
     ├── signals                    the first drains, the second stops at once
-    ├── database writer            relay.store
+    ├── database writer            relay.store; a node of a cluster has a second one, for its beats alone
     ├── gauges                     looks at the event loop, the queues and the waiting messages for the metrics
     ├── presence, calls            supervisors: the grace of lost clients, unused tickets
     ├── directory, leaving         of a node of a cluster: says that it is here, learns which agents are at home here
@@ -33,7 +33,7 @@ import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 
 import structlog
@@ -74,8 +74,10 @@ LAST_WEBHOOK_SECONDS = 2.0
 # For messages to be stored of callers whose line was lost and who are not back. A database that does not answer within
 # it is down; what they said is held in it, and becomes messages at the next start.
 LAST_MESSAGES_SECONDS = 3.0
-# For the database to take down that the run is over.
+# For the database to take down that the run is over, and of that for the last beat, which is not to say later that it
+# is not.
 END_OF_RUN_SECONDS = 2.0
+LAST_BEAT_SECONDS = 0.3
 # For the process itself to end.
 EXIT_SECONDS = 0.2
 # For what passes through a node that says farewell to be retired by the others: they learn it within a second or two,
@@ -117,6 +119,9 @@ async def serve(  # noqa: ASYNC128 - started in run
         if not sole:
             require_server(settings.database_url)
         database = await stack.enter_async_context(open_database(settings.database_url, sole=sole))
+        beats = None
+        if not sole:
+            beats = await stack.enter_async_context(open_database(settings.database_url, for_beats=True))
         stack.enter_context(hold_database_lock(settings.database_url))
         vendors = await stack.enter_async_context(open_vendors(settings, credentials, database))
         listeners = await bind(settings.relay_host, settings.relay_port)
@@ -127,7 +132,7 @@ async def serve(  # noqa: ASYNC128 - started in run
         daemon = RunningDaemon(
             pid=os.getpid(), url=_reached_from_here(host, url), public_url=settings.public_url or url, is_local=local
         )
-        relay = Relay(settings, credentials, database, vendors, daemon)
+        relay = Relay(settings, credentials, database, vendors, daemon, beats=beats)
         stopping = trio.Event()
         async with _unwrapped(), trio.open_nursery() as nursery:
             nursery.start_soon(_obey, signals, relay.calls, stopping)
@@ -199,6 +204,9 @@ async def _recover(relay: Relay) -> None:
 async def _end_run(relay: Relay, within: float) -> None:
     """Record that this run is over. A database that does not say so in time is left at that: the next start knows."""
     with trio.move_on_after(min(max(within - EXIT_SECONDS, EXIT_SECONDS), END_OF_RUN_SECONDS)):
+        if relay.directory is not None:
+            with trio.move_on_after(LAST_BEAT_SECONDS), suppress(StoreFailed):
+                await relay.directory.members.settle()
         try:
             await relay.journal.end_run()
         except StoreFailed as error:

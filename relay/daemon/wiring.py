@@ -119,7 +119,7 @@ _TOKEN_REFUSALS = {401: "unauthorized", 403: "forbidden"}
 
 
 class Relay:
-    """The parts of a running relay, wired."""
+    """The parts of a running relay, wired. A node of a cluster needs a second access to its database, for `beats`."""
 
     def __init__(
         self,
@@ -128,6 +128,8 @@ class Relay:
         database: Database,
         vendors: Vendors,
         daemon: RunningDaemon,
+        *,
+        beats: Database | None = None,
     ) -> None:
         self.settings = settings
         self._credentials = credentials
@@ -219,7 +221,7 @@ class Relay:
             node=node,
         )
         self.node_connections = NodeConnections()
-        self.directory = self._directory(clock) if isinstance(clock, DatabaseClock) else None
+        self.directory = self._directory(clock, beats) if isinstance(clock, DatabaseClock) else None
         self.leaving = None if self.directory is None else Leaving(self.directory, self.calls, self.clients)
         self.listeners.on_news(self._on_client_news)
         self.listeners.on_news(self._on_seat_news)
@@ -253,10 +255,11 @@ class Relay:
             fault=self._status.banner,
         )
 
-    def _directory(self, clock: DatabaseClock) -> Directory:
+    def _directory(self, clock: DatabaseClock, beats: Database | None) -> Directory:
+        assert beats is not None
         return Directory(
             candidate=candidate_of(self.settings, self._credentials, self.journal.boot, self._public_url),
-            members=Members(self._database),
+            members=Members(beats),
             homes=Homes(self._database),
             tenants=tenants_of(self.calls, self.presence, self.clients),
             clock=clock,

@@ -57,10 +57,14 @@ class Outcome:
 
 
 class Connections:
-    """What is open of one database. With `sole` it is held against every other daemon; a server's lock says so."""
+    """What is open of one database. With `sole` it is held against every other daemon; a server's lock says so.
 
-    def __init__(self, url: str, *, sole: bool = False) -> None:
+    Without `migrate` its tables are up to date already.
+    """
+
+    def __init__(self, url: str, *, sole: bool = False, migrate: bool = True) -> None:
         self.url = url
+        self._migrates = migrate
         self.lookups, self.lists = Reader(self._new_reader), Reader(self._new_reader)
         self._sole = sole
         self._path: Path | None = None
@@ -85,7 +89,7 @@ class Connections:
     def open(self) -> None:
         """Open the writer. Raises `DatabaseError`."""
         # Found anew, a server has the tables; a newer relay that has added some since is no reason to stop.
-        self._engine = open_engine(self.url, migrate=not self.is_server)
+        self._engine = open_engine(self.url, migrate=self._migrates and not self.is_server)
         self.is_server = self._engine.dialect.name == "postgresql"
         self._path = file_of(self.url)
         self._identity = None if self._path is None else lost_file.identity(self._path)

@@ -40,6 +40,9 @@ Reads wait for no write and hold none up, because SQLite's readers see the last 
 (https://www.sqlite.org/wal.html#concurrency), and PostgreSQL's do too. Look-ups and lists are apart, so that long lists
 delay only other lists: a token or an agent is found at once. More threads lost, because they would share one
 interpreter lock with the event loop.
+
+A node of a cluster has a second actor, for its beats alone (`relay.store.members`): what stands still for the calls, in
+a lock or in one slow statement, is then no reason for the other nodes to take it for dead.
 """
 
 from __future__ import annotations
@@ -94,6 +97,11 @@ LOOK_SECONDS = 2.0
 # what holds the thread for longer also holds the connections, and they end with the process.
 FLUSH_SECONDS = 5.0
 CLOSE_SECONDS = 5.0
+# The same of beats. One is answered in milliseconds, and the next is due a second later: a connection that hangs is to
+# be replaced before the node is taken for silent. At the end none of them is worth waiting for.
+BEAT_HANG_SECONDS = 1.5
+BEAT_FLUSH_SECONDS = 0.3
+BEAT_CLOSE_SECONDS = 0.3
 
 
 @attrs.define(eq=False)
@@ -117,6 +125,7 @@ class Database:
     """The one access to the database. Any task may read and write while one task is in `serve`."""
 
     url: str
+    _is_for_beats: bool
     _connections: Connections
     # What was handed over and is not settled, in order.
     _queue: deque[_Write[Any]]
@@ -148,9 +157,10 @@ class Database:
     _looking_up: trio.CapacityLimiter
     _listing: trio.CapacityLimiter
 
-    def __init__(self, url: str, *, sole: bool = False) -> None:
+    def __init__(self, url: str, *, sole: bool = False, for_beats: bool = False) -> None:
         self.url = url
-        self._connections = Connections(url, sole=sole)
+        self._is_for_beats = for_beats
+        self._connections = Connections(url, sole=sole, migrate=not for_beats)
         self._queue = deque()
         self._room = trio.Semaphore(WAITING_WRITES)
         self._kept = 0
@@ -320,7 +330,7 @@ class Database:
         finally:
             self._refuse_the_rest()
             self._connections.break_off(0)  # what has had its time, and would hold the thread for longer
-            with trio.move_on_after(CLOSE_SECONDS, shield=True):
+            with trio.move_on_after(BEAT_CLOSE_SECONDS if self._is_for_beats else CLOSE_SECONDS, shield=True):
                 async with self._looking_up, self._listing:
                     await trio.to_thread.run_sync(
                         self._connections.close, limiter=self._writing, abandon_on_cancel=True
@@ -330,7 +340,7 @@ class Database:
         """Refuse further writes: `serve` ends when those that were handed over are committed, or in `FLUSH_SECONDS`."""
         if not self._closed:
             self._closed = True
-            self._work.deadline = trio.current_time() + FLUSH_SECONDS
+            self._work.deadline = trio.current_time() + (BEAT_FLUSH_SECONDS if self._is_for_beats else FLUSH_SECONDS)
             self._is_due = bool(self._queue)
             self._start_batch()
             self._called.set()
@@ -362,7 +372,7 @@ class Database:
     async def _keep_time(self) -> None:
         """Start the batch for what lingers, answer those who have waited long enough, look after an idle database."""
         while True:
-            self._connections.break_off(HANG_SECONDS)
+            self._connections.break_off(BEAT_HANG_SECONDS if self._is_for_beats else HANG_SECONDS)
             if self._queue:
                 left = self._queue[0].since + LINGER_SECONDS - trio.current_time()
                 # What is older than that is in the thread's hands, or waits out trouble.
@@ -455,9 +465,9 @@ class Database:
     def _note(self, trouble: DatabaseInTrouble | None) -> None:
         text = None if trouble is None else str(trouble)
         if text is not None and text != self._trouble:
-            log.error("database_in_trouble", cause=text, kept=self._kept)
+            self._log.error("database_in_trouble", cause=text, kept=self._kept)
         elif text is None and (self._trouble is not None or self._stall_is_logged):
-            log.warning("database_works_again", kept=self._kept)
+            self._log.warning("database_works_again", kept=self._kept)
         self._trouble = text
         self._stall_is_logged = False
 
@@ -465,6 +475,10 @@ class Database:
         if self._trouble is None and not self._stall_is_logged and self._is_stalled(STALL_SECONDS):
             self._stall_is_logged = True
             log.error("database_in_trouble", cause="it does not answer", kept=self._kept)
+
+    @property
+    def _log(self) -> Any:
+        return log.bind(of="beats") if self._is_for_beats else log
 
     def _is_stalled(self, seconds: float) -> bool:
         return trio.current_time() - self._busy_since >= seconds
@@ -489,13 +503,15 @@ def _loggable(error: Exception) -> str:
 
 
 @asynccontextmanager
-async def open_database(url: str, *, sole: bool = False) -> AsyncIterator[Database]:
+async def open_database(url: str, *, sole: bool = False, for_beats: bool = False) -> AsyncIterator[Database]:
     """Yield a running `Database`; the end of the block waits until all that was handed over is committed.
 
     With `sole` a PostgreSQL database is held against every other daemon; for SQLite `relay.store.tenure` does that.
+    With `for_beats` it is the second one of a node, whose first has brought the tables up to date: what it is given is
+    worth nothing a moment later, so no connection that hangs is waited for, nor is the end.
     Raises `DatabaseError` when it cannot be opened, and what the block raised as it is, not wrapped in a group.
     """
-    database = Database(url, sole=sole)
+    database = Database(url, sole=sole, for_beats=for_beats)
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         try:

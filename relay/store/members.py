@@ -6,6 +6,10 @@
 Whatever is compared here is by the database's clock: those of the nodes count for nothing. A member that was only
 frozen or cut off is back with its next beat, and learns from it what others have taken meanwhile.
 
+Seen is who reaches the database, whatever becomes of the writes of its calls. So beats have a connection of their own,
+and wait for no row that such a write may have locked: none locks the row of a run that goes on, and a home that
+somebody is just taking is skipped.
+
 Who may enter: with the account and the address that the others have, and a name and a URL of its own. The daemon that
 serves a database alone holds a lock on it (`relay.store.connections`), and refuses to where members were seen.
 """
@@ -19,20 +23,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
-from sqlalchemy import (
-    Connection,
-    RowMapping,
-    and_,
-    case,
-    delete,
-    func,
-    insert,
-    literal,
-    or_,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import Connection, RowMapping, and_, case, delete, func, insert, literal, or_, select, text, update
 
 from relay.errors import ClusterError
 from relay.store.database import Database
@@ -47,7 +38,8 @@ SILENT_SECONDS = 3.0
 # Twice as far as a clock that is set by the answer may be off.
 _CLOCK_ERROR = timedelta(seconds=0.5)
 # One round trip a second: what is written, and all that a node has to know. What a part that writes has changed, the
-# others do not see. Not in SQLAlchemy's words: nothing of it exists in SQLite.
+# others do not see. What is skipped is told by the next beat, if the home is still here then. Not in SQLAlchemy's
+# words: nothing of it exists in SQLite.
 _BEAT = text(
     """
     WITH mine AS (
@@ -57,9 +49,13 @@ _BEAT = text(
             AND later.started_at > runs.started_at
         )
         RETURNING node
+    ), free AS (
+        SELECT agent_id FROM homes
+        WHERE node = (SELECT node FROM mine) AND agent_id = ANY(CAST(:changed AS text[]))
+        FOR NO KEY UPDATE SKIP LOCKED
     ), told AS (
         UPDATE homes SET had_client = agent_id = ANY(CAST(:with_client AS text[]))
-        WHERE node = (SELECT node FROM mine) AND agent_id = ANY(CAST(:changed AS text[]))
+        WHERE agent_id IN (SELECT agent_id FROM free)
     )
     SELECT
         clock_timestamp() AS now,
@@ -156,7 +152,11 @@ class NodeReport:
 
 @attrs.frozen(eq=False)
 class Members:
-    """The members of the cluster, on PostgreSQL. Each method is one transaction."""
+    """The members of the cluster, on PostgreSQL. Each method is one transaction.
+
+    A node's `database` is one for this alone (`for_beats`), for `enter` and `end` too: these lock rows of runs, and so
+    in no transaction that may stand still in a write of calls; and they are in order with the beats.
+    """
 
     database: Database
 
@@ -187,6 +187,13 @@ class Members:
         await self.database.write(
             lambda connection: connection.execute(update(runs).where(gone).values(over_at=runs.c.seen_at))
         )
+
+    async def settle(self) -> None:
+        """Wait until what was asked for is done or refused, also what nobody waits for any more. Raises `StoreFailed`.
+
+        Then no beat that was given up comes later.
+        """
+        await self.database.write(lambda _connection: None)
 
     async def report(self) -> list[NodeReport]:
         """Return the members, by name. Raises `DatabaseError`. Works on SQLite too, which has none."""

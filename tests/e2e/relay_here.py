@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +58,14 @@ async def run_relay_here(directory: Path, **given: Any) -> AsyncIterator[RelayHe
         url, carrier_url = doors.values()
         settings = settings.model_copy(update={"relay_node": "c", "relay_node_url": home_url})
     daemon = RunningDaemon(pid=os.getpid(), url=home_url, public_url=url, is_local=True)
-    async with open_database(database_url) as database, trio.open_nursery() as nursery:
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_database(database_url))
+        beats = None
+        if is_one_of_many():
+            beats = await stack.enter_async_context(open_database(database_url, for_beats=True))
+        nursery = await stack.enter_async_context(trio.open_nursery())
         vendors = Vendors(Reconciliation(ClaimedCalls(database)))
-        relay = Relay(settings, Credentials(None, token, None), database, vendors, daemon)
+        relay = Relay(settings, Credentials(None, token, None), database, vendors, daemon, beats=beats)
         stopping = trio.Event()
         await nursery.start(run, relay, listeners, home_url, stopping)
         # They are stopped when this one begins to stop, so that nothing moves to them.

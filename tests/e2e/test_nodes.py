@@ -5,13 +5,15 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import httpx2
 import pytest
+import trio
 
-from relay.simulator.load.local_daemon import DaemonFailed
+from relay.simulator.load.local_daemon import DaemonFailed, LocalDaemon
 from tests.e2e.nodes import TOKEN, node, reports
 from tests.e2e.parties import eventually
 from tests.forked_process import run_local_daemon
-from tests.postgresql_server import PostgresqlServer
+from tests.postgresql_server import PostgresqlServer, connected
 
 pytestmark = pytest.mark.slow
 
@@ -99,6 +101,27 @@ async def _replace_a_frozen_node(directory: Path, server: PostgresqlServer) -> N
             assert await first.process.wait() == 1
             await eventually(lambda: _is_seen(server, "a"))
             assert second.process.poll() is None
+
+
+async def test_a_node_whose_writes_stand_still_is_seen(tmp_path: Path, server: PostgresqlServer) -> None:
+    """Longer than one that is silent may be unseen; its readiness tells of it, and the other nodes need not."""
+    async with node(tmp_path, server, "a", RELAY_RETURN_SECONDS="1") as daemon:
+        with connected(server.url) as other, other.transaction():
+            other.execute("LOCK TABLE calls IN EXCLUSIVE MODE")  # where it looks for lost ones all the time
+            await eventually(lambda: _stands_still(daemon))
+            for _each in range(8):
+                await trio.sleep(0.5)
+                (report,) = await reports(server)
+                assert report.node.unseen < 3
+            assert await _stands_still(daemon)
+            async with httpx2.AsyncClient() as http:
+                assert (await http.get(f"{daemon.url}/health")).json()["seen"]
+        assert not await daemon.events("not_beaten")
+
+
+async def _stands_still(daemon: LocalDaemon) -> bool:
+    async with httpx2.AsyncClient() as http:
+        return "database" in (await http.get(f"{daemon.url}/health/ready")).json().get("failing", {})
 
 
 async def _is_seen(server: PostgresqlServer, name: str) -> bool:

@@ -188,6 +188,34 @@ async def test_the_end_does_not_wait_for_a_hung_server(
     server.go_on()
 
 
+async def test_a_beat_s_connection_that_hangs_is_replaced(server: PostgresqlServer) -> None:
+    """Before the node is taken for silent: its beats go on over another one."""
+    asked = 0
+
+    def work(connection: Connection) -> int:
+        nonlocal asked
+        asked += 1
+        connection.execute(text("SELECT pg_sleep(9)" if asked == 1 else "SELECT 1"))
+        return asked
+
+    async with open_database(server.new_database(), for_beats=True) as beats:
+        with trio.fail_after(3):
+            assert await beats.write(work) == 2
+        # Its tables are those of the node's first one.
+        assert await beats.write(lambda connection: connection.scalar(text("SELECT to_regclass('runs')"))) is None
+
+
+async def test_the_end_waits_for_no_last_beat(server: PostgresqlServer) -> None:
+    """A node that has a hung server ends in its time all the same."""
+    async with open_database(server.new_database(), for_beats=True) as beats:
+        server.pause()
+        with trio.move_on_after(0.1):
+            await beats.write(lambda connection: connection.execute(text("SELECT 1")))
+        began = time.monotonic()
+    assert time.monotonic() - began < 2
+    server.go_on()
+
+
 async def test_both_sides_notice_that_the_other_one_has_vanished(server: PostgresqlServer) -> None:
     """Within ten seconds: also of a relay that is frozen in a transaction, whose locks are then free for others."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from operator import attrgetter
 
 import pytest
 import trio
@@ -13,10 +14,11 @@ from relay.errors import ClusterError, DatabaseError
 from relay.store.call_journal import CallJournal
 from relay.store.database import Database, open_database
 from relay.store.database_clock import DatabaseClock
-from relay.store.homes import Homes
+from relay.store.homes import Home, Homes
 from relay.store.members import Members
 from tests.contracts.message_store import call
 from tests.fakes_cluster import candidate
+from tests.postgresql_server import connected
 
 pytestmark = pytest.mark.postgresql_only("SQLite serves one daemon")
 A = candidate("a")
@@ -104,6 +106,38 @@ async def test_a_beat_measures_the_clock(database: Database) -> None:
     assert abs(beat.offset) < timedelta(seconds=1)
     clock = DatabaseClock(offset=timedelta(hours=1))
     assert clock() - beat.now > timedelta(minutes=59)
+
+
+async def test_a_beat_waits_for_no_home_that_is_being_changed(database: Database) -> None:
+    """Somebody holds its row: that a client has come is told by the next beat, when it is free, and nothing else."""
+    members, homes = Members(database), Homes(database)
+    await members.enter(A)
+    for agent in ("held", "free"):
+        await homes.take(agent, "a", None)
+    with connected(database.url) as other, other.transaction():
+        other.execute("UPDATE homes SET epoch = 2 WHERE agent_id = 'held'")
+        with trio.fail_after(3):
+            await members.beat("boot-a", is_leaving=False, had_client={"held": True, "free": True})
+    beat = await members.beat("boot-a", is_leaving=False, had_client={"held": True})
+    assert {home.agent_id: home.had_client for home in beat.homes} == {"held": False, "free": True}
+    beat = await members.beat("boot-a", is_leaving=False, had_client={})
+    assert sorted(beat.homes, key=attrgetter("agent_id")) == [Home("free", "a", 1, True), Home("held", "a", 2, True)]
+
+
+async def test_a_beat_that_was_given_up_is_settled(database: Database) -> None:
+    """It goes on until it is made; one that came after the end of its run would say that it has not ended."""
+    async with open_database(database.url, for_beats=True) as beats:
+        members, journal = Members(beats), CallJournal(database)
+        await members.enter(candidate("a", boot=journal.boot))
+        with connected(database.url) as other, other.transaction():
+            other.execute("SELECT FROM runs FOR UPDATE")
+            for under_way in (members.beat(journal.boot, is_leaving=False, had_client={}), members.settle()):
+                with trio.move_on_after(0.1) as given_up:
+                    await under_way
+                assert given_up.cancelled_caught
+        await members.settle()
+        await journal.end_run()
+        assert await over_for(database, journal.boot) is not None
 
 
 async def test_the_report_counts_homes_and_calls(database: Database) -> None:
