@@ -23,8 +23,8 @@ _CHUNKED_HEAD = b"POST / HTTP/1.1\r\nhost: -\r\ntransfer-encoding: chunked\r\n\r
 _SERVED = frozenset({"1.0", "1.1"})
 _OTHER_VERSION = (505, "The relay speaks HTTP/1.1 only.")
 _BEGINNING = 512
-"""Bytes of a head up to which it is looked at before it is complete. A peer that sends byte by byte would have all of
-it parsed each time: seconds of processor time for a head of 16 kB."""
+"""Bytes of a head that are looked at before it is complete. A peer that sends byte by byte would have all of it parsed
+each time: seconds of processor time for a head of 16 kB."""
 _MOST_DIGITS = 15
 """Of a length: a petabyte has as many."""
 _DECIDING = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"expect"})
@@ -130,8 +130,7 @@ def find_head(data: bytes, longest: int) -> tuple[RequestHead | None, bytes]:
     if end < 0:
         if len(data) >= longest:
             raise MalformedRequestError(431, "The head of the request is too long.")
-        if len(data) <= _BEGINNING:
-            _parse(data)  # what can never become a head is refused at once
+        _parse(data[:_BEGINNING])  # what can never become a head, as a TLS handshake, is refused at once
         return None, data
     end += 4
     return _request_of(*_parse(data[:end]), longest), data[end:]

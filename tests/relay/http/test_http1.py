@@ -71,6 +71,7 @@ def test_head_is_waited_for_and_what_is_behind_it_stays(cut: int) -> None:
         b"GET / HTTP/1.1 \r\nHost: relay\r\n\r\n",
         b"GET / http/1.1\r\nHost: relay\r\n\r\n",
         b"\x16\x03\x01\x02\x00",
+        b"\x16\x03\x01\x02\x00" + bytes(600),
         b" GET / HTTP/1.1\r\n",
     ],
 )
