@@ -396,7 +396,6 @@ async def talking(daemon: LocalDaemon, token: str) -> AsyncIterator[list[float]]
         carrier.call("quiet") as call,
         trio.open_nursery() as nursery,
     ):
-        await call.hear()  # the greeting
         nursery.start_soon(talk)
         yield turns
         nursery.cancel_scope.cancel()
