@@ -102,6 +102,7 @@ class Generator:
     def rest(self, seconds: float) -> dict[str, Any]:
         """Let everything be."""
         until = perf_counter() + seconds
+        self.wheel.at(until, lambda: None)  # it turns then
         self.wheel.run(lambda: perf_counter() >= until)
         return {}
 

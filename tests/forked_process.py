@@ -167,6 +167,13 @@ async def run_relay(
         return subprocess.CompletedProcess(command, status, out.read(), err.read())
 
 
+async def _run_checked(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], **_captured: bool) -> Any:
+    """Run a command of the relay as `trio.run_process` does, forked. Raises `subprocess.CalledProcessError`."""
+    done = await run_relay(command, cwd=cwd, env=env)
+    done.check_returncode()
+    return done
+
+
 _open_relay = opener(RELAY)
 _databases: dict[Path, str] = {}
 # The simulated carrier's secret would be in a file named after the database.
@@ -231,7 +238,8 @@ def run_local_daemon(
 ) -> AbstractAsyncContextManager[local_daemon.LocalDaemon]:
     """Run a daemon as `relay.simulator.load.local_daemon` does, forked unless `options` say otherwise."""
     given, options = dict(settings or {}), {"open_process": _open_relay, **options}
-    if _way.make_database is None or "DATABASE_URL" in given:
-        return local_daemon.run_local_daemon(directory, given, **options)
-    given = {"TWILIO_AUTH_TOKEN": _TOKEN, **given, "DATABASE_URL": database_in(directory)}
-    return (_way.run or local_daemon.run_local_daemon)(directory, given, **options)
+    if _way.make_database is not None and "DATABASE_URL" not in given:
+        given = {"TWILIO_AUTH_TOKEN": _TOKEN, **given, "DATABASE_URL": database_in(directory)}
+        if _way.run is not None:
+            return _way.run(directory, given, **options)
+    return local_daemon.run_local_daemon(directory, given, **{"run_process": _run_checked, **options})

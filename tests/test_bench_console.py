@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 
 from scripts.bench_console import figures
-from tests.test_bench_turns import result_of
+from tests.bench_here import Bench, bench
+
+__all__ = ["bench"]
 
 
 @pytest.mark.slow
-async def test_what_it_costs_to_look_is_measured() -> None:
+def test_what_it_costs_to_look_is_measured(bench: Bench) -> None:
     """Every kind of view is read, no turn is lost by it, and both sides have their figures."""
     options = ("--calls", "3", "--readers", "5", "--no-browser", "--seconds", "1", "--rounds", "1")
-    result = await result_of("console", *options)
+    result = bench("console", *options)
     assert result["turns"] > result["lost"] == 0
     assert {name: view["views"] for name, view in result["views"].items()} == {
         "Live, page": 1,

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
@@ -19,30 +18,19 @@ from scripts.bench_http import EventReader, HttpReader
 from scripts.bench_tail import BATCH, BEHIND, CLIENT, COLLECTOR, COMMIT, HAND_OVER, KINDS, QUEUE, WORK, breakdown
 from scripts.bench_tally import percentiles
 from scripts.bench_target import marked_words, read_marker
+from tests.bench_here import Bench, bench
+
+__all__ = ["bench"]
 
 BENCH = Path(__file__).parents[1] / "scripts" / "bench.py"
 
 
-async def result_of(command: str, *options: str) -> Any:
-    """Run a command as people do, and return its JSON."""
-    with trio.fail_after(240):
-        done = await trio.run_process(
-            [sys.executable, str(BENCH), command, "--json", *options], capture_stdout=True, stderr=subprocess.DEVNULL
-        )
-    return json.loads(done.stdout)
-
-
-async def rows_of(*options: str) -> list[dict[str, Any]]:
-    """Measure turns for as short as it goes."""
-    return list(await result_of("turns", "--seconds", "0.3", *options))
-
-
 @pytest.mark.slow
-async def test_a_turn_is_measured_over_each_way() -> None:
+def test_a_turn_is_measured_over_each_way(bench: Bench) -> None:
     """Every way to a client, paced and saturated, has its CPU and its waiting times, and every turn its own answer."""
-    rows = await rows_of("--calls", "10", "--no-counts")
+    rows = bench("turns", "--seconds", "0.25", "--calls", "40", "--no-counts")
     assert {(row["way"], row["load"]) for row in rows} == {
-        (way, load) for way in ("sse", "mcp", "converse") for load in ("10 calls", "50 saturated")
+        (way, load) for way in ("sse", "mcp", "converse") for load in ("40 calls", "50 saturated")
     }
     for row in rows:
         assert row["asked"] == row["answered"] > 0
@@ -53,9 +41,9 @@ async def test_a_turn_is_measured_over_each_way() -> None:
 
 
 @pytest.mark.slow
-async def test_what_a_turn_is_made_of_is_counted() -> None:
+def test_what_a_turn_is_made_of_is_counted(bench: Bench) -> None:
     """A probe in a daemon of its own counts what Trio does in a turn; the daemon that is timed has none."""
-    (row,) = await rows_of("--calls", "5", "--no-saturated", "--way", "sse")
+    (row,) = bench("turns", "--seconds", "0.2", "--calls", "20", "--no-saturated", "--way", "sse")
     assert row["counts"]["perTurn"].keys() >= {"steps", "tasks", "scopes", "handOvers", "rounds"}
     assert row["counts"]["perTurn"]["steps"] > 1
 
@@ -133,27 +121,39 @@ def test_events_and_frames_are_read_however_they_are_cut(size: int) -> None:
 
 @pytest.mark.slow
 async def test_turns_that_are_talked_over_are_told_apart() -> None:
-    """Of turns that are talked over none counts as lost, and none of the others is."""
-    result = await result_of("soak", "--turns", "300", "--barge-ins", "50", "--calls", "10")
+    """Of turns that are talked over none counts as lost, and none of the others is. It is run as people run it."""
+    options = ("--turns", "300", "--barge-ins", "50", "--calls", "10")
+    with trio.fail_after(240):
+        done = await trio.run_process(
+            [sys.executable, str(BENCH), "soak", "--json", *options], capture_stdout=True, stderr=subprocess.DEVNULL
+        )
+    result = json.loads(done.stdout)
     assert result["lost"] == result["crossed"] == result["duplicated"] == result["unanswered"] == 0
     assert 0 < result["superseded"] < result["barge_ins"] <= 50
     assert result["asked"] == result["answered"] + result["superseded"]
 
 
 @pytest.mark.slow
-async def test_what_is_kept_and_how_a_turn_grows_is_measured() -> None:
-    """Idle calls and sessions have a weight, and a turn a cost for each length of its call."""
-    (memory,) = await result_of("memory", "--calls", "50", "--way", "sse")
+def test_what_is_kept_is_measured(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Idle calls and sessions have a weight."""
+    monkeypatch.setattr("scripts.bench_memory.REST", 0.1)
+    (memory,) = bench("memory", "--calls", "50", "--way", "sse")
     assert memory["acceptSeconds"] > 0
     assert memory["kbAnIdleCall"] is not None
-    history = await result_of("history", "--lines", "0", "--lines", "20", "--way", "mcp")
+
+
+@pytest.mark.slow
+def test_how_a_turn_grows_is_measured(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn has a cost for each length of its call."""
+    monkeypatch.setattr("scripts.bench_history.CALLS", 5)
+    history = bench("history", "--lines", "0", "--lines", "20", "--way", "mcp")
     assert [(row["lines"], row["cpuMs"] > 0) for row in history] == [(0, True), (20, True)]
 
 
 @pytest.mark.slow
-async def test_the_time_of_a_turn_is_shared_out_among_the_layers() -> None:
+def test_the_time_of_a_turn_is_shared_out_among_the_layers(bench: Bench) -> None:
     """Every look belongs to a layer, and the journal's thread and the scheduler are seen."""
-    result = await result_of("profile", "--calls", "10", "--saturated", "--seconds", "0.5")
+    result = bench("profile", "--calls", "10", "--saturated", "--seconds", "0.5")
     layers = {each["layer"]: each for each in result["layers"]}
     assert sum(each["share"] for each in layers.values()) == pytest.approx(1)
     for each in layers.values():
@@ -164,9 +164,9 @@ async def test_the_time_of_a_turn_is_shared_out_among_the_layers() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["sse", "converse"])
-async def test_turns_are_followed_through_the_daemon(way: str) -> None:
+def test_turns_are_followed_through_the_daemon(bench: Bench, way: str) -> None:
     """Nearly every turn is seen at each of its stages, and its time is shared out among them without a rest."""
-    result = await result_of("tail", "--way", way, "--calls", "10", "--saturated", "--seconds", "0.5")
+    result = bench("tail", "--way", way, "--calls", "10", "--saturated", "--seconds", "0.2")
     assert result["notSeenWhole"] < result["turns"] / 20
     for group in (0, 1):
         kinds, stages = (sum(each[group] for each in result[by].values()) for by in ("kinds", "stages"))

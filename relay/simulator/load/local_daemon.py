@@ -45,6 +45,9 @@ _FOREIGN = (
 )
 
 
+RunProcess = Callable[..., Awaitable["subprocess.CompletedProcess[bytes]"]]
+
+
 class DaemonProcess(Protocol):
     """What is used of a daemon's process. A `trio.Process` is one."""
 
@@ -72,6 +75,7 @@ class LocalDaemon:
     token: str = attrs.field(repr=False)
     _settings: Mapping[str, str]
     _program: Sequence[str] = PROGRAM
+    _run_process: RunProcess = trio.run_process
 
     @property
     def database_url(self) -> str:
@@ -87,7 +91,7 @@ class LocalDaemon:
 
         Raises `subprocess.CalledProcessError` when it fails.
         """
-        done = await trio.run_process(
+        done = await self._run_process(
             [*self._program, *words],
             cwd=self.directory,
             env=_environment({**self._settings, "PUBLIC_URL": self.url}),
@@ -138,14 +142,15 @@ async def run_local_daemon(
     wrapper: Sequence[str] = (),
     is_local: bool = True,
     open_process: Callable[..., Awaitable[DaemonProcess]] = trio.lowlevel.open_process,
+    run_process: RunProcess = trio.run_process,
 ) -> AsyncIterator[LocalDaemon]:
     """Run a daemon in `directory` for the length of the block, then stop it.
 
     `descriptors` is how many files and sockets it may have open at most. `program` is another revision's `relay`
     command; the daemon's is given to `wrapper`, where there is one. One that is not `is_local` is told its account and
-    its address by the settings. `open_process` is called as Trio's is. A second daemon in the same directory finds the
-    database of the first. Raises `DaemonFailed` when it does not get ready, or stops with an unexpected error; on
-    cancellation it is killed.
+    its address by the settings. `open_process` is called as Trio's is, and so is `run_process`, for its commands. A
+    second daemon in the same directory finds the database of the first. Raises `DaemonFailed` when it does not get
+    ready, or stops with an unexpected error; on cancellation it is killed.
     """
     given = settings or {}
     log = trio.Path(directory / "daemon.log")
@@ -161,7 +166,7 @@ async def run_local_daemon(
         with trio.fail_after(START_SECONDS * 10 if wrapper else START_SECONDS):
             url = await _ready_url(process, log, began)
         token = given.get("TWILIO_AUTH_TOKEN") or await trio.Path(directory / "relay.db.token").read_text()
-        daemon = LocalDaemon(directory, process, url, token, given, program)
+        daemon = LocalDaemon(directory, process, url, token, given, program, run_process)
         yield daemon
         status = await daemon.stop()
         if status not in {0, -signal.SIGKILL}:
