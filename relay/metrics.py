@@ -14,6 +14,7 @@ from actors.errors import StoreFailed
 from actors.events import SeatLeft, SeatTaken
 from actors.trace import TurnTimes
 from relay.logs import report
+from relay.seconds import SecondsHistogram
 from relay.turn_metrics import TurnMeter
 
 log = structlog.get_logger(__name__)
@@ -56,7 +57,7 @@ class CallMeter:
         self._turns = Counter(
             "relay_turns", "Turns that ended, by who answered and how", ["by", "outcome"], registry=self.registry
         )
-        self._first_word = Histogram(
+        self._first_word = SecondsHistogram(
             "relay_first_word_seconds",
             "From the caller's last word to the first one of the answer",
             ["by"],

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter
 
 from actors.commands import By, TurnOutcome
 from actors.trace import TurnTimes
+from relay.seconds import SecondsHistogram
 
 # What the relay itself takes of a turn is milliseconds, and an answer is spoken for up to half a minute.
 _PART_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 8, 15, 30)
@@ -33,7 +34,7 @@ class TurnMeter:
         """Register the metrics, with nothing counted."""
         # By call SID, its newest turn that is over. An entry lasts as long as its session.
         self._before: dict[str, TurnTimes] = {}
-        self._part = Histogram(
+        self._part = SecondsHistogram(
             "relay_turn_seconds",
             "What a turn's time was spent on: storing the words and asking (stored), waiting for the first "
             "piece of the answer (client), sending it (out), until the caller had heard all or broke in (heard)",
