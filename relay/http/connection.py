@@ -121,6 +121,7 @@ class Connection:
         "_in_place",
         "_is_begun",
         "_is_first",
+        "_is_idle",
         "_is_leaving",
         "_nursery",
         "_port",
@@ -140,6 +141,7 @@ class Connection:
         self._handlers = 0
         self._in_place = False  # whether an app has the reader's task
         self._reader = 0
+        self._is_idle = False  # whether it is among those that wait for their peers
         self._is_begun = True
         self._is_first = True  # whose time runs from the beginning, whatever has come of it
         self._unread: Length | Chunks | None = None
@@ -151,7 +153,7 @@ class Connection:
 
     async def run(self) -> None:
         """Serve the connection until it is closed. Raises `OSError` when the peer is gone before it was served."""
-        self._port.idle.add(self)
+        self._note_turn()
         try:
             self._addresses = self._wire.socket.addresses()
             async with trio.open_nursery() as self._nursery:
@@ -196,9 +198,17 @@ class Connection:
             is_peers = not self._handlers  # a handler may have work to do after its answer
         else:
             is_peers = isinstance(exchange, HttpExchange) and bool(exchange.body.left) and not exchange.is_begun
-        if is_peers:
-            self._port.idle.add(self)
-        else:
+        if is_peers is not self._is_idle:
+            self._is_idle = is_peers
+            if is_peers:
+                self._port.idle.add(self)
+            else:
+                self._port.idle.discard(self)
+
+    def _end_idleness(self) -> None:
+        """Begin the time for which it waits for its peer anew, with the next turn of the peer."""
+        if self._is_idle:
+            self._is_idle = False
             self._port.idle.discard(self)
 
     def _set_deadline(self) -> None:
@@ -257,7 +267,7 @@ class Connection:
     async def _serve(self, head: RequestHead) -> None:
         """Run the app for a request; return when the next one may be read."""
         wire = self._wire
-        self._port.idle.discard(self)  # its time as one that waits begins anew
+        self._end_idleness()
         scope = scope_of(head, self._addresses, {KNOWN_PEER: self._note_known})
         exchange: HttpExchange | WebSocketExchange
         if head.upgrades:
@@ -338,7 +348,7 @@ class Connection:
         self._droppable = self._port.options.drain_bytes
         self._is_begun = bool(self._wire.buffer)
         self._set_deadline()
-        self._port.idle.discard(self)  # its time as an idle one begins now
+        self._end_idleness()
         self._note_turn()
 
     async def _drain(self) -> bool:
