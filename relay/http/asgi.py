@@ -7,8 +7,9 @@ application, so those of `AsgiApp` are open.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from functools import cached_property
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -44,6 +45,11 @@ the connection closes when the app returns. None if the peer has left.
 
 _POLICY_VIOLATION = 1008
 
+# A client over SSE posts to the same address all the time, which is short.
+_SESSION = b"session_id="
+_LONGEST_POSTED_TO = 100
+_POSTED_TO = 1_000
+
 
 class Disconnected(Exception):
     """The peer went away before its request was complete."""
@@ -53,11 +59,14 @@ class BodyTooLarge(Exception):
     """A request's body is longer than the handler takes."""
 
 
-@attrs.frozen(slots=False)
+@attrs.define(eq=False)
 class Head:
     """The head of a request, parsed as far as it is asked for. Takes any bytes: what is no UTF-8 is replaced."""
 
     _scope: Scope
+    # What was parsed of it. A `cached_property` takes a lock and five times as long, and each turn has some.
+    _query: Mapping[str, str] | None = attrs.field(default=None, init=False)
+    _headers: Mapping[str, str] | None = attrs.field(default=None, init=False)
 
     @property
     def method(self) -> str:
@@ -71,18 +80,22 @@ class Head:
         path: str = self._scope["path"]
         return path
 
-    @cached_property
-    def query(self) -> dict[str, str]:
+    @property
+    def query(self) -> Mapping[str, str]:
         """Its query parameters, the first of repeated ones."""
-        query: dict[str, str] = {}
-        for name, value in parse_qsl(self._scope["query_string"].decode("latin-1"), keep_blank_values=True):
-            query.setdefault(name, value)
-        return query
+        if self._query is None:
+            raw = self._scope["query_string"]
+            is_posted_to = raw.startswith(_SESSION) and len(raw) <= _LONGEST_POSTED_TO
+            self._query = _parse_posted_to(raw) if is_posted_to else _parse(raw)
+        return self._query
 
-    @cached_property
-    def headers(self) -> dict[str, str]:
+    @property
+    def headers(self) -> Mapping[str, str]:
         """Its headers by their names in lower case."""
-        return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._scope["headers"]}
+        if self._headers is None:
+            headers = self._scope["headers"]
+            self._headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
+        return self._headers
 
     def take_body(self, limit: int) -> bytes | None:
         """Return the whole body if it has come already; None if it is to be received. Never waits.
@@ -115,6 +128,16 @@ class Head:
         """Whether its `Accept` header takes all of these, by name or by wildcard; weights are not looked at."""
         ranges = {each.partition(";")[0].strip().lower() for each in self.headers.get("accept", "").split(",")}
         return all(ranges & {each, f"{each.partition('/')[0]}/*", "*/*"} for each in media_types)
+
+
+def _parse(query_string: bytes) -> Mapping[str, str]:
+    query: dict[str, str] = {}
+    for name, value in parse_qsl(query_string.decode("latin-1"), keep_blank_values=True):
+        query.setdefault(name, value)
+    return MappingProxyType(query)
+
+
+_parse_posted_to = lru_cache(_POSTED_TO)(_parse)
 
 
 async def read_body(receive: Receive, limit: int, note: Callable[[int], None] = lambda _size: None) -> bytes:
