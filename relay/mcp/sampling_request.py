@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any, cast
 
 import msgspec
 
@@ -11,25 +13,32 @@ from relay.mcp.transports.outbox import encode_plain
 
 MAX_TOKENS = 300
 
+_SENT_AS = attrgetter("sent_as")
+
 
 def encode_request(request_id: str, request: TurnRequest) -> bytes:
     """Encode a turn as the request for its answer, piece by piece if the client likes."""
     trace = {"traceparent": request.traceparent} if request.traceparent else {}
-    sent = [each for line in request.history if (each := line.sent_as or _encode_line(line))]
     params = {
-        "messages": msgspec.Raw(b"[" + b",".join(sent) + b"]"),
+        "messages": msgspec.Raw(b"[" + b",".join(filter(None, _encode_lines(request.history))) + b"]"),
         **_other_params(request),
         "_meta": {"progressToken": request_id, **trace},
     }
     return encode_plain({"jsonrpc": "2.0", "id": request_id, "method": "sampling/createMessage", "params": params})
 
 
-def _encode_line(line: Line) -> bytes:
-    """Encode a line once for all turns that it is sent with: else that is a tenth of what a turn in a long call costs.
+def _encode_lines(lines: Sequence[Line]) -> list[bytes]:
+    """Encode each line once for all turns that it is sent with: else that is a tenth of a turn's cost in a long call.
 
-    Returns nothing for a line without words.
+    One without words becomes nothing.
     """
-    return line.keep_sent_as(encode_plain(_message_of(line)) if line.text.strip() else b"")
+    encoded: list[bytes | None] = list(map(_SENT_AS, lines))
+    # Most are there from the turns before; so those that are not are looked for, and not each line looked at.
+    while None in encoded:
+        place = encoded.index(None)
+        line = lines[place]
+        encoded[place] = line.keep_sent_as(encode_plain(_message_of(line)) if line.text.strip() else b"")
+    return cast("list[bytes]", encoded)
 
 
 def sampling_params(request: TurnRequest) -> dict[str, Any]:
