@@ -164,8 +164,8 @@ class Line:
     """
 
     speaker: Speaker
-    text: str = attrs.field(validator=instance_of(str))
-    at: datetime = attrs.field(validator=instance_of(datetime))
+    text: str
+    at: datetime
     is_note: bool = False
     sent_as: bytes | None = attrs.field(default=None, init=False, eq=False, repr=False)
 

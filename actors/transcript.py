@@ -68,7 +68,9 @@ def note_last(lines: tuple[Line, ...]) -> tuple[Line, ...]:
 
 def _move_to_end(lines: tuple[Line, ...], is_wanted: Callable[[Line], bool]) -> tuple[Line, ...]:
     place = next((each for each in reversed(range(len(lines))) if is_wanted(lines[each])), None)
-    return lines if place is None else (*lines[:place], *lines[place + 1 :], lines[place])
+    if place is None or place == len(lines) - 1:
+        return lines
+    return (*lines[:place], *lines[place + 1 :], lines[place])
 
 
 def _with_text(line: Line, text: str) -> Line:
@@ -148,15 +150,11 @@ class Transcript:
 
     def add(self, speaker: Speaker, text: str, at: datetime) -> None:
         """Begin a new line. Blank text is not a line."""
-        if self.record is not None:
-            self.record.add(speaker, text, at)
-        self._append(Line(speaker, text, at))
+        self.append(Line(speaker, text, at))
 
     def add_note(self, text: str, at: datetime) -> None:
         """Add a note of the relay for the next responder."""
-        if self.record is not None:
-            self.record.add_note(text, at)
-        self._append(Line(Speaker.RELAY, text, at, is_note=True))
+        self.append(Line(Speaker.RELAY, text, at, is_note=True))
 
     def continue_line(self, speaker: Speaker, text: str, at: datetime) -> None:
         """Add to the last line when it is the same speaker's, else begin one."""
@@ -210,6 +208,12 @@ class Transcript:
     def window(self) -> tuple[Line, ...]:
         """Return the lines, oldest first, without the blanks at their ends."""
         return (*self._lines[:-1], *map(_stripped, self._lines[-1:]))
+
+    def append(self, line: Line) -> None:
+        """Add a line, which the record then shares. Blank text is not a line."""
+        if self.record is not None:
+            self.record.append(line)
+        self._append(line)
 
     def _append(self, line: Line) -> None:
         if line.text.strip():
