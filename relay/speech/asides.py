@@ -133,6 +133,7 @@ _OPENINGS = (
     "thoughts:", "thought process:", "**thought:", "**thoughts:", "**thought process:",
 )  # fmt: skip
 _LONGEST_OPENING = max(map(len, _OPENINGS))
+_OPENING_STARTS = frozenset(start for each in _OPENINGS for start in (each[0], each[0].upper()))
 _CHANNEL_OPENING = re.compile(r"(?:assistant)?(?:analysis(?=[A-Z\"'])|commentary ?to=)")
 _THOUGHT_OPENING = re.compile(r"(?:\*\*)?Thoughts?(?: [Pp]rocess)?:")
 
@@ -292,8 +293,12 @@ class AsideFilter:
 
     def feed(self, piece: str) -> str:
         """Take the next piece and return what of the text is meant for the caller, as far as it is known by now."""
-        undisturbed = not (self._held or self._is_opening or self._gap) and self._span is None
-        if undisturbed and piece and _TRIGGER.search(piece) is None:
+        if not (piece or self._held):
+            return ""
+        undisturbed = not (self._held or self._gap) and self._span is None
+        begins_plainly = undisturbed and not (self._is_opening and (piece[0] in _OPENING_STARTS or piece[0].isspace()))
+        if begins_plainly and _TRIGGER.search(piece) is None:
+            self._is_opening = False
             self._last = piece[-1]
             return piece
         self._held += piece
@@ -301,7 +306,7 @@ class AsideFilter:
 
     def finish(self) -> str:
         """Return what was held back, now that nothing follows. The filter is as new afterwards."""
-        rest = self._advance(final=True)
+        rest = self._advance(final=True) if self._held else ""
         self._held = self._last = ""
         self._span, self._is_opening, self._gap = None, True, False
         return rest

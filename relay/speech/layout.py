@@ -145,8 +145,12 @@ class LayoutFilter:
 
     def feed(self, piece: str) -> str:
         """Take the next piece and return what can be spoken by now, perhaps nothing."""
-        undisturbed = not (self._held or self._at_line_start or self._in_address or self._eat_space)
-        if undisturbed and piece and _SPECIAL.search(piece) is None:  # nearly every token of nearly every call
+        if not (piece or self._held):
+            return ""
+        undisturbed = not (self._held or self._in_address or self._eat_space)
+        begins_plainly = undisturbed and not (self._at_line_start and piece[0] in _LINE_MARK_STARTS)
+        if begins_plainly and _SPECIAL.search(piece) is None:  # nearly every token of nearly every call
+            self._at_line_start = False
             self._before = self._spoken = piece[-1]
             return piece
         self._held += piece
@@ -154,7 +158,7 @@ class LayoutFilter:
 
     def finish(self) -> str:
         """Return what was held back, now that nothing follows. The filter is as new afterwards."""
-        rest = self._advance(final=True)
+        rest = self._advance(final=True) if self._held else ""
         self._before = self._spoken = ""
         self._at_line_start, self._in_address, self._eat_space, self._in_angle = True, False, False, False
         return rest

@@ -116,8 +116,10 @@ class SourceFilter:
 
     def feed(self, piece: str) -> str:
         """Take the next piece and return what can be passed on by now, perhaps nothing."""
+        if not (piece or self._held):
+            return ""
         undisturbed = not (self._held or self._hides_line or piece.endswith(_SPACES))
-        if undisturbed and piece and _MARK_START.search(piece) is None:  # as `_TRIGGER` has it, without the spaces
+        if undisturbed and _MARK_START.search(piece) is None:  # as `_TRIGGER` has it, without the spaces
             self._remember(piece)
             return piece
         self._held += piece
@@ -125,7 +127,7 @@ class SourceFilter:
 
     def finish(self) -> str:
         """Return what was held back, now that nothing follows. The filter is as new afterwards."""
-        rest = self._advance(final=True)
+        rest = self._advance(final=True) if self._held else ""
         self._held = self._tail = ""
         self._hides_line = self._names_keys = False
         return rest
