@@ -121,7 +121,9 @@ class Head:
     @property
     def bearer(self) -> str | None:
         """The token in its `Authorization` header, or None."""
-        scheme, _, credentials = self.headers.get("authorization", "").partition(" ")
+        # Not from `headers`: this is asked of each post of a client, and often nothing else is.
+        given = dict(self._scope["headers"]).get(b"authorization", b"")
+        scheme, _, credentials = given.decode("latin-1").partition(" ")
         return credentials.strip() or None if scheme.lower() == "bearer" else None
 
     def accepts(self, *media_types: str) -> bool:
