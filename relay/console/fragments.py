@@ -29,7 +29,7 @@ class Fragments:
     _kept: Kept = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._kept = Kept(lambda template, value: self._whole(template, it=value), self.pace)
+        self._kept = Kept(self.renderer.render_part, self.pace)
 
     async def live(self, state: LiveState, *, webhook: str) -> Mapping[str, Markup]:
         """Return the parts of the page Live. `webhook` is the address to give the carrier."""

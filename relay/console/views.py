@@ -46,7 +46,7 @@ class LiveFilter:
         )
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class Row:
     """A call that is going on, in a line. `by` is who answers, empty if that is not known; `first_word` in seconds.
 

@@ -43,10 +43,17 @@ class CountingRenderer(Renderer):
     broken: set[str] = attrs.field(factory=set, init=False)
 
     def render(self, template: str, values: Mapping[str, Any]) -> str:
+        self._count(template)
+        return super().render(template, values)
+
+    def render_part(self, template: str, it: object) -> str:
+        self._count(template)
+        return super().render_part(template, it)
+
+    def _count(self, template: str) -> None:
         self.rendered[template] += 1
         if template in self.broken:
             raise RuntimeError(template)
-        return super().render(template, values)
 
 
 @attrs.define(eq=False)
