@@ -125,6 +125,8 @@ class NodeConnections:
     tls: ssl.SSLContext | None = None
     """What is trusted: by default what the system trusts, or `SSL_CERT_FILE` names, read when it is needed."""
     _kept: dict[str, deque[tuple[float, NodeSocket]]] = attrs.field(factory=dict, init=False)
+    # Nodes of which the log says that they cannot be trusted: once, and not for each request that is for them.
+    _without_tls: set[str] = attrs.field(factory=set, init=False)
 
     async def run(self) -> None:
         """Close those that were not used for long, until cancelled; then all."""
@@ -171,6 +173,7 @@ class NodeConnections:
                 stream = await trio.open_tcp_stream(host, port)
                 _set_socket_options(stream.socket)
                 node = await self._secured(stream, host) if is_safe else PeerSocket(stream, self.patience)
+                self._without_tls.discard(url)
                 return node
         except OSError as error:
             if _is_refused(error):
@@ -180,7 +183,9 @@ class NodeConnections:
             raise NodeUnreachableError from error
         except trio.BrokenResourceError as error:
             # What the operator has to fix: a certificate that nobody here trusts, or a port without TLS.
-            log.warning("node_without_tls", url=url, why=str(error.__cause__ or error))
+            if url not in self._without_tls:
+                self._without_tls.add(url)
+                log.warning("node_without_tls", url=url, why=str(error.__cause__ or error))
             raise NodeUnreachableError from error
         finally:
             if stream is not None and node is None:
