@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ from relay.store import engine
 # The tests, and the processes that they start, trust no server outside: the one certificate here has a key that nobody
 # has. And an HTTP client, of which there are thousands, reads it in a millisecond, where all authorities take thirty.
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("nobody.pem"))
+
+E2E = Path(__file__).with_name("e2e")
+WAITING = 0.75
+"""Up to where in a worker's share there are tests that wait."""
 
 _configure = structlog.configure
 
@@ -81,22 +86,43 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Spread the tests that start processes, and mostly wait, among those that compute, where workers share them out.
+    """Give each worker as many tests that start processes, and mostly wait, as any, spread among those that compute.
 
-    Else they come one behind the other, and at the end all workers wait. Tests of a file stay together.
+    Else they come one behind the other, and all workers wait. A worker begins at the front of its share, and takes from
+    the end of another's when it is done: so nothing that waits for long is there. Tests of a file stay together.
     """
     if not hasattr(config, "workerinput"):
         return
-    waiting = Path(__file__).with_name("e2e")
-    files = [[*each] for _path, each in groupby(items, key=lambda item: item.path)]
-    places: list[tuple[float, list[pytest.Item]]] = []
-    for waits in (True, False):
-        kind = [each for each in files if each[0].path.is_relative_to(waiting) is waits]
-        whole, before = sum(map(len, kind)), 0
-        for tests in kind:
-            places.append((before / whole, tests))
-            before += len(tests)
-    items[:] = [item for _place, tests in sorted(places, key=lambda each: each[0]) for item in tests]
+    kinds: dict[bool, list[list[pytest.Item]]] = {True: [], False: []}
+    for _path, each in groupby(items, key=lambda item: item.path):
+        tests = [*each]
+        kinds[_waiting(tests) > 0].append(tests)
+    shares: list[list[tuple[float, list[pytest.Item]]]] = [[] for _ in range(config.workerinput["workercount"])]
+    counts = [0] * len(shares)
+    for waits, files in kinds.items():
+        # The processor is what those that compute share: of them each worker gets what makes its share as long as any.
+        loads = [0] * len(shares) if waits else counts
+        weigh: Callable[[list[pytest.Item]], int] = _waiting if waits else len
+        of_share: list[list[list[pytest.Item]]] = [[] for _ in shares]
+        for tests in sorted(files, key=weigh, reverse=True):
+            least = loads.index(min(loads))
+            of_share[least].append(tests)
+            loads[least] += weigh(tests)
+            if waits:
+                counts[least] += len(tests)
+        for share, given in zip(shares, of_share, strict=True):
+            whole, before = sum(map(len, given)), 0
+            for tests in given:
+                share.append((before / whole * (WAITING if waits else 1), tests))
+                before += len(tests)
+    items[:] = [item for share in shares for _place, tests in sorted(share, key=lambda each: each[0]) for item in tests]
+
+
+def _waiting(tests: list[pytest.Item]) -> int:
+    """Return how long these tests wait, in comparison with others that do; 0 if they do not."""
+    slow = sum(each.get_closest_marker("slow") is not None for each in tests)
+    started = sum(each.path.is_relative_to(E2E) or each.get_closest_marker("e2e") is not None for each in tests)
+    return started + 4 * slow
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -69,7 +69,6 @@ async def test_what_one_agent_throws_no_caller_of_another_notices(daemon: LocalD
         calling(daemon, quiet) as call,
         trio.open_nursery() as nursery,
     ):
-        await call.hear()  # the greeting
         nursery.start_soon(talk)
         headers = await begin(http, daemon, loud)
         refused = {
