@@ -12,9 +12,11 @@ import pytest
 import trio
 from sqlalchemy import func, select
 
+from relay.cluster.directory import LOST_SECONDS
 from relay.simulator.carrier.exchange import Carrier, open_carrier
 from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon
 from relay.store.database import open_database
+from relay.store.members import SILENT_SECONDS
 from relay.store.schema import held_words
 from tests.e2e.nodes import TOKEN, Cable, give_home, home_of, node, open_cable
 from tests.e2e.parties import Access, ask, connected, eventually
@@ -115,7 +117,7 @@ async def test_a_node_that_was_frozen_lets_go_of_what_was_taken(tmp_path: Path, 
             assert await ask(call, "One.") == "You said: One."
             await eventually(lambda: nodes.is_home_with_client("a"))
             nodes.a.process.send_signal(signal.SIGSTOP)
-            await trio.sleep(5)
+            await trio.sleep(SILENT_SECONDS + 1)
         nodes.lead_to(nodes.b)
         async with connected(nodes.agent):
             await eventually(lambda: nodes.is_home_with_client("b"))
@@ -133,11 +135,11 @@ async def test_an_outage_of_the_database_moves_nothing(tmp_path: Path, server: P
             await eventually(lambda: nodes.is_home_with_client("a"))
             server.pause()
             try:
-                await trio.sleep(12)
+                await trio.sleep(LOST_SECONDS + 2)
             finally:
                 server.go_on()
             assert await ask(call, "Two.") == "You said: Two."
-            await trio.sleep(3)
+            await trio.sleep(1.5)
             assert await ask(call, "Three.") == "You said: Three."
             assert len(call.sessions) == 1
         assert not await nodes.a.events("node_lost")

@@ -470,13 +470,25 @@ async def test_a_home_that_cannot_be_reached_from_here_is_not_taken(made: Made) 
             away = attrs.evolve(known, node=attrs.evolve(known.node, url=f"http://127.0.0.1:{port}"))
             made.cluster.candidates["boot-c"] = away
             await a.directory._beat()
-            answer = await a.webhook()
-            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
-            answer = await a.send("POST", "/mcp", b"{}", Authorization=f"Bearer {made.token}")
-            assert (answer.status, json.loads(answer.body)["error"]["data"]["code"]) == (503, "try_again")
-            answer = await a.send("GET", f"/sse?token={made.token}")
-            assert (answer.status, answer.body) == (200, b"retry: 1000\n\n")
-            assert await a.dial_status("/n/c/webhooks/shop/voice-ws") == 503
+
+            async def call() -> None:
+                answer = await a.webhook()
+                assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+
+            async def post() -> None:
+                answer = await a.send("POST", "/mcp", b"{}", Authorization=f"Bearer {made.token}")
+                assert (answer.status, json.loads(answer.body)["error"]["data"]["code"]) == (503, "try_again")
+
+            async def listen() -> None:
+                answer = await a.send("GET", f"/sse?token={made.token}")
+                assert (answer.status, answer.body) == (200, b"retry: 1000\n\n")
+
+            async def dial() -> None:
+                assert await a.dial_status("/n/c/webhooks/shop/voice-ws") == 503
+
+            async with trio.open_nursery() as nursery:
+                for each in (call, post, listen, dial):
+                    nursery.start_soon(each)
         assert made.cluster.homes[AGENT] == c.directory._here[AGENT].home
 
 

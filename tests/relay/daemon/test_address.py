@@ -15,8 +15,9 @@ import pytest
 import trio
 
 from relay.daemon.address import RunningDaemon, address_path, announce, find_daemon
-from relay.simulator.load.local_daemon import LocalDaemon, run_local_daemon
+from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.parties import calling, connected, register
+from tests.forked_process import run_local_daemon
 
 SECONDS = 60
 

@@ -8,18 +8,20 @@ import httpx2
 import pytest
 import trio
 
-from relay.simulator.load.local_daemon import ACCOUNT, DaemonFailed, run_local_daemon, run_local_world
+from relay.simulator.load.local_daemon import ACCOUNT, DaemonFailed, run_local_world
 
 pytestmark = pytest.mark.e2e
 
 
 async def test_a_world_is_one_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The daemon takes the carrier's calls and is told where its API is, and no setting of ours reaches it."""
+    """The daemon takes the carrier's calls and is told where its API is, and no setting of ours reaches it. A given token signs."""
     foreign = {"ELEVENLABS_API_KEY": "ours", "TWILIO_API_BASE_URL": "http://127.0.0.1:1", "RELAY_HOST": "192.0.2.1"}
     for name, value in foreign.items():
         monkeypatch.setenv(name, value)
     with trio.fail_after(60):
-        async with run_local_world(tmp_path, {"DEFAULT_VOICE_GREETING": "Here."}) as (daemon, carrier, rest):
+        settings = {"DEFAULT_VOICE_GREETING": "Here.", "TWILIO_AUTH_TOKEN": "given"}
+        async with run_local_world(tmp_path, settings) as (daemon, carrier, rest):
+            assert daemon.token == "given"
             await daemon.register("a")
             async with carrier.call("a") as call:
                 assert call.greeting == "Here."
@@ -37,10 +39,3 @@ async def test_a_daemon_that_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(DaemonFailed, match="RELAY_NONSENSE"):
         async with run_local_world(tmp_path, {"RELAY_NONSENSE": "1"}):
             pass
-
-
-async def test_a_token_that_was_given(tmp_path: Path) -> None:
-    """The carrier signs with the token of the settings, where there is one."""
-    with trio.fail_after(60):
-        async with run_local_daemon(tmp_path, {"TWILIO_AUTH_TOKEN": "given"}) as daemon:
-            assert daemon.token == "given"
