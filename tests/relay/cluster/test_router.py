@@ -487,8 +487,8 @@ async def test_a_home_that_cannot_be_reached_from_here_is_not_taken(made: Made) 
                 assert await a.dial_status("/n/c/webhooks/shop/voice-ws") == 503
 
             async with trio.open_nursery() as nursery:
-                for each in (call, post, listen, dial):
-                    nursery.start_soon(each)
+                for ask in (call, post, listen, dial):
+                    nursery.start_soon(ask)
         assert made.cluster.homes[AGENT] == c.directory._here[AGENT].home
 
 

@@ -14,7 +14,10 @@ pytestmark = pytest.mark.e2e
 
 
 async def test_a_world_is_one_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The daemon takes the carrier's calls and is told where its API is, and no setting of ours reaches it. A given token signs."""
+    """The daemon takes the carrier's calls and is told where its API is, and no setting of ours reaches it.
+
+    The carrier signs with the token of the settings, where there is one.
+    """
     foreign = {"ELEVENLABS_API_KEY": "ours", "TWILIO_API_BASE_URL": "http://127.0.0.1:1", "RELAY_HOST": "192.0.2.1"}
     for name, value in foreign.items():
         monkeypatch.setenv(name, value)
