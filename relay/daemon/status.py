@@ -28,6 +28,8 @@ class DaemonStatus:
     clients: McpApp
     has_answering_machine: bool
     has_left: Callable[[], bool] = lambda: False
+    is_seen: Callable[[], bool] = lambda: True
+    """Whether the other nodes of a cluster see this one."""
 
     def is_leaving(self) -> bool:
         """Whether the daemon is being stopped."""
@@ -45,17 +47,18 @@ class DaemonStatus:
 
         A database of which nothing was asked for some time may be lost all the same.
         """
-        if (fault := self._writing_fault()) is not None:
+        if (fault := self._known_fault()) is not None:
             return f"The database is in trouble: {fault}."
         return "The relay is being stopped: it takes no new calls." if self.is_leaving() else None
 
-    def _writing_fault(self) -> str | None:
-        if (trouble := self.database.trouble) is None:
-            return None
-        return f"nothing can be written: {trouble}; {self.database.kept} changes are kept until it can"
+    def _known_fault(self) -> str | None:
+        if (trouble := self.database.trouble) is not None:
+            return f"nothing can be written: {trouble}; {self.database.kept} changes are kept until it can"
+        # That goes over a connection of its own, so what calls store may well be written.
+        return None if self.is_seen() else "it does not learn that this node is here, so the other nodes do not see it"
 
     async def _database_fault(self) -> str | None:
-        if (fault := self._writing_fault()) is not None:
+        if (fault := self._known_fault()) is not None:
             return fault
         with trio.move_on_after(DATABASE_CHECK_SECONDS):
             try:

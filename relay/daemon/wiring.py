@@ -232,6 +232,7 @@ class Relay:
             clients=self.clients,
             has_answering_machine=vendors.answering_machine is not None,
             has_left=lambda: self.directory is not None and self.directory.is_leaving,
+            is_seen=lambda: self.directory is None or self.directory.is_seen,
         )
         self.connections: set[Connection] = set()
         self._lines: set[PhoneLine] = set()
