@@ -82,6 +82,8 @@ class Connections:
         self._socket: ServerSocket | None = None
         # Since when the writer's thread has the write that it has; infinite while it has none.
         self._since = math.inf
+        # Whether it was broken off since its connection was opened.
+        self._is_broken_off = False
         self._in_doubt: CommitInDoubt | None = None
         # Why it could not be opened anew, as the log has it.
         self._why_not_opened = ""
@@ -125,6 +127,7 @@ class Connections:
         """
         held = self._socket
         if held is not None and time.monotonic() - self._since >= seconds:
+            self._is_broken_off = True
             held.break_off()
         for reader in (self.lookups, self.lists):
             reader.break_off(seconds)
@@ -151,6 +154,8 @@ class Connections:
         finally:
             self._since = math.inf
         if trouble is not None and trouble.reopen:
+            if self._is_broken_off:  # the driver says that the server has closed it
+                trouble = DatabaseInTrouble("it did not answer in time", reopen=True, passes=trouble.passes)
             self._let_go()
         return outcomes, trouble
 
@@ -193,6 +198,7 @@ class Connections:
         self._saved = None
 
     def _open_anew(self) -> None:
+        self._since, self._is_broken_off = math.inf, False  # there is nothing to break off
         try:
             self.open()
         except DatabaseError as error:
@@ -203,6 +209,7 @@ class Connections:
             why = "it cannot be opened, and the log says why"
             raise DatabaseInTrouble(why, reopen=True, passes=self.is_server) from error
         self._why_not_opened = ""
+        self._since = time.monotonic()  # what is asked now has waited for nothing yet
 
     def _break(self) -> None:
         """Close everything, once no thread reads any more. Raises `DatabaseInTrouble` when one does not end."""

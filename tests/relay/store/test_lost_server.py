@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import pytest
+import structlog.testing
 import trio
 from sqlalchemy import Connection, text
 
 from actors.errors import StoreFailed
 from relay.errors import DatabaseError
 from relay.store import database as database_module
+from relay.store.commit_in_doubt import CommitInDoubt
+from relay.store.connections import Connections
 from relay.store.database import Database, open_database
 from tests.postgresql_server import PostgresqlServer, connected, run_postgresql
 
@@ -199,10 +202,49 @@ async def test_a_beat_s_connection_that_hangs_is_replaced(server: PostgresqlServ
         return asked
 
     async with open_database(server.new_database(), for_beats=True) as beats:
-        with trio.fail_after(3):
+        with trio.fail_after(3), structlog.testing.capture_logs() as logged:
             assert await beats.write(work) == 2
+        told = [(each["event"], each["of"], each.get("cause")) for each in logged]
+        assert told == [
+            ("database_in_trouble", "beats", "it did not answer in time"),  # and not that the server has closed it
+            ("database_works_again", "beats", None),
+        ]
         # Its tables are those of the node's first one.
         assert await beats.write(lambda connection: connection.scalar(text("SELECT to_regclass('runs')"))) is None
+
+
+def test_a_connection_that_was_long_in_coming_is_not_broken_off(
+    server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is asked over it has waited for nothing yet; else beats would never reach a slow server again."""
+    connections = Connections(server.new_database(), migrate=False)
+    opened, commit, asked = Connections.open, Connection._commit_impl, CommitInDoubt.committed
+
+    def open_slowly(itself: Connections) -> None:
+        time.sleep(0.3)
+        opened(itself)
+
+    def be_impatient(itself: CommitInDoubt, connection: Connection, writes: Sequence[object]) -> list[Any]:
+        connections.break_off(0.2)
+        return asked(itself, connection, writes)
+
+    def commit_and_break(connection: Connection) -> None:
+        monkeypatch.setattr(Connection, "_commit_impl", commit)
+        connections.break_off(0)
+        commit(connection)
+
+    monkeypatch.setattr(Connections, "open", open_slowly)
+    monkeypatch.setattr(CommitInDoubt, "committed", be_impatient)
+    monkeypatch.setattr(Connection, "_commit_impl", commit_and_break)
+    assert connections.settle([nothing])[1] is not None
+    outcomes, trouble = connections.settle([nothing])
+    assert (trouble, [each.value for each in outcomes]) == (None, [0])
+    connections.close()
+
+
+def nothing(connection: Connection) -> int:
+    value: int = connection.execute(text("SELECT 0")).scalar_one()
+    return value
 
 
 async def test_the_end_waits_for_no_last_beat(server: PostgresqlServer) -> None:
