@@ -5,6 +5,7 @@ A result is a model, and its schema is made of it, so what a tool says it return
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -62,8 +63,18 @@ class _ResultSchema(PlainSchema):
         return {"anyOf": [self.generate_inner(schema["schema"]), {"type": "null"}]}
 
 
+@cache
+def arguments_schema(arguments: type[BaseModel]) -> Schema:
+    """Return the schema of a tool's arguments; made once, because that takes milliseconds, and not to be changed."""
+    return arguments.model_json_schema(schema_generator=PlainSchema)
+
+
+@cache
 def schema_of(result: type[Result]) -> Schema:
-    """Return the schema of a result, written out in full: some clients do not follow a `$ref`."""
+    """Return the schema of a result, written out in full: some clients do not follow a `$ref`.
+
+    It is made once, which takes some milliseconds, and is not to be changed.
+    """
     schema = result.model_json_schema(schema_generator=_ResultSchema)
     written_out: Schema = _written_out(schema, schema.get("$defs", {}))
     return written_out

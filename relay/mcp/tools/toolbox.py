@@ -30,7 +30,7 @@ from relay.errors import STORE_FAILURES, OutboundRefused, error_json
 from relay.logs import report
 from relay.mcp.session import McpSession
 from relay.mcp.tools.arguments import ArgumentsT, explain, shortened
-from relay.mcp.tools.results import Failure, PlainSchema, Result, output_schema
+from relay.mcp.tools.results import Failure, Result, arguments_schema, output_schema
 from relay.mcp.transports.outbox import encode_plain
 
 log = structlog.get_logger(__name__)
@@ -137,7 +137,7 @@ class ToolBase(ABC, Generic[ArgumentsT]):
             name=self.name,
             title=self.title,
             description=self.description,
-            input_schema=self.arguments.model_json_schema(schema_generator=PlainSchema),
+            input_schema=arguments_schema(self.arguments),
             output_schema=output_schema(self.results, self.failure),
             annotations=self.annotations,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -40,8 +41,15 @@ async def call(
 ) -> types.CallToolResult:
     """Call a tool, and check its result, good or bad, as the TypeScript clients do."""
     result = await called(Toolbox(outbound.tools()), agent, name, arguments)
-    jsonschema.validate(result.structured_content, schema_of(name))
+    validator_of(name).validate(result.structured_content)
     return result
+
+
+@cache
+def validator_of(name: str) -> jsonschema.Draft202012Validator:
+    """Return what checks the results of a tool; the schema itself is checked once."""
+    jsonschema.Draft202012Validator.check_schema(schema_of(name))
+    return jsonschema.Draft202012Validator(schema_of(name))
 
 
 def schema_of(name: str) -> dict[str, Any]:
@@ -381,7 +389,7 @@ def test_results_of_all_kinds_keep_to_the_schema(name: str, _arguments: object) 
 def test_half_a_result_breaks_the_schema(name: str, _arguments: object, answer: dict[str, Any]) -> None:
     """The schema asks for a whole result, a whole verdict, or an error."""
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(answer, schema_of(name))
+        validator_of(name).validate(answer)
 
 
 @pytest.mark.parametrize(("name", "arguments"), DIALLING)
