@@ -74,7 +74,8 @@ async def test_what_is_chosen_for_one_call_goes_before_agent_and_settings(outsid
 
 async def test_without_the_client_the_callee_hears_so(outside: Outside, dialling_agent: Access) -> None:
     """A callee whom nobody answers hears an honest sentence, no answering machine, and what he said is kept."""
-    outside.rest.callee(CALLEE, Answers(after=0.2, says=("Who is there, please?",)))
+    # On a busy machine it takes a moment until the client is gone.
+    outside.rest.callee(CALLEE, Answers(after=1, says=("Who is there, please?",)))
     async with connected(dialling_agent) as client:
         call = await outside.called(client, to=CALLEE)
     await call.until(lambda: any("assistant who called you" in each for each in call.heard))

@@ -28,7 +28,7 @@ from relay.simulator.load.local_daemon import LocalDaemon
 from relay.store.operator_actions import OperatorActions
 from tests.e2e.browser import OperatorAccess, register_operator
 from tests.e2e.calling_out import HUMAN, Outside, transfer
-from tests.e2e.parties import Access, ask, calling, connected, database_of, eventually, metrics, own_url
+from tests.e2e.parties import Access, ask, calling, connected, database_of, eventually, metrics, own_url, register
 from tests.forked_process import run_relay, settings_in
 
 SECONDS = 110
@@ -299,10 +299,12 @@ async def test_a_call_that_is_transferred(outside: Outside, dialling_agent: Acce
         assert each.steps[1:] == [away, back, away, ("ended", "transferred")]
 
 
-async def test_what_is_refused_is_one_line(
-    daemon: LocalDaemon, agent: Access, operator: OperatorAccess, tmp_path: Path
-) -> None:
-    """With what to do: no daemon, no token, a wrong one, a client's, an operator who is none, a call that is none."""
+async def test_what_is_refused_is_one_line(keyless_daemon: LocalDaemon, tmp_path: Path) -> None:
+    """With what to do: no daemon, no token, a wrong one, a client's, an operator who is none, a call that is none.
+
+    Of a daemon that is sent no wrong tokens by other tests: after some of them it answers with nothing else.
+    """
+    daemon, agent, operator = keyless_daemon, await register(keyless_daemon), await register_operator(keyless_daemon)
     there = ("--url", own_url(daemon))
     with trio.fail_after(SECONDS):
         refused = {
