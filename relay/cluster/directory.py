@@ -30,8 +30,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 
 import attrs
@@ -57,6 +57,8 @@ LOST_SECONDS = 8.0
 CACHE_SECONDS = 2.0
 # For it to be read anew, which takes a millisecond: the carrier waits meanwhile, and its caller.
 PATIENCE_SECONDS = 2.0
+# For a home to be given away: who gives is about to end, and its calls have yet to hear a farewell.
+GIVE_SECONDS = 1.5
 # How often an earlier node of our name is looked after, which may be dead.
 LOOK_SECONDS = 0.5
 
@@ -80,6 +82,16 @@ class _Kept:
 
     home: Home
     at: float
+
+
+@contextmanager
+def _given_up() -> Iterator[None]:
+    """Raise `StoreFailed` where the block takes longer than a home may take to be given."""
+    try:
+        with trio.fail_after(GIVE_SECONDS):
+            yield
+    except trio.TooSlowError:
+        raise StoreFailed(f"the database has not answered for {GIVE_SECONDS:g} seconds") from None
 
 
 @attrs.define(eq=False)
@@ -233,11 +245,13 @@ class Directory:
         """Pass the homes of these agents to nodes that stay.
 
         Whether their clients are here is stored before. The tenants are not told: who gives knows. Where no other node
-        stays, nothing is given. Raises `DatabaseError` or `StoreFailed`, and then some may be given.
+        stays, nothing is given. Raises `DatabaseError` or `StoreFailed`, also when the database has not answered for
+        `GIVE_SECONDS`; then some may be given, and one more later.
         """
         if not self.can_give:
             return
-        await self._beat()
+        with _given_up():
+            await self._beat()
         for agent_id in agent_ids:
             await self._give(agent_id)
 
@@ -247,7 +261,8 @@ class Directory:
             return
         self._giving.add(agent_id)  # else a beat might find it gone, and take it for a loss
         try:
-            home = await self.homes.take(agent_id, node, kept.home)
+            with _given_up():
+                home = await self.homes.take(agent_id, node, kept.home)
         finally:
             self._giving.discard(agent_id)
         if home.node != self.node and self._here.pop(agent_id, None) is not None:

@@ -92,9 +92,10 @@ class Leaving:
         Their sessions are retired in the nursery. Returns when all are given, or there is no other node that stays.
         Safe to cancel.
         """
+        trouble = ""
         while self.directory.can_give and (homes := self.directory.homes_here()):
             is_due, busy = trio.current_time() >= moves_at, self.calls.busy_agents()
-            given = await self._give([each for each in homes if is_due or each not in busy])
+            given, trouble = await self._give([each for each in homes if is_due or each not in busy], trouble)
             for agent_id in given:
                 log.info("agent_moved", agent_id=agent_id, is_busy=agent_id in busy)
                 nursery.start_soon(self.clients.retire_agent, agent_id, "home_moved")
@@ -103,15 +104,18 @@ class Leaving:
             self._move_latecomers()
             await trio.sleep(_LOOK_SECONDS)
 
-    async def _give(self, agent_ids: list[str]) -> list[str]:
+    async def _give(self, agent_ids: list[str], logged: str) -> tuple[list[str], str]:
+        """Return whose homes were given, and what trouble there was, which is not logged where it was `logged`."""
         if not agent_ids:
-            return []
-        before = set(self.directory.homes_here())
+            return [], logged
+        before, trouble = set(self.directory.homes_here()), ""
         try:
             await self.directory.give(agent_ids)
         except STORE_FAILURES as error:
-            log.warning("homes_not_given", error=type(error).__name__)
-        return sorted(before.difference(self.directory.homes_here()))
+            trouble = type(error).__name__
+            if trouble != logged:  # it is tried again at once
+                log.warning("homes_not_given", error=trouble)
+        return sorted(before.difference(self.directory.homes_here())), trouble
 
     def _move_latecomers(self) -> None:
         """Move calls that came in the very moment in which their agent's home was given away."""

@@ -12,7 +12,8 @@ import structlog.testing
 import trio
 from trio.testing import MockClock
 
-from relay.cluster.directory import BEAT_SECONDS, HURRY_SECONDS, LOST_SECONDS, Directory, Tenants
+from actors.errors import StoreFailed
+from relay.cluster.directory import BEAT_SECONDS, GIVE_SECONDS, HURRY_SECONDS, LOST_SECONDS, Directory, Tenants
 from relay.errors import ClusterError, DatabaseError
 from relay.store.database_clock import DatabaseClock
 from relay.store.homes import Home
@@ -327,12 +328,31 @@ async def test_writes_that_stand_still_hold_up_no_beat(cluster: MemoryCluster, a
             assert a.directory.is_seen
             assert cluster.unseen("boot-a") <= BEAT_SECONDS
         await a.directory.leave()
-        nursery.start_soon(a.directory.give, ["other"])
+        nursery.start_soon(give_in_vain, a, "other")
         for _each in range(10):
             await trio.sleep(BEAT_SECONDS)
             assert cluster.unseen("boot-a") <= BEAT_SECONDS
         assert not b.directory.silent("a")
         assert a.agents.gone == []
+
+
+async def give_in_vain(node: NodeHere, agent_id: str) -> None:
+    """Who leaves does not wait for a database that does not answer, for the write or for the beat before it."""
+    with pytest.raises(StoreFailed, match="has not answered"), trio.fail_after(GIVE_SECONDS + 0.1):
+        await node.directory.give([agent_id])
+
+
+async def test_who_leaves_waits_for_no_beat_that_stands_still(
+    cluster: MemoryCluster, autojump_clock: MockClock
+) -> None:
+    """Its calls have yet to hear a farewell, in the time that the process has."""
+    async with running(cluster, "a", "b") as (a, _b):
+        await a.directory.take_home(AGENT)
+        await a.directory.leave()
+        a.directory.members = SlowMembers(cluster, "a", answers_in=12)  # type: ignore[assignment]
+        await trio.sleep(BEATS)  # and now there is one under way
+        await give_in_vain(a, AGENT)
+        assert a.directory.homes_here() == [AGENT]
 
 
 def slow_down(node: NodeHere, written: float, answered: float, beaten: float) -> None:
