@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from urllib.parse import urlencode
 
+from relay.console.words import day
 from relay.store.schema import timestamp
 
 # Above what SQLite and PostgreSQL take as a position.
@@ -16,7 +17,7 @@ def moment(value: datetime | None) -> dict[str, str] | None:
     """Return a time for the macro `moment`: for machines, and for people in UTC; None stays None."""
     if value is None:
         return None
-    return {"exact": timestamp(value), "words": f"{value.astimezone(UTC):%d %b %Y %H:%M:%S}"}
+    return {"exact": timestamp(value), "words": day(value)}
 
 
 def address(path: str, query: Mapping[str, str | None]) -> str:

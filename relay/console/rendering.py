@@ -66,6 +66,7 @@ class Renderer:
         environment.globals.update(static=self.files.url, vendored=self.files.vendored, words=words)
         environment.filters.update(
             clock=words.clock,
+            day=words.day,
             exact_clock=words.exact_clock,
             milliseconds=words.milliseconds,
             on_clock=words.on_clock,

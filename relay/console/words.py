@@ -39,7 +39,7 @@ OUTCOMES = {
     "transferred": "transferred",
     "moved": "went on in another session",
     "voicemail": "a voicemail picked up",
-    "farewell": "a limit was reached, or the relay stopped",
+    "farewell": "a limit was reached, nothing was said any more, or the relay stopped",
     "unavailable": "unavailable was said",
     "failed": "the line broke, or something here did",
     "busy": "busy",
@@ -99,6 +99,11 @@ def outcome(value: str | None) -> str:
 def answerer(by: str | None) -> str:
     """Return who answers a call, or has answered a turn; one of a newer daemon as it is."""
     return _ANSWERERS.get(by, by) if by else "none yet"
+
+
+def day(at: datetime) -> str:
+    """Return a wall-clock time in UTC with its date, to the second."""
+    return f"{at.astimezone(UTC):%d %b %Y %H:%M:%S}"
 
 
 def clock(at: datetime) -> str:
