@@ -407,8 +407,7 @@ class Directory:
         Beats, look-ups, takes and gifts are under way at the same time, over connections of their own, and arrive in
         any order. Of two that overlap the higher epoch is the newer: it counts every change of the node. It begins anew
         where an agent was removed and registered again; so what was begun after something was known is newer in any
-        case, if that is elsewhere. If it is here, the next beat without it settles that (`_on_beat`), because nothing
-        is let go for what was begun before it was known.
+        case. Nothing is let go for what was begun before it was known.
         """
         agent_id, kept = home.agent_id, self._here.get(home.agent_id)
         if agent_id in self._giving or self._is_outdated(home, began):
@@ -429,11 +428,11 @@ class Directory:
             self.tenants.on_come(home)
 
     def _is_outdated(self, home: Home, began: float) -> bool:
-        here, elsewhere = self._here.get(home.agent_id), self._elsewhere.get(home.agent_id)
-        if (known := here or elsewhere) is None:
+        known = self._here.get(home.agent_id) or self._elsewhere.get(home.agent_id)
+        if known is None:
             return False
         if known.home.epoch > home.epoch:
-            return here is not None or known.at >= began
+            return known.at >= began
         return known.home.epoch == home.epoch and known.at > began
 
     def _let_go(self, agent_id: str) -> None:

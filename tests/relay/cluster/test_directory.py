@@ -548,6 +548,21 @@ async def test_a_home_that_came_back_is_a_new_one(cluster: MemoryCluster, autoju
         assert a.agents.come == [Home(AGENT, "a", 1), back]
 
 
+async def test_the_home_of_an_agent_that_was_registered_again(
+    cluster: MemoryCluster, autojump_clock: MockClock
+) -> None:
+    """It counts from 1, and is here again before a beat has missed the one before: it is the one that can be given."""
+    async with running(cluster, "a", "b") as (a, b):
+        cluster.homes[AGENT] = Home(AGENT, "a", 3)
+        await trio.sleep(BEATS)
+        cluster.homes[AGENT] = Home(AGENT, "a", 1)  # from a node that leaves
+        await trio.sleep(BEATS)
+        assert (a.agents.come, a.agents.gone) == ([Home(AGENT, "a", 3), Home(AGENT, "a", 1)], [AGENT])
+        await a.directory.leave()
+        await a.directory.give([AGENT])
+        assert await b.directory.find_home(AGENT) == Home(AGENT, "b", 2)
+
+
 async def test_a_node_without_its_database_lets_go_of_all(cluster: MemoryCluster, autojump_clock: MockClock) -> None:
     """After eight seconds, before others take it for dead; until then it goes on, and it takes nothing after.
 
