@@ -125,6 +125,11 @@ def _waiting(tests: list[pytest.Item]) -> int:
     return started + 4 * slow
 
 
+def pytest_runtest_teardown() -> None:
+    """Forget how a command that a test has run configured the loggers: the next one may want to see lower levels."""
+    structlog.reset_defaults()
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Keep the garbage collector from what collecting made: seven thousand tests, through which each pass would go."""
     del session
