@@ -121,9 +121,12 @@ class Head:
     @property
     def bearer(self) -> str | None:
         """The token in its `Authorization` header, or None."""
-        # Not from `headers`: this is asked of each post of a client, and often nothing else is.
-        given = dict(self._scope["headers"]).get(b"authorization", b"")
-        scheme, _, credentials = given.decode("latin-1").partition(" ")
+        if self._headers is None:
+            # Not from all of them: this is asked of each post of a client, and often nothing else is.
+            given = dict(self._scope["headers"]).get(b"authorization", b"").decode("latin-1")
+        else:
+            given = self._headers.get("authorization", "")  # of a WebSocket that was accepted the scope has none
+        scheme, _, credentials = given.partition(" ")
         return credentials.strip() or None if scheme.lower() == "bearer" else None
 
     def accepts(self, *media_types: str) -> bool:
