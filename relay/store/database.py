@@ -457,7 +457,8 @@ class Database:
         else:
             self._room.release()
         write.value, write.error = outcome.value, outcome.error
-        if write.error is not None and not write.watched:
+        # A beat that nobody waits for any more is worth nothing, and the next one says how it is.
+        if write.error is not None and not write.watched and not self._is_for_beats:
             log.warning("write_failed", error=type(write.error).__name__, cause=_loggable(write.error))
         if write.answered is not None:
             write.answered.set()
