@@ -39,9 +39,7 @@ SUBJECTS = re.compile(
     rb"\b(async|await|trio|anyio|asyncio|BaseException|GeneratorExit|\w*ExceptionGroup|exceptions)\b|\bexcept\s*[:*]"
 )
 
-# It reads one file after the other, in one process, and makes millions of small objects that reference counting frees:
-# a fifth of its time went into looking for cycles.
-PROGRAM = "import gc, sys; gc.disable(); from flake8_async import main; sys.exit(main())"
+PROGRAM = Path(__file__).with_name("flake8_async_once.py")
 AT_ONCE = os.cpu_count() or 1
 MOST_IN_ONE = 40
 
@@ -73,7 +71,7 @@ def read_stamp() -> dict[str, str]:
 def is_clean(files: Sequence[Path]) -> bool:
     """Check these files, all in code or all in tests. What is wrong is printed."""
     options = IN_TESTS if files[0].parts[0] == "tests" else IN_CODE
-    command = [sys.executable, "-c", PROGRAM, *options, *map(str, files)]
+    command = [sys.executable, "-P", str(PROGRAM), *options, *map(str, files)]
     return subprocess.run(command, cwd=REPOSITORY, check=False).returncode == 0  # noqa: S603 - our own words
 
 

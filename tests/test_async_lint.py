@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +12,31 @@ import pytest
 from scripts import async_lint
 
 GOOD = "import trio\n"
+MANY_FAULTS = """
+import trio
+
+async def one(timeout):
+    with trio.move_on_after(1):
+        pass
+    try:
+        await trio.sleep(0)
+    except BaseException:
+        pass
+    async with trio.open_nursery() as nursery:
+        with open("x") as file:
+            nursery.start_soon(one)
+    yield
+
+async def other():
+    while True:
+        await trio.sleep(1)
+    trio.sleep(1)
+    try:
+        pass
+    finally:
+        await one(1)  # noqa: ASYNC102
+        await one(2)
+"""
 BAD = "import trio\n\n\nasync def hang() -> None:\n    while True:\n        await trio.sleep(1)\n"
 
 
@@ -69,3 +96,15 @@ def test_a_file_that_the_rules_are_not_about_is_not_read(code: Path, read: list[
     code.write_text("def swallow() -> None:\n    try:\n        add()\n    except:\n        pass\n")
     assert async_lint.main([]) == 1
     assert read == ["relay/code.py"]
+
+
+def test_all_rules_find_what_they_find_one_by_one(tmp_path: Path) -> None:
+    """The program that has them look at one tree prints what flake8-async itself prints."""
+    code = tmp_path / "code.py"
+    code.write_text(MANY_FAULTS)
+    options = ["--enable=ASYNC", "--disable=ASYNC900", str(code)]
+    own = [str(Path(sys.executable).with_name("flake8-async")), *options]
+    once = [sys.executable, "-P", str(async_lint.PROGRAM), *options]
+    found, same = (subprocess.run(each, capture_output=True, check=False, text=True) for each in (own, once))
+    assert same.stdout == found.stdout
+    assert len(found.stdout.splitlines()) > 8
