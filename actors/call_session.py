@@ -359,22 +359,17 @@ class CallSession:
             if trace is not None and trace.unheard is not None and kind in _PLAYED:
                 self._note_played(event, trace, now)
         elif kind is not PieceSaid or len(commands) > 1 or trace is None or trace.is_awaited:
-            step = self._keep_step(event, commands, now)
+            if trace is None:
+                trace = self.trace = Trace(self._clock)
+            arrived = self._arrivals.pop(0) if kind is UtteranceHeard and self._arrivals else now
+            self._step = step = trace.note(event, commands, now, self._conversation.phase, arrived)
             if kind in _DETAILED:
-                self._note_details(event, step, now)
+                self._note_details(event, step, trace, now)
         # Else it is one more piece of an answer that has begun.
         self.services.observer.changed(self.info.call_sid)
 
-    def _keep_step(self, event: Event, commands: Sequence[Command], now: float) -> Step:
-        if self.trace is None:
-            self.trace = Trace(self._clock)
-        arrived = self._arrivals.pop(0) if self._arrivals and isinstance(event, UtteranceHeard) else now
-        self._step = step = self.trace.note(event, commands, now, self._conversation.phase, arrived)
-        return step
-
-    def _note_details(self, event: Event, step: Step, now: float) -> None:
-        conversation, trace = self._conversation, self.trace
-        assert trace is not None
+    def _note_details(self, event: Event, step: Step, trace: Trace, now: float) -> None:
+        conversation = self._conversation
         match event:
             case DeadlinePassed():
                 step.due, step.waited = conversation.due, now - conversation.waiting_since

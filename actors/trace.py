@@ -323,7 +323,10 @@ class Trace:
         before = self.newest
         kept: list[Command] = []
         for command in commands:
-            note = self._NOTED.get(type(command))
+            kind_of_command = type(command)
+            if kind_of_command in _LEFT_OUT:
+                continue
+            note = self._NOTED.get(kind_of_command)
             keep = command if note is None else note(self, command, now)
             if keep is not None:
                 kept.append(keep)
@@ -331,11 +334,13 @@ class Trace:
         if kept and kind is PieceSaid and turn is not None and turn.first is None:
             turn.first = now
             self.unsent = turn
-        shorten = _SHORT.get(kind)
+        if (text := _TEXTS.get(kind)) is not None:
+            if len(getattr(event, text)) > LONGEST_TEXT:
+                event = attrs.evolve(event, **{text: getattr(event, text)[:LONGEST_TEXT]})
+        elif (strip := _STRIPPED.get(kind)) is not None:
+            event = strip(event)
         self._steps += 1
-        step = Step(
-            self._steps, now, event if shorten is None else shorten(event), kept, phase, turn, turn is not before
-        )
+        step = Step(self._steps, now, event, kept, phase, turn, turn is not before)
         self.steps.append(step)
         return step
 
@@ -367,9 +372,6 @@ class Trace:
             turn.fillers = (*turn.fillers, now)
         return speech if speech.text else None
 
-    def _leave_out(self, _command: Command, _now: float) -> None:
-        """Keep nothing: the turn's end says it."""
-
     def _note_message(self, message: StoreMessage, _now: float) -> Command:
         draft = attrs.evolve(message.draft, body="", preferences="", transcript=(), said=None)
         return StoreMessage(draft, None if message.unless_back is None else ())
@@ -378,8 +380,6 @@ class Trace:
     # is kept as it is.
     _NOTED: ClassVar[Mapping[type[Command], Callable[[Any, Any, float], Command | None]]] = {
         StartTurn: _begin_turn,
-        ReleaseUtterances: _leave_out,
-        CancelTurn: _leave_out,
         HoldUtterance: _note_held,
         Speak: _note_speech,
         NoteTurn: _end_turn,
@@ -459,27 +459,22 @@ class Trace:
         )
 
 
-def _cut(attribute: str) -> Callable[[Any], Any]:
-    """Return what bounds one text of a value."""
-
-    def shorten(value: Any) -> Any:
-        text = getattr(value, attribute)
-        return value if len(text) <= LONGEST_TEXT else attrs.evolve(value, **{attribute: text[:LONGEST_TEXT]})
-
-    return shorten
-
-
-# What is kept of an event whose text may be long, or is not for a reader.
-_SHORT: Mapping[type[Event], Callable[[Any], Any]] = {
-    UtteranceHeard: _cut("text"),
-    PartialPromptHeard: _cut("text"),
-    CallerBargedIn: _cut("heard"),
-    SpeechPlayed: _cut("text"),
-    CarrierFailed: _cut("description"),
-    FrameRejected: _cut("why"),
-    FrameUnknown: _cut("kind"),
-    HangUpRequested: _cut("say"),
-    PieceSaid: _cut("text"),
+# The turn's end says it.
+_LEFT_OUT: frozenset[type[Command]] = frozenset({ReleaseUtterances, CancelTurn})
+# The attribute of an event whose text may be long.
+_TEXTS: Mapping[type[Event], str] = {
+    UtteranceHeard: "text",
+    PartialPromptHeard: "text",
+    CallerBargedIn: "heard",
+    SpeechPlayed: "text",
+    CarrierFailed: "description",
+    FrameRejected: "why",
+    FrameUnknown: "kind",
+    HangUpRequested: "say",
+    PieceSaid: "text",
+}
+# What is kept of an event that is not for a reader as it is.
+_STRIPPED: Mapping[type[Event], Callable[[Any], Event]] = {
     MessageTaken: lambda event: MessageTaken(event.turn, ""),
     TransferRequested: lambda event: TransferRequested("", event.operator),
     MoveRequested: lambda _event: MoveRequested(""),

@@ -223,7 +223,8 @@ class Connection:
             within = options.drain_within
         else:
             within = options.head_within if self._is_begun else options.keep_alive
-        self._deadline = trio.current_time() + within
+        # Mostly there is none: a handler is at work.
+        self._deadline = math.inf if within == math.inf else trio.current_time() + within
 
     def _note_left(self) -> None:
         self._set_deadline()
