@@ -382,7 +382,8 @@ async def test_the_state_of_a_call() -> None:
         await call.wait_ended()
         over = await bench.client.fetch(placed.sid)
     assert (live.sid, live.status, live.duration, live.ended_at) == (placed.sid, "in-progress", None, None)
-    assert (over.status, over.duration, over.answered_by) == ("completed", 0, None)
+    assert (over.status, over.answered_by) == ("completed", None)
+    assert over.duration in range(10)  # whole seconds, on a machine that may be slow
     assert over.ended_at is not None
     assert over.started_at is not None
     assert over.started_at.utcoffset() == timedelta(0)
