@@ -1,7 +1,7 @@
 """Histograms of seconds for what every turn has: prometheus_client's, with a cheaper way to count.
 
 Its own takes two locks for each value, because any thread may count, and walks over the buckets: half a dozen of them
-are 3 % of what a turn costs. These are counted by the event loop alone, and written out as the library does it.
+are 3 % of the steps of a turn. These are counted by the event loop alone, and written out as the library does it.
 """
 
 from __future__ import annotations
