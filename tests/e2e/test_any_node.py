@@ -240,6 +240,9 @@ class RawClient:
         self._address = (await self.until(rb"data: (/messages\S+)"))[1].decode()
         assert (await self.post(node, id=0, method="initialize", params=HELLO)).status_code == 202
         await self.post(node, method="notifications/initialized")
+        # A notification is taken note of after it was accepted, but before what comes behind it is answered.
+        await self.post(node, id=1, method="ping")
+        await self.until(rb'data: (.*"id":\s*1\b)')
 
     async def post(self, node: LocalDaemon, **message: Any) -> httpx2.Response:
         """Send a message by way of a node."""

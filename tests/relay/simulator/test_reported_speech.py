@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from trio.testing import MockClock
+
 from relay.simulator.carrier.reported_speech import ReportedPlayback
 from relay.simulator.carrier.speaking import Cut, Reports
 
@@ -33,7 +35,7 @@ async def test_pieces_are_played_when_their_characters_were_spoken() -> None:
     assert not ear.can_be_cut
 
 
-async def test_a_cut_reports_what_the_voice_has_said() -> None:
+async def test_a_cut_reports_what_the_voice_has_said(mock_clock: MockClock) -> None:
     """The sentence under way counts as heard; the rest is discarded, and what is reported late changes nothing."""
     ear, log = earpiece()
     ear.add("One. Two. Three.", last=True)
@@ -41,7 +43,8 @@ async def test_a_cut_reports_what_the_voice_has_said() -> None:
     await ear.note_played("One. ")
     ear.note_heard("One. Two. ")
     assert ear.can_be_cut
-    assert ear.cut() == Cut("One. Two. ", 0, True)
+    mock_clock.jump(1.2)
+    assert ear.cut() == Cut("One. Two. ", 1200, True)
     await ear.note_speaking(False)
     await ear.note_played("Two. ")
     assert log == ["on", "heard One. Two."]
