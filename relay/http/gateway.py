@@ -97,11 +97,13 @@ class Gateway:
             return
         path = scope["path"]
         headers: list[Header] = []
+        is_clients = False
         if scope["type"] == "http":
             path = _without_slash(path)
-            if self._is_clients(path) or _status_of_oauth(path) is not None:
+            is_clients = self._is_clients(path)
+            if is_clients or _status_of_oauth(path) is not None:
                 headers = self.cors.headers_for(scope)
-        answer = _Answer(scope, send, headers, self.note_refusal)
+        answer = _Answer(scope, send, headers, is_clients, self.note_refusal)
         try:
             await self._route(path, scope, receive, answer)
         except* Exception as group:  # noqa: BLE001 - the firewall: whatever it was, it stays this connection's
@@ -118,11 +120,11 @@ class Gateway:
                 await self.phone(scope, receive, send)
             else:
                 await refuse_upgrade(scope, send, 404, _NO_SOCKET)
-        elif _is_disguised(scope):
-            await refuse(send, 404, "not_found", _NOT_SPELT_SO)
         elif self.mcp is not None and path in _CLIENT_PATHS:
             if not await self._grant(scope, send):
                 await self.mcp(scope if scope["path"] == path else {**scope, "path": path}, receive, send)
+        elif _is_disguised(scope):
+            await refuse(send, 404, "not_found", _NOT_SPELT_SO)
         elif self.streams is not None and self._is_stream(path):
             await self.streams(scope, receive, send)
         elif (status := _status_of_oauth(path)) is not None:
@@ -145,29 +147,31 @@ class Gateway:
 class _Answer:
     """The send side of one connection: what browsers need is added, and whether anything was sent is known.
 
-    A good answer shows the listener that the peer has shown who it is.
+    A good answer shows the listener that the peer has shown who it is. `_is_clients` is whether the path is one that
+    clients use.
     """
 
     _scope: Scope
     _send: Send
     _headers: list[Header]
+    _is_clients: bool
     _note_refusal: Callable[[int], None]
     begun: bool = False
 
     async def __call__(self, message: Message) -> None:
         self.begun = True
         if message["type"] == "http.response.start":
-            if 200 <= message["status"] < 300 and self._is_guarded():
+            status = message["status"]
+            if 200 <= status < 300 and self._is_guarded():
                 self._scope.get("extensions", {}).get(KNOWN_PEER, _ignore)()
-            elif message["status"] in {401, 403} and _without_slash(self._scope["path"]) in _CLIENT_PATHS:
-                self._note_refusal(message["status"])
+            elif self._is_clients and status in {401, 403}:
+                self._note_refusal(status)
             if self._headers:
                 message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
         await self._send(message)
 
     def _is_guarded(self) -> bool:
-        path = self._scope["path"]
-        is_guarded = path.startswith("/webhooks/") or _without_slash(path) in _CLIENT_PATHS
+        is_guarded: bool = self._is_clients or self._scope["path"].startswith("/webhooks/")
         return is_guarded and self._scope["method"] != "OPTIONS"
 
 
