@@ -90,6 +90,7 @@ RETRY_SECONDS = 0.25  # how often what was not stored is tried again within that
 # The versions of a later session are higher than those of an earlier one; no session has near as many events.
 EVENTS_PER_SESSION = 1_000_000_000
 
+_FAULTS = frozenset({CarrierFailed, FrameRejected, FrameUnknown})
 _PLAYED = frozenset({AgentSpeaking, SpeechPlayed})
 # What a step is told of besides, or what is told of the newest turn.
 _DETAILED = _PLAYED | {DeadlinePassed, CallerBargedIn}
@@ -302,7 +303,8 @@ class CallSession:
         while self._conversation.phase is not Phase.OVER:
             self._alarm.set(self._conversation.deadline)
             event = await self.inbox.receive()
-            self._observe(event)
+            if type(event) in _FAULTS:
+                self._observe(event)
             await self._handle(event)
             if isinstance(event, MessageTaken) and (answer := self._answers.get(event.turn)) and answer.receipt:
                 answer.receipt.note_left(self._left, self._stored)
