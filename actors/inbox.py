@@ -112,8 +112,9 @@ class Inbox(Generic[T]):
         Checks for cancellation, but does not yield to the scheduler while events are there: its owner waits for the
         line or the store anyway, and with hundreds of calls a schedule point for each event costs most of the CPU time.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        while not (self._posted or self._senders or self._overflowed):
+        if self._posted or self._senders or self._overflowed:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        while not (self._posted or self._senders or self._overflowed):  # what woke it may be withdrawn by now
             self._reader = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
         if self._overflowed:
