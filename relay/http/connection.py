@@ -196,8 +196,11 @@ class Connection:
         exchange = self._exchange
         if exchange is None:
             is_peers = not self._handlers  # a handler may have work to do after its answer
+        elif isinstance(exchange, HttpExchange):
+            # What has come and was not taken is ours to take.
+            is_peers = not exchange.is_begun and exchange.body.left > len(self._wire.buffer)
         else:
-            is_peers = isinstance(exchange, HttpExchange) and bool(exchange.body.left) and not exchange.is_begun
+            is_peers = False
         if is_peers is not self._is_idle:
             self._is_idle = is_peers
             if is_peers:
@@ -261,7 +264,7 @@ class Connection:
             if self._is_begun != (self._is_first or bool(wire.buffer)):
                 self._is_begun = not self._is_begun
                 self._set_deadline()
-            if not await wire.fill():
+            if not await wire.fill(try_first=bool(wire.buffer)):
                 break
         return None
 
@@ -350,7 +353,6 @@ class Connection:
         self._is_begun = bool(self._wire.buffer)
         self._set_deadline()
         self._end_idleness()
-        self._note_turn()
 
     async def _drain(self) -> bool:
         """Read and drop what is to come of a request that was answered; return whether another one may follow."""
@@ -365,6 +367,7 @@ class Connection:
                 self._leave()
             elif not body.left:
                 self._recycle()
+                self._note_turn()
             elif not await wire.fill():
                 break
         return not self._is_leaving and (not wire.has_left or bool(wire.buffer))

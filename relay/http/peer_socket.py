@@ -2,7 +2,9 @@
 
 Trio's own stream yields to the scheduler with every operation and, to be cancelled by time, needs a timer around each.
 That is most of what a small request costs. Here an operation that goes through at once costs its system call, every
-sixteenth lets the other tasks run, and a timer is set only when a write blocks.
+sixteenth lets the other tasks run, and a timer is set only when a write blocks. Where nothing can be there yet, as
+between two requests, it is waited for at once: to try first costs a system call, an exception and a look for
+cancellation.
 """
 
 from __future__ import annotations
@@ -45,15 +47,19 @@ class PeerSocket:
         """Whether a task waits for the peer to send."""
         return self._waiter is not None
 
-    async def receive(self) -> bytes | None:
-        """Wait for bytes; none when the peer has left, None when `wake` was called. Cancelling loses nothing."""
+    async def receive(self, *, try_first: bool = True) -> bytes | None:
+        """Wait for bytes; none when the peer has left, None when `wake` was called. Cancelling loses nothing.
+
+        `try_first` if something is probably there already.
+        """
         self._waiter = waiter = object()
         try:
-            await self.breathe()
-            while self._waiter is waiter:
-                data = self.receive_now()
-                if data is not None:
+            if try_first:
+                await self.breathe()
+            while self._waiter is waiter and not self.is_closed:
+                if try_first and (data := self.receive_now()) is not None:
                     return data
+                try_first = True
                 self._at_once = 0
                 await trio.lowlevel.wait_readable(self._descriptor)
         except trio.ClosedResourceError:

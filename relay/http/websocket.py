@@ -131,7 +131,7 @@ class WebSocketExchange:
             if self.is_over or self.wire.has_left:
                 await trio.lowlevel.checkpoint()
                 return {"type": "websocket.disconnect", "code": self._code()}
-            await self.wire.fill()
+            await self.wire.fill(try_first=False)
         message = self._unread.popleft()
         if not self._unread:
             self._unread = None

@@ -30,9 +30,12 @@ class Wire:
         """Whether nothing that is written reaches the peer."""
         self._on_left = on_left
 
-    async def fill(self) -> bool:
-        """Wait until more has come, or the socket's receiver was woken; return False when the peer has left."""
-        data = await self.socket.receive()
+    async def fill(self, *, try_first: bool = True) -> bool:
+        """Wait until more has come, or the socket's receiver was woken; return False when the peer has left.
+
+        `try_first` if more is probably there already.
+        """
+        data = await self.socket.receive(try_first=try_first)
         if data is not None:
             self._take(data)
         return not self.has_left
