@@ -30,7 +30,7 @@ from actors.errors import StoreFailed
 from relay.errors import DatabaseError
 from relay.store import lost_file
 from relay.store.commit_in_doubt import CommitInDoubt, made_before
-from relay.store.engine import file_of, open_engine, read_only
+from relay.store.engine import RowTransaction, file_of, open_engine, read_only
 from relay.store.reader import Reader, ReadLost
 from relay.store.rows import Row, Rows, execute_all
 from relay.store.server_socket import ServerSocket
@@ -282,10 +282,11 @@ class Connections:
         begun = False
         in_doubt: CommitInDoubt | None = None
         try:
-            with self._writer.begin():
+            are_rows = all(isinstance(each, Row | Rows) for each in writes)
+            with RowTransaction(self._writer) if are_rows and not self.is_server else self._writer.begin():
                 begun = True
                 values = self._perform(self._writer, writes)
-                if self.is_server and not all(isinstance(each, Row | Rows) for each in writes):
+                if self.is_server and not are_rows:
                     in_doubt = CommitInDoubt.of(self._writer, writes, values)
                 self._since = time.monotonic()
         except Exception as error:  # noqa: BLE001 - each asker gets its own; this thread serves all of them

@@ -264,15 +264,48 @@ def _begin_sqlite(connection: Connection) -> None:
     # IMMEDIATE: a transaction that reads first and asks for the write lock later is refused at once, without the busy
     # timeout, when another process wrote in between.
     reads = connection.get_execution_options().get(_READS_ONLY, False)
-    begin = "BEGIN" if reads else "BEGIN IMMEDIATE"
-    driver = cast("SqliteConnection", connection.connection.driver_connection)
-    try:
+    driver = _driver_of(connection)
+    if not driver.in_transaction:  # else it only looks why a row of a `RowTransaction` is refused
         # Not `exec_driver_sql`, which costs more than the rows of a turn do.
-        driver.execute(begin)
+        _execute(connection, driver, "BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _driver_of(connection: Connection) -> SqliteConnection:
+    return cast("SqliteConnection", connection.connection.driver_connection)
+
+
+def _execute(connection: Connection, driver: SqliteConnection, statement: str) -> None:
+    try:
+        driver.execute(statement)
     except SqliteError as error:
         raise DBAPIError.instance(
-            begin, None, error, SqliteError, hide_parameters=True, dialect=connection.dialect
+            statement, None, error, SqliteError, hide_parameters=True, dialect=connection.dialect
         ) from error
+
+
+class RowTransaction:
+    """A transaction of SQLite in which SQLAlchemy itself executes nothing: see `relay.store.rows`.
+
+    One of SQLAlchemy's costs three times as much, 8 microseconds, and each turn has one or two. Raises `DBAPIError`.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._driver = _driver_of(connection)
+
+    def __enter__(self) -> None:
+        """Begin, with the write lock."""
+        _execute(self._connection, self._driver, "BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        """Commit, or roll back what failed or could not be committed."""
+        try:
+            if kind is None:
+                _execute(self._connection, self._driver, "COMMIT")
+        finally:
+            self._connection.rollback()
+            if self._driver.in_transaction:
+                _execute(self._connection, self._driver, "ROLLBACK")
 
 
 def _migrate(connection: Connection) -> None:
