@@ -46,6 +46,7 @@ _READ_ENDS_SECONDS = 2.0
 
 Work: TypeAlias = Callable[[Connection], Any] | Row | Rows
 """Something to be written; it may run several times, until it is committed."""
+_ROWS = (Row, Rows)
 
 
 @attrs.frozen
@@ -269,7 +270,7 @@ class Connections:
     def _settle(self, writes: Sequence[Work]) -> tuple[list[Outcome], DatabaseInTrouble | None]:
         """Commit what is not committed yet. Raises `DatabaseInTrouble` while it cannot be said what that is."""
         assert self._writer is not None
-        done: list[Outcome] = made_before(writes, self._committed)
+        done: list[Outcome] = made_before(writes, self._committed) if self._committed else []
         self._committed = []
         if self._in_doubt is not None:
             done = [Outcome(value) for value in self._in_doubt.committed(self._writer, writes)]
@@ -282,7 +283,7 @@ class Connections:
         begun = False
         in_doubt: CommitInDoubt | None = None
         try:
-            are_rows = all(isinstance(each, Row | Rows) for each in writes)
+            are_rows = all(isinstance(each, _ROWS) for each in writes)
             with RowTransaction(self._writer) if are_rows and not self.is_server else self._writer.begin():
                 begun = True
                 values = self._perform(self._writer, writes)
