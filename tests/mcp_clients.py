@@ -25,14 +25,12 @@ import pytest
 import trio
 
 from tests.forked_process import ForkedProcess, opener
+from tests.limits import HANGING
 
 REPOSITORY = Path(__file__).parents[1]
 CLIENTS = REPOSITORY / "tests" / "clients"
 NEWEST = "2026-07-28"
 """The revision of the protocol that has no sessions; a client that is pinned to it takes no other."""
-
-HANGING = 60.0
-"""Seconds after which a client counts as hanging. Some take ten to start on a busy machine."""
 
 
 @attrs.frozen

@@ -7,6 +7,7 @@ import trio
 import trio.testing
 
 from actors.inbox import Inbox, InboxOverflow
+from tests.limits import HANGING
 
 
 async def test_posts_come_in_order() -> None:
@@ -87,7 +88,7 @@ async def test_a_closed_inbox_takes_nothing_and_lets_senders_go(nursery: trio.Nu
     await trio.testing.wait_all_tasks_blocked()
     inbox.close()
     inbox.post(2)
-    with trio.fail_after(1):
+    with trio.fail_after(HANGING):
         await told.wait()
 
 

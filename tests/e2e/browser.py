@@ -36,7 +36,7 @@ from tests.e2e.parties import Daemon, database_of
 T = TypeVar("T")
 
 AXE = Path(__file__).parents[1] / "vendor" / "axe-core-4.14.1.min.js"
-SECONDS = 10.0
+SECONDS = 30.0
 """How long Playwright waits for what it expects, also on a busy machine."""
 
 SIZES = ((1280, 800), (390, 844))

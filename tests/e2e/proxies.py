@@ -15,8 +15,8 @@ import trio
 from relay.simulator.load.local_daemon import LocalDaemon
 from scripts.local_cluster import is_listening
 from tests.e2e.calling_out import free_port
+from tests.limits import HANGING
 
-START_SECONDS = 15.0
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
 
@@ -156,12 +156,12 @@ async def behind(proxy: Configure, daemon: LocalDaemon, directory: Path, port: i
             command, stdin=subprocess.DEVNULL, stdout=output.fileno(), stderr=subprocess.STDOUT
         )
     try:
-        with trio.fail_after(START_SECONDS):
+        with trio.fail_after(HANGING):
             while not await is_listening(port):
                 assert process.poll() is None, (directory / "proxy.out").read_text()
                 await trio.sleep(0.05)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        with trio.move_on_after(START_SECONDS, shield=True):
+        with trio.move_on_after(HANGING, shield=True):
             await process.wait()

@@ -202,6 +202,8 @@ async def test_a_call_that_has_ended_stays_ended(tmp_path: Path) -> None:
         agent = await register(daemon)
         async with calling(daemon, agent) as call:
             await ask(call, "Is anybody in?")
+            await call.hang_up()
+            await call.wait_ended()
         assert "<Connect" not in await again(daemon, agent, call.call_sid)
     async with run_local_daemon(tmp_path, settings) as daemon:
         for _ in range(2):

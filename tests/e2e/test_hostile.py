@@ -17,7 +17,7 @@ from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.parties import Access, ask, calling, carrier_of, connected, metrics
 from tests.hostile_inputs import MALFORMED_FRAMES, RAW_INPUTS, throw
 
-PATIENCE = 3.0
+PATIENCE = 20.0
 """Seconds that another caller waits for an answer, at most; a daemon that hangs is one that fails."""
 
 LONGEST_MESSAGE = 64 * 1024

@@ -296,7 +296,7 @@ async def test_an_agent_without_calls_moves_at_once(
             assert len(await cluster.nodes["a"].events("call_admitted")) == 2
             assert other.events.count("connected") == 1
             assert cluster.nodes["a"].process.poll() is None
-        with trio.fail_after(5):
+        with trio.fail_after(15):
             assert await cluster.nodes["a"].process.wait() == 0
         await eventually(partial(other.is_connected, 2))
         assert client.events == ["connected", "lost", "connected", "turn", "answer"]
@@ -420,7 +420,7 @@ async def test_a_node_that_is_alone_waits_for_its_calls_and_takes_no_new_ones(
                 await eventually(partial(_is_refused, cluster, agent))
                 assert await ask(call, "Two.") == "You said: Two."
         assert call.heard[-1] == "You said: Two."
-        with trio.fail_after(10):
+        with trio.fail_after(20):
             assert await cluster.nodes["a"].process.wait() == 0
         assert len(call.sessions) == 1
 

@@ -10,6 +10,7 @@ import trio
 from relay.simulator.carrier.callee import Answers, Refused, Unanswered
 from tests.e2e.calling_out import CALLEE, OWN_NUMBER, Outside, ended_record, record_of
 from tests.e2e.parties import Access, calling, connected, message_left, register, stay_silent
+from tests.limits import HANGING
 
 APPOINTMENT = "Hi, this is your AI assistant calling about your appointment."
 # ElevenLabs voices are ids of twenty letters and digits.
@@ -272,7 +273,7 @@ async def test_another_agent_learns_nothing(outside: Outside, dialling_agent: Ac
         assert named["error"]["code"] == "not_your_agent"
         assert (await record_of(client, call.call_sid))["state"] == "live"
         await client.tool("comms_end_call", callSid=call.call_sid)
-        with trio.fail_after(20):
+        with trio.fail_after(HANGING):
             await ended_record(client, call.call_sid)
 
 

@@ -23,6 +23,7 @@ from tests.e2e.parties import Access, register
 from tests.e2e.proxies import Configure, behind, haproxy, marks_of, nginx, operators_haproxy, operators_nginx
 from tests.forked_process import run_local_daemon
 from tests.http1_peer import CHUNKED, chunk, head, peer
+from tests.limits import HANGING
 
 REQUESTS = 1000
 AT_ONCE = 12
@@ -113,7 +114,7 @@ async def test_the_files_for_operators_serve_a_relay(proxy: Configure, tmp_path:
         assert origin in checks["public_url"]["detail"]
 
         bearer = {"Authorization": f"Bearer {agent.token}"}
-        with trio.fail_after(5):
+        with trio.fail_after(HANGING):
             async with http.stream("GET", "/sse", headers=bearer) as stream:
                 first = await anext(stream.aiter_lines())
                 assert first == "event: endpoint"

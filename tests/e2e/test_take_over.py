@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from actors.call_values import Reason
+from actors.policy import Policy
 from relay.simulator.carrier.callee import Answers
 from relay.simulator.carrier.exchange import Carrier, open_carrier
 from relay.simulator.carrier.rest_service import RestApi, open_rest
@@ -214,7 +215,7 @@ async def test_a_screened_call_stays_screened(tmp_path: Path) -> None:
             async with runs.next_run():
                 await call.connected()
                 assert "It is about Tuesday." not in call.heard
-                with trio.fail_after(6):  # less than what a person is assumed after
+                with trio.fail_after(Policy().screening - 0.5):  # less than what a person is assumed after
                     assert (await call.hear()).text == "It is about Tuesday."
                 await call.hang_up()
                 await call.wait_ended()

@@ -16,9 +16,12 @@ from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.conftest import IMPATIENCE
 from tests.e2e.parties import Access, Turn, ask, calling, connected, message_left, register, stay_silent
 from tests.forked_process import run_local_daemon
+from tests.limits import HANGING
 from tests.mcp_clients import PYTHON_2, start_client
 
 DEFAULT_TIMEOUT = 8.0
+LATE = 2.0
+"""Seconds by which something may be late on a busy machine."""
 
 
 @pytest.mark.slow
@@ -31,10 +34,10 @@ async def test_a_silent_client_has_eight_seconds(daemon: LocalDaemon, agent: Acc
         asked = trio.current_time()
         await call.say("Hello?")
         waited = [(await call.next_token()).at - asked for _ in range(3)]
-        with trio.fail_after(1):
+        with trio.fail_after(HANGING):
             assert (await client.withdrawn.receive()).words == "Hello?"
-    assert [round(seconds - due) for seconds, due in zip(waited, (2.5, 5, DEFAULT_TIMEOUT), strict=True)] == [0, 0, 0]
-    assert DEFAULT_TIMEOUT <= waited[-1] < DEFAULT_TIMEOUT + 0.6
+    late = [seconds - due for seconds, due in zip(waited, (2.5, 5, DEFAULT_TIMEOUT), strict=True)]
+    assert all(0 <= each < LATE for each in late), late
     assert (await message_left(daemon, agent)).reason is Reason.CLIENT_TIMEOUT
 
 
@@ -60,7 +63,7 @@ async def test_the_setting_says_how_long_a_client_has(hasty_daemon: LocalDaemon)
         asked = trio.current_time()
         await call.say("Hello?")
         heard = await call.hear()
-    assert IMPATIENCE <= heard.began - asked < IMPATIENCE + 0.6
+    assert IMPATIENCE <= heard.began - asked < IMPATIENCE + LATE
     assert "May I take a message" in heard.text
 
 
@@ -87,22 +90,22 @@ async def test_without_a_client_nobody_waits(daemon: LocalDaemon, agent: Access)
     async with calling(daemon, agent) as call:
         asked = trio.current_time()
         await call.say("Hello?")
-        assert (await call.next_token()).at - asked < 0.5
+        assert (await call.next_token()).at - asked < LATE
 
 
 async def test_the_apology_does_not_wait_for_the_model(
     daemon: LocalDaemon, agent: Access, claude: ClaudeStandIn
 ) -> None:
     """The answering machine's first words are heard while Claude is still thinking about the next ones."""
-    claude.behaviour = Behaviour(delay=2.0)
+    claude.behaviour = Behaviour(delay=5.0)
     async with calling(daemon, agent) as call:
         asked = trio.current_time()
         await call.say("Hello?")
-        assert (await call.next_token()).at - asked < 0.5
+        assert (await call.next_token()).at - asked < LATE
 
 
 async def test_a_killed_client_is_not_waited_for(daemon: LocalDaemon, agent: Access) -> None:
-    """When the client's process dies with a turn in hand, the machine speaks within half a second."""
+    """When the client's process dies with a turn in hand, the machine speaks at once."""
     async with start_client(PYTHON_2, agent.sse_url, "--think", "60") as client:
         await client.next("ready")
         async with calling(daemon, agent) as call:
@@ -110,7 +113,7 @@ async def test_a_killed_client_is_not_waited_for(daemon: LocalDaemon, agent: Acc
             await client.next("sampling")
             client.kill()
             killed = trio.current_time()
-            assert (await call.next_token()).at - killed < 0.5
+            assert (await call.next_token()).at - killed < LATE
     message = await message_left(daemon, agent)
     assert (message.reason, message.body) == (Reason.CLIENT_LEFT, "The parcel is here.")
 

@@ -17,6 +17,7 @@ from relay.simulator.carrier.signing import sign
 from relay.simulator.load.local_daemon import ACCOUNT, LocalDaemon
 from tests.e2e.conftest import ALLOWED_ORIGIN
 from tests.e2e.parties import Access
+from tests.limits import HANGING
 from tests.mcp_clients import TYPESCRIPT_1, marks_of, prepare
 
 CLIENTS = Path(__file__).parents[1] / "clients"
@@ -241,6 +242,6 @@ async def test_typescript_client_shows_what_to_check(daemon: LocalDaemon, module
     """So does the user of a TypeScript client, of either generation, and of the bridges that are built on them."""
     prepare(TYPESCRIPT_1)
     command = ["node", str(CLIENTS / "oauth.mjs"), module, f"{daemon.url}/mcp"]
-    with trio.fail_after(30):
+    with trio.fail_after(HANGING):
         done = await trio.run_process(command, capture_stdout=True, stderr=subprocess.DEVNULL)
     assert "Authorization: Bearer TOKEN" in json.loads(done.stdout)["shown"]

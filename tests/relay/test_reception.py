@@ -33,6 +33,7 @@ from relay.store.call_journal import CallJournal
 from relay.store.database import open_database
 from tests.fakes import MemoryLine, RecordingObserver, Script, ScriptedResponder, Session, saying
 from tests.fakes_store import MemoryJournal, MemoryMessageStore, WallClock
+from tests.limits import HANGING
 
 AGENT = Agent(agent_id="my-client", created_at=datetime(2026, 11, 1, tzinfo=UTC))
 OTHER = Agent(agent_id="other", created_at=datetime(2026, 11, 1, tzinfo=UTC))
@@ -637,7 +638,7 @@ async def test_a_message_that_cannot_be_stored_is_tried_again(slow: Setup, autoj
     await trio.sleep(5)
     assert messages_at(slow) == []
     slow.store.failing = False
-    with trio.fail_after(5):
+    with trio.fail_after(HANGING):
         await slow.calls.settle()
     assert messages_at(slow) == [QUESTION]
 

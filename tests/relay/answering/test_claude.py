@@ -26,6 +26,7 @@ from relay.simulator.claude.stand_in import (
     serve_stand_in,
 )
 from tests.fakes import STARTED, call_info
+from tests.limits import HANGING
 from tests.relay.speech.recorded_answer import GOODBYE as THE_CALL_ENDS
 from tests.relay.speech.recorded_answer import RecordedAnswer, Taken
 
@@ -34,8 +35,8 @@ APOLOGY = "I'm sorry, I can't get an answer for you right now."
 
 @asynccontextmanager
 async def a_machine(behaviour: Behaviour | None = None) -> AsyncIterator[tuple[ClaudeAnsweringMachine, ClaudeStandIn]]:
-    """Run an answering machine against a stand-in, both gone at the end of the block. Ten seconds are enough."""
-    with trio.fail_after(10):
+    """Run an answering machine against a stand-in, both gone at the end of the block."""
+    with trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery:
             stand_in: ClaudeStandIn = await nursery.start(lambda **given: serve_stand_in(behaviour=behaviour, **given))
             async with open_answering_machine(api_key="test", model="claude-test", base_url=stand_in.url) as machine:
@@ -216,7 +217,7 @@ async def test_nobody_at_the_address_is_a_failed_machine() -> None:
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listener.socket.getsockname()[1]
     await listener.aclose()
-    with trio.fail_after(10):
+    with trio.fail_after(HANGING):
         async with open_answering_machine(api_key="k", model="m", base_url=f"http://127.0.0.1:{port}") as machine:
             with pytest.raises(AnsweringMachineFailed):
                 await machine.respond(a_turn(), RecordedAnswer())

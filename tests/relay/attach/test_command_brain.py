@@ -33,6 +33,7 @@ async def kept_running(
 SECOND_LIFE = """
 import os, sys
 if not os.path.exists(sys.argv[1]):
+    os.close(0)  # first, so that nothing can be written to it any more
     open(sys.argv[1], "w").close()
     os._exit(1)
 with open(sys.argv[1], "a") as record:

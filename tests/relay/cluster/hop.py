@@ -15,9 +15,7 @@ from relay.cluster.passed_request import PassedRequest, RequestBody
 from relay.cluster.tunnel import Tunnels
 from relay.http.asgi import CUT, refuse
 from relay.http.listener import ListenerOptions, serve
-
-PROMPTLY = 10.0
-"""Seconds until a test is called hung."""
+from tests.limits import HANGING
 
 
 @attrs.define(eq=False)
@@ -82,7 +80,7 @@ async def hop_to(
 ) -> AsyncIterator[Hop]:
     """Serve a node that passes all on to the one at `url`."""
     app, stop = Entry(url, **entry), trio.Event()
-    with trio.fail_after(PROMPTLY):
+    with trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(app.forwarder.connections.run)
             host, port = await nursery.start(listener_of(app, stop, in_place=in_place, **limits or {}))

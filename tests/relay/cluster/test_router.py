@@ -34,11 +34,10 @@ from relay.store.runs import GONE_SECONDS
 from relay.twilio.signatures import SignatureChecker
 from tests.fakes_cluster import MemoryCluster, MemoryHomes, MemoryMembers, candidate, wall
 from tests.http1_peer import Answer, Cut, head, peer
+from tests.limits import HANGING
 from tests.relay.http.asgi_driver import ORIGIN, TOKEN, signature
 
 AGENT = "shop"
-PROMPTLY = 20.0
-"""Seconds until a test is called hung."""
 
 
 @attrs.define(eq=False)
@@ -211,7 +210,7 @@ async def made(database: Database) -> AsyncIterator[Made]:
 @asynccontextmanager
 async def three(made: Made, home: str | None = "c") -> AsyncIterator[tuple[NodeHere, NodeHere, NodeHere]]:
     """Run nodes a, b and c that know each other; one of them is the agent's home."""
-    with trio.fail_after(PROMPTLY):
+    with trio.fail_after(HANGING):
         a, b, c = [await made.start(name) for name in "abc"]
         for node in (a, b, c):
             await node.directory._beat()  # a second early
@@ -368,7 +367,7 @@ async def test_the_home_of_a_killed_node_is_taken_at_once(made: Made) -> None:
     async with three(made) as (a, b, c):
         assert await a.webhook_at() == "c"
         c.kill()
-        with trio.fail_after(1):
+        with trio.fail_after(2.5):
             assert await a.webhook_at("voice-ended") == "a"
         assert made.cluster.homes[AGENT].epoch == 2
         assert (await b.ask("GET", f"/sse?token={made.token}"))["node"] == "a"

@@ -114,7 +114,7 @@ async def test_a_close_comes_through() -> None:
             with pytest.raises(WebSocketClosed) as closed:
                 await caller.receive()
             assert closed.value.code == 4001
-        with trio.fail_after(2):
+        with trio.fail_after(10):
             await way.home.left.wait()
             await way.hop.entry.has_become(Outcome.ANSWERED)
 
@@ -127,7 +127,7 @@ async def test_the_home_learns_at_once_that_the_caller_is_gone() -> None:
             assert (await asker.stream.receive_some()).startswith(b"HTTP/1.1 101")
             asker.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             await trio.aclose_forcefully(asker.stream)
-        with trio.fail_after(2):
+        with trio.fail_after(10):
             await way.home.left.wait()
             await way.hop.entry.has_become(Outcome.ANSWERED)
 
@@ -146,7 +146,7 @@ async def test_the_caller_learns_at_once_that_the_home_is_gone() -> None:
         while not seen.endswith(b"hi"):  # what came with the answer to the upgrade is not lost
             seen += bytes(await asker.stream.receive_some())
         await asker.send(b"\x81\x80\0\0\0\0")
-        with trio.fail_after(2):
+        with trio.fail_after(10):
             assert not await asker.stream.receive_some()
 
 
@@ -194,7 +194,7 @@ async def test_who_does_not_read_for_long_is_dropped() -> None:
     """A caller that takes nothing for the patience of the listener loses its socket, and the home its caller."""
     async with through({"peer_patience": 0.5}) as way, peer(way.hop.host, way.hop.port) as asker:
         await asker.send(upgrade_request(b"/flood", Upgrade(), {}))
-        with trio.fail_after(5):
+        with trio.fail_after(10):
             await way.home.left.wait()
 
 
@@ -211,7 +211,7 @@ async def test_many_sockets_at_once_and_none_is_left() -> None:
         async with trio.open_nursery() as nursery:
             for _ in range(50):
                 nursery.start_soon(speak)
-        with trio.fail_after(5):
+        with trio.fail_after(10):
             while trio.lowlevel.current_statistics().tasks_living > tasks:  # noqa: ASYNC110 - of other tasks' ends
                 await trio.sleep(0.01)
         assert way.hop.entry.outcomes == [Outcome.ANSWERED] * 50
@@ -224,7 +224,7 @@ async def test_a_stop_of_the_listener_ends_what_passes_through() -> None:
         async with open_websocket(f"ws://{hop.host}:{hop.port}/") as caller:
             assert await echoes(caller)
             hop.stop.set()
-            with trio.fail_after(3), suppress(WebSocketClosed):
+            with trio.fail_after(10), suppress(WebSocketClosed):
                 await caller.receive()
             await home.left.wait()
         assert not stop.is_set()

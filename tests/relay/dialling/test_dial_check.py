@@ -23,6 +23,7 @@ from relay.store.do_not_call import DoNotCallList
 from relay.store.outbound_switches import OutboundSwitches
 from relay.store.schema import calls
 from tests.fakes_store import WallClock
+from tests.limits import HANGING
 
 BERLIN = "+493012345678"
 EVERYWHERE = GateRules(countries=["all"])
@@ -136,7 +137,7 @@ async def test_two_calls_at_once_do_not_both_get_the_last_place(gate: DiallingGa
     async def ask() -> None:
         verdicts.append(await strict.check(agent, BERLIN, kind=DialKind.CALL))
 
-    with trio.fail_after(20):
+    with trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery:
             for _ in range(20):
                 nursery.start_soon(ask)
@@ -154,7 +155,7 @@ async def test_two_processes_do_not_both_get_the_last_place(
     async def ask(asked: DiallingGate) -> None:
         verdicts.extend([await asked.check(agent, BERLIN, kind=DialKind.CALL) for _ in range(5)])
 
-    with trio.fail_after(20):
+    with trio.fail_after(HANGING):
         async with open_database(database_url) as second, trio.open_nursery() as nursery:
             nursery.start_soon(ask, with_rules(gate, rules))
             nursery.start_soon(ask, with_rules(DiallingGate(second, rules, gate.now), rules))

@@ -16,6 +16,7 @@ from relay.twilio.call_orders import CallState, PlaceCall, PlacedCall, Unclaimed
 from relay.twilio.rest import CarrierCalls
 from relay.twilio.rest_errors import CarrierRefused
 from tests.fakes import STARTED
+from tests.limits import HANGING
 from tests.relay.dialling.parties import OURS, PUBLIC_URL, THEIRS, FakeCarrier, FakeClaims
 
 REQUEST = PlaceCall(
@@ -153,7 +154,7 @@ async def test_a_call_of_another_node_is_left_alone(
         await theirs.claim("CA1")
         ours.on_unclaimed(unclaimed(None))
         theirs.on_unclaimed(unclaimed(None))
-        with trio.fail_after(10):
+        with trio.fail_after(HANGING):
             while len(carrier.hung_up) < 2:  # noqa: ASYNC110
                 await trio.sleep(0.02)
         nursery.cancel_scope.cancel()

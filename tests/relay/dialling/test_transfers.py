@@ -49,6 +49,7 @@ from relay.twilio.urls import RETRIES, CarrierUrls
 from relay.twilio.webhooks import CarrierWebhooks
 from tests.fakes import MemoryLine, RecordingObserver, call_info
 from tests.fakes_store import MemoryMessageStore
+from tests.limits import HANGING
 from tests.relay.dialling.parties import DEFAULTS, OURS, PERSON, PUBLIC_URL, THEIRS, FakeCarrier, FakeObserver, agent
 from tests.relay.http.asgi_driver import ORIGIN, TOKEN, post_form
 from tests.sids import sid
@@ -193,8 +194,8 @@ async def until(condition: Callable[[], object]) -> None:
 
 @asynccontextmanager
 async def transferring(path: Path, *, is_running: bool = True, **parts: Any) -> AsyncIterator[Exchange]:
-    """Have transfers seen through for the length of the block, within ten seconds."""
-    with trio.fail_after(10):
+    """Have transfers seen through for the length of the block."""
+    with trio.fail_after(HANGING):
         async with open_database(f"sqlite:///{path / 'relay.db'}") as database, trio.open_nursery() as nursery:
             here = Exchange(database, nursery, **parts)
             registry = AgentRegistry(database)

@@ -23,6 +23,7 @@ from relay.store.call_journal import CallJournal
 from relay.store.database import Database
 from relay.twilio.rest_errors import CallOutcomeUnknown, CarrierRefused
 from tests.fakes_store import WallClock
+from tests.limits import HANGING
 from tests.relay.dialling.parties import DEFAULTS, DO_NOT_CALL, OURS, PUBLIC_URL, THEIRS, Parties, agent
 from tests.relay.speech.engines.scripted_engine import ScriptedEngine
 
@@ -161,7 +162,7 @@ async def test_only_what_may_be_dialled_is_spoken(audio: AudioFiles, database: D
     await AgentRegistry(database).add("my-client", number=OURS)
     rules = GateRules(allow_unassigned=True, calling_hours=CallingHours(0, 1440), calls_per_agent_per_minute=0)
     parties.real_gate = DiallingGate(database, rules)
-    with trio.fail_after(30):
+    with trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery:
             for number in range(32):
                 nursery.start_soon(send, messages(parties, spoken, audio), number)
@@ -243,7 +244,7 @@ async def test_a_message_that_is_cancelled_while_it_is_spoken_gives_its_place_ba
     """Whoever changes their mind before anything was ordered has used up nothing."""
     parties = Parties()
     engine.go = trio.Event()
-    with trio.fail_after(10):
+    with trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(messages(parties, engine, audio).send, agent(), wish())
             await trio.testing.wait_all_tasks_blocked()
@@ -288,7 +289,7 @@ async def test_audio_of_a_cancelled_message_expires(engine: ScriptedEngine, audi
     """Also while the cancellation is on its way."""
     parties = Parties()
     parties.carrier.held = trio.Event()
-    with trio.fail_after(10):
+    with trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(messages(parties, engine, audio).send, agent(), wish())
             await parties.carrier.was_asked.wait()

@@ -18,10 +18,9 @@ from relay.http.connection import KNOWN_PEER, Connection
 from relay.http.listener import ListenerOptions, serve
 from tests.hostile_inputs import HTTP2_PREFACE, Upgrade, upgrade_request
 from tests.http1_peer import CHUNKED, Peer, chunk, head, peer
+from tests.limits import HANGING
 from tests.relay.http.tending import tended
 
-PROMPTLY = 8.0
-"""Seconds until a test is called hung."""
 SOON = 0.1
 """Seconds: a limit that a test waits out."""
 
@@ -115,7 +114,7 @@ def way(request: pytest.FixtureRequest) -> None:
 @asynccontextmanager
 async def serving(**limits: Any) -> AsyncIterator[Served]:
     app, stop = App(), trio.Event()
-    with trio.fail_after(PROMPTLY):
+    with trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery:
             options = ListenerOptions(**{"grace": 0.2, **limits})
             in_place = IN_PLACE.get()
@@ -493,7 +492,7 @@ async def websocket_server() -> AsyncIterator[tuple[str, int]]:
         await send({"type": "websocket.accept"})
         await receive()
 
-    with trio.fail_after(PROMPTLY):
+    with trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery:
             options = ListenerOptions(grace=0)
             stop = trio.Event()

@@ -15,8 +15,8 @@ from relay.http.asgi import Message, Receive, Scope, Send
 from relay.http.listener import ListenerOptions, serve
 from relay.http.wire import AHEAD
 from tests.http1_peer import CHUNKED, Peer, chunk, head, peer
+from tests.limits import HANGING
 
-PROMPTLY = 5.0
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 both_ways = pytest.mark.parametrize("in_place", [True, False], ids=["in place", "as a framework"])
 
@@ -25,7 +25,7 @@ both_ways = pytest.mark.parametrize("in_place", [True, False], ids=["in place", 
 async def serving(app: App, *, in_place: bool = True, **limits: Any) -> AsyncIterator[Peer]:
     """Serve an app, and connect to it."""
     stop = trio.Event()
-    with trio.fail_after(PROMPTLY):
+    with trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery:
             run = partial(serve, app, ListenerOptions(**{"grace": 0.2, **limits}), host="127.0.0.1", port=0, stop=stop)
             address = await nursery.start(partial(run, runs_in_place=lambda _path: in_place))

@@ -10,6 +10,7 @@ import trio
 
 from relay.http.listener import ListenerOptions, serve
 from relay.simulator.carrier.websocket import open_websocket
+from tests.limits import HANGING
 
 MESSAGES = [f"message {number} {'x' * (number % 7) * 300}" for number in range(300)]
 
@@ -32,7 +33,7 @@ async def test_no_message_is_lost_and_none_comes_twice() -> None:
         await send({"type": "websocket.close", "code": 1000})
 
     stop = trio.Event()
-    with trio.fail_after(10):
+    with trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery:
             run = partial(serve, app, ListenerOptions(), host="127.0.0.1", port=0, stop=stop)
             host, port = await nursery.start(run)

@@ -31,7 +31,7 @@ from tests.hostile_inputs import (
 )
 from tests.relay.http.tending import tended
 
-PROMPTLY = 6.0
+PROMPTLY = 30.0
 """Seconds until a test is called hung: far more than any needs, and less than the kernel needs to drop a dead peer."""
 
 

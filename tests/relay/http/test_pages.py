@@ -15,6 +15,7 @@ from quart_trio import QuartTrio
 from relay import __version__
 from relay.http.pages import MAX_BODY_BYTES, HealthPages, build_app
 from relay.twilio.audio_webhook import loggable
+from tests.limits import HANGING
 from tests.relay.http.asgi_driver import ask
 
 
@@ -103,7 +104,7 @@ async def test_the_name_of_audio_is_not_logged(app: QuartTrio) -> None:
 
 async def test_a_body_that_does_not_come_is_given_up(app: QuartTrio, autojump_clock: trio.testing.MockClock) -> None:
     """A request whose body stays away is a 408 after some seconds."""
-    with trio.fail_after(20):
+    with trio.fail_after(HANGING):
         answer = await ask(app, "POST", "/some/echo", body=None)
     assert (answer.status, answer.json()["error"]["code"]) == (408, "request_timeout")
 
@@ -159,7 +160,7 @@ async def test_a_failing_check_is_named() -> None:
 
 async def test_a_check_that_hangs_is_a_no(autojump_clock: trio.testing.MockClock) -> None:
     """The page answers in time, even if what it asks does not."""
-    with trio.fail_after(5):
+    with trio.fail_after(HANGING):
         answer = await ask(app_with(Checks(seconds=1000)), "GET", "/health/ready")
     assert answer.status == 503
     assert "checks" in answer.json()["error"]["message"]

@@ -10,8 +10,8 @@ import trio
 import trio.testing
 
 from relay.http.peer_socket import PeerSocket
+from tests.limits import HANGING
 
-PROMPTLY = 5.0
 LARGE = 8 << 20
 """Bytes: more than the kernel takes for a peer that does not read."""
 
@@ -21,7 +21,7 @@ async def connected(patience: float = 60) -> AsyncIterator[tuple[PeerSocket, tri
     """Give a socket of ours, and the peer's end."""
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     host, port = listener.socket.getsockname()[:2]
-    with trio.fail_after(PROMPTLY):
+    with trio.fail_after(HANGING):
         async with listener, await trio.open_tcp_stream(host, port) as peer:
             ours = PeerSocket(await listener.accept(), patience)
             try:

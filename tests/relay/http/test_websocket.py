@@ -14,9 +14,9 @@ import trio
 from relay.http.asgi import Message, Receive, Send
 from relay.http.listener import ListenerOptions, serve
 from tests.hostile_inputs import BINARY, CLOSE, PING, TEXT, Upgrade, client_frame, upgrade_request
+from tests.limits import HANGING
 
 CONTINUATION, PONG = 0x0, 0xA
-PROMPTLY = 5.0
 App = Callable[[Any, Receive, Send], Awaitable[None]]
 
 
@@ -68,7 +68,7 @@ class Peer:
 async def serving(app: App, **limits: Any) -> AsyncIterator[Peer]:
     """Serve an app, and connect to it."""
     stop = trio.Event()
-    with trio.fail_after(PROMPTLY):
+    with trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery:
             run = partial(serve, app, ListenerOptions(**{"grace": 0.2, **limits}), host="127.0.0.1", port=0, stop=stop)
             async with await trio.open_tcp_stream(*(await nursery.start(run))) as stream:

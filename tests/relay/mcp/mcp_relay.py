@@ -54,6 +54,7 @@ from relay.store.message_record import WaitingMessage
 from relay.store.waiting_messages import WaitingMessages
 from tests.fakes import MemoryLine, RecordingObserver, Script, ScriptedResponder
 from tests.fakes_store import MemoryJournal, MemoryMessageStore
+from tests.limits import HANGING
 from tests.relay.mcp.memory_outbound import MemoryOutbound
 from tests.sids import sid
 
@@ -170,7 +171,7 @@ async def called(tools: Toolbox, agent: Agent, name: str, arguments: Mapping[str
 
 async def eventually(condition: Callable[[], bool]) -> None:
     """Wait until something is so that nothing announces."""
-    with trio.fail_after(10):
+    with trio.fail_after(HANGING):
         while not condition():  # noqa: ASYNC110 - over real sockets, from outside
             await trio.sleep(0.002)
 
@@ -419,7 +420,7 @@ class EventReader:
 
     async def next_event(self) -> dict[str, str]:
         """Wait for the next event: its fields, and `comment` for a comment line."""
-        with trio.fail_after(10):
+        with trio.fail_after(HANGING):
             while self._taken == len(self.events):
                 await self._changed.wait()
         self._taken += 1

@@ -15,6 +15,7 @@ from relay.mcp.session import McpSession
 from relay.mcp.tools import turns
 from relay.mcp.tools.toolbox import Toolbox
 from relay.mcp.transports.posted_calls import PostedCall, read_call
+from tests.limits import HANGING
 from tests.relay.mcp.http_client import http_client, messages_in, standing_client
 from tests.relay.mcp.mcp_relay import RawClient, RunningRelay, WaitingTool, eventually, raw_client, running_relay
 
@@ -149,7 +150,7 @@ async def test_call_of_a_session_that_is_over_is_not_run(relay: RunningRelay) ->
     posted = PostedCall(1, "wait", {}, None)
     assert isinstance(session, McpSession)
     assert calls.read(session, json.dumps(call()).encode()) is None
-    with trio.fail_after(5):
+    with trio.fail_after(HANGING):
         await calls.serve(session, posted, session.begin_tool_call(posted.id))
     assert tool.cancelled == 1
     session.send_message(b"{}")  # which has no stream any more

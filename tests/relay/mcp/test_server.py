@@ -18,6 +18,7 @@ from actors.ports import Answer
 from relay.mcp.session import ANNOUNCE_SECONDS
 from relay.mcp.tools.toolbox import TOOL_CALLS_AT_ONCE, ToolAnswer
 from relay.mcp.transports.outbox import encode, encode_response
+from tests.limits import HANGING
 from tests.relay.mcp.mcp_relay import RawClient, RunningRelay, WaitingTool, eventually, raw_client, running_relay
 from tests.sids import sid
 
@@ -197,7 +198,7 @@ async def test_large_results_of_several_calls_arrive(relay: RunningRelay) -> Non
     async with raw_client(relay) as client:
         await client.shake_hands()
         for _ in range(2):
-            with trio.fail_after(10):
+            with trio.fail_after(HANGING):
                 fetched = await client.request("tools/call", name="comms_get_waiting_messages", arguments={})
             assert len(fetched["result"]["structuredContent"]["messages"]) == 20
             relay.file.execute("UPDATE messages SET held_until = NULL")

@@ -85,7 +85,7 @@ async def test_client_killed_with_a_turn_in_hand_is_noticed(stock: StockClient, 
     """The turn of a client that dies fails as soon as its connection is gone."""
     async with start_client(stock, *relay.address(way), "--think", "30") as client:
         await relay.arrival()
-        with trio.fail_after(5), pytest.RaisesGroup(ClientLeft):
+        with trio.fail_after(10), pytest.RaisesGroup(ClientLeft):
             async with trio.open_nursery() as turn:
                 turn.start_soon(relay.ask, "Hello?")
                 await client.next("sampling")

@@ -19,6 +19,7 @@ from relay.simulator.carrier.exchange import Carrier, open_carrier
 from relay.simulator.carrier.rest_service import RestApi, open_rest
 from relay.twilio.call_orders import PlaceCall, UnclaimedCall
 from relay.twilio.rest import CarrierCalls, CarrierOptions, open_carrier_calls
+from tests.limits import HANGING
 from tests.relay.simulator.scripted_relay import ACCOUNT, TOKEN, Handler, ScriptedRelay, echo
 
 OURS = "+15550100002"
@@ -80,7 +81,7 @@ async def ordering(
 ) -> AsyncIterator[Bench]:
     """Open a bench; all within 10 seconds."""
     relay, stop, unclaimed = AudibleRelay(talk), trio.Event(), list[UnclaimedCall]()
-    with trio.fail_after(10):
+    with trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery:
             run = partial(serve, relay, ListenerOptions(grace=0.1), host="127.0.0.1", port=0, stop=stop)
             _host, port = await nursery.start(run)

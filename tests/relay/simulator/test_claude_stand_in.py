@@ -28,6 +28,7 @@ from relay.simulator.claude.stand_in import (
     serve_stand_in,
     take_message,
 )
+from tests.limits import HANGING
 
 TOOL: dict[str, Any] = {"name": "note", "input_schema": {"type": "object", "properties": {}}}
 HEADERS = {"x-api-key": "test", "anthropic-version": "2023-06-01"}
@@ -50,7 +51,7 @@ def body(*messages: dict[str, Any], **changes: Any) -> dict[str, Any]:
 @asynccontextmanager
 async def a_stand_in(behaviour: Behaviour | None = None) -> AsyncIterator[ClaudeStandIn]:
     """Serve a stand-in for as long as the block lasts."""
-    with trio.fail_after(10):
+    with trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery:
             yield await nursery.start(lambda **given: serve_stand_in(behaviour=behaviour, **given))
             nursery.cancel_scope.cancel()

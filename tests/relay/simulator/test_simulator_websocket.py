@@ -16,6 +16,7 @@ from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, Pong,
 from relay.http.listener import ListenerOptions, serve
 from relay.simulator.carrier import websocket
 from relay.simulator.carrier.websocket import WebSocketClosed, WebSocketRefused, open_websocket
+from tests.limits import HANGING
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 Serve = Callable[[trio.SocketStream], Awaitable[None]]
@@ -25,7 +26,7 @@ Serve = Callable[[trio.SocketStream], Awaitable[None]]
 async def served(app: App, **limits: Any) -> AsyncIterator[str]:
     """Serve an app and yield its `ws` URL; all within 10 seconds."""
     stop = trio.Event()
-    with trio.fail_after(10):
+    with trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery:
             options = ListenerOptions(**{"grace": 0.1, **limits})
             run = partial(serve, app, options, host="127.0.0.1", port=0, stop=stop)
@@ -47,8 +48,8 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 @asynccontextmanager
 async def listening(serve_one: Serve, scheme: str = "ws") -> AsyncIterator[str]:
-    """Give every TCP connection to a function, and yield the URL; all within 5 seconds."""
-    with trio.fail_after(5):
+    """Give every TCP connection to a function, and yield the URL."""
+    with trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery:
             (listener,) = await nursery.start(partial(trio.serve_tcp, serve_one, 0, host="127.0.0.1"))
             yield f"{scheme}://127.0.0.1:{listener.socket.getsockname()[1]}/"

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from relay.speech.audio_files import AudioFiles, AudioOptions
 from relay.speech.audio_store import LINGER_SECONDS
 from relay.speech.engines.port import Audio, SpeechFailed, audio_of
+from tests.limits import HANGING
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 AUDIO = audio_of(b"\1\2" * 8000)
@@ -141,7 +142,7 @@ async def test_what_expired_is_deleted(store: AudioFiles, clock: TurnedClock) ->
     fresh = await store.put(AUDIO)
     (store.options.directory / "notes.txt").write_text("not ours")
     clock.seconds += 2600 + LINGER_SECONDS
-    with trio.fail_after(10):
+    with trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery:
             await nursery.start(store.run)
             nursery.cancel_scope.cancel()
@@ -166,7 +167,7 @@ async def test_deleting_goes_on(store: AudioFiles, clock: TurnedClock, autojump_
 async def test_a_directory_that_cannot_be_read_is_reported_and_tried_again(store: AudioFiles) -> None:
     """A fault of the disk ends no task."""
     store.options.directory.write_text("a file")
-    with capture_logs() as logs, trio.fail_after(10):
+    with capture_logs() as logs, trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery:
             await nursery.start(store.run)
             nursery.cancel_scope.cancel()
@@ -207,7 +208,7 @@ async def test_two_messages_do_not_share_the_last_room(store: AudioFiles) -> Non
         else:
             outcomes.append(True)
 
-    with trio.fail_after(10):
+    with trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery:
             for _ in range(6):
                 nursery.start_soon(put)
@@ -226,7 +227,7 @@ async def test_a_disk_that_takes_nothing_is_a_failure(store: AudioFiles) -> None
 
 async def test_a_put_is_not_cut_in_the_middle(store: AudioFiles) -> None:
     """Whoever is cancelled while the file is being written waits until it is whole."""
-    with trio.fail_after(10):
+    with trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(store.put, AUDIO)
             await trio.testing.wait_all_tasks_blocked()

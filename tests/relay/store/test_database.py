@@ -29,6 +29,7 @@ from relay.store.do_not_call import DoNotCallList
 from relay.store.schema import agents, dials
 from relay.store.waiting_messages import WaitingMessages
 from tests.contracts.message_store import draft
+from tests.limits import HANGING
 from tests.relay.store.other_program import LOCKED, writing_elsewhere
 
 _BEGIN = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
@@ -259,7 +260,7 @@ async def test_a_later_write_does_not_wait_for_ever(database: Database) -> None:
         trio.from_thread.run_sync(written.set)
 
     await database.keep_later(work)
-    with trio.fail_after(5):
+    with trio.fail_after(HANGING):
         await written.wait()
     await commits(database)
     assert await database.read(names) == ["a"]
@@ -267,8 +268,8 @@ async def test_a_later_write_does_not_wait_for_ever(database: Database) -> None:
 
 async def test_a_later_write_holds_up_none_before_it(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """What somebody waits for is committed as soon as the thread is free, also when the last to come may wait."""
-    monkeypatch.setattr(database_module, "LINGER_SECONDS", 60)
-    with trio.fail_after(5):
+    monkeypatch.setattr(database_module, "LINGER_SECONDS", 600)
+    with trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery, busy(database.write):
             nursery.start_soon(database.write, note("a"))
             await trio.testing.wait_all_tasks_blocked()
@@ -370,7 +371,7 @@ async def test_another_process_with_the_write_lock(database_url: str, monkeypatc
 async def test_a_read_that_takes_long_holds_up_no_write(database: Database, held: str) -> None:
     """While one reads for long, writes are committed, and reads of the other kind see them."""
     hold, other = (database.read, database.read_many) if held == "read" else (database.read_many, database.read)
-    with trio.fail_after(5):
+    with trio.fail_after(HANGING):
         async with busy(hold):
             await database.write(note("a"))
             assert await other(names) == ["a"]
@@ -380,7 +381,7 @@ async def test_a_read_that_takes_long_holds_up_no_write(database: Database, held
 async def test_a_write_that_takes_long_holds_up_no_read(database: Database) -> None:
     """Reads of both kinds go on while a write is under way, and see what was committed before it."""
     await database.write(note("a"))
-    with trio.fail_after(5):
+    with trio.fail_after(HANGING):
         async with busy(database.write):
             assert await database.read(names) == ["a"]
             assert await database.read_many(names) == ["a"]
@@ -437,13 +438,13 @@ def file_of(database: Database) -> Path:
 
 async def until_kept(database: Database, number: int) -> None:
     """Wait until only so many writes are kept."""
-    with trio.fail_after(10):
+    with trio.fail_after(HANGING):
         while database.kept > number:  # noqa: ASYNC110 - nobody announces it
             await trio.sleep(0.01)
 
 
 async def until_well(database: Database) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANGING):
         while database.trouble is not None:  # noqa: ASYNC110 - nobody announces it
             await trio.sleep(0.01)
 
@@ -548,7 +549,7 @@ async def test_what_breaks_a_rule_is_refused_and_not_kept(database: Database) ->
 async def test_what_is_kept_at_the_end_is_counted(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that ends while its database is locked says how much is lost with it, once, and does not hang."""
     monkeypatch.setattr(database_module, "FLUSH_SECONDS", 0.1)
-    with structlog.testing.capture_logs() as logs, ExitStack() as elsewhere, trio.fail_after(10):
+    with structlog.testing.capture_logs() as logs, ExitStack() as elsewhere, trio.fail_after(HANGING):
         async with open_database(database_url) as database:
             elsewhere.enter_context(writing_elsewhere(database_url))
             for index in range(3):
@@ -631,7 +632,7 @@ async def test_a_lost_file_is_put_back(database_url: str, loss: Callable[[Path],
         with structlog.testing.capture_logs() as logs:
             loss(path)
             if idle:
-                with trio.fail_after(10):
+                with trio.fail_after(HANGING):
                     while not any(each["event"] == "database_file_put_back" for each in logs):  # noqa: ASYNC110
                         await trio.sleep(0.01)
             await database.keep(note("after"))

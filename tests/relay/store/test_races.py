@@ -36,6 +36,7 @@ from relay.store.schema import calls
 from relay.store.waiting_messages import WaitingMessages
 from tests.contracts.message_store import call, draft
 from tests.fakes_store import WallClock
+from tests.limits import HANGING
 from tests.postgresql_server import connected
 
 pytestmark = pytest.mark.postgresql_only("a file has one writer at a time")
@@ -123,7 +124,7 @@ class Race:
                 done.set()
 
         try:
-            with trio.fail_after(20):
+            with trio.fail_after(HANGING):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(run, "first", first)
                     await hold.reached.wait()

@@ -15,6 +15,7 @@ from relay.store.call_journal import CallJournal
 from relay.store.database import Database, open_database
 from relay.store.waiting_messages import WaitingMessages
 from tests.contracts.message_store import draft
+from tests.limits import HANGING
 
 
 @asynccontextmanager
@@ -26,7 +27,7 @@ async def another_process(url: str, what: str) -> AsyncIterator[trio.Process]:
     assert process.stdout is not None
     async with process.stdout:
         try:
-            with trio.fail_after(30):
+            with trio.fail_after(HANGING):
                 assert (await process.stdout.receive_some()).startswith(b"durable")
             yield process
         finally:

@@ -21,6 +21,7 @@ from relay.speech.audio_files import AudioFiles, AudioOptions
 from relay.speech.engines.port import audio_of
 from relay.twilio.audio_webhook import PIECE_BYTES, AudioPages, loggable
 from relay.twilio.urls import CarrierUrls
+from tests.limits import HANGING
 from tests.relay.http.asgi_driver import ask
 
 # Two pieces and a bit, no two neighbouring bytes the same.
@@ -167,7 +168,7 @@ async def test_only_reading_is_allowed(served: Served) -> None:
 
 async def test_over_a_real_connection(served: Served) -> None:
     """GET, HEAD, a range and a condition over one connection of HTTP/1.1, in this order and twice."""
-    with trio.fail_after(10):
+    with trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery:
             start = partial(serve, served.app, ListenerOptions(grace=0), host="127.0.0.1", port=0, stop=trio.Event())
             host, port = await nursery.start(start)
@@ -189,7 +190,7 @@ async def test_over_a_real_connection(served: Served) -> None:
 
 async def test_a_reader_may_stop_in_the_middle(served: Served) -> None:
     """One who is there for the first piece only leaves the page, and its file, to the others."""
-    with trio.fail_after(10):
+    with trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery:
             start = partial(serve, served.app, ListenerOptions(grace=0), host="127.0.0.1", port=0, stop=trio.Event())
             host, port = await nursery.start(start)
@@ -223,7 +224,7 @@ async def test_what_becomes_of_audio_while_it_is_read(served: Served, is_deleted
         "path": served.path, "raw_path": served.path.encode(), "query_string": b"", "root_path": "", "headers": [],
         "client": ("192.0.2.1", 4711), "server": ("127.0.0.1", 8080), "state": {},
     }  # fmt: skip
-    with capture_logs() as logs, trio.fail_after(10):
+    with capture_logs() as logs, trio.fail_after(HANGING):
         await served.app(scope, receive, send)  # type: ignore[arg-type]
     assert max(map(len, sent)) <= PIECE_BYTES
     assert b"".join(sent) == (b"" if is_deleted else AUDIO.wav)

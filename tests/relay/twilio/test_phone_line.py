@@ -17,6 +17,7 @@ from relay.http.asgi import Message, Receive, Send
 from relay.http.listener import ListenerOptions, serve
 from relay.twilio.frames import Setup
 from relay.twilio.phone_line import AsgiPhoneLine
+from tests.limits import HANGING
 from tests.sids import sid
 
 SETUP = '{"type":"setup","callSid":"CA00000000000000000000000000000001"}'
@@ -97,7 +98,7 @@ async def test_every_end_is_the_caller_gone_for_good(
 ) -> None:
     """However the socket ends, `CallerGone` is received, and received again, though the server says it only once."""
     line = line_over(Wire(end))
-    with trio.fail_after(5):
+    with trio.fail_after(HANGING):
         assert [await line.receive() for _ in range(3)] == [CallerGone(code)] * 3
 
 
@@ -189,7 +190,7 @@ async def served_line(handler: Handler) -> AsyncIterator[WebSocketConnection]:
         await handler(AsgiPhoneLine(receive, send))
 
     stop = trio.Event()
-    with trio.fail_after(10):
+    with trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery:
             serving = partial(serve, app, ListenerOptions(), host="127.0.0.1", port=0, stop=stop)
             host, port = await nursery.start(serving)

@@ -20,6 +20,7 @@ from relay.mcp.tools.live_calls import AgentCalls, call_tools
 from relay.mcp.tools.toolbox import Toolbox
 from relay.store.call_record import record_as_json
 from relay.twilio.rest import CarrierCalls
+from tests.limits import HANGING
 from tests.relay.mcp.mcp_relay import NOW, RunningRelay, called, eventually
 from tests.sids import sid
 
@@ -108,7 +109,7 @@ async def test_call_is_ended_with_last_words(relay: RunningRelay) -> None:
     line = await relay.begin("anna", sid())
     ended = await call(relay, "comms_end_call", callSid=sid(), say="Goodbye.")
     assert ended.structured_content == {"callSid": sid(), "status": "ending"}
-    with trio.fail_after(5):
+    with trio.fail_after(HANGING):
         assert await line.hear() == "Goodbye."
 
 

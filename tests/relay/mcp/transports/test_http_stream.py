@@ -9,6 +9,7 @@ import trio
 
 from actors.errors import ClientAbsent, ClientLeft
 from relay.mcp.transports.event_stream import Timing
+from tests.limits import HANGING
 from tests.relay.mcp.http_client import HttpClient, http_client, standing_client
 from tests.relay.mcp.mcp_relay import RunningRelay, Speech, eventually, running_relay
 
@@ -110,7 +111,7 @@ async def test_newer_stream_takes_the_place_of_an_older_one(relay: RunningRelay)
 
 async def listen_and_answer(relay: RunningRelay, client: HttpClient) -> None:
     """Open another stream and answer a turn over it, whatever becomes of the one in hand."""
-    with trio.CancelScope(shield=True), trio.fail_after(5):
+    with trio.CancelScope(shield=True), trio.fail_after(HANGING):
         async with client.listening() as stream, trio.open_nursery() as nursery:
             await relay.arrival()
             nursery.start_soon(relay.ask, "And now?")

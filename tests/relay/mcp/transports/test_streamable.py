@@ -11,6 +11,7 @@ import trio
 from actors.errors import ClientAbsent, ClientLeft
 from relay.mcp.transports.event_stream import Timing
 from relay.mcp.transports.http_body import LONGEST_MESSAGE, MOST_IN_A_BATCH
+from tests.limits import HANGING
 from tests.relay.mcp.http_client import http_client, initialize, standing_client
 from tests.relay.mcp.mcp_relay import (
     RunningRelay,
@@ -322,7 +323,7 @@ async def test_body_that_does_not_come_is_not_waited_for() -> None:
             await gone.send_all(head.encode())
         async with await trio.open_tcp_stream(host, int(port)) as slow:
             await slow.send_all(head.encode())
-            with trio.fail_after(5):
+            with trio.fail_after(HANGING):
                 assert b" 408 " in await slow.receive_some()
 
 

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from relay.simulator.carrier.callee import Answers
+from tests.limits import HANGING
 from tests.relay.simulator.ordering import THEIRS, Bench, ordering
 from tests.relay.simulator.scripted_relay import Socket
 
@@ -81,7 +82,7 @@ async def test_a_machine_takes_what_is_said() -> None:
     async with ordering(talk) as bench:
         bench.rest.callee(THEIRS, Answers(answered_by="machine_start", says=("Leave a message.",)))
         call = await bench.rest.call((await bench.client.create(bench.order())).sid)
-        with trio.fail_after(5):
+        with trio.fail_after(HANGING):
             assert (await call.hear()).text == "Please call back."
             await call.wait_ended()
     assert call.transcript[0].text == "Leave a message."

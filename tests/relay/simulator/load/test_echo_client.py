@@ -10,6 +10,7 @@ import trio
 
 from actors.errors import ClientAbsent
 from relay.simulator.load.echo_client import EchoFailed, Question, open_echo_client
+from tests.limits import HANGING
 from tests.relay.mcp.mcp_relay import RunningRelay, running_relay
 
 
@@ -59,7 +60,7 @@ async def test_turns_that_come_at_once_are_all_answered(relay: RunningRelay) -> 
 
     async with open_echo_client(relay.sse_url()):
         await relay.arrival()
-        with trio.fail_after(10):
+        with trio.fail_after(HANGING):
             async with trio.open_nursery() as asking:
                 for number in range(100):
                     asking.start_soon(ask, f"question {number}")
@@ -71,7 +72,7 @@ async def test_long_words_are_repeated_whole(relay: RunningRelay) -> None:
     words = "and so on, " * 3_500
     async with open_echo_client(relay.sse_url()):
         await relay.arrival()
-        with trio.fail_after(10):
+        with trio.fail_after(HANGING):
             assert (await relay.ask(words.strip())).text == f"You said: {words.strip()}"
 
 
@@ -116,7 +117,7 @@ async def test_it_calls_tools(relay: RunningRelay, path: str) -> None:
 
     async with open_echo_client(f"{relay.origin}/{path}", token="token-anna") as client:
         await relay.arrival()
-        with trio.fail_after(10):
+        with trio.fail_after(HANGING):
             async with trio.open_nursery() as calling:
                 for state in ("live", "ended", "neither"):
                     calling.start_soon(call, state)
@@ -141,7 +142,7 @@ async def test_a_stream_that_ends_ends_the_wait(relay: RunningRelay) -> None:
 
     async with open_echo_client(relay.sse_url()) as client:
         (await relay.arrival()).close("test")
-        with trio.fail_after(10):
+        with trio.fail_after(HANGING):
             for _ in range(2):
                 with pytest.raises(EchoFailed, match="the stream"):
                     await call_until_lost()
@@ -152,7 +153,7 @@ async def test_long_words_of_many_alphabets_are_repeated_whole(relay: RunningRel
     words = "你好🙂é" * 9_000
     async with open_echo_client(relay.sse_url()):
         await relay.arrival()
-        with trio.fail_after(10):
+        with trio.fail_after(HANGING):
             assert (await relay.ask(words)).text == f"You said: {words}"
 
 
@@ -164,7 +165,7 @@ async def test_an_answer_that_breaks_off_ends_the_wait(relay: RunningRelay) -> N
             with pytest.raises(EchoFailed, match="the relay"):
                 await client.call_tool("comms_converse", {})
 
-        with trio.fail_after(10):
+        with trio.fail_after(HANGING):
             async with trio.open_nursery() as waiting:
                 waiting.start_soon(wait_for_words)
                 await client.call_tool("comms_list_calls", {})

@@ -10,6 +10,7 @@ import trio
 from actors.clients import ClientResponder
 from relay.simulator.load.echo_client import EchoFailed
 from relay.simulator.load.turn_tool_clients import open_turn_tool_clients
+from tests.limits import HANGING
 from tests.relay.mcp.mcp_relay import RunningRelay, Speech, running_relay, turn
 
 
@@ -26,7 +27,7 @@ async def test_they_repeat_what_callers_say(relay: RunningRelay) -> None:
     async with open_turn_tool_clients(relay.origin, "token-anna", 2) as clients:
         for number, words in enumerate(("Hello?", "Anybody?", "Goodbye."), 1):
             speech = Speech()
-            with trio.fail_after(10):
+            with trio.fail_after(HANGING):
                 await ClientResponder(relay.presence, relay.calls.owner_of).respond(turn("anna", words, number), speech)
             assert speech.text == f"You said: {words}"
     # A call stays with its client, which knows that an answer was taken when it gets the next words.
@@ -43,7 +44,7 @@ async def test_a_client_that_cannot_connect_is_an_error(relay: RunningRelay) -> 
 
 async def test_a_relay_that_goes_away_is_an_error(relay: RunningRelay) -> None:
     """A load run does not go on with clients that are gone."""
-    with pytest.RaisesGroup(EchoFailed, allow_unwrapped=True, flatten_subgroups=True), trio.fail_after(10):
+    with pytest.RaisesGroup(EchoFailed, allow_unwrapped=True, flatten_subgroups=True), trio.fail_after(HANGING):
         async with open_turn_tool_clients(relay.origin, "token-anna", 1):
             await relay.shut_down()
             await trio.sleep_forever()

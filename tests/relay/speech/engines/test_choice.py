@@ -7,6 +7,7 @@ import trio
 
 from relay.errors import SettingsError
 from relay.speech.engines.choice import EngineKind, SpeechOptions, open_engine
+from tests.limits import HANGING
 from tests.relay.speech.engines.elevenlabs_service import KEY, VOICE, elevenlabs_service
 
 
@@ -26,7 +27,7 @@ def test_a_key_chooses_the_service_unless_it_was_chosen_otherwise(options: Speec
 
 async def test_without_an_account_there_is_speech() -> None:
     """The default makes real audio."""
-    with trio.fail_after(20):
+    with trio.fail_after(HANGING):
         async with open_engine(SpeechOptions()) as engine:
             assert engine is not None
             assert (await engine.synthesise("Hello.", VOICE, "en-US")).seconds > 0.3
@@ -34,7 +35,7 @@ async def test_without_an_account_there_is_speech() -> None:
 
 async def test_the_same_text_costs_one_request() -> None:
     """What was paid for is kept."""
-    with trio.fail_after(10):
+    with trio.fail_after(HANGING):
         async with elevenlabs_service() as service:
             options = SpeechOptions(elevenlabs_api_key=KEY, elevenlabs_base_url=service.url)
             async with open_engine(options) as engine:

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from relay.speech.engines.elevenlabs import MOST_BYTES, ElevenLabsEngine, ElevenLabsOptions, open_elevenlabs
 from relay.speech.engines.port import SpeechFailed
+from tests.limits import HANGING
 from tests.relay.speech.engines.elevenlabs_service import KEY, VOICE, ElevenLabsService, Reply, elevenlabs_service
 from tests.relay.speech.engines.heard import heard
 
@@ -24,7 +25,7 @@ async def an_engine(
     timeout: float = 10.0,
 ) -> AsyncIterator[tuple[ElevenLabsEngine, ElevenLabsService]]:
     """Run the engine against a service that answers `reply`, both gone at the end of the block."""
-    with trio.fail_after(20):
+    with trio.fail_after(HANGING):
         async with elevenlabs_service() as service:
             service.reply = reply
             options = ElevenLabsOptions(api_key=key, base_url=service.url, timeout=timeout)
@@ -150,7 +151,7 @@ async def test_a_service_that_does_not_answer_is_given_up() -> None:
 async def test_a_service_that_is_not_there_is_reported() -> None:
     """No connection is a fault of the service, not of the text."""
     async with open_elevenlabs(ElevenLabsOptions(api_key=KEY, base_url="http://127.0.0.1:1")) as engine:
-        with trio.fail_after(10), pytest.raises(SpeechFailed) as refusal:
+        with trio.fail_after(HANGING), pytest.raises(SpeechFailed) as refusal:
             await engine.synthesise(TEXT, VOICE, "en")
     assert refusal.value.code == "speech_unavailable"
 

@@ -17,6 +17,7 @@ from relay.speech.engines import espeak_worker
 from relay.speech.engines.espeak import EspeakEngine
 from relay.speech.engines.espeak_library import Recording
 from relay.speech.engines.port import MAX_CHARACTERS, SpeechFailed
+from tests.limits import HANGING
 from tests.relay.speech.engines.heard import heard
 
 REMINDER = "Reminder: your appointment is tomorrow at 3 PM."
@@ -28,7 +29,7 @@ LONG = ("The quick brown fox jumps over the lazy dog. " * 70)[:MAX_CHARACTERS]
 @pytest.mark.parametrize(("text", "language"), [(REMINDER, "en-US"), (ERINNERUNG, "de-DE")], ids=["english", "german"])
 async def test_a_text_becomes_audio_that_a_telephone_can_play(text: str, language: str) -> None:
     """8 kHz, one channel, 16 bit, neither silent nor at the end of the scale, at the pace of speech."""
-    with trio.fail_after(20):
+    with trio.fail_after(HANGING):
         audio = await EspeakEngine().synthesise(text, "", language)
     decoded = heard(audio)
     assert (decoded.channels, decoded.bits, decoded.rate) == (1, 16, 8000)
@@ -40,7 +41,7 @@ async def test_a_text_becomes_audio_that_a_telephone_can_play(text: str, languag
 
 async def test_a_german_text_is_spoken_by_the_german_voice() -> None:
     """The same words sound otherwise in English, and the voice's name makes no difference."""
-    with trio.fail_after(10):
+    with trio.fail_after(HANGING):
         engine = EspeakEngine()
         german = await engine.synthesise(ERINNERUNG, "", "de-DE")
         english = await engine.synthesise(ERINNERUNG, "", "en-US")
@@ -74,7 +75,7 @@ async def test_many_askers_are_served_one_after_the_other() -> None:
     async def ask(language: str) -> None:
         together[language] = (await engine.synthesise(texts[language], "", language)).seconds
 
-    with trio.fail_after(10):
+    with trio.fail_after(HANGING):
         async with trio.open_nursery() as nursery:
             for language in texts:
                 nursery.start_soon(ask, language)
@@ -85,7 +86,7 @@ async def test_a_cancelled_synthesis_is_dropped_and_the_next_one_runs() -> None:
     """Cancelling returns at once, before the text is through, and the engine is free again."""
     engine = EspeakEngine()
     await engine.synthesise("Hello.", "", "en")
-    with trio.fail_after(20):
+    with trio.fail_after(HANGING):
         with trio.move_on_after(0.01) as scope:
             await engine.synthesise(LONG, "", "en")
         assert scope.cancelled_caught
@@ -94,7 +95,7 @@ async def test_a_cancelled_synthesis_is_dropped_and_the_next_one_runs() -> None:
 
 async def test_an_engine_that_takes_too_long_is_a_failure() -> None:
     """The time limit is the engine's own, and its error says to try again."""
-    with trio.fail_after(10), pytest.raises(SpeechFailed) as refusal:
+    with trio.fail_after(HANGING), pytest.raises(SpeechFailed) as refusal:
         await EspeakEngine(timeout=0.001).synthesise(LONG, "", "en")
     assert refusal.value.code == "speech_timeout"
 
@@ -106,7 +107,7 @@ async def test_an_engine_that_takes_too_long_is_a_failure() -> None:
 )
 async def test_a_text_that_cannot_be_spoken_has_a_named_failure(text: str, code: str) -> None:
     """Nothing to say and too much to say are told apart, before and after speaking."""
-    with trio.fail_after(20), pytest.raises(SpeechFailed) as refusal:
+    with trio.fail_after(HANGING), pytest.raises(SpeechFailed) as refusal:
         await EspeakEngine().synthesise(text, "", "en")
     assert refusal.value.code == code
 
@@ -114,7 +115,7 @@ async def test_a_text_that_cannot_be_spoken_has_a_named_failure(text: str, code:
 @pytest.mark.parametrize("text", ["[[h@'loU]]", "<speak><break time='9999s'/>hi</speak>", "\0hello\0", "a" * 3000])
 async def test_markup_of_the_library_is_no_order_to_it(text: str) -> None:
     """Phoneme codes, SSML and control characters are spoken or dropped, and never obeyed."""
-    with trio.fail_after(20):
+    with trio.fail_after(HANGING):
         audio = await EspeakEngine().synthesise(text, "", "en")
     assert 0 < audio.seconds < 600
 
@@ -125,7 +126,7 @@ async def test_a_fault_of_the_library_ends_one_text(tmp_path: Path, monkeypatch:
     crash.write_text("#!/bin/sh\nkill -SEGV $$\n")
     crash.chmod(0o700)
     engine = EspeakEngine()
-    with trio.fail_after(20), capture_logs() as logs:
+    with trio.fail_after(HANGING), capture_logs() as logs:
         with monkeypatch.context() as patched:
             patched.setattr(sys, "executable", str(crash))
             with pytest.raises(SpeechFailed) as refusal:
@@ -138,7 +139,7 @@ async def test_a_fault_of_the_library_ends_one_text(tmp_path: Path, monkeypatch:
 
 async def test_no_language_is_too_odd() -> None:
     """Whatever a client calls a language, English is spoken where it is none."""
-    with trio.fail_after(20):
+    with trio.fail_after(HANGING):
         for language in ("\0", "\ud800", "--help", "x" * 1000):
             assert (await EspeakEngine().synthesise("Hello.", "", language)).seconds > 0.3
 
@@ -154,6 +155,6 @@ async def test_the_secrets_stay_with_the_daemon(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setenv("TWILIO_AUTH_TOKEN", "secret")
     monkeypatch.setattr(trio, "run_process", observed)
-    with trio.fail_after(20):
+    with trio.fail_after(HANGING):
         await EspeakEngine().synthesise("Hello.", "", "en")
     assert [each.keys() - {"LD_LIBRARY_PATH", "PATH", "TMPDIR"} for each in given] == [{"PYTHONPATH"}]

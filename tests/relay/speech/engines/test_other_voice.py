@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from relay.speech.engines.choice import SpeechOptions, open_engine
 from relay.speech.engines.port import SpeechEngine, SpeechFailed
+from tests.limits import HANGING
 from tests.relay.speech.engines.elevenlabs_service import KEY, VOICE, ElevenLabsService, Reply, elevenlabs_service
 
 GONE = "AAAAAAAAAAAAAAAAAAAA"
@@ -20,7 +21,7 @@ TEXT = "Your appointment is tomorrow."
 @asynccontextmanager
 async def an_engine(voices: Reply | None = None) -> AsyncIterator[tuple[SpeechEngine, ElevenLabsService]]:
     """Run the engine as the daemon opens it, against a service that knows one voice and answers a list of voices."""
-    with trio.fail_after(20):
+    with trio.fail_after(HANGING):
         async with elevenlabs_service() as service:
             if voices is not None:
                 service.voices = voices
