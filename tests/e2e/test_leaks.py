@@ -20,7 +20,8 @@ from tests.e2e.parties import Access, Daemon, carrier_url, eventually, metrics, 
 from tests.e2e.relay_here import run_relay_here
 from tests.forked_process import is_one_of_many, run_local_daemon
 
-AT_ONCE = 50
+AT_ONCE = 25
+"""Calls. Of more, a busy machine lets some wait for so long that they hear a filler first."""
 KEPT_CONNECTIONS = 10
 """More than a client and a carrier keep open between their requests."""
 GROWTH = 2_000_000
@@ -63,13 +64,13 @@ async def test_hundreds_of_calls_leave_nothing_behind(tmp_path: Path) -> None:
     async with run_local_daemon(tmp_path, open_process=trio.lowlevel.open_process) as daemon:
         agent = await register(daemon)
         async with open_echo_client(agent.sse_url):
-            await play(daemon, agent, 2)  # caches and pools fill with the first calls
+            await play(daemon, agent, 4)  # caches and pools fill with the first calls
             begin = await at_rest(daemon)
-            await play(daemon, agent, 4)
+            await play(daemon, agent, 8)
             half = await at_rest(daemon)
-            await play(daemon, agent, 4)
+            await play(daemon, agent, 8)
             end = await at_rest(daemon)
-    assert end['relay_calls_total{outcome="completed"}'] == 10 * AT_ONCE
+    assert end['relay_calls_total{outcome="completed"}'] == 20 * AT_ONCE
     assert end["process_open_fds"] <= begin["process_open_fds"] + 2
     assert end["process_resident_memory_bytes"] - half["process_resident_memory_bytes"] < GROWTH
 
@@ -84,12 +85,12 @@ async def test_a_hundred_calls_leave_no_task_and_no_call(tmp_path: Path) -> None
         async with open_echo_client(agent.sse_url) as client:
             await client.call_tool("comms_list_calls", {})  # when it is answered, all tasks of its session are there
             if is_one_of_many():
-                await play(here, agent, 2)  # the other nodes keep connections to this one for the next
+                await play(here, agent, 4)  # the other nodes keep connections to this one for the next
             await trio.testing.wait_all_tasks_blocked()
             before = trio.lowlevel.current_statistics().tasks_living
             gc.collect()
             gc.disable()
-            await play(here, agent, 2)
+            await play(here, agent, 4)
 
             async def settled() -> bool:  # the last connections are still being closed
                 await trio.lowlevel.checkpoint()
