@@ -97,6 +97,7 @@ def open_engine(url: str, *, migrate: bool = True) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "commit", _commit_sqlite)
     else:
         event.listen(engine, "begin", _begin_on_server)
     if not migrate:
@@ -270,6 +271,17 @@ def _begin_sqlite(connection: Connection) -> None:
         _execute(connection, driver, "BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
+def _commit_sqlite(connection: Connection) -> None:
+    # SQLAlchemy takes a transaction for over whose COMMIT failed, and SQLite may have left it open. The next one would
+    # be a part of it, and would commit what was refused, or a second time what is made again.
+    driver = _driver_of(connection)
+    try:
+        _execute(connection, driver, "COMMIT")
+    finally:
+        if driver.in_transaction:
+            _execute(connection, driver, "ROLLBACK")
+
+
 def _driver_of(connection: Connection) -> SqliteConnection:
     return cast("SqliteConnection", connection.connection.driver_connection)
 
@@ -301,9 +313,9 @@ class RowTransaction:
         """Commit, or roll back what failed or could not be committed."""
         try:
             if kind is None:
-                _execute(self._connection, self._driver, "COMMIT")
+                _commit_sqlite(self._connection)
         finally:
-            self._connection.rollback()
+            self._connection.rollback()  # that of `refusal`, which looks through SQLAlchemy
             if self._driver.in_transaction:
                 _execute(self._connection, self._driver, "ROLLBACK")
 

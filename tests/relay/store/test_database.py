@@ -468,6 +468,29 @@ async def test_what_must_not_be_lost_outlasts_a_lock(database_url: str) -> None:
         await until_well(database)
 
 
+@pytest.mark.sqlite_only("a server ends every transaction whose COMMIT fails")
+@pytest.mark.usefixtures("quick")
+async def test_a_commit_that_fails_leaves_nothing_open(database_url: str) -> None:
+    """What SQLite has not committed, and has not undone either, does not become a part of what is written next."""
+    unread: list[Any] = []
+
+    def work(connection: Connection) -> None:
+        _note(connection, f"try {len(unread)}")
+        if unread:
+            unread[0].close()
+        else:
+            # While a statement that writes is not read to its end, nothing is committed.
+            driver: Any = connection.connection.driver_connection
+            unread.append(driver.execute("UPDATE agents SET token_hash = agent_id RETURNING agent_id"))
+
+    async with open_database(database_url) as database:
+        await database.write(note("before"))
+        await database.keep(work)
+        await until_kept(database, 0)
+        await database.write(note("after"))
+        assert await database.read(names) == ["before", "try 1", "after"]
+
+
 @pytest.mark.sqlite_only("a server's disk is not to be filled here")
 @pytest.mark.usefixtures("quick")
 async def test_what_must_not_be_lost_outlasts_a_full_disk(database_url: str) -> None:
