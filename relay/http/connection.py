@@ -182,6 +182,7 @@ class Connection:
         elif self._handlers and not self._wire.socket.is_awaited:
             # An app that does not receive would never learn that the peer has left.
             self._wire.fill_now()
+            self._note_turn()  # the rest of the request may have come
         if exchange is None and self._in_place:
             self._in_place = False
             self._reader += 1  # now: the app may be done before the new reader has begun

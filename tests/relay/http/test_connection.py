@@ -398,6 +398,34 @@ async def test_connection_that_is_worked_for_does_not_give_way() -> None:
         assert (await busy.answer()).body == b"held"
 
 
+async def test_request_that_has_come_does_not_give_way() -> None:
+    """One that is there whole, in one piece or in two, keeps its place before its handler asks for the body, too."""
+    own, looked = Connection.tend, trio.Event()
+
+    def tend(connection: Connection, now: float) -> None:
+        own(connection, now)
+        looked.set()
+
+    async def look() -> None:
+        nonlocal looked
+        looked = trio.Event()
+        await looked.wait()
+
+    request = head("POST", "/hold", "Content-Length: 3") + b"abc"
+    with tended(tend):
+        async with serving(max_connections=2, linger=0.04) as served, served.peer() as one, served.peer() as other:
+            await one.send(request)
+            await other.send(request[:-2])
+            while served.app.inside < 2:
+                await look()
+            await other.send(request[-2:])
+            await look()
+            async with served.peer() as refused:
+                assert await refused.is_closed()
+            served.app.go.set()
+            assert [(await each.answer()).body for each in (one, other)] == [b"held", b"held"]
+
+
 async def test_handler_that_goes_on_after_its_answer_keeps_its_place() -> None:
     """A connection whose handler still works does not give way, although its peer has the answer."""
     async with serving(max_connections=1) as served, served.peer() as busy:
