@@ -82,13 +82,16 @@ class Gateway:
 
     def runs_in_place(self, path: str) -> bool:
         """Whether requests to a path, with or without a slash at its end, go to an app of our own, and not to Quart."""
+        path = _without_slash(path)
         return self._is_clients(path) or self._is_stream(path)
 
+    # Of a path without its slash, as `_route` has it: stripped of two, it would be another one there.
+
     def _is_clients(self, path: str) -> bool:
-        return self.mcp is not None and _without_slash(path) in _CLIENT_PATHS
+        return self.mcp is not None and path in _CLIENT_PATHS
 
     def _is_stream(self, path: str) -> bool:
-        return self.streams is not None and _STREAM.fullmatch(_without_slash(path)) is not None
+        return self.streams is not None and _STREAM.fullmatch(path) is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or the server's lifespan. Lets nothing out but a cancellation, or a broken `send`."""
@@ -147,8 +150,8 @@ class Gateway:
 class _Answer:
     """The send side of one connection: what browsers need is added, and whether anything was sent is known.
 
-    A good answer shows the listener that the peer has shown who it is. `_is_clients` is whether the path is one that
-    clients use.
+    A good answer to the carrier, or to a client, shows the listener that the peer has shown who it is. `_is_clients` is
+    whether the path is one of the MCP app's.
     """
 
     _scope: Scope

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import attrs
 import pytest
 import structlog
 import trio
@@ -73,6 +74,24 @@ async def test_what_a_proxy_closes_is_not_found_in_another_spelling(path: str) -
 async def test_what_is_for_operators_goes_to_the_pages(path: str) -> None:
     """As it is spelt; and what is not theirs in any spelling."""
     assert (await ask(gateway(), "GET", path)).body == b"pages"
+
+
+@pytest.mark.parametrize("path", ["/sse", "/console/stream"])
+async def test_one_slash_makes_no_difference_and_two_make_another_path(path: str) -> None:
+    """That path is a page's in every respect: where it is served, who answers, and what refusals are counted."""
+    refusals: list[int] = []
+
+    async def refusing(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 401, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    served = attrs.evolve(gateway(refusing, refusing), streams=page("streams"), note_refusal=refusals.append)
+    assert served.runs_in_place(f"{path}/")
+    await ask(served, "GET", f"{path}/")
+    counted = len(refusals)
+    assert not served.runs_in_place(f"{path}//")
+    assert (await ask(served, "GET", f"{path}//")).status == 401
+    assert len(refusals) == counted == (path == "/sse")
 
 
 async def test_without_an_mcp_app_the_pages_answer() -> None:
