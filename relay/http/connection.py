@@ -233,7 +233,11 @@ class Connection:
     def _note_left(self) -> None:
         self._set_deadline()
         exchange = self._exchange
-        is_asked = isinstance(exchange, HttpExchange) and not exchange.body.left
+        is_asked = False
+        if isinstance(exchange, HttpExchange):
+            # What has come and was not taken counts. Whether chunks are all there, the app learns when it takes them.
+            left, come = exchange.body.left, len(self._wire.buffer)
+            is_asked = left <= come or (left == math.inf and come > 0)
         if exchange is not None and (self._wire.is_broken or not is_asked):
             exchange.end()
 

@@ -29,6 +29,8 @@ SOON = 0.1
 class App:
     """Answers at once, without reading, on most paths; `/read` returns the body's length, `/hold` waits for `go`.
 
+    `/read-late` does both.
+
     `/at-hand` returns the body, or its length if that has to be waited for.
 
     On `/framework` it does as web frameworks do: a watch cancels the handler when the exchange is over. `/known` counts
@@ -43,6 +45,9 @@ class App:
         try:
             match scope["path"]:
                 case "/read":
+                    await _say(send, str(await _body_length(receive)))
+                case "/read-late":
+                    await self.go.wait()
                     await _say(send, str(await _body_length(receive)))
                 case "/at-hand":
                     body = Head(scope).take_body(100)
@@ -267,6 +272,26 @@ async def test_bytes_after_the_last_request_do_not_spoil_it() -> None:
     async with serving() as served, served.peer() as client:
         await client.send(head("POST", "/read", "Content-Length: 3", "Connection: close") + b"abc\r\n")
         assert (await client.answer("POST")).body == b"3"
+
+
+@pytest.mark.parametrize("body", ["three bytes", "one chunk"])
+async def test_peer_that_has_asked_and_says_no_more_gets_its_answer(body: str) -> None:
+    """Its half of the connection is ended, and seen to be, before the handler asks for the body."""
+    field, pieces = BODIES[body]
+    own, ended = Connection.tend, trio.Event()
+
+    def tend(connection: Connection, now: float) -> None:
+        own(connection, now)
+        if connection._wire.has_left:
+            ended.set()
+
+    with tended(tend):
+        async with serving(linger=0.04) as served, served.peer() as client:
+            await client.send(head("POST", "/read-late", field) + b"".join(pieces))
+            await client.stream.send_eof()
+            await ended.wait()
+            served.app.go.set()
+            assert (await client.answer()).body == b"3"
 
 
 async def test_handler_may_go_on_after_its_answer() -> None:
