@@ -15,7 +15,7 @@ from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.browser import Chromium, OperatorAccess, Tab, register_operator
 from tests.e2e.calling_out import HUMAN, Outside
 from tests.e2e.console_operator import recorded
-from tests.e2e.parties import Access, AiClient, Turn, ask, calling, connected, repeat
+from tests.e2e.parties import Access, AiClient, Turn, ask, calling, connected, own_url, repeat
 
 pytestmark = pytest.mark.browser
 
@@ -68,7 +68,7 @@ async def test_a_call_is_taken_spoken_in_handed_back_and_ended_by_keys(
         took: list[float] = []
 
         def work(tab: Tab) -> None:
-            tab.sign_in(daemon.url, operator.token, f"/console?agent={agent.agent_id}")
+            tab.sign_in(own_url(daemon), operator.token, f"/console?agent={agent.agent_id}")
             page, keys = tab.page, tab.page.keyboard
             expect(page.locator("#state")).to_have_attribute("data-state", "live")
             keys.press("j")
@@ -136,7 +136,7 @@ async def test_a_call_is_taken_at_its_pause_and_comes_back_when_the_browser_is_k
     async with connected(agent, repeat) as client, calling(daemon, agent) as call:
 
         def work(tab: Tab) -> None:
-            page = open_call(tab, daemon.url, operator.token, call.call_sid)
+            page = open_call(tab, own_url(daemon), operator.token, call.call_sid)
             page.keyboard.press("t")
             dialog(page, "take-over").get_by_role("button", name="At the next pause").click()
             expect(page.locator("#take")).to_contain_text("Hand back")
@@ -178,7 +178,7 @@ async def test_transfers(chromium: Chromium, outside: Outside, dialling_agent: A
             expect(form).to_be_hidden()
 
         def work(tab: Tab) -> None:
-            page = open_call(tab, outside.daemon.url, operator.token, call.call_sid)
+            page = open_call(tab, own_url(outside.daemon), operator.token, call.call_sid)
             page.keyboard.press("x")
             form = dialog(page, "transfer")
             form.get_by_label("Number").fill("112")
@@ -215,12 +215,12 @@ async def test_two_operators_and_a_caller_who_hangs_up(
         assert await ask(call, "Hello?") == "You said: Hello?"
 
         def work(tab: Tab) -> None:
-            ada = open_call(tab, daemon.url, operator.token, call.call_sid)
+            ada = open_call(tab, own_url(daemon), operator.token, call.call_sid)
             ada.keyboard.press("t")
             ada.keyboard.press("Enter")
             expect(ada.locator("#take")).to_contain_text("Hand back")
             with chromium.tab() as other:
-                page = open_call(other, daemon.url, ben.token, call.call_sid)
+                page = open_call(other, own_url(daemon), ben.token, call.call_sid)
                 page.locator("#say-text").fill("Ben here.")
                 page.locator("#say-text").press("Enter")
                 said = page.locator("#say-outcome")
@@ -252,7 +252,7 @@ async def test_at_a_telephones_width(
         assert await ask(call, "Hello?") == "You said: Hello?"
 
         def work(tab: Tab) -> None:
-            page = open_call(tab, daemon.url, operator.token, call.call_sid)
+            page = open_call(tab, own_url(daemon), operator.token, call.call_sid)
             for name in ("", "take-over", "transfer", "hang-up"):
                 if name:
                     page.locator(f"[data-opens={name}]").click()

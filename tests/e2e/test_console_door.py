@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.browser import Chromium, OperatorAccess, Tab, register_operator
+from tests.e2e.parties import own_url
 
 pytestmark = pytest.mark.browser
 
@@ -18,8 +19,8 @@ async def test_signing_in_and_out(chromium: Chromium, daemon: LocalDaemon, opera
     """The page that was asked for comes after signing in; nothing comes from elsewhere, no rule is broken."""
 
     def work(tab: Tab) -> None:
-        tab.sign_in(daemon.url, operator.token, "/console?q=1")
-        assert tab.page.url == f"{daemon.url}/console?q=1"
+        tab.sign_in(own_url(daemon), operator.token, "/console?q=1")
+        assert tab.page.url == f"{own_url(daemon)}/console?q=1"
         expect(tab.page.locator("h1")).to_have_text("Live calls")
         expect(tab.page.locator("header")).to_contain_text(f"{operator.name} · act")
         assert tab.page.evaluate("document.cookie") == ""
@@ -41,16 +42,20 @@ async def test_two_daemons_of_one_host(
     other = await register_operator(hasty_daemon)
 
     def work(tab: Tab) -> None:
-        tab.sign_in(daemon.url, operator.token)
-        tab.sign_in(hasty_daemon.url, other.token)
+        tab.sign_in(own_url(daemon), operator.token)
+        tab.sign_in(own_url(hasty_daemon), other.token)
         header, stream = tab.page.locator("header"), tab.page.locator("#state")
-        for url, name in ((daemon.url, operator.name), (hasty_daemon.url, other.name), (daemon.url, operator.name)):
+        for url, name in (
+            (own_url(daemon), operator.name),
+            (own_url(hasty_daemon), other.name),
+            (own_url(daemon), operator.name),
+        ):
             tab.goto(f"{url}/console")
             expect(header).to_contain_text(f"{name} · act")
             expect(stream).to_have_text("live")
         tab.page.get_by_role("button", name="Sign out").click()
         expect(tab.page.get_by_label("Operator's token")).to_be_visible()
-        tab.goto(f"{hasty_daemon.url}/console")
+        tab.goto(f"{own_url(hasty_daemon)}/console")
         expect(header).to_contain_text(f"{other.name} · act")
 
     await chromium.drive(work)
@@ -61,7 +66,7 @@ async def test_a_link_of_the_command_signs_in(
 ) -> None:
     """`relay console` prints a link for the running daemon; its page asks, and its button signs in."""
     printed = json.loads(await daemon.command("console", operator.name, "--json"))
-    assert printed["url"].startswith(f"{daemon.url}/console/sign-in?link=")
+    assert printed["url"].startswith(f"{own_url(daemon)}/console/sign-in?link=")
 
     def work(tab: Tab) -> None:
         tab.goto(printed["url"])
@@ -78,7 +83,7 @@ async def test_a_wrong_token_is_told(chromium: Chromium, daemon: LocalDaemon, op
     """What is entered wrong is said in words, as text, and does not stand in the page."""
 
     def work(tab: Tab) -> None:
-        tab.goto(f"{daemon.url}/console")
+        tab.goto(f"{own_url(daemon)}/console")
         tab.page.get_by_label("Operator's token").fill("<img src=x onerror=alert(1)>")
         tab.page.get_by_role("button", name="Sign in").click()
         expect(tab.page.get_by_role("alert")).to_contain_text("relay operators rotate")
@@ -94,11 +99,11 @@ async def test_a_link_from_elsewhere_finds_the_session(
     """The browser keeps the cookie back when another site leads here; the page loads itself again, and is there."""
 
     def work(tab: Tab) -> None:
-        tab.sign_in(daemon.url, operator.token)
-        tab.page.goto("data:text/html," + quote(f'<a href="{daemon.url}/console?q=2">look</a>'))
+        tab.sign_in(own_url(daemon), operator.token)
+        tab.page.goto("data:text/html," + quote(f'<a href="{own_url(daemon)}/console?q=2">look</a>'))
         tab.page.get_by_role("link", name="look").click()
         expect(tab.page.locator("h1")).to_have_text("Live calls")
-        assert tab.page.url == f"{daemon.url}/console?q=2"
+        assert tab.page.url == f"{own_url(daemon)}/console?q=2"
 
     await chromium.drive(work)
 
@@ -109,12 +114,12 @@ async def test_a_page_from_elsewhere_does_nothing(
     """A form of another site that ends the session is refused: the operator stays signed in."""
 
     def work(tab: Tab) -> None:
-        tab.sign_in(daemon.url, operator.token)
-        form = f'<form method="post" action="{daemon.url}/console/sign-out"><button>win</button></form>'
+        tab.sign_in(own_url(daemon), operator.token)
+        form = f'<form method="post" action="{own_url(daemon)}/console/sign-out"><button>win</button></form>'
         tab.page.goto("data:text/html," + quote(form))
         tab.page.get_by_role("button", name="win").click()
         expect(tab.page.locator("h1")).to_have_text("Not allowed")
-        tab.goto(f"{daemon.url}/console")
+        tab.goto(f"{own_url(daemon)}/console")
         expect(tab.page.locator("h1")).to_have_text("Live calls")
 
     await chromium.drive(work)
@@ -124,7 +129,7 @@ async def test_keys(chromium: Chromium, daemon: LocalDaemon, operator: OperatorA
     """`?` lists the keys, Escape closes the list, the focus goes back; a switch turns them off."""
 
     def work(tab: Tab) -> None:
-        tab.sign_in(daemon.url, operator.token)
+        tab.sign_in(own_url(daemon), operator.token)
         brand, dialog = tab.page.locator("a.brand"), tab.page.locator("dialog#keys")
         brand.focus()
         tab.page.keyboard.press("?")
@@ -149,13 +154,13 @@ async def test_the_look(chromium: Chromium, daemon: LocalDaemon, operator: Opera
     """Sign-in, a page, and a page that is not there: nothing that keeps anyone out, nothing wider than the window."""
 
     def work(tab: Tab) -> None:
-        tab.goto(f"{daemon.url}/console")
+        tab.goto(f"{own_url(daemon)}/console")
         seen = tab.faults_of_looks("sign-in")
-        tab.sign_in(daemon.url, operator.token)
+        tab.sign_in(own_url(daemon), operator.token)
         seen |= tab.faults_of_looks("live")
         tab.page.keyboard.press("?")
         seen |= tab.faults_of_looks("keys")
-        tab.goto(f"{daemon.url}/console/nowhere")
+        tab.goto(f"{own_url(daemon)}/console/nowhere")
         expect(tab.page.get_by_role("link", name="Back to Live")).to_be_visible()
         seen |= tab.faults_of_looks("not-found")
         assert seen == {}

@@ -11,6 +11,7 @@ import pytest
 
 from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.browser import OperatorAccess
+from tests.e2e.parties import own_url
 
 REFUSALS = {b"200", b"400", b"401", b"404", b"414", b"421", b"429", b"431"}
 
@@ -28,7 +29,7 @@ REFUSALS = {b"200", b"400", b"401", b"404", b"414", b"421", b"429", b"431"}
 )
 async def test_hostile_heads(daemon: LocalDaemon, operator: OperatorAccess, head: bytes) -> None:
     """Whatever stands in a head, the answer is a refusal, and the daemon is there after it."""
-    address = urlsplit(daemon.url)
+    address = urlsplit(own_url(daemon))
     for path in (
         b"/console",
         b"/console/sign-in",
@@ -43,7 +44,7 @@ async def test_hostile_heads(daemon: LocalDaemon, operator: OperatorAccess, head
             answer = connection.sock.recv(65536)
             assert answer == b"" or answer.split(b" ")[1] in REFUSALS
         connection.close()
-    async with httpx2.AsyncClient(base_url=daemon.url) as http_client:
+    async with httpx2.AsyncClient(base_url=own_url(daemon)) as http_client:
         allowed = await http_client.get("/console", headers={"Authorization": f"Bearer {operator.token}"})
         assert allowed.status_code == 200
         assert (

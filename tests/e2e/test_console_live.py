@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 from relay.simulator.carrier.simulated_call import SimulatedCall
 from relay.simulator.load.local_daemon import LocalDaemon
 from tests.e2e.browser import Chromium, OperatorAccess, Tab, register_operator
-from tests.e2e.parties import Access, ask, calling, connected
+from tests.e2e.parties import Access, ask, calling, connected, own_url
 from tests.forked_process import run_local_daemon
 
 pytestmark = pytest.mark.browser
@@ -74,7 +74,7 @@ async def test_calls_come_and_go(
 
         def work(tab: Tab) -> None:
             page, rows = tab.page, tab.page.locator("#calls tbody tr")
-            tab.sign_in(daemon.url, operator.token, f"/console?agent={agent.agent_id}")
+            tab.sign_in(own_url(daemon), operator.token, f"/console?agent={agent.agent_id}")
             expect(page.locator("#state")).to_have_text("live")
             expect(rows).to_have_count(0)
             for number in range(3):
@@ -127,7 +127,7 @@ async def test_the_end_is_followed_only_by_who_is_there(
             chromium.wait_for(telephone.ring, "+15550111444")
             for number in range(8):
                 chromium.wait_for(telephone.say, f"Line {number}, and a few words more?")
-            tab.sign_in(daemon.url, operator.token, f"/console/calls/{telephone.calls[0].call_sid}")
+            tab.sign_in(own_url(daemon), operator.token, f"/console/calls/{telephone.calls[0].call_sid}")
             expect(page.locator("#state")).to_have_text("live")
             expect(page.locator("#conversation li.client").last).to_be_in_viewport()
             talk.evaluate("talk => (talk.scrollTop = 0)")
@@ -152,11 +152,11 @@ async def test_hostile_texts_and_the_look(
             chromium.wait_for(telephone.ring, HOSTILE[:60])
             for words in ("Hello, is somebody there?", HOSTILE, "شكرا لك", "wide" * 60):
                 chromium.wait_for(telephone.say, words)
-            tab.sign_in(daemon.url, operator.token, f"/console?agent={agent.agent_id}")
+            tab.sign_in(own_url(daemon), operator.token, f"/console?agent={agent.agent_id}")
             expect(page.locator("#state")).to_have_text("live")
             seen = tab.faults_of_looks("live-calls")
             _expect_text_only(tab)
-            page.goto(f"{daemon.url}/console/calls/{telephone.calls[0].call_sid}")
+            page.goto(f"{own_url(daemon)}/console/calls/{telephone.calls[0].call_sid}")
             expect(page.locator("#state")).to_have_text("live")
             expect(page.locator("#conversation")).to_contain_text("window.hit=1")
             page.locator("summary").click()
@@ -176,10 +176,10 @@ async def test_ten_tabs(chromium: Chromium, daemon: LocalDaemon, operator: Opera
     """Over plain HTTP a browser has six connections: ten tabs load, four are live, and the one that is used is."""
 
     def work(tab: Tab) -> None:
-        tab.sign_in(daemon.url, operator.token)
+        tab.sign_in(own_url(daemon), operator.token)
         pages = [tab.page, *(tab.context.new_page() for _ in range(9))]
         for page in pages[1:]:
-            page.goto(f"{daemon.url}/console")
+            page.goto(f"{own_url(daemon)}/console")
             expect(page.locator("#state")).to_have_text("live")
         for page in pages[:6]:
             expect(page.locator("#state")).to_have_text("paused: live in another tab")
@@ -201,7 +201,7 @@ async def test_a_tab_that_was_hidden_is_right_again(
 
         def work(tab: Tab) -> None:
             page = tab.page
-            tab.sign_in(daemon.url, operator.token, f"/console?agent={agent.agent_id}")
+            tab.sign_in(own_url(daemon), operator.token, f"/console?agent={agent.agent_id}")
             expect(page.locator("#state")).to_have_text("live")
             page.evaluate(_HIDE, True)
             chromium.wait_for(telephone.ring, "+15550111555")
@@ -219,6 +219,7 @@ _HIDE = """hidden => {
 }"""
 
 
+@pytest.mark.one_daemon("its page is that of one process, which has its address again")
 async def test_a_daemon_that_is_killed_and_comes_back(chromium: Chromium, tmp_path: Path) -> None:
     """The page says that it is an old picture, stops its clocks, and is whole again without being loaded anew."""
     async with run_local_daemon(tmp_path, {}) as first, trio.open_nursery() as nursery:

@@ -20,7 +20,7 @@ from relay.store.schema import call_turns, calls, utc_now
 from relay.store.waiting_messages import WaitingMessages
 from tests.contracts.message_store import draft
 from tests.e2e.browser import SIZES, Chromium, OperatorAccess, Tab
-from tests.e2e.parties import Access, connected, database_of, eventually, messages_of, register
+from tests.e2e.parties import Access, connected, database_of, eventually, messages_of, own_url, register
 
 pytestmark = pytest.mark.browser
 
@@ -89,16 +89,16 @@ async def test_the_look(chromium: Chromium, daemon: LocalDaemon, seen: Seen) -> 
     }
 
     def work(tab: Tab) -> None:
-        tab.sign_in(daemon.url, seen.operator.token)
+        tab.sign_in(own_url(daemon), seen.operator.token)
         faults: dict[str, list[str]] = {}
         for name, path in pages.items():
-            tab.goto(f"{daemon.url}/console{path}")
+            tab.goto(f"{own_url(daemon)}/console{path}")
             expect(tab.page.locator("h1")).to_be_visible()
             tab.page.set_viewport_size({"width": SIZES[-1][0], "height": SIZES[-1][1]})
             assert tab.page.locator(".top nav").evaluate("nav => nav.scrollWidth <= nav.clientWidth"), name
             assert tab.page.locator("main :is(img, b[hx-get], script, [style*=color])").count() == 0
             faults |= tab.faults_of_looks(name)
-        tab.goto(f"{daemon.url}/console/messages?agent={agent_id}")
+        tab.goto(f"{own_url(daemon)}/console/messages?agent={agent_id}")
         tab.page.get_by_role("button", name="Mark as dealt with…").first.click()
         expect(tab.page.get_by_role("button", name="Leave it")).to_be_focused()
         faults |= tab.faults_of_looks("messages-dialog")
@@ -117,7 +117,7 @@ async def test_what_the_pages_do(chromium: Chromium, daemon: LocalDaemon, operat
         return (found.status, found.acknowledged_by) == (MessageStatus.ACKNOWLEDGED, f"{seen.operator.name} (operator)")
 
     def work(tab: Tab) -> None:
-        tab.sign_in(daemon.url, seen.operator.token, f"/console/messages?agent={agent_id}&state=waiting")
+        tab.sign_in(own_url(daemon), seen.operator.token, f"/console/messages?agent={agent_id}&state=waiting")
         message = tab.page.locator(f"#{seen.message_id}")
         message.get_by_role("button", name="Mark as dealt with…").click()
         message.get_by_role("button", name="Dealt with", exact=True).click()
@@ -126,14 +126,14 @@ async def test_what_the_pages_do(chromium: Chromium, daemon: LocalDaemon, operat
         assert f"agent={agent_id}" in tab.page.url
         chromium.wait_for(eventually, marked)
 
-        tab.goto(f"{daemon.url}/console/agents")
+        tab.goto(f"{own_url(daemon)}/console/agents")
         card = tab.page.locator("#agents > li").filter(has_text=agent_id)
         expect(card).to_contain_text("is asked")
         card.get_by_role("button", name="End…").click()
         card.get_by_role("button", name="End it").click()
         expect(tab.page.get_by_role("status").filter(has_text="was ended")).to_be_visible()
 
-        tab.goto(f"{daemon.url}/console/history")
+        tab.goto(f"{own_url(daemon)}/console/history")
         tab.page.keyboard.press("/")
         tab.page.keyboard.type("(415) 555-01")
         tab.page.get_by_label("Agent").select_option(agent_id)
@@ -146,7 +146,7 @@ async def test_what_the_pages_do(chromium: Chromium, daemon: LocalDaemon, operat
         assert text.count("\n") == 12
         assert agent_id in text
 
-        tab.goto(f"{daemon.url}/console/set-up")
+        tab.goto(f"{own_url(daemon)}/console/set-up")
         tab.page.get_by_role("button", name=re.compile("Run the checks|Check again")).click()
         expect(tab.page.locator("#checks")).to_contain_text("descriptors", timeout=60_000)
         expect(tab.page.get_by_role("button", name="Check again")).to_be_visible(timeout=120_000)
@@ -163,14 +163,14 @@ async def test_without_scripts(chromium: Chromium, daemon: LocalDaemon, seen: Se
     """Every page can be read without JavaScript; what a chart would draw stands in its table."""
 
     def work(tab: Tab) -> None:
-        tab.sign_in(daemon.url, seen.operator.token)
+        tab.sign_in(own_url(daemon), seen.operator.token)
         for path, words in {
             "/messages": "Please call me back.",
             "/agents": seen.access.agent_id,
             f"/history?agent={seen.access.agent_id}": "First word p50",
             "/set-up": seen.operator.name,
         }.items():
-            tab.page.goto(f"{daemon.url}/console{path}")
+            tab.page.goto(f"{own_url(daemon)}/console{path}")
             expect(tab.page.locator("main")).to_contain_text(words)
         assert tab.page.locator("canvas:visible").count() == 0
 

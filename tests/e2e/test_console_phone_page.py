@@ -13,7 +13,7 @@ from relay.simulator.load.local_daemon import LocalDaemon
 from relay.store.operators import Role
 from tests.e2e.browser import Chromium, OperatorAccess, Tab, register_operator
 from tests.e2e.calling_out import HUMAN, ended_record
-from tests.e2e.parties import Access, AiClient, connected
+from tests.e2e.parties import Access, AiClient, connected, own_url
 
 pytestmark = pytest.mark.browser
 
@@ -22,8 +22,8 @@ STORY = "a long story, " * 40
 
 def ring(tab: Tab, daemon: LocalDaemon, operator: OperatorAccess, agent: Access) -> Page:
     """Sign in, and ring the agent by its page."""
-    tab.allowed.add(daemon.url.replace("http", "ws", 1))
-    tab.sign_in(daemon.url, operator.token, f"/console/phone?agent={agent.agent_id}")
+    tab.allowed.add(own_url(daemon).replace("http", "ws", 1))
+    tab.sign_in(own_url(daemon), operator.token, f"/console/phone?agent={agent.agent_id}")
     tab.page.get_by_role("button", name="Ring").click()
     expect(tab.page.locator("#call-state")).to_have_text("Connected")
     return tab.page
@@ -205,8 +205,8 @@ async def test_answers_that_are_read_aloud(
     def work(tab: Tab) -> None:
         for script in (RECOGNITION, ON_DEVICE, FRAMES, VOICE):
             tab.context.add_init_script(script)
-        tab.allowed.add(daemon.url.replace("http", "ws", 1))
-        tab.sign_in(daemon.url, operator.token, f"/console/phone?agent={agent.agent_id}")
+        tab.allowed.add(own_url(daemon).replace("http", "ws", 1))
+        tab.sign_in(own_url(daemon), operator.token, f"/console/phone?agent={agent.agent_id}")
         page = tab.page
         page.get_by_label("Read answers aloud").check()
         page.get_by_label("Speak by microphone").check()
@@ -236,8 +236,8 @@ async def test_the_look(chromium: Chromium, daemon: LocalDaemon, operator: Opera
     """Before and in a call: nothing that keeps anyone out, nothing wider than the window."""
 
     def work(tab: Tab) -> None:
-        tab.allowed.add(daemon.url.replace("http", "ws", 1))
-        tab.sign_in(daemon.url, operator.token, f"/console/phone?agent={agent.agent_id}")
+        tab.allowed.add(own_url(daemon).replace("http", "ws", 1))
+        tab.sign_in(own_url(daemon), operator.token, f"/console/phone?agent={agent.agent_id}")
         faults = tab.faults_of_looks("phone")
         tab.page.get_by_role("button", name="Ring").click()
         heard(tab.page, "Hello, how can I help you today?")
@@ -287,7 +287,7 @@ async def test_one_who_may_only_look(chromium: Chromium, daemon: LocalDaemon, ag
     reader = await register_operator(daemon, Role.READ)
 
     def work(tab: Tab) -> None:
-        tab.sign_in(daemon.url, reader.token, "/console/phone")
+        tab.sign_in(own_url(daemon), reader.token, "/console/phone")
         expect(tab.page.get_by_text("your role is read")).to_be_visible()
         expect(tab.page.get_by_role("button", name="Ring")).to_have_count(0)
 
