@@ -90,6 +90,7 @@ RETRY_SECONDS = 0.25  # how often what was not stored is tried again within that
 # The versions of a later session are higher than those of an earlier one; no session has near as many events.
 EVENTS_PER_SESSION = 1_000_000_000
 
+# What the observer is told of as it is; hardly any event is one of these.
 _FAULTS = frozenset({CarrierFailed, FrameRejected, FrameUnknown})
 _PLAYED = frozenset({AgentSpeaking, SpeechPlayed})
 # What a step is told of besides, or what is told of the newest turn.

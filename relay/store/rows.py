@@ -2,8 +2,9 @@
 
     row, row, row ──group──▶ (statement, its rows), (statement, its rows) ──execute──▶ one `executemany` each
 
-SQLAlchemy is left out of the execution alone: it makes the SQL, converts the values and names the errors. With it each
-row of a turn costs some 35 microseconds, by the driver's own cursor four, and a batch of two rows is what most commits
+SQLAlchemy is left out of the execution alone, and on SQLite of BEGIN and COMMIT around nothing but rows
+(`relay.store.engine.RowTransaction`): it makes the SQL, converts the values and names the errors. With it each row of a
+turn costs some 35 microseconds, by the driver's own cursor four, and a batch of two rows is what most commits
 of a busy daemon are: a tenth of what a turn may cost. Its own `exec_driver_sql` lies in the middle.
 """
 
