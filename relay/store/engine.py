@@ -278,8 +278,13 @@ def _commit_sqlite(connection: Connection) -> None:
     try:
         _execute(connection, driver, "COMMIT")
     finally:
-        if driver.in_transaction:
-            _execute(connection, driver, "ROLLBACK")
+        _roll_back(connection, driver)
+
+
+def _roll_back(connection: Connection, driver: SqliteConnection) -> None:
+    """Undo what is open, if anything: SQLite ends a transaction by itself with some errors, and not with others."""
+    if driver.in_transaction:
+        _execute(connection, driver, "ROLLBACK")
 
 
 def _driver_of(connection: Connection) -> SqliteConnection:
@@ -312,13 +317,11 @@ class RowTransaction:
 
     def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
         """Commit, or roll back what failed or could not be committed."""
-        try:
-            if kind is None:
-                _execute(self._connection, self._driver, "COMMIT")
-        finally:
+        if kind is None:
+            _commit_sqlite(self._connection)
+        else:
             self._connection.rollback()  # what SQLAlchemy has begun, if anything
-            if self._driver.in_transaction:
-                _execute(self._connection, self._driver, "ROLLBACK")
+            _roll_back(self._connection, self._driver)
 
 
 def _migrate(connection: Connection) -> None:

@@ -157,7 +157,7 @@ async def test_a_hung_server_is_let_go(
     with trio.fail_after(HANGING):
         while database.trouble == "it does not answer":  # noqa: ASYNC110
             await trio.sleep(0.05)
-    assert 1 <= time.monotonic() - began < HANGING
+    assert time.monotonic() - began >= 1
     server.go_on()
     await until_well(database)
     monkeypatch.setattr(database_module, "READ_SECONDS", 8.0)
