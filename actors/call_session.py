@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import assert_never
+from typing import Any, assert_never
 
 import attrs
 import trio
@@ -90,8 +90,13 @@ RETRY_SECONDS = 0.25  # how often what was not stored is tried again within that
 # The versions of a later session are higher than those of an earlier one; no session has near as many events.
 EVENTS_PER_SESSION = 1_000_000_000
 
-# What the observer is told of as it is; hardly any event is one of these.
-_FAULTS = frozenset({CarrierFailed, FrameRejected, FrameUnknown})
+# What is wrong with the carrier's frames, and how the observer is told of it. By their kinds, which costs a look in a
+# table: hardly any event is one of these.
+_FAULTS: Mapping[type[Event], Callable[[Observer, CallInfo, Any], None]] = {
+    CarrierFailed: lambda observer, info, fault: observer.carrier_failed(info, fault.description),
+    FrameRejected: lambda observer, info, fault: observer.frame_rejected(info, fault.why),
+    FrameUnknown: lambda observer, info, fault: observer.frame_unknown(info, fault.kind),
+}
 _PLAYED = frozenset({AgentSpeaking, SpeechPlayed})
 # What a step is told of besides, or what is told of the newest turn.
 _DETAILED = _PLAYED | {DeadlinePassed, CallerBargedIn}
@@ -304,8 +309,8 @@ class CallSession:
         while self._conversation.phase is not Phase.OVER:
             self._alarm.set(self._conversation.deadline)
             event = await self.inbox.receive()
-            if type(event) in _FAULTS:
-                self._observe(event)
+            if (tell := _FAULTS.get(type(event))) is not None:
+                tell(self.services.observer, self.info, event)
             await self._handle(event)
             if isinstance(event, MessageTaken) and (answer := self._answers.get(event.turn)) and answer.receipt:
                 answer.receipt.note_left(self._left, self._stored)
@@ -323,18 +328,6 @@ class CallSession:
         if taken is not None:
             self.info = attrs.evolve(self.info, opened_by=taken.lines, unanswered=taken.unanswered)
             self._conversation = self._converse()
-
-    def _observe(self, event: Event) -> None:
-        """Pass on to the observer what is wrong with the carrier's frames."""
-        match event:
-            case CarrierFailed():
-                self.services.observer.carrier_failed(self.info, event.description)
-            case FrameRejected():
-                self.services.observer.frame_rejected(self.info, event.why)
-            case FrameUnknown():
-                self.services.observer.frame_unknown(self.info, event.kind)
-            case _:
-                return
 
     async def _handle(self, event: Event) -> None:
         """Ask the state machine and perform its commands in order; one that is cancelled stays for the epilogue."""
