@@ -128,15 +128,18 @@ async def test_call_ends_with_its_session() -> None:
 async def test_progress_names_its_token(token: int | str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It comes before the answer, over SSE and in the response of a POST; there it makes a stream of it."""
     monkeypatch.setattr(turns, "PROGRESS_SECONDS", 0.2)
-    asked = call("comms_converse", arguments={"waitSeconds": 0.3}, _meta={"progressToken": token})
+    asked = call("comms_converse", arguments={"waitSeconds": 0.8}, _meta={"progressToken": token})
     params = {"progressToken": token, "progress": 0, "message": "waiting for a caller"}
     async with running_relay() as relay, raw_client(relay) as client, standing_client(relay) as (other, _stream):
         await client.shake_hands(sampling=False)
         await client.post(asked)
-        told, answer = await client.next_message(), await client.next_message()
-        assert told == {"jsonrpc": "2.0", "method": "notifications/progress", "params": params}
-        assert answer["id"] == "w"
-        assert messages_in(await other.post(asked)) == [told, answer]
+        told = [await client.next_message()]
+        while told[-1].get("id") != "w":
+            told.append(await client.next_message())
+        # How often it comes until then depends on the machine.
+        for first, *_more, answer in (told, messages_in(await other.post(asked))):
+            assert first == {"jsonrpc": "2.0", "method": "notifications/progress", "params": params}
+            assert answer["id"] == "w"
 
 
 async def test_call_of_a_session_that_is_over_is_not_run(relay: RunningRelay) -> None:
